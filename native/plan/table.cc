@@ -1,0 +1,22 @@
+#include "plan/table.h"
+
+// One line an operation; each is defined in native/operations/<name>.cc.
+#define MBOK_OPERATIONS(X) \
+  X(add)
+
+namespace mbok {
+
+#define MBOK_DECLARE(name) extern const Operation name##_operation;
+MBOK_OPERATIONS(MBOK_DECLARE)
+#undef MBOK_DECLARE
+
+const Operation& find_operation(const std::string& name) {
+#define MBOK_ENTRY(entry) &entry##_operation,
+  static const Operation* const table[] = {MBOK_OPERATIONS(MBOK_ENTRY)};
+#undef MBOK_ENTRY
+  for (const Operation* operation : table)
+    if (name == operation->name) return *operation;
+  throw Error("MBOK_INVALID_ARGUMENT", "no operation is called '" + name + "'");
+}
+
+}  // namespace mbok

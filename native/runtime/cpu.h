@@ -1,0 +1,29 @@
+// What this processor can run, found once by CPUID and narrowed by MBOK_ISA (scalar, avx2 or avx512).
+#pragma once
+
+#include <cstdint>
+
+namespace mbok {
+
+// Bits of a feature set. A kernel function names the bits it needs; see dispatch.h.
+enum Feature : uint32_t {
+  kNone = 0,
+  kAvx2 = 1u << 0,             // AVX2, FMA and F16C together
+  kAvx512 = 1u << 1,           // AVX-512 F, BW, DQ and VL together (and all of kAvx2)
+  kAvx512Vnni = 1u << 2,       //
+  kAvx512Bf16 = 1u << 3,       // vdpbf16ps
+  kAvx512Vpopcntdq = 1u << 4,  // vpopcntq
+  kAvx512Vbmi = 1u << 5,       // vpermb
+};
+
+// Features that kernel functions may use: what the CPU and the operating system offer, narrowed by MBOK_ISA.
+// An unknown MBOK_ISA, or one that the machine lacks, throws Error MBOK_INVALID_ARGUMENT.
+uint32_t cpu_features();
+
+// "scalar", "avx2" or "avx512": the widest instruction set in use.
+const char* isa_name();
+
+// The processor's own name, e.g. "AMD EPYC".
+const char* cpu_name();
+
+}  // namespace mbok

@@ -1,0 +1,50 @@
+// A matrix in memory as an operation sees it during one run.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace mbok {
+
+enum class TensorType : int32_t {
+  kF32 = 0,
+  kI32 = 1,
+  kF16 = 2,   // IEEE half, 16 bits
+  kBf16 = 3,  // the upper half of an f32
+  kBits = 4,  // ±1 as bits, least significant first; each row padded with zeros to whole 64-bit words
+};
+
+// 64-bit words in one row of a bit matrix with `cols` columns.
+inline int64_t words_per_row(int64_t cols) { return (cols + 63) / 64; }
+
+inline size_t row_bytes(TensorType type, int64_t cols) {
+  switch (type) {
+    case TensorType::kBits:
+      return static_cast<size_t>(words_per_row(cols)) * 8;
+    case TensorType::kF16:
+    case TensorType::kBf16:
+      return static_cast<size_t>(cols) * 2;
+    case TensorType::kF32:
+    case TensorType::kI32:
+      return static_cast<size_t>(cols) * 4;
+  }
+  return 0;
+}
+
+// Rows follow one another without gaps; data is aligned to 64 bytes.
+struct Tensor {
+  void* data = nullptr;
+  int64_t rows = 0;
+  int64_t cols = 0;
+  TensorType type = TensorType::kF32;
+
+  float* f32() const { return static_cast<float*>(data); }
+  int32_t* i32() const { return static_cast<int32_t*>(data); }
+  uint16_t* u16() const { return static_cast<uint16_t*>(data); }
+  uint64_t* bits() const { return static_cast<uint64_t*>(data); }
+  int64_t words() const { return words_per_row(cols); }  // of one row of bits
+  int64_t size() const { return rows * cols; }
+  size_t bytes() const { return static_cast<size_t>(rows) * row_bytes(type, cols); }
+};
+
+}  // namespace mbok

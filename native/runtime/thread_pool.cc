@@ -1,0 +1,180 @@
+#include "runtime/thread_pool.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdio>
+#include <cstdlib>
+#include <mutex>
+#include <set>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "runtime/error.h"
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace mbok {
+namespace {
+
+// An idle worker polls this long before it sleeps: longer than the gap between two operations of a plan, far shorter
+// than anything a person or a battery would notice.
+constexpr auto kSpin = std::chrono::microseconds(60);
+constexpr int kMaxThreads = 256;
+
+void relax() {
+#if defined(__x86_64__)
+  _mm_pause();
+#endif
+}
+
+#if defined(__linux__)
+
+// CPUs of cgroup v2's quota, rounded up; a large number where there is none.
+int quota_cpus() {
+  std::FILE* file = std::fopen("/sys/fs/cgroup/cpu.max", "r");
+  if (file == nullptr) return kMaxThreads;
+  long long quota = 0, period = 0;
+  const int read = std::fscanf(file, "%lld %lld", &quota, &period);
+  std::fclose(file);
+  if (read != 2 || quota <= 0 || period <= 0) return kMaxThreads;
+  return static_cast<int>((quota + period - 1) / period);
+}
+
+// Distinct (package, core) pairs among the CPUs that the process may run on: two hyper-threads share one core's
+// multipliers, so the second adds nothing to a compute-bound product.
+int physical_cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return static_cast<int>(std::thread::hardware_concurrency());
+  std::set<std::pair<int, int>> cores;
+  int logical = 0;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (!CPU_ISSET(cpu, &set)) continue;
+    ++logical;
+    int id[2] = {-1, -1};
+    const char* names[2] = {"physical_package_id", "core_id"};
+    for (int i = 0; i < 2; ++i) {
+      const std::string path =
+          "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/" + std::string(names[i]);
+      if (std::FILE* file = std::fopen(path.c_str(), "r")) {
+        if (std::fscanf(file, "%d", &id[i]) != 1) id[i] = -1;
+        std::fclose(file);
+      }
+    }
+    if (id[1] < 0) return logical > 0 ? CPU_COUNT(&set) : 1;
+    cores.insert({id[0], id[1]});
+  }
+  return static_cast<int>(cores.size());
+}
+
+int default_threads() { return std::min(physical_cores(), quota_cpus()); }
+
+#else
+
+int default_threads() { return static_cast<int>(std::thread::hardware_concurrency()); }
+
+#endif
+
+int wanted_threads() {
+  const char* text = std::getenv("MBOK_THREADS");
+  if (text == nullptr || *text == '\0') return std::max(1, std::min(default_threads(), kMaxThreads));
+  char* end = nullptr;
+  const long value = std::strtol(text, &end, 10);
+  if (*end != '\0' || value < 1 || value > kMaxThreads)
+    throw Error("MBOK_INVALID_ARGUMENT",
+                "MBOK_THREADS must be an integer from 1 to 256, got '" + std::string(text) + "'");
+  return static_cast<int>(value);
+}
+
+}  // namespace
+
+struct ThreadPool::State {
+  std::mutex turn;  // one parallel_for at a time
+
+  void (*body)(void*, int64_t, int) = nullptr;
+  void* context = nullptr;
+  int64_t tasks = 0;
+  alignas(64) std::atomic<int64_t> next{0};
+  alignas(64) std::atomic<uint64_t> round{0};  // counts parallel_for calls; a change wakes the workers
+  alignas(64) std::atomic<int> working{0};     // workers that have not finished this round
+
+  std::mutex sleep;
+  std::condition_variable wake;
+  int sleeping = 0;  // under `sleep`
+
+  void work(int worker) {
+    for (;;) {
+      const int64_t task = next.fetch_add(1, std::memory_order_relaxed);
+      if (task >= tasks) return;
+      body(context, task, worker);
+    }
+  }
+
+  void worker_main(int worker) {
+    uint64_t seen = 0;
+    for (;;) {
+      const auto deadline = std::chrono::steady_clock::now() + kSpin;
+      while (round.load(std::memory_order_acquire) == seen) {
+        for (int i = 0; i < 32 && round.load(std::memory_order_acquire) == seen; ++i) relax();
+        if (std::chrono::steady_clock::now() < deadline) continue;
+        std::unique_lock<std::mutex> lock(sleep);
+        ++sleeping;
+        wake.wait(lock, [&] { return round.load(std::memory_order_acquire) != seen; });
+        --sleeping;
+      }
+      ++seen;
+      work(worker);
+      working.fetch_sub(1, std::memory_order_release);
+    }
+  }
+};
+
+ThreadPool::ThreadPool(int threads) : threads_(threads), state_(new State) {
+  for (int worker = 1; worker < threads; ++worker)
+    std::thread([state = state_, worker] { state->worker_main(worker); }).detach();
+}
+
+ThreadPool& ThreadPool::shared() {
+  static ThreadPool* pool = new ThreadPool(wanted_threads());
+  return *pool;
+}
+
+void ThreadPool::run(int64_t tasks, void (*body)(void*, int64_t, int), void* context) {
+  if (tasks <= 0) return;
+  std::lock_guard<std::mutex> turn(state_->turn);
+  if (tasks == 1 || threads_ == 1) {
+    for (int64_t task = 0; task < tasks; ++task) body(context, task, 0);
+    return;
+  }
+  State& s = *state_;
+  s.body = body;
+  s.context = context;
+  s.tasks = tasks;
+  s.next.store(0, std::memory_order_relaxed);
+  s.working.store(threads_ - 1, std::memory_order_relaxed);
+  bool anyone_asleep;
+  {
+    std::lock_guard<std::mutex> lock(s.sleep);
+    s.round.fetch_add(1, std::memory_order_release);
+    anyone_asleep = s.sleeping > 0;
+  }
+  if (anyone_asleep) s.wake.notify_all();
+  s.work(0);
+  // The last bodies are running: spin, but give the core away if the machine is oversubscribed.
+  for (int spins = 0; s.working.load(std::memory_order_acquire) != 0; ++spins) {
+    if (spins < 4096)
+      relax();
+    else
+      std::this_thread::yield();
+  }
+}
+
+}  // namespace mbok
