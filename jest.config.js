@@ -1,0 +1,17 @@
+/** Tests import the TypeScript sources; @swc/jest strips the types, `npm run types` checks them. */
+module.exports = {
+  testEnvironment: 'node',
+  testMatch: ['<rootDir>/test/**/*.test.ts'],
+  transform: {
+    '\\.ts$': [
+      '@swc/jest',
+      { jsc: { parser: { syntax: 'typescript' }, target: 'es2022' }, module: { type: 'commonjs' } },
+    ],
+  },
+  // packages and other checkouts below these hold package.json files of the same name
+  modulePathIgnorePatterns: ['<rootDir>/native/build', '<rootDir>/build', '<rootDir>/dist'],
+  // the products under test use both cores of a small machine themselves
+  maxWorkers: 2,
+  // builds, conversions and training runs, not unit tests alone
+  testTimeout: 300_000,
+};

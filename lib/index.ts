@@ -1,0 +1,1 @@
+export { MbokError, MbokErrorCode } from './errors';

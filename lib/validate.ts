@@ -1,0 +1,107 @@
+import { MbokError } from './errors';
+
+const LONGEST_SHOWN = 80;
+
+/** How an offending value is shown in a message: short, quoted when it is a string, never throwing. */
+export function show(value: unknown): string {
+  let text: string;
+  if (typeof value === 'string') text = JSON.stringify(value);
+  else if (typeof value === 'bigint') text = `${value}n`;
+  else if (typeof value === 'function') text = 'a function';
+  else if (ArrayBuffer.isView(value)) text = `${value.constructor.name} of ${value.byteLength} bytes`;
+  else if (Array.isArray(value)) text = `[${value.slice(0, LONGEST_SHOWN).map(show).join(', ')}]`;
+  else if (typeof value === 'object' && value !== null) text = `an object of class ${className(value)}`;
+  else text = Object.is(value, -0) ? '-0' : String(value);
+  return text.length > LONGEST_SHOWN ? `${text.slice(0, LONGEST_SHOWN)}…` : text;
+}
+
+function className(value: object): string {
+  const name: unknown = (Object.getPrototypeOf(value) as { constructor?: { name?: unknown } } | null)?.constructor
+    ?.name;
+  return typeof name === 'string' && name !== '' ? name : 'Object';
+}
+
+/** Throws MBOK_INVALID_ARGUMENT: `'name' must be WANTED, got VALUE`. */
+export function invalid(name: string, wanted: string, value: unknown): never {
+  throw new MbokError('MBOK_INVALID_ARGUMENT', `'${name}' must be ${wanted}, got ${show(value)}`);
+}
+
+/** Returns `value` if it is an integer in [minimum, maximum], else throws MBOK_INVALID_ARGUMENT. */
+export function integerInRange(
+  name: string,
+  value: unknown,
+  minimum = Number.MIN_SAFE_INTEGER,
+  maximum = Number.MAX_SAFE_INTEGER,
+): number {
+  if (typeof value === 'number' && Number.isSafeInteger(value) && value >= minimum && value <= maximum) return value;
+  return invalid(name, `an integer${range(minimum, maximum)}`, value);
+}
+
+function range(minimum: number, maximum: number): string {
+  const below = minimum > Number.MIN_SAFE_INTEGER;
+  const above = maximum < Number.MAX_SAFE_INTEGER;
+  if (below && above) return ` from ${minimum} to ${maximum}`;
+  if (below) return ` of at least ${minimum}`;
+  return above ? ` of at most ${maximum}` : '';
+}
+
+/** Returns `value` if it is a finite number in [minimum, maximum], else throws MBOK_INVALID_ARGUMENT. */
+export function finiteNumber(name: string, value: unknown, minimum = -Infinity, maximum = Infinity): number {
+  if (typeof value === 'number' && Number.isFinite(value) && value >= minimum && value <= maximum) return value;
+  let wanted = 'a finite number';
+  if (minimum > -Infinity && maximum < Infinity) wanted += ` from ${minimum} to ${maximum}`;
+  else if (minimum > -Infinity) wanted += ` of at least ${minimum}`;
+  else if (maximum < Infinity) wanted += ` of at most ${maximum}`;
+  return invalid(name, wanted, value);
+}
+
+/** Returns `value` if it is one of `choices`, else throws MBOK_INVALID_ARGUMENT. */
+export function oneOf<T extends string | number>(name: string, value: unknown, choices: readonly T[]): T {
+  const found = choices.find((choice) => choice === value);
+  return found ?? invalid(name, `one of ${choices.map((choice) => show(choice)).join(', ')}`, value);
+}
+
+/** Returns `value` if it is a string (not empty, unless `allowEmpty`), else throws MBOK_INVALID_ARGUMENT. */
+export function string(name: string, value: unknown, options: { allowEmpty?: boolean } = {}): string {
+  if (typeof value === 'string' && (value !== '' || options.allowEmpty)) return value;
+  return invalid(name, options.allowEmpty ? 'a string' : 'a string that is not empty', value);
+}
+
+/** Returns `value` if it is true or false, else throws MBOK_INVALID_ARGUMENT. */
+export function boolean(name: string, value: unknown): boolean {
+  return typeof value === 'boolean' ? value : invalid(name, 'true or false', value);
+}
+
+/** Returns `value` if it is an array or a typed array of integers in [minimum, maximum], else throws naming the first that is not. */
+export function integers(
+  name: string,
+  value: unknown,
+  minimum = Number.MIN_SAFE_INTEGER,
+  maximum = Number.MAX_SAFE_INTEGER,
+): ArrayLike<number> {
+  const isList = Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView));
+  if (!isList) return invalid(name, 'an array of integers', value);
+  const list = value as ArrayLike<number>;
+  for (let i = 0; i < list.length; i++) integerInRange(`${name}[${i}]`, list[i], minimum, maximum);
+  return list;
+}
+
+/**
+ * Checks an options object: an unknown key is more often a misspelling than a wish to be ignored.
+ *
+ * @returns the options, an empty object for undefined
+ */
+export function options<T extends object>(name: string, value: T | undefined, keys: readonly (keyof T & string)[]): T {
+  if (value === undefined) return {} as T;
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return invalid(name, 'an object', value);
+  for (const key of Object.keys(value)) {
+    if ((keys as readonly string[]).includes(key)) continue;
+    throw new MbokError('MBOK_INVALID_ARGUMENT', `'${name}' has no option '${key}'; it has ${keys.join(', ')}`);
+  }
+  return value;
+}
+
+/** Throws MBOK_ABORTED when `signal` has fired; its reason becomes the cause. */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new MbokError('MBOK_ABORTED', 'aborted by the signal', { cause: signal.reason });
+}

@@ -1,0 +1,54 @@
+// Compiles lib/ to CommonJS in dist/ and writes the ESM entry beside it. The entry re-exports the CommonJS module's names
+// one by one, so a program that imports and a library that requires mbok share one instance of every class.
+import { spawnSync } from 'node:child_process';
+import { existsSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import ts from 'typescript';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const dist = join(root, 'dist');
+
+// compiled beside the old output and swapped in whole: a failed build leaves what worked
+const output = join(root, `dist.${process.pid}.tmp`);
+process.on('exit', () => rmSync(output, { recursive: true, force: true }));
+const compiler = join(root, 'node_modules/typescript/bin/tsc');
+const tsc = spawnSync(process.execPath, [compiler, '-p', root, '--outDir', output], { stdio: 'inherit' });
+if (tsc.status !== 0) process.exit(tsc.status ?? 1);
+
+const declarations = join(output, 'index.d.ts');
+if (!existsSync(declarations)) throw new Error(`lib/index.ts is missing: it is the public entry`);
+const names = exportedValues(declarations);
+const lines = [
+  "import mbok from './index.js';",
+  '',
+  'export const {',
+  ...names.map((name) => `  ${name},`),
+  '} = mbok;',
+  '',
+];
+writeFileSync(join(output, 'index.mjs'), lines.join('\n'));
+writeFileSync(join(output, 'index.d.mts'), "export * from './index.js';\n");
+rmSync(dist, { recursive: true, force: true });
+renameSync(output, dist);
+
+/** The names that `file` exports as values: classes, functions and constants, but neither interfaces nor types. */
+function exportedValues(file) {
+  const program = ts.createProgram([file], {
+    module: ts.ModuleKind.Node16,
+    moduleResolution: ts.ModuleResolutionKind.Node16,
+    target: ts.ScriptTarget.ES2022,
+    types: ['node'],
+  });
+  const checker = program.getTypeChecker();
+  const module = checker.getSymbolAtLocation(program.getSourceFile(file));
+  return checker
+    .getExportsOfModule(module)
+    .filter((symbol) => !symbol.declarations?.some((node) => ts.isTypeOnlyImportOrExportDeclaration(node)))
+    .filter((symbol) => {
+      const target = symbol.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(symbol) : symbol;
+      return (target.flags & ts.SymbolFlags.Value) !== 0;
+    })
+    .map((symbol) => symbol.getName())
+    .sort();
+}
