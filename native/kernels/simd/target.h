@@ -1,0 +1,52 @@
+// Regions of code compiled for an instruction set that the rest of the library must not assume.
+//
+//   #include "kernels/simd/avx512.h"       // outside the region, like every other header
+//   #if defined(MBOK_X86)
+//   MBOK_TARGET_AVX512
+//   namespace mbok::avx512 { … }
+//   MBOK_TARGET_END
+//   #endif
+//
+// A function with external linkage that two translation units compile for different instruction sets would be merged
+// by the linker, which may keep the wide copy for everyone. So code in a region lives in namespace mbok::avx2 or
+// mbok::avx512 (an anonymous namespace inside it for all but the entry points) and calls no inline function or
+// template of a header that is compiled elsewhere: no std::min, no std::vector, no mbok helpers.
+#pragma once
+
+#if defined(__x86_64__)
+#define MBOK_X86 1
+
+#define MBOK_PRAGMA(text) _Pragma(#text)
+#if defined(__clang__)
+#define MBOK_TARGET(features) MBOK_PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
+#define MBOK_TARGET_END _Pragma("clang attribute pop")
+#else
+#define MBOK_TARGET(features) _Pragma("GCC push_options") MBOK_PRAGMA(GCC target(features))
+#define MBOK_TARGET_END _Pragma("GCC pop_options")
+#endif
+
+// Each matches the Feature bits of runtime/cpu.h: kAvx2, kAvx512, and kAvx512 with one more.
+#define MBOK_TARGET_AVX2 MBOK_TARGET("avx2,fma,f16c")
+#define MBOK_TARGET_AVX512 MBOK_TARGET("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")
+#define MBOK_TARGET_AVX512_BF16 MBOK_TARGET("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")
+#define MBOK_TARGET_AVX512_VNNI MBOK_TARGET("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
+#define MBOK_TARGET_AVX512_VPOPCNTDQ MBOK_TARGET("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq")
+#define MBOK_TARGET_AVX512_VBMI MBOK_TARGET("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")
+
+// The two vector candidates of a dispatch table whose functions have the same name in both namespaces.
+#define MBOK_X86_CANDIDATES(function) {"avx512", kAvx512, avx512::function}, {"avx2", kAvx2, avx2::function},
+
+#else
+#define MBOK_X86_CANDIDATES(function)
+#endif
+
+// In front of a loop whose trip count is a small constant and whose body indexes an array of accumulators: unless it
+// is unrolled completely, the accumulators live in memory.
+#if defined(__clang__)
+#define MBOK_UNROLL _Pragma("unroll")
+#else
+#define MBOK_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+// Into a region's hot loop, whatever the optimiser thinks of the size.
+#define MBOK_INLINE inline __attribute__((always_inline))
