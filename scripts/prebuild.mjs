@@ -1,0 +1,50 @@
+// Release build: prebuildify runs node-gyp and puts the binary into prebuilds/<platform>-<arch>/mbok.node. The headers are
+// the running Node's own, or the node-api-headers package where Node was installed without them: never those that a
+// `nodedir` of an .npmrc names, never a download.
+import { spawnSync } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { availableParallelism, tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const scratch = mkdtempSync(join(tmpdir(), 'mbok-prebuild-'));
+
+try {
+  const result = spawnSync(
+    process.execPath,
+    [join(root, 'node_modules/prebuildify/bin.js'), '--napi', '--name', 'mbok', '--cache', join(scratch, 'cache')],
+    {
+      stdio: 'inherit',
+      cwd: root,
+      env: {
+        ...process.env,
+        PREBUILD_NODE_GYP: join(root, 'node_modules/.bin', process.platform === 'win32' ? 'node-gyp.cmd' : 'node-gyp'),
+        npm_config_nodedir: headerFolder(),
+        JOBS: String(availableParallelism()),
+      },
+    },
+  );
+  process.exitCode = result.status ?? 1;
+} finally {
+  rmSync(scratch, { recursive: true, force: true });
+  // node-gyp's folder: the loader would find build/Release before the prebuilt binary
+  rmSync(join(root, 'build'), { recursive: true, force: true });
+}
+
+/** A folder with include/node/{node_api.h, common.gypi} for node-gyp. */
+function headerFolder() {
+  const prefix = resolve(dirname(process.execPath), '..');
+  const include = join(prefix, 'include/node');
+  if (existsSync(join(include, 'node_api.h')) && existsSync(join(include, 'common.gypi'))) return prefix;
+
+  const own = join(scratch, 'include/node');
+  mkdirSync(own, { recursive: true });
+  cpSync(createRequire(import.meta.url)('node-api-headers').include_dir, own, { recursive: true });
+  // binding.gyp sets every flag that matters; position-independent code is all that a shared library needs besides
+  const settings = { target_defaults: { configurations: { Release: {}, Debug: {} }, cflags: ['-fPIC'] } };
+  writeFileSync(join(own, 'common.gypi'), JSON.stringify(settings));
+  writeFileSync(join(own, 'config.gypi'), JSON.stringify(process.config));
+  return scratch;
+}
