@@ -1,0 +1,134 @@
+/** A graph: the list of operations that a plan will run, in order. */
+
+import { MbokError } from '../errors';
+import type { Phase } from '../native/addon';
+import type { Matrix } from '../native/matrix';
+import type { OperationDefinition } from './operation';
+import { type Binding, type MemoryRole, type Shape, Tensor } from './tensor';
+
+/** 'bf16' rounds the operands of dense products to bf16 where the CPU multiplies them faster; sums stay f32. */
+export type Precision = 'f32' | 'bf16';
+
+export interface Node {
+  readonly name: string;
+  readonly inputs: readonly (Tensor | undefined)[];
+  readonly outputs: readonly (Tensor | undefined)[];
+  readonly attributes: readonly number[];
+  readonly phase: Phase;
+  /** Output 0 may reuse the memory of this input if it is not needed later. */
+  readonly inPlace: number | undefined;
+  /** Absent for operations that nothing is differentiated through. */
+  readonly definition: OperationDefinition | undefined;
+}
+
+export interface EmitOptions {
+  /** When the operation runs within an optimizer step. Default 'always'. */
+  readonly phase?: Phase;
+  readonly inPlace?: number;
+}
+
+/**
+ * Builds a list of operations symbolically. Nothing is computed until a {@link Plan} is made of it.
+ *
+ * @example
+ * const graph = new Graph();
+ * const x = graph.input('x', { rows: 'tokens', cols: 64 });
+ * graph.output('y', linear(x, graph.bind(weight)));
+ * const plan = new Plan(graph, { maxRows: 16 });
+ * const { y } = await plan.run({ inputs: { x: data } });
+ */
+export class Graph {
+  readonly precision: Precision;
+  readonly nodes: Node[] = [];
+  readonly tensors: Tensor[] = [];
+  readonly inputs = new Map<string, Tensor>();
+  readonly outputs = new Map<string, Tensor>();
+  readonly #bound = new Map<Matrix, Tensor>();
+
+  constructor({ precision = 'f32' }: { precision?: Precision } = {}) {
+    this.precision = precision;
+  }
+
+  /** A matrix that the caller gives at every run: f32, or i32 for token ids. */
+  input(
+    name: string,
+    { rows, cols, type = 'f32' }: { rows: Shape['rows']; cols: number; type?: 'f32' | 'i32' },
+  ): Tensor {
+    if (this.inputs.has(name)) throw new MbokError('MBOK_INVALID_ARGUMENT', `the graph already has an input '${name}'`);
+    const tensor = this.#create({ rows, cols, type }, { kind: 'port', name });
+    this.inputs.set(name, tensor);
+    return tensor;
+  }
+
+  /** Lets the caller read an f32 tensor after a run. The tensor's memory is then never reused. */
+  output(name: string, tensor: Tensor): void {
+    if (this.outputs.has(name))
+      throw new MbokError('MBOK_INVALID_ARGUMENT', `the graph already has an output '${name}'`);
+    if (tensor.type !== 'f32') throw new MbokError('MBOK_SHAPE', `output '${name}' must be f32, got ${tensor.type}`);
+    this.outputs.set(name, tensor);
+    if (tensor.binding.kind === 'intermediate') tensor.binding = { kind: 'port', name };
+  }
+
+  /** A tensor whose memory is `matrix`; binding the same matrix twice gives the same tensor. */
+  bind(matrix: Matrix, role: MemoryRole = 'weights'): Tensor {
+    const known = this.#bound.get(matrix);
+    if (known !== undefined) return known;
+    const tensor = this.#create(matrix, { kind: 'bound', matrix, role });
+    this.#bound.set(matrix, tensor);
+    return tensor;
+  }
+
+  /** Adds an operation that makes new tensors. */
+  apply(
+    definition: OperationDefinition,
+    inputs: readonly (Tensor | undefined)[],
+    attributes: readonly number[] = [],
+  ): Tensor[] {
+    this.#own(inputs);
+    const outputs = definition
+      .outputs(inputs, attributes)
+      .map((shape) => this.#create(shape, { kind: 'intermediate' }));
+    this.nodes.push({
+      name: definition.name,
+      inputs,
+      outputs,
+      attributes,
+      phase: 'always',
+      inPlace: definition.inPlace,
+      definition,
+    });
+    return outputs;
+  }
+
+  /** Adds an operation that nothing is differentiated through and that writes the given tensors. */
+  emit(
+    name: string,
+    inputs: readonly (Tensor | undefined)[],
+    outputs: readonly (Tensor | undefined)[],
+    attributes: readonly number[] = [],
+    { phase = 'always', inPlace }: EmitOptions = {},
+  ): void {
+    this.#own(inputs);
+    this.#own(outputs);
+    this.nodes.push({ name, inputs, outputs, attributes, phase, inPlace, definition: undefined });
+  }
+
+  /** A new intermediate tensor for {@link emit} to write. */
+  create(shape: Shape): Tensor {
+    return this.#create(shape, { kind: 'intermediate' });
+  }
+
+  #create({ rows, cols, type }: Shape, binding: Binding): Tensor {
+    const tensor = new Tensor(this, this.tensors.length, rows, cols, type, binding);
+    this.tensors.push(tensor);
+    return tensor;
+  }
+
+  #own(tensors: readonly (Tensor | undefined)[]): void {
+    for (const tensor of tensors) {
+      if (tensor !== undefined && tensor.graph !== this) {
+        throw new MbokError('MBOK_INVALID_ARGUMENT', 'a tensor belongs to another graph');
+      }
+    }
+  }
+}

@@ -1,0 +1,46 @@
+import { expectShape, type OperationDefinition, required } from '../operation';
+import type { Tensor } from '../tensor';
+
+/** The numbers are those of native/kernels/activation. 'gelu' is the exact form with erf. */
+const KINDS = { silu: 0, gelu: 1, geluTanh: 2, relu: 3 } as const;
+export type ActivationKind = keyof typeof KINDS;
+
+/** y = f(x). Attribute: kind. */
+const definition: OperationDefinition = {
+  name: 'activation',
+  inPlace: 0,
+  outputs: ([x]) => [expectShape('activation', 'x', x, {})],
+  gradient({ inputs, attributes, upstream }) {
+    const x = required('activation', 'x', inputs[0]);
+    const dx = x.graph.create(x);
+    x.graph.emit('activation_gradient', [upstream(0), x], [dx], attributes, { inPlace: 0 });
+    return [dx];
+  },
+};
+
+/** y = f(gate) ⊙ up. Attribute: kind. */
+const gatedDefinition: OperationDefinition = {
+  name: 'gated_activation',
+  inPlace: 0,
+  outputs([gate, up]) {
+    const shape = expectShape('gated_activation', 'gate', gate, {});
+    expectShape('gated_activation', 'up', up, shape);
+    return [shape];
+  },
+  gradient({ inputs, attributes, upstream }) {
+    const gate = required('gated_activation', 'gate', inputs[0]);
+    const gradients = [gate.graph.create(gate), gate.graph.create(gate)];
+    gate.graph.emit('gated_activation_gradient', [upstream(0), ...inputs], gradients, attributes);
+    return gradients;
+  },
+};
+
+/** The activation function on every element of x. */
+export function activation(x: Tensor, kind: ActivationKind): Tensor {
+  return x.graph.apply(definition, [x], [KINDS[kind]])[0] as Tensor;
+}
+
+/** f(gate) ⊙ up, the middle of a gated MLP. */
+export function gatedActivation(gate: Tensor, up: Tensor, kind: ActivationKind): Tensor {
+  return gate.graph.apply(gatedDefinition, [gate, up], [KINDS[kind]])[0] as Tensor;
+}

@@ -1,0 +1,72 @@
+import { MbokError } from '../../errors';
+import { expectShape, type OperationDefinition, required } from '../operation';
+import { matrixShape, type Shape, type Tensor } from '../tensor';
+
+export interface AttentionOptions {
+  readonly headDimension: number;
+  /** Factor of the scores before the softmax. Default 1 / √headDimension. */
+  readonly scale?: number;
+  /** Each query sees only its `window` latest keys, itself included. Default 0: all of them. */
+  readonly window?: number;
+}
+
+function encode({ headDimension, scale = 1 / Math.sqrt(headDimension), window = 0 }: AttentionOptions): number[] {
+  return [headDimension, scale, window];
+}
+
+/** Checks q, k and v against each other and returns q's shape. */
+function queryShape(name: string, [q, k, v]: readonly (Shape | undefined)[], headDimension: number): Shape {
+  const query = expectShape(name, 'q', q, {});
+  const key = expectShape(name, 'k', k, { rows: query.rows });
+  expectShape(name, 'v', v, key);
+  if (query.cols % headDimension !== 0 || key.cols % headDimension !== 0 || query.cols % key.cols !== 0) {
+    throw new MbokError(
+      'MBOK_SHAPE',
+      `${name}: ${query.cols} query and ${key.cols} key columns do not form groups of heads of ${headDimension}`,
+    );
+  }
+  return query;
+}
+
+/** Causal softmax attention; the second output is the logarithm of each softmax denominator, for the gradient. */
+const definition: OperationDefinition = {
+  name: 'attention',
+  outputs(inputs, [headDimension = 0]) {
+    const query = queryShape('attention', inputs, headDimension);
+    return [query, matrixShape(query.rows, query.cols / headDimension)];
+  },
+  gradient({ inputs, outputs, attributes, upstream }) {
+    const gradients = inputs.map((input) => {
+      const tensor = required('attention', 'input', input);
+      return tensor.graph.create(tensor);
+    });
+    const dy = required('attention', 'dy', upstream(0));
+    dy.graph.emit('attention_gradient', [dy, ...inputs, ...outputs], gradients, attributes);
+    return gradients;
+  },
+};
+
+/**
+ * Causal attention within each sequence of a run: q [rows, H·d], k and v [rows, Hkv·d] with H a multiple of Hkv
+ * (grouped heads): [rows, H·d]. No matrix of rows × rows is kept.
+ */
+export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions): Tensor {
+  return q.graph.apply(definition, [q, k, v], encode(options))[0] as Tensor;
+}
+
+/**
+ * Attention of one sequence that goes on: k and v are first stored in `keyCache` and `valueCache`
+ * [context, Hkv·d] from the run's position on. For inference; has no gradient.
+ */
+export function cachedAttention(
+  [q, k, v]: readonly [Tensor, Tensor, Tensor],
+  [keyCache, valueCache]: readonly [Tensor, Tensor],
+  options: AttentionOptions,
+): Tensor {
+  const query = queryShape('attention_cached', [q, k, v], options.headDimension);
+  expectShape('attention_cached', 'keyCache', keyCache, { cols: k.cols });
+  expectShape('attention_cached', 'valueCache', valueCache, { rows: keyCache.rows, cols: k.cols });
+  const output = q.graph.create(query);
+  q.graph.emit('attention_cached', [q, k, v], [output, keyCache, valueCache], encode(options));
+  return output;
+}

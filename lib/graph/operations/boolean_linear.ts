@@ -1,0 +1,73 @@
+import { expectShape, type OperationDefinition, required } from '../operation';
+import { matrixShape, type Tensor } from '../tensor';
+import { precisionCode } from './linear';
+
+const NAME = 'boolean_linear';
+
+/** s = x wᵀ + bias for ±1 inputs and weights (BOLD). Attribute: factor of the gradient that goes down. */
+const definition: OperationDefinition = {
+  name: NAME,
+  outputs([x, w, bias]) {
+    const { rows, cols } = expectShape(NAME, 'x', x, { type: 'bits' });
+    const { rows: m } = expectShape(NAME, 'w', w, { cols, type: 'bits' });
+    if (bias !== undefined) expectShape(NAME, 'bias', bias, { rows: 1, cols: m as number });
+    return [matrixShape(rows, m as number)];
+  },
+  gradient({ inputs, attributes, upstream, needs, accumulator, booleanTarget }) {
+    const x = required(NAME, 'x', inputs[0]);
+    const w = required(NAME, 'w', inputs[1]);
+    const z = required(NAME, 'z', upstream(0));
+    const { graph } = z;
+    const [factor = 1] = attributes;
+    const precision = precisionCode(z);
+    let dx: Tensor | undefined;
+    if (needs(0)) {
+      dx = graph.create(matrixShape(x.rows, x.cols));
+      graph.emit('boolean_linear_gradient_input', [z, w], [dx], [factor, precision]);
+    }
+    const db = accumulator(2);
+    if (db !== undefined) graph.emit('bias_gradient', [z], [db]);
+    const target = booleanTarget(1);
+    if (target?.kind === 'dense') graph.emit('boolean_linear_signal', [z, x], [target.signal], [precision]);
+    if (target?.kind === 'optimizer') {
+      const signal = graph.create(matrixShape(w.rows, w.cols));
+      const { accumulator: evidence, rowStatistics, columnStatistics, state, settings } = target;
+      const updated = [w, evidence, rowStatistics, columnStatistics, state];
+      graph.emit('zero', [], [signal]);
+      graph.emit('boolean_linear_signal', [z, x], [signal], [precision]);
+      graph.emit('boolean_update', [signal, undefined, undefined], updated, [1, ...settings]);
+    }
+    return [dx];
+  },
+};
+
+/**
+ * The Boolean linear layer of BOLD: x ±1 [rows, n], w ±1 [m, n], bias [1, m]: integers [rows, m], exact in f32. The
+ * gradient that goes to x is multiplied by `gradientFactor`: √(2/m) where the layer below is Boolean (BOLD App. C.2),
+ * 1 by default.
+ */
+export function booleanLinear(x: Tensor, w: Tensor, bias?: Tensor, { gradientFactor = 1 } = {}): Tensor {
+  return x.graph.apply(definition, [x, w, bias], [gradientFactor])[0] as Tensor;
+}
+
+const ACTIVATION = 'boolean_activation';
+
+/** TRUE iff s ≥ τ; backward multiplies by 1 − tanh²(α(s − τ)), α = π / (2√(3n)). Attributes: τ, fan-in n. */
+const activationDefinition: OperationDefinition = {
+  name: ACTIVATION,
+  outputs([s]) {
+    const { rows, cols } = expectShape(ACTIVATION, 's', s, {});
+    return [{ rows, cols, type: 'bits' }];
+  },
+  gradient({ inputs, attributes, upstream }) {
+    const s = required(ACTIVATION, 's', inputs[0]);
+    const ds = s.graph.create(s);
+    s.graph.emit('boolean_activation_gradient', [upstream(0), s], [ds], attributes, { inPlace: 0 });
+    return [ds];
+  },
+};
+
+/** The Boolean activation of BOLD on pre-activations s [rows, n] of a layer with `fanIn` inputs: ±1 [rows, n]. */
+export function booleanActivation(s: Tensor, { fanIn, threshold = 0 }: { fanIn: number; threshold?: number }): Tensor {
+  return s.graph.apply(activationDefinition, [s], [threshold, fanIn])[0] as Tensor;
+}

@@ -1,0 +1,38 @@
+import { expectShape, type OperationDefinition, required } from '../operation';
+import { matrixShape, type Tensor } from '../tensor';
+
+/** y = x wᵀ + bias. Attribute: precision. */
+const definition: OperationDefinition = {
+  name: 'linear',
+  outputs([x, w, bias]) {
+    const { rows, cols } = expectShape('linear', 'x', x, {});
+    const { rows: outputs } = expectShape('linear', 'w', w, { cols });
+    if (bias !== undefined) expectShape('linear', 'bias', bias, { rows: 1, cols: outputs as number });
+    return [matrixShape(rows, outputs as number)];
+  },
+  gradient({ inputs, attributes, upstream, needs, accumulator }) {
+    const x = required('linear', 'x', inputs[0]);
+    const dy = required('linear', 'dy', upstream(0));
+    const { graph } = dy;
+    let dx: Tensor | undefined;
+    if (needs(0)) {
+      dx = graph.create(x);
+      graph.emit('linear_gradient_input', [dy, inputs[1]], [dx], attributes);
+    }
+    const dw = accumulator(1);
+    if (dw !== undefined) graph.emit('linear_gradient_weight', [dy, x], [dw], attributes);
+    const db = accumulator(2);
+    if (db !== undefined) graph.emit('bias_gradient', [dy], [db]);
+    return [dx];
+  },
+};
+
+/** x [rows, n] times w [m, n] transposed, plus bias [1, m]: [rows, m]. */
+export function linear(x: Tensor, w: Tensor, bias?: Tensor): Tensor {
+  return x.graph.apply(definition, [x, w, bias], [precisionCode(x)])[0] as Tensor;
+}
+
+/** The graph's precision as the native products take it. */
+export function precisionCode({ graph }: Tensor): number {
+  return graph.precision === 'bf16' ? 1 : 0;
+}

@@ -1,0 +1,52 @@
+import { expectShape, type OperationDefinition, required } from '../operation';
+import { matrixShape, SCALAR_SHAPE, type Tensor } from '../tensor';
+
+/** A loss of two tensors whose gradient goes to the first, by the native operation `<name>_gradient`. */
+function pairLoss(name: string, secondType: 'f32' | 'i32'): OperationDefinition {
+  return {
+    name,
+    outputs([value, reference]) {
+      const { rows, cols } = expectShape(name, 'value', value, {});
+      const extent = secondType === 'i32' ? { rows, cols: 1, type: secondType } : { rows, cols };
+      expectShape(name, 'reference', reference, extent);
+      return [SCALAR_SHAPE];
+    },
+    gradient({ inputs, attributes, upstream }) {
+      const value = required(name, 'value', inputs[0]);
+      const gradient = value.graph.create(value);
+      value.graph.emit(`${name}_gradient`, [...inputs, upstream(0)], [gradient], attributes, { inPlace: 0 });
+      return [gradient];
+    },
+  };
+}
+
+const crossEntropyDefinition = pairLoss('cross_entropy', 'i32');
+const klDefinition = pairLoss('kl_divergence', 'f32');
+const hiddenDefinition = pairLoss('hidden_loss', 'f32');
+
+/** Mean over the counted rows of −log softmax(logits)[target]; rows whose target is −1 do not count. [1, 1]. */
+export function crossEntropy(logits: Tensor, targets: Tensor): Tensor {
+  return logits.graph.apply(crossEntropyDefinition, [logits, targets])[0] as Tensor;
+}
+
+/** −log softmax(logits)[target] of every row, 0 where the target is −1: [rows, 1]. For evaluation; has no gradient. */
+export function negativeLogLikelihood(logits: Tensor, targets: Tensor): Tensor {
+  const { graph } = logits;
+  const mean = graph.create(SCALAR_SHAPE);
+  const rows = graph.create(matrixShape(logits.rows, 1));
+  graph.emit('cross_entropy', [logits, targets], [mean, rows]);
+  return rows;
+}
+
+/** Mean over rows of KL(softmax(teacher) ‖ softmax(student)) at temperature 1 (paper §4.3.2). [1, 1]. */
+export function klDivergence(student: Tensor, teacher: Tensor): Tensor {
+  return student.graph.apply(klDefinition, [student, teacher])[0] as Tensor;
+}
+
+/**
+ * Distance of hidden states from the teacher's: 'plain' is the mean squared error, 'relative' the mean over rows of
+ * ‖h − t‖² / ‖t‖², which massive activations do not drown. [1, 1].
+ */
+export function hiddenLoss(hidden: Tensor, teacher: Tensor, kind: 'plain' | 'relative'): Tensor {
+  return hidden.graph.apply(hiddenDefinition, [hidden, teacher], [kind === 'relative' ? 1 : 0])[0] as Tensor;
+}

@@ -1,0 +1,58 @@
+import { expectShape, type GradientContext, type OperationDefinition, required } from '../operation';
+import { matrixShape, type Tensor } from '../tensor';
+import { precisionCode } from './linear';
+
+const NAME = 'multi_boolean_linear';
+
+/** y = Σₖ ((x ⊙ s_in[k]) B[k]ᵀ) ⊙ s_out[k] + bias (paper §4). Attribute: precision. */
+const definition: OperationDefinition = {
+  name: NAME,
+  outputs([x, kernels, sOut, sIn, bias]) {
+    const { rows, cols } = expectShape(NAME, 'x', x, {});
+    const { rows: count, cols: m } = expectShape(NAME, 'sOut', sOut, {});
+    expectShape(NAME, 'sIn', sIn, { rows: count, cols });
+    expectShape(NAME, 'kernels', kernels, { rows: (count as number) * m, cols, type: 'bits' });
+    if (bias !== undefined) expectShape(NAME, 'bias', bias, { rows: 1, cols: m });
+    return [matrixShape(rows, m)];
+  },
+  gradient(context) {
+    const { inputs, attributes, upstream, needs, accumulator } = context;
+    const x = required(NAME, 'x', inputs[0]);
+    const dy = required(NAME, 'dy', upstream(0));
+    const { graph } = dy;
+    let dx: Tensor | undefined;
+    if (needs(0)) {
+      // before the update below, which flips bits in place
+      dx = graph.create(x);
+      graph.emit('multi_boolean_gradient_input', [dy, ...inputs.slice(1, 4)], [dx], attributes);
+    }
+    const db = accumulator(4);
+    if (db !== undefined) graph.emit('bias_gradient', [dy], [db]);
+    emitSignal(context, x, dy);
+    return [dx];
+  },
+};
+
+/** One dense gradient G = dyᵀ x serves the scales and the bits of every kernel; its tiles are consumed at once. */
+function emitSignal({ inputs, attributes, accumulator, booleanTarget }: GradientContext, x: Tensor, dy: Tensor): void {
+  const [, kernels, sOut, sIn] = inputs;
+  const scales = [accumulator(2), accumulator(3)];
+  const target = booleanTarget(1);
+  const operands = [dy, x, kernels, sOut, sIn];
+  if (target?.kind === 'optimizer') {
+    const { accumulator: evidence, rowStatistics, columnStatistics, state, settings } = target;
+    const updated = [kernels, evidence, rowStatistics, columnStatistics, state];
+    dy.graph.emit('multi_boolean_update', operands, [...scales, ...updated], [...attributes, ...settings]);
+  } else if (target !== undefined || scales.some((scale) => scale !== undefined)) {
+    const outputs = [...scales, target?.signal];
+    dy.graph.emit('multi_boolean_signal', operands, outputs, [...attributes, target?.kernel ?? 0]);
+  }
+}
+
+/**
+ * The multi-Boolean linear layer: x [rows, n], kernels ±1 [K·m, n] (kernel k's row i is row k·m + i), sOut [K, m],
+ * sIn [K, n], bias [1, m]: [rows, m].
+ */
+export function multiBooleanLinear(x: Tensor, kernels: Tensor, sOut: Tensor, sIn: Tensor, bias?: Tensor): Tensor {
+  return x.graph.apply(definition, [x, kernels, sOut, sIn, bias], [precisionCode(x)])[0] as Tensor;
+}

@@ -1,0 +1,202 @@
+/** A graph made ready to run: memory laid out, operations encoded, one native call a run. */
+
+import { MbokError } from '../errors';
+import {
+  addon,
+  guarded,
+  type NativeBuffer,
+  type NativePlan,
+  type NativeTensor,
+  PHASES,
+  rethrow,
+  SCALARS,
+  type ScalarName,
+  TENSOR_TYPES,
+} from '../native/addon';
+import type { Matrix } from '../native/matrix';
+import { integerInRange } from '../validate';
+import type { Graph } from './graph';
+import { alignUp, layOutArena, tensorBytes } from './planner';
+import { describeShape, type MemoryRole, type Tensor } from './tensor';
+
+/** Bytes that a plan computes with, by what they are for. */
+export type MemoryReport = Record<MemoryRole, number> & {
+  /** intermediate results: the arena and the tensors read or written by the caller */
+  readonly activations: number;
+  /** working memory inside operations */
+  readonly scratch: number;
+  readonly total: number;
+};
+
+export interface RunOptions {
+  /** Every input of the graph: token ids as Int32Array, the rest as Float32Array, row by row. */
+  readonly inputs?: Readonly<Record<string, Float32Array | Int32Array>>;
+  /** Numbers of this run; see native/runtime/operation.h. Defaults: one row, one sequence of all rows, position 0. */
+  readonly scalars?: Partial<Record<ScalarName, number>>;
+  /** Which outputs to copy back. Default: all. */
+  readonly outputs?: readonly string[];
+  /** Stops the run before its next operation, as long as it has not begun to update state. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+const DEFAULTS: Record<ScalarName, number> = {
+  rows: 1,
+  sequenceLength: 1,
+  position: 0,
+  lossScale: 1,
+  flipRate: 0,
+  learningRate: 0,
+  step: 1,
+  microBatches: 1,
+  first: 1,
+  last: 1,
+};
+
+/** Reported when a signal stops something. */
+export function abortedError(signal: AbortSignal): MbokError {
+  return new MbokError('MBOK_ABORTED', 'the operation was aborted', { cause: signal.reason });
+}
+
+/** Throws MBOK_ABORTED if the signal has fired. */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw abortedError(signal);
+}
+
+/**
+ * Runs a graph natively, one asynchronous call a run whatever its depth. A plan holds its own activations: it can run
+ * once at a time; two plans may run side by side on the same weights. Dispose it.
+ */
+export class Plan {
+  /** Tokens that a run may have at most. */
+  readonly maxRows: number;
+  /** Known before the first run. */
+  readonly memory: MemoryReport;
+  readonly #graph: Graph;
+  readonly #native: NativePlan;
+  readonly #ports: NativeBuffer;
+  readonly #portOffsets: ReadonlyMap<Tensor, number>;
+  #running: Promise<unknown> = Promise.resolve();
+  #disposed = false;
+
+  /** Throws MBOK_SHAPE, MBOK_INVALID_ARGUMENT or MBOK_OUT_OF_MEMORY. */
+  constructor(graph: Graph, { maxRows = 1 }: { maxRows?: number } = {}) {
+    this.maxRows = integerInRange('maxRows', maxRows, 1, 2 ** 24);
+    this.#graph = graph;
+    const arena = layOutArena(graph, maxRows);
+    const ports = new Map<Tensor, number>();
+    let portBytes = 0;
+    const bound = new Map<Matrix, MemoryRole>();
+    for (const tensor of graph.tensors) {
+      if (tensor.binding.kind === 'port') {
+        ports.set(tensor, portBytes);
+        portBytes += alignUp(tensorBytes(tensor, maxRows));
+      } else if (tensor.binding.kind === 'bound') {
+        bound.set(tensor.binding.matrix, tensor.binding.role);
+      }
+    }
+    this.#portOffsets = ports;
+    this.#ports = guarded(() => new (addon().NativeBuffer)(portBytes));
+    const used = graph.tensors.filter((tensor) => tensor.binding.kind !== 'intermediate' || arena.offsets.has(tensor));
+    const index = new Map(used.map((tensor, i) => [tensor, i]));
+    const indices = (tensors: readonly (Tensor | undefined)[]) =>
+      tensors.map((tensor) => (tensor === undefined ? -1 : (index.get(tensor) as number)));
+    this.#native = guarded(
+      () =>
+        new (addon().NativePlan)({
+          arenaBytes: arena.bytes,
+          maxRows,
+          tensors: used.map((tensor) => this.#describe(tensor, arena.offsets)),
+          operations: graph.nodes.map((node) => ({
+            name: node.name,
+            inputs: indices(node.inputs),
+            outputs: indices(node.outputs),
+            attributes: node.attributes,
+            phase: PHASES[node.phase],
+          })),
+        }),
+    );
+    const roles: Record<MemoryRole, number> = { weights: 0, teacher: 0, gradients: 0, state: 0 };
+    for (const [matrix, role] of bound) roles[role] += matrix.byteLength;
+    const activations = arena.bytes + portBytes;
+    const scratch = this.#native.scratchBytes;
+    const total = Object.values(roles).reduce((sum, bytes) => sum + bytes, activations + scratch);
+    this.memory = { ...roles, activations, scratch, total };
+  }
+
+  /**
+   * Runs the graph once and resolves to the requested outputs, each with the rows of this run. Rejects with
+   * MBOK_ABORTED, MBOK_BUSY, MBOK_DISPOSED, MBOK_SHAPE for inputs of the wrong size, or an operation's own error.
+   */
+  async run({ inputs = {}, scalars = {}, outputs, signal }: RunOptions = {}): Promise<Record<string, Float32Array>> {
+    if (this.#disposed) throw new MbokError('MBOK_DISPOSED', 'this plan has been disposed');
+    throwIfAborted(signal);
+    const values = { ...DEFAULTS, ...scalars };
+    if (scalars.sequenceLength === undefined) values.sequenceLength = values.rows;
+    integerInRange('rows', values.rows, 1, this.maxRows);
+    this.#writeInputs(inputs, values.rows);
+    const abort = () => this.#native.abort();
+    signal?.addEventListener('abort', abort, { once: true });
+    try {
+      const run = guarded(() => this.#native.run(Float64Array.from(SCALARS, (name) => values[name])));
+      this.#running = run.catch(() => undefined);
+      const completed = await run.catch(rethrow);
+      if (!completed) {
+        throw signal?.aborted ? abortedError(signal) : new MbokError('MBOK_DISPOSED', 'the plan was disposed');
+      }
+    } finally {
+      signal?.removeEventListener('abort', abort);
+    }
+    return this.#readOutputs(outputs ?? [...this.#graph.outputs.keys()], values.rows);
+  }
+
+  /** Frees the plan's memory; a run in flight is aborted and ends first. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.#native.dispose();
+    void this.#running.then(() => this.#ports.dispose());
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.dispose();
+    await this.#running;
+  }
+
+  #describe(tensor: Tensor, offsets: ReadonlyMap<Tensor, number>): NativeTensor {
+    const { binding } = tensor;
+    const rows = tensor.rows === 'tokens' ? -1 : tensor.rows;
+    const shape = { rows, cols: tensor.cols, type: TENSOR_TYPES[tensor.type] };
+    if (binding.kind === 'bound') return { buffer: binding.matrix.buffer, offset: 0, ...shape };
+    if (binding.kind === 'port')
+      return { buffer: this.#ports, offset: this.#portOffsets.get(tensor) as number, ...shape };
+    return { buffer: null, offset: offsets.get(tensor) as number, ...shape };
+  }
+
+  #writeInputs(inputs: Readonly<Record<string, Float32Array | Int32Array>>, rows: number): void {
+    for (const [name, tensor] of this.#graph.inputs) {
+      const data = inputs[name];
+      if (data === undefined || data.byteLength !== tensorBytes(tensor, rows)) {
+        const got = data === undefined ? 'nothing' : `${data.length} elements`;
+        throw new MbokError(
+          'MBOK_SHAPE',
+          `input '${name}' must be ${describeShape(tensor)} for ${rows} tokens, got ${got}`,
+        );
+      }
+      guarded(() => this.#ports.write(data, this.#portOffsets.get(tensor) as number));
+    }
+  }
+
+  #readOutputs(names: readonly string[], rows: number): Record<string, Float32Array> {
+    const results: Record<string, Float32Array> = {};
+    for (const name of names) {
+      const tensor = this.#graph.outputs.get(name);
+      if (tensor === undefined) throw new MbokError('MBOK_INVALID_ARGUMENT', `the graph has no output '${name}'`);
+      const data = new Float32Array(tensorBytes(tensor, rows) / 4);
+      const { binding } = tensor;
+      const buffer = binding.kind === 'bound' ? binding.matrix.buffer : this.#ports;
+      guarded(() => buffer.read(data, this.#portOffsets.get(tensor) ?? 0));
+      results[name] = data;
+    }
+    return results;
+  }
+}

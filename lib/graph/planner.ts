@@ -1,0 +1,72 @@
+/** The memory planner: every byte that a plan needs, known before anything runs. */
+
+import { rowBytes } from '../native/matrix';
+import type { Graph } from './graph';
+import type { Shape, Tensor } from './tensor';
+
+const ALIGNMENT = 64;
+
+export function alignUp(bytes: number): number {
+  return Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
+}
+
+/** Bytes of a tensor at `maxRows` tokens. */
+export function tensorBytes({ rows, cols, type }: Shape, maxRows: number): number {
+  return (rows === 'tokens' ? maxRows : rows) * rowBytes(type, cols);
+}
+
+/** A stretch of the arena, used from the first to the last of the operations that touch its tensors. */
+interface Block {
+  readonly bytes: number;
+  first: number;
+  last: number;
+  offset: number;
+}
+
+export interface ArenaLayout {
+  /** Offset in the arena of every intermediate tensor that the graph uses. */
+  readonly offsets: ReadonlyMap<Tensor, number>;
+  readonly bytes: number;
+}
+
+/**
+ * Places every intermediate tensor in one arena so that tensors alive at the same time never overlap. Outputs take over
+ * the memory of a dying input where the operation allows it; the rest is first fit by falling size.
+ */
+export function layOutArena(graph: Graph, maxRows: number): ArenaLayout {
+  const last = new Map<Tensor, number>();
+  graph.nodes.forEach((node, index) => {
+    for (const tensor of [...node.inputs, ...node.outputs]) {
+      if (tensor?.binding.kind === 'intermediate') last.set(tensor, index);
+    }
+  });
+  const blocks = new Map<Tensor, Block>();
+  const all: Block[] = [];
+  graph.nodes.forEach((node, index) => {
+    node.outputs.forEach((tensor, position) => {
+      if (tensor?.binding.kind !== 'intermediate' || blocks.has(tensor)) return;
+      const bytes = alignUp(tensorBytes(tensor, maxRows));
+      const heir = position === 0 && node.inPlace !== undefined ? node.inputs[node.inPlace] : undefined;
+      const inherited = heir !== undefined && last.get(heir) === index ? blocks.get(heir) : undefined;
+      const block = inherited?.bytes === bytes ? inherited : { bytes, first: index, last: index, offset: 0 };
+      block.last = Math.max(block.last, last.get(tensor) ?? index);
+      if (block !== inherited) all.push(block);
+      blocks.set(tensor, block);
+    });
+  });
+  const placed: Block[] = [];
+  let end = 0;
+  for (const block of [...all].sort((a, b) => b.bytes - a.bytes || a.first - b.first)) {
+    let offset = 0;
+    for (const other of placed) {
+      if (other.first > block.last || block.first > other.last) continue;
+      if (offset + block.bytes <= other.offset) break;
+      offset = Math.max(offset, other.offset + other.bytes);
+    }
+    block.offset = offset;
+    end = Math.max(end, offset + block.bytes);
+    const position = placed.findIndex((other) => other.offset > offset);
+    placed.splice(position < 0 ? placed.length : position, 0, block);
+  }
+  return { offsets: new Map([...blocks].map(([tensor, block]) => [tensor, block.offset])), bytes: end };
+}

@@ -1,0 +1,83 @@
+/** ±1 matrices, one bit an element. */
+
+import { MbokError } from '../errors';
+import { Matrix, rowBytes } from './matrix';
+
+/**
+ * A matrix of ±1 in native memory: bit 1 is +1, bit 0 is −1, least significant bit first, each row padded with zero
+ * bits to whole 64-bit words.
+ */
+export class BitMatrix extends Matrix {
+  constructor({ rows, cols }: { rows: number; cols: number }) {
+    super({ rows, cols, type: 'bits' });
+  }
+
+  /** From numbers, row by row: ≥ 0 is +1, negative is −1 (sign(0) = +1). Throws MBOK_SHAPE, MBOK_NON_FINITE on NaN. */
+  static fromSigns(signs: ArrayLike<number>, { rows, cols }: { rows: number; cols: number }): BitMatrix {
+    const matrix = new BitMatrix({ rows, cols });
+    if (signs.length !== rows * cols) {
+      throw new MbokError('MBOK_SHAPE', `'signs' has ${signs.length} entries, expected ${rows} × ${cols}`);
+    }
+    const stride = rowBytes('bits', cols);
+    const bytes = new Uint8Array(rows * stride);
+    for (let row = 0; row < rows; row++) {
+      for (let col = 0; col < cols; col++) {
+        const value = signs[row * cols + col] as number;
+        if (Number.isNaN(value)) throw new MbokError('MBOK_NON_FINITE', `'signs' is NaN at row ${row}, column ${col}`);
+        if (value >= 0) bytes[row * stride + (col >> 3)]! |= 1 << (col & 7);
+      }
+    }
+    matrix.write(bytes);
+    return matrix;
+  }
+
+  /** From rows of ceil(cols / 8) bytes, the layout of model files. Padding bits in the last byte are ignored. */
+  static fromPacked(packed: Uint8Array, { rows, cols }: { rows: number; cols: number }): BitMatrix {
+    const matrix = new BitMatrix({ rows, cols });
+    const width = Math.ceil(cols / 8);
+    if (packed.length !== rows * width) {
+      throw new MbokError('MBOK_SHAPE', `'packed' has ${packed.length} bytes, expected ${rows} × ${width}`);
+    }
+    const stride = rowBytes('bits', cols);
+    const bytes = new Uint8Array(rows * stride);
+    const lastMask = cols % 8 === 0 ? 0xff : (1 << (cols % 8)) - 1;
+    for (let row = 0; row < rows; row++) {
+      bytes.set(packed.subarray(row * width, (row + 1) * width), row * stride);
+      bytes[row * stride + width - 1]! &= lastMask;
+    }
+    matrix.write(bytes);
+    return matrix;
+  }
+
+  /** Rows of ceil(cols / 8) bytes, the layout of model files. */
+  toPacked(): Uint8Array {
+    const bytes = this.raw() as Uint8Array;
+    const stride = rowBytes('bits', this.cols);
+    const width = Math.ceil(this.cols / 8);
+    const packed = new Uint8Array(this.rows * width);
+    for (let row = 0; row < this.rows; row++) {
+      packed.set(bytes.subarray(row * stride, row * stride + width), row * width);
+    }
+    return packed;
+  }
+
+  /** +1 and −1, row by row. */
+  toSigns(): Int8Array {
+    const bytes = this.raw() as Uint8Array;
+    const stride = rowBytes('bits', this.cols);
+    const signs = new Int8Array(this.rows * this.cols);
+    for (let row = 0; row < this.rows; row++) {
+      for (let col = 0; col < this.cols; col++) {
+        const byte = bytes[row * stride + (col >> 3)] as number;
+        signs[row * this.cols + col] = (byte >> (col & 7)) & 1 ? 1 : -1;
+      }
+    }
+    return signs;
+  }
+
+  override clone(): BitMatrix {
+    const copy = new BitMatrix(this);
+    copy.write(this.raw());
+    return copy;
+  }
+}

@@ -1,0 +1,111 @@
+/** Matrices in native memory: what parameters, optimizer state and plan inputs are made of. */
+
+import { MbokError } from '../errors';
+import { integerInRange } from '../validate';
+import { addon, guarded, type NativeBuffer, type TensorType } from './addon';
+
+/** Bytes of one row: rows of bits are padded to whole 64-bit words. */
+export function rowBytes(type: TensorType, cols: number): number {
+  switch (type) {
+    case 'bits':
+      return Math.ceil(cols / 64) * 8;
+    case 'f16':
+    case 'bf16':
+      return cols * 2;
+    default:
+      return cols * 4;
+  }
+}
+
+export interface MatrixShape {
+  readonly rows: number;
+  readonly cols: number;
+  /** Default 'f32'. */
+  readonly type?: TensorType;
+}
+
+type Elements = Float32Array | Int32Array | Uint16Array | Uint8Array;
+
+/** A zeroed row-major matrix in native memory, aligned to 64 bytes. Dispose it, or leave it to the garbage collector. */
+export class Matrix {
+  readonly rows: number;
+  readonly cols: number;
+  readonly type: TensorType;
+  #buffer: NativeBuffer | undefined;
+
+  constructor({ rows, cols, type = 'f32' }: MatrixShape) {
+    this.rows = integerInRange('rows', rows, 0, 2 ** 31);
+    this.cols = integerInRange('cols', cols, 1, 2 ** 31);
+    this.type = type;
+    this.#buffer = guarded(() => new (addon().NativeBuffer)(this.byteLength));
+  }
+
+  /** A matrix holding a copy of `data`: f32 from a Float32Array, i32 from an Int32Array. Throws MBOK_SHAPE. */
+  static from(data: Float32Array | Int32Array, { rows, cols }: { rows: number; cols: number }): Matrix {
+    const matrix = new Matrix({ rows, cols, type: data.BYTES_PER_ELEMENT === 4 && isInt32(data) ? 'i32' : 'f32' });
+    matrix.write(data);
+    return matrix;
+  }
+
+  get byteLength(): number {
+    return this.rows * rowBytes(this.type, this.cols);
+  }
+
+  /** The native memory. Throws MBOK_DISPOSED. */
+  get buffer(): NativeBuffer {
+    if (this.#buffer === undefined) throw new MbokError('MBOK_DISPOSED', 'this matrix has been disposed');
+    return this.#buffer;
+  }
+
+  get disposed(): boolean {
+    return this.#buffer === undefined;
+  }
+
+  /** Overwrites the whole matrix. `data` holds its elements row by row (bits: bytes of padded rows). Throws MBOK_SHAPE. */
+  write(data: Elements): void {
+    if (data.byteLength !== this.byteLength) {
+      throw new MbokError(
+        'MBOK_SHAPE',
+        `'data' has ${data.byteLength} bytes; a ${this.type} matrix of ${this.rows} × ${this.cols} has ${this.byteLength}`,
+      );
+    }
+    guarded(() => this.buffer.write(data, 0));
+  }
+
+  /** The elements as they lie in memory: Float32Array, Int32Array, Uint16Array (f16, bf16) or Uint8Array (bits). */
+  raw(): Elements {
+    const view = this.#view();
+    guarded(() => this.buffer.read(view, 0));
+    return view;
+  }
+
+  /** A copy of an f32 matrix, row by row. Throws MBOK_SHAPE for other types. */
+  toFloat32(): Float32Array {
+    const data = this.raw();
+    if (this.type !== 'f32') throw new MbokError('MBOK_SHAPE', `expected an f32 matrix, this one is ${this.type}`);
+    return data as Float32Array;
+  }
+
+  /** An independent copy. */
+  clone(): Matrix {
+    const copy = new Matrix(this);
+    copy.write(this.raw());
+    return copy;
+  }
+
+  dispose(): void {
+    this.#buffer?.dispose();
+    this.#buffer = undefined;
+  }
+
+  #view(): Elements {
+    const elements = this.rows * this.cols;
+    if (this.type === 'f32') return new Float32Array(elements);
+    if (this.type === 'i32') return new Int32Array(elements);
+    return this.type === 'bits' ? new Uint8Array(this.byteLength) : new Uint16Array(elements);
+  }
+}
+
+function isInt32(data: Float32Array | Int32Array): data is Int32Array {
+  return Object.prototype.toString.call(data) === '[object Int32Array]';
+}

@@ -1,0 +1,69 @@
+// The N-API layer: checks arguments, converts, calls, maps errors. lib/native/addon.ts is its description in TypeScript.
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+
+#include "plan/plan.h"
+#include "runtime/memory.h"
+
+namespace mbok::addon {
+
+// A JavaScript Error with the property `code`, ready to be thrown.
+Napi::Error to_js_error(Napi::Env env, const char* code, const std::string& message);
+
+// Calls `body` and turns mbok::Error and std::bad_alloc into JavaScript errors with a code.
+template <class Body>
+auto guarded(Napi::Env env, Body&& body) -> decltype(body()) {
+  try {
+    return body();
+  } catch (const Error& error) {
+    throw to_js_error(env, error.code(), error.what());
+  } catch (const std::bad_alloc&) {
+    throw to_js_error(env, "MBOK_OUT_OF_MEMORY", "out of memory");
+  }
+}
+
+// A non-negative integer argument; throws a JavaScript error naming it otherwise.
+int64_t to_integer(const Napi::Value& value, const char* name, int64_t minimum = 0);
+
+// Aligned native memory that plans compute on.
+class BufferHandle : public Napi::ObjectWrap<BufferHandle> {
+ public:
+  static Napi::Function define(Napi::Env env);
+  explicit BufferHandle(const Napi::CallbackInfo& info);
+  ~BufferHandle() override;
+  // The block, shared with plans that use it; throws MBOK_DISPOSED after dispose().
+  std::shared_ptr<Memory> block(Napi::Env env) const;
+
+ private:
+  Napi::Value byte_length(const Napi::CallbackInfo& info);
+  void write(const Napi::CallbackInfo& info);
+  void read(const Napi::CallbackInfo& info);
+  void dispose(const Napi::CallbackInfo& info);
+  std::shared_ptr<Memory> block_;
+};
+
+class PlanHandle : public Napi::ObjectWrap<PlanHandle> {
+ public:
+  static Napi::Function define(Napi::Env env);
+  explicit PlanHandle(const Napi::CallbackInfo& info);
+  struct State;
+
+ private:
+  Napi::Value scratch_bytes(const Napi::CallbackInfo& info);
+  Napi::Value run(const Napi::CallbackInfo& info);
+  void abort(const Napi::CallbackInfo& info);
+  void dispose(const Napi::CallbackInfo& info);
+  std::shared_ptr<State> state_;
+};
+
+// Per-environment data: the constructors, so that a plan's description can be checked for real buffers.
+struct Constructors {
+  Napi::FunctionReference buffer;
+};
+
+Napi::Value info(const Napi::CallbackInfo& info);
+
+}  // namespace mbok::addon

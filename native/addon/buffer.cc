@@ -1,0 +1,81 @@
+#include <cstring>
+#include <string>
+
+#include "addon/addon.h"
+
+namespace mbok::addon {
+namespace {
+
+struct Bytes {
+  std::byte* data;
+  size_t count;
+};
+
+// The memory of a typed array or DataView argument.
+Bytes view_bytes(const Napi::Value& value, const char* name) {
+  if (value.IsTypedArray()) {
+    const auto array = value.As<Napi::TypedArray>();
+    return {static_cast<std::byte*>(array.ArrayBuffer().Data()) + array.ByteOffset(), array.ByteLength()};
+  }
+  throw to_js_error(value.Env(), "MBOK_INVALID_ARGUMENT", "'" + std::string(name) + "' must be a typed array");
+}
+
+// The part of `block` that a copy of `count` bytes at argument `offset` touches.
+std::byte* target_range(const Napi::Value& offset, const Memory& block, size_t count) {
+  const size_t start = static_cast<size_t>(to_integer(offset, "byteOffset"));
+  if (start > block.bytes() || count > block.bytes() - start)
+    throw to_js_error(offset.Env(), "MBOK_INVALID_ARGUMENT",
+                      std::to_string(count) + " bytes at offset " + std::to_string(start) + " exceed a buffer of " +
+                          std::to_string(block.bytes()) + " bytes");
+  return block.data() + start;
+}
+
+}  // namespace
+
+Napi::Function BufferHandle::define(Napi::Env env) {
+  return DefineClass(env, "NativeBuffer",
+                     {InstanceAccessor<&BufferHandle::byte_length>("byteLength"),
+                      InstanceMethod<&BufferHandle::write>("write"), InstanceMethod<&BufferHandle::read>("read"),
+                      InstanceMethod<&BufferHandle::dispose>("dispose")});
+}
+
+BufferHandle::BufferHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<BufferHandle>(info) {
+  const size_t bytes = static_cast<size_t>(to_integer(info[0], "bytes"));
+  block_ = guarded(info.Env(), [&] { return std::make_shared<Memory>(bytes); });
+  Napi::MemoryManagement::AdjustExternalMemory(info.Env(), static_cast<int64_t>(bytes));
+}
+
+BufferHandle::~BufferHandle() {
+  if (block_) Napi::MemoryManagement::AdjustExternalMemory(Env(), -static_cast<int64_t>(block_->bytes()));
+}
+
+std::shared_ptr<Memory> BufferHandle::block(Napi::Env env) const {
+  if (!block_) throw to_js_error(env, "MBOK_DISPOSED", "this buffer has been disposed");
+  return block_;
+}
+
+Napi::Value BufferHandle::byte_length(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), block_ ? static_cast<double>(block_->bytes()) : 0.0);
+}
+
+void BufferHandle::write(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<Memory> memory = block(info.Env());
+  const Bytes source = view_bytes(info[0], "source");
+  std::byte* target = target_range(info[1], *memory, source.count);
+  if (source.count > 0) std::memcpy(target, source.data, source.count);
+}
+
+void BufferHandle::read(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<Memory> memory = block(info.Env());
+  const Bytes target = view_bytes(info[0], "target");
+  const std::byte* source = target_range(info[1], *memory, target.count);
+  if (target.count > 0) std::memcpy(target.data, source, target.count);
+}
+
+void BufferHandle::dispose(const Napi::CallbackInfo& info) {
+  if (!block_) return;
+  Napi::MemoryManagement::AdjustExternalMemory(info.Env(), -static_cast<int64_t>(block_->bytes()));
+  block_.reset();
+}
+
+}  // namespace mbok::addon
