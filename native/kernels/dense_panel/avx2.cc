@@ -1,0 +1,50 @@
+#include "kernels/dense_panel/candidates.h"
+#include "kernels/simd/avx2.h"
+
+#if defined(MBOK_X86)
+MBOK_TARGET_AVX2
+namespace mbok::avx2 {
+namespace {
+
+MBOK_INLINE void transpose8(__m256 r[8]) {
+  __m256 t[8], u[8];
+  MBOK_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    t[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+    t[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+  }
+  MBOK_UNROLL
+  for (int i = 0; i < 2; ++i) {
+    u[4 * i] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0x44);
+    u[4 * i + 1] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0xee);
+    u[4 * i + 2] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0x44);
+    u[4 * i + 3] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xee);
+  }
+  MBOK_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    r[i] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x20);
+    r[i + 4] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x31);
+  }
+}
+
+}  // namespace
+
+void dense_panel_rows_f32(const PanelSource& s, void* panel) {
+  float* out = static_cast<float*>(panel);
+  for (int64_t item = 0; item < s.width; item += 8)
+    for (int64_t d = 0; d < s.depth; d += 8) {
+      const int64_t left = s.depth - d < 8 ? s.depth - d : 8;
+      __m256 block[8];
+      MBOK_UNROLL
+      for (int i = 0; i < 8; ++i)
+        block[i] = item + i < s.items ? load_n(s.source + (item + i) * s.stride + d, left).v : _mm256_setzero_ps();
+      transpose8(block);
+      MBOK_UNROLL
+      for (int i = 0; i < 8; ++i)
+        if (i < left) _mm256_storeu_ps(out + (d + i) * s.width + item, block[i]);
+    }
+}
+
+}  // namespace mbok::avx2
+MBOK_TARGET_END
+#endif

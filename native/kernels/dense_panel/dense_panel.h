@@ -1,0 +1,36 @@
+// Packing dense matrices for the product micro-kernel (dense_product.h): f32, or rounded to bf16 (nearest, ties to
+// even) with two neighbours of the depth in one 32-bit step.
+//
+//   rows:     source[item][d] → panel[step][item]: the depth runs along the source's rows. Transposes 16 × 16 (8 × 8)
+//             blocks in registers: 64 shuffles for 256 steps, bound by the shuffle port.
+//   columns:  source[d][item] → panel[step][item]: a copy, for bf16 an interleave of two rows. Bound by L2 and memory.
+//   convert:  f32 → bf16 rows with the depth left where it is. Bound by memory.
+//
+// Items from `items` to the panel's width, and the missing half of an odd depth, become zero.
+#pragma once
+
+#include <cstdint>
+
+#include "runtime/dispatch.h"
+
+namespace mbok {
+
+struct PanelSource {
+  const float* source;
+  int64_t stride;  // of the source's rows, in floats
+  int64_t items;   // at most width
+  int64_t depth;   // in floats
+  int64_t width;   // of the panel, in steps; a multiple of 16 and at most 64 for `rows`
+};
+
+using DensePanelFunction = void(const PanelSource& source, void* panel);
+extern const KernelTable<DensePanelFunction> dense_panel_rows_f32_table;
+extern const KernelTable<DensePanelFunction> dense_panel_rows_bf16_table;
+extern const KernelTable<DensePanelFunction> dense_panel_columns_f32_table;
+extern const KernelTable<DensePanelFunction> dense_panel_columns_bf16_table;
+
+// y[row, 0 … 2·⌈cols/2⌉) = bf16(x[row, ·]).
+using Bf16ConvertFunction = void(const float* x, int64_t rows, int64_t cols, uint16_t* y);
+extern const KernelTable<Bf16ConvertFunction> bf16_convert_table;
+
+}  // namespace mbok

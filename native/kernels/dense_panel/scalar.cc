@@ -1,0 +1,60 @@
+#include <cstring>
+
+#include "kernels/dense_panel/candidates.h"
+
+namespace mbok::scalar {
+namespace {
+
+uint32_t to_bf16(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  if ((bits & 0x7fffffff) > 0x7f800000) return (bits >> 16) | 0x40;  // a NaN stays one
+  return (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+}
+
+template <class Value>  // value(item, d) is the source, 0 outside
+void pack_bf16(const PanelSource& s, void* panel, Value value) {
+  for (int64_t d = 0; d < s.depth; d += 2)
+    for (int64_t item = 0; item < s.width; ++item) {
+      const uint32_t pair = to_bf16(value(item, d)) | to_bf16(value(item, d + 1)) << 16;
+      std::memcpy(static_cast<char*>(panel) + (d / 2 * s.width + item) * 4, &pair, 4);
+    }
+}
+
+}  // namespace
+
+void dense_panel_rows_f32(const PanelSource& s, void* panel) {
+  float* out = static_cast<float*>(panel);
+  for (int64_t d = 0; d < s.depth; ++d)
+    for (int64_t item = 0; item < s.width; ++item)
+      out[d * s.width + item] = item < s.items ? s.source[item * s.stride + d] : 0.0f;
+}
+
+void dense_panel_columns_f32(const PanelSource& s, void* panel) {
+  float* out = static_cast<float*>(panel);
+  for (int64_t d = 0; d < s.depth; ++d, out += s.width) {
+    std::memcpy(out, s.source + d * s.stride, static_cast<size_t>(s.items) * sizeof(float));
+    std::memset(out + s.items, 0, static_cast<size_t>(s.width - s.items) * sizeof(float));
+  }
+}
+
+void dense_panel_rows_bf16(const PanelSource& s, void* panel) {
+  pack_bf16(s, panel, [&](int64_t item, int64_t d) {
+    return item < s.items && d < s.depth ? s.source[item * s.stride + d] : 0.0f;
+  });
+}
+
+void dense_panel_columns_bf16(const PanelSource& s, void* panel) {
+  pack_bf16(s, panel, [&](int64_t item, int64_t d) {
+    return item < s.items && d < s.depth ? s.source[d * s.stride + item] : 0.0f;
+  });
+}
+
+void bf16_convert(const float* x, int64_t rows, int64_t cols, uint16_t* y) {
+  for (int64_t row = 0; row < rows; ++row) {
+    for (int64_t col = 0; col < cols; ++col) *y++ = static_cast<uint16_t>(to_bf16(x[row * cols + col]));
+    if (cols % 2 != 0) *y++ = 0;
+  }
+}
+
+}  // namespace mbok::scalar

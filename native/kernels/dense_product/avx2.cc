@@ -1,0 +1,19 @@
+#include "kernels/dense_product/candidates.h"
+#include "kernels/simd/avx2.h"
+
+#if defined(MBOK_X86)
+MBOK_TARGET_AVX2
+namespace mbok::avx2 {
+namespace {
+
+constexpr int kTileVectors = 2;
+MBOK_INLINE Vec multiply_add(Vec a, Vec b, Vec sum) { return fma(a, b, sum); }
+#include "kernels/dense_product/body.h"
+
+}  // namespace
+
+void dense_product_f32(const ProductBlock& block) { multiply_block(block); }
+
+}  // namespace mbok::avx2
+MBOK_TARGET_END
+#endif

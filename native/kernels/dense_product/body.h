@@ -1,0 +1,80 @@
+// The register-tiled product, written once for every Vec and both precisions. Included into an anonymous namespace
+// inside mbok::<isa> after kTileVectors (of a tile, across: as many as leave registers for 6 rows of sums) and
+// multiply_add() (of one step) are defined.
+
+constexpr int kTileRows = 6;
+
+template <int Rows, int Vectors>
+MBOK_INLINE void multiply_tile(const ProductBlock& p, int64_t row, int64_t col, int64_t cols) {
+  Vec sum[Rows][Vectors];
+  MBOK_UNROLL
+  for (int i = 0; i < Rows; ++i) {
+    MBOK_UNROLL
+    for (int v = 0; v < Vectors; ++v) sum[i][v] = zero();
+  }
+  const float* a[Rows];
+  MBOK_UNROLL
+  for (int i = 0; i < Rows; ++i) a[i] = static_cast<const float*>(p.a) + (row + i) * p.a_row;
+  const float* b = static_cast<const float*>(p.b) + col;
+  int64_t at = 0;
+  for (int64_t d = 0; d < p.depth; ++d, b += kPanelCols, at += p.a_depth) {
+    Vec across[Vectors];
+    MBOK_UNROLL
+    for (int v = 0; v < Vectors; ++v) across[v] = load(b + v * kLanes);
+    MBOK_UNROLL
+    for (int i = 0; i < Rows; ++i) {
+      const Vec along = broadcast(a[i][at]);
+      MBOK_UNROLL
+      for (int v = 0; v < Vectors; ++v) sum[i][v] = multiply_add(along, across[v], sum[i][v]);
+    }
+  }
+  MBOK_UNROLL
+  for (int i = 0; i < Rows; ++i) {
+    float* c = p.c + (row + i) * p.c_stride + col;
+    MBOK_UNROLL
+    for (int v = 0; v < Vectors; ++v) {
+      const int64_t left = cols - v * kLanes;
+      const int64_t lanes = left < kLanes ? (left < 0 ? 0 : left) : kLanes;
+      Vec start = zero();
+      if (p.accumulate)
+        start = load_n(c + v * kLanes, lanes);
+      else if (p.bias != nullptr)
+        start = load_n(p.bias + col + v * kLanes, lanes);
+      store_n(c + v * kLanes, start + sum[i][v], lanes);
+    }
+  }
+}
+
+template <int Vectors>
+void multiply_columns(const ProductBlock& p, int64_t col, int64_t cols) {
+  int64_t row = 0;
+  for (; row + kTileRows <= p.rows; row += kTileRows) multiply_tile<kTileRows, Vectors>(p, row, col, cols);
+  switch (p.rows - row) {
+    case 5:
+      return multiply_tile<5, Vectors>(p, row, col, cols);
+    case 4:
+      return multiply_tile<4, Vectors>(p, row, col, cols);
+    case 3:
+      return multiply_tile<3, Vectors>(p, row, col, cols);
+    case 2:
+      return multiply_tile<2, Vectors>(p, row, col, cols);
+    case 1:
+      return multiply_tile<1, Vectors>(p, row, col, cols);
+    default:
+      return;
+  }
+}
+
+MBOK_INLINE void multiply_block(const ProductBlock& p) {
+  for (int64_t col = 0; col < p.cols; col += kTileVectors * kLanes) {
+    const int64_t cols = p.cols - col, vectors = (cols + kLanes - 1) / kLanes;
+    if (vectors >= kTileVectors)
+      multiply_columns<kTileVectors>(p, col, cols);
+    else if (vectors == 3)
+      multiply_columns<kTileVectors < 3 ? 1 : 3>(p, col, cols);
+    else if (vectors == 2)
+      multiply_columns<kTileVectors < 2 ? 1 : 2>(p, col, cols);
+    else
+      multiply_columns<1>(p, col, cols);
+  }
+}

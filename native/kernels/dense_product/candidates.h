@@ -1,0 +1,18 @@
+// The candidates behind the tables of dense_product.h.
+#pragma once
+
+#include "kernels/dense_product/dense_product.h"
+
+namespace mbok {
+namespace scalar {
+void dense_product_f32(const ProductBlock& block);
+void dense_product_bf16(const ProductBlock& block);
+}  // namespace scalar
+namespace avx2 {
+void dense_product_f32(const ProductBlock& block);
+}
+namespace avx512 {
+void dense_product_f32(const ProductBlock& block);
+void dense_product_bf16(const ProductBlock& block);
+}  // namespace avx512
+}  // namespace mbok

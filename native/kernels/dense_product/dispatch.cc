@@ -1,0 +1,18 @@
+#include "kernels/dense_product/candidates.h"
+#include "kernels/simd/target.h"
+
+namespace mbok {
+
+const KernelTable<DenseProductFunction> dense_product_f32_table("dense_product_f32", {
+    MBOK_X86_CANDIDATES(dense_product_f32)
+    {"scalar", kNone, scalar::dense_product_f32},
+});
+
+const KernelTable<DenseProductFunction> dense_product_bf16_table("dense_product_bf16", {
+#if defined(MBOK_X86)
+    {"avx512_bf16", kAvx512 | kAvx512Bf16, avx512::dense_product_bf16},
+#endif
+    {"scalar", kNone, scalar::dense_product_bf16},
+});
+
+}  // namespace mbok

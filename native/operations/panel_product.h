@@ -1,0 +1,63 @@
+// The driver behind product.h and the linear operations: C[m, n] = Σ_d A[m, d] · B[d, n] with B packed panel by panel
+// from wherever it comes (PanelOperand) and C written to memory or handed to a TileSink.
+//
+// Work. C is cut into tiles of tile_rows × 64 that depend on the shape alone. A task packs the 64 columns of B for one
+// block of the depth once and multiplies them with all of the tile's rows, block after block in order, so results do
+// not depend on the number of threads, and weights that are rebuilt while packing are rebuilt once for up to 2048
+// rows. Where C has few columns the rows are cut as well, so that there is work for several threads.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/dense_panel/dense_panel.h"
+#include "operations/product.h"
+
+namespace mbok {
+
+// Packs columns [col, col + cols) (cols ≤ 64) of B at depth [depth_begin, depth_begin + depth) as dense_product.h asks.
+class PanelOperand {
+ public:
+  virtual void pack(int64_t col, int64_t cols, int64_t depth_begin, int64_t depth, void* panel,
+                    std::byte* scratch) const = 0;
+  // Of one worker, at `scratch`, a multiple of 64.
+  virtual size_t scratch_bytes() const { return 0; }
+
+ protected:
+  ~PanelOperand() = default;
+};
+
+// A dense B: row-major [n, depth] (the weights of Y = X·Wᵀ) or, transposed, [depth, n].
+class DenseOperand final : public PanelOperand {
+ public:
+  DenseOperand(const float* data, int64_t stride, bool transposed, Precision precision);
+  void pack(int64_t col, int64_t cols, int64_t depth_begin, int64_t depth, void* panel,
+            std::byte* scratch) const override;
+
+ private:
+  const float* data_;
+  int64_t stride_;
+  bool transposed_;
+  DensePanelFunction* pack_;
+};
+
+struct PanelProduct {
+  int64_t m, n, depth;
+  const float* a;  // [m, depth] or, transposed, [depth, m]
+  int64_t a_stride;
+  bool a_transposed;
+  Precision precision;  // usable_precision() of what was asked for, as in b
+  float* c;             // null: tiles go to the sink
+  int64_t c_stride;
+  bool accumulate;      // C += instead of C =
+  const float* bias;    // [n], added to every row; null for none; not with accumulate
+  TileSink* sink;
+};
+
+void panel_product(ThreadPool& pool, const PanelProduct& product, const PanelOperand& b, std::byte* scratch);
+size_t panel_product_scratch(const PanelProduct& product, const PanelOperand& b, int threads);
+
+// kBf16 only where the CPU multiplies bf16.
+Precision usable_precision(Precision wanted);
+
+}  // namespace mbok
