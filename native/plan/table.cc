@@ -2,6 +2,11 @@
 
 // One line an operation; each is defined in native/operations/<name>.cc.
 #define MBOK_OPERATIONS(X) \
+  X(rms_norm) \
+  X(rms_norm_gradient) \
+  X(layer_norm) \
+  X(layer_norm_gradient) \
+  X(rope) \
   X(add)
 
 namespace mbok {

@@ -27,13 +27,16 @@ MBOK_INLINE Mask first_lanes(int64_t n) {
 }
 
 MBOK_INLINE Vec load(const float* p) { return {_mm256_loadu_ps(p)}; }
-// Reads n floats and touches no other memory; the other lanes are 0.
+// Reads n floats, n in [0, 8], and touches no other memory; the other lanes are 0.
 MBOK_INLINE Vec load_n(const float* p, int64_t n) {
-  return {_mm256_maskload_ps(p, _mm256_castps_si256(first_lanes(n).m))};
+  return n == kLanes ? load(p) : Vec{_mm256_maskload_ps(p, _mm256_castps_si256(first_lanes(n).m))};
 }
 MBOK_INLINE void store(float* p, Vec a) { _mm256_storeu_ps(p, a.v); }
 MBOK_INLINE void store_n(float* p, Vec a, int64_t n) {
-  _mm256_maskstore_ps(p, _mm256_castps_si256(first_lanes(n).m), a.v);
+  if (n == kLanes)
+    store(p, a);
+  else
+    _mm256_maskstore_ps(p, _mm256_castps_si256(first_lanes(n).m), a.v);
 }
 MBOK_INLINE Vec broadcast(float x) { return {_mm256_set1_ps(x)}; }
 MBOK_INLINE Vec zero() { return {_mm256_setzero_ps()}; }

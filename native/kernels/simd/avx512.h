@@ -27,10 +27,17 @@ struct Mask {
 MBOK_INLINE Mask first_lanes(int64_t n) { return {static_cast<__mmask16>((1u << n) - 1u)}; }
 
 MBOK_INLINE Vec load(const float* p) { return {_mm512_loadu_ps(p)}; }
-// Reads n floats and touches no other memory; the other lanes are 0.
-MBOK_INLINE Vec load_n(const float* p, int64_t n) { return {_mm512_maskz_loadu_ps(first_lanes(n).m, p)}; }
+// Reads n floats, n in [0, 16], and touches no other memory; the other lanes are 0.
+MBOK_INLINE Vec load_n(const float* p, int64_t n) {
+  return n == kLanes ? load(p) : Vec{_mm512_maskz_loadu_ps(first_lanes(n).m, p)};
+}
 MBOK_INLINE void store(float* p, Vec a) { _mm512_storeu_ps(p, a.v); }
-MBOK_INLINE void store_n(float* p, Vec a, int64_t n) { _mm512_mask_storeu_ps(p, first_lanes(n).m, a.v); }
+MBOK_INLINE void store_n(float* p, Vec a, int64_t n) {
+  if (n == kLanes)
+    store(p, a);
+  else
+    _mm512_mask_storeu_ps(p, first_lanes(n).m, a.v);
+}
 MBOK_INLINE Vec broadcast(float x) { return {_mm512_set1_ps(x)}; }
 MBOK_INLINE Vec zero() { return {_mm512_setzero_ps()}; }
 // 0, 1, 2, …

@@ -1,0 +1,17 @@
+// Rotary embedding in terms of Vec; included by avx2.cc and avx512.cc inside their namespaces.
+
+void rope(const float* x, const float* table, float* y, int64_t heads, int64_t d, float direction) {
+  const int64_t half = d / 2;
+  const Vec sign = broadcast(direction);
+  for (int64_t head = 0; head < heads; ++head, x += d, y += d) {
+    const auto rotate = [&](int64_t j, int64_t n) MBOK_INLINE_LAMBDA {
+      const Vec c = load_n(table + j, n), s = sign * load_n(table + half + j, n);
+      const Vec low = load_n(x + j, n), high = load_n(x + half + j, n);
+      store_n(y + j, fnma(high, s, low * c), n);
+      store_n(y + half + j, fma(low, s, high * c), n);
+    };
+    int64_t j = 0;
+    for (; j + kLanes <= half; j += kLanes) rotate(j, kLanes);
+    if (j < half) rotate(j, half - j);
+  }
+}

@@ -1,0 +1,16 @@
+#include "kernels/rope/rope.h"
+
+namespace mbok::scalar {
+
+void rope(const float* x, const float* table, float* y, int64_t heads, int64_t d, float direction) {
+  const int64_t half = d / 2;
+  for (int64_t head = 0; head < heads; ++head, x += d, y += d)
+    for (int64_t j = 0; j < half; ++j) {
+      const float c = table[j], s = direction * table[half + j];
+      const float low = x[j], high = x[half + j];
+      y[j] = low * c - high * s;
+      y[half + j] = high * c + low * s;
+    }
+}
+
+}  // namespace mbok::scalar

@@ -1,0 +1,48 @@
+// dx and dw of rms_norm. Every task sums its rows of dw into a partial of its own; the partials are then added in order.
+#include <cstring>
+
+#include "kernels/rms_norm/rms_norm.h"
+#include "operations/rows.h"
+#include "runtime/operation.h"
+
+namespace mbok {
+namespace {
+
+void check(const Call& call) {
+  expect_counts_between(call, 3, 3, 1, 2, 1);
+  const Tensor& x = call.input(1);
+  expect_tensor(call, call.input(0), "dy", TensorType::kF32, x.rows, x.cols);
+  expect_tensor(call, x, "x", TensorType::kF32, x.rows, x.cols);
+  expect_tensor(call, call.input(2), "w", TensorType::kF32, 1, x.cols);
+  expect_tensor(call, call.output(0), "dx", TensorType::kF32, x.rows, x.cols);
+  if (call.has_output(1)) expect_tensor(call, call.output(1), "dw", TensorType::kF32, 1, x.cols);
+}
+
+size_t scratch_bytes(const Call& call, int) {
+  const Tensor& x = call.input(1);
+  if (!call.has_output(1)) return 0;
+  return static_cast<size_t>(split_rows_for_partials(x.rows, x.cols).tasks() * x.cols) * sizeof(float);
+}
+
+void run(const Call& call) {
+  const Tensor& x = call.input(1);
+  const int64_t cols = x.cols;
+  const RowSplit split = split_rows_for_partials(x.rows, cols);
+  const float eps = static_cast<float>(call.attribute(0));
+  float* partials = call.has_output(1) ? reinterpret_cast<float*>(call.scratch) : nullptr;
+  call.pool->parallel_for(split.tasks(), [&](int64_t task, int) {
+    float* dw = partials == nullptr ? nullptr : partials + task * cols;
+    if (dw != nullptr) std::memset(dw, 0, static_cast<size_t>(cols) * sizeof(float));
+    const int64_t at = split.first(task) * cols;
+    rms_norm_gradient_table.best()(call.input(0).f32() + at, x.f32() + at, call.input(2).f32(),
+                                   call.output(0).f32() + at, dw, split.count(task), cols, eps);
+  });
+  if (partials != nullptr) add_partials(*call.pool, partials, split.tasks(), cols, call.output(1).f32());
+}
+
+}  // namespace
+
+extern const Operation rms_norm_gradient_operation;
+const Operation rms_norm_gradient_operation = {"rms_norm_gradient", check, scratch_bytes, run, false};
+
+}  // namespace mbok

@@ -1,0 +1,47 @@
+// Rotary position embedding of every head in a row; row r has position scalars.position + r mod T. Attributes: head
+// dimension d, direction (+1, or −1 for the inverse, which is the gradient). y may be x.
+#include "kernels/rope/rope.h"
+
+#include <string>
+
+#include "operations/rows.h"
+#include "runtime/operation.h"
+
+namespace mbok {
+namespace {
+
+void check(const Call& call) {
+  expect_counts(call, 2, 1, 2);
+  const Tensor& x = call.input(0);
+  const Tensor& table = call.input(1);
+  const int64_t d = call.integer(0);
+  expect(call, d >= 2 && d % 2 == 0 && x.cols % d == 0, "the head dimension must be even and divide the row");
+  expect_tensor(call, x, "x", TensorType::kF32, x.rows, x.cols);
+  expect_tensor(call, table, "table", TensorType::kF32, table.rows, d);
+  expect_tensor(call, call.output(0), "y", TensorType::kF32, x.rows, x.cols);
+}
+
+void run(const Call& call) {
+  const Tensor& x = call.input(0);
+  const Tensor& table = call.input(1);
+  const int64_t d = call.integer(0);
+  const float direction = static_cast<float>(call.attribute(1));
+  const int64_t length = static_cast<int64_t>(call.scalars->sequence_length);
+  const int64_t position = static_cast<int64_t>(call.scalars->position);
+  const int64_t longest = x.rows < length ? x.rows : length;
+  if (position + longest > table.rows)
+    throw Error("MBOK_INVALID_ARGUMENT", "position " + std::to_string(position + longest - 1) +
+                                             " lies beyond the model's limit of " + std::to_string(table.rows));
+  for_row_tasks(*call.pool, split_rows(x.rows, x.cols), [&](int64_t first, int64_t count) {
+    for (int64_t r = first; r < first + count; ++r)
+      rope_table.best()(x.f32() + r * x.cols, table.f32() + (position + r % length) * d,
+                        call.output(0).f32() + r * x.cols, x.cols / d, d, direction);
+  });
+}
+
+}  // namespace
+
+extern const Operation rope_operation;
+const Operation rope_operation = {"rope", check, nullptr, run, false};
+
+}  // namespace mbok
