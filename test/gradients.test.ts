@@ -1,0 +1,217 @@
+/** Every operation's gradient against central differences along random directions, over random shapes. */
+
+import { appendGradients } from '../lib/graph/gradients';
+import { Graph } from '../lib/graph/graph';
+import { activation, gatedActivation } from '../lib/graph/operations/activation';
+import { add } from '../lib/graph/operations/add';
+import { attention } from '../lib/graph/operations/attention';
+import { embedding } from '../lib/graph/operations/embedding';
+import { layerNorm } from '../lib/graph/operations/layer_norm';
+import { linear } from '../lib/graph/operations/linear';
+import { crossEntropy, hiddenLoss, klDivergence } from '../lib/graph/operations/losses';
+import { multiBooleanLinear } from '../lib/graph/operations/multi_boolean_linear';
+import { rmsNorm } from '../lib/graph/operations/rms_norm';
+import { rope } from '../lib/graph/operations/rope';
+import { lossSeed } from '../lib/graph/operations/training';
+import { scale, weightedSum } from '../lib/graph/operations/weighted_sum';
+import { Plan } from '../lib/graph/plan';
+import type { Tensor } from '../lib/graph/tensor';
+import { BitMatrix } from '../lib/native/bit_matrix';
+import { Matrix } from '../lib/native/matrix';
+import { rotaryTable } from '../lib/nn/rotary';
+import { Random } from './random';
+
+/** Builds one operation over fresh random operands; `operand` makes one that is differentiated. */
+interface Bench {
+  readonly graph: Graph;
+  readonly random: Random;
+  readonly rows: number;
+  operand(rows: number, cols: number): Tensor;
+  constant(matrix: Matrix): Tensor;
+  ids(limit: number): Tensor;
+}
+
+/** Returns a tensor to be compared with a random target, or a [1, 1] loss. */
+type Build = (bench: Bench) => Tensor;
+
+const activationCases = (['silu', 'gelu', 'geluTanh', 'relu'] as const).flatMap((kind): [string, Build][] => [
+  [`activation ${kind}`, ({ operand, rows, random }) => activation(operand(rows, random.integer(1, 70)), kind)],
+  [
+    `gated activation ${kind}`,
+    ({ operand, rows, random }) => {
+      const cols = random.integer(1, 70);
+      return gatedActivation(operand(rows, cols), operand(rows, cols), kind);
+    },
+  ],
+]);
+
+const CASES: readonly [string, Build][] = [
+  [
+    'add',
+    ({ operand, rows, random }) => {
+      const cols = random.integer(1, 50);
+      const a = operand(rows, cols);
+      return add(add(a, operand(rows, cols)), a);
+    },
+  ],
+  ['scale', ({ operand, rows, random }) => scale(operand(rows, random.integer(1, 50)), -1.5)],
+  [
+    'embedding',
+    ({ operand, ids, random }) => {
+      const vocabulary = random.integer(2, 9);
+      return embedding(operand(vocabulary, random.integer(1, 40)), ids(vocabulary));
+    },
+  ],
+  [
+    'linear',
+    ({ operand, rows, random }) => {
+      const [m, n] = [random.integer(1, 70), random.integer(1, 70)];
+      return linear(operand(rows, n), operand(m, n), operand(1, m));
+    },
+  ],
+  [
+    'multi-Boolean linear',
+    ({ operand, constant, rows, random }) => {
+      const [k, m, n] = [random.integer(1, 4), random.integer(1, 70), random.integer(1, 140)];
+      const kernels = BitMatrix.fromSigns(random.signs(k * m * n), { rows: k * m, cols: n });
+      return multiBooleanLinear(operand(rows, n), constant(kernels), operand(k, m), operand(k, n), operand(1, m));
+    },
+  ],
+  [
+    'rms norm',
+    ({ operand, rows, random }) => {
+      const cols = random.integer(2, 70);
+      return rmsNorm(operand(rows, cols), operand(1, cols), 1e-5);
+    },
+  ],
+  [
+    'layer norm',
+    ({ operand, rows, random }) => {
+      const cols = random.integer(3, 70);
+      return layerNorm(operand(rows, cols), operand(1, cols), operand(1, cols), 1e-5);
+    },
+  ],
+  [
+    'rope',
+    ({ operand, constant, rows, random }) => {
+      const headDimension = 2 * random.integer(1, 20);
+      const table = rotaryTable({ theta: 100, headDimension, positions: rows });
+      return rope(operand(rows, headDimension * random.integer(1, 3)), constant(table), headDimension);
+    },
+  ],
+  ...[0, 3].map((window): [string, Build] => [
+    window === 0 ? 'grouped attention' : 'attention within a window',
+    ({ operand, rows, random }) => {
+      const headDimension = 2 * random.integer(1, 20);
+      const [groups, keyHeads] = [random.integer(1, 3), random.integer(1, 2)];
+      const key = () => operand(rows, headDimension * keyHeads);
+      return attention(operand(rows, headDimension * keyHeads * groups), key(), key(), { headDimension, window });
+    },
+  ]),
+  ...activationCases,
+  ['cross-entropy', ({ operand, ids, rows }) => crossEntropy(operand(rows, 37), ids(37))],
+  [
+    'Kullback-Leibler divergence',
+    ({ operand, constant, random, rows }) =>
+      klDivergence(operand(rows, 37), constant(Matrix.from(random.normals(rows * 37), { rows, cols: 37 }))),
+  ],
+  ...(['plain', 'relative'] as const).map((kind): [string, Build] => [
+    `${kind} hidden loss`,
+    ({ operand, constant, random, rows }) =>
+      hiddenLoss(operand(rows, 19), constant(Matrix.from(random.normals(rows * 19), { rows, cols: 19 })), kind),
+  ]),
+  [
+    'weighted sum',
+    ({ operand }) =>
+      weightedSum([
+        { value: operand(1, 1), weight: 0.3 },
+        { value: operand(1, 1), weight: -2 },
+      ]),
+  ],
+];
+
+/** Rows of one run: two sequences, so that operations that mix positions must keep them apart. */
+const LENGTH = 7;
+const ROWS = 2 * LENGTH;
+
+async function checkDirection(build: Build, seed: number): Promise<{ measured: number; derived: number }> {
+  const random = new Random(seed);
+  const graph = new Graph();
+  const operands: { matrix: Matrix; tensor: Tensor; gradient: Matrix }[] = [];
+  const output = build({
+    graph,
+    random,
+    rows: ROWS,
+    constant: (matrix) => graph.bind(matrix),
+    ids: (limit) =>
+      graph.bind(
+        Matrix.from(
+          Int32Array.from({ length: ROWS }, () => random.integer(0, limit - 1)),
+          { rows: ROWS, cols: 1 },
+        ),
+      ),
+    operand(rows, cols) {
+      const matrix = Matrix.from(random.normals(rows * cols), { rows, cols });
+      const tensor = graph.bind(matrix);
+      operands.push({ matrix, tensor, gradient: new Matrix({ rows, cols }) });
+      return tensor;
+    },
+  });
+  const target = Matrix.from(random.normals((output.rows as number) * output.cols), {
+    rows: output.rows as number,
+    cols: output.cols,
+  });
+  const isLoss = output.rows === 1 && output.cols === 1;
+  const loss = isLoss ? output : hiddenLoss(output, graph.bind(target), 'plain');
+  graph.output('loss', loss);
+  const forward = new Plan(graph, { maxRows: ROWS });
+  const wanted = appendGradients(loss, lossSeed(graph), { wanted: operands.map(({ tensor }) => tensor) });
+  const accumulators = new Map(operands.map(({ tensor, gradient }) => [tensor, graph.bind(gradient, 'gradients')]));
+  // parameters as results where the rule returns them, and as accumulators where it adds
+  wanted.forEach((gradient, i) => {
+    if (gradient !== undefined) graph.output(`gradient ${i}`, gradient);
+  });
+  const missing = new Map([...accumulators].filter((_, i) => wanted[i] === undefined));
+  appendGradients(loss, lossSeed(graph), { accumulators: missing });
+  const backward = new Plan(graph, { maxRows: ROWS });
+  const scalars = { rows: ROWS, sequenceLength: LENGTH };
+  const results = await backward.run({ scalars });
+  let derived = 0;
+  const directions = operands.map(({ matrix, gradient }, i) => {
+    const direction = random.normals(matrix.rows * matrix.cols);
+    const values = results[`gradient ${i}`] ?? gradient.toFloat32();
+    values.forEach((value, j) => {
+      derived += value * (direction[j] as number);
+    });
+    return direction;
+  });
+  const origins = operands.map(({ matrix }) => matrix.toFloat32());
+  const step = 2 ** -8;
+  const at = async (distance: number) => {
+    operands.forEach(({ matrix }, i) => {
+      const direction = directions[i] as Float32Array;
+      matrix.write((origins[i] as Float32Array).map((value, j) => value + distance * (direction[j] as number)));
+    });
+    const { loss: value } = await forward.run({ scalars, outputs: ['loss'] });
+    return (value as Float32Array)[0] as number;
+  };
+  // fourth-order central difference
+  const [a, b, c, d] = [await at(-2 * step), await at(-step), await at(step), await at(2 * step)];
+  forward.dispose();
+  backward.dispose();
+  return { measured: (a - 8 * b + 8 * c - d) / (12 * step), derived };
+}
+
+describe('gradients agree with central differences', () => {
+  test.each(CASES)('%s', async (_, build) => {
+    for (let seed = 1; seed <= 6; seed++) {
+      const { measured, derived } = await checkDirection(build, seed);
+      const bound = 2e-3 * Math.max(1, Math.abs(measured));
+      expect({ seed, error: Math.abs(derived - measured) < bound ? 0 : derived - measured, measured }).toEqual({
+        seed,
+        error: 0,
+        measured,
+      });
+    }
+  });
+});
