@@ -2,11 +2,27 @@
 
 // One line an operation; each is defined in native/operations/<name>.cc.
 #define MBOK_OPERATIONS(X) \
+  X(attention_cached) \
+  X(attention_gradient) \
+  X(attention) \
+  X(gated_activation_gradient) \
+  X(gated_activation) \
+  X(activation_gradient) \
+  X(activation) \
+  X(boolean_update) \
+  X(multi_boolean_update) \
   X(rms_norm) \
   X(rms_norm_gradient) \
   X(layer_norm) \
   X(layer_norm_gradient) \
   X(rope) \
+  X(linear) \
+  X(linear_gradient_input) \
+  X(linear_gradient_weight) \
+  X(bias_gradient) \
+  X(multi_boolean_linear) \
+  X(multi_boolean_gradient_input) \
+  X(reconstruct) \
   X(add)
 
 namespace mbok {
