@@ -2,6 +2,24 @@
 
 // One line an operation; each is defined in native/operations/<name>.cc.
 #define MBOK_OPERATIONS(X) \
+  X(hidden_loss_gradient) \
+  X(hidden_loss) \
+  X(kl_divergence_gradient) \
+  X(kl_divergence) \
+  X(cross_entropy_gradient) \
+  X(cross_entropy) \
+  X(last_row) \
+  X(embedding_gradient) \
+  X(embedding) \
+  X(multi_boolean_signal) \
+  X(require_finite) \
+  X(loss_seed) \
+  X(weighted_sum) \
+  X(scale) \
+  X(zero) \
+  X(signs) \
+  X(gradient_norm) \
+  X(adamw) \
   X(attention_cached) \
   X(attention_gradient) \
   X(attention) \

@@ -1,0 +1,43 @@
+// y = a(x) and dx = dy · a'(x), element by element, for
+//   silu       x σ(x)
+//   gelu       x Φ(x), Φ the normal distribution function (by erf)
+//   gelu_tanh  x (1 + tanh u) / 2 = x σ(2u), u = √(2/π) (x + 0.044715 x³)
+//   relu       max(x, 0), slope 0 at 0
+// Vector versions are within a few ulp of the reference where a(x) is not tiny. NaN in, NaN out.
+#pragma once
+
+#include <cstdint>
+
+#include "runtime/dispatch.h"
+
+namespace mbok {
+
+// The numbers stand in plans: lib/graph knows them too.
+enum class ActivationKind : int32_t { kSilu = 0, kGelu = 1, kGeluTanh = 2, kRelu = 3 };
+constexpr int kActivationKinds = 4;
+
+// y may be x; dx may be dy.
+using ActivationFunction = void(ActivationKind kind, const float* x, float* y, int64_t count);
+using ActivationGradientFunction = void(ActivationKind kind, const float* dy, const float* x, float* dx,
+                                        int64_t count);
+
+namespace scalar {
+ActivationFunction activation;
+ActivationGradientFunction activation_gradient;
+// One element, shared with the gated reference.
+double activation_value(ActivationKind kind, double x);
+double activation_slope(ActivationKind kind, double x);
+}  // namespace scalar
+namespace avx2 {
+ActivationFunction activation;
+ActivationGradientFunction activation_gradient;
+}  // namespace avx2
+namespace avx512 {
+ActivationFunction activation;
+ActivationGradientFunction activation_gradient;
+}  // namespace avx512
+
+extern const KernelTable<ActivationFunction> activation_table;
+extern const KernelTable<ActivationGradientFunction> activation_gradient_table;
+
+}  // namespace mbok

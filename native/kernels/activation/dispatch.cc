@@ -1,0 +1,16 @@
+#include "kernels/activation/activation.h"
+#include "kernels/simd/target.h"
+
+namespace mbok {
+
+const KernelTable<ActivationFunction> activation_table("activation", {
+    MBOK_X86_CANDIDATES(activation)
+    {"scalar", kNone, scalar::activation},
+});
+
+const KernelTable<ActivationGradientFunction> activation_gradient_table("activation_gradient", {
+    MBOK_X86_CANDIDATES(activation_gradient)
+    {"scalar", kNone, scalar::activation_gradient},
+});
+
+}  // namespace mbok

@@ -1,0 +1,79 @@
+// Causal attention of grouped heads, in blocks, keeping no matrix of queries × keys (FlashAttention, arXiv 2205.14135).
+//
+// Query at position i of a sequence sees the keys j ≤ i and, where window > 0, j > i − window:
+//   o_i = Σ_j p_ij v_j,  p_ij = e^(scale·q_i·k_j − lse_i),  lse_i = log Σ_j e^(scale·q_i·k_j);
+// with D_i = do_i·o_i and ds_ij = scale·p_ij (do_i·v_j − D_i):
+//   dq_i = Σ_j ds_ij k_j,  dk_j = Σ_i ds_ij q_i,  dv_j = Σ_i p_ij do_i  (summed over the heads that share the keys).
+//
+// Every head is d floats wide (even, at most 256) inside rows of its tensor: strides are floats from row to row.
+//
+// Vector versions keep queries in lanes: scores, probabilities, outputs and dq are stored transposed, [key or
+// component][query], so that softmax needs no sums across lanes and every product is "broadcast one number, multiply
+// it with a run of lanes" with all accumulators in registers. Keys and values are copied block by block to unit
+// stride: rows of a wide model are a multiple of 4 KiB apart and would fall into the same few cache sets.
+// Cost a pair of query and key: 2d fused multiply-adds forward, 5d backward, one exponential each: compute bound.
+#pragma once
+
+#include <cstdint>
+
+#include "runtime/dispatch.h"
+
+namespace mbok {
+
+constexpr int64_t kAttentionQueries = 64;  // a block: 16 KiB of scores, half of a small L1
+constexpr int64_t kAttentionKeys = 64;
+constexpr int64_t kAttentionMaxHead = 256;
+
+struct AttentionBlock {
+  const float* q;  // first query of the block
+  const float* k;  // key at position 0 of the sequence
+  const float* v;
+  float* o;
+  float* lse;  // may be null
+  int64_t q_stride, k_stride, v_stride, o_stride, lse_stride;
+  int64_t first;  // position of the first query
+  int64_t count;  // of queries, at most kAttentionQueries; keys 0 … first + count − 1 exist
+  int64_t d;
+  float scale;     // > 0
+  int64_t window;  // 0: none
+};
+
+// All the work of one sequence that concerns one key-value head; q, o, d_o, lse and dq at the group's first query head,
+// the others follow at d (lse: 1) floats.
+struct AttentionGradientGroup {
+  const float *q, *k, *v, *o, *d_o, *lse;
+  float *dq, *dk, *dv;
+  int64_t q_stride;   // of q, o, d_o and dq
+  int64_t kv_stride;  // of k, v, dk and dv
+  int64_t lse_stride;
+  int64_t length;  // of the sequence
+  int64_t heads;   // in the group
+  int64_t d;
+  float scale;
+  int64_t window;
+};
+
+// Floats of scratch that one call needs, aligned to 64 bytes.
+int64_t attention_scratch(int64_t d);
+int64_t attention_gradient_scratch(int64_t d);
+
+using AttentionFunction = void(const AttentionBlock& block, float* scratch);
+using AttentionGradientFunction = void(const AttentionGradientGroup& group, float* scratch);
+
+namespace scalar {
+AttentionFunction attention;
+AttentionGradientFunction attention_gradient;
+}  // namespace scalar
+namespace avx2 {
+AttentionFunction attention;
+AttentionGradientFunction attention_gradient;
+}  // namespace avx2
+namespace avx512 {
+AttentionFunction attention;
+AttentionGradientFunction attention_gradient;
+}  // namespace avx512
+
+extern const KernelTable<AttentionFunction> attention_table;
+extern const KernelTable<AttentionGradientFunction> attention_gradient_table;
+
+}  // namespace mbok

@@ -1,0 +1,84 @@
+// Attention backward. Included by body.h.
+
+// What stays the same while the keys of one block of queries go by.
+struct QueryBlock {
+  int64_t first, count, width;
+  const float *q, *d_o;    // [query][component]
+  const float *qt, *d_ot;  // [component][query]
+  float* dqt;
+  const float *lse, *back;  // back: D of attention.h
+};
+
+MBOK_INLINE void key_block(const AttentionGradientGroup& g, const QueryBlock& b, int64_t key, int64_t keys,
+                           const float* k, const float* v, float* p, float* ds) {
+  constexpr int64_t kQ = kAttentionQueries;
+  const int64_t d = g.d, padded = round_up(d, 16);
+  multiply({k, padded, 1, b.qt, kQ, p, kQ, keys, b.width, d, false});
+  multiply({v, padded, 1, b.d_ot, kQ, ds, kQ, keys, b.width, d, false});
+  const bool whole = all_seen(b.first, b.count, key, keys, g.window);
+  const Vec scale = broadcast(g.scale);
+  for (int64_t j = 0; j < keys; ++j)
+    for (int64_t x = 0; x < b.width; x += kLanes) {
+      const int64_t at = j * kQ + x;
+      Vec probability = exp(fma(load(p + at), scale, -load(b.lse + x)));
+      if (!whole) probability = select(seen(b.first + x, key + j, g.window), probability, zero());
+      store(p + at, probability);
+      store(ds + at, probability * scale * (load(ds + at) - load(b.back + x)));
+    }
+  multiply({p, kQ, 1, b.d_o, padded, g.dv + key * g.kv_stride, g.kv_stride, keys, d, b.count, true});
+  multiply({ds, kQ, 1, b.q, padded, g.dk + key * g.kv_stride, g.kv_stride, keys, d, b.count, true});
+  multiply({k, 1, padded, ds, kQ, b.dqt, kQ, d, b.width, keys, true});
+}
+
+// All query blocks of all heads of the group, in order: dk and dv gather their sums in place.
+void attention_gradient_group(const AttentionGradientGroup& g, float* scratch) {
+  constexpr int64_t kQ = kAttentionQueries, kK = kAttentionKeys;
+  const int64_t d = g.d, padded = round_up(d, 16), block = padded * kQ;
+  float* qt = scratch;
+  float* d_ot = qt + block;
+  float* dqt = d_ot + block;
+  float* q = dqt + block;
+  float* d_o = q + block;
+  float* k = d_o + block;
+  float* v = k + padded * kK;
+  float* p = v + padded * kK;
+  float* ds = p + kK * kQ;
+  float* lse = ds + kK * kQ;
+  float* back = lse + kQ;
+
+  for (int64_t j = 0; j < g.length; ++j)
+    for (int64_t c = 0; c < d; ++c) g.dk[j * g.kv_stride + c] = g.dv[j * g.kv_stride + c] = 0;
+  for (int64_t head = 0; head < g.heads; ++head)
+    for (int64_t first = 0; first < g.length; first += kQ) {
+      const int64_t count = smaller(kQ, g.length - first), width = round_up(count, kLanes);
+      const int64_t at = first * g.q_stride + head * d;
+      gather_rows(g.q + at, g.q_stride, count, d, q, padded);
+      gather_rows(g.d_o + at, g.q_stride, count, d, d_o, padded);
+      for (int64_t c = 0; c < d; ++c)
+        for (int64_t i = 0; i < width; i += kLanes) {
+          store(dqt + c * kQ + i, zero());
+          if (i + kLanes > count) {  // lanes without a query
+            store(qt + c * kQ + i, zero());
+            store(d_ot + c * kQ + i, zero());
+          }
+        }
+      transpose(q, padded, count, d, qt, kQ);
+      transpose(d_o, padded, count, d, d_ot, kQ);
+      for (int64_t i = 0; i < width; ++i) {
+        lse[i] = i < count ? g.lse[(first + i) * g.lse_stride + head] : 0;
+        Vec dot = zero();
+        const float* o = g.o + at + i * g.q_stride;
+        for (int64_t c = 0; c < d && i < count; c += kLanes)
+          dot = fma(load_n(o + c, smaller(kLanes, d - c)), load_n(d_o + i * padded + c, smaller(kLanes, d - c)), dot);
+        back[i] = reduce_add(dot);
+      }
+      const QueryBlock b = {first, count, width, q, d_o, qt, d_ot, dqt, lse, back};
+      for (int64_t key = first_key(first, g.window); key < first + count; key += kK) {
+        const int64_t keys = smaller(kK, first + count - key);
+        gather_rows(g.k + key * g.kv_stride, g.kv_stride, keys, d, k, padded);
+        gather_rows(g.v + key * g.kv_stride, g.kv_stride, keys, d, v, padded);
+        key_block(g, b, key, keys, k, v, p, ds);
+      }
+      transpose(dqt, kQ, d, count, g.dq + at, g.q_stride);
+    }
+}

@@ -1,0 +1,30 @@
+#include "kernels/attention/attention.h"
+#include "kernels/simd/target.h"
+
+namespace mbok {
+
+// qᵀ, oᵀ, keys, values: a block of d (rounded up to whole registers) each; scores; running maximum and sum.
+int64_t attention_scratch(int64_t d) {
+  const int64_t padded = (d + 15) / 16 * 16;
+  return (2 * kAttentionQueries + 2 * kAttentionKeys) * padded + kAttentionKeys * kAttentionQueries +
+         2 * kAttentionQueries;
+}
+
+// qᵀ, doᵀ, dqᵀ, q, do, keys, values; probabilities and their gradients; lse and D.
+int64_t attention_gradient_scratch(int64_t d) {
+  const int64_t padded = (d + 15) / 16 * 16;
+  return (5 * kAttentionQueries + 2 * kAttentionKeys) * padded + 2 * kAttentionKeys * kAttentionQueries +
+         2 * kAttentionQueries;
+}
+
+const KernelTable<AttentionFunction> attention_table("attention", {
+    MBOK_X86_CANDIDATES(attention)
+    {"scalar", kNone, scalar::attention},
+});
+
+const KernelTable<AttentionGradientFunction> attention_gradient_table("attention_gradient", {
+    MBOK_X86_CANDIDATES(attention_gradient)
+    {"scalar", kNone, scalar::attention_gradient},
+});
+
+}  // namespace mbok

@@ -1,0 +1,125 @@
+// Attention forward. Included by body.h.
+
+// Below any score; finite, so that a query that has not yet seen a key gives e^0 and not NaN.
+constexpr float kNothing = -3e38f;
+
+struct Running {
+  float* largest;  // raw score, before scale
+  float* sum;
+};
+
+// Turns raw scores [keys][queries] into e^(scale·(score − largest)), updates the running maximum and sum, and leaves in
+// `factor` what everything gathered so far must be multiplied with.
+MBOK_INLINE void softmax_block(float* scores, int64_t keys, int64_t width, float scale, const Running& running,
+                               float* factor) {
+  for (int64_t x = 0; x < width; x += kLanes) {
+    const Vec before = load(running.largest + x);
+    Vec even = before, odd = before;
+    int64_t j = 0;
+    for (; j + 2 <= keys; j += 2) {
+      even = max(even, load(scores + j * kAttentionQueries + x));
+      odd = max(odd, load(scores + (j + 1) * kAttentionQueries + x));
+    }
+    if (j < keys) even = max(even, load(scores + j * kAttentionQueries + x));
+    const Vec largest = max(even, odd);
+    const Vec s = broadcast(scale);
+    Vec sum = zero();
+    for (j = 0; j < keys; ++j) {
+      float* at = scores + j * kAttentionQueries + x;
+      const Vec p = exp((load(at) - largest) * s);
+      sum = sum + p;
+      store(at, p);
+    }
+    const Vec shrink = exp((before - largest) * s);
+    store(factor + x, shrink);
+    store(running.largest + x, largest);
+    store(running.sum + x, fma(load(running.sum + x), shrink, sum));
+  }
+}
+
+void attention_block(const AttentionBlock& b, float* scratch) {
+  constexpr int64_t kQ = kAttentionQueries, kK = kAttentionKeys;
+  const int64_t d = b.d, padded = round_up(d, 16), width = round_up(b.count, kLanes);
+  float* q = scratch;  // transposed
+  float* o = q + padded * kQ;  // transposed
+  float* k = o + padded * kQ;
+  float* v = k + padded * kK;
+  float* scores = v + padded * kK;
+  const Running running = {scores + kK * kQ, scores + kK * kQ + kQ};
+  float factor[kQ];
+
+  for (int64_t c = 0; c < d; ++c)
+    for (int64_t i = width - kLanes; i < width; ++i) q[c * kQ + i] = 0;  // lanes without a query
+  transpose(b.q, b.q_stride, b.count, d, q, kQ);
+  for (int64_t x = 0; x < width; x += kLanes) {
+    store(running.largest + x, broadcast(kNothing));
+    store(running.sum + x, zero());
+  }
+
+  const int64_t begin = first_key(b.first, b.window), end = b.first + b.count;
+  for (int64_t key = begin; key < end; key += kK) {
+    const int64_t keys = smaller(kK, end - key);
+    gather_rows(b.k + key * b.k_stride, b.k_stride, keys, d, k, padded);
+    multiply({k, padded, 1, q, kQ, scores, kQ, keys, width, d, false});
+    if (!all_seen(b.first, b.count, key, keys, b.window))
+      for (int64_t j = 0; j < keys; ++j)
+        for (int64_t x = 0; x < width; x += kLanes) {
+          float* at = scores + j * kQ + x;
+          store(at, select(seen(b.first + x, key + j, b.window), load(at), broadcast(-__builtin_inff())));
+        }
+    softmax_block(scores, keys, width, b.scale, running, factor);
+    if (key > begin)
+      for (int64_t c = 0; c < d; ++c)
+        for (int64_t x = 0; x < width; x += kLanes) store(o + c * kQ + x, load(o + c * kQ + x) * load(factor + x));
+    gather_rows(b.v + key * b.v_stride, b.v_stride, keys, d, v, padded);
+    multiply({v, 1, padded, scores, kQ, o, kQ, d, width, keys, key > begin});
+  }
+
+  for (int64_t x = 0; x < width; x += kLanes) {
+    const Vec inverse = broadcast(1.0f) / load(running.sum + x);
+    for (int64_t c = 0; c < d; ++c) store(o + c * kQ + x, load(o + c * kQ + x) * inverse);
+  }
+  transpose(o, kQ, d, b.count, b.o, b.o_stride);
+  if (b.lse != nullptr)
+    for (int64_t i = 0; i < b.count; ++i)
+      b.lse[i * b.lse_stride] = running.largest[i] * b.scale + __builtin_logf(running.sum[i]);
+}
+
+// One query, for decoding: lanes hold components of a head, since there are no queries to fill them.
+void attention_row(const AttentionBlock& b, int64_t row, float* scratch) {
+  const int64_t d = b.d, position = b.first + row;
+  const float* q = b.q + row * b.q_stride;
+  float* o = scratch;
+  float* scores = o + round_up(d, 16);
+  float largest = kNothing, sum = 0;
+  const int64_t begin = first_key(position, b.window), end = position + 1;
+  for (int64_t key = begin; key < end; key += kAttentionKeys) {
+    const int64_t keys = smaller(kAttentionKeys, end - key);
+    float top = largest;
+    for (int64_t j = 0; j < keys; ++j) {
+      const float* k = b.k + (key + j) * b.k_stride;
+      Vec dot = zero();
+      int64_t c = 0;
+      for (; c + kLanes <= d; c += kLanes) dot = fma(load(q + c), load(k + c), dot);
+      if (c < d) dot = fma(load_n(q + c, d - c), load_n(k + c, d - c), dot);
+      scores[j] = reduce_add(dot);
+      top = scores[j] > top ? scores[j] : top;
+    }
+    float shrink[kLanes];
+    store(shrink, exp(broadcast((largest - top) * b.scale)));
+    Vec total = zero();
+    for (int64_t j = 0; j < keys; j += kLanes) {
+      const int64_t n = smaller(kLanes, keys - j);
+      const Vec p = exp((load_n(scores + j, n) - broadcast(top)) * broadcast(b.scale));
+      store_n(scores + j, p, n);
+      total = total + select(first_lanes(n), p, zero());
+    }
+    largest = top;
+    sum = sum * shrink[0] + reduce_add(total);
+    if (key > begin)
+      for (int64_t c = 0; c < d; ++c) o[c] *= shrink[0];
+    multiply({scores, 0, 1, b.v + key * b.v_stride, b.v_stride, o, d, 1, d, keys, key > begin});
+  }
+  for (int64_t c = 0; c < d; ++c) b.o[row * b.o_stride + c] = o[c] / sum;
+  if (b.lse != nullptr) b.lse[row * b.lse_stride] = largest * b.scale + __builtin_logf(sum);
+}

@@ -1,0 +1,106 @@
+// The small products of attention, and the moves between row order and transposed order. Included by body.h.
+
+// Accumulators: 16 (AVX-512) or 8 registers, enough to hide the latency of two multiply-adds a cycle.
+constexpr int64_t kTileRows = kLanes == 16 ? 8 : 4;
+constexpr int64_t kTileVecs = 2;
+
+// C[r][x] (+)= Σ_s B[r·b_row + s·b_step] · A[s·a_stride + x].
+struct Product {
+  const float* b;
+  int64_t b_row, b_step;
+  const float* a;
+  int64_t a_stride;
+  float* c;
+  int64_t c_stride;
+  int64_t rows, width, depth;
+  bool accumulate;
+};
+
+// rows and vecs are constants where this is inlined; n lanes of the last register are in use.
+MBOK_INLINE void tile(const Product& p, int64_t r, int64_t x, int64_t rows, int64_t vecs, int64_t n) {
+  Vec sum[kTileRows][kTileVecs];
+  float* c = p.c + r * p.c_stride + x;
+  MBOK_UNROLL
+  for (int64_t i = 0; i < rows; ++i)
+    MBOK_UNROLL
+    for (int64_t v = 0; v < vecs; ++v)
+      sum[i][v] = p.accumulate ? load_n(c + i * p.c_stride + v * kLanes, v + 1 < vecs ? kLanes : n) : zero();
+  const float* a = p.a + x;
+  const float* b = p.b + r * p.b_row;
+  for (int64_t s = 0; s < p.depth; ++s, a += p.a_stride, b += p.b_step) {
+    Vec lanes[kTileVecs];
+    MBOK_UNROLL
+    for (int64_t v = 0; v < vecs; ++v) lanes[v] = load_n(a + v * kLanes, v + 1 < vecs ? kLanes : n);
+    MBOK_UNROLL
+    for (int64_t i = 0; i < rows; ++i) {
+      const Vec factor = broadcast(b[i * p.b_row]);
+      MBOK_UNROLL
+      for (int64_t v = 0; v < vecs; ++v) sum[i][v] = fma(factor, lanes[v], sum[i][v]);
+    }
+  }
+  MBOK_UNROLL
+  for (int64_t i = 0; i < rows; ++i)
+    MBOK_UNROLL
+    for (int64_t v = 0; v < vecs; ++v) store_n(c + i * p.c_stride + v * kLanes, sum[i][v], v + 1 < vecs ? kLanes : n);
+}
+
+MBOK_INLINE void column_of_tiles(const Product& p, int64_t x, int64_t vecs, int64_t n) {
+  int64_t r = 0;
+  for (; r + kTileRows <= p.rows; r += kTileRows) tile(p, r, x, kTileRows, vecs, n);
+  for (; r + 2 <= p.rows; r += 2) tile(p, r, x, 2, vecs, n);
+  if (r < p.rows) tile(p, r, x, 1, vecs, n);
+}
+
+void multiply(const Product& p) {
+  int64_t x = 0;
+  for (; x + kTileVecs * kLanes <= p.width; x += kTileVecs * kLanes) column_of_tiles(p, x, kTileVecs, kLanes);
+  for (; x + kLanes <= p.width; x += kLanes) column_of_tiles(p, x, 1, kLanes);
+  if (x < p.width) column_of_tiles(p, x, 1, p.width - x);
+}
+
+// to[c][r] = from[r][c] for rows × cols, in squares of four.
+void transpose(const float* from, int64_t from_stride, int64_t rows, int64_t cols, float* to, int64_t to_stride) {
+  const int64_t whole_rows = rows / 4 * 4, whole_cols = cols / 4 * 4;
+  for (int64_t r = 0; r < whole_rows; r += 4)
+    for (int64_t c = 0; c < whole_cols; c += 4) {
+      const float* p = from + r * from_stride + c;
+      __m128 a = _mm_loadu_ps(p), b = _mm_loadu_ps(p + from_stride);
+      __m128 e = _mm_loadu_ps(p + 2 * from_stride), f = _mm_loadu_ps(p + 3 * from_stride);
+      _MM_TRANSPOSE4_PS(a, b, e, f);
+      float* q = to + c * to_stride + r;
+      _mm_storeu_ps(q, a);
+      _mm_storeu_ps(q + to_stride, b);
+      _mm_storeu_ps(q + 2 * to_stride, e);
+      _mm_storeu_ps(q + 3 * to_stride, f);
+    }
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t c = r < whole_rows ? whole_cols : 0; c < cols; ++c) to[c * to_stride + r] = from[r * from_stride + c];
+}
+
+// Rows of d floats side by side at a stride of whole registers.
+void gather_rows(const float* from, int64_t stride, int64_t rows, int64_t d, float* to, int64_t to_stride) {
+  for (int64_t r = 0; r < rows; ++r, from += stride, to += to_stride) {
+    int64_t c = 0;
+    for (; c + kLanes <= d; c += kLanes) store(to + c, load(from + c));
+    if (c < d) store_n(to + c, load_n(from + c, d - c), d - c);
+  }
+}
+
+// Lanes of queries (the first at position `query`) that see the key at `key`.
+MBOK_INLINE Mask seen(int64_t query, int64_t key, int64_t window) {
+  const Vec lane = lane_index();
+  const Mask causal = lane >= broadcast(static_cast<float>(key - query));
+  return window > 0 ? causal & (lane < broadcast(static_cast<float>(key - query + window))) : causal;
+}
+
+// Whether every one of `count` queries from position `first` sees every one of `keys` keys from `key`.
+MBOK_INLINE bool all_seen(int64_t first, int64_t count, int64_t key, int64_t keys, int64_t window) {
+  return key + keys - 1 <= first && (window == 0 || key > first + count - 1 - window);
+}
+
+MBOK_INLINE int64_t first_key(int64_t position, int64_t window) {
+  return window > 0 && position + 1 > window ? position + 1 - window : 0;
+}
+
+MBOK_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+MBOK_INLINE int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }

@@ -1,0 +1,62 @@
+#include <cmath>
+
+#include "kernels/attention/attention.h"
+
+namespace mbok::scalar {
+namespace {
+
+double dot(const float* a, const float* b, int64_t d) {
+  double sum = 0;
+  for (int64_t c = 0; c < d; ++c) sum += static_cast<double>(a[c]) * b[c];
+  return sum;
+}
+
+// First key that the query at `position` sees.
+int64_t first_key(int64_t position, int64_t window) {
+  return window > 0 && position + 1 > window ? position + 1 - window : 0;
+}
+
+}  // namespace
+
+void attention(const AttentionBlock& b, float*) {
+  for (int64_t i = 0; i < b.count; ++i) {
+    const int64_t position = b.first + i;
+    const float* q = b.q + i * b.q_stride;
+    double largest = -INFINITY;
+    for (int64_t j = first_key(position, b.window); j <= position; ++j)
+      largest = std::fmax(largest, b.scale * dot(q, b.k + j * b.k_stride, b.d));
+    double sum = 0;
+    double out[kAttentionMaxHead] = {};
+    for (int64_t j = first_key(position, b.window); j <= position; ++j) {
+      const double p = std::exp(b.scale * dot(q, b.k + j * b.k_stride, b.d) - largest);
+      sum += p;
+      for (int64_t c = 0; c < b.d; ++c) out[c] += p * b.v[j * b.v_stride + c];
+    }
+    for (int64_t c = 0; c < b.d; ++c) b.o[i * b.o_stride + c] = static_cast<float>(out[c] / sum);
+    if (b.lse != nullptr) b.lse[i * b.lse_stride] = static_cast<float>(largest + std::log(sum));
+  }
+}
+
+void attention_gradient(const AttentionGradientGroup& g, float*) {
+  for (int64_t j = 0; j < g.length; ++j)
+    for (int64_t c = 0; c < g.d; ++c) g.dk[j * g.kv_stride + c] = g.dv[j * g.kv_stride + c] = 0;
+  for (int64_t head = 0; head < g.heads; ++head)
+    for (int64_t i = 0; i < g.length; ++i) {
+      const int64_t at = i * g.q_stride + head * g.d;
+      const double back = dot(g.d_o + at, g.o + at, g.d);
+      double dq[kAttentionMaxHead] = {};
+      for (int64_t j = first_key(i, g.window); j <= i; ++j) {
+        const int64_t kv = j * g.kv_stride;
+        const double p = std::exp(g.scale * dot(g.q + at, g.k + kv, g.d) - g.lse[i * g.lse_stride + head]);
+        const double ds = g.scale * p * (dot(g.d_o + at, g.v + kv, g.d) - back);
+        for (int64_t c = 0; c < g.d; ++c) {
+          dq[c] += ds * g.k[kv + c];
+          g.dk[kv + c] += static_cast<float>(ds * g.q[at + c]);
+          g.dv[kv + c] += static_cast<float>(p * g.d_o[at + c]);
+        }
+      }
+      for (int64_t c = 0; c < g.d; ++c) g.dq[at + c] = static_cast<float>(dq[c]);
+    }
+}
+
+}  // namespace mbok::scalar

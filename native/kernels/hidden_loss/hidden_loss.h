@@ -1,0 +1,38 @@
+// Distance of one row of hidden states h from the original model's t: ‖h − t‖² and ‖t‖², from which the operation makes
+// the plain or the relative loss; and a gradient: dh = factor · (h − t).
+//
+// Vector versions sum in f32 lanes over runs of 512 elements and the runs in f64 (real models carry single components
+// thousands of times as large as the others). Any alignment; memory bound.
+#pragma once
+
+#include <cstdint>
+
+#include "runtime/dispatch.h"
+
+namespace mbok {
+
+struct HiddenDistance {
+  double difference, norm;  // ‖h − t‖², ‖t‖²
+};
+
+using HiddenDistanceFunction = HiddenDistance(const float* h, const float* t, int64_t cols);
+// dh may be h.
+using HiddenLossGradientFunction = void(const float* h, const float* t, int64_t cols, float factor, float* dh);
+
+namespace scalar {
+HiddenDistanceFunction hidden_distance;
+HiddenLossGradientFunction hidden_loss_gradient;
+}  // namespace scalar
+namespace avx2 {
+HiddenDistanceFunction hidden_distance;
+HiddenLossGradientFunction hidden_loss_gradient;
+}  // namespace avx2
+namespace avx512 {
+HiddenDistanceFunction hidden_distance;
+HiddenLossGradientFunction hidden_loss_gradient;
+}  // namespace avx512
+
+extern const KernelTable<HiddenDistanceFunction> hidden_distance_table;
+extern const KernelTable<HiddenLossGradientFunction> hidden_loss_gradient_table;
+
+}  // namespace mbok

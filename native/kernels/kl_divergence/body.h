@@ -1,0 +1,46 @@
+// KL divergence in terms of Vec; included by avx2.cc and avx512.cc inside their namespaces.
+
+namespace {
+#include "kernels/simd/softmax_body.h"
+}  // namespace
+
+double kl_divergence(const float* student, const float* teacher, int64_t cols) {
+  const Vec s_max = broadcast(row_max(student, cols)), t_max = broadcast(row_max(teacher, cols));
+  double s_total = 0, t_total = 0, cross = 0;
+  for (int64_t run = 0; run < cols; run += kSumRun) {
+    const int64_t end = cols - run < kSumRun ? cols : run + kSumRun;
+    Vec s_sum = zero(), t_sum = zero(), product = zero();
+    const auto step = [&](int64_t j, int64_t n) MBOK_INLINE_LAMBDA {
+      const Vec s = load_n(student + j, n) - s_max, t = load_n(teacher + j, n) - t_max;
+      Vec s_exp = exp(s), t_exp = exp(t);
+      if (n < kLanes) {
+        s_exp = select(first_lanes(n), s_exp, zero());
+        t_exp = select(first_lanes(n), t_exp, zero());
+      }
+      s_sum = s_sum + s_exp;
+      t_sum = t_sum + t_exp;
+      // a token that the teacher rules out adds nothing, even where the logit is −∞
+      product = select(t_exp == zero(), product, fma(t_exp, t - s, product));
+    };
+    int64_t j = run;
+    for (; j + kLanes <= end; j += kLanes) step(j, kLanes);
+    if (j < end) step(j, end - j);
+    s_total += static_cast<double>(reduce_add(s_sum));
+    t_total += static_cast<double>(reduce_add(t_sum));
+    cross += static_cast<double>(reduce_add(product));
+  }
+  return cross / t_total - __builtin_log(t_total) + __builtin_log(s_total);
+}
+
+void kl_divergence_gradient(const float* student, const float* teacher, int64_t cols, float factor, float* dstudent) {
+  const float s_max = row_max(student, cols), t_max = row_max(teacher, cols);
+  const Vec s_scale = broadcast(static_cast<float>(factor / row_sum_of_exp(student, cols, s_max)));
+  const Vec t_scale = broadcast(static_cast<float>(factor / row_sum_of_exp(teacher, cols, t_max)));
+  const auto step = [&](int64_t j, int64_t n) MBOK_INLINE_LAMBDA {
+    const Vec s = exp(load_n(student + j, n) - broadcast(s_max)), t = exp(load_n(teacher + j, n) - broadcast(t_max));
+    store_n(dstudent + j, fma(s, s_scale, -(t * t_scale)), n);
+  };
+  int64_t j = 0;
+  for (; j + kLanes <= cols; j += kLanes) step(j, kLanes);
+  if (j < cols) step(j, cols - j);
+}

@@ -1,0 +1,16 @@
+#include "kernels/kl_divergence/kl_divergence.h"
+#include "kernels/simd/target.h"
+
+namespace mbok {
+
+const KernelTable<KlDivergenceFunction> kl_divergence_table("kl_divergence", {
+    MBOK_X86_CANDIDATES(kl_divergence)
+    {"scalar", kNone, scalar::kl_divergence},
+});
+
+const KernelTable<KlDivergenceGradientFunction> kl_divergence_gradient_table("kl_divergence_gradient", {
+    MBOK_X86_CANDIDATES(kl_divergence_gradient)
+    {"scalar", kNone, scalar::kl_divergence_gradient},
+});
+
+}  // namespace mbok

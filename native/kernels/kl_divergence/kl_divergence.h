@@ -1,0 +1,35 @@
+// One row of KL(teacher ‖ student) at temperature 1: Σ_j p_j (log p_j − log q_j) with p, q the softmaxes of the teacher's
+// logits t and the student's s; and its gradient times `factor`: factor · (q − p).
+//
+// With t and s relative to their maxima, Σ_j p_j (t_j − s_j) − log Σ e^t + log Σ e^s: one pass gives all three sums
+// (f32 over runs of 512 elements, the runs in f64). Any alignment. Compute bound: two exponentials an element.
+#pragma once
+
+#include <cstdint>
+
+#include "runtime/dispatch.h"
+
+namespace mbok {
+
+using KlDivergenceFunction = double(const float* student, const float* teacher, int64_t cols);
+// dstudent may be student.
+using KlDivergenceGradientFunction = void(const float* student, const float* teacher, int64_t cols, float factor,
+                                          float* dstudent);
+
+namespace scalar {
+KlDivergenceFunction kl_divergence;
+KlDivergenceGradientFunction kl_divergence_gradient;
+}  // namespace scalar
+namespace avx2 {
+KlDivergenceFunction kl_divergence;
+KlDivergenceGradientFunction kl_divergence_gradient;
+}  // namespace avx2
+namespace avx512 {
+KlDivergenceFunction kl_divergence;
+KlDivergenceGradientFunction kl_divergence_gradient;
+}  // namespace avx512
+
+extern const KernelTable<KlDivergenceFunction> kl_divergence_table;
+extern const KernelTable<KlDivergenceGradientFunction> kl_divergence_gradient_table;
+
+}  // namespace mbok

@@ -1,0 +1,57 @@
+// Causal attention of grouped heads inside each sequence of T rows; lse (logsumexp of every row and head) may be
+// absent. Attributes: head dimension d, scale, window (0: none). One task a sequence, head and block of queries.
+#include "kernels/attention/attention.h"
+
+#include "operations/attention_shape.h"
+#include "runtime/operation.h"
+
+namespace mbok {
+namespace {
+
+void check(const Call& call) {
+  expect_counts_between(call, 3, 3, 1, 2, 3);
+  const AttentionShape s = attention_shape(call, call.input(0), call.input(1), call.input(2));
+  expect_tensor(call, call.output(0), "o", TensorType::kF32, s.rows, s.heads * s.d);
+  if (call.has_output(1)) expect_tensor(call, call.output(1), "lse", TensorType::kF32, s.rows, s.heads);
+}
+
+size_t scratch_bytes(const Call& call, int threads) {
+  return static_cast<size_t>(threads) * align_up(static_cast<size_t>(attention_scratch(call.integer(0))) * 4);
+}
+
+void run(const Call& call) {
+  const AttentionShape s = attention_shape(call, call.input(0), call.input(1), call.input(2));
+  const int64_t length = static_cast<int64_t>(call.scalars->sequence_length);
+  const int64_t sequences = s.rows / length;
+  const int64_t blocks = (length + kAttentionQueries - 1) / kAttentionQueries;
+  const int64_t group = s.heads / s.kv_heads, q_stride = s.heads * s.d, kv_stride = s.kv_heads * s.d;
+  const size_t share = align_up(static_cast<size_t>(attention_scratch(s.d)) * 4);
+  call.pool->parallel_for(sequences * s.heads * blocks, [&](int64_t task, int worker) {
+    const int64_t block = blocks - 1 - task / (sequences * s.heads);  // the longest tasks first
+    const int64_t sequence = task / s.heads % sequences, head = task % s.heads;
+    const int64_t first = block * kAttentionQueries, row = sequence * length + first;
+    const int64_t kv = sequence * length * kv_stride + head / group * s.d;
+    AttentionBlock b;
+    b.q = call.input(0).f32() + row * q_stride + head * s.d;
+    b.k = call.input(1).f32() + kv;
+    b.v = call.input(2).f32() + kv;
+    b.o = call.output(0).f32() + row * q_stride + head * s.d;
+    b.lse = call.has_output(1) ? call.output(1).f32() + row * s.heads + head : nullptr;
+    b.q_stride = b.o_stride = q_stride;
+    b.k_stride = b.v_stride = kv_stride;
+    b.lse_stride = s.heads;
+    b.first = first;
+    b.count = length - first < kAttentionQueries ? length - first : kAttentionQueries;
+    b.d = s.d;
+    b.scale = s.scale;
+    b.window = s.window;
+    attention_table.best()(b, reinterpret_cast<float*>(call.scratch + static_cast<size_t>(worker) * share));
+  });
+}
+
+}  // namespace
+
+extern const Operation attention_operation;
+const Operation attention_operation = {"attention", check, scratch_bytes, run, false};
+
+}  // namespace mbok
