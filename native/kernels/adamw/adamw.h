@@ -1,0 +1,40 @@
+// One AdamW step (Loshchilov & Hutter, arXiv 1711.05101; the order of PyTorch), element by element:
+//
+//   g' = scale·g;  p ← p·(1 − lr·decay);  m ← β₁·m + (1 − β₁)·g';  v ← β₂·v + (1 − β₂)·g'²
+//   p ← p − (lr / (1 − β₁ᵗ)) · m / (√v / √(1 − β₂ᵗ) + eps)
+//
+// All f32, no fused products: every instruction set gives the same bits. 16 bytes read and 12 written an element against
+// a division and a square root a vector: bound by memory outside the caches.
+#pragma once
+
+#include <cstdint>
+
+#include "runtime/dispatch.h"
+
+namespace mbok {
+
+struct AdamwStep {
+  float scale;         // of the gradient (clipping)
+  float keep;          // 1 − lr·decay
+  float beta1, beta2;
+  float one_minus_beta1, one_minus_beta2;
+  float rate;          // lr / (1 − β₁ᵗ)
+  float root;          // 1 / √(1 − β₂ᵗ)
+  float eps;
+};
+
+using AdamwFunction = void(const float* g, float* p, float* m, float* v, int64_t count, const AdamwStep& step);
+
+extern const KernelTable<AdamwFunction> adamw_table;
+
+namespace scalar {
+AdamwFunction adamw;
+}
+namespace avx2 {
+AdamwFunction adamw;
+}
+namespace avx512 {
+AdamwFunction adamw;
+}
+
+}  // namespace mbok

@@ -1,0 +1,11 @@
+#include "kernels/adamw/adamw.h"
+#include "kernels/simd/target.h"
+
+namespace mbok {
+
+const KernelTable<AdamwFunction> adamw_table("adamw", {
+    MBOK_X86_CANDIDATES(adamw)
+    {"scalar", kNone, scalar::adamw},
+});
+
+}  // namespace mbok

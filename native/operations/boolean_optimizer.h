@@ -1,0 +1,38 @@
+// The Boolean optimizer's step for one layer (method.md §3): scale gradients with the bits as they are, statistics,
+// M ← β·M + η·Q̂, flips or neighbour moves, β. multi_boolean_update feeds it the tiles of a product, boolean_update those
+// of a dense signal; the rule exists here only.
+//
+// Instant statistics (and the first step of the running ones) must be known before the first tile is consumed, so the
+// source is asked twice; running ones need one pass. Micro-batches: with A of them the statistics of the summed signal
+// are estimated as A times a micro-batch's second moments (√A times its mean |Q|), as if they were independent.
+#pragma once
+
+#include "operations/boolean_layer.h"
+#include "operations/signal_statistics.h"
+#include "operations/tile_source.h"
+
+namespace mbok {
+
+enum class BooleanRule : int32_t { kLastKernel = 0, kNeighbourMoves = 1 };
+
+struct BooleanUpdate {
+  BooleanLayer layer;  // its bits change
+  bool signal_tiles;   // tiles hold Q of the last kernel, not G
+  BooleanRule rule;
+  Normaliser normaliser;
+  double decay;  // 0: instant statistics
+  Tensor accumulator, row_statistics, column_statistics, state;
+  float* ds_out;  // += [K, m], or null
+  float* ds_in;   // += [K, n], or null
+};
+
+// Attributes of both operations from `first` on: rule, normaliser, decay. Throws Error MBOK_SHAPE for impossible ones.
+void read_boolean_rule(const Call& call, int first, BooleanUpdate& update);
+// Types and shapes of accumulator, statistics and state.
+void check_boolean_update(const Call& call, const BooleanUpdate& update);
+
+size_t boolean_update_scratch(const BooleanUpdate& update, const TileGrid& grid);
+void run_boolean_update(ThreadPool& pool, const BooleanUpdate& update, const TileSource& source,
+                        const Scalars& scalars, std::byte* scratch);
+
+}  // namespace mbok

@@ -1,0 +1,63 @@
+// The backward pass of a multi-Boolean linear layer that ends in the optimizer: from G = dyᵀ·x, consumed tile by tile
+// and never stored, ds_out += ∂s_out, ds_in += ∂s_in, and the step of the Boolean optimizer on kernels and accumulator.
+#include "operations/boolean_optimizer.h"
+
+namespace mbok {
+namespace {
+
+Precision precision_of(const Call& call) { return static_cast<Precision>(call.integer(0)); }
+
+BooleanUpdate describe(const Call& call) {
+  BooleanUpdate u = {};
+  const int64_t m = call.input(0).cols, n = call.input(1).cols;
+  const Tensor& kernels = call.output(2);
+  u.layer = {m > 0 ? kernels.rows / m : 0, m, n, kernels.bits(), call.input(3).f32(), call.input(4).f32()};
+  u.signal_tiles = false;
+  read_boolean_rule(call, 1, u);
+  u.accumulator = call.output(3);
+  u.row_statistics = call.output(4);
+  u.column_statistics = call.output(5);
+  u.state = call.output(6);
+  u.ds_out = call.has_output(0) ? call.output(0).f32() : nullptr;
+  u.ds_in = call.has_output(1) ? call.output(1).f32() : nullptr;
+  return u;
+}
+
+void check(const Call& call) {
+  expect_counts_between(call, 5, 5, 0, 7, 4);
+  expect(call, call.output_count == 7, "takes 7 outputs");
+  const Tensor& dy = call.input(0);
+  const BooleanUpdate u = describe(call);
+  const int64_t m = u.layer.m, n = u.layer.n, kernels = u.layer.kernels;
+  expect_tensor(call, dy, "dy", TensorType::kF32, dy.rows, m);
+  expect_tensor(call, call.input(1), "x", TensorType::kF32, dy.rows, n);
+  expect_tensor(call, call.input(2), "kernels", TensorType::kBits, kernels * m, n);
+  expect_tensor(call, call.output(2), "kernels", TensorType::kBits, kernels * m, n);
+  expect(call, call.input(2).data == call.output(2).data, "'kernels' must be one tensor, read and flipped in place");
+  expect_tensor(call, call.input(3), "s_out", TensorType::kF32, kernels, m);
+  expect_tensor(call, call.input(4), "s_in", TensorType::kF32, kernels, n);
+  expect_tensor(call, call.output(0), "ds_out", TensorType::kF32, kernels, m, true);
+  expect_tensor(call, call.output(1), "ds_in", TensorType::kF32, kernels, n, true);
+  check_boolean_update(call, u);
+}
+
+size_t scratch_bytes(const Call& call, int threads) {
+  const Tensor &dy = call.input(0), &x = call.input(1);
+  return align_up(ProductTiles::scratch_bytes(dy, x, precision_of(call), threads)) +
+         boolean_update_scratch(describe(call), product_tile_grid(dy.cols, x.cols));
+}
+
+void run(const Call& call) {
+  const Tensor &dy = call.input(0), &x = call.input(1);
+  const BooleanUpdate u = describe(call);
+  const size_t own = boolean_update_scratch(u, product_tile_grid(dy.cols, x.cols));
+  run_boolean_update(*call.pool, u, ProductTiles(dy, x, precision_of(call), call.scratch + own), *call.scalars,
+                     call.scratch);
+}
+
+}  // namespace
+
+extern const Operation multi_boolean_update_operation;
+const Operation multi_boolean_update_operation = {"multi_boolean_update", check, scratch_bytes, run, true};
+
+}  // namespace mbok
