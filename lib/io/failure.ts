@@ -1,0 +1,36 @@
+import { MbokError } from '../errors';
+
+const REASONS: Record<string, string> = {
+  EACCES: 'permission denied',
+  EDQUOT: 'disk quota exceeded',
+  EEXIST: 'it exists already',
+  EFBIG: 'the file would pass the size limit of the process or the file system',
+  EIO: 'input/output error',
+  EISDIR: 'it is a folder',
+  EMFILE: 'too many open files',
+  ENAMETOOLONG: 'the name is too long',
+  ENOENT: 'no such file or folder',
+  ENOSPC: 'no space left on the device',
+  ENOTDIR: 'a part of the path is not a folder',
+  EPERM: 'operation not permitted',
+  EROFS: 'the file system is read-only',
+};
+
+/** True for errors of the operating system, which carry a code such as ENOENT. */
+export function isSystemError(error: unknown): error is NodeJS.ErrnoException {
+  const code: unknown = (error as { code?: unknown } | null)?.code;
+  return typeof code === 'string' && /^E[A-Z0-9]+$/.test(code);
+}
+
+/**
+ * Makes an MbokError MBOK_IO out of an error of the operating system; every other error is returned as it is.
+ *
+ * @param action - what was tried, e.g. `write`
+ * @param path - the path as the caller knows it (not a temporary name)
+ */
+export function ioFailure(action: string, path: string, error: unknown): unknown {
+  if (!isSystemError(error)) return error;
+  const code = error.code as string;
+  const reason = REASONS[code] ?? error.message;
+  return new MbokError('MBOK_IO', `cannot ${action} '${path}': ${reason} (${code})`, { cause: error });
+}

@@ -1,0 +1,35 @@
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+
+/** Compiles each file that is required by swc, as jest does. */
+const HOOK = `
+  const { readFileSync } = require('node:fs');
+  const { transformSync } = require('@swc/core');
+  const options = { jsc: { parser: { syntax: 'typescript' }, target: 'es2022' }, module: { type: 'commonjs' } };
+  const compile = (source, filename) => transformSync(source, { ...options, filename }).code;
+  require.extensions['.ts'] = (module, filename) => module._compile(compile(readFileSync(filename, 'utf8'), filename), filename);
+`;
+
+/**
+ * Runs TypeScript in a process of its own, with the repository as the current folder and the place of its imports.
+ *
+ * @param options - `limits`: arguments of the shell's ulimit; `env`: added to the environment
+ */
+export function runTypeScript(
+  source: string,
+  { limits, env }: { limits?: string; env?: Record<string, string> } = {},
+): { status: number | null; signal: NodeJS.Signals | null; stdout: string; stderr: string } {
+  const command = `exec "$0" -e "$1" "$2"`;
+  const program = `${HOOK}
+    const main = new module.constructor(${JSON.stringify(join(__dirname, '../main.ts'))}, module);
+    main.filename = ${JSON.stringify(join(__dirname, '../main.ts'))};
+    main.paths = module.paths;
+    main._compile(compile(process.argv[1], main.filename), main.filename);`;
+  const result = spawnSync(
+    'bash',
+    ['-c', limits ? `ulimit ${limits}; ${command}` : command, process.execPath, program, source],
+    { cwd: join(__dirname, '..'), encoding: 'utf8', env: { ...process.env, ...env } },
+  );
+  const { status, signal, stdout, stderr } = result;
+  return { status, signal, stdout, stderr };
+}
