@@ -1,0 +1,192 @@
+// The machine's own limits, measured with nothing but the instructions that bound our kernel functions. Prints JSON.
+//
+//   read_bytes_per_second      sum of a buffer much larger than the caches, all threads
+//   f32_flops_per_second       independent fused multiply-adds in registers, all threads
+//   bf16_flops_per_second      vdpbf16ps in registers; 0 where the CPU has none
+//   popcount_bits_per_second   xor + popcount + add in registers, counted as bits compared
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <vector>
+
+#include "kernels/simd/intrinsics.h"
+#include "runtime/cpu.h"
+#include "runtime/memory.h"
+#include "runtime/thread_pool.h"
+
+namespace {
+
+using mbok::ThreadPool;
+
+constexpr int kRepetitions = 9;
+constexpr int64_t kSteps = 1 << 20;
+
+volatile double sink;  // keeps results alive
+
+// Median seconds of one call of body on every thread at once.
+template <class Body>
+double median_seconds(ThreadPool& pool, Body&& body) {
+  std::vector<double> seconds;
+  for (int i = 0; i < kRepetitions; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    pool.parallel_for(pool.threads(), [&](int64_t task, int) { body(task); });
+    seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  }
+  std::sort(seconds.begin(), seconds.end());
+  return seconds[kRepetitions / 2];
+}
+
+#if defined(__x86_64__)
+
+// 24 accumulators: latency 4 on two ports needs 8, the rest hides anything else.
+__attribute__((target("avx512f"))) double fma512() {
+  __m512 sums[24];
+  for (auto& sum : sums) sum = _mm512_set1_ps(1.0f);
+  const __m512 a = _mm512_set1_ps(0.999f), b = _mm512_set1_ps(0.001f);
+  for (int64_t i = 0; i < kSteps; ++i) {
+#pragma GCC unroll 24
+    for (int j = 0; j < 24; ++j) sums[j] = _mm512_fmadd_ps(sums[j], a, b);
+  }
+  __m512 total = sums[0];
+  for (int j = 1; j < 24; ++j) total = _mm512_add_ps(total, sums[j]);
+  return static_cast<double>(_mm512_cvtss_f32(total));
+}
+
+__attribute__((target("avx2,fma"))) double fma256() {
+  __m256 sums[12];
+  for (auto& sum : sums) sum = _mm256_set1_ps(1.0f);
+  const __m256 a = _mm256_set1_ps(0.999f), b = _mm256_set1_ps(0.001f);
+  for (int64_t i = 0; i < kSteps; ++i) {
+#pragma GCC unroll 12
+    for (int j = 0; j < 12; ++j) sums[j] = _mm256_fmadd_ps(sums[j], a, b);
+  }
+  __m256 total = sums[0];
+  for (int j = 1; j < 12; ++j) total = _mm256_add_ps(total, sums[j]);
+  return static_cast<double>(_mm256_cvtss_f32(total));
+}
+
+__attribute__((target("avx512f,avx512bf16"))) double dot_bf16() {
+  __m512 sums[24];
+  for (auto& sum : sums) sum = _mm512_set1_ps(1.0f);
+  __m512bh a = (__m512bh)_mm512_set1_epi32(0x3c003c00), b = (__m512bh)_mm512_set1_epi32(0x3c003c00);
+  for (int64_t i = 0; i < kSteps; ++i) {
+    __asm__ volatile("" : "+v"(a), "+v"(b));
+#pragma GCC unroll 24
+    for (int j = 0; j < 24; ++j) sums[j] = _mm512_dpbf16_ps(sums[j], a, b);
+  }
+  __m512 total = sums[0];
+  for (int j = 1; j < 24; ++j) total = _mm512_add_ps(total, sums[j]);
+  return static_cast<double>(_mm512_cvtss_f32(total));
+}
+
+__attribute__((target("avx512f,avx512vpopcntdq"))) double popcount512() {
+  __m512i sums[12];
+  for (auto& sum : sums) sum = _mm512_setzero_si512();
+  __m512i a = _mm512_set1_epi64(0x5555), b[12];
+  for (int j = 0; j < 12; ++j) b[j] = _mm512_set1_epi64(j);
+  for (int64_t i = 0; i < kSteps; ++i) {
+    __asm__ volatile("" : "+v"(a));  // a new operand each step, as far as the compiler knows
+#pragma GCC unroll 12
+    for (int j = 0; j < 12; ++j)
+      sums[j] = _mm512_add_epi64(sums[j], _mm512_popcnt_epi64(_mm512_xor_si512(a, b[j])));
+  }
+  __m512i total = sums[0];
+  for (int j = 1; j < 12; ++j) total = _mm512_add_epi64(total, sums[j]);
+  return static_cast<double>(_mm_cvtsi128_si64(_mm512_castsi512_si128(total)));
+}
+
+__attribute__((target("avx512f"))) double read512(const std::byte* data, int64_t bytes) {
+  __m512i sums[8];
+  for (auto& sum : sums) sum = _mm512_setzero_si512();
+  for (int64_t i = 0; i + 512 <= bytes; i += 512)
+    for (int j = 0; j < 8; ++j) sums[j] = _mm512_add_epi64(sums[j], _mm512_load_si512(data + i + 64 * j));
+  __m512i total = sums[0];
+  for (int j = 1; j < 8; ++j) total = _mm512_add_epi64(total, sums[j]);
+  return static_cast<double>(_mm_cvtsi128_si64(_mm512_castsi512_si128(total)));
+}
+
+__attribute__((target("popcnt"))) double popcount64() {
+  uint64_t sums[8] = {}, a = 0x5555, b[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+  for (int64_t i = 0; i < kSteps; ++i) {
+    __asm__ volatile("" : "+r"(a));
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; ++j) sums[j] += static_cast<uint64_t>(__builtin_popcountll(a ^ b[j]));
+  }
+  uint64_t total = 0;
+  for (const uint64_t sum : sums) total += sum;
+  return static_cast<double>(total);
+}
+
+#endif
+
+double read64(const std::byte* data, int64_t bytes) {
+  const auto* words = reinterpret_cast<const uint64_t*>(data);
+  uint64_t sums[8] = {};
+  for (int64_t i = 0; i + 8 <= bytes / 8; i += 8)
+    for (int j = 0; j < 8; ++j) sums[j] += words[i + j];
+  uint64_t total = 0;
+  for (const uint64_t sum : sums) total += sum;
+  return static_cast<double>(total);
+}
+
+double fma_scalar() {
+  float sums[8] = {};
+  for (int64_t i = 0; i < kSteps; ++i)
+    for (float& sum : sums) sum = sum * 0.999f + 0.001f;
+  double total = 0;
+  for (const float sum : sums) total += static_cast<double>(sum);
+  return total;
+}
+
+struct Limit {
+  double (*kernel)();
+  double work;  // of one call on one thread
+};
+
+double rate(ThreadPool& pool, const Limit& limit) {
+  if (limit.kernel == nullptr) return 0;
+  std::vector<double> results(static_cast<size_t>(pool.threads()));
+  const double seconds = median_seconds(pool, [&](int64_t task) { results[static_cast<size_t>(task)] = limit.kernel(); });
+  sink = results[0];
+  return limit.work * pool.threads() / seconds;
+}
+
+}  // namespace
+
+int main() {
+  const uint32_t features = mbok::cpu_features();
+  const auto has = [&](uint32_t needs) { return (features & needs) == needs; };
+  ThreadPool& pool = ThreadPool::shared();
+  const double steps = static_cast<double>(kSteps);
+  Limit f32 = {fma_scalar, 2.0 * 8 * steps};
+  Limit bf16 = {nullptr, 0};
+  Limit popcount = {nullptr, 0};
+  double (*read)(const std::byte*, int64_t) = read64;
+#if defined(__x86_64__)
+  popcount = {popcount64, 64.0 * 8 * steps};
+  if (has(mbok::kAvx2)) f32 = {fma256, 2.0 * 8 * 12 * steps};
+  if (has(mbok::kAvx512)) {
+    f32 = {fma512, 2.0 * 16 * 24 * steps};
+    read = read512;
+  }
+  if (has(mbok::kAvx512Bf16)) bf16 = {dot_bf16, 2.0 * 32 * 24 * steps};
+  if (has(mbok::kAvx512Vpopcntdq)) popcount = {popcount512, 512.0 * 12 * steps};
+#endif
+  const int64_t share = int64_t{256} << 20;  // bytes a thread, beyond any cache
+  mbok::Memory memory(static_cast<size_t>(share * pool.threads()));
+  pool.parallel_for(pool.threads(), [&](int64_t task, int) {
+    for (int64_t i = 0; i < share; i += 64) memory.data()[task * share + i] = static_cast<std::byte>(i);
+  });
+  std::vector<double> results(static_cast<size_t>(pool.threads()));
+  const double seconds = median_seconds(
+      pool, [&](int64_t task) { results[static_cast<size_t>(task)] = read(memory.data() + task * share, share); });
+  sink = results[0];
+  std::printf(
+      "{\"cpu\": \"%s\", \"isa\": \"%s\", \"threads\": %d, \"read_bytes_per_second\": %.6g, "
+      "\"f32_flops_per_second\": %.6g, \"bf16_flops_per_second\": %.6g, \"popcount_bits_per_second\": %.6g}\n",
+      mbok::cpu_name(), mbok::isa_name(), pool.threads(), static_cast<double>(share) * pool.threads() / seconds,
+      rate(pool, f32), rate(pool, bf16), rate(pool, popcount));
+  return 0;
+}

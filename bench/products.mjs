@@ -1,0 +1,175 @@
+/**
+ * The products that models are made of, as fractions of the limit that binds each: floating-point peak for dense and
+ * multi-Boolean products of many rows, memory reads of the packed weights for decoding, popcount peak for ±1 × ±1.
+ */
+
+import {
+  booleanLinear,
+  Graph,
+  linear,
+  multiBooleanLinear,
+  Plan,
+  randomBits,
+  randomMatrix,
+  secondsPerOperation,
+  verify,
+} from './measure.mjs';
+
+const KERNELS = [1, 2, 4];
+const DECODE_ROWS = [1, 4];
+
+/** Reads an f32 result of a one-operation graph. */
+async function evaluate(rows, build) {
+  const graph = new Graph();
+  graph.output('y', build(graph));
+  const plan = new Plan(graph, { maxRows: rows });
+  const { y } = await plan.run({ scalars: { rows, sequenceLength: rows } });
+  plan.dispose();
+  return y;
+}
+
+/** y = x wᵀ in float64 for a few rows: what every timed product is checked against. */
+function reference(x, w, rows, m, n) {
+  const y = new Float64Array(rows * m);
+  for (let r = 0; r < rows; r++)
+    for (let i = 0; i < m; i++) {
+      let sum = 0;
+      for (let j = 0; j < n; j++) sum += x[r * n + j] * w[i * n + j];
+      y[r * m + i] = sum;
+    }
+  return y;
+}
+
+function booleanOperands(kernels, m, n) {
+  return {
+    bits: randomBits(kernels * m, n, 3),
+    sOut: randomMatrix(kernels, m, 4),
+    sIn: randomMatrix(kernels, n, 5),
+  };
+}
+
+function denseOf({ bits, sOut, sIn }, m, n) {
+  const [signs, a, b] = [bits.toSigns(), sOut.toFloat32(), sIn.toFloat32()];
+  const w = new Float64Array(m * n);
+  for (let k = 0; k < sOut.rows; k++)
+    for (let i = 0; i < m; i++)
+      for (let j = 0; j < n; j++) w[i * n + j] += a[k * m + i] * b[k * n + j] * signs[(k * m + i) * n + j];
+  return w;
+}
+
+/** Every product on a small odd shape against float64, before anything is timed. */
+export async function verifyProducts() {
+  const [rows, m, n] = [19, 37, 101];
+  for (const count of [rows, 3]) {
+    const x = randomMatrix(count, n, 1);
+    const w = randomMatrix(m, n, 2);
+    const dense = await evaluate(count, (graph) => linear(graph.bind(x), graph.bind(w)));
+    verify('dense product', dense, reference(x.toFloat32(), w.toFloat32(), count, m, n), 1e-5);
+    for (const kernels of KERNELS) {
+      const operands = booleanOperands(kernels, m, n);
+      const { bits, sOut, sIn } = operands;
+      const y = await evaluate(count, (graph) =>
+        multiBooleanLinear(graph.bind(x), graph.bind(bits), graph.bind(sOut), graph.bind(sIn)),
+      );
+      verify('multi-Boolean product', y, reference(x.toFloat32(), denseOf(operands, m, n), count, m, n), 1e-5);
+    }
+    const [a, b] = [randomBits(count, n, 6), randomBits(m, n, 7)];
+    const y = await evaluate(count, (graph) => booleanLinear(graph.bind(a), graph.bind(b)));
+    verify('Boolean product', y, reference(a.toSigns(), b.toSigns(), count, m, n), 0);
+  }
+}
+
+function emitter(precision, emit) {
+  return Object.assign(emit, { precision });
+}
+
+/** @yields {{what: string, shape: string, seconds: number, rate: number, unit: string, fraction: number}} */
+export async function* timeProducts(limits, { rows = 512, m = 2048, n = 2048 } = {}) {
+  const shape = `${rows} × ${m} × ${n}`;
+  const flops = 2 * rows * m * n;
+  const entry = (what, seconds, work, unit, limit, size = shape) => ({
+    what,
+    shape: size,
+    seconds,
+    rate: work / seconds,
+    unit,
+    fraction: work / seconds / limit,
+  });
+  const x = randomMatrix(rows, n, 1);
+  const w = randomMatrix(m, n, 2);
+  const dy = randomMatrix(rows, m, 3);
+  const precisions = limits.bf16_flops_per_second > 0 ? ['f32', 'bf16'] : ['f32'];
+  for (const precision of precisions) {
+    const peak = limits[`${precision}_flops_per_second`];
+    const code = precision === 'bf16' ? 1 : 0;
+    const dense = emitter(precision, (graph) => linear(graph.bind(x), graph.bind(w)));
+    yield entry(`dense ${precision}`, await secondsPerOperation(dense, { rows }), flops, 'FLOP/s', peak);
+    for (const kernels of KERNELS) {
+      const { bits, sOut, sIn } = booleanOperands(kernels, m, n);
+      const bind = (graph) => [bits, sOut, sIn].map((matrix) => graph.bind(matrix));
+      const forward = emitter(precision, (graph) => multiBooleanLinear(graph.bind(x), ...bind(graph)));
+      yield entry(
+        `prefill K=${kernels} ${precision}`,
+        await secondsPerOperation(forward, { rows }),
+        flops,
+        'FLOP/s',
+        peak,
+      );
+      const input = emitter(precision, (graph) => {
+        const dx = graph.create({ rows, cols: n, type: 'f32' });
+        graph.emit('multi_boolean_gradient_input', [graph.bind(dy), ...bind(graph)], [dx], [code]);
+      });
+      yield entry(
+        `gradient of x K=${kernels} ${precision}`,
+        await secondsPerOperation(input, { rows }),
+        flops,
+        'FLOP/s',
+        peak,
+      );
+      const scales = [randomMatrix(kernels, m, 6), randomMatrix(kernels, n, 7)];
+      const signal = emitter(precision, (graph) => {
+        const operands = [graph.bind(dy), graph.bind(x), ...bind(graph)];
+        const outputs = [...scales.map((scale) => graph.bind(scale)), undefined];
+        graph.emit('multi_boolean_signal', operands, outputs, [code, 0]);
+      });
+      yield entry(
+        `gradient of scales K=${kernels} ${precision}`,
+        await secondsPerOperation(signal, { rows }),
+        flops,
+        'FLOP/s',
+        peak,
+      );
+    }
+  }
+  const copies = 8; // distinct weights, so that they come from memory
+  for (const decodeRows of DECODE_ROWS)
+    for (const kernels of KERNELS) {
+      const [dm, dn] = [4096, 11008];
+      const input = randomMatrix(decodeRows, dn, 1);
+      const operands = Array.from({ length: copies }, () => booleanOperands(kernels, dm, dn));
+      const decode = emitter('f32', (graph, i) => {
+        const { bits, sOut, sIn } = operands[i];
+        multiBooleanLinear(graph.bind(input), graph.bind(bits), graph.bind(sOut), graph.bind(sIn));
+      });
+      const seconds = await secondsPerOperation(decode, { rows: decodeRows, copies });
+      const bytes = (kernels * dm * dn) / 8;
+      yield entry(
+        `decode K=${kernels}`,
+        seconds,
+        bytes,
+        'weight bytes/s',
+        limits.read_bytes_per_second,
+        `${decodeRows} × ${dm} × ${dn}`,
+      );
+      for (const { bits, sOut, sIn } of operands) for (const matrix of [bits, sOut, sIn]) matrix.dispose();
+    }
+  const [a, b] = [randomBits(rows, n, 6), randomBits(m, n, 7)];
+  const boolean = emitter('f32', (graph) => booleanLinear(graph.bind(a), graph.bind(b)));
+  yield entry(
+    'Boolean × Boolean',
+    await secondsPerOperation(boolean, { rows, copies: 4 }),
+    rows * m * n,
+    'bit/s',
+    limits.popcount_bits_per_second,
+  );
+}

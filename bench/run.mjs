@@ -1,0 +1,41 @@
+/**
+ * npm run bench [-- --json]: the machine's limits, then our products as fractions of them. Everything is verified
+ * against float64 before it is timed; figures are medians of nine runs.
+ */
+
+import { measureLimits } from './limits.mjs';
+import { addon } from './measure.mjs';
+import { timeProducts, verifyProducts } from './products.mjs';
+import { timeSteps } from './step.mjs';
+
+const json = process.argv.includes('--json');
+const giga = (value) => (value / 1e9).toFixed(1).padStart(8);
+const say = (line) => json || console.log(line);
+
+const limits = measureLimits();
+const { isa, threads, kernels } = addon().info();
+say(`${limits.cpu}, ${isa}, ${threads} threads, Node ${process.version}`);
+say(`reads from memory      ${giga(limits.read_bytes_per_second)} GB/s`);
+say(`f32 fused multiply-add ${giga(limits.f32_flops_per_second)} GFLOP/s`);
+say(`bf16 dot product       ${giga(limits.bf16_flops_per_second)} GFLOP/s`);
+say(`xor and popcount       ${giga(limits.popcount_bits_per_second)} Gbit/s\n`);
+
+await verifyProducts();
+const products = [];
+for await (const row of timeProducts(limits)) {
+  products.push(row);
+  const { what, shape, seconds, rate, unit, fraction } = row;
+  const time = `${(seconds * 1e3).toFixed(3).padStart(9)} ms`;
+  say(
+    `${what.padEnd(32)} ${shape.padEnd(18)} ${time} ${giga(rate)} G${unit.padEnd(15)} ${(100 * fraction).toFixed(0).padStart(4)} %`,
+  );
+}
+
+const steps = {};
+for (const precision of limits.bf16_flops_per_second > 0 ? ['f32', 'bf16'] : ['f32']) {
+  steps[precision] = await timeSteps({ precision });
+  const { tokensPerSecond, loopDelayP99 } = steps[precision];
+  say(`\nfinetuning tiny-stories with its teacher, K=2, ${precision}: ${tokensPerSecond.toFixed(0)} tokens/s;`);
+  say(`event loop delay p99 ${loopDelayP99.toFixed(1)} ms`);
+}
+if (json) console.log(JSON.stringify({ limits, isa, threads, kernels, products, steps }));
