@@ -25,4 +25,12 @@ inline Precision precision_attribute(const Call& call, int index) {
   return usable_precision(static_cast<Precision>(call.integer(index)));
 }
 
+// Outputs of a layer for one decoding task: work for a few microseconds, `cost` being the vector operations of one
+// output times 16, in whole register tiles.
+inline int64_t decode_outputs(int64_t cost, int64_t outputs) {
+  constexpr int64_t kCost = 1 << 17, kTile = 8;
+  const int64_t wanted = kCost / (cost + 1) / kTile * kTile;
+  return wanted < kTile ? kTile : wanted < outputs ? wanted : outputs;
+}
+
 }  // namespace mbok

@@ -1,6 +1,8 @@
 // The dense linear layer and its gradients against their definitions in float64.
+#include <algorithm>
 #include <array>
 
+#include "kernels/dense_decode/dense_decode.h"
 #include "linear_run.h"
 
 namespace mbok {
@@ -41,6 +43,30 @@ std::vector<float> same_for_any_threads(const std::vector<float>& start, const s
   run(three, second);
   CHECK(first == second, "threads: " + name);
   return first;
+}
+
+TEST("dense decode: every candidate agrees with scalar, and a row does not depend on its neighbours") {
+  Random random(13);
+  for (const int64_t outputs : {1, 2, 7, 8, 9, 33})
+    for (const int64_t depth : {1, 15, 16, 17, 130, 512, 515}) {
+      const std::vector<float> x = random.normals(8 * depth), w = random.normals(outputs * depth);
+      const std::vector<float> bias = random.normals(outputs);
+      const auto decode = [&](DenseDecodeFunction* function, int64_t rows) {
+        std::vector<float> y(static_cast<size_t>(8 * outputs));
+        function({x.data(), rows, depth, w.data(), outputs, depth % 2 == 0 ? bias.data() : nullptr, y.data(), outputs});
+        return y;
+      };
+      const std::vector<float> expected = decode(dense_decode_table.candidates().back().function, 8);
+      for (const auto& candidate : dense_decode_table.candidates()) {
+        if (!candidate.supported()) continue;
+        const std::vector<float> all = decode(candidate.function, 8);
+        CHECK(test::relative_error(all, expected) <= 5e-6, candidate.name);
+        for (int64_t rows = 1; rows < 8; ++rows) {
+          const std::vector<float> some = decode(candidate.function, rows);
+          CHECK(std::equal(some.begin(), some.begin() + rows * outputs, all.begin()), candidate.name);
+        }
+      }
+    }
 }
 
 TEST("linear: y = x W' + bias for decoding and prompts, any precision and threads") {

@@ -1,7 +1,9 @@
 // Multi-Boolean weights: the kernels that rebuild them against scalar, then the operations against the definition.
+#include <algorithm>
 #include <array>
 #include <cstring>
 
+#include "kernels/boolean_decode/boolean_decode.h"
 #include "kernels/boolean_panel/boolean_panel.h"
 #include "linear_run.h"
 
@@ -61,6 +63,43 @@ TEST("boolean panel: every candidate rebuilds the same bits as scalar") {
           if (candidate.supported())
             CHECK(std::memcmp(rebuild(candidate.function).data(), expected.data(), expected.size() * 4) == 0,
                   std::string(table->name()) + " " + candidate.name);
+      }
+}
+
+TEST("boolean decode: every candidate agrees with scalar, and a row does not depend on its neighbours") {
+  Random random(25);
+  for (int64_t kernels = 1; kernels <= 8; ++kernels)
+    for (const int64_t outputs : {1, 7, 8, 9, 21})
+      for (const int64_t n : {1, 15, 64, 65, 192, 515}) {
+        const int64_t words = words_per_row(n), padded = 64 * words;
+        const std::vector<float> x = random.normals(8 * n), s_in = random.normals(kernels * n);
+        const auto scale = [&](DecodeScaleFunction* function) {
+          std::vector<float> scaled(static_cast<size_t>(8 * kernels * padded), 1.0f);
+          for (int64_t i = 0; i < 8 * kernels; ++i)
+            function(x.data() + i / kernels * n, s_in.data() + i % kernels * n, n, scaled.data() + i * padded);
+          return scaled;
+        };
+        const std::vector<float> scaled = scale(decode_scale_table.candidates().back().function);
+        for (const auto& candidate : decode_scale_table.candidates())
+          CHECK(!candidate.supported() || scale(candidate.function) == scaled, candidate.name);
+        const std::vector<uint64_t> bits = random.bits(kernels * outputs, n);
+        const std::vector<float> s_out = random.normals(kernels * outputs), bias = random.normals(outputs);
+        const auto decode = [&](BooleanDecodeFunction* function, int64_t rows) {
+          std::vector<float> y(static_cast<size_t>(8 * outputs));
+          function({scaled.data(), rows, kernels, bits.data(), words, outputs * words, s_out.data(), outputs, outputs,
+                    n % 2 == 0 ? bias.data() : nullptr, y.data(), outputs});
+          return y;
+        };
+        const std::vector<float> expected = decode(boolean_decode_table.candidates().back().function, 8);
+        for (const auto& candidate : boolean_decode_table.candidates()) {
+          if (!candidate.supported()) continue;
+          const std::vector<float> all = decode(candidate.function, 8);
+          CHECK(test::relative_error(all, expected) <= 5e-6, candidate.name);
+          for (int64_t rows = 1; rows < 8; ++rows) {
+            const std::vector<float> some = decode(candidate.function, rows);
+            CHECK(std::equal(some.begin(), some.begin() + rows * outputs, all.begin()), candidate.name);
+          }
+        }
       }
 }
 
