@@ -18,9 +18,9 @@ inline Tensor bit_matrix(const std::vector<uint64_t>& words, int64_t rows, int64
 }
 
 inline void run_operation(ThreadPool& pool, const char* name, const std::vector<Tensor>& inputs,
-                          const std::vector<Tensor>& outputs, const std::vector<double>& attributes) {
+                          const std::vector<Tensor>& outputs, const std::vector<double>& attributes,
+                          const Scalars& scalars = {}) {
   const Operation& operation = find_operation(name);
-  const Scalars scalars;
   Call call = {operation.name,
                inputs.data(),
                static_cast<int>(inputs.size()),
