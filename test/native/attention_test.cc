@@ -1,0 +1,263 @@
+// Causal attention of grouped heads against its definition in float64.
+#include "gradient_check.h"
+#include "kernels/attention/attention.h"
+
+namespace mbok {
+namespace {
+
+using test::check_close;
+using test::matrix;
+using test::Random;
+using Vectors = std::vector<std::vector<float>>;
+
+struct Shape {
+  int64_t sequences, length, heads, kv_heads, d, window;
+  float size = 1;  // of q
+  int64_t rows() const { return sequences * length; }
+  int64_t q_cols() const { return heads * d; }
+  int64_t kv_cols() const { return kv_heads * d; }
+  double scale() const { return 1 / std::sqrt(static_cast<double>(d)); }
+  std::vector<double> attributes() const {
+    return {static_cast<double>(d), static_cast<float>(scale()), static_cast<double>(window)};
+  }
+  Scalars scalars() const {
+    Scalars s;
+    s.rows = static_cast<double>(rows());
+    s.sequence_length = static_cast<double>(length);
+    return s;
+  }
+  std::string name() const {
+    std::string text;
+    for (const int64_t number : {sequences, length, heads, kv_heads, d, window}) text += std::to_string(number) + " ";
+    return text;
+  }
+};
+
+const Shape kShapes[] = {
+    {1, 1, 1, 1, 2, 0},     {2, 5, 2, 1, 4, 0},     {3, 7, 3, 3, 6, 2},      {1, 64, 2, 2, 32, 0},
+    {3, 65, 4, 2, 16, 0},   {1, 130, 6, 2, 32, 0},  {2, 100, 3, 3, 10, 17},  {1, 200, 4, 1, 64, 70},
+    {1, 129, 2, 1, 256, 0}, {1, 67, 3, 1, 18, 64},  {1, 150, 2, 2, 6, 1},    {2, 128, 2, 1, 34, 128},
+    {1, 90, 2, 1, 16, 0, 60},
+};
+
+struct Tensors {
+  std::vector<float> q, k, v, o, d_o, lse, dq, dk, dv;
+};
+
+Tensors random_tensors(const Shape& s, Random& random) {
+  Tensors t;
+  t.q = random.normals(s.rows() * s.q_cols());
+  for (float& value : t.q) value *= s.size;
+  t.k = random.normals(s.rows() * s.kv_cols());
+  t.v = random.normals(s.rows() * s.kv_cols());
+  t.d_o = random.normals(s.rows() * s.q_cols());
+  return t;
+}
+
+// Softmax of every query's scores, spelled out, and the gradients by the chain rule.
+void define(const Shape& s, Tensors& t) {
+  const int64_t group = s.heads / s.kv_heads;
+  std::vector<double> o(t.q.size()), dq(t.q.size()), dk(t.k.size()), dv(t.v.size());
+  t.lse.assign(static_cast<size_t>(s.rows() * s.heads), 0);
+  const double scale = static_cast<float>(s.scale());
+  for (int64_t sequence = 0; sequence < s.sequences; ++sequence)
+    for (int64_t head = 0; head < s.heads; ++head)
+      for (int64_t i = 0; i < s.length; ++i) {
+        const int64_t row = sequence * s.length + i, q = row * s.q_cols() + head * s.d;
+        std::vector<double> p(static_cast<size_t>(i + 1)), dp(p.size());
+        const auto kv = [&](size_t j) { return (sequence * s.length + static_cast<int64_t>(j)) * s.kv_cols() + head / group * s.d; };
+        double largest = -INFINITY, sum = 0, mean = 0;
+        for (size_t j = 0; j < p.size(); ++j) {
+          for (int64_t c = 0; c < s.d; ++c)
+            p[j] += scale * t.q[static_cast<size_t>(q + c)] * t.k[static_cast<size_t>(kv(j) + c)];
+          if (s.window > 0 && static_cast<int64_t>(j) + s.window <= i) p[j] = -INFINITY;
+          largest = std::fmax(largest, p[j]);
+        }
+        for (double& value : p) sum += std::exp(value - largest);
+        t.lse[static_cast<size_t>(row * s.heads + head)] = static_cast<float>(largest + std::log(sum));
+        for (size_t j = 0; j < p.size(); ++j) {
+          p[j] = std::exp(p[j] - largest) / sum;
+          for (int64_t c = 0; c < s.d; ++c) {
+            o[static_cast<size_t>(q + c)] += p[j] * t.v[static_cast<size_t>(kv(j) + c)];
+            dv[static_cast<size_t>(kv(j) + c)] += p[j] * t.d_o[static_cast<size_t>(q + c)];
+            dp[j] += static_cast<double>(t.d_o[static_cast<size_t>(q + c)]) * t.v[static_cast<size_t>(kv(j) + c)];
+          }
+          mean += p[j] * dp[j];
+        }
+        for (size_t j = 0; j < p.size(); ++j)
+          for (int64_t c = 0; c < s.d; ++c) {
+            const double ds = scale * p[j] * (dp[j] - mean);
+            dq[static_cast<size_t>(q + c)] += ds * t.k[static_cast<size_t>(kv(j) + c)];
+            dk[static_cast<size_t>(kv(j) + c)] += ds * t.q[static_cast<size_t>(q + c)];
+          }
+      }
+  t.o.assign(o.begin(), o.end());
+  t.dq.assign(dq.begin(), dq.end());
+  t.dk.assign(dk.begin(), dk.end());
+  t.dv.assign(dv.begin(), dv.end());
+}
+
+std::vector<Tensor> qkv(const Shape& s, const Tensors& t) {
+  return {matrix(t.q, s.rows(), s.q_cols()), matrix(t.k, s.rows(), s.kv_cols()), matrix(t.v, s.rows(), s.kv_cols())};
+}
+
+// Large scores lose what f32 scores lose: an error of 1e-7 · |score| in the exponent.
+double tolerance(const Shape& s) { return s.size > 1 ? 2e-4 : 3e-6; }
+
+TEST("attention: any heads, windows, lengths and sequences, any number of threads") {
+  Random random(71);
+  for (const Shape& s : kShapes) {
+    Tensors t = random_tensors(s, random);
+    define(s, t);
+    const Vectors got = test::same_for_any_threads({std::vector<float>(t.o.size()), std::vector<float>(t.lse.size())}, s.name(),
+        [&](ThreadPool& pool, Vectors& out) {
+          test::run_operation(pool, "attention", qkv(s, t),
+                              {matrix(out[0], s.rows(), s.q_cols()), matrix(out[1], s.rows(), s.heads)},
+                              s.attributes(), s.scalars());
+        });
+    check_close(got[0], t.o, tolerance(s), s.name() + "o");
+    check_close(got[1], t.lse, 1e-6, s.name() + "lse");
+  }
+}
+
+TEST("attention_gradient: any heads, windows, lengths and sequences, any number of threads") {
+  Random random(72);
+  for (const Shape& s : kShapes) {
+    Tensors t = random_tensors(s, random);
+    define(s, t);
+    const auto inputs = qkv(s, t);
+    const Vectors start = {random.normals(s.rows() * s.q_cols()), random.normals(s.rows() * s.kv_cols()),
+                           random.normals(s.rows() * s.kv_cols())};
+    const Vectors got = test::same_for_any_threads(start, s.name(), [&](ThreadPool& pool, Vectors& out) {
+      test::run_operation(pool, "attention_gradient",
+                          {matrix(t.d_o, s.rows(), s.q_cols()), inputs[0], inputs[1], inputs[2],
+                           matrix(t.o, s.rows(), s.q_cols()), matrix(t.lse, s.rows(), s.heads)},
+                          {matrix(out[0], s.rows(), s.q_cols()), matrix(out[1], s.rows(), s.kv_cols()),
+                           matrix(out[2], s.rows(), s.kv_cols())},
+                          s.attributes(), s.scalars());
+    });
+    // one visible key: its gradients with respect to q and k are exactly zero, the results rounding errors of it
+    if (s.length > 1 && s.window != 1) {
+      check_close(got[0], t.dq, tolerance(s), s.name() + "dq");
+      check_close(got[1], t.dk, tolerance(s), s.name() + "dk");
+    }
+    check_close(got[2], t.dv, tolerance(s), s.name() + "dv");
+  }
+}
+
+TEST("attention: the definition's own gradients are finite differences") {
+  Random random(73);
+  const Shape s = {2, 5, 2, 1, 4, 3};
+  Tensors t = random_tensors(s, random);
+  define(s, t);
+  const auto loss = [&](std::vector<float> Tensors::*which) {
+    return [&t, &s, which](const std::vector<double>& x) {
+      Tensors moved = t;
+      (moved.*which).assign(x.begin(), x.end());
+      define(s, moved);
+      double sum = 0;
+      for (size_t i = 0; i < moved.o.size(); ++i) sum += static_cast<double>(moved.o[i]) * t.d_o[i];
+      return sum;
+    };
+  };
+  // the definition rounds its inputs and outputs to f32: the differences are rough
+  check_close(test::finite_differences(t.q, loss(&Tensors::q)), t.dq, 5e-2, "dq");
+  check_close(test::finite_differences(t.k, loss(&Tensors::k)), t.dk, 5e-2, "dk");
+  check_close(test::finite_differences(t.v, loss(&Tensors::v)), t.dv, 5e-2, "dv");
+}
+
+TEST("attention: every candidate agrees with the reference") {
+  Random random(74);
+  for (const Shape& s : kShapes) {
+    if (s.sequences > 1 || s.length > 130) continue;
+    Tensors t = random_tensors(s, random);
+    define(s, t);
+    const int64_t count = std::min<int64_t>(s.length, kAttentionQueries), first = s.length - count;
+    test::for_each_candidate(attention_table, [&](AttentionFunction* function, const std::string& name) {
+      std::vector<float> o(t.o.size()), lse(t.lse.size());
+      Memory scratch(static_cast<size_t>(attention_scratch(s.d)) * 4);
+      for (const int64_t rows : {count, int64_t{1}, std::min<int64_t>(count, 3)}) {
+        AttentionBlock b = {t.q.data() + first * s.q_cols(), t.k.data(), t.v.data(), o.data() + first * s.q_cols(),
+                            lse.data() + first * s.heads, s.q_cols(), s.kv_cols(), s.kv_cols(), s.q_cols(), s.heads,
+                            first, rows, s.d, static_cast<float>(s.scale()), s.window};
+        function(b, reinterpret_cast<float*>(scratch.data()));
+        for (int64_t i = first; i < first + rows; ++i) {
+          const int64_t at = i * s.q_cols();
+          CHECK(test::relative_error(o.data() + at, t.o.data() + at, s.d) <= 10 * tolerance(s), name + " " + s.name());
+          CHECK(std::fabs(lse[static_cast<size_t>(i * s.heads)] / t.lse[static_cast<size_t>(i * s.heads)] - 1) <= 1e-4, name + " " + s.name());
+        }
+      }
+    });
+    test::for_each_candidate(attention_gradient_table, [&](AttentionGradientFunction* function, const std::string& name) {
+      std::vector<float> dq(t.dq.size()), dk(t.dk.size()), dv(t.dv.size());
+      Memory scratch(static_cast<size_t>(attention_gradient_scratch(s.d)) * 4);
+      const int64_t group = s.heads / s.kv_heads;
+      for (int64_t kv_head = 0; kv_head < s.kv_heads; ++kv_head) {
+        const int64_t q = kv_head * group * s.d, kv = kv_head * s.d;
+        const AttentionGradientGroup g = {t.q.data() + q, t.k.data() + kv, t.v.data() + kv, t.o.data() + q,
+                                          t.d_o.data() + q, t.lse.data() + kv_head * group, dq.data() + q,
+                                          dk.data() + kv, dv.data() + kv, s.q_cols(), s.kv_cols(), s.heads, s.length,
+                                          group, s.d, static_cast<float>(s.scale()), s.window};
+        function(g, reinterpret_cast<float*>(scratch.data()));
+      }
+      if (s.length > 1 && s.window != 1) {
+        check_close(dq, t.dq, tolerance(s), name + " " + s.name() + "dq");
+        check_close(dk, t.dk, tolerance(s), name + " " + s.name() + "dk");
+      }
+      check_close(dv, t.dv, tolerance(s), name + " " + s.name() + "dv");
+    });
+  }
+}
+
+TEST("attention: NaN in a query or a key reaches what it concerns") {
+  const Shape s = {1, 70, 1, 1, 8, 0};
+  Random random(75);
+  Tensors t = random_tensors(s, random);
+  t.k[66 * 8 + 1] = NAN;
+  std::vector<float> o(t.q.size());
+  test::run_operation(ThreadPool::shared(), "attention", qkv(s, t), {matrix(o, s.rows(), s.q_cols())}, s.attributes(), s.scalars());
+  for (int64_t i = 0; i < 70; ++i) CHECK(std::isnan(o[static_cast<size_t>(i * 8)]) == (i >= 66), std::to_string(i));
+}
+
+TEST("attention_cached: a sequence in chunks of any size gives what attention gives at once") {
+  Random random(76);
+  const std::vector<std::vector<int64_t>> plans = {{150}, {1, 1, 1, 3, 4, 5, 6, 64, 65}, {100, 1, 2, 1, 46}, {149, 1}};
+  for (const Shape& s : {Shape{1, 150, 6, 2, 32, 0}, Shape{1, 150, 3, 1, 10, 20}, Shape{1, 150, 2, 2, 64, 64}}) {
+    Tensors t = random_tensors(s, random);
+    define(s, t);
+    for (const auto& plan : plans) {
+      const int64_t capacity = 160;
+      const std::vector<float> empty(static_cast<size_t>(capacity * s.kv_cols()), NAN);
+      const Vectors got = test::same_for_any_threads({t.q, empty, empty}, s.name(), [&](ThreadPool& pool, Vectors& out) {
+        Scalars scalars;
+        int64_t position = 0;
+        for (const int64_t rows : plan) {
+          scalars.rows = scalars.sequence_length = static_cast<double>(rows);
+          scalars.position = static_cast<double>(position);
+          const auto slice = [&](std::vector<float>& values, int64_t cols) {
+            return Tensor{values.data() + position * cols, rows, cols, TensorType::kF32};
+          };
+          test::run_operation(pool, "attention_cached",
+                              {slice(t.q, s.q_cols()), slice(t.k, s.kv_cols()), slice(t.v, s.kv_cols())},
+                              {slice(out[0], s.q_cols()), matrix(out[1], capacity, s.kv_cols()), matrix(out[2], capacity, s.kv_cols())},
+                              s.attributes(), scalars);
+          position += rows;
+        }
+      });
+      check_close(got[0], t.o, 3e-6, s.name() + "in " + std::to_string(plan.size()) + " chunks");
+    }
+  }
+}
+
+TEST("attention_cached: a position beyond the cache is an error") {
+  std::vector<float> row(4), cache(8);
+  Scalars scalars;
+  scalars.position = 2;
+  CHECK(test::throws("MBOK_INVALID_ARGUMENT", [&] {
+          test::run_operation(ThreadPool::shared(), "attention_cached", {matrix(row, 1, 4), matrix(row, 1, 4), matrix(row, 1, 4)},
+                              {matrix(row, 1, 4), matrix(cache, 2, 4), matrix(cache, 2, 4)}, {4, 0.5, 0}, scalars);
+        }), "full cache");
+}
+
+}  // namespace
+}  // namespace mbok

@@ -1,0 +1,189 @@
+// Cross-entropy, KL divergence and hidden-state losses with their gradients, against float64 definitions.
+#include "gradient_check.h"
+#include "kernels/cross_entropy/cross_entropy.h"
+#include "kernels/hidden_loss/hidden_loss.h"
+#include "kernels/kl_divergence/kl_divergence.h"
+
+namespace mbok {
+namespace {
+
+using test::check_close;
+using test::integers;
+using test::matrix;
+using test::Random;
+using Vectors = std::vector<std::vector<float>>;
+
+const int64_t kWidths[] = {1, 2, 7, 8, 15, 16, 17, 33, 100, 511, 512, 513, 1030, 4099};
+
+std::vector<float> scaled(std::vector<float> values, float factor, float shift = 0) {
+  for (float& value : values) value = value * factor + shift;
+  return values;
+}
+
+double log_softmax(const std::vector<double>& x, size_t row, size_t cols, size_t j) {
+  double largest = -INFINITY, sum = 0;
+  for (size_t i = 0; i < cols; ++i) largest = std::fmax(largest, x[row * cols + i]);
+  for (size_t i = 0; i < cols; ++i) sum += std::exp(x[row * cols + i] - largest);
+  return x[row * cols + j] - largest - std::log(sum);
+}
+
+TEST("losses: every candidate agrees with the reference on rows of any width") {
+  Random random(61);
+  for (const int64_t cols : kWidths)
+    for (const float size : {0.1f, 3.0f, 40.0f}) {
+      const auto x = scaled(random.normals(cols), size, 5), t = scaled(random.normals(cols), size, -700);
+      const int64_t target = random.integer(0, cols - 1);
+      const std::string shape = " width " + std::to_string(cols) + " size " + std::to_string(size);
+      std::vector<float> expected(x.size());
+
+      const double nll = scalar::cross_entropy(x.data(), cols, target);
+      test::for_each_candidate(cross_entropy_table, [&](CrossEntropyFunction* function, const std::string& name) {
+        CHECK(std::fabs(function(x.data(), cols, target) - nll) <= 1e-6 * (1 + nll), name + shape);
+      });
+      scalar::cross_entropy_gradient(x.data(), cols, target, 0.7f, expected.data());
+      test::for_each_candidate(cross_entropy_gradient_table, [&](CrossEntropyGradientFunction* function, const std::string& name) {
+        std::vector<float> got = x;
+        function(got.data(), cols, target, 0.7f, got.data());
+        // near the target the gradient is a difference of numbers near one
+        for (size_t j = 0; j < got.size(); ++j) CHECK(std::fabs(got[j] - expected[j]) <= 3e-7, name + shape);
+      });
+
+      const double kl = scalar::kl_divergence(x.data(), t.data(), cols);
+      test::for_each_candidate(kl_divergence_table, [&](KlDivergenceFunction* function, const std::string& name) {
+        CHECK(std::fabs(function(x.data(), t.data(), cols) - kl) <= 2e-6 * (1 + kl), name + shape);
+        CHECK(std::fabs(function(t.data(), t.data(), cols)) <= 1e-12, name + shape + ", of itself");
+      });
+      scalar::kl_divergence_gradient(x.data(), t.data(), cols, 0.7f, expected.data());
+      test::for_each_candidate(kl_divergence_gradient_table, [&](KlDivergenceGradientFunction* function, const std::string& name) {
+        std::vector<float> got = x;
+        function(got.data(), t.data(), cols, 0.7f, got.data());
+        for (size_t j = 0; j < got.size(); ++j) CHECK(std::fabs(got[j] - expected[j]) <= 3e-7, name + shape);
+      });
+
+      const HiddenDistance distance = scalar::hidden_distance(x.data(), t.data(), cols);
+      test::for_each_candidate(hidden_distance_table, [&](HiddenDistanceFunction* function, const std::string& name) {
+        const HiddenDistance got = function(x.data(), t.data(), cols);
+        CHECK(std::fabs(got.difference / distance.difference - 1) <= 1e-6, name + shape);
+        CHECK(std::fabs(got.norm / distance.norm - 1) <= 1e-6, name + shape);
+      });
+      scalar::hidden_loss_gradient(x.data(), t.data(), cols, 0.7f, expected.data());
+      test::for_each_candidate(hidden_loss_gradient_table, [&](HiddenLossGradientFunction* function, const std::string& name) {
+        std::vector<float> got = x;
+        function(got.data(), t.data(), cols, 0.7f, got.data());
+        check_close(got, expected, 1e-6, name + shape);
+      });
+    }
+}
+
+TEST("losses: NaN in a row reaches the loss") {
+  for (const int64_t at : {0, 3, 20, 36}) {
+    std::vector<float> x(37, 0.5f);
+    const std::vector<float> good = x;
+    x[static_cast<size_t>(at)] = NAN;
+    test::for_each_candidate(cross_entropy_table, [&](CrossEntropyFunction* function, const std::string& name) {
+      CHECK(std::isnan(function(x.data(), 37, 5)), name);
+    });
+    test::for_each_candidate(kl_divergence_table, [&](KlDivergenceFunction* function, const std::string& name) {
+      CHECK(std::isnan(function(x.data(), good.data(), 37)) && std::isnan(function(good.data(), x.data(), 37)), name);
+    });
+  }
+}
+
+TEST("cross_entropy: mean over counted rows, and its gradient by finite differences, any number of threads") {
+  Random random(62);
+  for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{1, 1}, {7, 13}, {600, 40}}) {
+    const auto logits = scaled(random.normals(rows * cols), 2), start = std::vector<float>(logits.size());
+    const std::vector<float> upstream = {0.3f};
+    std::vector<int32_t> targets;
+    for (int64_t r = 0; r < rows; ++r) targets.push_back(static_cast<int32_t>(r % 3 == 1 ? -1 : random.integer(0, cols - 1)));
+    const auto loss = [&](const std::vector<double>& x) {
+      double sum = 0, counted = 0;
+      for (size_t r = 0; r < targets.size(); ++r)
+        if (targets[r] >= 0) {
+          sum -= log_softmax(x, r, static_cast<size_t>(cols), static_cast<size_t>(targets[r]));
+          counted += 1;
+        }
+      return sum / counted;
+    };
+    const std::string name = std::to_string(rows) + " x " + std::to_string(cols);
+    const Vectors got = test::same_for_any_threads({{0}, std::vector<float>(targets.size(), 9)}, name, [&](ThreadPool& pool, Vectors& out) {
+      test::run_operation(pool, "cross_entropy", {matrix(logits, rows, cols), integers(targets)},
+                          {matrix(out[0], 1, 1), matrix(out[1], rows, 1)}, {});
+    });
+    CHECK(std::fabs(got[0][0] - loss(test::to_double(logits))) < 1e-6 * (1 + got[0][0]), name);
+    for (size_t r = 0; r < targets.size(); ++r) {
+      const double expected = targets[r] < 0 ? 0 : -log_softmax(test::to_double(logits), r, static_cast<size_t>(cols), static_cast<size_t>(targets[r]));
+      CHECK(std::fabs(got[1][r] - expected) < 2e-6 * (1 + expected), name + " nll");
+    }
+    const Vectors gradient = test::same_for_any_threads({start}, name, [&](ThreadPool& pool, Vectors& out) {
+      test::run_operation(pool, "cross_entropy_gradient",
+                          {matrix(logits, rows, cols), integers(targets), matrix(upstream, 1, 1)},
+                          {matrix(out[0], rows, cols)}, {});
+    });
+    if (rows < 100 && cols > 1)
+      check_close(gradient[0], scaled(test::finite_differences(logits, loss), 0.3f), 1e-5, name + " gradient");
+  }
+}
+
+TEST("cross_entropy: no counted row gives 0, a target outside the vocabulary an error") {
+  ThreadPool& pool = ThreadPool::shared();
+  std::vector<float> logits = {1, 2, 3, 4}, loss = {5}, gradient(4, 5);
+  const std::vector<float> one = {1};
+  test::run_operation(pool, "cross_entropy", {matrix(logits, 2, 2), integers({-1, -1})}, {matrix(loss, 1, 1)}, {});
+  test::run_operation(pool, "cross_entropy_gradient", {matrix(logits, 2, 2), integers({-1, -1}), matrix(one, 1, 1)},
+                      {matrix(gradient, 2, 2)}, {});
+  CHECK(loss[0] == 0 && gradient == std::vector<float>(4), "nothing counted");
+  for (const int32_t bad : {-2, 2})
+    CHECK(test::throws("MBOK_INVALID_ARGUMENT", [&] {
+            test::run_operation(pool, "cross_entropy", {matrix(logits, 2, 2), integers({0, bad})}, {matrix(loss, 1, 1)}, {});
+          }), std::to_string(bad));
+}
+
+TEST("kl_divergence and hidden_loss: definitions and finite differences, any number of threads") {
+  Random random(63);
+  for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{5, 11}, {40, 3}, {2, 37}}) {
+    const auto h = random.normals(rows * cols), t = scaled(random.normals(rows * cols), 1.5f);
+    const std::vector<float> upstream = {0.3f};
+    const auto t64 = test::to_double(t);
+    const size_t n = static_cast<size_t>(cols);
+    for (int kind = 0; kind < 3; ++kind) {
+      const auto loss = [&](const std::vector<double>& x) {
+        double sum = 0;
+        for (size_t r = 0; r < x.size() / n; ++r) {
+          double difference = 0, norm = 0;
+          for (size_t j = 0; j < n; ++j) {
+            difference += std::pow(x[r * n + j] - t64[r * n + j], 2);
+            norm += t64[r * n + j] * t64[r * n + j];
+            if (kind == 2) {
+              const double p = log_softmax(t64, r, n, j);
+              sum += std::exp(p) * (p - log_softmax(x, r, n, j));
+            }
+          }
+          if (kind < 2) sum += difference / (kind == 1 ? norm + 1e-6 : static_cast<double>(cols));
+        }
+        return sum / static_cast<double>(rows);
+      };
+      const std::string operation = kind == 2 ? "kl_divergence" : "hidden_loss";
+      const std::string name = operation + " " + std::to_string(kind) + ": " + std::to_string(rows) + " x " + std::to_string(cols);
+      const std::vector<double> attributes = kind == 2 ? std::vector<double>{} : std::vector<double>{static_cast<double>(kind)};
+      const Vectors got = test::same_for_any_threads({{0}, h}, name, [&](ThreadPool& pool, Vectors& out) {
+        test::run_operation(pool, operation.c_str(), {matrix(h, rows, cols), matrix(t, rows, cols)},
+                            {matrix(out[0], 1, 1)}, attributes);
+        test::run_operation(pool, (operation + "_gradient").c_str(),
+                            {matrix(out[1], rows, cols), matrix(t, rows, cols), matrix(upstream, 1, 1)},
+                            {matrix(out[1], rows, cols)}, attributes);
+      });
+      CHECK(std::fabs(got[0][0] - loss(test::to_double(h))) < 1e-6 * (1 + got[0][0]), name);
+      check_close(got[1], scaled(test::finite_differences(h, loss), 0.3f), 1e-5, name + " gradient");
+    }
+  }
+}
+
+TEST("hidden_loss: rows of zeros in the original divide by the floor, not by zero") {
+  std::vector<float> h = {1, 2}, t = {0, 0}, loss = {0};
+  test::run_operation(ThreadPool::shared(), "hidden_loss", {matrix(h, 1, 2), matrix(t, 1, 2)}, {matrix(loss, 1, 1)}, {1});
+  CHECK(std::fabs(loss[0] - 5e6) < 1, std::to_string(loss[0]));
+}
+
+}  // namespace
+}  // namespace mbok

@@ -1,0 +1,143 @@
+// RMSNorm and LayerNorm: every candidate against the reference, gradients against float64 finite differences.
+#include "gradient_check.h"
+#include "kernels/layer_norm/layer_norm.h"
+#include "kernels/rms_norm/rms_norm.h"
+
+namespace mbok {
+namespace {
+
+using test::check_close;
+using test::matrix;
+using test::Random;
+using Vectors = std::vector<std::vector<float>>;
+
+constexpr double kEps = 1e-5;
+constexpr int64_t kRows = 3;
+constexpr float kGuard = 12345;
+const int64_t kWidths[] = {1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 64, 100, 192, 579};
+
+bool guarded(const std::vector<float>& values) { return values.back() == kGuard; }
+
+// One more element than the kernel may touch.
+std::vector<float> guarded_zeros(int64_t count) {
+  std::vector<float> values(static_cast<size_t>(count + 1));
+  values.back() = kGuard;
+  return values;
+}
+
+// The mean of layer norm; none in RMS norm.
+double normalised_sum(const std::vector<double>& x, const std::vector<double>& w, const std::vector<double>& b,
+                      const std::vector<float>& dy, bool centre) {
+  const size_t cols = w.size();
+  double loss = 0;
+  for (size_t r = 0; r * cols < x.size(); ++r) {
+    double mean = 0, square = 0;
+    for (size_t j = 0; j < cols && centre; ++j) mean += x[r * cols + j] / static_cast<double>(cols);
+    for (size_t j = 0; j < cols; ++j) square += std::pow(x[r * cols + j] - mean, 2) / static_cast<double>(cols);
+    for (size_t j = 0; j < cols; ++j)
+      loss += dy[r * cols + j] * ((x[r * cols + j] - mean) / std::sqrt(square + kEps) * w[j] + b[j]);
+  }
+  return loss;
+}
+
+TEST("rms_norm: every candidate agrees with the reference on rows of any width") {
+  Random random(21);
+  for (const int64_t cols : kWidths) {
+    const auto x = random.normals(kRows * cols), w = random.normals(cols), dy = random.normals(kRows * cols);
+    auto y = guarded_zeros(kRows * cols), dx = y, dw = guarded_zeros(cols);
+    scalar::rms_norm(x.data(), w.data(), y.data(), kRows, cols, kEps);
+    scalar::rms_norm_gradient(dy.data(), x.data(), w.data(), dx.data(), dw.data(), kRows, cols, kEps);
+    const std::string shape = " width " + std::to_string(cols);
+    test::for_each_candidate(rms_norm_table, [&](RmsNormFunction* function, const std::string& name) {
+      auto got = guarded_zeros(kRows * cols);
+      function(x.data(), w.data(), got.data(), kRows, cols, kEps);
+      check_close(got, y, 1e-6, name + shape);
+      CHECK(guarded(got), name + shape);
+    });
+    test::for_each_candidate(rms_norm_gradient_table, [&](RmsNormGradientFunction* function, const std::string& name) {
+      auto got = guarded_zeros(kRows * cols), got_dw = guarded_zeros(cols);
+      function(dy.data(), x.data(), w.data(), got.data(), got_dw.data(), kRows, cols, kEps);
+      check_close(got, dx, 1e-6, name + shape);
+      check_close(got_dw, dw, 1e-6, name + shape + " dw");
+      CHECK(guarded(got) && guarded(got_dw), name + shape);
+      function(dy.data(), x.data(), w.data(), got.data(), nullptr, kRows, cols, kEps);
+      check_close(got, dx, 1e-6, name + shape + " without dw");
+    });
+  }
+}
+
+TEST("layer_norm: every candidate agrees with the reference on rows of any width") {
+  Random random(22);
+  for (const int64_t cols : kWidths) {
+    if (cols < 3) continue;  // one or two numbers normalise to signs, whose gradient is rounding error
+    auto x = random.normals(kRows * cols);
+    for (float& value : x) value += 3;
+    const auto w = random.normals(cols), b = random.normals(cols), dy = random.normals(kRows * cols);
+    auto y = guarded_zeros(kRows * cols), dx = y, dw = guarded_zeros(cols), db = dw;
+    scalar::layer_norm(x.data(), w.data(), b.data(), y.data(), kRows, cols, kEps);
+    scalar::layer_norm_gradient(dy.data(), x.data(), w.data(), dx.data(), dw.data(), db.data(), kRows, cols, kEps);
+    const std::string shape = " width " + std::to_string(cols);
+    test::for_each_candidate(layer_norm_table, [&](LayerNormFunction* function, const std::string& name) {
+      auto got = guarded_zeros(kRows * cols);
+      function(x.data(), w.data(), b.data(), got.data(), kRows, cols, kEps);
+      check_close(got, y, 1e-6, name + shape);
+      CHECK(guarded(got), name + shape);
+    });
+    test::for_each_candidate(layer_norm_gradient_table, [&](LayerNormGradientFunction* function, const std::string& name) {
+      auto got = guarded_zeros(kRows * cols), got_dw = guarded_zeros(cols), got_db = got_dw;
+      function(dy.data(), x.data(), w.data(), got.data(), got_dw.data(), got_db.data(), kRows, cols, kEps);
+      check_close(got, dx, 4e-6, name + shape);
+      check_close(got_dw, dw, 1e-6, name + shape + " dw");
+      check_close(got_db, db, 1e-6, name + shape + " db");
+      CHECK(guarded(got) && guarded(got_dw) && guarded(got_db), name + shape);
+    });
+  }
+}
+
+TEST("norms: gradients are finite differences, sums go on from what is there, any number of threads") {
+  Random random(23);
+  for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{5, 6}, {70, 3}, {3, 33}})
+    for (const bool centre : {false, true}) {
+      const auto x = random.normals(rows * cols), w = random.normals(cols), b = random.normals(cols);
+      const auto dy = random.normals(rows * cols), start = random.normals(cols);
+      const std::string name = (centre ? "layer_norm " : "rms_norm ") + std::to_string(rows) + " x " + std::to_string(cols);
+      Vectors begin = {std::vector<float>(x.size()), start};
+      if (centre) begin.push_back(start);
+      const Vectors got = test::same_for_any_threads(begin, name, [&](ThreadPool& pool, Vectors& out) {
+        std::vector<Tensor> outputs = {matrix(out[0], rows, cols), matrix(out[1], 1, cols)};
+        if (centre) outputs.push_back(matrix(out[2], 1, cols));
+        test::run_operation(pool, centre ? "layer_norm_gradient" : "rms_norm_gradient",
+                            {matrix(dy, rows, cols), matrix(x, rows, cols), matrix(w, 1, cols)}, outputs, {kEps});
+      });
+      const auto dx64 = test::to_double(x), w64 = test::to_double(w), b64 = test::to_double(b);
+      check_close(got[0], test::finite_differences(x, [&](auto& v) { return normalised_sum(v, w64, b64, dy, centre); }),
+                  2e-5, name + " dx");
+      auto dw = test::finite_differences(w, [&](auto& v) { return normalised_sum(dx64, v, b64, dy, centre); });
+      auto db = test::finite_differences(b, [&](auto& v) { return normalised_sum(dx64, w64, v, dy, centre); });
+      for (size_t j = 0; j < dw.size(); ++j) dw[j] += start[j], db[j] += start[j];
+      check_close(got[1], dw, 1e-5, name + " dw");
+      if (centre) check_close(got[2], db, 1e-5, name + " db");
+    }
+}
+
+TEST("norms: forward of many rows, with and without bias, any number of threads") {
+  Random random(24);
+  const int64_t rows = 300, cols = 130;
+  const auto x = random.normals(rows * cols), w = random.normals(cols), b = random.normals(cols);
+  const std::vector<float> zeros(static_cast<size_t>(cols));
+  for (int kind = 0; kind < 3; ++kind) {
+    std::vector<float> expected(x.size());
+    if (kind == 0) scalar::rms_norm(x.data(), w.data(), expected.data(), rows, cols, kEps);
+    else scalar::layer_norm(x.data(), w.data(), kind == 1 ? b.data() : nullptr, expected.data(), rows, cols, kEps);
+    const std::string name = kind == 0 ? "rms_norm" : "layer_norm";
+    const Vectors got = test::same_for_any_threads({std::vector<float>(x.size())}, name, [&](ThreadPool& pool, Vectors& out) {
+      std::vector<Tensor> inputs = {matrix(x, rows, cols), matrix(w, 1, cols)};
+      if (kind == 1) inputs.push_back(matrix(b, 1, cols));
+      test::run_operation(pool, name.c_str(), inputs, {matrix(out[0], rows, cols)}, {kEps});
+    });
+    check_close(got[0], expected, 1e-6, name);
+  }
+}
+
+}  // namespace
+}  // namespace mbok

@@ -1,0 +1,67 @@
+// Rotary position embedding.
+#include "gradient_check.h"
+#include "kernels/rope/rope.h"
+
+namespace mbok {
+namespace {
+
+using test::check_close;
+using test::matrix;
+using test::Random;
+using Vectors = std::vector<std::vector<float>>;
+
+std::vector<float> rotation_table(int64_t positions, int64_t d) {
+  std::vector<float> table(static_cast<size_t>(positions * d));
+  for (int64_t p = 0; p < positions; ++p)
+    for (int64_t j = 0; j < d / 2; ++j) {
+      const double angle = static_cast<double>(p) * std::pow(100.0, -2.0 * static_cast<double>(j) / static_cast<double>(d));
+      table[static_cast<size_t>(p * d + j)] = static_cast<float>(std::cos(angle));
+      table[static_cast<size_t>(p * d + d / 2 + j)] = static_cast<float>(std::sin(angle));
+    }
+  return table;
+}
+
+TEST("rope: every candidate turns the pairs of any head dimension, also in place") {
+  Random random(31);
+  for (const int64_t d : {2, 4, 6, 14, 16, 18, 30, 32, 34, 62, 64, 66, 128, 256}) {
+    const int64_t heads = 3;
+    const auto x = random.normals(heads * d), table = rotation_table(6, d);
+    std::vector<float> expected(x.size());
+    for (const float direction : {1.0f, -1.0f}) {
+      scalar::rope(x.data(), table.data() + 5 * d, expected.data(), heads, d, direction);
+      test::for_each_candidate(rope_table, [&](RopeFunction* function, const std::string& name) {
+        std::vector<float> got = x;
+        function(got.data(), table.data() + 5 * d, got.data(), heads, d, direction);
+        check_close(got, expected, 1e-6, name + " d " + std::to_string(d));
+      });
+    }
+  }
+}
+
+TEST("rope: rows of several sequences take their positions, and the inverse undoes it") {
+  Random random(32);
+  const int64_t sequences = 3, length = 50, heads = 4, d = 10, cols = heads * d, rows = sequences * length;
+  const auto x = random.normals(rows * cols), table = rotation_table(64, d);
+  Scalars scalars;
+  scalars.rows = static_cast<double>(rows);
+  scalars.sequence_length = static_cast<double>(length);
+  scalars.position = 7;
+  const auto run = [&](const std::vector<float>& from, double direction) {
+    return test::same_for_any_threads({from}, "rope", [&](ThreadPool& pool, Vectors& out) {
+      test::run_operation(pool, "rope", {matrix(from, rows, cols), matrix(table, 64, d)}, {matrix(out[0], rows, cols)},
+                          {static_cast<double>(d), direction}, scalars);
+    })[0];
+  };
+  const std::vector<float> turned = run(x, 1);
+  std::vector<float> expected(x.size());
+  for (int64_t r = 0; r < rows; ++r)
+    scalar::rope(x.data() + r * cols, table.data() + (7 + r % length) * d, expected.data() + r * cols, heads, d, 1);
+  check_close(turned, expected, 1e-6, "rope");
+  check_close(run(turned, -1), x, 1e-6, "inverse");
+
+  scalars.position = 15;  // 15 + 50 positions do not fit a table of 64
+  CHECK(test::throws("MBOK_INVALID_ARGUMENT", [&] { run(x, 1); }), "position beyond the table");
+}
+
+}  // namespace
+}  // namespace mbok
