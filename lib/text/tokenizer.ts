@@ -1,0 +1,168 @@
+import { join } from 'node:path';
+import { MbokError } from '../errors';
+import { isJsonObject, type JsonObject, readJson } from '../io/json';
+import { boolean, options as checkOptions, integers, string } from '../validate';
+import { WordCache } from './byte_level';
+import { HuggingFaceTokenizer } from './huggingface';
+
+/** Options of {@link Tokenizer.encode}. */
+export interface EncodeOptions {
+  /** Add what the tokenizer puts around a text, e.g. a begin-of-text token. Default true. */
+  readonly addSpecialTokens?: boolean | undefined;
+}
+
+/** Options of {@link Tokenizer.decode}. */
+export interface DecodeOptions {
+  /** Leave tokens such as `<|endoftext|>` out of the text. Default false. */
+  readonly skipSpecialTokens?: boolean | undefined;
+}
+
+/** The files of a Hugging Face folder that say how text becomes tokens; all but the first may be missing. */
+interface TokenizerFiles {
+  /** tokenizer.json */
+  readonly tokenizer: JsonObject;
+  /** tokenizer_config.json */
+  readonly config: JsonObject;
+  /** generation_config.json and config.json, which may name further end tokens. */
+  readonly others: readonly JsonObject[];
+}
+
+/** Turns text into token ids and back, as the folder of a model says. */
+export class Tokenizer {
+  /** One more than the largest token id. */
+  readonly vocabSize: number;
+  /** The token that begins a text, if the model has one. */
+  readonly bosTokenId: number | undefined;
+  /** The tokens that end a text; generation stops at each of them. May be empty. */
+  readonly eosTokenIds: readonly number[];
+
+  readonly #inner: HuggingFaceTokenizer;
+  readonly #words: WordCache | undefined;
+  /** Matches texts that hold an added token; undefined when there are none. */
+  readonly #added: RegExp | undefined;
+  readonly #prefix: readonly number[];
+  readonly #suffix: readonly number[];
+
+  private constructor({ tokenizer, config, others }: TokenizerFiles) {
+    this.#inner = new HuggingFaceTokenizer(tokenizer, config);
+    this.vocabSize = largestId(this.#inner) + 1;
+    const idOf = (token: unknown) => {
+      const content = isJsonObject(token) ? token.content : token;
+      return typeof content === 'string' ? this.#inner.token_to_id(content) : undefined;
+    };
+    this.bosTokenId = idOf(config.bos_token) ?? others.flatMap((other) => ids(other.bos_token_id))[0];
+    const ends = [idOf(config.eos_token), ...others.flatMap((other) => ids(other.eos_token_id))];
+    this.eosTokenIds = [...new Set(ends.filter((id) => id !== undefined))];
+
+    this.#words = WordCache.serves(tokenizer) ? new WordCache((word) => this.#encodeAll(word, false)) : undefined;
+    const added = (Array.isArray(tokenizer.added_tokens) ? tokenizer.added_tokens : []).map((token: unknown) =>
+      isJsonObject(token) ? String(token.content) : '',
+    );
+    const contents = added.filter((content) => content !== '').map(escapeForRegExp);
+    this.#added = contents.length > 0 ? new RegExp(contents.join('|')) : undefined;
+    [this.#prefix, this.#suffix] = this.#surroundings(config);
+  }
+
+  /**
+   * Reads the tokenizer of a Hugging Face folder: tokenizer.json and, where they exist, tokenizer_config.json,
+   * generation_config.json and config.json.
+   *
+   * @throws MbokError MBOK_IO (no tokenizer.json), MBOK_FORMAT (not a tokenizer that can be used)
+   */
+  static async fromFolder(folder: string): Promise<Tokenizer> {
+    string('folder', folder);
+    const path = join(folder, 'tokenizer.json');
+    const tokenizer = await readJson(path);
+    const config = (await readOptional(join(folder, 'tokenizer_config.json'))) ?? {};
+    const others = [
+      await readOptional(join(folder, 'generation_config.json')),
+      await readOptional(join(folder, 'config.json')),
+    ].filter((json) => json !== undefined);
+    try {
+      return new Tokenizer({ tokenizer, config, others });
+    } catch (cause) {
+      throw new MbokError('MBOK_FORMAT', `'${path}' cannot be used: ${(cause as Error).message}`, { cause });
+    }
+  }
+
+  /** The id that precedes every document of a corpus: begin of text, or the first end token where there is none. */
+  get documentStartId(): number | undefined {
+    return this.bosTokenId ?? this.eosTokenIds[0];
+  }
+
+  /**
+   * Encodes a text. Added tokens that are written out in it (`<|endoftext|>`) become their ids.
+   *
+   * @throws MbokError MBOK_INVALID_ARGUMENT when `text` is not a string
+   */
+  encode(text: string, options?: EncodeOptions): number[] {
+    string('text', text, { allowEmpty: true });
+    const { addSpecialTokens = true } = checkOptions('options', options, ['addSpecialTokens']);
+    boolean('addSpecialTokens', addSpecialTokens);
+    const plain = this.#words && !this.#added?.test(text) ? this.#words.encode(text) : this.#encodeAll(text, false);
+    return addSpecialTokens ? [...this.#prefix, ...plain, ...this.#suffix] : plain;
+  }
+
+  /**
+   * Decodes token ids. Bytes that are not UTF-8 become U+FFFD. Spaces are left as they are, whatever
+   * `clean_up_tokenization_spaces` says.
+   *
+   * @throws MbokError MBOK_INVALID_ARGUMENT naming the first id that is outside the vocabulary
+   */
+  decode(ids: ArrayLike<number>, options?: DecodeOptions): string {
+    const { skipSpecialTokens = false } = checkOptions('options', options, ['skipSpecialTokens']);
+    boolean('skipSpecialTokens', skipSpecialTokens);
+    const checked = Array.from(integers('ids', ids, 0, this.vocabSize - 1));
+    // ids that the vocabulary skips stand for nothing
+    const known = checked.filter((id) => this.#inner.id_to_token(id) !== undefined);
+    if (known.length === 0) return '';
+    return this.#inner.decode(known, { skip_special_tokens: skipSpecialTokens, clean_up_tokenization_spaces: false });
+  }
+
+  /** The id of a token as the vocabulary writes it, or undefined. */
+  tokenToId(token: string): number | undefined {
+    return this.#inner.token_to_id(token);
+  }
+
+  #encodeAll(text: string, addSpecialTokens: boolean): number[] {
+    const { ids } = this.#inner.encode(text, { add_special_tokens: addSpecialTokens });
+    // characters that the vocabulary cannot express and has no unknown token for
+    return ids.filter((id) => id !== undefined);
+  }
+
+  /** What is put before and after a text, found by encoding one letter with and without it. */
+  #surroundings(config: JsonObject): [number[], number[]] {
+    const plain = this.#encodeAll('a', false);
+    const full = this.#encodeAll('a', true);
+    const at = full.findIndex((_, start) => plain.every((id, i) => full[start + i] === id));
+    const prefix = full.slice(0, Math.max(at, 0));
+    const suffix = at < 0 ? [] : full.slice(at + plain.length);
+    const bos = this.bosTokenId;
+    if (config.add_bos_token === true && bos !== undefined && prefix[0] !== bos) prefix.unshift(bos);
+    return [prefix, suffix];
+  }
+}
+
+function largestId(tokenizer: HuggingFaceTokenizer): number {
+  let most = -1;
+  for (const id of tokenizer.get_vocab(true).values()) most = Math.max(most, id);
+  return most;
+}
+
+function ids(value: unknown): number[] {
+  return [value].flat().filter((id): id is number => Number.isSafeInteger(id));
+}
+
+async function readOptional(path: string): Promise<JsonObject | undefined> {
+  try {
+    return await readJson(path);
+  } catch (error) {
+    if (error instanceof MbokError && (error.cause as NodeJS.ErrnoException | undefined)?.code === 'ENOENT')
+      return undefined;
+    throw error;
+  }
+}
+
+function escapeForRegExp(text: string): string {
+  return text.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&');
+}

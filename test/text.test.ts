@@ -1,0 +1,365 @@
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { uniform, uniformInteger } from '../lib/random';
+import { encodeCorpus, randomWindows, splitDocuments, splitWindows } from '../lib/text/corpus';
+import { HuggingFaceTokenizer } from '../lib/text/huggingface';
+import { StopMatcher, StreamDecoder } from '../lib/text/stream';
+import { Tokenizer } from '../lib/text/tokenizer';
+
+const assets = join(__dirname, '../assets/tiny-stories');
+const readJsonFile = (path: string) => JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>;
+
+let folder: string;
+let tokenizer: Tokenizer;
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'mbok-text-'));
+  tokenizer = await Tokenizer.fromFolder(assets);
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** A SentencePiece-like tokenizer: metaspace, byte fallback, `<s>` before every text. */
+async function llamaLike(): Promise<Tokenizer> {
+  const path = join(folder, 'llama-like');
+  mkdirSync(path, { recursive: true });
+  const bytes = Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`);
+  const pieces = ['<unk>', '<s>', '</s>', ...bytes, '▁', 'a', 'b', 'c', '▁a', 'ab', '▁ab'];
+  const special = (id: number) => ({
+    id,
+    content: pieces[id],
+    special: true,
+    normalized: false,
+    lstrip: false,
+    rstrip: false,
+    single_word: false,
+  });
+  const json = {
+    version: '1.0',
+    added_tokens: [0, 1, 2].map(special),
+    normalizer: {
+      type: 'Sequence',
+      normalizers: [
+        { type: 'Prepend', prepend: '▁' },
+        { type: 'Replace', pattern: { String: ' ' }, content: '▁' },
+      ],
+    },
+    pre_tokenizer: null,
+    post_processor: {
+      type: 'TemplateProcessing',
+      single: [{ SpecialToken: { id: '<s>', type_id: 0 } }, { Sequence: { id: 'A', type_id: 0 } }],
+      pair: [{ Sequence: { id: 'A', type_id: 0 } }, { Sequence: { id: 'B', type_id: 1 } }],
+      special_tokens: { '<s>': { id: '<s>', ids: [1], tokens: ['<s>'] } },
+    },
+    decoder: {
+      type: 'Sequence',
+      decoders: [
+        { type: 'Replace', pattern: { String: '▁' }, content: ' ' },
+        { type: 'ByteFallback' },
+        { type: 'Fuse' },
+        { type: 'Strip', content: ' ', start: 1, stop: 0 },
+      ],
+    },
+    model: {
+      type: 'BPE',
+      unk_token: '<unk>',
+      byte_fallback: true,
+      fuse_unk: true,
+      vocab: Object.fromEntries(pieces.map((piece, id) => [piece, id])),
+      merges: ['a b', '▁ ab', '▁ a'],
+    },
+  };
+  writeFileSync(join(path, 'tokenizer.json'), JSON.stringify(json));
+  const config = { bos_token: { content: '<s>' }, eos_token: '</s>', add_bos_token: true };
+  writeFileSync(join(path, 'tokenizer_config.json'), JSON.stringify(config));
+  writeFileSync(join(path, 'generation_config.json'), JSON.stringify({ eos_token_id: [2, 260] }));
+  return Tokenizer.fromFolder(path);
+}
+
+describe('tokenizer', () => {
+  test('the embedded tokenizer knows its special tokens', () => {
+    expect(tokenizer).toMatchObject({ vocabSize: 2048, bosTokenId: 0, eosTokenIds: [0], documentStartId: 0 });
+    expect(tokenizer.encode('Once upon a time')).toEqual([
+      0,
+      ...tokenizer.encode('Once upon a time', { addSpecialTokens: false }),
+    ]);
+    expect(tokenizer.encode('', { addSpecialTokens: false })).toEqual([]);
+    expect(tokenizer.encode('a<|endoftext|>b', { addSpecialTokens: false })).toContain(0);
+    expect(tokenizer.decode([])).toBe('');
+    const ids = tokenizer.encode('Hi<|endoftext|>');
+    expect(tokenizer.decode(ids)).toBe('<|endoftext|>Hi<|endoftext|>');
+    expect(tokenizer.decode(Int32Array.from(ids), { skipSpecialTokens: true })).toBe('Hi');
+  });
+
+  test('words from the cache are encoded as Hugging Face encodes whole texts', () => {
+    const reference = new HuggingFaceTokenizer(
+      readJsonFile(join(assets, 'tokenizer.json')),
+      readJsonFile(join(assets, 'tokenizer_config.json')),
+    );
+    const expected = (text: string) => reference.encode(text, { add_special_tokens: false }).ids;
+    const story = readFileSync(join(assets, 'corpus/valid.txt'), 'utf8').slice(0, 50_000);
+    expect(tokenizer.encode(story, { addSpecialTokens: false })).toEqual(expected(story));
+    const part = fc.constantFrom(
+      "'s",
+      "'ll",
+      ' ',
+      '  ',
+      '\n',
+      '\t',
+      'word',
+      '12',
+      '!?',
+      'é',
+      '日本',
+      '😀',
+      '\u00a0',
+      "'",
+      '<|',
+      'S',
+    );
+    const text = fc.oneof(
+      fc.array(part).map((parts) => parts.join('')),
+      fc.string({ unit: 'binary' }),
+    );
+    fc.assert(
+      fc.property(text, (sample) =>
+        expect(tokenizer.encode(sample, { addSpecialTokens: false })).toEqual(expected(sample)),
+      ),
+      { numRuns: 500 },
+    );
+  });
+
+  test('what is encoded decodes to itself', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'grapheme' }), (text) => {
+        expect(tokenizer.decode(tokenizer.encode(text, { addSpecialTokens: false }))).toBe(text);
+      }),
+    );
+  });
+
+  test('a tokenizer with begin-of-text, metaspace and byte fallback', async () => {
+    const llama = await llamaLike();
+    expect(llama).toMatchObject({ vocabSize: 266, bosTokenId: 1, eosTokenIds: [2, 260], documentStartId: 1 });
+    expect(llama.encode('ab a')).toEqual([1, 265, 263]);
+    expect(llama.decode(llama.encode('ab é😀 c'), { skipSpecialTokens: true })).toBe('ab é😀 c');
+  });
+
+  test('8 MB are encoded in seconds', () => {
+    const story = readFileSync(join(assets, 'corpus/train.txt'), 'utf8');
+    const text = story
+      .repeat(Math.ceil(8e6 / story.length))
+      .slice(0, 8e6)
+      .replaceAll('<|endoftext|>', '');
+    const start = performance.now();
+    tokenizer.encode(text);
+    expect(performance.now() - start).toBeLessThan(8000);
+  });
+
+  test.each<[string, (t: Tokenizer) => unknown, RegExp]>([
+    ['a text that is a number', (t) => t.encode(5 as never), /'text' must be a string, got 5/],
+    ['an option that does not exist', (t) => t.encode('a', { addSpecial: true } as never), /no option 'addSpecial'/],
+    [
+      'an option of the wrong type',
+      (t) => t.encode('a', { addSpecialTokens: 1 as never }),
+      /'addSpecialTokens' must be true or false/,
+    ],
+    ['an id past the vocabulary', (t) => t.decode([0, 2048]), /'ids\[1\]' must be an integer from 0 to 2047, got 2048/],
+    ['an id that is no integer', (t) => t.decode([0.5]), /'ids\[0\]' must be an integer/],
+    ['ids that are a string', (t) => t.decode('abc' as never), /'ids' must be an array of integers, got "abc"/],
+  ])('%s is refused', (_, call, message) => {
+    expect(() => call(tokenizer)).toThrow(
+      expect.objectContaining({ code: 'MBOK_INVALID_ARGUMENT', message: expect.stringMatching(message) }),
+    );
+  });
+
+  test('folders without a tokenizer, or with one that is broken, are told apart', async () => {
+    const none = join(folder, 'none');
+    mkdirSync(none);
+    await expect(Tokenizer.fromFolder(none)).rejects.toMatchObject({
+      code: 'MBOK_IO',
+      message: expect.stringMatching(/tokenizer\.json.*ENOENT/),
+    });
+    writeFileSync(join(none, 'tokenizer.json'), '{"model": 7}');
+    await expect(Tokenizer.fromFolder(none)).rejects.toMatchObject({ code: 'MBOK_FORMAT' });
+    cpSync(join(assets, 'tokenizer.json'), join(none, 'tokenizer.json'));
+    expect(await Tokenizer.fromFolder(none)).toMatchObject({ bosTokenId: undefined, eosTokenIds: [] });
+    writeFileSync(join(none, 'tokenizer_config.json'), 'nonsense');
+    await expect(Tokenizer.fromFolder(none)).rejects.toMatchObject({ code: 'MBOK_FORMAT' });
+  });
+});
+
+describe('stream decoder', () => {
+  const pieces = (t: Tokenizer, ids: readonly number[]) => {
+    const decoder = new StreamDecoder(t);
+    return [...ids.map((id) => decoder.push(id)), decoder.flush()];
+  };
+  /** Both kinds of tokenizer spread characters over several tokens, each in its own way. */
+  const kinds: [string, () => Promise<Tokenizer>][] = [
+    ['byte-level', async () => tokenizer],
+    ['byte-fallback', llamaLike],
+  ];
+
+  test.each(kinds)('a %s character comes out whole and once', async (_, make) => {
+    const t = await make();
+    const text = 'a 😀é日本 👩‍👩‍👧 b';
+    const given = pieces(t, t.encode(text));
+    expect(given.join('')).toBe(text);
+    expect(given.slice(0, -1).filter((piece) => piece.includes('\ufffd'))).toEqual([]);
+    for (const piece of given) expect(piece.isWellFormed?.() ?? true).toBe(true);
+  });
+
+  test.each(kinds)('%s pieces of any ids together are the whole text', async (_, make) => {
+    const t = await make();
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: 3, max: t.vocabSize - 1 }), { maxLength: 60 }), (ids) => {
+        expect(pieces(t, ids).join('')).toBe(t.decode(ids, { skipSpecialTokens: true }));
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test('bytes that never become a character do not hold the stream back', () => {
+    const continuation = tokenizer.encode('é', { addSpecialTokens: false }).at(-1) as number;
+    const [letter] = tokenizer.encode('x', { addSpecialTokens: false }) as [number];
+    const decoder = new StreamDecoder(tokenizer);
+    const given = Array.from({ length: 50 }, () => decoder.push(continuation)).join('');
+    expect(given.length).toBeGreaterThanOrEqual(49);
+    expect(given + decoder.push(letter)).toBe(`${'\ufffd'.repeat(50)}x`);
+  });
+});
+
+describe('stop strings', () => {
+  const run = (stops: string[], pieces: readonly string[]) => {
+    const matcher = new StopMatcher(stops);
+    let text = '';
+    for (const piece of pieces) {
+      const found = matcher.push(piece);
+      text += found.text;
+      if (found.stop !== undefined) return { text, stop: found.stop };
+    }
+    return { text: text + matcher.flush(), stop: undefined };
+  };
+
+  test.each<[string[], string[], string, string | undefined]>([
+    [['END'], ['a', 'E', 'N', 'D', 'b'], 'a', 'END'],
+    [['END'], ['aEN', 'Db'], 'a', 'END'],
+    [['END'], ['aE', 'NE', 'NDx'], 'aEN', 'END'],
+    [['END'], ['aEN'], 'aEN', undefined],
+    [['END'], ['a', 'b'], 'ab', undefined],
+    [[], ['a', 'b'], 'ab', undefined],
+    [['\n\n'], ['a\n', 'b\n', '\nc'], 'a\nb', '\n\n'],
+    [['aab'], ['aaa', 'ab'], 'aa', 'aab'],
+    [['abcd', 'bc'], ['xabcd'], 'xa', 'bc'],
+    [['abcd', 'bc'], ['xab', 'cd'], 'xa', 'bc'],
+    [['bc', 'abc'], ['xab', 'c'], 'x', 'abc'],
+    [['😀'], ['a😀b'], 'a', '😀'],
+    [['😀'], ['a😁b'], 'a😁b', undefined],
+    [['日本語'], ['今日', '日本', '語'], '今日', '日本語'],
+    [['👩‍👧'], ['x👩', '\u200d', '👧 y'], 'x', '👩‍👧'],
+  ])('%j in %j leaves %j', (stops, pieces, text, stop) => {
+    expect(run(stops, pieces)).toEqual({ text, stop });
+  });
+
+  test('how the text is cut into pieces makes no difference and nothing of a stop string gets out', () => {
+    const letters = fc.array(fc.constantFrom('a', 'b', 'c', '😀', '😁'), { maxLength: 30 });
+    const stop = fc
+      .array(fc.constantFrom('a', 'b', '😀'), { minLength: 1, maxLength: 4 })
+      .map((parts) => parts.join(''));
+    fc.assert(
+      fc.property(
+        letters,
+        fc.array(stop, { maxLength: 3 }),
+        fc.array(fc.integer({ min: 1, max: 5 })),
+        (parts, stops, cuts) => {
+          const pieces: string[] = [];
+          for (let at = 0, i = 0; at < parts.length; i++) {
+            const length = cuts[i % (cuts.length || 1)] ?? 1;
+            pieces.push(parts.slice(at, at + length).join(''));
+            at += length;
+          }
+          const result = run(stops, pieces);
+          expect(result).toEqual(run(stops, [parts.join('')]));
+          for (const each of stops) expect(result.text).not.toContain(each);
+          expect(parts.join('').startsWith(result.text + (result.stop ?? ''))).toBe(true);
+        },
+      ),
+    );
+  });
+
+  test('a stop string that is empty or no string is refused', () => {
+    expect(() => new StopMatcher(['a', ''])).toThrow(/'stop\[1\]' must be a string that is not empty/);
+    expect(() => new StopMatcher([7 as never])).toThrow(expect.objectContaining({ code: 'MBOK_INVALID_ARGUMENT' }));
+  });
+});
+
+describe('corpus', () => {
+  test('every document is preceded by the end-of-text token, the first included', async () => {
+    const ids = (text: string) => tokenizer.encode(text, { addSpecialTokens: false });
+    const tokens = await encodeCorpus(tokenizer, 'One.<|endoftext|>Two.<|endoftext|>\n');
+    expect(tokens).toBeInstanceOf(Uint16Array);
+    expect([...tokens]).toEqual([0, ...ids('One.'), 0, ...ids('Two.')]);
+    expect([...(await encodeCorpus(tokenizer, 'One. Two.'))]).toEqual([0, ...ids('One. Two.')]);
+    expect(splitDocuments('<|endoftext|> \n<|endoftext|>a')).toEqual(['a']);
+  });
+
+  test('an empty text is refused, an abort is heard', async () => {
+    for (const text of ['', ' \n', '<|endoftext|>']) {
+      await expect(encodeCorpus(tokenizer, text)).rejects.toMatchObject({ code: 'MBOK_INVALID_ARGUMENT' });
+    }
+    const text = readFileSync(join(assets, 'corpus/train.txt'), 'utf8');
+    const controller = new AbortController();
+    const encoding = encodeCorpus(tokenizer, text, { signal: controller.signal, onProgress: () => controller.abort() });
+    await expect(encoding).rejects.toMatchObject({ code: 'MBOK_ABORTED' });
+  });
+
+  test('windows do not overlap and the rest is left out', () => {
+    const tokens = Uint16Array.from({ length: 26 }, (_, i) => i);
+    const starts = (windows: Uint16Array[]) => windows.map((window) => `${window[0]}+${window.length}`);
+    expect(starts(splitWindows(tokens, 8))).toEqual(['0+8', '8+8', '16+8']);
+    expect(starts(splitWindows(tokens, 8, { every: 2 }))).toEqual(['0+8', '16+8']);
+    expect(starts(splitWindows(tokens, 8, { most: 2 }))).toEqual(['0+8', '8+8']);
+    expect(starts(splitWindows(tokens, 26))).toEqual(['0+26']);
+    expect(starts(splitWindows(tokens, 27))).toEqual(['0+26']);
+    expect(() => splitWindows(tokens, 1)).toThrow(/'window' must be an integer of at least 2/);
+    expect(() => splitWindows(tokens.subarray(0, 1), 8)).toThrow(/2 are needed/);
+  });
+
+  test('random windows depend on seed, step and place alone and reach both ends', () => {
+    const tokens = Uint16Array.from({ length: 40 }, (_, i) => i);
+    const options = { window: 8, batch: 4, seed: 1, step: 3 };
+    const batch = randomWindows(tokens, options);
+    expect(randomWindows(tokens, options)).toEqual(batch);
+    expect(randomWindows(tokens, { ...options, batch: 2 })).toEqual(batch.subarray(0, 16));
+    expect(randomWindows(tokens, { ...options, step: 4 })).not.toEqual(batch);
+    expect(randomWindows(tokens, { ...options, seed: 2 })).not.toEqual(batch);
+    const starts = new Set<number>();
+    for (let step = 0; step < 200; step++) {
+      const windows = randomWindows(tokens, { ...options, step });
+      for (let i = 0; i < 4; i++) {
+        starts.add(windows[8 * i] as number);
+        expect((windows[8 * i + 7] as number) - (windows[8 * i] as number)).toBe(7);
+      }
+    }
+    expect(Math.min(...starts)).toBe(0);
+    expect(Math.max(...starts)).toBe(32);
+    expect(() => randomWindows(tokens, { ...options, window: 41 })).toThrow(
+      /'window' is 41 tokens, but the text has only 40/,
+    );
+  });
+
+  test('counter-based random numbers are uniform and stay as they are from version to version', () => {
+    expect([uniform(0), uniform(1, 2), uniform(2 ** 40, 5)].map((x) => x.toFixed(12))).toMatchInlineSnapshot(`
+[
+  "0.388750724550",
+  "0.787342104893",
+  "0.434555263909",
+]
+`);
+    const bins = new Array<number>(10).fill(0);
+    for (let i = 0; i < 10_000; i++) {
+      const bin = uniformInteger(10, 7, i);
+      bins[bin] = (bins[bin] as number) + 1;
+    }
+    for (const count of bins) expect(Math.abs(count - 1000)).toBeLessThan(150);
+  });
+});
