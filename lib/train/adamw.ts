@@ -1,0 +1,97 @@
+/** AdamW (arXiv 1711.05101) for everything that is not a bit. */
+
+import type { Graph } from '../graph/graph';
+import { type AdamWSettings, adamwStep, gradientNorm, zeroAtFirst } from '../graph/operations/training';
+import type { Tensor } from '../graph/tensor';
+import { Matrix } from '../native/matrix';
+
+/** (0.9, 0.95) without decay, clipped at norm 1: what the method's figures were measured with. */
+export const ADAMW_DEFAULTS: AdamWSettings = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0, clip: 1 };
+
+interface Slot {
+  readonly parameter: Matrix;
+  readonly gradient: Matrix;
+  readonly first: Matrix;
+  readonly second: Matrix;
+}
+
+/**
+ * Gradients and moments of a set of f32 parameters. Learning rate and step number (from 1) are the scalars
+ * `learningRate` and `step` of a run; in a step of several micro-batches gradients add up and the step is taken at the
+ * last.
+ *
+ * @example
+ * const optimizer = new AdamW(new Map([['w', w]]));
+ * appendGradients(loss, lossSeed(graph), { accumulators: optimizer.accumulators(graph) });
+ * const norm = optimizer.step(graph);
+ */
+export class AdamW {
+  readonly settings: AdamWSettings;
+  /** Moments by name: what a checkpoint has to keep. */
+  readonly matrices: ReadonlyMap<string, Matrix>;
+  readonly #slots: ReadonlyMap<string, Slot>;
+
+  /** Throws MBOK_OUT_OF_MEMORY. */
+  constructor(parameters: ReadonlyMap<string, Matrix>, settings: Partial<AdamWSettings> = {}) {
+    this.settings = { ...ADAMW_DEFAULTS, ...settings };
+    this.#slots = new Map(
+      [...parameters].map(([name, parameter]) => {
+        const like = () => new Matrix(parameter);
+        return [name, { parameter, gradient: like(), first: like(), second: like() }];
+      }),
+    );
+    this.matrices = new Map(
+      [...this.#slots].flatMap(([name, { first, second }]) => [
+        [`${name}.first`, first] as const,
+        [`${name}.second`, second] as const,
+      ]),
+    );
+  }
+
+  /**
+   * For `accumulators` of {@link appendGradients}: where the gradient of every parameter is added. Emits the clearing of
+   * the gradients at the first micro-batch, so call it after the forward pass: what clears state ends the time in
+   * which a run can be aborted.
+   */
+  accumulators(graph: Graph): Map<Tensor, Tensor> {
+    const accumulators = new Map<Tensor, Tensor>();
+    for (const { parameter, gradient } of this.#slots.values()) {
+      const target = graph.bind(gradient, 'gradients');
+      zeroAtFirst(target);
+      accumulators.set(graph.bind(parameter), target);
+    }
+    return accumulators;
+  }
+
+  /** Where the gradient of one parameter is added. */
+  gradient(name: string): Matrix | undefined {
+    return this.#slots.get(name)?.gradient;
+  }
+
+  /**
+   * Emits clipping and step. Returns the norm [1, 1] of all gradients together, before clipping; undefined without
+   * parameters. A gradient that is not finite fails the run with MBOK_NON_FINITE and leaves the parameters as they were.
+   */
+  step(graph: Graph): Tensor | undefined {
+    if (this.#slots.size === 0) return undefined;
+    const slots = [...this.#slots.values()];
+    const norm = gradientNorm(slots.map(({ gradient }) => graph.bind(gradient, 'gradients')));
+    graph.emit('require_finite', [norm], [], [], { phase: 'last' });
+    for (const { parameter, gradient, first, second } of slots) {
+      const tensors = {
+        parameter: graph.bind(parameter),
+        gradient: graph.bind(gradient, 'gradients'),
+        first: graph.bind(first, 'state'),
+        second: graph.bind(second, 'state'),
+      };
+      adamwStep(tensors, norm, this.settings);
+    }
+    return norm;
+  }
+
+  dispose(): void {
+    for (const { gradient, first, second } of this.#slots.values()) {
+      for (const matrix of [gradient, first, second]) matrix.dispose();
+    }
+  }
+}

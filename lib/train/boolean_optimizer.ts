@@ -1,0 +1,127 @@
+/** The Boolean optimizer: it flips bits where their signal says so, without latent weights. */
+
+import type { Graph } from '../graph/graph';
+import type { BooleanOptimizerState, BooleanTarget } from '../graph/operation';
+import { booleanUpdate } from '../graph/operations/training';
+import type { Tensor } from '../graph/tensor';
+import { Matrix } from '../native/matrix';
+import { finiteNumber, integerInRange, oneOf, options } from '../validate';
+
+export const BOOLEAN_RULES = ['lastKernel', 'neighbours'] as const;
+export const NORMALISERS = ['none', 'mean', 'factored'] as const;
+export const ACCUMULATOR_TYPES = ['f16', 'bf16', 'f32'] as const;
+
+/** 'lastKernel': only the last kernel flips; 'neighbours': the code of a weight's K bits moves to the next level. */
+export type BooleanRule = (typeof BOOLEAN_RULES)[number];
+/** What a signal is divided by: nothing, its mean magnitude, or the factored root of its second moments. */
+export type Normaliser = (typeof NORMALISERS)[number];
+export type AccumulatorType = (typeof ACCUMULATOR_TYPES)[number];
+
+export interface BooleanOptimizerSettings {
+  readonly rule: BooleanRule;
+  readonly normaliser: Normaliser;
+  /** 0: each step is normalised by its own statistics; in (0, 1): by running means of earlier steps'. */
+  readonly decay: number;
+  /** Element type of the accumulator, the only state of the size of the weights. */
+  readonly accumulator: AccumulatorType;
+}
+
+/**
+ * What finetuning takes unless told otherwise. The neighbour moves and the factored normaliser are the better of the
+ * two on every model measured; see the table in README.md for perplexities.
+ */
+export const BOOLEAN_DEFAULTS: BooleanOptimizerSettings = {
+  rule: 'neighbours',
+  normaliser: 'factored',
+  decay: 0,
+  accumulator: 'bf16',
+};
+
+/** Indices into the state [1, 8]; see native/operations/boolean_optimizer.h. */
+const BETA = 0;
+const MOVED = 1;
+
+/**
+ * State of the Boolean optimizer for one ±1 parameter of m × n trained weights (native Boolean optimisation, BOLD and
+ * the paper's §4.3): M ← β·M + η·Q̂; bits move where |M| says so, which clears M; β ← 1 − fraction moved. The sign is
+ * that of a descent: Q = ∂loss/∂w, and a weight flips when its signal agrees with it. η is the scalar `flipRate` of a
+ * run. In a step of several micro-batches β applies at the first and bits move at the last.
+ *
+ * @example
+ * const optimizer = new BooleanOptimizer({ rows: m, cols: n });
+ * appendGradients(loss, lossSeed(graph), { booleans: new Map([[kernels, optimizer.target(graph)]]) });
+ */
+export class BooleanOptimizer {
+  readonly rows: number;
+  readonly cols: number;
+  readonly settings: BooleanOptimizerSettings;
+  /** All state by name: what a checkpoint has to keep. */
+  readonly matrices: ReadonlyMap<string, Matrix>;
+  readonly #state: Matrix;
+
+  /** Throws MBOK_INVALID_ARGUMENT, MBOK_OUT_OF_MEMORY. */
+  constructor({
+    rows,
+    cols,
+    ...settings
+  }: { readonly rows: number; readonly cols: number } & Partial<BooleanOptimizerSettings>) {
+    this.rows = integerInRange('rows', rows, 1, 2 ** 31);
+    this.cols = integerInRange('cols', cols, 1, 2 ** 31);
+    this.settings = booleanSettings(settings);
+    this.#state = new Matrix({ rows: 1, cols: 8 });
+    this.matrices = new Map([
+      ['accumulator', new Matrix({ rows, cols, type: this.settings.accumulator })],
+      ['row_statistics', new Matrix({ rows: 2, cols: rows })],
+      ['column_statistics', new Matrix({ rows: 2, cols })],
+      ['state', this.#state],
+    ]);
+  }
+
+  /** For `booleans` of {@link appendGradients}: the parameter's signal goes into this optimizer, tile by tile. */
+  target(graph: Graph): BooleanTarget {
+    return { kind: 'optimizer', ...this.#bind(graph) };
+  }
+
+  /** Adds one step on a dense signal q [m, n] of the last of `count` kernels. Scales absent: all ones. */
+  update(q: Tensor, parameter: { kernels: Tensor; sOut?: Tensor; sIn?: Tensor; count: number }): void {
+    booleanUpdate(q, parameter, this.#bind(q.graph));
+  }
+
+  /** β after the last step: 1 − the fraction of weights moved in it. 0 before the first. */
+  get beta(): number {
+    return this.#state.toFloat32()[BETA] as number;
+  }
+
+  /** Weights moved in the last step. */
+  get moved(): number {
+    return this.#state.toFloat32()[MOVED] as number;
+  }
+
+  dispose(): void {
+    for (const matrix of this.matrices.values()) matrix.dispose();
+  }
+
+  #bind(graph: Graph): BooleanOptimizerState {
+    const bound = (name: string) => graph.bind(this.matrices.get(name) as Matrix, 'state');
+    const { rule, normaliser, decay } = this.settings;
+    return {
+      accumulator: bound('accumulator'),
+      rowStatistics: bound('row_statistics'),
+      columnStatistics: bound('column_statistics'),
+      state: bound('state'),
+      settings: [BOOLEAN_RULES.indexOf(rule), NORMALISERS.indexOf(normaliser), decay],
+    };
+  }
+}
+
+/** Checked settings with defaults. Throws MBOK_INVALID_ARGUMENT. */
+export function booleanSettings(given: Partial<BooleanOptimizerSettings>): BooleanOptimizerSettings {
+  options('options', given, ['rule', 'normaliser', 'decay', 'accumulator']);
+  const { rule, normaliser, decay, accumulator } = BOOLEAN_DEFAULTS;
+  return {
+    rule: oneOf('rule', given.rule ?? rule, BOOLEAN_RULES),
+    normaliser: oneOf('normaliser', given.normaliser ?? normaliser, NORMALISERS),
+    decay: finiteNumber('decay', given.decay ?? decay, 0, 0.9999),
+    accumulator: oneOf('accumulator', given.accumulator ?? accumulator, ACCUMULATOR_TYPES),
+  };
+}

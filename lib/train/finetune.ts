@@ -1,0 +1,265 @@
+/** Finetuning a Boolean model: the loop around a trainer. */
+
+import { createHash } from 'node:crypto';
+import { MbokError } from '../errors';
+import { evaluatePerplexity } from '../eval/perplexity';
+import type { MemoryReport } from '../graph/plan';
+import type { ModelCore } from '../models/model_core';
+import { encodeCorpus, randomWindows, type TokenArray } from '../text/corpus';
+import { integers, throwIfAborted } from '../validate';
+import { loadCheckpoint, saveCheckpoint } from './checkpoint';
+import { TrainingLog } from './log';
+import {
+  type EvaluationOptions,
+  type FinetuneOptions,
+  type FinetuneProgress,
+  type FinetuneSettings,
+  finetuneSettings,
+  type TrainingData,
+} from './options';
+import { schedule } from './schedule';
+import { restoreSnapshot, type Snapshot, takeSnapshot } from './snapshot';
+import { type StepResult, Trainer } from './trainer';
+
+/** What one step showed. */
+export type FinetuneRecord = Omit<FinetuneProgress, 'steps' | 'tokensPerSecond'>;
+
+export interface FinetuneResult {
+  /** One entry a step. */
+  readonly history: readonly FinetuneRecord[];
+  /** Perplexity of the model as it was left, and after how many steps that was: the best of the evaluations. */
+  readonly best: { readonly perplexity: number; readonly step: number } | undefined;
+  /** Training tokens a second, evaluations and checkpoints not counted; 0 where no step was left to do. */
+  readonly tokensPerSecond: number;
+  /** Moves of trained weights, all steps together. */
+  readonly flips: number;
+  /** Bytes that training computed with, known before its first step. */
+  readonly memory: MemoryReport;
+}
+
+/** What a checkpoint keeps besides matrices. */
+interface Progress {
+  readonly step: number;
+  readonly history: readonly FinetuneRecord[];
+  readonly best: FinetuneResult['best'] | null;
+}
+
+const training = new WeakSet<ModelCore>();
+
+/**
+ * Trains a Boolean model in place: bits natively by the Boolean optimizer, scales and norms (and what else `train` names)
+ * by AdamW, to imitate `teacher` on `data`; without a teacher, to predict the text. Deterministic: the same student,
+ * data and options give the same bits for any number of threads. At the end scales are rounded to the precision they
+ * are saved in, and with `evaluation` the best model seen is what is left.
+ *
+ * When it rejects, the student is as its last complete step left it. An aborted run writes a checkpoint first, if it
+ * has a folder for them.
+ *
+ * @throws MbokError MBOK_INVALID_ARGUMENT, MBOK_SHAPE, MBOK_NO_TOKENIZER (for text), MBOK_DISPOSED, MBOK_BUSY (the
+ *   student is being finetuned), MBOK_OUT_OF_MEMORY, MBOK_NON_FINITE (naming the step, before its update), MBOK_IO,
+ *   MBOK_FORMAT (checkpoint), MBOK_ABORTED
+ *
+ * @example
+ * await finetune(small, { teacher: model, data: await readFile('train.txt', 'utf8'), steps: 300 });
+ */
+export async function finetune(student: ModelCore, given: FinetuneOptions): Promise<FinetuneResult> {
+  const settings = finetuneSettings(student, given);
+  throwIfAborted(settings.signal);
+  if (training.has(student)) throw new MbokError('MBOK_BUSY', 'this model is being finetuned already');
+  training.add(student);
+  try {
+    return await new Run(student, settings).complete();
+  } finally {
+    training.delete(student);
+    if (!student.disposed) student.roundToStorage();
+  }
+}
+
+/** One call of {@link finetune}. */
+class Run {
+  readonly #student: ModelCore;
+  readonly #settings: FinetuneSettings;
+  #history: FinetuneRecord[] = [];
+  #best: FinetuneResult['best'];
+  #bestWeights: Snapshot | undefined;
+  /** Steps completed. */
+  #step = 0;
+  #saved = 0;
+  #seconds = 0;
+  #tokens = 0;
+
+  constructor(student: ModelCore, settings: FinetuneSettings) {
+    this.#student = student;
+    this.#settings = settings;
+  }
+
+  async complete(): Promise<FinetuneResult> {
+    const { window, log: path, evaluation } = this.#settings;
+    const data = await this.#encode('data', this.#settings.data);
+    // fails early where the text is shorter than a window
+    randomWindows(data, { window, batch: 1, seed: 0, step: 0 });
+    const held = evaluation && (await this.#encode('evaluation.data', evaluation.data));
+    const trainer = this.#trainer();
+    let log: TrainingLog | undefined;
+    try {
+      const fingerprint = this.#settings.checkpoint && this.#fingerprint(trainer, data, held);
+      if (this.#settings.resume) await this.#resume(trainer, fingerprint as Record<string, unknown>);
+      log = path === undefined ? undefined : await TrainingLog.open(path, this.#step);
+      await log?.write({ step: this.#step, event: this.#step === 0 ? 'start' : 'resume', memory: trainer.memory });
+      try {
+        await this.#evaluateIfDue(trainer, held, log);
+        while (this.#step < this.#settings.steps) {
+          await this.#advance(trainer, data, held, log);
+          if (this.#step % (this.#settings.checkpoint?.every ?? Infinity) === 0) await this.#save(trainer, fingerprint);
+        }
+      } catch (error) {
+        if (error instanceof MbokError && error.code === 'MBOK_ABORTED') await this.#save(trainer, fingerprint);
+        throw error;
+      }
+      if (this.#bestWeights !== undefined) restoreSnapshot(trainer.changed, this.#bestWeights);
+      return this.#result(trainer);
+    } finally {
+      await log?.close();
+      trainer.dispose();
+    }
+  }
+
+  #trainer(): Trainer {
+    const { rule, normaliser, decay, accumulator, latent, flipRate, ...rest } = this.#settings;
+    const native = flipRate === 0 ? ('frozen' as const) : { rule, normaliser, decay, accumulator };
+    return new Trainer(this.#student, { ...rest, bits: latent ? 'latent' : native });
+  }
+
+  async #encode(name: string, data: TrainingData): Promise<TokenArray> {
+    if (typeof data === 'string') {
+      return encodeCorpus(this.#student.tokenizer, data, { signal: this.#settings.signal });
+    }
+    return Int32Array.from(integers(name, data, 0, this.#student.config.vocabularySize - 1));
+  }
+
+  async #advance(
+    trainer: Trainer,
+    data: TokenArray,
+    held: TokenArray | undefined,
+    log: TrainingLog | undefined,
+  ): Promise<void> {
+    const { steps, batch, window, seed, signal } = this.#settings;
+    throwIfAborted(signal);
+    this.#expectAlive();
+    const rate = schedule(this.#step, steps);
+    const rates = { learningRate: this.#settings.learningRate * rate, flipRate: this.#settings.flipRate * rate };
+    const ids = randomWindows(data, { window, batch, seed, step: this.#step });
+    const started = performance.now();
+    const result = await trainer.step({ step: this.#step, ids, ...rates, signal });
+    const seconds = (performance.now() - started) / 1000;
+    this.#step++;
+    this.#seconds += seconds;
+    this.#tokens += ids.length;
+    this.#history.push({
+      step: this.#step,
+      loss: result.loss,
+      parts: result.parts,
+      flips: movedOf(result) / trainer.trainedBits,
+      beta: result.beta,
+    });
+    const tokensPerSecond = ids.length / seconds;
+    await log?.write({
+      ...this.#history.at(-1),
+      ...rates,
+      gradientNorm: result.gradientNorm,
+      flipsByLayer: Object.fromEntries(result.moved),
+      tokensPerSecond,
+      rss: process.memoryUsage.rss(),
+    });
+    await this.#evaluateIfDue(trainer, held, log);
+    this.#settings.onProgress?.({ ...(this.#history.at(-1) as FinetuneRecord), steps, tokensPerSecond });
+  }
+
+  /** A run that was stopped in an evaluation makes up for it when it goes on. */
+  async #evaluateIfDue(trainer: Trainer, held: TokenArray | undefined, log: TrainingLog | undefined): Promise<void> {
+    const { evaluation, steps } = this.#settings;
+    const record = this.#history.at(-1);
+    if (evaluation === undefined || held === undefined || record === undefined || record.perplexity !== undefined)
+      return;
+    if (record.step % evaluation.every !== 0 && record.step !== steps) return;
+    const perplexity = await this.#evaluate(trainer, evaluation, held);
+    this.#history[this.#history.length - 1] = { ...record, perplexity };
+    await log?.write({ step: record.step, event: 'evaluation', perplexity });
+  }
+
+  /** Perplexity of the model as it would be saved; training goes on with unrounded scales. */
+  async #evaluate(trainer: Trainer, { window, windows }: EvaluationOptions, held: TokenArray): Promise<number> {
+    const weights = takeSnapshot(trainer.changed);
+    this.#student.roundToStorage();
+    try {
+      const limits = { ...(window && { window }), ...(windows && { maxWindows: windows }) };
+      const { signal } = this.#settings;
+      const { perplexity } = await evaluatePerplexity(this.#student, held, { ...limits, signal });
+      if (perplexity < (this.#best?.perplexity ?? Infinity)) {
+        this.#best = { perplexity, step: this.#step };
+        this.#bestWeights = weights;
+      }
+      return perplexity;
+    } finally {
+      if (!this.#student.disposed) restoreSnapshot(trainer.changed, weights);
+    }
+  }
+
+  #expectAlive(): void {
+    for (const model of [this.#student, this.#settings.teacher]) {
+      if (model?.disposed)
+        throw new MbokError('MBOK_DISPOSED', 'a model was disposed while it was being used to train');
+    }
+  }
+
+  async #save(trainer: Trainer, fingerprint: Record<string, unknown> | undefined): Promise<void> {
+    const { checkpoint } = this.#settings;
+    if (checkpoint === undefined || fingerprint === undefined || this.#saved === this.#step) return;
+    const progress: Progress = { step: this.#step, history: this.#history, best: this.#best ?? null };
+    const matrices = new Map([...trainer.changed, ...trainer.state]);
+    await saveCheckpoint(checkpoint.folder, { fingerprint, progress, matrices, best: this.#bestWeights });
+    this.#saved = this.#step;
+  }
+
+  async #resume(trainer: Trainer, fingerprint: Record<string, unknown>): Promise<void> {
+    const folder = (this.#settings.checkpoint as { folder: string }).folder;
+    const found = await loadCheckpoint<Progress>(folder, fingerprint, new Map([...trainer.changed, ...trainer.state]));
+    if (found === undefined) return;
+    const { step, history, best } = found.progress;
+    this.#step = step;
+    this.#saved = step;
+    this.#history = [...history];
+    this.#best = best ?? undefined;
+    this.#bestWeights = found.best;
+  }
+
+  /** Everything that the result depends on, apart from what a checkpoint restores. */
+  #fingerprint(trainer: Trainer, data: TokenArray, held: TokenArray | undefined): Record<string, unknown> {
+    const { teacher, checkpoint, resume, log, signal, onProgress, evaluation, data: _, ...options } = this.#settings;
+    const { changed } = trainer;
+    const frozen = [...this.#student.parameters].filter(([name]) => !changed.has(name));
+    return {
+      ...options,
+      teacher: teacher?.json ?? null,
+      text: digest([data]),
+      evaluation: evaluation ? { ...evaluation, data: digest([held as TokenArray]) } : null,
+      'frozen weights': digest(frozen.map(([, matrix]) => matrix.raw())),
+    };
+  }
+
+  #result(trainer: Trainer): FinetuneResult {
+    const flips = this.#history.reduce((sum, entry) => sum + Math.round(entry.flips * trainer.trainedBits), 0);
+    const tokensPerSecond = this.#seconds === 0 ? 0 : this.#tokens / this.#seconds;
+    return { history: this.#history, best: this.#best, tokensPerSecond, flips, memory: trainer.memory };
+  }
+}
+
+function movedOf({ moved }: StepResult): number {
+  return [...moved.values()].reduce((sum, count) => sum + count, 0);
+}
+
+function digest(arrays: readonly NodeJS.TypedArray[]): string {
+  const hash = createHash('sha256');
+  for (const array of arrays) hash.update(array);
+  return hash.digest('hex');
+}

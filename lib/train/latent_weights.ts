@@ -1,0 +1,52 @@
+/**
+ * The method that native Boolean optimisation is compared with: a latent f32 weight behind every bit, its gradient taken
+ * straight through the sign, Adam on the latents. 128 bits of state a weight.
+ */
+
+import type { Graph } from '../graph/graph';
+import type { BooleanTarget } from '../graph/operation';
+import { signsOf } from '../graph/operations/training';
+import type { BitMatrix } from '../native/bit_matrix';
+import { Matrix } from '../native/matrix';
+import { AdamW } from './adamw';
+
+/** Latents start at this times the sign: 20 steps of Adam at 1e-3 turn it round. */
+const INITIAL_MAGNITUDE = 0.02;
+
+/** Latent weights of the last kernel of one ±1 parameter [K·m, n]. */
+export class LatentWeights {
+  readonly matrices: ReadonlyMap<string, Matrix>;
+  readonly #kernels: BitMatrix;
+  readonly #last: number;
+  readonly #latents: Matrix;
+  readonly #optimizer: AdamW;
+
+  constructor(kernels: BitMatrix, count: number) {
+    const rows = kernels.rows / count;
+    this.#kernels = kernels;
+    this.#last = count - 1;
+    const signs = kernels.toSigns().subarray(this.#last * rows * kernels.cols);
+    const latents = new Float32Array(signs).map((sign) => sign * INITIAL_MAGNITUDE);
+    this.#latents = Matrix.from(latents, { rows, cols: kernels.cols });
+    this.#optimizer = new AdamW(new Map([['latent', this.#latents]]), { beta2: 0.999, clip: 0 });
+    this.matrices = new Map([['latent', this.#latents], ...this.#optimizer.matrices]);
+  }
+
+  /** Emits the clearing of the signal; call it after the forward pass. */
+  target(graph: Graph): BooleanTarget {
+    graph.bind(this.#latents, 'state');
+    const [signal] = this.#optimizer.accumulators(graph).values();
+    return { kind: 'dense', signal: signal as NonNullable<typeof signal>, kernel: this.#last };
+  }
+
+  /** Emits Adam's step and the new bits. */
+  step(graph: Graph): void {
+    this.#optimizer.step(graph);
+    signsOf(graph.bind(this.#latents, 'state'), graph.bind(this.#kernels), this.#last);
+  }
+
+  dispose(): void {
+    this.#latents.dispose();
+    this.#optimizer.dispose();
+  }
+}

@@ -1,0 +1,57 @@
+/** A run's log: one line of JSON per step. */
+
+import { type FileHandle, open, readFile } from 'node:fs/promises';
+import { writeFile } from '../io/atomic';
+import { ioFailure, isSystemError } from '../io/failure';
+
+export class TrainingLog {
+  private constructor(
+    readonly path: string,
+    private readonly file: FileHandle,
+  ) {}
+
+  /**
+   * Opens the log of a run that goes on after `step` steps: lines of later steps, which a killed run had written after
+   * its last checkpoint, are dropped; at step 0 an older log is replaced. Throws MBOK_IO.
+   */
+  static async open(path: string, step: number): Promise<TrainingLog> {
+    const kept = step === 0 ? [] : (await lines(path)).filter((line) => stepOf(line) <= step);
+    await writeFile(path, kept.map((line) => `${line}\n`).join(''));
+    try {
+      return new TrainingLog(path, await open(path, 'a'));
+    } catch (error) {
+      throw ioFailure('write', path, error);
+    }
+  }
+
+  /** Throws MBOK_IO. */
+  async write(entry: Readonly<Record<string, unknown>>): Promise<void> {
+    try {
+      await this.file.appendFile(`${JSON.stringify(entry)}\n`);
+    } catch (error) {
+      throw ioFailure('write', this.path, error);
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.file.close();
+  }
+}
+
+async function lines(path: string): Promise<string[]> {
+  try {
+    return (await readFile(path, 'utf8')).split('\n').filter((line) => line !== '');
+  } catch (error) {
+    if (isSystemError(error) && error.code === 'ENOENT') return [];
+    throw ioFailure('read', path, error);
+  }
+}
+
+/** Infinity for a line that was cut off when its writer died. */
+function stepOf(line: string): number {
+  try {
+    return (JSON.parse(line) as { step?: number }).step ?? 0;
+  } catch {
+    return Infinity;
+  }
+}

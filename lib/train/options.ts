@@ -1,0 +1,207 @@
+/** Options of finetuning: what they mean, their defaults and their limits. */
+
+import { MbokError } from '../errors';
+import type { Precision } from '../graph/graph';
+import { ModelCore } from '../models/model_core';
+import { boolean, finiteNumber, integerInRange, invalid, oneOf, options, string } from '../validate';
+import { type BooleanOptimizerSettings, booleanSettings } from './boolean_optimizer';
+import type { HiddenLoss } from './distillation';
+import { TRAINABLE, type Trainable } from './trained';
+
+/** Text, or token ids that are taken as they are. */
+export type TrainingData = string | ArrayLike<number>;
+
+export interface EvaluationOptions {
+  /** Text or token ids that the model is not trained on. */
+  readonly data: TrainingData;
+  /** Steps between evaluations; the last step is always evaluated. */
+  readonly every: number;
+  /** Tokens of a window. Default: the training window. */
+  readonly window?: number;
+  /** At most this many windows from the start. Default: all. */
+  readonly windows?: number;
+}
+
+export interface CheckpointOptions {
+  /** Replaced as a whole by every new checkpoint. */
+  readonly folder: string;
+  /** Steps between checkpoints. */
+  readonly every: number;
+}
+
+export interface FinetuneOptions extends Partial<BooleanOptimizerSettings> {
+  /** The original model, to distil from. Absent: next-token cross-entropy on the text itself. */
+  readonly teacher?: ModelCore;
+  /** What to train on. */
+  readonly data: TrainingData;
+  /** Optimizer steps. Default 300. */
+  readonly steps?: number;
+  /** Sequences of a step. Default 8. */
+  readonly batch?: number;
+  /** Tokens of a sequence. Default 256. */
+  readonly window?: number;
+  /** Sequences computed at once, a divisor of `batch`: less memory for the same step. Default `batch`. */
+  readonly microBatch?: number;
+  /** Groups of f32 parameters that train. Default scales and norms. */
+  readonly train?: readonly Trainable[];
+  /** AdamW's, at its height. Default 1e-3. */
+  readonly learningRate?: number;
+  /** η of the Boolean optimizer at its height; 0 leaves all bits as they are. Default 0.03, or 0.06 where K = 1. */
+  readonly flipRate?: number;
+  /** Default 'relative': massive activations do not drown it. */
+  readonly hiddenLoss?: HiddenLoss;
+  /** Weight of the hidden-state loss. Default 10. */
+  readonly gamma?: number;
+  /** Of dense products. Default 'f32'. */
+  readonly precision?: Precision;
+  /** Of the choice of windows. Default 1. */
+  readonly seed?: number;
+  /** Norm that the gradient of all f32 parameters together is clipped at; 0: never. Default 1. */
+  readonly clip?: number;
+  /** Train bits by latent weights with a straight-through estimator and Adam instead: for comparison. Default false. */
+  readonly latent?: boolean;
+  /** Measure perplexity on the way and keep the best model. */
+  readonly evaluation?: EvaluationOptions;
+  /** Save everything that is needed to go on after a crash. */
+  readonly checkpoint?: CheckpointOptions;
+  /**
+   * Go on from the checkpoint in `checkpoint.folder`, to the same bits as a run that was never interrupted; the student
+   * must be the one that the run began with. Starts afresh where there is no checkpoint yet. Default false.
+   */
+  readonly resume?: boolean;
+  /** A file that gets a line of JSON per step. */
+  readonly log?: string;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: FinetuneProgress) => void;
+}
+
+export interface FinetuneProgress {
+  /** Steps completed, from 1. */
+  readonly step: number;
+  readonly steps: number;
+  readonly loss: number;
+  /** What the loss consists of: kl and hidden, or crossEntropy. */
+  readonly parts: Readonly<Record<string, number>>;
+  /** Fraction of the trained weights that moved in this step. */
+  readonly flips: number;
+  /** Mean of the Boolean optimizers' β. */
+  readonly beta: number;
+  readonly tokensPerSecond: number;
+  /** Where this step was evaluated. */
+  readonly perplexity?: number;
+}
+
+/** Options with every default in its place. */
+export type FinetuneSettings = Omit<Required<FinetuneOptions>, keyof Optional> & Optional;
+type Optional = Pick<
+  FinetuneOptions,
+  'teacher' | 'evaluation' | 'checkpoint' | 'log' | 'signal' | 'onProgress' | 'data'
+>;
+
+const KEYS = [
+  'rule',
+  'normaliser',
+  'decay',
+  'accumulator',
+  'teacher',
+  'data',
+  'steps',
+  'batch',
+  'window',
+  'microBatch',
+  'train',
+  'learningRate',
+  'flipRate',
+  'hiddenLoss',
+  'gamma',
+  'precision',
+  'seed',
+  'clip',
+  'latent',
+  'evaluation',
+  'checkpoint',
+  'resume',
+  'log',
+  'signal',
+  'onProgress',
+] as const;
+
+/** η at its height: measured best for several kernels, and for one (method of the paper, §3; η ≥ 0.12 is worse). */
+const FLIP_RATE = { several: 0.03, single: 0.06 };
+
+/** Checks the options of finetuning `student` and fills in defaults. Throws MBOK_INVALID_ARGUMENT, MBOK_SHAPE. */
+export function finetuneSettings(student: ModelCore, given: FinetuneOptions): FinetuneSettings {
+  options('options', given, KEYS);
+  const { rule, normaliser, decay, accumulator } = given;
+  const set = { rule, normaliser, decay, accumulator };
+  const batch = integerInRange('batch', given.batch ?? 8, 1, 2 ** 16);
+  const window = checkedWindow('window', given.window ?? 256, student);
+  const microBatch = integerInRange('microBatch', given.microBatch ?? batch, 1, batch);
+  if (batch % microBatch !== 0) invalid('microBatch', `a divisor of the batch of ${batch}`, microBatch);
+  const single = [...student.kernels.values()].every((kernels) => kernels === 1);
+  const { teacher, evaluation, checkpoint, log, signal, onProgress, data } = given;
+  if (teacher !== undefined) checkTeacher(student, teacher);
+  if (given.resume === true && checkpoint === undefined)
+    invalid('checkpoint', 'given where resume is true', checkpoint);
+  return {
+    ...booleanSettings(Object.fromEntries(Object.entries(set).filter(([, value]) => value !== undefined))),
+    teacher,
+    data,
+    steps: integerInRange('steps', given.steps ?? 300, 1, 2 ** 31),
+    batch,
+    window,
+    microBatch,
+    train: checkedGroups(given.train ?? ['scales', 'norms']),
+    learningRate: finiteNumber('learningRate', given.learningRate ?? 1e-3, 0, 1),
+    flipRate: finiteNumber('flipRate', given.flipRate ?? (single ? FLIP_RATE.single : FLIP_RATE.several), 0, 1),
+    hiddenLoss: oneOf('hiddenLoss', given.hiddenLoss ?? 'relative', ['relative', 'plain']),
+    gamma: finiteNumber('gamma', given.gamma ?? 10, 0, 1e6),
+    precision: oneOf('precision', given.precision ?? 'f32', ['f32', 'bf16']),
+    seed: integerInRange('seed', given.seed ?? 1, 0, 2 ** 32 - 1),
+    clip: finiteNumber('clip', given.clip ?? 1, 0),
+    latent: boolean('latent', given.latent ?? false),
+    evaluation: evaluation && checkedEvaluation(evaluation, window, student),
+    checkpoint: checkpoint && checkedCheckpoint(checkpoint),
+    resume: boolean('resume', given.resume ?? false),
+    log: log === undefined ? undefined : string('log', log),
+    signal,
+    onProgress,
+  };
+}
+
+function checkedWindow(name: string, window: number, student: ModelCore): number {
+  return integerInRange(name, window, 2, student.config.maxPositions);
+}
+
+function checkedGroups(groups: readonly Trainable[]): readonly Trainable[] {
+  if (!Array.isArray(groups)) return invalid('train', `a list of ${TRAINABLE.join(', ')}`, groups);
+  for (const group of groups) oneOf('train', group, TRAINABLE);
+  // in one order, so that the order given does not matter to a resumed run
+  return TRAINABLE.filter((group) => groups.includes(group));
+}
+
+function checkedEvaluation(given: EvaluationOptions, trained: number, student: ModelCore): EvaluationOptions {
+  const {
+    data,
+    every,
+    window = trained,
+    windows,
+  } = options('evaluation', given, ['data', 'every', 'window', 'windows']);
+  integerInRange('evaluation.every', every, 1);
+  checkedWindow('evaluation.window', window, student);
+  if (windows === undefined) return { data, every, window };
+  return { data, every, window, windows: integerInRange('evaluation.windows', windows, 1) };
+}
+
+function checkedCheckpoint(given: CheckpointOptions): CheckpointOptions {
+  const { folder, every } = options('checkpoint', given, ['folder', 'every']);
+  return { folder: string('checkpoint.folder', folder), every: integerInRange('checkpoint.every', every, 1) };
+}
+
+function checkTeacher(student: ModelCore, teacher: ModelCore): void {
+  if (!(teacher instanceof ModelCore)) invalid('teacher', 'a model', teacher);
+  for (const key of ['vocabularySize', 'hiddenSize', 'layers'] as const) {
+    const [own, its] = [student.config[key], teacher.config[key]];
+    if (own !== its) throw new MbokError('MBOK_SHAPE', `'teacher' has ${key} ${its}, the student ${own}`);
+  }
+}

@@ -1,0 +1,203 @@
+/** One model's training: the plan of a step, the optimizers' state, and running it micro-batch by micro-batch. */
+
+import { MbokError } from '../errors';
+import { appendGradients } from '../graph/gradients';
+import { Graph, type Precision } from '../graph/graph';
+import type { BooleanTarget } from '../graph/operation';
+import { lossSeed, requireFinite } from '../graph/operations/training';
+import { type MemoryReport, Plan } from '../graph/plan';
+import type { Tensor } from '../graph/tensor';
+import type { ModelCore } from '../models/model_core';
+import type { Matrix } from '../native/matrix';
+import { KERNELS } from '../nn/linear';
+import { AdamW } from './adamw';
+import { BooleanOptimizer, type BooleanOptimizerSettings } from './boolean_optimizer';
+import { distillationLoss, type HiddenLoss, IDS, languageModelLoss, nextTokens, TARGETS } from './distillation';
+import { LatentWeights } from './latent_weights';
+import { type BooleanModule, booleanModules, type Trainable, trainedParameters } from './trained';
+
+export interface TrainerOptions {
+  /** Absent: next-token cross-entropy on the text itself. */
+  readonly teacher: ModelCore | undefined;
+  readonly train: readonly Trainable[];
+  /** How bits are trained: natively, by latent weights, or not at all. */
+  readonly bits: BooleanOptimizerSettings | 'latent' | 'frozen';
+  readonly hiddenLoss: HiddenLoss;
+  readonly gamma: number;
+  readonly precision: Precision;
+  readonly clip: number;
+  /** Tokens of a sequence. */
+  readonly window: number;
+  /** Sequences of a micro-batch. */
+  readonly microBatch: number;
+}
+
+export interface StepOptions {
+  /** From 0. */
+  readonly step: number;
+  /** One sequence after the other; a whole number of micro-batches. */
+  readonly ids: Int32Array;
+  readonly learningRate: number;
+  readonly flipRate: number;
+  /** Heeded until the first update of the step. */
+  readonly signal: AbortSignal | undefined;
+}
+
+export interface StepResult {
+  readonly loss: number;
+  /** What the loss consists of. */
+  readonly parts: Readonly<Record<string, number>>;
+  /** Norm of the gradient of all f32 parameters together, before clipping; 0 where none is trained. */
+  readonly gradientNorm: number;
+  /** Weights moved by module; empty unless bits are trained natively. */
+  readonly moved: ReadonlyMap<string, number>;
+  /** Mean of β over modules. */
+  readonly beta: number;
+}
+
+const LOSS = 'loss';
+const NORM = 'gradient norm';
+
+/** Owns plan and optimizer state; the student's matrices are changed in place. Dispose it. */
+export class Trainer {
+  /** What training computes with, known before the first step. */
+  readonly memory: MemoryReport;
+  /** Weights whose bits are trained: those of one kernel of every Boolean module. */
+  readonly trainedBits: number;
+  readonly #options: TrainerOptions;
+  readonly #modules: readonly BooleanModule[];
+  readonly #parameters: ReadonlyMap<string, Matrix>;
+  readonly #adamw: AdamW;
+  readonly #native = new Map<BooleanModule, BooleanOptimizer>();
+  readonly #latent = new Map<BooleanModule, LatentWeights>();
+  readonly #plan: Plan;
+  readonly #outputs: readonly string[];
+
+  /** Throws MBOK_INVALID_ARGUMENT, MBOK_SHAPE, MBOK_OUT_OF_MEMORY, MBOK_DISPOSED. */
+  constructor(student: ModelCore, trainerOptions: TrainerOptions) {
+    const { teacher, train, bits, hiddenLoss, gamma, precision, clip, window, microBatch } = trainerOptions;
+    this.#options = trainerOptions;
+    this.#modules = booleanModules(student);
+    this.trainedBits = this.#modules.reduce((sum, { rows, cols }) => sum + rows * cols, 0);
+    this.#parameters = trainedParameters(student, train);
+    const graph = new Graph({ precision });
+    const { loss, parts } =
+      teacher === undefined
+        ? languageModelLoss(graph, student)
+        : distillationLoss(graph, student, teacher, { gamma, hidden: hiddenLoss });
+    // before the first operation that changes state: what is not finite changes nothing
+    requireFinite(loss);
+    this.#adamw = new AdamW(this.#parameters, { clip });
+    const accumulators = this.#adamw.accumulators(graph);
+    const booleans = this.#targets(graph, bits);
+    appendGradients(loss, lossSeed(graph), { accumulators, booleans });
+    const norm = this.#adamw.step(graph);
+    for (const latent of this.#latent.values()) latent.step(graph);
+    for (const [name, part] of Object.entries(parts)) graph.output(name, part);
+    graph.output(LOSS, loss);
+    if (norm !== undefined) graph.output(NORM, norm);
+    this.#outputs = Object.keys(parts);
+    this.#plan = new Plan(graph, { maxRows: window * microBatch });
+    this.memory = this.#plan.memory;
+  }
+
+  /** What training changes in the student: f32 parameters and bits, by checkpoint name. */
+  get changed(): ReadonlyMap<string, Matrix> {
+    const frozen = this.#options.bits === 'frozen';
+    const kernels = frozen
+      ? []
+      : this.#modules.map(({ module, kernels }) => [`${module}.${KERNELS}`, kernels] as const);
+    return new Map<string, Matrix>([...this.#parameters, ...kernels]);
+  }
+
+  /** All optimizer state by name. */
+  get state(): ReadonlyMap<string, Matrix> {
+    const bits = [...this.#native, ...this.#latent].flatMap(([{ module }, { matrices }]) =>
+      [...matrices].map(([name, matrix]) => [`${module}.${name}`, matrix] as const),
+    );
+    return new Map([...this.#adamw.matrices, ...bits]);
+  }
+
+  /**
+   * One optimizer step. Rejects with MBOK_ABORTED before anything has changed, or with MBOK_NON_FINITE naming the step:
+   * then no weight has changed, but state of the optimizers may have.
+   */
+  async step({ step, ids, learningRate, flipRate, signal }: StepOptions): Promise<StepResult> {
+    const { window, microBatch, teacher } = this.#options;
+    const rows = window * microBatch;
+    const microBatches = ids.length / rows;
+    const sums = new Map<string, number>();
+    let gradientNorm = 0;
+    for (let index = 0; index < microBatches; index++) {
+      const part = ids.subarray(index * rows, (index + 1) * rows);
+      const inputs: Record<string, Int32Array> = { [IDS]: part };
+      if (teacher === undefined) inputs[TARGETS] = nextTokens(part, window);
+      const last = index === microBatches - 1;
+      const scalars = {
+        rows,
+        sequenceLength: window,
+        lossScale: 1 / microBatches,
+        flipRate,
+        learningRate,
+        step: step + 1,
+        microBatches,
+        first: index === 0 ? 1 : 0,
+        last: last ? 1 : 0,
+      };
+      const results = await this.#plan
+        .run({ inputs, scalars, signal: index === 0 ? signal : undefined })
+        .catch((error) => rethrowNaming(step, error));
+      for (const name of [LOSS, ...this.#outputs]) {
+        sums.set(name, (sums.get(name) ?? 0) + (results[name]?.[0] as number) / microBatches);
+      }
+      if (last) gradientNorm = results[NORM]?.[0] ?? 0;
+    }
+    return { ...this.#flips(), loss: sums.get(LOSS) as number, parts: this.#parts(sums), gradientNorm };
+  }
+
+  /** Frees plan and optimizer state; the student keeps what it has learnt. */
+  dispose(): void {
+    this.#plan.dispose();
+    this.#adamw.dispose();
+    for (const optimizer of [...this.#native.values(), ...this.#latent.values()]) optimizer.dispose();
+  }
+
+  #targets(graph: Graph, bits: TrainerOptions['bits']): Map<Tensor, BooleanTarget> {
+    const targets = new Map<Tensor, BooleanTarget>();
+    if (bits === 'frozen') return targets;
+    for (const entry of this.#modules) {
+      const { kernels, count, rows, cols } = entry;
+      if (bits === 'latent') {
+        const latent = new LatentWeights(kernels, count);
+        this.#latent.set(entry, latent);
+        targets.set(graph.bind(kernels), latent.target(graph));
+      } else {
+        const optimizer = new BooleanOptimizer({ rows, cols, ...bits });
+        this.#native.set(entry, optimizer);
+        targets.set(graph.bind(kernels), optimizer.target(graph));
+      }
+    }
+    return targets;
+  }
+
+  #parts(sums: ReadonlyMap<string, number>): Record<string, number> {
+    return Object.fromEntries(this.#outputs.map((name) => [name, sums.get(name) as number]));
+  }
+
+  #flips(): Pick<StepResult, 'moved' | 'beta'> {
+    const moved = new Map([...this.#native].map(([{ module }, optimizer]) => [module, optimizer.moved]));
+    const betas = [...this.#native.values()].map(({ beta }) => beta);
+    return { moved, beta: betas.length === 0 ? 0 : betas.reduce((sum, beta) => sum + beta, 0) / betas.length };
+  }
+}
+
+function rethrowNaming(step: number, error: unknown): never {
+  if (error instanceof MbokError && error.code === 'MBOK_NON_FINITE') {
+    throw new MbokError(
+      'MBOK_NON_FINITE',
+      `step ${step + 1}: the loss or its gradient is not finite; training stopped before its update (${error.message})`,
+      { cause: error },
+    );
+  }
+  throw error;
+}
