@@ -5,11 +5,24 @@ struct ActivationAt {
   Vec value, slope;  // slope is left out by the compiler where nobody reads it
 };
 
+// σ(x) and 1 − σ(x) = σ(−x), each to full relative precision: slopes multiply the small one with large x.
+struct Sigmoids {
+  Vec value, complement;
+};
+
+MBOK_INLINE Sigmoids sigmoids(Vec x) {
+  const Vec e = exp(-abs(x));
+  const Vec large = broadcast(1.0f) / (broadcast(1.0f) + e), small = e * large;
+  const Mask negative = x < zero();
+  return {select(negative, small, large), select(negative, large, small)};
+}
+
 MBOK_INLINE ActivationAt activation_at(ActivationKind kind, Vec x) {
   const Vec one = broadcast(1.0f);
   if (kind == ActivationKind::kSilu) {
-    const Vec s = sigmoid(x), y = x * s;
-    return {y, fma(y, one - s, s)};
+    const Sigmoids s = sigmoids(x);
+    const Vec y = x * s.value;
+    return {y, fma(y, s.complement, s.value)};
   }
   if (kind == ActivationKind::kGelu) {
     const Vec half = broadcast(0.5f);
@@ -19,10 +32,10 @@ MBOK_INLINE ActivationAt activation_at(ActivationKind kind, Vec x) {
   }
   if (kind == ActivationKind::kGeluTanh) {
     const Vec square = x * x;
-    const Vec s = sigmoid(broadcast(1.59576912f) * x * fma(broadcast(0.044715f), square, one));
-    const Vec y = x * s;
+    const Sigmoids s = sigmoids(broadcast(1.59576912f) * x * fma(broadcast(0.044715f), square, one));
+    const Vec y = x * s.value;
     const Vec inner = broadcast(1.59576912f) * fma(broadcast(3 * 0.044715f), square, one);
-    return {y, fma(y * (one - s), inner, s)};
+    return {y, fma(y * s.complement, inner, s.value)};
   }
   const Mask off = x <= zero();
   return {select(off, zero(), x), select(off, zero(), one)};

@@ -19,9 +19,6 @@ MBOK_INLINE Vec exp(Vec x) {
   return scale_by_power(p, n);
 }
 
-// 1 / (1 + e^−x).
-MBOK_INLINE Vec sigmoid(Vec x) { return broadcast(1.0f) / (broadcast(1.0f) + exp(-x)); }
-
 // Within 2 ulp. Small arguments by Cephes' odd polynomial, where 1 − 2 / (e^2x + 1) would cancel.
 MBOK_INLINE Vec tanh(Vec x) {
   const Vec a = abs(x);
