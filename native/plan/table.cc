@@ -41,6 +41,8 @@
   X(multi_boolean_linear) \
   X(multi_boolean_gradient_input) \
   X(reconstruct) \
+  X(svid) \
+  X(refit) \
   X(add)
 
 namespace mbok {

@@ -1,0 +1,38 @@
+// The two passes of SVID, sign(R) ⊙ (best rank-1 approximation of |R|).
+//
+// magnitude_step: one round of power iteration on |R|ᵀ|R| over a block of rows,
+//   u_i = Σⱼ |r_ij| v_j,  sum_j = Σᵢ u_i |r_ij| (overwritten, not added to).
+//   A row is read twice, the second time from L1, so a round costs one pass over memory. f64 throughout: the rounds
+//   must converge until the singular vectors are right to 1e-6, and no cancellation hides an error (all terms ≥ 0).
+// extract_row: b = sign(r) (+1 for 0), out_j = r_j − b_j s_out s_in_j; returns Σⱼ out_j². out may be r.
+//
+// Rows of n floats follow one another; rows of bits are whole words, padding zero. No alignment needed.
+#pragma once
+
+#include <cstdint>
+
+#include "runtime/dispatch.h"
+
+namespace mbok {
+
+using MagnitudeStepFunction = void(const float* r, int64_t rows, int64_t n, const double* v, double* u, double* sum);
+using ExtractRowFunction = double(const float* r, float s_out, const float* s_in, int64_t n, uint64_t* bits,
+                                  float* out);
+
+namespace scalar {
+MagnitudeStepFunction magnitude_step;
+ExtractRowFunction extract_row;
+}  // namespace scalar
+namespace avx2 {
+MagnitudeStepFunction magnitude_step;
+ExtractRowFunction extract_row;
+}  // namespace avx2
+namespace avx512 {
+MagnitudeStepFunction magnitude_step;
+ExtractRowFunction extract_row;
+}  // namespace avx512
+
+extern const KernelTable<MagnitudeStepFunction> magnitude_step_table;
+extern const KernelTable<ExtractRowFunction> extract_row_table;
+
+}  // namespace mbok
