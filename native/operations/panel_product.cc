@@ -10,7 +10,8 @@ namespace {
 
 constexpr int64_t kChunkRows = 2048;  // of A that one panel of B serves
 constexpr int64_t kPackedRows = 384;  // the same where a task packs A itself, or holds the tile for a sink
-constexpr int64_t kTasks = 16;        // tiles wanted at least, so that small products keep several threads busy
+constexpr int64_t kGroupRows = 48;    // packed at a time: 3 cache lines a step, which fall into every set of L1
+constexpr int64_t kTasks = 12;        // tiles wanted at least, so that small products keep several threads busy
 constexpr int64_t kRowMultiple = 12;  // whole register tiles
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -46,7 +47,7 @@ Layout layout_of(const PanelProduct& p, const PanelOperand& b) {
   Layout layout = {};
   if (converts_rows(p)) layout.converted = align_up(static_cast<size_t>(chunk_rows(p)) * steps * step_bytes);
   layout.panel = kDepthBlock * kPanelCols * step_bytes;
-  if (packs_rows(p)) layout.block = align_up(kDepthBlock * rows * step_bytes);
+  if (packs_rows(p)) layout.block = kDepthBlock * kGroupRows * step_bytes;
   if (p.sink != nullptr) layout.tile = rows * kPanelCols * sizeof(float);
   layout.operand = align_up(b.scratch_bytes());
   return layout;
@@ -75,16 +76,30 @@ void convert_rows(ThreadPool& pool, const PanelProduct& p, int64_t begin, int64_
   });
 }
 
-// The tile at (row, col); `a` are the rows from `origin` on, converted or as they were.
+// C (+)= A·B for one tile and one block of the depth, with B packed; `part` lacks A. Rows of a transposed A are packed
+// in groups, each used while it is in L1.
+void multiply_transposed(const PanelProduct& p, const Tools& tools, ProductBlock part, int64_t row, int64_t d,
+                         int64_t depth, std::byte* block) {
+  const int64_t rows = part.rows;
+  part.a = block;
+  part.a_row = 1;
+  part.a_depth = kGroupRows;
+  for (int64_t r = 0; r < rows; r += kGroupRows, part.c += kGroupRows * part.c_stride) {
+    part.rows = std::min(kGroupRows, rows - r);
+    tools.pack_columns({p.a + d * p.a_stride + row + r, p.a_stride, part.rows, depth, kGroupRows}, block);
+    tools.multiply(part);
+  }
+}
+
+// The tile at (row, col), rows × up to 64. `converted` holds A's rows from `origin` on in bf16, where it is converted.
 void multiply_tile(const PanelProduct& p, const PanelOperand& b, const Tools& tools, const Layout& layout,
-                   const void* converted, int64_t origin, int64_t row, int64_t rows, int64_t col, std::byte* scratch,
-                   int worker) {
-  const int64_t step = step_size(p.precision), depth_block = kDepthBlock * step;
+                   const std::byte* converted, int64_t origin, int64_t row, int64_t rows, int64_t col,
+                   std::byte* scratch, int worker) {
+  const int64_t step = step_size(p.precision), steps = ceil_div(p.depth, step), depth_block = kDepthBlock * step;
   std::byte* const panel = scratch;
   std::byte* const block = panel + layout.panel;
   float* const tile = reinterpret_cast<float*>(block + layout.block);
   std::byte* const operand_scratch = block + layout.block + layout.tile;
-  const int64_t width = tile_rows(p);
   ProductBlock part = {};
   part.b = panel;
   part.rows = rows;
@@ -95,20 +110,18 @@ void multiply_tile(const PanelProduct& p, const PanelOperand& b, const Tools& to
   for (int64_t d = 0; d == 0 || d < p.depth; d += depth_block) {
     const int64_t depth = std::min(depth_block, p.depth - d);
     b.pack(col, part.cols, d, depth, panel, operand_scratch);
-    if (packs_rows(p)) {
-      tools.pack_columns({p.a + d * p.a_stride + row, p.a_stride, rows, depth, width}, block);
-      part.a = block;
-      part.a_row = 1;
-      part.a_depth = width;
-    } else {
-      part.a_row = converts_rows(p) ? ceil_div(p.depth, step) : p.a_stride;
-      part.a_depth = 1;
-      part.a = converts_rows(p) ? static_cast<const std::byte*>(converted) +
-                                      ((row - origin) * part.a_row + d / step) * static_cast<int64_t>(sizeof(float))
-                                : reinterpret_cast<const std::byte*>(p.a + row * p.a_stride + d);
-    }
     part.depth = ceil_div(depth, step);
-    part.accumulate = d > 0 || (p.accumulate && p.sink == nullptr);
+    part.accumulate = d > 0 || p.accumulate;
+    if (packs_rows(p)) {
+      multiply_transposed(p, tools, part, row, d, depth, block);
+      continue;
+    }
+    part.a_depth = 1;
+    part.a_row = converts_rows(p) ? steps : p.a_stride;
+    if (converts_rows(p))
+      part.a = converted + static_cast<size_t>((row - origin) * steps + d / step) * sizeof(float);
+    else
+      part.a = p.a + row * p.a_stride + d;
     tools.multiply(part);
   }
   if (p.sink != nullptr) p.sink->consume({row, col, rows, part.cols, tile, kPanelCols}, worker);

@@ -6,6 +6,8 @@ MBOK_TARGET_AVX2
 namespace mbok::avx2 {
 namespace {
 
+#include "kernels/dense_panel/columns_body.h"
+
 MBOK_INLINE void transpose8(__m256 r[8]) {
   __m256 t[8], u[8];
   MBOK_UNROLL
@@ -44,6 +46,8 @@ void dense_panel_rows_f32(const PanelSource& s, void* panel) {
         if (i < left) _mm256_storeu_ps(out + (d + i) * s.width + item, block[i]);
     }
 }
+
+void dense_panel_columns_f32(const PanelSource& s, void* panel) { copy_columns(s, static_cast<float*>(panel)); }
 
 }  // namespace mbok::avx2
 MBOK_TARGET_END

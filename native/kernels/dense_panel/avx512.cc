@@ -5,7 +5,10 @@
 MBOK_TARGET_AVX512
 namespace mbok::avx512 {
 namespace {
+
+#include "kernels/dense_panel/columns_body.h"
 #include "kernels/dense_panel/transpose16.h"
+
 }  // namespace
 
 void dense_panel_rows_f32(const PanelSource& s, void* panel) {
@@ -23,6 +26,8 @@ void dense_panel_rows_f32(const PanelSource& s, void* panel) {
         if (i < left) _mm512_storeu_ps(out + (d + i) * s.width + item, block[i]);
     }
 }
+
+void dense_panel_columns_f32(const PanelSource& s, void* panel) { copy_columns(s, static_cast<float*>(panel)); }
 
 }  // namespace mbok::avx512
 MBOK_TARGET_END

@@ -13,9 +13,11 @@ void bf16_convert(const float* x, int64_t rows, int64_t cols, uint16_t* y);
 }  // namespace scalar
 namespace avx2 {
 void dense_panel_rows_f32(const PanelSource& source, void* panel);
+void dense_panel_columns_f32(const PanelSource& source, void* panel);
 }
 namespace avx512 {
 void dense_panel_rows_f32(const PanelSource& source, void* panel);
+void dense_panel_columns_f32(const PanelSource& source, void* panel);
 void dense_panel_rows_bf16(const PanelSource& source, void* panel);
 void dense_panel_columns_bf16(const PanelSource& source, void* panel);
 void bf16_convert(const float* x, int64_t rows, int64_t cols, uint16_t* y);

@@ -19,8 +19,8 @@ const KernelTable<DensePanelFunction> dense_panel_rows_bf16_table("dense_panel_r
     {"scalar", kNone, scalar::dense_panel_rows_bf16},
 });
 
-// memcpy chooses its own instructions: one candidate serves everywhere
 const KernelTable<DensePanelFunction> dense_panel_columns_f32_table("dense_panel_columns_f32", {
+    MBOK_X86_CANDIDATES(dense_panel_columns_f32)
     {"scalar", kNone, scalar::dense_panel_columns_f32},
 });
 
