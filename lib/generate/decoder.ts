@@ -1,0 +1,52 @@
+/** Computes the logits of a text that grows: one plan and one cache a generation. */
+
+import { Graph, type Precision } from '../graph/graph';
+import { lastRow } from '../graph/operations/last_row';
+import { Plan } from '../graph/plan';
+import type { ModelCore } from '../models/model_core';
+import { GenerationCache } from './cache';
+
+/** Tokens of the prompt computed at once: enough to reuse each weight many times, little memory. */
+const PREFILL_ROWS = 256;
+
+/** Dispose it; the model's weights are shared, everything else is its own. */
+export class Decoder {
+  readonly cache: GenerationCache;
+  readonly #plan: Plan;
+  #position = 0;
+
+  /** Room for `context` tokens. Throws MBOK_OUT_OF_MEMORY, MBOK_DISPOSED. */
+  constructor(model: ModelCore, { context, precision }: { readonly context: number; readonly precision: Precision }) {
+    this.cache = new GenerationCache(model, context);
+    try {
+      const graph = new Graph({ precision });
+      const ids = graph.input('ids', { rows: 'tokens', cols: 1, type: 'i32' });
+      const builder = model.builder(graph, { cache: this.cache.entries });
+      const { finished } = model.build(builder, ids);
+      graph.output('logits', model.family.head(builder, lastRow(finished), model.config));
+      this.#plan = new Plan(graph, { maxRows: Math.min(PREFILL_ROWS, context) });
+    } catch (error) {
+      this.cache.dispose();
+      throw error;
+    }
+  }
+
+  /** Appends tokens to the text and resolves to the logits [V] after the last of them. */
+  async append(ids: Int32Array, signal: AbortSignal | undefined): Promise<Float32Array> {
+    const { maxRows } = this.#plan;
+    let logits: Float32Array = new Float32Array(0);
+    for (let start = 0; start < ids.length; start += maxRows) {
+      const chunk = ids.subarray(start, start + maxRows);
+      const scalars = { rows: chunk.length, position: this.#position };
+      logits = (await this.#plan.run({ inputs: { ids: chunk }, scalars, signal })).logits as Float32Array;
+      this.#position += chunk.length;
+    }
+    return logits;
+  }
+
+  /** Frees plan and cache, after the run in flight if there is one. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#plan[Symbol.asyncDispose]();
+    this.cache.dispose();
+  }
+}

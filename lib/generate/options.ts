@@ -1,0 +1,103 @@
+/** Options of a generation and what is told when it ends. */
+
+import { MbokError } from '../errors';
+import type { Precision } from '../graph/graph';
+import type { ModelCore } from '../models/model_core';
+import type { Tokenizer } from '../text/tokenizer';
+import { integerInRange, integers, oneOf, options, string } from '../validate';
+import { SAMPLING_OPTIONS, type SamplingOptions } from './sampler';
+
+/**
+ * Why a generation ended: the model gave its end-of-text token, `maxTokens` were generated, a stop string appeared, the
+ * model's context is full, or the caller left the iterator early.
+ */
+export type EndReason = 'end-of-text' | 'max-tokens' | 'stop' | 'context' | 'left';
+
+export interface GenerationResult {
+  readonly reason: EndReason;
+  /** The whole text, without the stop string. */
+  readonly text: string;
+  /** Tokens generated, the end-of-text token included. */
+  readonly tokens: number;
+  readonly promptTokens: number;
+  /** The sampler's; give it again for the same text. */
+  readonly seed: number;
+  /** Bytes of the key-value cache. */
+  readonly cacheBytes: number;
+  /** From the start of the prompt's computation to the first token. */
+  readonly prefillSeconds: number;
+  /** From the first token to the end. */
+  readonly decodeSeconds: number;
+}
+
+export interface GenerateOptions extends SamplingOptions {
+  /** At most this many tokens are generated. Default: as many as fit into the model's context. */
+  readonly maxTokens?: number;
+  /** The text ends before the first of these strings. */
+  readonly stop?: string | readonly string[];
+  /** Of dense products. Default 'f32'. */
+  readonly precision?: Precision;
+  /** Stops the generation, which then throws MBOK_ABORTED. */
+  readonly signal?: AbortSignal | undefined;
+  /** Told once when the generation ends, unless it fails. */
+  readonly onEnd?: ((result: GenerationResult) => void) | undefined;
+}
+
+const KEYS = [...SAMPLING_OPTIONS, 'maxTokens', 'stop', 'precision', 'signal', 'onEnd'] as const;
+
+/** Checked options and the prompt as token ids. */
+export interface GenerationRequest {
+  readonly options: GenerateOptions;
+  readonly prompt: Int32Array;
+  /** Tokens to generate at most. */
+  readonly maxTokens: number;
+  /** Whether the context ends the generation before `options.maxTokens` does. */
+  readonly limitedByContext: boolean;
+  readonly stop: readonly string[];
+  readonly precision: Precision;
+}
+
+/** Checks a request against the model. Throws MBOK_INVALID_ARGUMENT, MBOK_NO_TOKENIZER, MBOK_DISPOSED. */
+export function readRequest(
+  model: ModelCore,
+  prompt: string | ArrayLike<number>,
+  given: GenerateOptions | undefined,
+): GenerationRequest {
+  const checked = options('options', given, KEYS);
+  const { maxTokens, stop = [], precision = 'f32' } = checked;
+  if (maxTokens !== undefined) integerInRange('maxTokens', maxTokens, 1);
+  oneOf('precision', precision, ['f32', 'bf16'] as const);
+  const stops = typeof stop === 'string' ? [stop] : [...stop];
+  for (const [i, entry] of stops.entries()) string(`stop[${i}]`, entry);
+  // needed for the text that comes out even where the prompt is given as ids
+  const { tokenizer } = model;
+  const ids = promptIds(prompt, tokenizer, model.config.vocabularySize);
+  const room = model.config.maxPositions - ids.length;
+  if (room < 0) {
+    throw new MbokError(
+      'MBOK_INVALID_ARGUMENT',
+      `the prompt has ${ids.length} tokens, more than the model's context of ${model.config.maxPositions}`,
+    );
+  }
+  // the last token generated needs no place of its own: nothing is computed after it
+  const fitting = room + 1;
+  return {
+    options: checked,
+    prompt: ids,
+    maxTokens: Math.min(maxTokens ?? fitting, fitting),
+    limitedByContext: maxTokens === undefined || maxTokens > fitting,
+    stop: stops,
+    precision,
+  };
+}
+
+/** A text is encoded with what the tokenizer puts around one; an empty text begins a new document. */
+function promptIds(prompt: string | ArrayLike<number>, tokenizer: Tokenizer, vocabularySize: number): Int32Array {
+  const start = tokenizer.documentStartId;
+  let ids: ArrayLike<number>;
+  if (prompt === '' && start !== undefined) ids = [start];
+  else if (typeof prompt === 'string') ids = tokenizer.encode(prompt);
+  else ids = prompt;
+  if (integers('prompt', ids, 0, vocabularySize - 1).length > 0) return Int32Array.from(ids);
+  throw new MbokError('MBOK_INVALID_ARGUMENT', "'prompt' must have at least one token");
+}

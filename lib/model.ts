@@ -1,0 +1,71 @@
+/** What one does with a language model. */
+
+import { MbokError } from './errors';
+import { Generation } from './generate/generate';
+import type { GenerateOptions } from './generate/options';
+import { Graph, type Precision } from './graph/graph';
+import { Plan } from './graph/plan';
+import { ModelCore } from './models/model_core';
+import { integers, oneOf, options } from './validate';
+
+export interface LogitsOptions {
+  /** Of dense products. Default 'f32'. */
+  readonly precision?: Precision;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Logits of every position of a text. */
+export interface Logits {
+  /** N · V numbers, position by position. */
+  readonly data: Float32Array;
+  /** [N, V]: tokens, vocabulary. */
+  readonly shape: readonly [number, number];
+}
+
+/**
+ * A decoder-only language model, dense or Boolean, with its weights in native memory. Load it with {@link Model.load},
+ * dispose it after use. Calls may run side by side.
+ *
+ * @example
+ * const model = await Model.load('assets/tiny-stories');
+ * for await (const text of model.generate('Once upon a time', { maxTokens: 100, temperature: 0.8 })) {
+ *   process.stdout.write(text);
+ * }
+ * model.dispose();
+ */
+export class Model extends ModelCore {
+  /**
+   * Logits after every token of one text.
+   *
+   * @param ids - token ids, at least one, at most the model's limit
+   * @returns `data` [N · V] and `shape` [N, V]
+   * @throws MbokError MBOK_INVALID_ARGUMENT, MBOK_ABORTED, MBOK_DISPOSED, MBOK_OUT_OF_MEMORY
+   */
+  async logits(ids: ArrayLike<number>, given: LogitsOptions = {}): Promise<Logits> {
+    const { precision = 'f32', signal } = options('options', given, ['precision', 'signal']);
+    oneOf('precision', precision, ['f32', 'bf16'] as const);
+    const { vocabularySize, maxPositions } = this.config;
+    const rows = integers('ids', ids, 0, vocabularySize - 1).length;
+    if (rows < 1 || rows > maxPositions) {
+      throw new MbokError('MBOK_INVALID_ARGUMENT', `'ids' must have 1 to ${maxPositions} tokens, got ${rows}`);
+    }
+    const graph = new Graph({ precision });
+    const builder = this.builder(graph);
+    const { finished } = this.build(builder, graph.input('ids', { rows: 'tokens', cols: 1, type: 'i32' }));
+    graph.output('logits', this.family.head(builder, finished, this.config));
+    await using plan = new Plan(graph, { maxRows: rows });
+    const { logits } = await plan.run({ inputs: { ids: Int32Array.from(ids) }, scalars: { rows }, signal });
+    return { data: logits as Float32Array, shape: [rows, vocabularySize] };
+  }
+
+  /**
+   * Continues a prompt. Options outside their ranges and prompts that do not fit throw here, the rest while iterating.
+   *
+   * @param prompt - text, or token ids that are taken as they are; an empty text begins a new one
+   * @returns an async iterator of strings, whose `result` says why it ended
+   * @throws MbokError MBOK_INVALID_ARGUMENT, MBOK_NO_TOKENIZER, MBOK_DISPOSED
+   */
+  generate(prompt: string | ArrayLike<number>, given: GenerateOptions = {}): Generation {
+    return new Generation(this, prompt, given);
+  }
+}
