@@ -1,0 +1,51 @@
+/** The matrices of one linear layer as ±1 kernels with scales. */
+
+import type { Graph } from '../graph/graph';
+import type { KernelTensors } from '../graph/operations/conversion';
+import type { StoredMatrix } from '../models/checkpoint';
+import { BitMatrix } from '../native/bit_matrix';
+import { Matrix } from '../native/matrix';
+import { INPUT_SCALES, KERNELS, OUTPUT_SCALES } from '../nn/linear';
+
+/** W ≈ Σₖ diag(sOut[k]) · B[k] · diag(sIn[k]) for a matrix W [m, n]. */
+export interface KernelMatrices {
+  /** ±1 [K·m, n]: row i of kernel k is row k·m + i. */
+  readonly kernels: BitMatrix;
+  /** f32 [K, m]. */
+  readonly sOut: Matrix;
+  /** f32 [K, n]. */
+  readonly sIn: Matrix;
+}
+
+/** Zeroed kernels for a matrix [rows, cols]. */
+export function createKernels({ rows, cols }: { rows: number; cols: number }, count: number): KernelMatrices {
+  return {
+    kernels: new BitMatrix({ rows: count * rows, cols }),
+    sOut: new Matrix({ rows: count, cols: rows }),
+    sIn: new Matrix({ rows: count, cols }),
+  };
+}
+
+export function bindKernels(graph: Graph, { kernels, sOut, sIn }: KernelMatrices): KernelTensors {
+  return { kernels: graph.bind(kernels), sOut: graph.bind(sOut), sIn: graph.bind(sIn) };
+}
+
+export function cloneKernels({ kernels, sOut, sIn }: KernelMatrices): KernelMatrices {
+  return { kernels: kernels.clone(), sOut: sOut.clone(), sIn: sIn.clone() };
+}
+
+export function disposeKernels({ kernels, sOut, sIn }: KernelMatrices): void {
+  for (const matrix of [kernels, sOut, sIn]) matrix.dispose();
+}
+
+/** The entries of a converted module in a model: saved scales are F16. */
+export function storedKernels(
+  module: string,
+  { kernels, sOut, sIn }: KernelMatrices,
+): readonly (readonly [string, StoredMatrix])[] {
+  return [
+    [`${module}.${KERNELS}`, { matrix: kernels, storage: 'bits' }],
+    [`${module}.${OUTPUT_SCALES}`, { matrix: sOut, storage: 'F16' }],
+    [`${module}.${INPUT_SCALES}`, { matrix: sIn, storage: 'F16' }],
+  ];
+}

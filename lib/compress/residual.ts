@@ -1,0 +1,28 @@
+/** How far a matrix's kernels are from it. */
+
+import { Graph } from '../graph/graph';
+import { add } from '../graph/operations/add';
+import { reconstruct } from '../graph/operations/conversion';
+import { gradientNorm } from '../graph/operations/training';
+import { scale } from '../graph/operations/weighted_sum';
+import { Plan } from '../graph/plan';
+import type { Matrix } from '../native/matrix';
+import { bindKernels, type KernelMatrices } from './kernel_matrices';
+
+/** ‖W − Ŵ‖ / ‖W‖; 0 for W = 0. */
+export async function relativeResidual(
+  weight: Matrix,
+  matrices: KernelMatrices,
+  signal: AbortSignal | undefined,
+): Promise<number> {
+  const graph = new Graph();
+  const w = graph.bind(weight);
+  const rebuilt = graph.create(w);
+  reconstruct(bindKernels(graph, matrices), rebuilt);
+  graph.output('rest', gradientNorm([add(scale(rebuilt, -1), w)]));
+  graph.output('whole', gradientNorm([w]));
+  await using plan = new Plan(graph);
+  const { rest, whole } = await plan.run({ signal });
+  const norm = whole?.[0] as number;
+  return norm === 0 ? 0 : (rest?.[0] as number) / norm;
+}
