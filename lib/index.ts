@@ -1,1 +1,54 @@
+/**
+ * mbok: Boolean large language models. Convert a trained model to a few ±1 matrices per weight, finetune those bits
+ * directly, evaluate and run the result.
+ *
+ * The names above the line are what most programs need; those below are the pieces, for those who build on them.
+ *
+ * @packageDocumentation
+ */
+
+export { type BinarizeOptions, binarize, type ConversionMethod } from './compress/binarize';
+export type { CalibrationOptions } from './compress/calibration';
 export { MbokError, MbokErrorCode } from './errors';
+export {
+  evaluatePerplexity,
+  type PerplexityOptions,
+  type PerplexityProgress,
+  type PerplexityResult,
+} from './eval/perplexity';
+export type { Generation } from './generate/generate';
+export type { EndReason, GenerateOptions, GenerationResult } from './generate/options';
+export type { SamplingOptions } from './generate/sampler';
+export { type Logits, type LogitsOptions, Model } from './model';
+export type { ProgressOptions } from './models/checkpoint';
+export type { ConversionReport } from './models/conversion';
+export type { DecodeOptions, EncodeOptions, Tokenizer } from './text/tokenizer';
+export { type FinetuneRecord, type FinetuneResult, finetune } from './train/finetune';
+export type {
+  CheckpointOptions,
+  EvaluationOptions,
+  FinetuneOptions,
+  FinetuneProgress,
+  TrainingData,
+} from './train/options';
+export type { Trainable } from './train/trained';
+
+// ————————————————————————————————————————————————————————————————————————————————————————————————————————————————————
+
+export type { Decomposition, MatrixOptions } from './compress/decompose';
+export { type RefitOptions, refit } from './compress/refit';
+export { type SvidOptions, svid } from './compress/svid';
+export { appendGradients, type GradientTargets } from './graph/gradients';
+export { Graph, type Precision } from './graph/graph';
+export type { BooleanTarget } from './graph/operation';
+export { booleanActivation, booleanLinear } from './graph/operations/boolean_linear';
+export { linear } from './graph/operations/linear';
+export { crossEntropy, hiddenLoss, klDivergence } from './graph/operations/losses';
+export { multiBooleanLinear } from './graph/operations/multi_boolean_linear';
+export { lossSeed } from './graph/operations/training';
+export { type MemoryReport, Plan, type RunOptions } from './graph/plan';
+export type { Tensor } from './graph/tensor';
+export { BitMatrix } from './native/bit_matrix';
+export { Matrix, type MatrixShape } from './native/matrix';
+export { AdamW } from './train/adamw';
+export { BooleanOptimizer, type BooleanOptimizerSettings } from './train/boolean_optimizer';
