@@ -2,6 +2,13 @@
 
 // One line an operation; each is defined in native/operations/<name>.cc.
 #define MBOK_OPERATIONS(X) \
+  X(boolean_activation_gradient) \
+  X(boolean_activation) \
+  X(boolean_linear_signal_boolean) \
+  X(boolean_linear_gradient_input_boolean) \
+  X(boolean_linear_signal) \
+  X(boolean_linear_gradient_input) \
+  X(boolean_linear) \
   X(hidden_loss_gradient) \
   X(hidden_loss) \
   X(kl_divergence_gradient) \
