@@ -10,6 +10,16 @@ const HOOK = `
   require.extensions['.ts'] = (module, filename) => module._compile(compile(readFileSync(filename, 'utf8'), filename), filename);
 `;
 
+/** Arguments of a Node process that runs TypeScript; its imports are relative to the repository. */
+export function typeScriptArguments(source: string): string[] {
+  const program = `${HOOK}
+    const main = new module.constructor(${JSON.stringify(join(__dirname, '../main.ts'))}, module);
+    main.filename = ${JSON.stringify(join(__dirname, '../main.ts'))};
+    main.paths = module.paths;
+    main._compile(compile(process.argv[1], main.filename), main.filename);`;
+  return ['-e', program, source];
+}
+
 /**
  * Runs TypeScript in a process of its own, with the repository as the current folder and the place of its imports.
  *
@@ -19,15 +29,10 @@ export function runTypeScript(
   source: string,
   { limits, env }: { limits?: string; env?: Record<string, string> } = {},
 ): { status: number | null; signal: NodeJS.Signals | null; stdout: string; stderr: string } {
-  const command = `exec "$0" -e "$1" "$2"`;
-  const program = `${HOOK}
-    const main = new module.constructor(${JSON.stringify(join(__dirname, '../main.ts'))}, module);
-    main.filename = ${JSON.stringify(join(__dirname, '../main.ts'))};
-    main.paths = module.paths;
-    main._compile(compile(process.argv[1], main.filename), main.filename);`;
+  const command = `exec "$0" "$@"`;
   const result = spawnSync(
     'bash',
-    ['-c', limits ? `ulimit ${limits}; ${command}` : command, process.execPath, program, source],
+    ['-c', limits ? `ulimit ${limits}; ${command}` : command, process.execPath, ...typeScriptArguments(source)],
     { cwd: join(__dirname, '..'), encoding: 'utf8', env: { ...process.env, ...env } },
   );
   const { status, signal, stdout, stderr } = result;

@@ -1,0 +1,190 @@
+/** Checkpoints: a run that was stopped, even killed, goes on to the bits of one that was not. */
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { ModelCore } from '../lib/models/model_core';
+import { type FinetuneResult, finetune } from '../lib/train/finetune';
+import type { FinetuneOptions } from '../lib/train/options';
+import { typeScriptArguments } from './run_typescript';
+import { contents, learnableIds, loadTeacher, makeStudent } from './training_models';
+
+const folder = mkdtempSync(join(tmpdir(), 'mbok-resume-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+const place = (name: string) => join(folder, name);
+
+let teacher: ModelCore;
+beforeAll(async () => {
+  teacher = await loadTeacher();
+});
+afterAll(() => teacher.dispose());
+
+const options = {
+  data: learnableIds(4000),
+  window: 32,
+  batch: 4,
+  steps: 9,
+  learningRate: 0.02,
+  train: ['scales', 'norms', 'embeddings'],
+  evaluation: { data: learnableIds(200, { seed: 3 }), every: 2 },
+} as const;
+
+/** Finetunes a fresh student, stopping it after `stop` steps if given; results without timings. */
+async function run(more: Partial<FinetuneOptions> = {}, stop = Number.POSITIVE_INFINITY) {
+  const student = await makeStudent(teacher);
+  const controller = new AbortController();
+  const onProgress = ({ step }: { step: number }) => {
+    if (step >= stop) controller.abort();
+  };
+  const result = await finetune(student, { ...options, teacher, ...more, signal: controller.signal, onProgress }).catch(
+    (error): FinetuneResult | undefined => {
+      if (error.code !== 'MBOK_ABORTED') throw error;
+    },
+  );
+  return { weights: contents(student), history: result?.history, best: result?.best };
+}
+
+test.each([
+  ['neighbour moves', {}],
+  ['running statistics in f16 and micro-batches', { decay: 0.9, accumulator: 'f16', microBatch: 2 }],
+  ['latent weights', { latent: true }],
+  ['cross-entropy', { teacher: undefined }],
+] as [string, Partial<FinetuneOptions>][])('a resumed run ends as one without interruption: %s', async (name, more) => {
+  const uninterrupted = await run(more);
+  const checkpoint = { folder: place(name), every: 2 };
+  // stopped by abort, which saves at once; twice, and resumed after its end once more
+  await run({ ...more, checkpoint }, 3);
+  await run({ ...more, checkpoint, resume: true }, 6);
+  expect(await run({ ...more, checkpoint, resume: true })).toEqual(uninterrupted);
+  expect(await run({ ...more, checkpoint, resume: true })).toEqual(uninterrupted);
+});
+
+test('a run resumed from its last checkpoint repeats the steps that were lost', async () => {
+  const uninterrupted = await run();
+  const checkpoint = { folder: place('again'), every: 4 };
+  const student = await makeStudent(teacher);
+  const keep = ({ step }: { step: number }) => {
+    if (step === 5) cpSync(checkpoint.folder, place('kept'), { recursive: true });
+  };
+  await finetune(student, { ...options, teacher, checkpoint, onProgress: keep });
+  const kept = { folder: place('kept'), every: 4 };
+  expect(await run({ checkpoint: kept, resume: true })).toEqual(uninterrupted);
+});
+
+test('the log of a resumed run has every step once', async () => {
+  const log = place('log.jsonl');
+  const checkpoint = { folder: place('logged'), every: 2 };
+  await run({ checkpoint, log }, 5);
+  writeFileSync(log, `${readFileSync(log, 'utf8')}{"step":6,"loss":1}\n{"step":7,"lo`);
+  await run({ checkpoint, log, resume: true });
+  const entries = readFileSync(log, 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  const steps = entries.filter(({ event }) => event === undefined).map(({ step }) => step);
+  expect(steps).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9]);
+  expect(entries.filter(({ event }) => event === 'resume')).toMatchObject([{ step: 5 }]);
+});
+
+describe('resuming', () => {
+  const checkpoint = { folder: place('refusals'), every: 1 };
+  beforeAll(() => run({ checkpoint }, 1));
+
+  test.each([
+    ['steps', { steps: 10 }],
+    ['batch', { batch: 8, microBatch: 4 }],
+    ['learningRate', { learningRate: 0.01 }],
+    ['rule', { rule: 'lastKernel' }],
+    ['accumulator', { accumulator: 'f16' }],
+    ['seed', { seed: 7 }],
+    ['train', { train: ['scales'] }],
+    ['teacher', { teacher: undefined }],
+    ['text', { data: learnableIds(4000, { seed: 2 }) }],
+    ['evaluation', { evaluation: undefined }],
+  ] as [string, Partial<FinetuneOptions>][])('with another %s is refused', async (name, other) => {
+    await expect(run({ checkpoint, resume: true, ...other })).rejects.toMatchObject({
+      code: 'MBOK_INVALID_ARGUMENT',
+      message: expect.stringContaining(`'${name}'`),
+    });
+  });
+
+  test('a student with other frozen weights is refused', async () => {
+    const student = await makeStudent(teacher);
+    const only = { ...options, teacher, train: [], checkpoint: { folder: place('frozen'), every: 1 } };
+    await finetune(student, only);
+    const other = await makeStudent(teacher);
+    const table = other.parameters.get('model.embed_tokens.weight');
+    table?.write((table.raw() as Float32Array).fill(0, 0, 1));
+    await expect(finetune(other, { ...only, resume: true })).rejects.toMatchObject({ code: 'MBOK_INVALID_ARGUMENT' });
+  });
+
+  test('starts afresh where there is no checkpoint yet', async () => {
+    expect(await run({ checkpoint: { folder: place('none'), every: 100 }, resume: true })).toEqual(await run());
+  });
+
+  test.each([
+    ['of another version', 'progress.json', () => '{"version":2}', 'MBOK_UNSUPPORTED'],
+    ['that is not JSON', 'progress.json', () => '{', 'MBOK_FORMAT'],
+    ['with a truncated state', 'state.safetensors', (old: Buffer) => old.subarray(0, old.length - 9), 'MBOK_FORMAT'],
+  ])('refuses a checkpoint %s', async (name, file, change, code) => {
+    const broken = { folder: place(name), every: 1 };
+    cpSync(checkpoint.folder, broken.folder, { recursive: true });
+    writeFileSync(join(broken.folder, file), change(readFileSync(join(broken.folder, file))));
+    await expect(run({ checkpoint: broken, resume: true })).rejects.toMatchObject({ code });
+  });
+});
+
+test('a checkpoint folder that cannot be written is an error that names it', async () => {
+  writeFileSync(place('file'), '');
+  const attempt = run({ checkpoint: { folder: place('file/below'), every: 1 } });
+  await expect(attempt).rejects.toMatchObject({ code: 'MBOK_IO', message: expect.stringContaining('file/below') });
+});
+
+describe('a run that is killed', () => {
+  /** MBOK_KILLS=20 for a long try. */
+  const kills = Number(process.env.MBOK_KILLS ?? 3);
+
+  test(`${kills} times resumes to the bits of one that was not`, async () => {
+    const checkpoint = { folder: place('killed'), every: 1 };
+    const uninterrupted = await run({ steps: 40 });
+    let killed = 0;
+    while (killed < kills) {
+      const child = startChild(checkpoint.folder);
+      const ended = new Promise<boolean>((resolve) => child.on('exit', (_, signal) => resolve(signal === 'SIGKILL')));
+      await firstOutput(child);
+      // somewhere within the next steps and the writing of their checkpoints
+      const timer = setTimeout(() => child.kill('SIGKILL'), Math.random() * 150);
+      const died = await ended;
+      clearTimeout(timer);
+      if (died) killed++;
+      else rmSync(checkpoint.folder, { recursive: true });
+    }
+    expect(existsSync(checkpoint.folder)).toBe(true);
+    expect(await run({ steps: 40, checkpoint, resume: true })).toEqual(uninterrupted);
+    expect(readdirSync(folder).filter((name) => name.startsWith('killed'))).toEqual(['killed']);
+  });
+});
+
+/** A process that resumes the run of 40 steps and writes a line after every step. */
+function startChild(checkpointFolder: string): ChildProcess {
+  const source = `
+    const { finetune } = require('./lib/train/finetune');
+    const { learnableIds, loadTeacher, makeStudent } = require('./test/training_models');
+    (async () => {
+      const teacher = await loadTeacher();
+      const options = ${JSON.stringify({ ...options, steps: 40, checkpoint: { folder: checkpointFolder, every: 1 }, resume: true })};
+      await finetune(await makeStudent(teacher), { ...options, teacher, onProgress: ({ step }) => console.log(step) });
+    })();`;
+  return spawn(process.execPath, typeScriptArguments(source), {
+    cwd: join(__dirname, '..'),
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+}
+
+function firstOutput(child: ChildProcess): Promise<void> {
+  return new Promise((resolve, reject) => {
+    child.stdout?.once('data', () => resolve());
+    child.once('exit', () => reject(new Error('the process ended before its first step')));
+  });
+}
