@@ -1,0 +1,426 @@
+/** Conversion: decompositions and calibration against golden values, whole models against the published residuals. */
+
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type BinarizeOptions, binarize } from '../lib/compress/binarize';
+import { calibrateMatrix } from '../lib/compress/calibrated_matrix';
+import { SVID_ITERATIONS } from '../lib/compress/decompose';
+import { collectMoments } from '../lib/compress/hidden_states';
+import { DAMPING, disposeMoments, prepareMoments } from '../lib/compress/input_moments';
+import { refit } from '../lib/compress/refit';
+import { relativeResidual } from '../lib/compress/residual';
+import { svid } from '../lib/compress/svid';
+import { evaluatePerplexity } from '../lib/eval/perplexity';
+import { Graph } from '../lib/graph/graph';
+import { calibrationTarget } from '../lib/graph/operations/conversion';
+import { Plan } from '../lib/graph/plan';
+import type { Tensor } from '../lib/graph/tensor';
+import { Model } from '../lib/model';
+import { Matrix } from '../lib/native/matrix';
+import { type GoldenTensor, readGolden } from './golden';
+import { Random, relativeError } from './random';
+
+const TINY_STORIES = join(__dirname, '../assets/tiny-stories');
+const corpus = (name: 'train' | 'valid') => readFileSync(join(TINY_STORIES, 'corpus', `${name}.txt`), 'utf8');
+
+const TOLERANCE = 1e-4;
+/** Two choices of a sign that lie this close may go either way. */
+const TIE = 1e-5;
+
+function matrix({ data, shape }: GoldenTensor): Matrix {
+  const [rows, cols] = shape as [number, number];
+  return Matrix.from(Float32Array.from(data), { rows, cols });
+}
+
+/** Indices at which signs differ from the golden ones. */
+function differences(signs: Int8Array, golden: Float64Array): number[] {
+  return [...golden.keys()].filter((i) => signs[i] !== golden[i]);
+}
+
+describe('successive SVID', () => {
+  const golden = readGolden('svid.safetensors');
+  const residuals = JSON.parse(readFileSync(join(__dirname, 'golden/svid_residuals.json'), 'utf8')) as Record<
+    string,
+    number[]
+  >;
+
+  test.each(Object.keys(residuals))('of a %s matrix is the golden one', async (name) => {
+    const { data, shape } = golden(`${name}.W`);
+    const [rows, cols] = shape as [number, number];
+    const result = await svid(Float32Array.from(data), { rows, cols, kernels: 4 });
+    const signs = result.kernels.toSigns();
+    const [sOut, sIn] = [result.sOut.toFloat32(), result.sIn.toFloat32()];
+    const rest = Float64Array.from(data);
+    for (let k = 0; k < 4; k++) {
+      const [sign, out, into] = ['sign', 's_out', 's_in'].map((part) => golden(`${name}.${k}.${part}`).data) as [
+        Float64Array,
+        Float64Array,
+        Float64Array,
+      ];
+      const own = signs.subarray(k * rows * cols, (k + 1) * rows * cols);
+      for (const i of differences(own, sign)) expect(Math.abs(rest[i] as number)).toBeLessThanOrEqual(TIE / 2);
+      expect(relativeError(sOut.subarray(k * rows, (k + 1) * rows), out)).toBeLessThanOrEqual(TOLERANCE);
+      expect(relativeError(sIn.subarray(k * cols, (k + 1) * cols), into)).toBeLessThanOrEqual(TOLERANCE);
+      for (let i = 0; i < rest.length; i++) {
+        const level = (out[Math.floor(i / cols)] as number) * (sign[i] as number) * (into[i % cols] as number);
+        rest[i] = (rest[i] as number) - level;
+      }
+    }
+    expect(relativeError(result.residuals, residuals[name] as number[])).toBeLessThanOrEqual(TOLERANCE);
+    expect(result.residual).toBe(result.residuals[3]);
+    result.dispose();
+  });
+
+  test('of zeros is zero', async () => {
+    const result = await svid(new Float32Array(15), { rows: 3, cols: 5, kernels: 2 });
+    expect([...result.sOut.toFloat32(), ...result.sIn.toFloat32()].every((scale) => scale === 0)).toBe(true);
+    expect(result.residual).toBe(0);
+    result.dispose();
+  });
+});
+
+describe('joint refit', () => {
+  const golden = readGolden('refit.safetensors');
+  const { data, shape } = golden('W');
+  const [rows, cols] = shape as [number, number];
+
+  test.each([2, 3, 4].flatMap((kernels) => [1, 10].map((rounds) => [kernels, rounds] as const)))(
+    'of %i kernels in %i rounds is the golden one',
+    async (kernels, rounds) => {
+      const result = await refit(Float32Array.from(data), { rows, cols, kernels, rounds });
+      const part = (name: string) => golden(`K${kernels}.rounds${rounds}.${name}`).data;
+      const [sOut, sIn, sign] = [part('s_out'), part('s_in'), part('sign')];
+      expect(relativeError(result.sOut.toFloat32(), sOut)).toBeLessThanOrEqual(TOLERANCE);
+      expect(relativeError(result.sIn.toFloat32(), sIn)).toBeLessThanOrEqual(TOLERANCE);
+      expect(Math.abs(result.residual - (part('residual')[0] as number))).toBeLessThanOrEqual(1e-5);
+      const before = golden(`K${kernels}.residual_before`).data[0] as number;
+      expect(Math.abs((result.residuals.at(-1) as number) - before)).toBeLessThanOrEqual(1e-5);
+      const signs = result.kernels.toSigns();
+      const distance = (choice: ArrayLike<number>, i: number) => {
+        let level = 0;
+        for (let k = 0; k < kernels; k++) {
+          const scales = (sOut[k * rows + Math.floor(i / cols)] as number) * (sIn[k * cols + (i % cols)] as number);
+          level += (choice[k * rows * cols + i] as number) * scales;
+        }
+        return Math.abs((data[i] as number) - level);
+      };
+      for (const at of differences(signs, sign)) {
+        const i = at % (rows * cols);
+        expect(Math.abs(distance(signs, i) - distance(sign, i))).toBeLessThanOrEqual(TIE);
+      }
+      result.dispose();
+    },
+  );
+
+  test('of one kernel leaves SVID as it is', async () => {
+    const weight = Float32Array.from(data);
+    const plain = await svid(weight, { rows, cols, kernels: 1 });
+    const result = await refit(weight, { rows, cols, kernels: 1 });
+    expect(Math.abs(result.residual - plain.residual)).toBeLessThanOrEqual(1e-6);
+  });
+});
+
+describe('calibrated conversion of one matrix', () => {
+  const golden = readGolden('calibrated.safetensors');
+  const weight = matrix(golden('W'));
+  const settings = { iterations: SVID_ITERATIONS, refitRounds: 0, rounds: 1 };
+  const prepare = () => prepareMoments({ h: matrix(golden('H')), c: matrix(golden('C')) }, 1, undefined);
+
+  test.each(['0.0', '0.5'])('aims at the golden target for a = %s', async (mix) => {
+    const [h, c, target] = [matrix(golden('H')), matrix(golden('C')), new Matrix(weight)];
+    const graph = new Graph();
+    const bound = { h: graph.bind(h), c: graph.bind(c) };
+    calibrationTarget(graph.bind(weight), bound, graph.bind(target), { mix: Number(mix), damping: DAMPING });
+    await using plan = new Plan(graph);
+    await plan.run();
+    expect(relativeError(target.toFloat32(), golden(`a${mix}.target`).data)).toBeLessThanOrEqual(TOLERANCE);
+  });
+
+  test.each(['0.0', '0.5'].flatMap((mix) => [1, 2, 3].map((kernels) => [mix, kernels] as const)))(
+    'is the golden one for a = %s and %i kernels',
+    async (mix, kernels) => {
+      const moments = await prepare();
+      const { matrices, error } = await calibrateMatrix(
+        weight,
+        moments,
+        { ...settings, kernels, mix: Number(mix) },
+        undefined,
+      );
+      const part = (name: string) => golden(`a${mix}.K${kernels}.${name}`).data;
+      expect(differences(matrices.kernels.toSigns(), part('sign'))).toEqual([]);
+      expect(relativeError(matrices.sOut.toFloat32(), part('s_out'))).toBeLessThanOrEqual(TOLERANCE);
+      expect(relativeError(matrices.sIn.toFloat32(), part('s_in'))).toBeLessThanOrEqual(TOLERANCE);
+      expect(relativeError([error], part('relative_error'))).toBeLessThanOrEqual(TOLERANCE);
+      disposeMoments(moments);
+    },
+  );
+
+  test('further rounds never make the outputs worse', async () => {
+    const moments = await prepare();
+    const errors: number[] = [];
+    for (const rounds of [1, 2, 4]) {
+      const { error } = await calibrateMatrix(weight, moments, { ...settings, kernels: 2, mix: 0, rounds }, undefined);
+      errors.push(error);
+    }
+    expect(errors).toEqual([...errors].sort((a, b) => b - a));
+    expect(errors[1]).toBeLessThan(errors[0] as number);
+    disposeMoments(moments);
+  });
+
+  test('for inputs that are all zero is the data-free one', async () => {
+    const size = { rows: weight.cols, cols: weight.cols };
+    const moments = await prepareMoments({ h: new Matrix(size), c: new Matrix(size) }, 1, undefined);
+    const given = { ...settings, kernels: 2, mix: 0.5, rounds: 2 };
+    const { matrices } = await calibrateMatrix(weight, moments, given, undefined);
+    const plain = await svid(weight.toFloat32(), { ...weight, rows: weight.rows, cols: weight.cols, kernels: 2 });
+    expect(matrices.kernels.toSigns()).toEqual(plain.kernels.toSigns());
+    expect(matrices.sOut.toFloat32()).toEqual(plain.sOut.toFloat32());
+  });
+});
+
+test('input moments are those of what each linear layer sees in the converted and the original model', async () => {
+  await using model = await Model.load(join(__dirname, 'golden/llama-bias'));
+  const [length, rows] = [8, 24];
+  const random = new Random(5);
+  const states = { student: random.normals(rows * 64), teacher: random.normals(rows * 64) };
+  const { shared, teacher } = await collectMoments(
+    { model, length, signal: undefined },
+    1,
+    [states.student],
+    [states.teacher],
+  );
+
+  const graph = new Graph();
+  const build = (side: 'student' | 'teacher') => {
+    const onLinear = (module: string, input: Tensor) => {
+      const name = /(q_proj|o_proj|gate_proj|down_proj)$/.exec(module)?.[0];
+      if (name !== undefined) graph.output(`${side} ${name}`, input);
+    };
+    const x = graph.input(side, { rows: 'tokens', cols: 64 });
+    const { config, constants } = model;
+    graph.output(`${side} next`, model.family.block(model.builder(graph, { onLinear }), 1, x, config, constants));
+  };
+  build('student');
+  build('teacher');
+  await using plan = new Plan(graph, { maxRows: rows });
+  const seen = await plan.run({ inputs: states, scalars: { rows, sequenceLength: length } });
+
+  expect(teacher?.[0]).toEqual(seen['teacher next']);
+  const last = (module: string) => module.replace(/^.*[.]/, '');
+  const groups = [['q_proj', 'k_proj', 'v_proj'], ['o_proj'], ['gate_proj', 'up_proj'], ['down_proj']];
+  expect(shared.map(({ names }) => names.map(last))).toEqual(groups);
+  for (const { names, moments } of shared) {
+    const [own, original] = ['student', 'teacher'].map((side) => seen[`${side} ${last(names[0] as string)}`]) as [
+      Float32Array,
+      Float32Array,
+    ];
+    expect(relativeError(moments.h.toFloat32(), gram(own, own, rows))).toBeLessThanOrEqual(1e-6);
+    expect(relativeError(moments.c?.toFloat32() ?? [], gram(original, own, rows))).toBeLessThanOrEqual(1e-6);
+    disposeMoments(moments);
+  }
+});
+
+/** xᵀ y in float64. */
+function gram(x: Float32Array, y: Float32Array, rows: number): Float64Array {
+  const n = x.length / rows;
+  const sum = new Float64Array(n * n);
+  for (let r = 0; r < rows; r++) {
+    for (let i = 0; i < n * n; i++) {
+      sum[i] = (sum[i] as number) + (x[r * n + Math.floor(i / n)] as number) * (y[r * n + (i % n)] as number);
+    }
+  }
+  return sum;
+}
+
+describe('binarize', () => {
+  let model: Model;
+  let folder: string;
+  beforeAll(async () => {
+    model = await Model.load(TINY_STORIES);
+    folder = mkdtempSync(join(tmpdir(), 'mbok-compress-'));
+  });
+  afterAll(() => {
+    model.dispose();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  const RESIDUALS = { svid: [0.597, 0.3545, 0.2347, 0.1728], refit: [0.597, 0.332, 0.182, 0.102] } as const;
+  const published = (['svid', 'refit'] as const).flatMap((method) =>
+    RESIDUALS[method].map((residual, i) => [method, i + 1, residual] as const),
+  );
+
+  test.each(published)('by %s to %i kernels leaves a mean residual of %d', async (method, kernels, residual) => {
+    await using small = await binarize(model, { kernels, method });
+    expect(Math.abs((small.conversion?.residual as number) - residual)).toBeLessThanOrEqual(0.001);
+    expect(Object.keys(small.conversion?.residuals ?? {})).toEqual([...small.kernels.keys()]);
+    const [module, reported] = Object.entries(small.conversion?.residuals ?? {})[3] as [string, number];
+    const matrices = ['boolean_kernels', 's_out', 's_in'].map((name) => small.parameters.get(`${module}.${name}`));
+    const [bits, sOut, sIn] = matrices as [never, Matrix, Matrix];
+    const weight = model.parameters.get(`${module}.weight`) as Matrix;
+    // scales are rounded to F16
+    expect(await relativeResidual(weight, { kernels: bits, sOut, sIn }, undefined)).toBeCloseTo(reported, 4);
+  });
+
+  test('leaves the model as it was, and embeddings, head and norms as they were', async () => {
+    const before = await model.logits([1, 2, 3]);
+    await using small = await binarize(model, { kernels: 1, method: 'svid' });
+    expect(relativeError((await model.logits([1, 2, 3])).data, before.data)).toBe(0);
+    for (const [name, own] of small.parameters) {
+      if (/boolean_kernels|s_out|s_in/.test(name)) continue;
+      const original = model.parameters.get(name) as Matrix;
+      expect(relativeError(own.toFloat32(), original.toFloat32())).toBe(0);
+      expect(own).not.toBe(original);
+    }
+  });
+
+  test('gives a model that reloads to the same logits and tells how it was converted', async () => {
+    await using small = await binarize(model, { kernels: 2 });
+    await small.save(join(folder, 'saved'));
+    await using again = await Model.load(join(folder, 'saved'));
+    const ids = [0, 5, 9, 300];
+    expect(relativeError((await again.logits(ids)).data, (await small.logits(ids)).data)).toBe(0);
+    expect(again.conversion).toEqual(small.conversion);
+    expect(again.conversion?.method).toBe('refit');
+  });
+
+  test.each(['llama', 'llama-bias', 'llama-tied-rope3'])('converts %s, whose biases stay', async (family) => {
+    await using dense = await Model.load(join(__dirname, 'golden', family));
+    const data = Array.from({ length: 600 }, (_, i) => (i * i * 7 + i) % dense.config.vocabularySize);
+    const reference = (await dense.logits(data.slice(0, 40))).data;
+    const errors: number[] = [];
+    for (const kernels of [1, 4, 8]) {
+      await using small = await binarize(dense, { kernels });
+      const { data: logits } = await small.logits(data.slice(0, 40));
+      errors.push(relativeError(logits, reference));
+      const biases = [...dense.parameters.keys()].filter((name) => name.endsWith('.bias'));
+      for (const name of biases) {
+        expect(small.parameters.get(name)?.toFloat32()).toEqual(dense.parameters.get(name)?.toFloat32());
+      }
+    }
+    expect(errors).toEqual([...errors].sort((a, b) => b - a));
+    expect(errors[2]).toBeLessThan(0.05);
+  });
+
+  test('calibrated keeps more of the model than the refit, and says what was chosen', async () => {
+    const calibration = { data: corpus('train'), windows: 16, length: 128 };
+    await using small = await binarize(model, { kernels: 2, method: 'calibrated', calibration });
+    await using plain = await binarize(model, { kernels: 2 });
+    const valid = corpus('valid');
+    const judge = { window: 128, maxWindows: 64 };
+    const { perplexity } = await evaluatePerplexity(small, valid, judge);
+    expect(perplexity).toBeLessThan((await evaluatePerplexity(plain, valid, judge)).perplexity);
+
+    const report = small.conversion?.calibration;
+    if (report === undefined) throw new Error('no report');
+    expect(report).toMatchObject({ windows: 16, length: 128 });
+    expect(report.candidates.map(({ targetMix, rounds }) => [targetMix, rounds]).slice(0, 3)).toEqual([
+      [0, 1],
+      [0.25, 1],
+      [0.5, 1],
+    ]);
+    const best = report.candidates.reduce((a, b) => (b.divergence < a.divergence ? b : a));
+    expect(report).toMatchObject({ targetMix: best.targetMix, rounds: best.rounds });
+    await small.save(join(folder, 'calibrated'));
+    await using again = await Model.load(join(folder, 'calibrated'));
+    expect(again.conversion).toEqual(small.conversion);
+  });
+
+  test('calibrated takes given settings without a search, and fewer windows from a short text', async () => {
+    const random = new Random(3);
+    const data = Array.from({ length: 400 }, () => random.integer(0, model.config.vocabularySize - 1));
+    const calibration = { data, length: 64, targetMix: 0.5, rounds: 1 };
+    await using small = await binarize(model, { kernels: 1, method: 'calibrated', calibration });
+    // at 0 and at 3 · 64, none after
+    const report = { windows: 2, length: 64, targetMix: 0.5, rounds: 1, candidates: [] };
+    expect(small.conversion?.calibration).toEqual(report);
+  });
+
+  test('tells its progress, module by module', async () => {
+    const seen: { done: number; what: string }[] = [];
+    await using small = await binarize(model, { kernels: 1, onProgress: (progress) => seen.push(progress) });
+    expect(seen.map(({ what }) => what).slice(0, -1)).toEqual([...small.kernels.keys()]);
+    expect(seen.map(({ done }) => done)).toEqual([...seen.map(({ done }) => done)].sort((a, b) => a - b));
+    expect(seen.at(-1)?.done).toBe(1);
+  });
+
+  const ids = Array.from({ length: 200 }, (_, i) => i);
+  const calibration = { data: ids, length: 32 };
+  const METHOD = { kernels: 1, method: 'calibrated' } as const;
+  test.each<[string, unknown]>([
+    ['no options', undefined],
+    ['no kernels', {}],
+    ['kernels: 0', { kernels: 0 }],
+    ['kernels: 17', { kernels: 17 }],
+    ['kernels: 1.5', { kernels: 1.5 }],
+    ["kernels: '2'", { kernels: '2' }],
+    ['an unknown method', { kernels: 1, method: 'magic' }],
+    ['an unknown option', { kernels: 1, round: 3 }],
+    ['rounds: 0', { kernels: 1, rounds: 0 }],
+    ['calibration missing', METHOD],
+    ['calibration for another method', { kernels: 1, method: 'refit', calibration }],
+    ['calibration without data', { ...METHOD, calibration: {} }],
+    ['calibration by an empty text', { ...METHOD, calibration: { data: '' } }],
+    ['calibration by a blank text', { ...METHOD, calibration: { data: ' \n' } }],
+    ['calibration by ids outside the vocabulary', { ...METHOD, calibration: { data: [2048] } }],
+    ['calibration by less than a window', { ...METHOD, calibration: { data: [1, 2, 3], length: 4 } }],
+    ['nothing to hold out', { ...METHOD, calibration: { data: ids, length: 100 } }],
+    ['windows longer than the limit', { ...METHOD, calibration: { ...calibration, length: 513 } }],
+    ['no windows', { ...METHOD, calibration: { ...calibration, windows: 0 } }],
+    ['a mix above 1', { ...METHOD, calibration: { ...calibration, targetMix: 2 } }],
+    ['no rounds of calibration', { ...METHOD, calibration: { ...calibration, rounds: 0 } }],
+  ])('refuses %s', async (_, given) => {
+    await expect(binarize(model, given as BinarizeOptions)).rejects.toMatchObject({ code: 'MBOK_INVALID_ARGUMENT' });
+  });
+
+  test('refuses a model that is Boolean already, one that is disposed, and what is no model', async () => {
+    const small = await binarize(model, { kernels: 1, method: 'svid' });
+    await expect(binarize(small, { kernels: 1 })).rejects.toMatchObject({ code: 'MBOK_INVALID_ARGUMENT' });
+    small.dispose();
+    await expect(binarize(small, { kernels: 1 })).rejects.toMatchObject({ code: 'MBOK_DISPOSED' });
+    await expect(binarize({} as Model, { kernels: 1 })).rejects.toMatchObject({ code: 'MBOK_INVALID_ARGUMENT' });
+  });
+
+  test.each<[string, Omit<BinarizeOptions, 'kernels'>]>([
+    ['refit', { method: 'refit' }],
+    ['calibrated', { method: 'calibrated', calibration: { data: ids, length: 32 } }],
+  ])('stops a %s conversion when its signal fires', async (_, given) => {
+    await expect(binarize(model, { ...given, kernels: 1, signal: AbortSignal.abort() })).rejects.toMatchObject({
+      code: 'MBOK_ABORTED',
+    });
+    const controller = new AbortController();
+    const seen: string[] = [];
+    const onProgress = ({ what }: { what: string }) => {
+      if (seen.push(what) === 5) controller.abort();
+    };
+    const stopped = binarize(model, { ...given, kernels: 1, signal: controller.signal, onProgress });
+    await expect(stopped).rejects.toMatchObject({ code: 'MBOK_ABORTED' });
+    expect(seen).toHaveLength(5);
+  });
+
+  test('fails clearly when the model is disposed on the way', async () => {
+    const source = await Model.load(TINY_STORIES);
+    const onProgress = () => source.dispose();
+    await expect(binarize(source, { kernels: 1, onProgress })).rejects.toMatchObject({ code: 'MBOK_DISPOSED' });
+  });
+});
+
+describe('svid and refit refuse', () => {
+  const weight = new Float32Array(6);
+  const shape = { rows: 2, cols: 3, kernels: 1 };
+  test.each<[string, string, unknown, unknown]>([
+    ['an array that is no Float32Array', 'MBOK_INVALID_ARGUMENT', [1, 2, 3, 4, 5, 6], shape],
+    ['a shape that does not fit', 'MBOK_SHAPE', weight, { ...shape, cols: 4 }],
+    ['NaN', 'MBOK_NON_FINITE', Float32Array.of(1, 2, Number.NaN, 4, 5, 6), shape],
+    ['infinity', 'MBOK_NON_FINITE', Float32Array.of(1, 2, 3, 4, 5, Infinity), shape],
+    ['9 kernels', 'MBOK_INVALID_ARGUMENT', weight, { ...shape, kernels: 9 }],
+    ['no rows', 'MBOK_INVALID_ARGUMENT', weight, { ...shape, rows: 0 }],
+    ['iterations: 0', 'MBOK_INVALID_ARGUMENT', weight, { ...shape, iterations: 0 }],
+    ['a misspelt option', 'MBOK_INVALID_ARGUMENT', weight, { ...shape, kernel: 2 }],
+    ['no options', 'MBOK_INVALID_ARGUMENT', weight, undefined],
+    ['an aborted signal', 'MBOK_ABORTED', weight, { ...shape, signal: AbortSignal.abort() }],
+  ])('%s', async (_, code, given, options) => {
+    await expect(svid(given as Float32Array, options as never)).rejects.toMatchObject({ code });
+    await expect(refit(given as Float32Array, options as never)).rejects.toMatchObject({ code });
+  });
+});
