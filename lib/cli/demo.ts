@@ -1,0 +1,163 @@
+import { mkdir } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { binarize } from '../compress/binarize';
+import { evaluatePerplexity } from '../eval/perplexity';
+import { writeFile } from '../io/atomic';
+import { ioFailure } from '../io/failure';
+import { Model } from '../model';
+import { type FinetuneRecord, finetune } from '../train/finetune';
+import type { FinetuneProgress } from '../train/options';
+import type { Command, CommandCall, Outcome } from './command';
+import { readText } from './files';
+import { stepLine } from './finetune';
+import { lineChart, smooth } from './plot';
+import { readStorage } from './storage';
+import { megabytes, StatusLine, say, table } from './terminal';
+
+/** The model and the texts that come with the package. */
+const SOURCE = resolve(__dirname, '../../assets/tiny-stories');
+const KERNELS = 2;
+/** Of the held-out text, the same for every row. */
+const EVALUATION = { window: 256, maxWindows: 64 };
+/** Chosen once on this model's held-out text; choosing again would take longer than all the rest. */
+const CALIBRATION = { windows: 64, length: 256, targetMix: 0.5, rounds: 1 };
+const PROMPT = 'Once upon a time';
+const STORY = { maxTokens: 250, temperature: 0.7, topP: 0.9, seed: 1 };
+const TRAINING = { batch: 8, window: 256, train: ['scales', 'norms', 'embeddings'] } as const;
+
+export const demoCommand: Command = {
+  name: 'demo',
+  summary: 'Convert, finetune and run the embedded model.',
+  operands: [],
+  options: {
+    steps: { kind: 'integer', value: 'N', minimum: 1, help: 'finetuning steps', byDefault: '100' },
+    out: { kind: 'text', value: 'DIR', help: 'folder for what it makes', byDefault: 'mbok-demo' },
+  },
+  help: `Takes the small language model in the package, which writes stories, and about a minute: replaces every linear
+layer by ${KERNELS} matrices of ±1, without data and then calibrated on text, finetunes those bits to imitate the
+original, and compares. All text it uses was written by the model itself. Nothing is downloaded.`,
+  examples: ['mbok demo', 'mbok demo --steps 300'],
+  run,
+};
+
+interface Row {
+  readonly model: string;
+  readonly bitsPerWeight: number;
+  readonly bytes: number;
+  readonly perplexity: number;
+}
+
+async function run(call: CommandCall): Promise<Outcome> {
+  const status = new StatusLine();
+  try {
+    return await demonstrate(call, status);
+  } finally {
+    status.clear();
+  }
+}
+
+async function demonstrate(call: CommandCall, status: StatusLine): Promise<Outcome> {
+  const { signal } = call;
+  const started = performance.now();
+  const steps = call.number('steps') ?? 100;
+  const folder = resolve(call.text('out') ?? 'mbok-demo');
+  await makeFolder(folder);
+  const read = (name: string) => readText(join(SOURCE, 'corpus', name));
+  const [train, valid] = [await read('train.txt'), await read('valid.txt')];
+  await using original = await Model.load(SOURCE, { signal });
+
+  const rows: Row[] = [];
+  /** Saves and measures a model; the table's next row. */
+  const measure = async (name: string, model: Model) => {
+    const place = model === original ? SOURCE : join(folder, name);
+    if (model !== original) await model.save(place, { signal });
+    const onProgress = ({ done }: { readonly done: number }) => status.bar(`evaluate ${name}`, done, '');
+    const { perplexity } = await evaluatePerplexity(model, valid, { ...EVALUATION, signal, onProgress });
+    const { bitsPerWeight, bytes } = await readStorage(place);
+    rows.push({ model: name, bitsPerWeight, bytes, perplexity });
+    status.clear();
+    say(`${name}: perplexity ${perplexity.toFixed(3)}`);
+  };
+
+  await measure('original', original);
+  const onProgress = status.progress('convert');
+  await using converted = await binarize(original, { kernels: KERNELS, method: 'refit', signal, onProgress });
+  await measure('converted', converted);
+  const calibration = { data: train, ...CALIBRATION };
+  await using student = await binarize(original, {
+    kernels: KERNELS,
+    method: 'calibrated',
+    calibration,
+    signal,
+    onProgress,
+  });
+  await measure('calibrated', student);
+  const { history } = await finetune(student, {
+    ...TRAINING,
+    teacher: original,
+    data: train,
+    steps,
+    signal,
+    onProgress: (progress) => follow(progress, status),
+  });
+  status.clear();
+  await measure('finetuned', student);
+  const plot = join(folder, 'training.svg');
+  await writeFile(plot, trainingChart(history));
+  const story = await tell(join(folder, 'finetuned'), signal);
+  const seconds = (performance.now() - started) / 1000;
+  return {
+    json: { models: rows, steps, loss: history.at(-1)?.loss, folder, plot, story, seconds },
+    lines: [...describe(rows), '', story, '', `models ${folder}`, `plot   ${plot}`, `${seconds.toFixed(0)} s in all`],
+  };
+}
+
+async function makeFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { recursive: true });
+  } catch (error) {
+    throw ioFailure('create', folder, error);
+  }
+}
+
+/** A line that is drawn over on a terminal; now and then one that stays where output is kept. */
+function follow(progress: FinetuneProgress, status: StatusLine): void {
+  const { step, steps } = progress;
+  status.show(stepLine(progress));
+  if (!process.stderr.isTTY && (step % 10 === 0 || step === steps)) say(stepLine(progress));
+}
+
+/** From the files, as any other program would have it. */
+async function tell(folder: string, signal: AbortSignal): Promise<string> {
+  await using model = await Model.load(folder, { signal });
+  const generation = model.generate(PROMPT, { ...STORY, signal });
+  let story = PROMPT;
+  for await (const piece of generation) story += piece;
+  return story;
+}
+
+function trainingChart(history: readonly FinetuneRecord[]): string {
+  const losses = history.map(({ step, loss }) => ({ x: step, y: loss }));
+  const color = '#2563eb';
+  return lineChart({
+    title: `Finetuning the bits of tiny-stories, K = ${KERNELS}`,
+    xLabel: 'step',
+    yLabel: 'KL + 10 · relative hidden-state loss',
+    series: [
+      { name: 'each step', color, faint: true, points: losses },
+      { name: 'smoothed', color, points: smooth(losses, Math.ceil(losses.length / 25)) },
+    ],
+  });
+}
+
+function describe(rows: readonly Row[]): string[] {
+  return table([
+    ['model', 'bits a weight', 'file', 'perplexity'],
+    ...rows.map(({ model, bitsPerWeight, bytes, perplexity }) => [
+      model,
+      bitsPerWeight.toFixed(3),
+      megabytes(bytes),
+      perplexity.toFixed(3),
+    ]),
+  ]);
+}

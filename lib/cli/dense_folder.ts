@@ -1,0 +1,74 @@
+/** A Boolean model as the dense one that it stands for. */
+
+import { join } from 'node:path';
+import { Graph } from '../graph/graph';
+import { reconstruct } from '../graph/operations/conversion';
+import { Plan } from '../graph/plan';
+import { writeFile, writeFolder } from '../io/atomic';
+import { f32ToHalf } from '../io/half';
+import { type TensorSource, writeSafetensors } from '../io/safetensors';
+import { moduleOf, type ProgressOptions } from '../models/checkpoint';
+import type { ModelCore } from '../models/model_core';
+import { Matrix } from '../native/matrix';
+import { INPUT_SCALES, KERNELS, OUTPUT_SCALES } from '../nn/linear';
+import { throwIfAborted } from '../validate';
+
+/** What transformers calls the types; recent versions read `dtype`, earlier ones `torch_dtype`. */
+const NAMES = { F32: 'float32', F16: 'float16' } as const;
+
+/**
+ * Writes the folder; it appears whole or not at all. One dense matrix is in memory at a time. Throws MBOK_IO,
+ * MBOK_ABORTED, MBOK_DISPOSED.
+ */
+export async function exportDense(
+  model: ModelCore,
+  folder: string,
+  { type, signal, onProgress }: ProgressOptions & { readonly type: keyof typeof NAMES },
+): Promise<void> {
+  const specifications = model.family.parameters(model.config);
+  const tensors = specifications.map(({ name, rows, cols, role }, index): TensorSource => {
+    const bytes = async () => {
+      throwIfAborted(signal);
+      onProgress?.({ done: index / specifications.length, what: name });
+      const dense = role === 'linear' && model.kernels.has(moduleOf(name));
+      const data = dense
+        ? await multiplyOut(model, moduleOf(name), { rows, cols })
+        : parameter(model, name).toFloat32();
+      const stored = type === 'F32' ? data : f32ToHalf(data, type);
+      return new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength);
+    };
+    return { name, dtype: type, shape: rows === 1 ? [cols] : [rows, cols], bytes };
+  });
+  const { dtype: _, torch_dtype: __, ...json } = model.json;
+  const config = { ...json, dtype: NAMES[type], torch_dtype: NAMES[type] };
+  await writeFolder(folder, { signal }, async (directory) => {
+    await writeFile(join(directory, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
+    for (const [name, content] of model.companions) await writeFile(join(directory, name), content);
+    await writeSafetensors(join(directory, 'model.safetensors'), tensors, { format: 'pt' });
+  });
+}
+
+function parameter(model: ModelCore, name: string): Matrix {
+  return model.parameters.get(name) as Matrix;
+}
+
+/** Ŵ = Σₖ diag(s_out[k]) B[k] diag(s_in[k]) of one module. */
+async function multiplyOut(
+  model: ModelCore,
+  module: string,
+  shape: { rows: number; cols: number },
+): Promise<Float32Array> {
+  const dense = new Matrix(shape);
+  const graph = new Graph();
+  const [kernels, sOut, sIn] = [KERNELS, OUTPUT_SCALES, INPUT_SCALES].map((name) =>
+    graph.bind(parameter(model, `${module}.${name}`)),
+  );
+  try {
+    reconstruct({ kernels, sOut, sIn } as Parameters<typeof reconstruct>[0], graph.bind(dense, 'state'));
+    await using plan = new Plan(graph);
+    await plan.run();
+    return dense.toFloat32();
+  } finally {
+    dense.dispose();
+  }
+}

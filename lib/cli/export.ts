@@ -1,0 +1,39 @@
+import { Model } from '../model';
+import type { Command, CommandCall, Outcome } from './command';
+import { exportDense } from './dense_folder';
+import { expectOtherFolder } from './files';
+import { readStorage } from './storage';
+import { megabytes, StatusLine } from './terminal';
+
+export const exportCommand: Command = {
+  name: 'export',
+  summary: 'Write a Boolean model as a dense Hugging Face folder.',
+  operands: ['MODEL', 'OUT'],
+  options: {
+    type: { kind: 'choice', choices: ['f32', 'f16'], help: 'element type of all weights', byDefault: 'f32' },
+  },
+  help: `Each layer's kernels are multiplied out to the dense matrix they stand for, one layer at a time, so that
+transformers and everything else that reads Hugging Face folders can run the model. In f32 the logits are the same;
+f16 halves the size and rounds the weights.`,
+  examples: ['mbok export /tmp/tuned /tmp/dense', 'mbok export /tmp/tuned /tmp/dense16 --type f16'],
+  run,
+};
+
+async function run(call: CommandCall): Promise<Outcome> {
+  const [source, target] = [call.operand(0), call.operand(1)];
+  const type = call.text('type') === 'f16' ? 'F16' : 'F32';
+  await expectOtherFolder(source, target);
+  const status = new StatusLine();
+  const { signal } = call;
+  try {
+    await using model = await Model.load(source, { signal, onProgress: status.progress('load') });
+    await exportDense(model, target, { type, signal, onProgress: status.progress('export') });
+    const { bytes, parameters } = await readStorage(target);
+    return {
+      json: { bytes, parameters, type: type.toLowerCase() },
+      lines: [`${target}: ${parameters} parameters in ${type.toLowerCase()}, ${megabytes(bytes)}`],
+    };
+  } finally {
+    status.clear();
+  }
+}

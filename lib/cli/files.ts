@@ -1,0 +1,29 @@
+import { readFile, stat } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { ioFailure } from '../io/failure';
+import { UsageError } from './command';
+
+/** The text of a file. Throws MBOK_IO. */
+export async function readText(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    throw ioFailure('read', path, error);
+  }
+}
+
+/** Throws UsageError where a command would replace the model it reads. */
+export async function expectOtherFolder(source: string, target: string): Promise<void> {
+  const same = resolve(source) === resolve(target) || (await identity(source)) === (await identity(target));
+  if (same) throw new UsageError(`OUT must be another folder than ${source}`);
+}
+
+/** Device and number of a file, or its path where there is none. */
+async function identity(path: string): Promise<string> {
+  try {
+    const { dev, ino } = await stat(path);
+    return `${dev}:${ino}`;
+  } catch {
+    return resolve(path);
+  }
+}

@@ -1,0 +1,201 @@
+import { rm } from 'node:fs/promises';
+import { Model } from '../model';
+import {
+  ACCUMULATOR_TYPES,
+  type AccumulatorType,
+  BOOLEAN_RULES,
+  type BooleanRule,
+  NORMALISERS,
+  type Normaliser,
+} from '../train/boolean_optimizer';
+import { type FinetuneResult, finetune } from '../train/finetune';
+import type { FinetuneOptions, FinetuneProgress } from '../train/options';
+import { TRAINABLE } from '../train/trained';
+import { type Command, type CommandCall, choiceList, given, isAbort, type Outcome, UsageError } from './command';
+import { expectOtherFolder, readText } from './files';
+import { readStorage } from './storage';
+import { megabytes, StatusLine, say } from './terminal';
+
+export const finetuneCommand: Command = {
+  name: 'finetune',
+  summary: 'Train the bits and scales of a Boolean model.',
+  operands: ['SRC', 'OUT'],
+  options: {
+    text: { kind: 'text', value: 'FILE', help: 'what to train on; needed' },
+    teacher: { kind: 'text', value: 'DIR', help: 'the original model, to imitate; without it the text is predicted' },
+    steps: { kind: 'integer', value: 'N', minimum: 1, help: 'optimizer steps', byDefault: '300' },
+    batch: { kind: 'integer', value: 'N', minimum: 1, help: 'sequences of a step', byDefault: '8' },
+    window: { kind: 'integer', value: 'N', minimum: 2, help: 'tokens of a sequence', byDefault: '256' },
+    'micro-batch': {
+      kind: 'integer',
+      value: 'N',
+      minimum: 1,
+      help: 'sequences at once; less memory',
+      byDefault: 'the batch',
+    },
+    train: {
+      kind: 'text',
+      value: 'LIST',
+      help: `besides the bits, of ${TRAINABLE.join(',')}`,
+      byDefault: 'scales,norms',
+    },
+    lr: {
+      kind: 'number',
+      value: 'X',
+      minimum: 0,
+      maximum: 1,
+      help: 'learning rate of AdamW at its height',
+      byDefault: '0.001',
+    },
+    'flip-rate': {
+      kind: 'number',
+      value: 'X',
+      minimum: 0,
+      maximum: 1,
+      help: 'rate η of the Boolean optimizer at its height; 0 leaves the bits alone',
+      byDefault: '0.03, at K = 1 0.06',
+    },
+    rule: { kind: 'choice', choices: BOOLEAN_RULES, help: 'which bits may flip', byDefault: 'neighbours' },
+    normaliser: { kind: 'choice', choices: NORMALISERS, help: 'what signals are divided by', byDefault: 'factored' },
+    decay: {
+      kind: 'number',
+      value: 'X',
+      minimum: 0,
+      maximum: 0.9999,
+      help: 'memory of the normaliser; 0: each step by itself',
+      byDefault: '0',
+    },
+    accumulator: {
+      kind: 'choice',
+      choices: ACCUMULATOR_TYPES,
+      help: "the optimizer's number a weight",
+      byDefault: 'bf16',
+    },
+    latent: { kind: 'flag', help: 'latent weights, straight-through estimator and Adam instead, to compare' },
+    'hidden-loss': {
+      kind: 'choice',
+      choices: ['relative', 'plain'],
+      help: 'distance of hidden states',
+      byDefault: 'relative',
+    },
+    gamma: { kind: 'number', value: 'X', minimum: 0, help: 'weight of the hidden-state loss', byDefault: '10' },
+    precision: { kind: 'choice', choices: ['f32', 'bf16'], help: 'of dense products', byDefault: 'f32' },
+    seed: { kind: 'integer', value: 'N', minimum: 0, help: 'of the choice of windows', byDefault: '1' },
+    'eval-text': { kind: 'text', value: 'FILE', help: 'measure perplexity on it and keep the best model' },
+    'eval-every': { kind: 'integer', value: 'N', minimum: 1, help: 'steps between evaluations', byDefault: '100' },
+    'eval-windows': { kind: 'integer', value: 'N', minimum: 1, help: 'windows of an evaluation', byDefault: 'all' },
+    'save-every': { kind: 'integer', value: 'N', minimum: 1, help: 'steps between checkpoints', byDefault: '100' },
+    resume: { kind: 'flag', help: 'go on from the checkpoint of an interrupted run, with the same options' },
+    log: { kind: 'text', value: 'FILE', help: 'write a line of JSON a step' },
+  },
+  help: `SRC is a Boolean model (see mbok binarize --help); it is not changed. Its bits are trained themselves: a bit
+flips when the evidence that its signal leaves in a 16-bit accumulator is strong enough. Scales and norms are
+trained by AdamW. With --teacher the original model's predictions and hidden states are imitated, which is the
+best use of any text; without it the model adapts to the text itself.
+
+A run can be stopped by Ctrl-C or a crash at any time: its checkpoint is OUT.checkpoint, and the same command with
+--resume goes on to the very bits that an uninterrupted run gives. The checkpoint is removed when OUT is written.`,
+  examples: [
+    'mbok finetune /tmp/small /tmp/tuned --teacher assets/tiny-stories --text train.txt --steps 300 --train scales,norms,embeddings',
+    'mbok finetune SMALL OUT --teacher MODEL --text train.txt --eval-text valid.txt --eval-every 50 --resume',
+  ],
+  run,
+};
+
+async function run(call: CommandCall): Promise<Outcome> {
+  const [source, target] = [call.operand(0), call.operand(1)];
+  const folder = `${target}.checkpoint`;
+  const options = await readOptions(call, folder);
+  await expectOtherFolder(source, target);
+  const status = new StatusLine();
+  const { signal } = call;
+  const teacherFolder = call.text('teacher');
+  try {
+    await using student = await Model.load(source, { signal, onProgress: status.progress('load') });
+    await using teacher = teacherFolder === undefined ? undefined : await Model.load(teacherFolder, { signal });
+    const onProgress = (progress: FinetuneProgress) => status.show(stepLine(progress));
+    const result = await finetune(student, { ...options, ...(teacher && { teacher }), signal, onProgress });
+    await student.save(target, { signal });
+    status.clear();
+    // what it held is in OUT now
+    await rm(folder, { recursive: true, force: true });
+    return outcome(result, target);
+  } catch (error) {
+    status.clear();
+    if (isAbort(error)) say('stopped; the same command with --resume goes on where it was');
+    throw error;
+  } finally {
+    status.clear();
+  }
+}
+
+async function readOptions(call: CommandCall, folder: string): Promise<FinetuneOptions> {
+  const evalText = call.text('eval-text');
+  for (const name of ['eval-every', 'eval-windows']) {
+    if (evalText === undefined && call.has(name)) throw new UsageError(`--${name} goes with --eval-text`);
+  }
+  const text = call.required('text');
+  return given({
+    data: await readText(text),
+    steps: call.number('steps'),
+    batch: call.number('batch'),
+    window: call.number('window'),
+    microBatch: call.number('micro-batch'),
+    train: choiceList('train', call.text('train'), TRAINABLE),
+    learningRate: call.number('lr'),
+    flipRate: call.number('flip-rate'),
+    rule: call.text('rule') as BooleanRule | undefined,
+    normaliser: call.text('normaliser') as Normaliser | undefined,
+    decay: call.number('decay'),
+    accumulator: call.text('accumulator') as AccumulatorType | undefined,
+    latent: call.flag('latent'),
+    hiddenLoss: call.text('hidden-loss') as 'relative' | 'plain' | undefined,
+    gamma: call.number('gamma'),
+    precision: call.text('precision') as 'f32' | 'bf16' | undefined,
+    seed: call.number('seed'),
+    evaluation:
+      evalText === undefined
+        ? undefined
+        : {
+            data: await readText(evalText),
+            every: call.number('eval-every') ?? 100,
+            ...given({ windows: call.number('eval-windows') }),
+          },
+    checkpoint: { folder, every: call.number('save-every') ?? 100 },
+    resume: call.flag('resume'),
+    log: call.text('log'),
+  });
+}
+
+/** One step for people to follow. */
+export function stepLine({ step, steps, loss, parts, flips, tokensPerSecond, perplexity }: FinetuneProgress): string {
+  const named = Object.entries(parts).map(([name, value]) => `${name} ${value.toFixed(4)}`);
+  const detail = named.length > 1 ? ` (${named.join(', ')})` : '';
+  const measured = perplexity === undefined ? '' : `  perplexity ${perplexity.toFixed(3)}`;
+  const speed = `${Math.round(tokensPerSecond)} tokens/s`;
+  return `step ${step}/${steps}  loss ${loss.toFixed(4)}${detail}  flips ${(flips * 100).toFixed(3)} %${measured}  ${speed}`;
+}
+
+async function outcome(
+  { history, best, flips, tokensPerSecond, memory }: FinetuneResult,
+  target: string,
+): Promise<Outcome> {
+  const { bitsPerWeight, bytes } = await readStorage(target);
+  const loss = history.at(-1)?.loss;
+  const result = {
+    steps: history.length,
+    loss,
+    perplexity: best?.perplexity,
+    bestStep: best?.step,
+    flips,
+    tokensPerSecond,
+  };
+  return {
+    json: { ...result, bitsPerWeight, bytes, memory },
+    lines: [
+      `${target}: ${bitsPerWeight.toFixed(3)} bits a weight, ${megabytes(bytes)}`,
+      `${history.length} steps, loss ${loss?.toFixed(4)}, ${flips} flips, ${Math.round(tokensPerSecond)} tokens/s`,
+      ...(best ? [`perplexity ${best.perplexity.toFixed(3)}, best of the evaluations, after step ${best.step}`] : []),
+    ],
+  };
+}

@@ -1,0 +1,35 @@
+import { availableParallelism } from 'node:os';
+import { addon } from '../native/addon';
+import type { Command, Outcome } from './command';
+import { table } from './terminal';
+
+export const infoCommand: Command = {
+  name: 'info',
+  summary: 'Show the processor and what serves each operation on it.',
+  operands: [],
+  options: {},
+  help: `Every kernel function exists in a readable scalar form and in faster ones for some instruction sets; the first
+that the processor can run is used. MBOK_ISA=scalar|avx2|avx512 forces a lower set, MBOK_THREADS=N sets the number
+of threads (default: the physical cores that the process may use). Results do not depend on the threads.`,
+  examples: ['mbok info', 'MBOK_ISA=avx2 mbok info --json'],
+  run,
+};
+
+async function run(): Promise<Outcome> {
+  const { cpu, isa, threads, kernels } = addon().info();
+  const { version, platform, arch } = process;
+  const system = { node: version, platform: `${platform}-${arch}`, processors: availableParallelism() };
+  return {
+    json: { cpu, isa, threads, kernels, ...system },
+    lines: [
+      ...table([
+        ['processor', cpu],
+        ['instruction set', isa],
+        ['threads', `${threads} of ${system.processors} processors`],
+        ['system', `${system.platform}, Node ${system.node}`],
+      ]),
+      '',
+      ...table([['kernel function', 'served by'], ...Object.entries(kernels).sort()]),
+    ],
+  };
+}

@@ -1,0 +1,120 @@
+#!/usr/bin/env node
+import { MbokError } from '../errors';
+import { binarizeCommand } from './binarize';
+import { type Command, describeCommand, isAbort, parseCall, UsageError } from './command';
+import { demoCommand } from './demo';
+import { perplexityCommand } from './eval';
+import { exportCommand } from './export';
+import { finetuneCommand } from './finetune';
+import { generateCommand } from './generate';
+import { infoCommand } from './info';
+import { inspectCommand } from './inspect';
+import { say } from './terminal';
+
+const COMMANDS: readonly Command[] = [
+  binarizeCommand,
+  finetuneCommand,
+  perplexityCommand,
+  generateCommand,
+  inspectCommand,
+  exportCommand,
+  infoCommand,
+  demoCommand,
+];
+
+const EXIT = { success: 0, failure: 1, usage: 2, interrupted: 130 } as const;
+
+function overview(): string {
+  const width = Math.max(...COMMANDS.map(({ name }) => name.length));
+  return [
+    'mbok COMMAND [arguments]    Boolean large language models',
+    '',
+    ...COMMANDS.map(({ name, summary }) => `  ${name.padEnd(width)}  ${summary}`),
+    '',
+    'mbok COMMAND --help explains a command; mbok --version prints the version; mbok demo shows all of it.',
+    'Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 called wrongly, 130 interrupted.',
+  ].join('\n');
+}
+
+/** The command that the arguments begin with. Throws UsageError. */
+function findCommand(args: readonly string[]): { command: Command; rest: readonly string[] } {
+  for (const command of COMMANDS) {
+    const words = command.name.split(' ');
+    if (words.every((word, i) => args[i] === word)) return { command, rest: args.slice(words.length) };
+  }
+  const alike = COMMANDS.filter(({ name }) => name.split(' ')[0] === args[0]).map(({ name }) => `'mbok ${name}'`);
+  const hint = alike.length > 0 ? `; did you mean ${alike.join(' or ')}?` : '; mbok --help lists the commands';
+  throw new UsageError(`there is no command '${args.slice(0, 2).join(' ')}'${hint}`);
+}
+
+async function main(args: readonly string[]): Promise<number> {
+  if (args.length === 0) {
+    say(overview());
+    return EXIT.usage;
+  }
+  if (args[0] === '--help' || args[0] === 'help') {
+    console.log(overview());
+    return EXIT.success;
+  }
+  if (args[0] === '--version') {
+    console.log((require('../../package.json') as { version: string }).version);
+    return EXIT.success;
+  }
+  const { command, rest } = findCommand(args);
+  const controller = interruption();
+  try {
+    const call = parseCall(command, rest, controller.signal);
+    if (call.flag('help')) {
+      console.log(describeCommand(command));
+      return EXIT.success;
+    }
+    const { json, lines } = await command.run(call);
+    if (call.flag('json')) console.log(JSON.stringify(json));
+    else for (const line of lines) console.log(line);
+    return EXIT.success;
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    throw new UsageError(`${error.message}\nmbok ${command.name} --help explains the command`);
+  }
+}
+
+/** The first Ctrl-C asks the command to stop cleanly, the second one does not ask. */
+function interruption(): AbortController {
+  const controller = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(signal, () => {
+      if (controller.signal.aborted) process.exit(EXIT.interrupted);
+      controller.abort(new Error(signal));
+    });
+  }
+  return controller;
+}
+
+function exitCode(error: unknown): number {
+  if (isAbort(error)) {
+    say('mbok: interrupted');
+    return EXIT.interrupted;
+  }
+  if (error instanceof UsageError) {
+    say(`mbok: ${error.message}`);
+    return EXIT.usage;
+  }
+  if (error instanceof MbokError) say(`mbok: ${error.message} (${error.code})`);
+  else say(`mbok: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+  return EXIT.failure;
+}
+
+// a reader that has seen enough, as in `mbok inspect MODEL | head`
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(EXIT.success);
+  throw error;
+});
+
+main(process.argv.slice(2)).then(
+  (code) => {
+    process.exitCode = code;
+  },
+  (error: unknown) => {
+    process.exitCode = exitCode(error);
+  },
+);

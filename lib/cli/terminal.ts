@@ -1,0 +1,63 @@
+/** What people see while a command works: on a terminal a bar or a line that is drawn over, otherwise nothing. */
+
+const { stderr } = process;
+const WIDTH = 24;
+/** Milliseconds between two drawings. */
+const PAUSE = 100;
+
+/** A line of stderr that is drawn over and over. */
+export class StatusLine {
+  #drawn = 0;
+  #shown = '';
+
+  /** Shows `text` instead of what was there. */
+  show(text: string, { always = false } = {}): void {
+    const now = performance.now();
+    if (!stderr.isTTY || text === this.#shown || (!always && now - this.#drawn < PAUSE)) return;
+    this.#drawn = now;
+    this.#shown = text;
+    stderr.write(`\r\x1b[2K${text.slice(0, (stderr.columns ?? 80) - 1)}`);
+  }
+
+  /** A bar for the share of the work done, from 0 to 1, and what is being worked on. */
+  bar(title: string, done: number, what: string): void {
+    const filled = Math.round(done * WIDTH);
+    const bar = '█'.repeat(filled) + '░'.repeat(WIDTH - filled);
+    this.show(`${title} ${bar} ${String(Math.round(done * 100)).padStart(3)} %  ${what}`, { always: done >= 1 });
+  }
+
+  /** For `onProgress` of the library's long calls. */
+  progress(title: string): (progress: { readonly done: number; readonly what?: string }) => void {
+    return ({ done, what = '' }) => this.bar(title, done, what);
+  }
+
+  /** Removes the line. */
+  clear(): void {
+    if (this.#shown !== '') stderr.write('\r\x1b[2K');
+    this.#shown = '';
+  }
+}
+
+/** A message for people; results go to stdout, everything else here. */
+export function say(text: string): void {
+  stderr.write(`${text}\n`);
+}
+
+/** Rows as columns of equal width; numbers to the right. */
+export function table(rows: readonly (readonly string[])[]): string[] {
+  const columns = Math.max(...rows.map((row) => row.length));
+  const widths = Array.from({ length: columns }, (_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)));
+  return rows.map((row) =>
+    row
+      .map((cell, i) =>
+        i > 0 && /^[\d.,−-]/.test(cell) ? cell.padStart(widths[i] as number) : cell.padEnd(widths[i] as number),
+      )
+      .join('  ')
+      .trimEnd(),
+  );
+}
+
+/** 1234567 as '1.23 MB'. */
+export function megabytes(bytes: number): string {
+  return `${(bytes / 1e6).toFixed(2)} MB`;
+}
