@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/dot/dot.h"
 #include "kernels/refit/refit.h"
 #include "operations/normal_equations.h"
 #include "runtime/operation.h"
@@ -130,7 +131,7 @@ void run(const Call& call) {
       float s_out[kMaxRefitKernels];
       const float* row = model.w + i * model.n;
       rest += residual_row_table.best()(row, model.row<const uint64_t>(i, s_out), model.n, nullptr);
-      for (int64_t j = 0; j < model.n; ++j) own += static_cast<double>(row[j]) * row[j];
+      own += dot_table.best()(row, row, model.n);
     });
     squares[2 * task] = rest;
     squares[2 * task + 1] = own;

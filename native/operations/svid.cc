@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/dot/dot.h"
 #include "kernels/svid/svid.h"
 #include "runtime/memory.h"
 #include "runtime/operation.h"
@@ -108,10 +109,8 @@ void run(const Call& call) {
 
   const float* source = w.f32();
   call.pool->parallel_for(layout.tasks, [=](int64_t task, int) {
-    const float* row = source + task * per_task * n;
-    double sum = 0;
-    for (int64_t i = 0; i < rows_of(task) * n; ++i) sum += static_cast<double>(row[i]) * row[i];
-    squares[task] = sum;
+    const float* rows = source + task * per_task * n;
+    squares[task] = dot_table.best()(rows, rows, rows_of(task) * n);
   });
   const double norm = std::sqrt(total());
   if (!std::isfinite(norm)) throw Error("MBOK_NON_FINITE", "svid: the matrix holds values that are not finite");

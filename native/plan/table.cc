@@ -50,6 +50,12 @@
   X(reconstruct) \
   X(svid) \
   X(refit) \
+  X(calibration_target) \
+  X(compensation_factor) \
+  X(compensated_signs) \
+  X(solve_output_scales) \
+  X(descend_input_scales) \
+  X(calibrated_error) \
   X(add)
 
 namespace mbok {

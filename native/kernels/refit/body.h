@@ -1,30 +1,8 @@
-// The passes of the refit in terms of Vec and Wide; included by avx2.cc and avx512.cc inside their namespaces, which
-// also define broadcast_code and lanes_with_bit for codes held in the lanes of a Vec.
+// The passes of the refit in terms of Vec and Wide; included by avx2.cc and avx512.cc inside their namespaces.
+
+#include "kernels/refit/search_body.h"
 
 namespace {
-
-struct Best {
-  Vec distance, level, negatives;
-};
-
-// Descends the tree of signs of kernels k … 0; `negatives` collects the kernels that were given −.
-template <int K>
-struct Search {
-  static MBOK_INLINE void run(Vec level, const Vec* magnitude, Vec target, int negatives, Best& best) {
-    Search<K - 1>::run(level + magnitude[K - 1], magnitude, target, negatives, best);
-    Search<K - 1>::run(level - magnitude[K - 1], magnitude, target, negatives | 1 << (K - 1), best);
-  }
-};
-template <>
-struct Search<0> {
-  static MBOK_INLINE void run(Vec level, const Vec*, Vec target, int negatives, Best& best) {
-    const Vec distance = abs(abs(level) - target);
-    const Mask nearer = distance < best.distance;
-    best.distance = select(nearer, distance, best.distance);
-    best.level = select(nearer, level, best.level);
-    best.negatives = select(nearer, broadcast_code(negatives), best.negatives);
-  }
-};
 
 template <int K>
 void nearest_levels_of(const float* w, const CodeRow<uint64_t>& row, int64_t n) {
@@ -35,14 +13,10 @@ void nearest_levels_of(const float* w, const CodeRow<uint64_t>& row, int64_t n) 
       MBOK_UNROLL for (int k = 0; k < K; ++k) {
         magnitude[k] = broadcast(row.s_out[k]) * load_n(row.s_in + k * row.s_in_stride + j, count);
       }
-      const Vec value = load_n(w + j, count);
-      Best best = {broadcast(__builtin_inff()), zero(), zero()};
-      Search<K - 1>::run(magnitude[K - 1], magnitude, abs(value), 0, best);
-      const uint64_t keep = bits_of(best.level < zero()) ^ ~bits_of(value < zero());
       const uint64_t valid = (uint64_t{1} << count) - 1;
-      MBOK_UNROLL for (int k = 0; k < K; ++k) {
-        words[k] |= ((lanes_with_bit(best.negatives, k) ^ keep) & valid) << (j - start);
-      }
+      choose_levels<K>(load_n(w + j, count), magnitude, [&](int k, uint64_t signs) MBOK_INLINE_LAMBDA {
+        words[k] |= (signs & valid) << (j - start);
+      });
     };
     const int64_t end = start + 64 < n ? start + 64 : n;
     int64_t j = start;
@@ -119,18 +93,6 @@ void column_sums_of(const float* w, int64_t w_stride, int64_t rows, const CodeSt
 
 }  // namespace
 
-#define MBOK_FOR_KERNELS(kernels, function, ...)       \
-  switch (kernels) {                                   \
-    case 1: return function<1>(__VA_ARGS__);           \
-    case 2: return function<2>(__VA_ARGS__);           \
-    case 3: return function<3>(__VA_ARGS__);           \
-    case 4: return function<4>(__VA_ARGS__);           \
-    case 5: return function<5>(__VA_ARGS__);           \
-    case 6: return function<6>(__VA_ARGS__);           \
-    case 7: return function<7>(__VA_ARGS__);           \
-    default: return function<8>(__VA_ARGS__);          \
-  }
-
 void nearest_levels(const float* w, const CodeRow<uint64_t>& row, int64_t n) {
   MBOK_FOR_KERNELS(row.kernels, nearest_levels_of, w, row, n)
 }
@@ -143,7 +105,6 @@ void column_sums(const float* w, int64_t w_stride, int64_t rows, const CodeStrip
                  double* moment) {
   MBOK_FOR_KERNELS(strip.kernels, column_sums_of, w, w_stride, rows, strip, cols, gram, moment)
 }
-#undef MBOK_FOR_KERNELS
 
 double residual_row(const float* w, const CodeRow<const uint64_t>& row, int64_t n, float* out) {
   Wide squares = broadcast_wide(0);
@@ -165,4 +126,13 @@ double residual_row(const float* w, const CodeRow<const uint64_t>& row, int64_t 
   for (; j + kLanes <= n; j += kLanes) subtract(j, kLanes);
   if (j < n) subtract(j, n - j);
   return reduce_add(squares);
+}
+
+void design_row(const uint64_t* bits, const float* s_in, int64_t n, float* out) {
+  const auto sign = [&](int64_t j, int64_t count) MBOK_INLINE_LAMBDA {
+    store_n(out + j, signed_by(load_n(s_in + j, count), bits[j / 64] >> (j % 64)), count);
+  };
+  int64_t j = 0;
+  for (; j + kLanes <= n; j += kLanes) sign(j, kLanes);
+  if (j < n) sign(j, n - j);
 }

@@ -23,4 +23,9 @@ const KernelTable<ResidualRowFunction> residual_row_table("residual_row", {
     {"scalar", kNone, scalar::residual_row},
 });
 
+const KernelTable<DesignRowFunction> design_row_table("design_row", {
+    MBOK_X86_CANDIDATES(design_row)
+    {"scalar", kNone, scalar::design_row},
+});
+
 }  // namespace mbok

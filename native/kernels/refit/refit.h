@@ -9,6 +9,7 @@
 //                  gram[(k·K+l)·64 + j] += P[k]P[l] for k < l and moment[k·64 + j] += P[k] w with
 //                  P[k]_i = b[k]_ij s_out[k]_i. The diagonal of gram is Σᵢ s_out[k]_i², the same for every column.
 // residual_row     out_j = w_j − Σₖ s_out[k] b[k]_j s_in[k]_j (out may be null, or w); returns Σⱼ out_j².
+// design_row       out_j = b_j s_in_j: one row of P[k].
 //
 // Sums are f64: K × K systems of nearly parallel kernels lose more digits than f32 has.
 //
@@ -51,14 +52,18 @@ using RowSumsFunction = void(const float* w, const CodeRow<const uint64_t>& row,
 using ColumnSumsFunction = void(const float* w, int64_t w_stride, int64_t rows, const CodeStrip& strip, int64_t cols,
                                 double* gram, double* moment);
 using ResidualRowFunction = double(const float* w, const CodeRow<const uint64_t>& row, int64_t n, float* out);
+using DesignRowFunction = void(const uint64_t* bits, const float* s_in, int64_t n, float* out);
 
 #define MBOK_REFIT_FUNCTIONS             \
   NearestLevelsFunction nearest_levels;  \
   RowSumsFunction row_sums;              \
   ColumnSumsFunction column_sums;        \
-  ResidualRowFunction residual_row;
+  ResidualRowFunction residual_row;      \
+  DesignRowFunction design_row;
 namespace scalar {
 MBOK_REFIT_FUNCTIONS
+// The code of the level nearest to w, bit k set for + in kernel k, and that level, given the magnitudes of the kernels.
+unsigned nearest_code(float w, const float* magnitude, int kernels, float* level);
 }
 namespace avx2 {
 MBOK_REFIT_FUNCTIONS
@@ -72,5 +77,6 @@ extern const KernelTable<NearestLevelsFunction> nearest_levels_table;
 extern const KernelTable<RowSumsFunction> row_sums_table;
 extern const KernelTable<ColumnSumsFunction> column_sums_table;
 extern const KernelTable<ResidualRowFunction> residual_row_table;
+extern const KernelTable<DesignRowFunction> design_row_table;
 
 }  // namespace mbok

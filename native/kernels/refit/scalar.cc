@@ -7,31 +7,26 @@ namespace {
 
 double sign_at(const uint64_t* bits, int64_t j) { return (bits[j / 64] >> (j % 64)) & 1 ? 1.0 : -1.0; }
 
-// Codes count the signs that are −, so that + comes before −.
-unsigned nearest_code(float w, const float* magnitude, int kernels) {
+}  // namespace
+
+unsigned nearest_code(float w, const float* magnitude, int kernels, float* level) {
   const int last = kernels - 1;
+  const unsigned all = (1u << kernels) - 1;
   float best = INFINITY, best_level = 0;
   unsigned best_negatives = 0;
-  for (unsigned c = 0; c < 1u << last; ++c) {
-    float level = magnitude[last];
-    unsigned negatives = 0;
-    for (int k = last - 1; k >= 0; --k) {
-      const bool negative = (c >> k) & 1;
-      level = negative ? level - magnitude[k] : level + magnitude[k];
-      if (negative) negatives |= 1u << k;
-    }
-    const float distance = std::fabs(std::fabs(level) - std::fabs(w));
+  for (unsigned c = 0; c < 1u << last; ++c) {  // bits of c: the kernels given −, so that + comes before −
+    float sum = magnitude[last];
+    for (int k = last - 1; k >= 0; --k) sum = (c >> k) & 1 ? sum - magnitude[k] : sum + magnitude[k];
+    const float distance = std::fabs(std::fabs(sum) - std::fabs(w));
     if (distance < best) {
       best = distance;
-      best_level = level;
-      best_negatives = negatives;
+      best_level = sum;
+      best_negatives = c;
     }
   }
-  const unsigned code = ~best_negatives & ((1u << kernels) - 1);
-  return (best_level < 0) != (w < 0) ? best_negatives : code;
+  *level = w < 0 ? -std::fabs(best_level) : std::fabs(best_level);
+  return (best_level < 0) != (w < 0) ? best_negatives : all ^ best_negatives;
 }
-
-}  // namespace
 
 void nearest_levels(const float* w, const CodeRow<uint64_t>& row, int64_t n) {
   for (int64_t start = 0; start < n; start += 64) {
@@ -39,7 +34,8 @@ void nearest_levels(const float* w, const CodeRow<uint64_t>& row, int64_t n) {
     for (int64_t j = start; j < n && j < start + 64; ++j) {
       float magnitude[kMaxRefitKernels];
       for (int k = 0; k < row.kernels; ++k) magnitude[k] = row.s_out[k] * row.s_in[k * row.s_in_stride + j];
-      const uint64_t code = nearest_code(w[j], magnitude, row.kernels);
+      float level;
+      const uint64_t code = nearest_code(w[j], magnitude, row.kernels, &level);
       for (int k = 0; k < row.kernels; ++k) words[k] |= ((code >> k) & 1) << (j - start);
     }
     for (int k = 0; k < row.kernels; ++k) row.bits[k * row.bits_stride + start / 64] = words[k];
@@ -89,6 +85,10 @@ double residual_row(const float* w, const CodeRow<const uint64_t>& row, int64_t 
     if (out != nullptr) out[j] = rest;
   }
   return squares;
+}
+
+void design_row(const uint64_t* bits, const float* s_in, int64_t n, float* out) {
+  for (int64_t j = 0; j < n; ++j) out[j] = sign_at(bits, j) > 0 ? s_in[j] : -s_in[j];
 }
 
 }  // namespace mbok::scalar

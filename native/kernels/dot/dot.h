@@ -1,0 +1,24 @@
+// Σⱼ a_j b_j of floats in f64. No alignment needed. Two conversions and a fused product per Wide: bound by loads.
+#pragma once
+
+#include <cstdint>
+
+#include "runtime/dispatch.h"
+
+namespace mbok {
+
+using DotFunction = double(const float* a, const float* b, int64_t n);
+
+namespace scalar {
+DotFunction dot;
+}
+namespace avx2 {
+DotFunction dot;
+}
+namespace avx512 {
+DotFunction dot;
+}
+
+extern const KernelTable<DotFunction> dot_table;
+
+}  // namespace mbok

@@ -1,0 +1,11 @@
+#include "kernels/simd/target.h"
+#include "kernels/tile_product/tile_product.h"
+
+namespace mbok {
+
+const KernelTable<TileProductFunction> tile_product_table("tile_product", {
+    MBOK_X86_CANDIDATES(subtract_tile_product)
+    {"scalar", kNone, scalar::subtract_tile_product},
+});
+
+}  // namespace mbok

@@ -1,0 +1,79 @@
+// The factor by which compensated_signs spreads the error of a column over later ones: with Ĥ = H + damping ·
+// mean(diag H) · I, rows and columns in `order` (falling H_jj, equal ones as they come), U upper triangular and
+// UᵀU = Ĥ⁻¹ (method.md, calibrated conversion, step 4; the order and feedback of GPTQ, arXiv 2210.17323).
+//
+// With J the reversal of rows, J Ĥ J = L Lᵀ gives Ĥ = (J L J)(J L J)ᵀ, J L J upper triangular, so U = J L⁻¹ J: one
+// factorisation and one triangular inverse instead of the usual inverse between two factorisations. f64 inside.
+//
+// input h [n, n] symmetric; outputs u [n, n], order i32 [n, 1] (place → column); attribute damping
+#include <algorithm>
+#include <cmath>
+
+#include "operations/damping.h"
+#include "operations/linear_algebra.h"
+#include "runtime/memory.h"
+#include "runtime/operation.h"
+
+namespace mbok {
+namespace {
+
+void check(const Call& call) {
+  expect_counts(call, 1, 2, 1);
+  const int64_t n = call.input(0).cols;
+  expect_tensor(call, call.input(0), "h", TensorType::kF32, n, n);
+  expect_tensor(call, call.output(0), "u", TensorType::kF32, n, n);
+  expect_tensor(call, call.output(1), "order", TensorType::kI32, n, 1);
+  expect(call, call.attribute(0) >= 0, "damping must not be negative");
+}
+
+// One column of tiles a thread, besides the factor.
+size_t scratch_bytes(const Call& call, int threads) {
+  const int64_t n = call.input(0).cols;
+  return TiledFactor::bytes(n) + static_cast<size_t>(threads * tile_count(n) * kTileSize) * sizeof(double);
+}
+
+void run(const Call& call) {
+  const int64_t n = call.input(0).cols;
+  const float* h = call.input(0).f32();
+  float* u = call.output(0).f32();
+  int32_t* order = call.output(1).i32();
+  for (int64_t j = 0; j < n; ++j) {
+    // a NaN would break the order that sort needs
+    if (!std::isfinite(h[j * n + j])) throw Error("MBOK_NON_FINITE", "compensation_factor: H is not finite");
+    order[j] = static_cast<int32_t>(j);
+  }
+  std::sort(order, order + n, [=](int32_t a, int32_t b) {
+    const float left = h[a * n + a], right = h[b * n + b];
+    return left > right || (left == right && a < b);
+  });
+
+  const TiledFactor factor(n, call.scratch);
+  const double shift = damping_shift(h, n, call.attribute(0));
+  factor.fill(*call.pool, n, [=](int64_t i, int64_t j) {
+    const int64_t row = order[n - 1 - i], col = order[n - 1 - j];
+    return static_cast<double>(h[row * n + col]) + (i == j ? shift : 0.0);
+  });
+  if (!factor.factorise(*call.pool))
+    throw Error("MBOK_INVALID_ARGUMENT",
+                "compensation_factor: the damped second moments of the inputs are not positive definite; are they "
+                "finite, is the damping too small?");
+
+  std::fill(u, u + n * n, 0.0f);
+  const int64_t count = factor.count();
+  double* columns = reinterpret_cast<double*>(call.scratch + TiledFactor::bytes(n));
+  call.pool->parallel_for(count, [&](int64_t j, int worker) {
+    double* column = columns + worker * count * kTileSize;
+    factor.invert_column(j, column);
+    const int64_t first = j * kTile, last = std::min(n, first + kTile);
+    for (int64_t i = first; i < n; ++i)
+      for (int64_t s = first; s < std::min(last, i + 1); ++s)
+        u[(n - 1 - i) * n + n - 1 - s] = static_cast<float>(column[i * kTile + s - first]);
+  });
+}
+
+}  // namespace
+
+extern const Operation compensation_factor_operation;
+const Operation compensation_factor_operation = {"compensation_factor", check, scratch_bytes, run, false};
+
+}  // namespace mbok
