@@ -22,8 +22,8 @@ std::vector<Shape> shapes() {
   for (int64_t rows = 1; rows <= 10; ++rows)  // decoding and the first sizes beyond it
     for (const auto& [m, n] : {std::array<int64_t, 2>{1, 1}, {7, 5}, {8, 64}, {33, 130}, {70, 65}, {192, 515}})
       list.push_back({rows, m, n});
-  for (const auto& [rows, m, n] : {std::array<int64_t, 3>{31, 64, 64}, {64, 65, 129}, {130, 192, 64}, {515, 64, 192}, {2060, 33, 17}})
-    list.push_back({rows, m, n});
+  for (const Shape& prompt : {Shape{31, 64, 64}, {64, 65, 129}, {130, 192, 64}, {515, 64, 192}, {2060, 33, 17}})
+    list.push_back(prompt);
   return list;
 }
 
@@ -74,7 +74,8 @@ TEST("linear: y = x W' + bias for decoding and prompts, any precision and thread
   for (const Shape& s : shapes())
     for (const double precision : {0.0, 1.0})
       for (const bool biased : {false, true}) {
-        const std::vector<float> x = random.normals(s.rows * s.n), w = random.normals(s.m * s.n), b = random.normals(s.m);
+        const std::vector<float> x = random.normals(s.rows * s.n), w = random.normals(s.m * s.n);
+        const std::vector<float> b = random.normals(s.m);
         std::vector<float> expected;
         for (int64_t r = 0; r < s.rows; ++r)
           for (int64_t i = 0; i < s.m; ++i) {

@@ -134,7 +134,8 @@ struct Layer {
 constexpr std::array<int64_t, 2> kSizes[] = {{1, 1}, {3, 64}, {64, 33}, {65, 130}, {130, 65}, {192, 192}, {40, 515}};
 
 double tolerance(double precision, int64_t results) {
-  return (precision == 0 ? 2e-6 : 1e-2) * (results < 10 ? 200 : results < 100 ? 20 : 1);  // of few results one may cancel
+  const double cancelling = results < 10 ? 200 : results < 100 ? 20 : 1;  // of few results one may cancel
+  return (precision == 0 ? 2e-6 : 1e-2) * cancelling;
 }
 
 TEST("reconstruct: the definition for K = 1 to 8") {
