@@ -1,0 +1,349 @@
+#include <algorithm>
+
+#include "converted.h"
+#include "gradient_check.h"
+#include "kernels/compensated_signs/compensated_signs.h"
+#include "kernels/dot/dot.h"
+#include "kernels/tile_product/tile_product.h"
+
+namespace mbok::test {
+namespace {
+
+// H = X̃ᵀX̃ / N and C = XᵀX̃ / N of inputs with a few outlier channels and one that is always zero.
+struct Moments {
+  int64_t n;
+  std::vector<float> h, c;
+
+  Moments(Random& random, int64_t size, int64_t dead = -1)
+      : n(size), h(static_cast<size_t>(size * size)), c(static_cast<size_t>(size * size)) {
+    std::vector<double> second(h.size()), cross(h.size());
+    const int64_t samples = 2 * n + 5;
+    for (int64_t s = 0; s < samples; ++s) {
+      std::vector<double> x(static_cast<size_t>(n)), y(static_cast<size_t>(n));
+      const double common = static_cast<double>(random.normal());
+      for (int64_t j = 0; j < n; ++j) {
+        const double scale = j == dead ? 0.0 : j % 11 == 3 ? 6.0 : 1.0;
+        x[static_cast<size_t>(j)] = scale * (static_cast<double>(random.normal()) + 0.5 * common);
+        y[static_cast<size_t>(j)] = x[static_cast<size_t>(j)] + 0.1 * scale * static_cast<double>(random.normal());
+      }
+      for (size_t i = 0; i < x.size(); ++i)
+        for (size_t j = 0; j < x.size(); ++j) {
+          second[i * x.size() + j] += y[i] * y[j] / static_cast<double>(samples);
+          cross[i * x.size() + j] += x[i] * y[j] / static_cast<double>(samples);
+        }
+    }
+    std::copy(second.begin(), second.end(), h.begin());
+    std::copy(cross.begin(), cross.end(), c.begin());
+  }
+  Tensor tensor() const { return matrix(h, n, n); }
+  double at(int64_t i, int64_t j) const { return static_cast<double>(h[static_cast<size_t>(i * n + j)]); }
+  std::vector<double> damped(double damping) const {
+    std::vector<double> out = to_double(h);
+    double mean = 0;
+    for (int64_t j = 0; j < n; ++j) mean += at(j, j) / static_cast<double>(n);
+    for (int64_t j = 0; j < n; ++j) out[static_cast<size_t>(j * n + j)] += damping * mean;
+    return out;
+  }
+};
+
+struct Feedback {
+  std::vector<float> u;
+  std::vector<int32_t> order;
+};
+
+Feedback factor_of(ThreadPool& pool, const Moments& moments) {
+  Feedback f{std::vector<float>(moments.h.size(), 9.0f), std::vector<int32_t>(static_cast<size_t>(moments.n))};
+  run_operation(pool, "compensation_factor", {moments.tensor()},
+                {matrix(f.u, moments.n, moments.n), integers(f.order)}, {0.01});
+  return f;
+}
+
+void choose_signs(ThreadPool& pool, const std::vector<float>& target, const Feedback& f, Converted& c) {
+  run_operation(pool, "compensated_signs",
+                {matrix(target, c.m, c.n), matrix(f.u, c.n, c.n), integers(f.order), c.s_out_tensor(), c.s_in_tensor()},
+                {c.bits_tensor()}, {});
+}
+
+double error_of(ThreadPool& pool, const std::vector<float>& target, const Moments& moments, const Converted& c) {
+  std::vector<float> error(1);
+  run_operation(pool, "calibrated_error",
+                {matrix(target, c.m, c.n), moments.tensor(), c.bits_tensor(), c.s_out_tensor(), c.s_in_tensor()},
+                {matrix(error, 1, 1)}, {});
+  return static_cast<double>(error[0]);
+}
+
+// tr(X H Yᵀ) over rows i of X and Y.
+template <class X, class Y>
+double form(const Moments& h, int64_t rows, X x, Y y) {
+  double sum = 0;
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < h.n; ++j) {
+      double inner = 0;
+      for (int64_t l = 0; l < h.n; ++l) inner += h.at(j, l) * y(i, l);
+      sum += x(i, j) * inner;
+    }
+  return sum;
+}
+
+TEST("dot, tile_product: every candidate equals the reference") {
+  Random random(21);
+  for (const int64_t n : {1, 5, 16, 31, 33, 100}) {
+    const std::vector<float> a = random.normals(n), b = random.normals(n);
+    const double expected = scalar::dot(a.data(), b.data(), n);
+    for_each_candidate(dot_table, [&](DotFunction* dot, const std::string& name) {
+      CHECK(std::fabs(dot(a.data(), b.data(), n) - expected) < 1e-12, name);
+    });
+  }
+  const std::vector<double> a = to_double(random.normals(kTileSize)), b = to_double(random.normals(kTileSize)),
+                            c = to_double(random.normals(kTileSize));
+  std::vector<double> expected = c;
+  scalar::subtract_tile_product(a.data(), b.data(), expected.data());
+  for_each_candidate(tile_product_table, [&](TileProductFunction* subtract, const std::string& name) {
+    std::vector<double> got = c;
+    subtract(a.data(), b.data(), got.data());
+    for (size_t i = 0; i < got.size(); ++i) CHECK(std::fabs(got[i] - expected[i]) < 1e-12, name);
+  });
+}
+
+TEST("compensate: every candidate makes the same choices for every tail") {
+  Random random(22);
+  for (const int64_t rows : {1, 17, 64})
+    for (const int64_t cols : {1, 5, 37, 128})
+      for (const int kernels : {1, 2, 3, 4, 7}) {
+        const std::vector<float> w = random.normals(rows * cols), s_out = random.normals(kernels * rows),
+                                 s_in = random.normals(kernels * cols);
+        std::vector<float> u = random.normals(cols * cols);
+        for (int64_t l = 0; l < cols; ++l) u[static_cast<size_t>(l * cols + l)] = 1 + std::fabs(u[static_cast<size_t>(l * cols + l)]);
+        std::vector<float> errors(static_cast<size_t>(rows * kCompensationCols)), expected_errors = errors;
+        std::vector<uint64_t> signs(static_cast<size_t>(kernels * cols)), expected_signs = signs;
+        CompensationBlock block = {rows, cols, w.data(), cols, u.data(), cols, s_out.data(), rows, s_in.data(), cols,
+                                   kernels, expected_errors.data(), expected_signs.data(), cols};
+        for (float& value : u) value *= 0.1f;  // feedback that stays bounded
+        scalar::compensate(block);
+        for_each_candidate(compensate_table, [&](CompensateFunction* compensate, const std::string& name) {
+          block.errors = errors.data();
+          block.signs = signs.data();
+          compensate(block);
+          CHECK(signs == expected_signs, name);
+          CHECK(errors == expected_errors, name);
+        });
+      }
+}
+
+TEST("calibration_target: equals its float64 definition, one and three threads alike") {
+  struct Shape {
+    int64_t m, n;
+  };
+  Random random(23);
+  for (const Shape s : {Shape{1, 1}, {5, 3}, {30, 65}, {70, 130}}) {
+    const Moments moments(random, s.n, s.n / 2);
+    const std::vector<float> w = random.normals(s.m * s.n);
+    const std::vector<double> damped = moments.damped(0.01);
+    std::vector<float> expected;
+    for (int64_t i = 0; i < s.m; ++i) {
+      std::vector<double> right(static_cast<size_t>(s.n));
+      for (int64_t j = 0; j < s.n; ++j)
+        for (int64_t l = 0; l < s.n; ++l)
+          right[static_cast<size_t>(j)] += static_cast<double>(w[static_cast<size_t>(i * s.n + l)]) *
+                                           (static_cast<double>(moments.c[static_cast<size_t>(l * s.n + j)]) - moments.at(l, j));
+      const std::vector<double> x = s.n == 1 ? std::vector<double>{0.0} : solve(damped, right);
+      for (int64_t j = 0; j < s.n; ++j)
+        expected.push_back(static_cast<float>(static_cast<double>(w[static_cast<size_t>(i * s.n + j)]) + 0.5 * x[static_cast<size_t>(j)]));
+    }
+    const std::string name = std::to_string(s.m) + " x " + std::to_string(s.n);
+    const auto got = same_for_any_threads({std::vector<float>(w.size())}, name, [&](ThreadPool& pool, auto& out) {
+      run_operation(pool, "calibration_target", {matrix(w, s.m, s.n), moments.tensor(), matrix(moments.c, s.n, s.n)},
+                    {matrix(out[0], s.m, s.n)}, {0.5, 0.01});
+    });
+    check_close(got[0], expected, 1e-5, name);
+    std::vector<float> unchanged(w.size());
+    run_operation(ThreadPool::shared(), "calibration_target",
+                  {matrix(w, s.m, s.n), moments.tensor(), matrix(moments.c, s.n, s.n)}, {matrix(unchanged, s.m, s.n)},
+                  {0, 0.01});
+    CHECK(unchanged == w, name + ", a = 0");
+  }
+}
+
+TEST("compensation_factor: U is upper triangular, UᵀU inverts the permuted damped H") {
+  Random random(24);
+  for (const int64_t n : {1, 7, 64, 65, 150}) {
+    const Moments moments(random, n, n - 1);
+    const Feedback f = factor_of(ThreadPool::shared(), moments);
+    const std::vector<double> damped = n == 1 ? std::vector<double>{1.0} : moments.damped(0.01);
+    const std::string name = "n = " + std::to_string(n);
+    double worst = 0;
+    for (int64_t i = 0; i < n; ++i) {
+      if (i > 0) CHECK(moments.at(f.order[static_cast<size_t>(i - 1)], f.order[static_cast<size_t>(i - 1)]) >=
+                           moments.at(f.order[static_cast<size_t>(i)], f.order[static_cast<size_t>(i)]), name + " order");
+      for (int64_t j = 0; j < i; ++j) CHECK(f.u[static_cast<size_t>(i * n + j)] == 0, name + " lower half");
+      // row i of Uᵀ(U Ĥ)
+      for (int64_t j = 0; j < n; ++j) {
+        double sum = 0;
+        for (int64_t a = 0; a <= i; ++a) {
+          double inner = 0;
+          for (int64_t b = a; b < n; ++b)
+            inner += static_cast<double>(f.u[static_cast<size_t>(a * n + b)]) *
+                     damped[static_cast<size_t>(f.order[static_cast<size_t>(b)] * n + f.order[static_cast<size_t>(j)])];
+          sum += static_cast<double>(f.u[static_cast<size_t>(a * n + i)]) * inner;
+        }
+        worst = std::max(worst, std::fabs(sum - (i == j ? 1.0 : 0.0)));
+      }
+    }
+    CHECK(worst < 1e-4, name + ": " + std::to_string(worst));
+    static ThreadPool& three = *new ThreadPool(3);
+    CHECK(factor_of(three, moments).u == f.u, name + ", 3 threads");
+  }
+}
+
+TEST("compensated_signs: equals error feedback column by column in float64") {
+  Random random(25);
+  for (const int64_t n : {40, 130, 300})
+    for (const int kernels : {1, 2, 3}) {
+      const int64_t m = 70;
+      const Moments moments(random, n, 5);
+      const std::vector<float> w = random.normals(m * n);
+      Converted c = extract(ThreadPool::shared(), w, m, n, kernels);
+      const double plain = error_of(ThreadPool::shared(), w, moments, c);
+      const Feedback f = factor_of(ThreadPool::shared(), moments);
+      choose_signs(ThreadPool::shared(), w, f, c);
+      int64_t different = 0;
+      for (int64_t i = 0; i < m; ++i) {
+        std::vector<double> rest(static_cast<size_t>(n));
+        for (int64_t p = 0; p < n; ++p) rest[static_cast<size_t>(p)] = static_cast<double>(w[static_cast<size_t>(i * n + f.order[static_cast<size_t>(p)])]);
+        bool same = true;
+        for (int64_t p = 0; p < n; ++p) {
+          const int64_t j = f.order[static_cast<size_t>(p)];
+          double best = INFINITY, level = 0;
+          for (int code = 0; code < 1 << kernels; ++code) {
+            double sum = 0;
+            for (int k = 0; k < kernels; ++k) sum += ((code >> k) & 1 ? 1 : -1) * c.out(k, i) * c.in(k, j);
+            if (std::fabs(sum - rest[static_cast<size_t>(p)]) < best) {
+              best = std::fabs(sum - rest[static_cast<size_t>(p)]);
+              level = sum;
+            }
+          }
+          same = same && std::fabs(level - c.value(i, j)) < 1e-5;
+          const double error = (rest[static_cast<size_t>(p)] - level) / static_cast<double>(f.u[static_cast<size_t>(p * n + p)]);
+          for (int64_t l = p + 1; l < n; ++l) rest[static_cast<size_t>(l)] -= error * static_cast<double>(f.u[static_cast<size_t>(p * n + l)]);
+        }
+        different += !same;
+      }
+      const std::string name = "n = " + std::to_string(n) + ", K = " + std::to_string(kernels);
+      // a choice within rounding of a tie may fall otherwise and changes the rest of its row
+      CHECK(different <= 1, name + ": " + std::to_string(different) + " rows differ");
+      CHECK(error_of(ThreadPool::shared(), w, moments, c) < plain, name + ": compensation must lower the error");
+      for (int64_t i = 0; i < kernels * m; ++i)
+        CHECK(n % 64 == 0 || (c.bits[static_cast<size_t>((i + 1) * words_per_row(n) - 1)] >> (n % 64)) == 0, "padding");
+      Converted again = c;
+      static ThreadPool& three = *new ThreadPool(3);
+      std::fill(again.bits.begin(), again.bits.end(), ~0ull);
+      choose_signs(three, w, f, again);
+      CHECK(again.bits == c.bits, name + ", 3 threads");
+    }
+}
+
+TEST("compensated_signs: without inputs every weight keeps its plain choice; a bad order is refused") {
+  Random random(26);
+  const int64_t m = 30, n = 140;
+  Moments nothing(random, n);
+  std::fill(nothing.h.begin(), nothing.h.end(), 0.0f);
+  const std::vector<float> w = random.normals(m * n);
+  const Converted plain = extract(ThreadPool::shared(), w, m, n, 1);
+  Converted c = plain;
+  Feedback f = factor_of(ThreadPool::shared(), nothing);
+  choose_signs(ThreadPool::shared(), w, f, c);
+  CHECK(c.bits == plain.bits, "signs");
+  f.order[3] = f.order[4];
+  CHECK(throws("MBOK_INVALID_ARGUMENT", [&] { choose_signs(ThreadPool::shared(), w, f, c); }), "a column twice");
+  f.order[3] = -1;
+  CHECK(throws("MBOK_INVALID_ARGUMENT", [&] { choose_signs(ThreadPool::shared(), w, f, c); }), "no column");
+  nothing.h[0] = NAN;
+  CHECK(throws("MBOK_NON_FINITE", [&] { factor_of(ThreadPool::shared(), nothing); }), "NaN in H");
+}
+
+TEST("calibrated_error: equals its float64 definition") {
+  Random random(27);
+  const int64_t m = 300, n = 70;
+  const Moments moments(random, n, 5);
+  const std::vector<float> w = random.normals(m * n);
+  const Converted c = extract(ThreadPool::shared(), w, m, n, 2);
+  const auto own = [&](int64_t i, int64_t j) { return static_cast<double>(w[static_cast<size_t>(i * n + j)]); };
+  const auto rest = [&](int64_t i, int64_t j) { return own(i, j) - c.value(i, j); };
+  const double expected = std::sqrt(form(moments, m, rest, rest) / form(moments, m, own, own));
+  static ThreadPool& three = *new ThreadPool(3);
+  const double got = error_of(three, w, moments, c);
+  CHECK(std::fabs(got / expected - 1) < 1e-5, std::to_string(got) + " for " + std::to_string(expected));
+  CHECK(got == error_of(ThreadPool::shared(), w, moments, c), "threads");
+}
+
+TEST("solve_output_scales: solves the weighted least squares of every row") {
+  Random random(28);
+  for (const int kernels : {1, 2, 3, 6}) {
+    const int64_t m = 270, n = 70;
+    const Moments moments(random, n, 5);
+    const std::vector<float> w = random.normals(m * n);
+    Converted c = extract(ThreadPool::shared(), w, m, n, kernels);
+    std::vector<float> expected(c.s_out.size());
+    for (int64_t i = 0; i < m; ++i) {
+      const size_t count = static_cast<size_t>(kernels);
+      std::vector<double> gram(count * count), moment(count);
+      for (int k = 0; k < kernels; ++k) {
+        const auto p = [&](int l) { return [&c, l, i](int64_t, int64_t j) { return c.sign(l, i, j) * c.in(l, j); }; };
+        for (int l = 0; l < kernels; ++l) gram[static_cast<size_t>(k * kernels + l)] = form(moments, 1, p(k), p(l));
+        moment[static_cast<size_t>(k)] = form(moments, 1, p(k), [&](int64_t, int64_t j) { return static_cast<double>(w[static_cast<size_t>(i * n + j)]); });
+      }
+      const std::vector<double> x = solve_ridge(gram, moment, 1e-5);
+      for (int k = 0; k < kernels; ++k) expected[static_cast<size_t>(k * m + i)] = static_cast<float>(x[static_cast<size_t>(k)]);
+    }
+    const auto got = same_for_any_threads({c.s_out}, "solve_output_scales", [&](ThreadPool& pool, auto& out) {
+      run_operation(pool, "solve_output_scales",
+                    {matrix(w, m, n), moments.tensor(), c.bits_tensor(), c.s_in_tensor()}, {matrix(out[0], kernels, m)}, {});
+    });
+    check_close(got[0], expected, 5e-5, "K = " + std::to_string(kernels));
+  }
+}
+
+TEST("descend_input_scales: equals one column after another in float64 and lowers the error") {
+  Random random(29);
+  for (const int kernels : {1, 2, 3}) {
+    const int64_t m = 90, n = 70;
+    const Moments moments(random, n, 5);
+    const std::vector<float> w = random.normals(m * n);
+    Converted c = extract(ThreadPool::shared(), w, m, n, kernels);
+    std::vector<double> rest(w.size()), s_in = to_double(c.s_in);
+    for (int64_t i = 0; i < m; ++i)
+      for (int64_t j = 0; j < n; ++j)
+        rest[static_cast<size_t>(i * n + j)] = static_cast<double>(w[static_cast<size_t>(i * n + j)]) - c.value(i, j);
+    for (int64_t j = 0; j < n; ++j) {
+      if (moments.at(j, j) == 0) continue;
+      const size_t count = static_cast<size_t>(kernels);
+      std::vector<double> gram(count * count), moment(count);
+      const auto a = [&](int k, int64_t i) { return c.sign(k, i, j) * c.out(k, i); };
+      for (int64_t i = 0; i < m; ++i) {
+        double r = 0;
+        for (int64_t l = 0; l < n; ++l) r += rest[static_cast<size_t>(i * n + l)] * moments.at(l, j) / moments.at(j, j);
+        for (int k = 0; k < kernels; ++k) {
+          moment[static_cast<size_t>(k)] += a(k, i) * r;
+          for (int l = 0; l < kernels; ++l) gram[static_cast<size_t>(k * kernels + l)] += a(k, i) * a(l, i);
+        }
+      }
+      const std::vector<double> d = solve_ridge(gram, moment, 1e-6);
+      for (int k = 0; k < kernels; ++k) {
+        s_in[static_cast<size_t>(k * n + j)] += d[static_cast<size_t>(k)];
+        for (int64_t i = 0; i < m; ++i) rest[static_cast<size_t>(i * n + j)] -= d[static_cast<size_t>(k)] * a(k, i);
+      }
+    }
+    const double before = error_of(ThreadPool::shared(), w, moments, c);
+    const auto got = same_for_any_threads({c.s_in}, "descend_input_scales", [&](ThreadPool& pool, auto& out) {
+      run_operation(pool, "descend_input_scales",
+                    {matrix(w, m, n), moments.tensor(), c.bits_tensor(), c.s_out_tensor()}, {matrix(out[0], kernels, n)}, {});
+    });
+    const std::string name = "K = " + std::to_string(kernels);
+    check_close(got[0], {s_in.begin(), s_in.end()}, 1e-4, name);
+    c.s_in = got[0];
+    CHECK(error_of(ThreadPool::shared(), w, moments, c) < before, name);
+  }
+}
+
+}  // namespace
+}  // namespace mbok::test
