@@ -1,4 +1,4 @@
-// y = x·wᵀ + bias of ±1 inputs and weights (BOLD, method.md §2): integers, exact in f32, before the bias.
+// y = x·wᵀ + bias of ±1 inputs and weights (BOLD, arXiv 2405.16339): integers, exact in f32, before the bias.
 //   x bits [R,n], w bits [m,n], bias? [1,m] → y [R,m]
 #include "operations/boolean_product.h"
 #include "runtime/operation.h"

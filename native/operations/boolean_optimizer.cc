@@ -70,7 +70,8 @@ class UpdateSink final : public TileSink {
       prefetch(tile, r + kPrefetchRows);
       for (int64_t c = 0; c < tile.cols; c += kChunkCols) {
         const int64_t j = tile.col + c, cols = tile.cols - c < kChunkCols ? tile.cols - c : kChunkCols;
-        auto* const stored = static_cast<std::byte*>(accumulator.data) + static_cast<size_t>(i * update_.layer.n + j) * item;
+        auto* const stored =
+            static_cast<std::byte*>(accumulator.data) + static_cast<size_t>(i * update_.layer.n + j) * item;
         alignas(64) float wide[kChunkCols];
         const bool in_place = accumulator.type == TensorType::kF32;
         float* const m = in_place ? reinterpret_cast<float*>(stored) : wide;
@@ -98,7 +99,7 @@ class UpdateSink final : public TileSink {
 
   // Rows of a narrow tile lie far apart, which hides them from the hardware's prefetcher.
   void prefetch(const Tile& tile, int64_t r) const {
-    if (r >= tile.rows) return;
+    if (r >= tile.rows || tile.cols > kChunkCols) return;
     const Tensor& accumulator = update_.accumulator;
     const size_t item = row_bytes(accumulator.type, 1), n = static_cast<size_t>(update_.layer.n);
     const auto* line = static_cast<const std::byte*>(accumulator.data) +

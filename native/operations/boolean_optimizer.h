@@ -1,6 +1,6 @@
-// The Boolean optimizer's step for one layer (method.md §3): scale gradients with the bits as they are, statistics,
-// M ← β·M + η·Q̂, flips or neighbour moves, β. multi_boolean_update feeds it the tiles of a product, boolean_update those
-// of a dense signal; the rule exists here only.
+// The Boolean optimizer's step for one layer: scale gradients with the bits as they are, statistics, M ← β·M + η·Q̂,
+// flips or neighbour moves, β ← 1 − fraction moved. multi_boolean_update feeds it the tiles of a product,
+// boolean_update those of a dense signal; the rule exists here only.
 //
 // Instant statistics (and the first step of the running ones) must be known before the first tile is consumed, so the
 // source is asked twice; running ones need one pass. Micro-batches: with A of them the statistics of the summed signal

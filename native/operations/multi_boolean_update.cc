@@ -1,5 +1,8 @@
 // The backward pass of a multi-Boolean linear layer that ends in the optimizer: from G = dyᵀ·x, consumed tile by tile
-// and never stored, ds_out += ∂s_out, ds_in += ∂s_in, and the step of the Boolean optimizer on kernels and accumulator.
+// and never stored, ds_out += ∂s_out, ds_in += ∂s_in, and the step of the Boolean optimizer.
+//   dy [R,m], x [R,n], kernels bits [K·m,n], s_out [K,m], s_in [K,n] → += ds_out?, ds_in?; in place: kernels (the same
+//   tensor), accumulator [m,n], row_statistics [2,m], column_statistics [2,n], state [1,8];
+//   attributes: precision, rule, normaliser, decay
 #include "operations/boolean_optimizer.h"
 
 namespace mbok {

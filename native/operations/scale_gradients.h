@@ -1,5 +1,5 @@
-// ∂s_out[k]ᵢ = Σⱼ Gᵢⱼ·B[k]ᵢⱼ·s_in[k]ⱼ and ∂s_in[k]ⱼ = Σᵢ Gᵢⱼ·B[k]ᵢⱼ·s_out[k]ᵢ from the tiles of G (method.md §2). Each tile
-// writes its own partial sums; they are added in the order of the grid, so threads do not matter.
+// ∂s_out[k]ᵢ = Σⱼ Gᵢⱼ·B[k]ᵢⱼ·s_in[k]ⱼ and ∂s_in[k]ⱼ = Σᵢ Gᵢⱼ·B[k]ᵢⱼ·s_out[k]ᵢ from the tiles of G. Each tile writes its
+// own partial sums; they are added in the order of the grid, so threads do not matter.
 #pragma once
 
 #include "operations/boolean_layer.h"

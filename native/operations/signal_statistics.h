@@ -1,4 +1,4 @@
-// Statistics of the Boolean signal Q that its normalisers need (method.md §3), gathered tile by tile: the mean of |Q|,
+// Statistics of the Boolean signal Q that its normalisers need, gathered tile by tile: the mean of |Q|,
 // or the row and column means of Q². Partial sums by tile, added in the order of the grid.
 #pragma once
 

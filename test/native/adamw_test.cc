@@ -54,9 +54,10 @@ TEST("AdamW: twenty steps with decay and clipping follow the definition") {
     Scalars scalars;
     scalars.learning_rate = 1e-2 / t;
     scalars.step = t;
-    run_operation(one(), "adamw", {matrix(g, rows, cols), matrix(norm, 1, 1)},
-                  {matrix(p, rows, cols), matrix(m, rows, cols), matrix(v, rows, cols)}, {beta1, beta2, eps, decay, clip}, scalars);
-    run_operation(three(), "adamw", {matrix(g, rows, cols), matrix(norm, 1, 1)},
+    const std::vector<Tensor> inputs = {matrix(g, rows, cols), matrix(norm, 1, 1)};
+    run_operation(one(), "adamw", inputs, {matrix(p, rows, cols), matrix(m, rows, cols), matrix(v, rows, cols)},
+                  {beta1, beta2, eps, decay, clip}, scalars);
+    run_operation(three(), "adamw", inputs,
                   {matrix(threaded_p, rows, cols), matrix(threaded_m, rows, cols), matrix(threaded_v, rows, cols)},
                   {beta1, beta2, eps, decay, clip}, scalars);
     const double scale = std::min(1.0, clip / (std::sqrt(squares) + 1e-6));
@@ -65,7 +66,8 @@ TEST("AdamW: twenty steps with decay and clipping follow the definition") {
       dp[i] *= 1 - scalars.learning_rate * decay;
       dm[i] = beta1 * dm[i] + (1 - beta1) * x;
       dv[i] = beta2 * dv[i] + (1 - beta2) * x * x;
-      dp[i] -= scalars.learning_rate * (dm[i] / (1 - std::pow(beta1, t))) / (std::sqrt(dv[i] / (1 - std::pow(beta2, t))) + eps);
+      const double corrected_m = dm[i] / (1 - std::pow(beta1, t)), corrected_v = dv[i] / (1 - std::pow(beta2, t));
+      dp[i] -= scalars.learning_rate * corrected_m / (std::sqrt(corrected_v) + eps);
     }
   }
   CHECK(test::relative_error(p, std::vector<float>(dp.begin(), dp.end())) < 1e-6, "p");
@@ -76,8 +78,10 @@ TEST("AdamW without clipping needs no norm") {
   std::vector<float> g = {1, -2}, p = {1, 1}, m(2), v(2);
   Scalars scalars;
   scalars.learning_rate = 0.5;
-  run_operation(one(), "adamw", {matrix(g, 1, 2)}, {matrix(p, 1, 2), matrix(m, 1, 2), matrix(v, 1, 2)}, {0.9, 0.999, 0, 0, 0}, scalars);
-  CHECK(std::fabs(p[0] - 0.5f) < 1e-6f && std::fabs(p[1] - 1.5f) < 1e-6f, "the first step has the size of the learning rate");
+  run_operation(one(), "adamw", {matrix(g, 1, 2)}, {matrix(p, 1, 2), matrix(m, 1, 2), matrix(v, 1, 2)},
+                {0.9, 0.999, 0, 0, 0}, scalars);
+  CHECK(std::fabs(p[0] - 0.5f) < 1e-6f, "the first step has the size of the learning rate");
+  CHECK(std::fabs(p[1] - 1.5f) < 1e-6f, "against the sign of the gradient");
 }
 
 TEST("gradient norm: over several tensors, the same bits for any number of threads") {
@@ -90,7 +94,7 @@ TEST("gradient norm: over several tensors, the same bits for any number of threa
   double squares = 0;
   for (const auto* list : {&a, &b, &c})
     for (const float x : *list) squares += static_cast<double>(x) * x;
-  CHECK(norm[0] == static_cast<float>(std::sqrt(squares)) || std::fabs(norm[0] / std::sqrt(squares) - 1) < 1e-7, "norm");
+  CHECK(std::fabs(norm[0] / std::sqrt(squares) - 1) < 1e-7, "norm");
   CHECK(norm == threaded, "1 and 3 threads differ");
 }
 

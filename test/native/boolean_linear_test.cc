@@ -85,11 +85,11 @@ TEST("Boolean linear: y = x w' + bias, exactly") {
     const std::vector<uint64_t> x = random.bits(s.rows, s.n), w = random.bits(s.m, s.n);
     const auto a = [&](int64_t r, int64_t j) { return sign(x, s.n, r, j); };
     const auto b = [&](int64_t j, int64_t i) { return sign(w, s.n, i, j); };
-    const std::vector<float> y = run_twice("boolean_linear", {bit_matrix(x, s.rows, s.n), bit_matrix(w, s.m, s.n)}, s.rows, s.m, 7, {});
+    const Tensor X = bit_matrix(x, s.rows, s.n), W = bit_matrix(w, s.m, s.n);
+    const std::vector<float> y = run_twice("boolean_linear", {X, W}, s.rows, s.m, 7, {});
     CHECK(y == reference(s.rows, s.m, s.n, 0, 1, a, b), s.name());
     const std::vector<float> bias(static_cast<size_t>(s.m), 0.5f);
-    const std::vector<float> biased = run_twice(
-        "boolean_linear", {bit_matrix(x, s.rows, s.n), bit_matrix(w, s.m, s.n), matrix(bias, 1, s.m)}, s.rows, s.m, 7, {});
+    const std::vector<float> biased = run_twice("boolean_linear", {X, W, matrix(bias, 1, s.m)}, s.rows, s.m, 7, {});
     CHECK(biased == reference(s.rows, s.m, s.n, 0.5, 1, a, b), s.name());
   }
 }
@@ -136,7 +136,8 @@ TEST("Boolean activation: bits of s ≥ τ, and 1 − tanh² on the way back") {
           if (s[static_cast<size_t>(r * cols + j)] >= static_cast<float>(threshold))
             expected[static_cast<size_t>(r * words_per_row(cols) + j / 64)] |= uint64_t{1} << (j % 64);
       std::vector<uint64_t> bits(expected.size(), ~uint64_t{0});
-      run_operation(three(), "boolean_activation", {matrix(s, rows, cols)}, {bit_matrix(bits, rows, cols)}, {threshold});
+      const Tensor S = matrix(s, rows, cols);
+      run_operation(three(), "boolean_activation", {S}, {bit_matrix(bits, rows, cols)}, {threshold});
       CHECK(bits == expected, "the definition, padding zero");
       for (const auto& candidate : boolean_activation_table.candidates()) {
         if (!candidate.supported()) continue;
@@ -152,8 +153,8 @@ TEST("Boolean activation: bits of s ≥ τ, and 1 − tanh² on the way back") {
         const double c = std::cosh(std::min(500.0, std::fabs(alpha * (s[i] - threshold))));
         expected_ds.push_back(static_cast<float>(dy[i] / (c * c)));  // 1 − tanh² = 1 / cosh²
       }
-      const std::vector<float> ds = run_twice("boolean_activation_gradient", {matrix(dy, rows, cols), matrix(s, rows, cols)},
-                                              rows, cols, 0, {threshold, fan_in});
+      const std::vector<float> ds =
+          run_twice("boolean_activation_gradient", {matrix(dy, rows, cols), S}, rows, cols, 0, {threshold, fan_in});
       CHECK(test::relative_error(ds, expected_ds) < 1e-6, "the derivative");
       for (const auto& candidate : boolean_activation_gradient_table.candidates()) {
         if (!candidate.supported()) continue;

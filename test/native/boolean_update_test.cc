@@ -51,7 +51,8 @@ TEST("16-bit floats widen exactly and narrow to nearest even, alike on every ins
     float value;
     std::memcpy(&value, &bits, 4);
     // random patterns are mostly huge or tiny: bring half of them to where f16 has its range, ties included
-    if (i % 2 == 1) value = std::ldexp(static_cast<float>(static_cast<int32_t>(bits) >> 18), static_cast<int>(bits % 40) - 33);
+    if (i % 2 == 1)
+      value = std::ldexp(static_cast<float>(static_cast<int32_t>(bits) >> 18), static_cast<int>(bits % 40) - 33);
     if (!is_nan(value)) values.push_back(value);
   }
   const auto size = static_cast<int64_t>(values.size());
@@ -179,7 +180,7 @@ TEST("neighbour moves give the same bits on every instruction set, for 1 to 8 ke
     }
 }
 
-// One layer's optimizer in float64, element by element, as method.md §3 writes it.
+// One layer's optimizer in float64, element by element: the definition.
 struct Replay {
   int64_t kernels, m, n;
   int rule, normaliser;
@@ -302,7 +303,7 @@ struct Layer {
     // the sizes of scales after successive extraction, a few of them negative, and one zero
     for (int64_t k = 0; k < s.kernels; ++k) {
       for (int64_t i = 0; i < s.m; ++i)
-        s_out.push_back((i % 5 == 0 && k % 2 == 0 ? -1.0f : 1.0f) * static_cast<float>((0.2 + random.uniform()) / (1 << k)));
+        s_out.push_back(static_cast<float>((i % 5 == 0 && k % 2 == 0 ? -1 : 1) * (0.2 + random.uniform()) / (1 << k)));
       for (int64_t j = 0; j < s.n; ++j) s_in.push_back(static_cast<float>(0.5 + random.uniform()));
     }
     s_out[static_cast<size_t>((s.kernels - 1) * s.m)] = 0;
@@ -416,7 +417,8 @@ TEST("boolean_update replays the rules of the Boolean optimizer") {
         for (Layer* l : {&layer, &threaded})
           run_operation(l == &layer ? one : three, "boolean_update",
                         {matrix(q, s.m, s.n), l->out_scales(), l->in_scales()},
-                        {l->kernels(), l->accumulator(), l->row_statistics(), l->column_statistics(), matrix(l->state, 1, 8)},
+                        {l->kernels(), l->accumulator(), l->row_statistics(), l->column_statistics(),
+                         matrix(l->state, 1, 8)},
                         l->attributes(static_cast<double>(s.kernels)), scalars_of(b, s.batches, eta));
       }
       replay.step(signals, eta);
@@ -468,7 +470,8 @@ TEST("multi_boolean_update gives scale gradients and replays the rules from dy a
         signals.push_back(q);
         for (Layer* l : {&layer, &threaded})
           run_operation(l == &layer ? one : three, "multi_boolean_update",
-                        {matrix(dy, tokens, s.m), matrix(x, tokens, s.n), l->kernels(), l->out_scales(), l->in_scales()},
+                        {matrix(dy, tokens, s.m), matrix(x, tokens, s.n), l->kernels(), l->out_scales(),
+                         l->in_scales()},
                         {matrix(l == &layer ? ds_out : threaded_out, s.kernels, s.m),
                          matrix(l == &layer ? ds_in : threaded_in, s.kernels, s.n), l->kernels(), l->accumulator(),
                          l->row_statistics(), l->column_statistics(), matrix(l->state, 1, 8)},
@@ -536,8 +539,8 @@ TEST("multi_boolean_signal gives the gradients of every kernel and scale") {
     const int64_t tokens = 11, k = kernels - 1;
     const std::vector<float> dy = random.normals(tokens * s.m), x = random.normals(tokens * s.n);
     std::vector<float> ds_out(static_cast<size_t>(kernels * s.m)), ds_in(static_cast<size_t>(kernels * s.n));
-    std::vector<float> q(static_cast<size_t>(s.m * s.n), 0.5f), expected_q = q, expected_out = ds_out, expected_in = ds_in;
-    std::vector<float> q3 = q;
+    std::vector<float> expected_out = ds_out, expected_in = ds_in;
+    std::vector<float> q(static_cast<size_t>(s.m * s.n), 0.5f), expected_q = q, q3 = q;
     for (int64_t i = 0; i < s.m; ++i)
       for (int64_t j = 0; j < s.n; ++j) {
         double g = 0;
@@ -546,8 +549,9 @@ TEST("multi_boolean_signal gives the gradients of every kernel and scale") {
         expected_q[replay.at(0, i, j)] += static_cast<float>(g * replay.hat(k, i, j));
         for (int64_t l = 0; l < kernels; ++l) {
           const double gb = g * replay.sign[replay.at(l, i, j)];
-          expected_out[static_cast<size_t>(l * s.m + i)] += static_cast<float>(gb * replay.s_in[static_cast<size_t>(l * s.n + j)]);
-          expected_in[static_cast<size_t>(l * s.n + j)] += static_cast<float>(gb * replay.s_out[static_cast<size_t>(l * s.m + i)]);
+          const auto out = static_cast<size_t>(l * s.m + i), in = static_cast<size_t>(l * s.n + j);
+          expected_out[out] += static_cast<float>(gb * replay.s_in[in]);
+          expected_in[in] += static_cast<float>(gb * replay.s_out[out]);
         }
       }
     const std::vector<Tensor> inputs = {matrix(dy, tokens, s.m), matrix(x, tokens, s.n), layer.kernels(),
@@ -556,7 +560,8 @@ TEST("multi_boolean_signal gives the gradients of every kernel and scale") {
                   {matrix(ds_out, kernels, s.m), matrix(ds_in, kernels, s.n), matrix(q, s.m, s.n)},
                   {0, static_cast<double>(k)});
     CHECK(test::relative_error(q, expected_q) < 1e-6, "q");
-    CHECK(test::relative_error(ds_out, expected_out) < 2e-6 && test::relative_error(ds_in, expected_in) < 2e-6, "scales");
+    CHECK(test::relative_error(ds_out, expected_out) < 2e-6, "output scales");
+    CHECK(test::relative_error(ds_in, expected_in) < 2e-6, "input scales");
     run_operation(three, "multi_boolean_signal", inputs, {{}, {}, matrix(q3, s.m, s.n)}, {0, static_cast<double>(k)});
     CHECK(q == q3, "1 and 3 threads differ");
   }

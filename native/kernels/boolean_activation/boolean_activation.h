@@ -1,6 +1,6 @@
-// The Boolean activation and its gradient (BOLD, method.md §2).
+// The Boolean activation and its gradient (BOLD, arXiv 2405.16339, appendix C).
 //
-//   boolean_activation: bit j = s[j] ≥ τ, packed least significant first into ⌈cols/64⌉ words, padding zero; NaN gives 0
+//   boolean_activation: bit j = s[j] ≥ τ, packed least significant first into ⌈cols/64⌉ words, padding zero; NaN: 0
 //   boolean_activation_gradient: ds[j] = dy[j]·(1 − tanh²(α·(s[j] − τ)))
 //
 // The derivative is formed as 4e/(1+e)² with e = exp(−2|u|), which keeps its relative accuracy where tanh is near 1.

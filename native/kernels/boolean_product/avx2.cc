@@ -55,7 +55,8 @@ MBOK_INLINE void tile(const BooleanProduct& p, int64_t row, int64_t col) {
       for (int c = 0; c < kCols; ++c) totals[r][c] += __builtin_popcountll(x[r][i] ^ w[c][i]);
   for (int r = 0; r < kRows; ++r)
     for (int64_t c = 0; c < cols; ++c) {
-      const float value = p.factor * static_cast<float>(p.depth - 2 * totals[r][c]) + (p.bias != nullptr ? p.bias[col + c] : 0.0f);
+      const float bias = p.bias != nullptr ? p.bias[col + c] : 0.0f;
+      const float value = p.factor * static_cast<float>(p.depth - 2 * totals[r][c]) + bias;
       float* const y = p.y + (row + r) * p.y_stride + col + c;
       *y = p.accumulate ? *y + value : value;
     }

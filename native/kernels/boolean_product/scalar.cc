@@ -6,8 +6,10 @@ void boolean_product(const BooleanProduct& p) {
   for (int64_t r = 0; r < p.rows; ++r)
     for (int64_t c = 0; c < p.cols; ++c) {
       int64_t different = 0;
-      for (int64_t i = 0; i < p.words; ++i) different += __builtin_popcountll(p.x[r * p.words + i] ^ p.w[c * p.words + i]);
-      const float value = p.factor * static_cast<float>(p.depth - 2 * different) + (p.bias != nullptr ? p.bias[c] : 0.0f);
+      for (int64_t i = 0; i < p.words; ++i)
+        different += __builtin_popcountll(p.x[r * p.words + i] ^ p.w[c * p.words + i]);
+      const float bias = p.bias != nullptr ? p.bias[c] : 0.0f;
+      const float value = p.factor * static_cast<float>(p.depth - 2 * different) + bias;
       float& y = p.y[r * p.y_stride + c];
       y = p.accumulate ? y + value : value;
     }

@@ -26,7 +26,8 @@ MBOK_INLINE void store_floats(float* to, __m512 floats, int64_t n) {
 }  // namespace
 
 void f16_widen(const uint16_t* from, float* to, int64_t count) {
-  for (int64_t i = 0; i < count; i += 16) store_floats(to + i, _mm512_cvtph_ps(load_halves(from + i, count - i)), count - i);
+  for (int64_t i = 0; i < count; i += 16)
+    store_floats(to + i, _mm512_cvtph_ps(load_halves(from + i, count - i)), count - i);
 }
 
 void bf16_widen(const uint16_t* from, float* to, int64_t count) {

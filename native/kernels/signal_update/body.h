@@ -26,40 +26,66 @@ MBOK_INLINE Vec finite_or_zero(Vec magnitude) {
   return select(magnitude <= broadcast(3.402823466e38f), magnitude, zero());
 }
 
-// K is a constant where it is small, so that the sums over the sets of bits stay in registers.
-MBOK_INLINE int64_t move_row(float* m, const MoveRow& row, int64_t cols, int kernels) {
+#include "kernels/signal_update/nearest_level.h"
+
+constexpr int kLowKernels = 4;
+
+MBOK_INLINE Vec nearer(Vec best, Vec sum) {
+  return min(best, select(sum > broadcast(kLeastHalfGap), sum, broadcast(__builtin_inff())));
+}
+
+// Moves of the lanes in `moved`, which are few: only now is it asked which bits flip.
+int64_t move_lanes(const MoveRow& row, const float* m, int64_t j, uint64_t moved) {
+  int64_t moves = 0;
+  for (; moved != 0; moved &= moved - 1, ++moves) {
+    const int64_t at = j + __builtin_ctzll(moved);
+    float u[kMaxMoveKernels];
+    for (int k = 0; k < row.kernels; ++k) {
+      const float s = row.s_out[k] * row.s_in[k * row.s_in_stride + at];
+      const bool set = bits_at(row.bits + k * row.bits_stride, at) & 1;
+      u[k] = set == !__builtin_signbit(m[at]) ? s : -s;
+    }
+    const int set = nearest_level(u, row.kernels).set;
+    for (int k = 0; k < row.kernels; ++k)
+      row.bits[k * row.bits_stride + at / 64] ^= static_cast<uint64_t>((set >> k) & 1) << (at % 64);
+  }
+  return moves;
+}
+
+// The first kLow of the kernels (all of them up to 4) with their sums in registers.
+template <int kLow>
+int64_t move_row(float* m, const MoveRow& row, int64_t cols) {
+  const int high_kernels = row.kernels - kLow;
   int64_t moves = 0;
   MBOK_FOR_VECTORS(cols) {
     const Vec own = load_some(m + j, n);
-    Vec u[kMaxMoveKernels];
-    for (int k = 0; k < kernels; ++k) {
+    const auto oriented = [&](int k) {
       const Vec s = broadcast(row.s_out[k]) * load_some(row.s_in + k * row.s_in_stride + j, n);
-      u[k] = times_sign(signed_by(s, bits_at(row.bits + k * row.bits_stride, j)), own);
-    }
-    const Vec reach = abs(own) * abs(u[kernels - 1]);
-    Vec sums[1 << kMaxMoveKernels];
+      return times_sign(signed_by(s, bits_at(row.bits + k * row.bits_stride, j)), own);
+    };
+    Vec u[kLow], low[1 << kLow];
     Vec best = broadcast(__builtin_inff());
-    Vec pick = zero();
-    sums[0] = zero();
-    for (int set = 1; set < 1 << kernels; ++set) {
-      const Vec sum = sums[set & (set - 1)] + u[__builtin_ctz(static_cast<unsigned>(set))];
-      sums[set] = sum;
-      const Mask nearer = (sum > broadcast(kLeastHalfGap)) & (sum < best);
-      best = select(nearer, sum, best);
-      pick = select(nearer, broadcast(static_cast<float>(set)), pick);
+    MBOK_UNROLL
+    for (int k = 0; k < kLow; ++k) u[k] = oriented(k);
+    Vec last = u[kLow - 1];
+    low[0] = zero();
+    MBOK_UNROLL
+    for (int set = 1; set < 1 << kLow; ++set) {
+      low[set] = low[set & (set - 1)] + u[__builtin_ctz(static_cast<unsigned>(set))];
+      best = nearer(best, low[set]);
     }
-    const Mask moved = (pick > zero()) & (reach >= best);
-    if (!any(moved)) continue;
-    store_some(m + j, select(moved, zero(), own), n);
-    float picks[kLanes];
-    store(picks, pick);
-    for (uint64_t left = bits_of(moved); left != 0; left &= left - 1) {
-      const int lane = __builtin_ctzll(left);
-      const int set = static_cast<int>(picks[lane]);
-      for (int k = 0; k < kernels; ++k)
-        row.bits[k * row.bits_stride + j / 64] ^= static_cast<uint64_t>((set >> k) & 1) << (j % 64 + lane);
-      ++moves;
+    Vec v[kMaxMoveKernels - kLowKernels], high[1 << (kMaxMoveKernels - kLowKernels)];
+    for (int k = 0; k < high_kernels; ++k) last = v[k] = oriented(kLow + k);
+    high[0] = zero();
+    for (int h = 1; h < 1 << high_kernels; ++h) {
+      high[h] = high[h & (h - 1)] + v[__builtin_ctz(static_cast<unsigned>(h))];
+      MBOK_UNROLL
+      for (int set = 0; set < 1 << kLow; ++set) best = nearer(best, high[h] + low[set]);
     }
+    const uint64_t moved = bits_of((abs(own) * abs(last) >= best) & (best <= broadcast(3.402823466e38f)));
+    if (moved == 0) continue;
+    moves += move_lanes(row, m, j, moved);
+    store_some(m + j, select(mask_of(moved), zero(), own), n);
   }
   return moves;
 }
@@ -129,13 +155,13 @@ int64_t flip(float* m, uint64_t* bits, int64_t cols) {
 int64_t move(float* m, const MoveRow& row, int64_t cols) {
   switch (row.kernels) {
     case 1:
-      return move_row(m, row, cols, 1);
+      return move_row<1>(m, row, cols);
     case 2:
-      return move_row(m, row, cols, 2);
+      return move_row<2>(m, row, cols);
     case 3:
-      return move_row(m, row, cols, 3);
+      return move_row<3>(m, row, cols);
     default:
-      return move_row(m, row, cols, row.kernels);
+      return move_row<kLowKernels>(m, row, cols);
   }
 }
 

@@ -6,6 +6,8 @@
 namespace mbok::scalar {
 namespace {
 
+#include "kernels/signal_update/nearest_level.h"
+
 bool bit(const uint64_t* bits, int64_t j) { return (bits[j / 64] >> (j % 64)) & 1u; }
 
 float signal(const float* g, float s_out, const float* s_in, int64_t j) {
@@ -76,22 +78,10 @@ int64_t move(float* m, const MoveRow& row, int64_t cols) {
       const float s = row.s_out[k] * row.s_in[k * row.s_in_stride + j];
       u[k] = bit(row.bits + k * row.bits_stride, j) == !std::signbit(m[j]) ? s : -s;
     }
-    const float reach = std::fabs(m[j]) * std::fabs(u[row.kernels - 1]);
-    float sums[1 << kMaxMoveKernels];  // over the bits of every set
-    float best = INFINITY;
-    int pick = 0;
-    sums[0] = 0;
-    for (int set = 1; set < 1 << row.kernels; ++set) {
-      const int lowest = __builtin_ctz(static_cast<unsigned>(set));
-      sums[set] = sums[set & (set - 1)] + u[lowest];
-      if (sums[set] > kLeastHalfGap && sums[set] < best) {
-        best = sums[set];
-        pick = set;
-      }
-    }
-    if (!(pick != 0 && reach >= best)) continue;
+    const NearestLevel nearest = nearest_level(u, row.kernels);
+    if (!(nearest.set != 0 && std::fabs(m[j]) * std::fabs(u[row.kernels - 1]) >= nearest.half_gap)) continue;
     for (int k = 0; k < row.kernels; ++k)
-      if ((pick >> k) & 1) row.bits[k * row.bits_stride + j / 64] ^= uint64_t{1} << (j % 64);
+      if ((nearest.set >> k) & 1) row.bits[k * row.bits_stride + j / 64] ^= uint64_t{1} << (j % 64);
     m[j] = 0;
     ++moves;
   }

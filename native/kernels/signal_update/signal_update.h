@@ -2,8 +2,8 @@
 // Boolean signal, accumulation, flips. The functions work on `cols` neighbouring columns that start at a multiple of
 // 64, so rows of bits are whole words; padding bits are neither looked at nor changed.
 //
-// Notation: g a row of G; b = ±1 a row of one kernel's bits; s_out the row's scale, s_in the columns' scales; the signal
-// of a kernel is q = (g·s_out)·s_in. With s_out = 1 and s_in = nullptr g is the signal itself.
+// Notation: g a row of G; b = ±1 a row of one kernel's bits; s_out the row's scale, s_in the columns' scales; the
+// signal of a kernel is q = (g·s_out)·s_in. With s_out = 1 and s_in = nullptr g is the signal itself.
 //
 // Numerics: f32. The element-wise functions (accumulate, flip, move) do the same roundings in the same order on every
 // instruction set, no fused products, so signs and accumulators are equal bit for bit; sums differ in their order.
