@@ -8,8 +8,6 @@ module.exports = {
       { jsc: { parser: { syntax: 'typescript' }, target: 'es2022' }, module: { type: 'commonjs' } },
     ],
   },
-  // packages and other checkouts below these hold package.json files of the same name
-  modulePathIgnorePatterns: ['<rootDir>/native/build', '<rootDir>/build', '<rootDir>/dist'],
   // the products under test use both cores of a small machine themselves
   maxWorkers: 2,
   // builds, conversions and training runs, not unit tests alone
