@@ -1,4 +1,4 @@
-// dx and dw of rms_norm. Every task sums its rows of dw into a partial of its own; the partials are then added in order.
+// dx and dw of rms_norm. Every task sums its rows of dw into a partial of its own; the partials are then added up.
 #include <cstring>
 
 #include "kernels/rms_norm/rms_norm.h"

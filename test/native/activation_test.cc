@@ -30,7 +30,8 @@ TEST("activation: values of the functions") {
   for (const Row& row : rows) {
     CHECK(std::fabs(scalar::activation_value(ActivationKind::kSilu, row.x) - row.silu) < 1e-12, std::to_string(row.x));
     CHECK(std::fabs(scalar::activation_value(ActivationKind::kGelu, row.x) - row.gelu) < 1e-12, std::to_string(row.x));
-    CHECK(std::fabs(scalar::activation_value(ActivationKind::kGeluTanh, row.x) - row.gelu_tanh) < 1e-12, std::to_string(row.x));
+    CHECK(std::fabs(scalar::activation_value(ActivationKind::kGeluTanh, row.x) - row.gelu_tanh) < 1e-12,
+          std::to_string(row.x));
   }
 }
 
@@ -40,7 +41,8 @@ TEST("activation: slopes are finite differences of the functions") {
       const ActivationKind k = static_cast<ActivationKind>(kind);
       const double slope =
           (scalar::activation_value(k, x + 1e-5) - scalar::activation_value(k, x - 1e-5)) / 2e-5;
-      CHECK(std::fabs(scalar::activation_slope(k, x) - slope) < 1e-8, std::string(kNames[kind]) + " " + std::to_string(x));
+      CHECK(std::fabs(scalar::activation_slope(k, x) - slope) < 1e-8,
+            std::string(kNames[kind]) + " " + std::to_string(x));
     }
 }
 
@@ -57,7 +59,7 @@ TEST("activation: every candidate agrees with the reference for any count, also 
       scalar::gated_activation(k, x.data(), up.data(), gated.data(), count);
       scalar::gated_activation_gradient(k, dy.data(), x.data(), up.data(), dgate.data(), dup.data(), count);
       const std::string shape = std::string(" ") + kNames[kind] + " " + std::to_string(count);
-      test::for_each_candidate(activation_table, [&](ActivationFunction* function, const std::string& name) {
+      test::for_each_candidate(activation_table, [&](auto* function, const std::string& name) {
         std::vector<float> got = x;
         function(k, got.data(), got.data(), count);
         check_elements(got, y, name + shape);
@@ -65,23 +67,22 @@ TEST("activation: every candidate agrees with the reference for any count, also 
         function(k, got.data(), got.data(), count);
         CHECK(std::isnan(got[0]), name + shape);
       });
-      test::for_each_candidate(activation_gradient_table, [&](ActivationGradientFunction* function, const std::string& name) {
+      test::for_each_candidate(activation_gradient_table, [&](auto* function, const std::string& name) {
         std::vector<float> got = dy;
         function(k, got.data(), x.data(), got.data(), count);
         check_elements(got, dx, name + shape);
       });
-      test::for_each_candidate(gated_activation_table, [&](GatedActivationFunction* function, const std::string& name) {
+      test::for_each_candidate(gated_activation_table, [&](auto* function, const std::string& name) {
         std::vector<float> got = x;
         function(k, got.data(), up.data(), got.data(), count);
         check_elements(got, gated, name + shape);
       });
-      test::for_each_candidate(gated_activation_gradient_table,
-                               [&](GatedActivationGradientFunction* function, const std::string& name) {
-                                 std::vector<float> got_gate = x, got_up = up;
-                                 function(k, dy.data(), got_gate.data(), got_up.data(), got_gate.data(), got_up.data(), count);
-                                 check_elements(got_gate, dgate, name + shape);
-                                 check_elements(got_up, dup, name + shape);
-                               });
+      test::for_each_candidate(gated_activation_gradient_table, [&](auto* function, const std::string& name) {
+        std::vector<float> gate = x, got_up = up;
+        function(k, dy.data(), gate.data(), got_up.data(), gate.data(), got_up.data(), count);
+        check_elements(gate, dgate, name + shape);
+        check_elements(got_up, dup, name + shape);
+      });
     }
 }
 

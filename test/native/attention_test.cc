@@ -65,7 +65,9 @@ void define(const Shape& s, Tensors& t) {
       for (int64_t i = 0; i < s.length; ++i) {
         const int64_t row = sequence * s.length + i, q = row * s.q_cols() + head * s.d;
         std::vector<double> p(static_cast<size_t>(i + 1)), dp(p.size());
-        const auto kv = [&](size_t j) { return (sequence * s.length + static_cast<int64_t>(j)) * s.kv_cols() + head / group * s.d; };
+        const auto kv = [&](size_t j) {
+          return (sequence * s.length + static_cast<int64_t>(j)) * s.kv_cols() + head / group * s.d;
+        };
         double largest = -INFINITY, sum = 0, mean = 0;
         for (size_t j = 0; j < p.size(); ++j) {
           for (int64_t c = 0; c < s.d; ++c)
@@ -109,12 +111,12 @@ TEST("attention: any heads, windows, lengths and sequences, any number of thread
   for (const Shape& s : kShapes) {
     Tensors t = random_tensors(s, random);
     define(s, t);
-    const Vectors got = test::same_for_any_threads({std::vector<float>(t.o.size()), std::vector<float>(t.lse.size())}, s.name(),
-        [&](ThreadPool& pool, Vectors& out) {
-          test::run_operation(pool, "attention", qkv(s, t),
-                              {matrix(out[0], s.rows(), s.q_cols()), matrix(out[1], s.rows(), s.heads)},
-                              s.attributes(), s.scalars());
-        });
+    const Vectors start = {std::vector<float>(t.o.size()), std::vector<float>(t.lse.size())};
+    const Vectors got = test::same_for_any_threads(start, s.name(), [&](ThreadPool& pool, Vectors& out) {
+      test::run_operation(pool, "attention", qkv(s, t),
+                          {matrix(out[0], s.rows(), s.q_cols()), matrix(out[1], s.rows(), s.heads)}, s.attributes(),
+                          s.scalars());
+    });
     check_close(got[0], t.o, tolerance(s), s.name() + "o");
     check_close(got[1], t.lse, 1e-6, s.name() + "lse");
   }
@@ -173,7 +175,7 @@ TEST("attention: every candidate agrees with the reference") {
     Tensors t = random_tensors(s, random);
     define(s, t);
     const int64_t count = std::min<int64_t>(s.length, kAttentionQueries), first = s.length - count;
-    test::for_each_candidate(attention_table, [&](AttentionFunction* function, const std::string& name) {
+    test::for_each_candidate(attention_table, [&](auto* function, const std::string& name) {
       std::vector<float> o(t.o.size()), lse(t.lse.size());
       Memory scratch(static_cast<size_t>(attention_scratch(s.d)) * 4);
       for (const int64_t rows : {count, int64_t{1}, std::min<int64_t>(count, 3)}) {
@@ -184,11 +186,12 @@ TEST("attention: every candidate agrees with the reference") {
         for (int64_t i = first; i < first + rows; ++i) {
           const int64_t at = i * s.q_cols();
           CHECK(test::relative_error(o.data() + at, t.o.data() + at, s.d) <= 10 * tolerance(s), name + " " + s.name());
-          CHECK(std::fabs(lse[static_cast<size_t>(i * s.heads)] / t.lse[static_cast<size_t>(i * s.heads)] - 1) <= 1e-4, name + " " + s.name());
+          const size_t row = static_cast<size_t>(i * s.heads);
+          CHECK(std::fabs(lse[row] / t.lse[row] - 1) <= 1e-4, name + " " + s.name());
         }
       }
     });
-    test::for_each_candidate(attention_gradient_table, [&](AttentionGradientFunction* function, const std::string& name) {
+    test::for_each_candidate(attention_gradient_table, [&](auto* function, const std::string& name) {
       std::vector<float> dq(t.dq.size()), dk(t.dk.size()), dv(t.dv.size());
       Memory scratch(static_cast<size_t>(attention_gradient_scratch(s.d)) * 4);
       const int64_t group = s.heads / s.kv_heads;
@@ -215,7 +218,8 @@ TEST("attention: NaN in a query or a key reaches what it concerns") {
   Tensors t = random_tensors(s, random);
   t.k[66 * 8 + 1] = NAN;
   std::vector<float> o(t.q.size());
-  test::run_operation(ThreadPool::shared(), "attention", qkv(s, t), {matrix(o, s.rows(), s.q_cols())}, s.attributes(), s.scalars());
+  test::run_operation(ThreadPool::shared(), "attention", qkv(s, t), {matrix(o, s.rows(), s.q_cols())}, s.attributes(),
+                      s.scalars());
   for (int64_t i = 0; i < 70; ++i) CHECK(std::isnan(o[static_cast<size_t>(i * 8)]) == (i >= 66), std::to_string(i));
 }
 
@@ -228,7 +232,8 @@ TEST("attention_cached: a sequence in chunks of any size gives what attention gi
     for (const auto& plan : plans) {
       const int64_t capacity = 160;
       const std::vector<float> empty(static_cast<size_t>(capacity * s.kv_cols()), NAN);
-      const Vectors got = test::same_for_any_threads({t.q, empty, empty}, s.name(), [&](ThreadPool& pool, Vectors& out) {
+      const Vectors start = {t.q, empty, empty};
+      const Vectors got = test::same_for_any_threads(start, s.name(), [&](ThreadPool& pool, Vectors& out) {
         Scalars scalars;
         int64_t position = 0;
         for (const int64_t rows : plan) {
@@ -239,7 +244,8 @@ TEST("attention_cached: a sequence in chunks of any size gives what attention gi
           };
           test::run_operation(pool, "attention_cached",
                               {slice(t.q, s.q_cols()), slice(t.k, s.kv_cols()), slice(t.v, s.kv_cols())},
-                              {slice(out[0], s.q_cols()), matrix(out[1], capacity, s.kv_cols()), matrix(out[2], capacity, s.kv_cols())},
+                              {slice(out[0], s.q_cols()), matrix(out[1], capacity, s.kv_cols()),
+                               matrix(out[2], capacity, s.kv_cols())},
                               s.attributes(), scalars);
           position += rows;
         }
@@ -254,8 +260,9 @@ TEST("attention_cached: a position beyond the cache is an error") {
   Scalars scalars;
   scalars.position = 2;
   CHECK(test::throws("MBOK_INVALID_ARGUMENT", [&] {
-          test::run_operation(ThreadPool::shared(), "attention_cached", {matrix(row, 1, 4), matrix(row, 1, 4), matrix(row, 1, 4)},
-                              {matrix(row, 1, 4), matrix(cache, 2, 4), matrix(cache, 2, 4)}, {4, 0.5, 0}, scalars);
+          const Tensor one = matrix(row, 1, 4);
+          test::run_operation(ThreadPool::shared(), "attention_cached", {one, one, one},
+                              {one, matrix(cache, 2, 4), matrix(cache, 2, 4)}, {4, 0.5, 0}, scalars);
         }), "full cache");
 }
 

@@ -37,11 +37,11 @@ TEST("losses: every candidate agrees with the reference on rows of any width") {
       std::vector<float> expected(x.size());
 
       const double nll = scalar::cross_entropy(x.data(), cols, target);
-      test::for_each_candidate(cross_entropy_table, [&](CrossEntropyFunction* function, const std::string& name) {
+      test::for_each_candidate(cross_entropy_table, [&](auto* function, const std::string& name) {
         CHECK(std::fabs(function(x.data(), cols, target) - nll) <= 1e-6 * (1 + nll), name + shape);
       });
       scalar::cross_entropy_gradient(x.data(), cols, target, 0.7f, expected.data());
-      test::for_each_candidate(cross_entropy_gradient_table, [&](CrossEntropyGradientFunction* function, const std::string& name) {
+      test::for_each_candidate(cross_entropy_gradient_table, [&](auto* function, const std::string& name) {
         std::vector<float> got = x;
         function(got.data(), cols, target, 0.7f, got.data());
         // near the target the gradient is a difference of numbers near one
@@ -49,25 +49,25 @@ TEST("losses: every candidate agrees with the reference on rows of any width") {
       });
 
       const double kl = scalar::kl_divergence(x.data(), t.data(), cols);
-      test::for_each_candidate(kl_divergence_table, [&](KlDivergenceFunction* function, const std::string& name) {
+      test::for_each_candidate(kl_divergence_table, [&](auto* function, const std::string& name) {
         CHECK(std::fabs(function(x.data(), t.data(), cols) - kl) <= 2e-6 * (1 + kl), name + shape);
         CHECK(std::fabs(function(t.data(), t.data(), cols)) <= 1e-12, name + shape + ", of itself");
       });
       scalar::kl_divergence_gradient(x.data(), t.data(), cols, 0.7f, expected.data());
-      test::for_each_candidate(kl_divergence_gradient_table, [&](KlDivergenceGradientFunction* function, const std::string& name) {
+      test::for_each_candidate(kl_divergence_gradient_table, [&](auto* function, const std::string& name) {
         std::vector<float> got = x;
         function(got.data(), t.data(), cols, 0.7f, got.data());
         for (size_t j = 0; j < got.size(); ++j) CHECK(std::fabs(got[j] - expected[j]) <= 3e-7, name + shape);
       });
 
       const HiddenDistance distance = scalar::hidden_distance(x.data(), t.data(), cols);
-      test::for_each_candidate(hidden_distance_table, [&](HiddenDistanceFunction* function, const std::string& name) {
+      test::for_each_candidate(hidden_distance_table, [&](auto* function, const std::string& name) {
         const HiddenDistance got = function(x.data(), t.data(), cols);
         CHECK(std::fabs(got.difference / distance.difference - 1) <= 1e-6, name + shape);
         CHECK(std::fabs(got.norm / distance.norm - 1) <= 1e-6, name + shape);
       });
       scalar::hidden_loss_gradient(x.data(), t.data(), cols, 0.7f, expected.data());
-      test::for_each_candidate(hidden_loss_gradient_table, [&](HiddenLossGradientFunction* function, const std::string& name) {
+      test::for_each_candidate(hidden_loss_gradient_table, [&](auto* function, const std::string& name) {
         std::vector<float> got = x;
         function(got.data(), t.data(), cols, 0.7f, got.data());
         check_close(got, expected, 1e-6, name + shape);
@@ -80,10 +80,10 @@ TEST("losses: NaN in a row reaches the loss") {
     std::vector<float> x(37, 0.5f);
     const std::vector<float> good = x;
     x[static_cast<size_t>(at)] = NAN;
-    test::for_each_candidate(cross_entropy_table, [&](CrossEntropyFunction* function, const std::string& name) {
+    test::for_each_candidate(cross_entropy_table, [&](auto* function, const std::string& name) {
       CHECK(std::isnan(function(x.data(), 37, 5)), name);
     });
-    test::for_each_candidate(kl_divergence_table, [&](KlDivergenceFunction* function, const std::string& name) {
+    test::for_each_candidate(kl_divergence_table, [&](auto* function, const std::string& name) {
       CHECK(std::isnan(function(x.data(), good.data(), 37)) && std::isnan(function(good.data(), x.data(), 37)), name);
     });
   }
@@ -95,7 +95,8 @@ TEST("cross_entropy: mean over counted rows, and its gradient by finite differen
     const auto logits = scaled(random.normals(rows * cols), 2), start = std::vector<float>(logits.size());
     const std::vector<float> upstream = {0.3f};
     std::vector<int32_t> targets;
-    for (int64_t r = 0; r < rows; ++r) targets.push_back(static_cast<int32_t>(r % 3 == 1 ? -1 : random.integer(0, cols - 1)));
+    for (int64_t r = 0; r < rows; ++r)
+      targets.push_back(static_cast<int32_t>(r % 3 == 1 ? -1 : random.integer(0, cols - 1)));
     const auto loss = [&](const std::vector<double>& x) {
       double sum = 0, counted = 0;
       for (size_t r = 0; r < targets.size(); ++r)
@@ -106,13 +107,15 @@ TEST("cross_entropy: mean over counted rows, and its gradient by finite differen
       return sum / counted;
     };
     const std::string name = std::to_string(rows) + " x " + std::to_string(cols);
-    const Vectors got = test::same_for_any_threads({{0}, std::vector<float>(targets.size(), 9)}, name, [&](ThreadPool& pool, Vectors& out) {
+    const Vectors before = {{0}, std::vector<float>(targets.size(), 9)};
+    const Vectors got = test::same_for_any_threads(before, name, [&](ThreadPool& pool, Vectors& out) {
       test::run_operation(pool, "cross_entropy", {matrix(logits, rows, cols), integers(targets)},
                           {matrix(out[0], 1, 1), matrix(out[1], rows, 1)}, {});
     });
     CHECK(std::fabs(got[0][0] - loss(test::to_double(logits))) < 1e-6 * (1 + got[0][0]), name);
     for (size_t r = 0; r < targets.size(); ++r) {
-      const double expected = targets[r] < 0 ? 0 : -log_softmax(test::to_double(logits), r, static_cast<size_t>(cols), static_cast<size_t>(targets[r]));
+      const size_t width = static_cast<size_t>(cols), target = static_cast<size_t>(targets[r]);
+      const double expected = targets[r] < 0 ? 0 : -log_softmax(test::to_double(logits), r, width, target);
       CHECK(std::fabs(got[1][r] - expected) < 2e-6 * (1 + expected), name + " nll");
     }
     const Vectors gradient = test::same_for_any_threads({start}, name, [&](ThreadPool& pool, Vectors& out) {
@@ -135,7 +138,8 @@ TEST("cross_entropy: no counted row gives 0, a target outside the vocabulary an 
   CHECK(loss[0] == 0 && gradient == std::vector<float>(4), "nothing counted");
   for (const int32_t bad : {-2, 2})
     CHECK(test::throws("MBOK_INVALID_ARGUMENT", [&] {
-            test::run_operation(pool, "cross_entropy", {matrix(logits, 2, 2), integers({0, bad})}, {matrix(loss, 1, 1)}, {});
+            test::run_operation(pool, "cross_entropy", {matrix(logits, 2, 2), integers({0, bad})},
+                                {matrix(loss, 1, 1)}, {});
           }), std::to_string(bad));
 }
 
@@ -164,8 +168,10 @@ TEST("kl_divergence and hidden_loss: definitions and finite differences, any num
         return sum / static_cast<double>(rows);
       };
       const std::string operation = kind == 2 ? "kl_divergence" : "hidden_loss";
-      const std::string name = operation + " " + std::to_string(kind) + ": " + std::to_string(rows) + " x " + std::to_string(cols);
-      const std::vector<double> attributes = kind == 2 ? std::vector<double>{} : std::vector<double>{static_cast<double>(kind)};
+      const std::string name =
+          operation + " " + std::to_string(kind) + ": " + std::to_string(rows) + " x " + std::to_string(cols);
+      std::vector<double> attributes;
+      if (kind < 2) attributes.push_back(kind);
       const Vectors got = test::same_for_any_threads({{0}, h}, name, [&](ThreadPool& pool, Vectors& out) {
         test::run_operation(pool, operation.c_str(), {matrix(h, rows, cols), matrix(t, rows, cols)},
                             {matrix(out[0], 1, 1)}, attributes);
@@ -181,7 +187,8 @@ TEST("kl_divergence and hidden_loss: definitions and finite differences, any num
 
 TEST("hidden_loss: rows of zeros in the original divide by the floor, not by zero") {
   std::vector<float> h = {1, 2}, t = {0, 0}, loss = {0};
-  test::run_operation(ThreadPool::shared(), "hidden_loss", {matrix(h, 1, 2), matrix(t, 1, 2)}, {matrix(loss, 1, 1)}, {1});
+  test::run_operation(ThreadPool::shared(), "hidden_loss", {matrix(h, 1, 2), matrix(t, 1, 2)}, {matrix(loss, 1, 1)},
+                      {1});
   CHECK(std::fabs(loss[0] - 5e6) < 1, std::to_string(loss[0]));
 }
 

@@ -48,13 +48,13 @@ TEST("rms_norm: every candidate agrees with the reference on rows of any width")
     scalar::rms_norm(x.data(), w.data(), y.data(), kRows, cols, kEps);
     scalar::rms_norm_gradient(dy.data(), x.data(), w.data(), dx.data(), dw.data(), kRows, cols, kEps);
     const std::string shape = " width " + std::to_string(cols);
-    test::for_each_candidate(rms_norm_table, [&](RmsNormFunction* function, const std::string& name) {
+    test::for_each_candidate(rms_norm_table, [&](auto* function, const std::string& name) {
       auto got = guarded_zeros(kRows * cols);
       function(x.data(), w.data(), got.data(), kRows, cols, kEps);
       check_close(got, y, 1e-6, name + shape);
       CHECK(guarded(got), name + shape);
     });
-    test::for_each_candidate(rms_norm_gradient_table, [&](RmsNormGradientFunction* function, const std::string& name) {
+    test::for_each_candidate(rms_norm_gradient_table, [&](auto* function, const std::string& name) {
       auto got = guarded_zeros(kRows * cols), got_dw = guarded_zeros(cols);
       function(dy.data(), x.data(), w.data(), got.data(), got_dw.data(), kRows, cols, kEps);
       check_close(got, dx, 1e-6, name + shape);
@@ -77,13 +77,13 @@ TEST("layer_norm: every candidate agrees with the reference on rows of any width
     scalar::layer_norm(x.data(), w.data(), b.data(), y.data(), kRows, cols, kEps);
     scalar::layer_norm_gradient(dy.data(), x.data(), w.data(), dx.data(), dw.data(), db.data(), kRows, cols, kEps);
     const std::string shape = " width " + std::to_string(cols);
-    test::for_each_candidate(layer_norm_table, [&](LayerNormFunction* function, const std::string& name) {
+    test::for_each_candidate(layer_norm_table, [&](auto* function, const std::string& name) {
       auto got = guarded_zeros(kRows * cols);
       function(x.data(), w.data(), b.data(), got.data(), kRows, cols, kEps);
       check_close(got, y, 1e-6, name + shape);
       CHECK(guarded(got), name + shape);
     });
-    test::for_each_candidate(layer_norm_gradient_table, [&](LayerNormGradientFunction* function, const std::string& name) {
+    test::for_each_candidate(layer_norm_gradient_table, [&](auto* function, const std::string& name) {
       auto got = guarded_zeros(kRows * cols), got_dw = guarded_zeros(cols), got_db = got_dw;
       function(dy.data(), x.data(), w.data(), got.data(), got_dw.data(), got_db.data(), kRows, cols, kEps);
       check_close(got, dx, 4e-6, name + shape);
@@ -100,7 +100,8 @@ TEST("norms: gradients are finite differences, sums go on from what is there, an
     for (const bool centre : {false, true}) {
       const auto x = random.normals(rows * cols), w = random.normals(cols), b = random.normals(cols);
       const auto dy = random.normals(rows * cols), start = random.normals(cols);
-      const std::string name = (centre ? "layer_norm " : "rms_norm ") + std::to_string(rows) + " x " + std::to_string(cols);
+      const std::string name =
+          (centre ? "layer_norm " : "rms_norm ") + std::to_string(rows) + " x " + std::to_string(cols);
       Vectors begin = {std::vector<float>(x.size()), start};
       if (centre) begin.push_back(start);
       const Vectors got = test::same_for_any_threads(begin, name, [&](ThreadPool& pool, Vectors& out) {
@@ -130,7 +131,8 @@ TEST("norms: forward of many rows, with and without bias, any number of threads"
     if (kind == 0) scalar::rms_norm(x.data(), w.data(), expected.data(), rows, cols, kEps);
     else scalar::layer_norm(x.data(), w.data(), kind == 1 ? b.data() : nullptr, expected.data(), rows, cols, kEps);
     const std::string name = kind == 0 ? "rms_norm" : "layer_norm";
-    const Vectors got = test::same_for_any_threads({std::vector<float>(x.size())}, name, [&](ThreadPool& pool, Vectors& out) {
+    const Vectors start = {std::vector<float>(x.size())};
+    const Vectors got = test::same_for_any_threads(start, name, [&](ThreadPool& pool, Vectors& out) {
       std::vector<Tensor> inputs = {matrix(x, rows, cols), matrix(w, 1, cols)};
       if (kind == 1) inputs.push_back(matrix(b, 1, cols));
       test::run_operation(pool, name.c_str(), inputs, {matrix(out[0], rows, cols)}, {kEps});

@@ -14,7 +14,8 @@ std::vector<float> rotation_table(int64_t positions, int64_t d) {
   std::vector<float> table(static_cast<size_t>(positions * d));
   for (int64_t p = 0; p < positions; ++p)
     for (int64_t j = 0; j < d / 2; ++j) {
-      const double angle = static_cast<double>(p) * std::pow(100.0, -2.0 * static_cast<double>(j) / static_cast<double>(d));
+      const double frequency = std::pow(100.0, -2.0 * static_cast<double>(j) / static_cast<double>(d));
+      const double angle = static_cast<double>(p) * frequency;
       table[static_cast<size_t>(p * d + j)] = static_cast<float>(std::cos(angle));
       table[static_cast<size_t>(p * d + d / 2 + j)] = static_cast<float>(std::sin(angle));
     }
@@ -29,7 +30,7 @@ TEST("rope: every candidate turns the pairs of any head dimension, also in place
     std::vector<float> expected(x.size());
     for (const float direction : {1.0f, -1.0f}) {
       scalar::rope(x.data(), table.data() + 5 * d, expected.data(), heads, d, direction);
-      test::for_each_candidate(rope_table, [&](RopeFunction* function, const std::string& name) {
+      test::for_each_candidate(rope_table, [&](auto* function, const std::string& name) {
         std::vector<float> got = x;
         function(got.data(), table.data() + 5 * d, got.data(), heads, d, direction);
         check_close(got, expected, 1e-6, name + " d " + std::to_string(d));

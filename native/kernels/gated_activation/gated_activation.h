@@ -1,5 +1,5 @@
-// The gated MLP's middle: y = a(gate) · up, and dgate = dy · up · a'(gate), dup = dy · a(gate), element by element; a is
-// one of the functions of kernels/activation/activation.h. One pass, one exponential an element: between memory and
+// The gated MLP's middle: y = a(gate) · up, and dgate = dy · up · a'(gate), dup = dy · a(gate), element by element; a
+// is one of the functions of kernels/activation/activation.h. One pass, one exponential an element: between memory and
 // compute bound.
 #pragma once
 

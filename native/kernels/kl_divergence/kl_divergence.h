@@ -1,5 +1,5 @@
-// One row of KL(teacher ‖ student) at temperature 1: Σ_j p_j (log p_j − log q_j) with p, q the softmaxes of the teacher's
-// logits t and the student's s; and its gradient times `factor`: factor · (q − p).
+// One row of KL(teacher ‖ student) at temperature 1: Σ_j p_j (log p_j − log q_j) with p, q the softmaxes of the
+// teacher's logits t and the student's s; and its gradient times `factor`: factor · (q − p).
 //
 // With t and s relative to their maxima, Σ_j p_j (t_j − s_j) − log Σ e^t + log Σ e^s: one pass gives all three sums
 // (f32 over runs of 512 elements, the runs in f64). Any alignment. Compute bound: two exponentials an element.
