@@ -20,6 +20,7 @@ import { Model } from '../lib/model';
 import { Matrix } from '../lib/native/matrix';
 import { type GoldenTensor, readGolden } from './golden';
 import { Random, relativeError } from './random';
+import { runTypeScript } from './run_typescript';
 
 const TINY_STORIES = join(__dirname, '../assets/tiny-stories');
 const corpus = (name: 'train' | 'valid') => readFileSync(join(TINY_STORIES, 'corpus', `${name}.txt`), 'utf8');
@@ -173,7 +174,7 @@ describe('calibrated conversion of one matrix', () => {
     const moments = await prepareMoments({ h: new Matrix(size), c: new Matrix(size) }, 1, undefined);
     const given = { ...settings, kernels: 2, mix: 0.5, rounds: 2 };
     const { matrices } = await calibrateMatrix(weight, moments, given, undefined);
-    const plain = await svid(weight.toFloat32(), { ...weight, rows: weight.rows, cols: weight.cols, kernels: 2 });
+    const plain = await svid(weight.toFloat32(), { rows: weight.rows, cols: weight.cols, kernels: 2 });
     expect(matrices.kernels.toSigns()).toEqual(plain.kernels.toSigns());
     expect(matrices.sOut.toFloat32()).toEqual(plain.sOut.toFloat32());
   });
@@ -232,6 +233,23 @@ function gram(x: Float32Array, y: Float32Array, rows: number): Float64Array {
   }
   return sum;
 }
+
+/** Prints a digest of everything in a calibrated model. */
+const THREADS_PROGRAM = `
+  import { createHash } from 'node:crypto';
+  import { readFileSync } from 'node:fs';
+  import { binarize } from './lib/compress/binarize';
+  import { Model } from './lib/model';
+  void (async () => {
+    const model = await Model.load('assets/tiny-stories');
+    const data = readFileSync('assets/tiny-stories/corpus/valid.txt', 'utf8');
+    const calibration = { data, windows: 9, length: 64, targetMix: 0.5, rounds: 2 };
+    const small = await binarize(model, { kernels: 2, method: 'calibrated', calibration });
+    const hash = createHash('sha256');
+    for (const matrix of small.parameters.values()) hash.update(matrix.raw());
+    process.stdout.write(hash.digest('hex'));
+  })();
+`;
 
 describe('binarize', () => {
   let model: Model;
@@ -334,6 +352,17 @@ describe('binarize', () => {
     // at 0 and at 3 · 64, none after
     const report = { windows: 2, length: 64, targetMix: 0.5, rounds: 1, candidates: [] };
     expect(small.conversion?.calibration).toEqual(report);
+  });
+
+  test('gives the same bits and scales for any number of threads', () => {
+    const digest = (threads: number) => {
+      const { status, stdout, stderr } = runTypeScript(THREADS_PROGRAM, { env: { MBOK_THREADS: String(threads) } });
+      if (status !== 0) throw new Error(stderr);
+      return stdout;
+    };
+    const one = digest(1);
+    expect(one).toMatch(/^[0-9a-f]{64}$/);
+    expect([digest(2), digest(3)]).toEqual([one, one]);
   });
 
   test('tells its progress, module by module', async () => {
