@@ -1,6 +1,8 @@
 // The N-API layer: checks arguments, converts, calls, maps errors. lib/native/addon.ts is its description in TypeScript.
 #pragma once
 
+// A run that ends while its worker is being terminated can no longer settle its promise: that must not end the process.
+#define NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS
 #include <napi.h>
 
 #include <memory>
