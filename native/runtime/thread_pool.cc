@@ -96,6 +96,16 @@ int wanted_threads() {
 
 }  // namespace
 
+// One word tells workers everything about the current parallel_for: its number, whether it still lets workers in, and
+// how many are in it. The caller closes the gate when no task is left and waits only for those inside: a worker that the
+// operating system has not scheduled yet holds nobody up.
+namespace gate {
+constexpr uint64_t kInside = 0xffff;      // count of workers inside
+constexpr uint64_t kClosed = 1ull << 16;  // too late to enter
+constexpr int kRoundShift = 17;
+uint64_t round_of(uint64_t word) { return word >> kRoundShift; }
+}  // namespace gate
+
 struct ThreadPool::State {
   std::mutex turn;  // one parallel_for at a time
 
@@ -103,8 +113,7 @@ struct ThreadPool::State {
   void* context = nullptr;
   int64_t tasks = 0;
   alignas(64) std::atomic<int64_t> next{0};
-  alignas(64) std::atomic<uint64_t> round{0};  // counts parallel_for calls; a change wakes the workers
-  alignas(64) std::atomic<int> working{0};     // workers that have not finished this round
+  alignas(64) std::atomic<uint64_t> word{gate::kClosed};
 
   std::mutex sleep;
   std::condition_variable wake;
@@ -118,21 +127,37 @@ struct ThreadPool::State {
     }
   }
 
+  bool is_new(uint64_t seen) const { return gate::round_of(word.load(std::memory_order_acquire)) != seen; }
+
+  void wait_for_round_after(uint64_t seen) {
+    const auto deadline = std::chrono::steady_clock::now() + kSpin;
+    while (!is_new(seen)) {
+      for (int i = 0; i < 32 && !is_new(seen); ++i) relax();
+      if (std::chrono::steady_clock::now() < deadline) continue;
+      std::unique_lock<std::mutex> lock(sleep);
+      ++sleeping;
+      wake.wait(lock, [&] { return is_new(seen); });
+      --sleeping;
+    }
+  }
+
+  // False where the round is over already.
+  bool enter(uint64_t* seen) {
+    uint64_t now = word.load(std::memory_order_acquire);
+    for (;;) {
+      *seen = gate::round_of(now);
+      if (now & gate::kClosed) return false;
+      if (word.compare_exchange_weak(now, now + 1, std::memory_order_acq_rel)) return true;
+    }
+  }
+
   void worker_main(int worker) {
     uint64_t seen = 0;
     for (;;) {
-      const auto deadline = std::chrono::steady_clock::now() + kSpin;
-      while (round.load(std::memory_order_acquire) == seen) {
-        for (int i = 0; i < 32 && round.load(std::memory_order_acquire) == seen; ++i) relax();
-        if (std::chrono::steady_clock::now() < deadline) continue;
-        std::unique_lock<std::mutex> lock(sleep);
-        ++sleeping;
-        wake.wait(lock, [&] { return round.load(std::memory_order_acquire) != seen; });
-        --sleeping;
-      }
-      ++seen;
+      wait_for_round_after(seen);
+      if (!enter(&seen)) continue;
       work(worker);
-      working.fetch_sub(1, std::memory_order_release);
+      word.fetch_sub(1, std::memory_order_release);
     }
   }
 };
@@ -159,17 +184,18 @@ void ThreadPool::run(int64_t tasks, void (*body)(void*, int64_t, int), void* con
   s.context = context;
   s.tasks = tasks;
   s.next.store(0, std::memory_order_relaxed);
-  s.working.store(threads_ - 1, std::memory_order_relaxed);
   bool anyone_asleep;
   {
     std::lock_guard<std::mutex> lock(s.sleep);
-    s.round.fetch_add(1, std::memory_order_release);
+    const uint64_t round = gate::round_of(s.word.load(std::memory_order_relaxed)) + 1;
+    s.word.store(round << gate::kRoundShift, std::memory_order_release);
     anyone_asleep = s.sleeping > 0;
   }
   if (anyone_asleep) s.wake.notify_all();
   s.work(0);
+  s.word.fetch_or(gate::kClosed, std::memory_order_acq_rel);
   // The last bodies are running: spin, but give the core away if the machine is oversubscribed.
-  for (int spins = 0; s.working.load(std::memory_order_acquire) != 0; ++spins) {
+  for (int spins = 0; (s.word.load(std::memory_order_acquire) & gate::kInside) != 0; ++spins) {
     if (spins < 4096)
       relax();
     else
