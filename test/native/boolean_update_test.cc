@@ -24,6 +24,16 @@ void each_candidate(const KernelTable<Function>& table, Body&& body) {
       body(candidate.function, std::string(table.name()) + " " + candidate.name);
 }
 
+// Pools are never destroyed, so there is one of each size.
+ThreadPool& one() {
+  static ThreadPool& pool = *new ThreadPool(1);
+  return pool;
+}
+ThreadPool& three() {
+  static ThreadPool& pool = *new ThreadPool(3);
+  return pool;
+}
+
 const int64_t kWidths[] = {1, 7, 8, 15, 16, 17, 31, 63, 64, 65, 100, 128, 201};
 
 TEST("16-bit floats widen exactly and narrow to nearest even, alike on every instruction set") {
@@ -402,8 +412,6 @@ TEST("boolean_update replays the rules of the Boolean optimizer") {
     Random random(++seed);
     Layer layer(s, random), threaded = layer;
     Replay replay = replay_of(layer);
-    ThreadPool one(1);
-    static ThreadPool three(3);
     const std::vector<float> drift = random.normals(s.m * s.n);
     for (int step = 0; step < 12; ++step) {
       std::vector<std::vector<double>> signals;
@@ -415,7 +423,7 @@ TEST("boolean_update replays the rules of the Boolean optimizer") {
         for (int64_t i = 0; i < s.m; ++i) q[static_cast<size_t>(i * s.n + 3)] = 0;  // a dead column
         signals.emplace_back(q.begin(), q.end());
         for (Layer* l : {&layer, &threaded})
-          run_operation(l == &layer ? one : three, "boolean_update",
+          run_operation(l == &layer ? one() : three(), "boolean_update",
                         {matrix(q, s.m, s.n), l->out_scales(), l->in_scales()},
                         {l->kernels(), l->accumulator(), l->row_statistics(), l->column_statistics(),
                          matrix(l->state, 1, 8)},
@@ -438,8 +446,6 @@ TEST("multi_boolean_update gives scale gradients and replays the rules from dy a
     Random random(++seed);
     Layer layer(s, random), threaded = layer;
     Replay replay = replay_of(layer);
-    ThreadPool one(1);
-    static ThreadPool three(3);
     const int64_t tokens = 9;
     const std::vector<float> base_dy = random.normals(tokens * s.m), base_x = random.normals(tokens * s.n);
     for (int step = 0; step < 6; ++step) {
@@ -469,7 +475,7 @@ TEST("multi_boolean_update gives scale gradients and replays the rules from dy a
           }
         signals.push_back(q);
         for (Layer* l : {&layer, &threaded})
-          run_operation(l == &layer ? one : three, "multi_boolean_update",
+          run_operation(l == &layer ? one() : three(), "multi_boolean_update",
                         {matrix(dy, tokens, s.m), matrix(x, tokens, s.n), l->kernels(), l->out_scales(),
                          l->in_scales()},
                         {matrix(l == &layer ? ds_out : threaded_out, s.kernels, s.m),
@@ -495,11 +501,10 @@ TEST("without scales boolean_update trains one Boolean kernel") {
   const Setting s = {1, 13, 130, 0, 1, 0.0, 1, TensorType::kBf16};
   Layer layer(s, random), moved = layer;
   moved.setting.rule = 1;
-  ThreadPool pool(2);
   for (int step = 0; step < 5; ++step) {
     const std::vector<float> q = random.normals(s.m * s.n);
     for (Layer* l : {&layer, &moved})
-      run_operation(pool, "boolean_update", {matrix(q, s.m, s.n), {}, {}},
+      run_operation(three(), "boolean_update", {matrix(q, s.m, s.n), {}, {}},
                     {l->kernels(), l->accumulator(), {}, {}, matrix(l->state, 1, 8)}, l->attributes(1),
                     scalars_of(0, 1, 0.7));
   }
@@ -510,13 +515,12 @@ TEST("a signal that is not finite leaves accumulator and bits alone") {
   Random random(8);
   const Setting s = {2, 6, 80, 1, 2, 0.9, 1, TensorType::kF16};
   Layer layer(s, random);
-  ThreadPool pool(1);
   for (int step = 0; step < 4; ++step) {
     std::vector<float> q = random.normals(s.m * s.n);
     q[11] = NAN;
     q[100] = INFINITY;
     q[200] = 3e38f;
-    run_operation(pool, "boolean_update", {matrix(q, s.m, s.n), layer.out_scales(), layer.in_scales()},
+    run_operation(three(), "boolean_update", {matrix(q, s.m, s.n), layer.out_scales(), layer.in_scales()},
                   {layer.kernels(), layer.accumulator(), layer.row_statistics(), layer.column_statistics(),
                    matrix(layer.state, 1, 8)},
                   layer.attributes(2), scalars_of(0, 1, 0.3));
@@ -531,7 +535,6 @@ TEST("a signal that is not finite leaves accumulator and bits alone") {
 
 TEST("multi_boolean_signal gives the gradients of every kernel and scale") {
   Random random(9);
-  static ThreadPool one(1), three(3);
   for (const int64_t kernels : {1, 3}) {
     const Setting s = {kernels, 37, 141, 0, 0, 0.0, 1, TensorType::kF32};
     Layer layer(s, random);
@@ -556,13 +559,13 @@ TEST("multi_boolean_signal gives the gradients of every kernel and scale") {
       }
     const std::vector<Tensor> inputs = {matrix(dy, tokens, s.m), matrix(x, tokens, s.n), layer.kernels(),
                                         layer.out_scales(), layer.in_scales()};
-    run_operation(one, "multi_boolean_signal", inputs,
+    run_operation(one(), "multi_boolean_signal", inputs,
                   {matrix(ds_out, kernels, s.m), matrix(ds_in, kernels, s.n), matrix(q, s.m, s.n)},
                   {0, static_cast<double>(k)});
     CHECK(test::relative_error(q, expected_q) < 1e-6, "q");
     CHECK(test::relative_error(ds_out, expected_out) < 2e-6, "output scales");
     CHECK(test::relative_error(ds_in, expected_in) < 2e-6, "input scales");
-    run_operation(three, "multi_boolean_signal", inputs, {{}, {}, matrix(q3, s.m, s.n)}, {0, static_cast<double>(k)});
+    run_operation(three(), "multi_boolean_signal", inputs, {{}, {}, matrix(q3, s.m, s.n)}, {0, static_cast<double>(k)});
     CHECK(q == q3, "1 and 3 threads differ");
   }
 }
