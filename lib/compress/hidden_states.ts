@@ -10,7 +10,7 @@ import { Builder, type Parameters } from '../nn/builder';
 import { createMoments, disposeMoments, type InputMoments } from './input_moments';
 
 /** Rows that one run takes: enough for efficient products, few enough for the activations of one block. */
-const CHUNK_ROWS = 4096;
+const CHUNK_ROWS = 2048;
 /** Elements of a logits matrix when two models are compared. */
 const LOGITS_ELEMENTS = 2 ** 22;
 
