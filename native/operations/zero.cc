@@ -1,4 +1,5 @@
-// x ← 0, whatever its type: gradient buffers at the first micro-batch, optimizer state.
+// x ← 0, whatever its type: gradient buffers at the first micro-batch. Not an update of state: every step clears them
+// anew, so a run may still be aborted after it.
 #include <cstring>
 
 #include "runtime/operation.h"
@@ -22,6 +23,6 @@ void run(const Call& call) {
 }  // namespace
 
 extern const Operation zero_operation;
-const Operation zero_operation = {"zero", check, nullptr, run, true};
+const Operation zero_operation = {"zero", check, nullptr, run, false};
 
 }  // namespace mbok
