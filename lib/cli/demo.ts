@@ -58,6 +58,7 @@ async function run(call: CommandCall): Promise<Outcome> {
 
 async function demonstrate(call: CommandCall, status: StatusLine): Promise<Outcome> {
   const { signal } = call;
+  const report = call.flag('json') ? () => {} : say;
   const started = performance.now();
   const steps = call.number('steps') ?? 100;
   const folder = resolve(call.text('out') ?? 'mbok-demo');
@@ -76,7 +77,7 @@ async function demonstrate(call: CommandCall, status: StatusLine): Promise<Outco
     const { bitsPerWeight, bytes } = await readStorage(place);
     rows.push({ model: name, bitsPerWeight, bytes, perplexity });
     status.clear();
-    say(`${name}: perplexity ${perplexity.toFixed(3)}`);
+    report(`${name}: perplexity ${perplexity.toFixed(3)}`);
   };
 
   await measure('original', original);
@@ -98,13 +99,13 @@ async function demonstrate(call: CommandCall, status: StatusLine): Promise<Outco
     data: train,
     steps,
     signal,
-    onProgress: (progress) => follow(progress, status),
+    onProgress: (progress) => follow(progress, status, report),
   });
   status.clear();
   await measure('finetuned', student);
   const plot = join(folder, 'training.svg');
   await writeFile(plot, trainingChart(history));
-  const story = await tell(join(folder, 'finetuned'), signal);
+  const story = await tellStory(join(folder, 'finetuned'), signal);
   const seconds = (performance.now() - started) / 1000;
   return {
     json: { models: rows, steps, loss: history.at(-1)?.loss, folder, plot, story, seconds },
@@ -121,14 +122,14 @@ async function makeFolder(folder: string): Promise<void> {
 }
 
 /** A line that is drawn over on a terminal; now and then one that stays where output is kept. */
-function follow(progress: FinetuneProgress, status: StatusLine): void {
+function follow(progress: FinetuneProgress, status: StatusLine, tell: (line: string) => void): void {
   const { step, steps } = progress;
   status.show(stepLine(progress));
-  if (!process.stderr.isTTY && (step % 10 === 0 || step === steps)) say(stepLine(progress));
+  if (!process.stderr.isTTY && (step % 10 === 0 || step === steps)) tell(stepLine(progress));
 }
 
 /** From the files, as any other program would have it. */
-async function tell(folder: string, signal: AbortSignal): Promise<string> {
+async function tellStory(folder: string, signal: AbortSignal): Promise<string> {
   await using model = await Model.load(folder, { signal });
   const generation = model.generate(PROMPT, { ...STORY, signal });
   let story = PROMPT;

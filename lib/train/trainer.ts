@@ -18,7 +18,7 @@ import { type BooleanModule, booleanModules, type Trainable, trainedParameters }
 
 export interface TrainerOptions {
   /** Absent: next-token cross-entropy on the text itself. */
-  readonly teacher: ModelCore | undefined;
+  readonly teacher?: ModelCore | undefined;
   readonly train: readonly Trainable[];
   /** How bits are trained: natively, by latent weights, or not at all. */
   readonly bits: BooleanOptimizerSettings | 'latent' | 'frozen';
