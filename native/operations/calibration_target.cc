@@ -1,5 +1,5 @@
 // W' = W + a · W (C − H) (H + damping · mean(diag H) · I)⁻¹: weights that, on the inputs of the model as converted so
-// far, aim at the original outputs (method.md, calibrated conversion, step 2). f64 inside.
+// far, aim at the original outputs. f64 inside.
 //
 // inputs w [m, n], h [n, n] symmetric, c [n, n]; output target [m, n]; attributes a, damping
 #include <algorithm>

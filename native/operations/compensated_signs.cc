@@ -1,5 +1,5 @@
-// Signs for given scales such that the error of each column is made up for by later ones (method.md, calibrated
-// conversion, step 4; GPTQ, arXiv 2210.17323). Columns are taken in `order`; in every row column l takes the level
+// Signs for given scales such that the error of each column is made up for by later ones (GPTQ, arXiv 2210.17323).
+// Columns are taken in `order`; in every row column l takes the level
 // Σₖ ± s_out[k] s_in[k] nearest to w_l, err = (w_l − level) / u_ll, and every later column j loses err · u_lj.
 // A column that no other depends on (u_lj = 0) keeps its plain choice by itself, as does every column for u = I.
 //

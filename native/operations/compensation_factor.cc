@@ -1,6 +1,6 @@
 // The factor by which compensated_signs spreads the error of a column over later ones: with Ĥ = H + damping ·
 // mean(diag H) · I, rows and columns in `order` (falling H_jj, equal ones as they come), U upper triangular and
-// UᵀU = Ĥ⁻¹ (method.md, calibrated conversion, step 4; the order and feedback of GPTQ, arXiv 2210.17323).
+// UᵀU = Ĥ⁻¹ (the order and feedback of GPTQ, arXiv 2210.17323).
 //
 // With J the reversal of rows, J Ĥ J = L Lᵀ gives Ĥ = (J L J)(J L J)ᵀ, J L J upper triangular, so U = J L⁻¹ J: one
 // factorisation and one triangular inverse instead of the usual inverse between two factorisations. f64 inside.

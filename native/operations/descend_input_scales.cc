@@ -1,4 +1,4 @@
-// One sweep of coordinate descent over the input scales under H (method.md, calibrated conversion, end of step 5). With
+// One sweep of coordinate descent over the input scales under H. With
 // R = W' − Ŵ, for each column j in turn: r = R H[:, j] / H_jj, A[k]_i = B[k, i, j] s_out[k]_i,
 //   (A Aᵀ + 1e-6 · mean(diag A Aᵀ) · I) d = A r,  s_in[:, j] += d,  R[:, j] −= Aᵀ d.
 // Columns whose H_jj is 0 keep their scales.

@@ -2,8 +2,8 @@
 //   rows      s_out[·, i] by K × K least squares with design rows B[k, i, ·] ⊙ s_in[k]
 //   columns   s_in[·, j] likewise with B[k, ·, j] ⊙ s_out[k]
 //   signs     each element takes the nearest of its 2^K levels
-// each solve with a ridge of 1e-6 of the mean of its diagonal (method.md, joint refit). The signs of a round and the rows
-// of the next need one row of W and its bits only and share a pass. With K = 1 successive extraction is already the
+// each solve with a ridge of 1e-6 of the mean of its diagonal. The signs of a round and the rows of the next need one
+// row of W and its bits only and share a pass. With K = 1 successive extraction is already the
 // optimum and nothing changes.
 //
 // Rows are split into tasks of kRows, columns into tasks of one word of bits, so nothing is summed across tasks.

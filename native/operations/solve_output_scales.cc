@@ -1,6 +1,5 @@
 // s_out for given signs and input scales: for every row i the K × K system (A + 1e-5 · mean(diag A) · I) s = P H w'ᵢ,
-// A = P H Pᵀ, P[k]_j = B[k, i, j] s_in[k]_j, H undamped: the least error on the calibration inputs (method.md, calibrated
-// conversion, step 5).
+// A = P H Pᵀ, P[k]_j = B[k, i, j] s_in[k]_j, H undamped: the least error on the calibration inputs.
 //
 // All kernels of a panel of rows are multiplied by H in one product; the K × K systems are f64.
 //

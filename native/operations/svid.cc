@@ -1,4 +1,4 @@
-// Successive SVID extraction (method.md's "successive extraction"): for k = 0 … K−1, R = W − Σ_{l<k} Ŵ_l,
+// Successive SVID extraction (arXiv 2505.22811, section 4): for k = 0 … K−1, R = W − Σ_{l<k} Ŵ_l,
 //   B[k] = sign(R),  |R| ≈ σ u vᵀ its best rank-1 approximation,  s_out[k] = √σ u,  s_in[k] = √σ v,
 // and residual[k] = ‖W − Σ_{l≤k} Ŵ_l‖ / ‖W‖ (0 for W = 0).
 //

@@ -15,16 +15,16 @@ struct Moments {
   std::vector<float> h, c;
 
   Moments(Random& random, int64_t size, int64_t dead = -1)
-      : n(size), h(static_cast<size_t>(size * size)), c(static_cast<size_t>(size * size)) {
+      : n(size), h(element(size * size)), c(element(size * size)) {
     std::vector<double> second(h.size()), cross(h.size());
     const int64_t samples = 2 * n + 5;
     for (int64_t s = 0; s < samples; ++s) {
-      std::vector<double> x(static_cast<size_t>(n)), y(static_cast<size_t>(n));
+      std::vector<double> x(element(n)), y(element(n));
       const double common = static_cast<double>(random.normal());
       for (int64_t j = 0; j < n; ++j) {
         const double scale = j == dead ? 0.0 : j % 11 == 3 ? 6.0 : 1.0;
-        x[static_cast<size_t>(j)] = scale * (static_cast<double>(random.normal()) + 0.5 * common);
-        y[static_cast<size_t>(j)] = x[static_cast<size_t>(j)] + 0.1 * scale * static_cast<double>(random.normal());
+        x[element(j)] = scale * (static_cast<double>(random.normal()) + 0.5 * common);
+        y[element(j)] = x[element(j)] + 0.1 * scale * static_cast<double>(random.normal());
       }
       for (size_t i = 0; i < x.size(); ++i)
         for (size_t j = 0; j < x.size(); ++j) {
@@ -36,12 +36,12 @@ struct Moments {
     std::copy(cross.begin(), cross.end(), c.begin());
   }
   Tensor tensor() const { return matrix(h, n, n); }
-  double at(int64_t i, int64_t j) const { return static_cast<double>(h[static_cast<size_t>(i * n + j)]); }
+  double at(int64_t i, int64_t j) const { return static_cast<double>(h[element(i * n + j)]); }
   std::vector<double> damped(double damping) const {
     std::vector<double> out = to_double(h);
     double mean = 0;
     for (int64_t j = 0; j < n; ++j) mean += at(j, j) / static_cast<double>(n);
-    for (int64_t j = 0; j < n; ++j) out[static_cast<size_t>(j * n + j)] += damping * mean;
+    for (int64_t j = 0; j < n; ++j) out[element(j * n + j)] += damping * mean;
     return out;
   }
 };
@@ -52,7 +52,7 @@ struct Feedback {
 };
 
 Feedback factor_of(ThreadPool& pool, const Moments& moments) {
-  Feedback f{std::vector<float>(moments.h.size(), 9.0f), std::vector<int32_t>(static_cast<size_t>(moments.n))};
+  Feedback f{std::vector<float>(moments.h.size(), 9.0f), std::vector<int32_t>(element(moments.n))};
   run_operation(pool, "compensation_factor", {moments.tensor()},
                 {matrix(f.u, moments.n, moments.n), integers(f.order)}, {0.01});
   return f;
@@ -113,9 +113,9 @@ TEST("compensate: every candidate makes the same choices for every tail") {
         const std::vector<float> w = random.normals(rows * cols), s_out = random.normals(kernels * rows),
                                  s_in = random.normals(kernels * cols);
         std::vector<float> u = random.normals(cols * cols);
-        for (int64_t l = 0; l < cols; ++l) u[static_cast<size_t>(l * cols + l)] = 1 + std::fabs(u[static_cast<size_t>(l * cols + l)]);
-        std::vector<float> errors(static_cast<size_t>(rows * kCompensationCols)), expected_errors = errors;
-        std::vector<uint64_t> signs(static_cast<size_t>(kernels * cols)), expected_signs = signs;
+        for (int64_t l = 0; l < cols; ++l) u[element(l * cols + l)] = 1 + std::fabs(u[element(l * cols + l)]);
+        std::vector<float> errors(element(rows * kCompensationCols)), expected_errors = errors;
+        std::vector<uint64_t> signs(element(kernels * cols)), expected_signs = signs;
         CompensationBlock block = {rows, cols, w.data(), cols, u.data(), cols, s_out.data(), rows, s_in.data(), cols,
                                    kernels, expected_errors.data(), expected_signs.data(), cols};
         for (float& value : u) value *= 0.1f;  // feedback that stays bounded
@@ -141,14 +141,14 @@ TEST("calibration_target: equals its float64 definition, one and three threads a
     const std::vector<double> damped = moments.damped(0.01);
     std::vector<float> expected;
     for (int64_t i = 0; i < s.m; ++i) {
-      std::vector<double> right(static_cast<size_t>(s.n));
+      std::vector<double> right(element(s.n));
       for (int64_t j = 0; j < s.n; ++j)
         for (int64_t l = 0; l < s.n; ++l)
-          right[static_cast<size_t>(j)] += static_cast<double>(w[static_cast<size_t>(i * s.n + l)]) *
-                                           (static_cast<double>(moments.c[static_cast<size_t>(l * s.n + j)]) - moments.at(l, j));
+          right[element(j)] += static_cast<double>(w[element(i * s.n + l)]) *
+                                           (static_cast<double>(moments.c[element(l * s.n + j)]) - moments.at(l, j));
       const std::vector<double> x = s.n == 1 ? std::vector<double>{0.0} : solve(damped, right);
       for (int64_t j = 0; j < s.n; ++j)
-        expected.push_back(static_cast<float>(static_cast<double>(w[static_cast<size_t>(i * s.n + j)]) + 0.5 * x[static_cast<size_t>(j)]));
+        expected.push_back(static_cast<float>(static_cast<double>(w[element(i * s.n + j)]) + 0.5 * x[element(j)]));
     }
     const std::string name = std::to_string(s.m) + " x " + std::to_string(s.n);
     const auto got = same_for_any_threads({std::vector<float>(w.size())}, name, [&](ThreadPool& pool, auto& out) {
@@ -173,18 +173,18 @@ TEST("compensation_factor: U is upper triangular, UᵀU inverts the permuted dam
     const std::string name = "n = " + std::to_string(n);
     double worst = 0;
     for (int64_t i = 0; i < n; ++i) {
-      if (i > 0) CHECK(moments.at(f.order[static_cast<size_t>(i - 1)], f.order[static_cast<size_t>(i - 1)]) >=
-                           moments.at(f.order[static_cast<size_t>(i)], f.order[static_cast<size_t>(i)]), name + " order");
-      for (int64_t j = 0; j < i; ++j) CHECK(f.u[static_cast<size_t>(i * n + j)] == 0, name + " lower half");
+      if (i > 0) CHECK(moments.at(f.order[element(i - 1)], f.order[element(i - 1)]) >=
+                           moments.at(f.order[element(i)], f.order[element(i)]), name + " order");
+      for (int64_t j = 0; j < i; ++j) CHECK(f.u[element(i * n + j)] == 0, name + " lower half");
       // row i of Uᵀ(U Ĥ)
       for (int64_t j = 0; j < n; ++j) {
         double sum = 0;
         for (int64_t a = 0; a <= i; ++a) {
           double inner = 0;
           for (int64_t b = a; b < n; ++b)
-            inner += static_cast<double>(f.u[static_cast<size_t>(a * n + b)]) *
-                     damped[static_cast<size_t>(f.order[static_cast<size_t>(b)] * n + f.order[static_cast<size_t>(j)])];
-          sum += static_cast<double>(f.u[static_cast<size_t>(a * n + i)]) * inner;
+            inner += static_cast<double>(f.u[element(a * n + b)]) *
+                     damped[element(f.order[element(b)] * n + f.order[element(j)])];
+          sum += static_cast<double>(f.u[element(a * n + i)]) * inner;
         }
         worst = std::max(worst, std::fabs(sum - (i == j ? 1.0 : 0.0)));
       }
@@ -208,23 +208,23 @@ TEST("compensated_signs: equals error feedback column by column in float64") {
       choose_signs(ThreadPool::shared(), w, f, c);
       int64_t different = 0;
       for (int64_t i = 0; i < m; ++i) {
-        std::vector<double> rest(static_cast<size_t>(n));
-        for (int64_t p = 0; p < n; ++p) rest[static_cast<size_t>(p)] = static_cast<double>(w[static_cast<size_t>(i * n + f.order[static_cast<size_t>(p)])]);
+        std::vector<double> rest(element(n));
+        for (int64_t p = 0; p < n; ++p) rest[element(p)] = static_cast<double>(w[element(i * n + f.order[element(p)])]);
         bool same = true;
         for (int64_t p = 0; p < n; ++p) {
-          const int64_t j = f.order[static_cast<size_t>(p)];
+          const int64_t j = f.order[element(p)];
           double best = INFINITY, level = 0;
           for (int code = 0; code < 1 << kernels; ++code) {
             double sum = 0;
             for (int k = 0; k < kernels; ++k) sum += ((code >> k) & 1 ? 1 : -1) * c.out(k, i) * c.in(k, j);
-            if (std::fabs(sum - rest[static_cast<size_t>(p)]) < best) {
-              best = std::fabs(sum - rest[static_cast<size_t>(p)]);
+            if (std::fabs(sum - rest[element(p)]) < best) {
+              best = std::fabs(sum - rest[element(p)]);
               level = sum;
             }
           }
           same = same && std::fabs(level - c.value(i, j)) < 1e-5;
-          const double error = (rest[static_cast<size_t>(p)] - level) / static_cast<double>(f.u[static_cast<size_t>(p * n + p)]);
-          for (int64_t l = p + 1; l < n; ++l) rest[static_cast<size_t>(l)] -= error * static_cast<double>(f.u[static_cast<size_t>(p * n + l)]);
+          const double error = (rest[element(p)] - level) / static_cast<double>(f.u[element(p * n + p)]);
+          for (int64_t l = p + 1; l < n; ++l) rest[element(l)] -= error * static_cast<double>(f.u[element(p * n + l)]);
         }
         different += !same;
       }
@@ -233,7 +233,7 @@ TEST("compensated_signs: equals error feedback column by column in float64") {
       CHECK(different <= 1, name + ": " + std::to_string(different) + " rows differ");
       CHECK(error_of(ThreadPool::shared(), w, moments, c) < plain, name + ": compensation must lower the error");
       for (int64_t i = 0; i < kernels * m; ++i)
-        CHECK(n % 64 == 0 || (c.bits[static_cast<size_t>((i + 1) * words_per_row(n) - 1)] >> (n % 64)) == 0, "padding");
+        CHECK(n % 64 == 0 || (c.bits[element((i + 1) * words_per_row(n) - 1)] >> (n % 64)) == 0, "padding");
       Converted again = c;
       static ThreadPool& three = *new ThreadPool(3);
       std::fill(again.bits.begin(), again.bits.end(), ~0ull);
@@ -267,7 +267,7 @@ TEST("calibrated_error: equals its float64 definition") {
   const Moments moments(random, n, 5);
   const std::vector<float> w = random.normals(m * n);
   const Converted c = extract(ThreadPool::shared(), w, m, n, 2);
-  const auto own = [&](int64_t i, int64_t j) { return static_cast<double>(w[static_cast<size_t>(i * n + j)]); };
+  const auto own = [&](int64_t i, int64_t j) { return static_cast<double>(w[element(i * n + j)]); };
   const auto rest = [&](int64_t i, int64_t j) { return own(i, j) - c.value(i, j); };
   const double expected = std::sqrt(form(moments, m, rest, rest) / form(moments, m, own, own));
   static ThreadPool& three = *new ThreadPool(3);
@@ -285,19 +285,21 @@ TEST("solve_output_scales: solves the weighted least squares of every row") {
     Converted c = extract(ThreadPool::shared(), w, m, n, kernels);
     std::vector<float> expected(c.s_out.size());
     for (int64_t i = 0; i < m; ++i) {
-      const size_t count = static_cast<size_t>(kernels);
+      const size_t count = element(kernels);
       std::vector<double> gram(count * count), moment(count);
       for (int k = 0; k < kernels; ++k) {
         const auto p = [&](int l) { return [&c, l, i](int64_t, int64_t j) { return c.sign(l, i, j) * c.in(l, j); }; };
-        for (int l = 0; l < kernels; ++l) gram[static_cast<size_t>(k * kernels + l)] = form(moments, 1, p(k), p(l));
-        moment[static_cast<size_t>(k)] = form(moments, 1, p(k), [&](int64_t, int64_t j) { return static_cast<double>(w[static_cast<size_t>(i * n + j)]); });
+        for (int l = 0; l < kernels; ++l) gram[element(k * kernels + l)] = form(moments, 1, p(k), p(l));
+        moment[element(k)] =
+            form(moments, 1, p(k), [&](int64_t, int64_t j) { return static_cast<double>(w[element(i * n + j)]); });
       }
       const std::vector<double> x = solve_ridge(gram, moment, 1e-5);
-      for (int k = 0; k < kernels; ++k) expected[static_cast<size_t>(k * m + i)] = static_cast<float>(x[static_cast<size_t>(k)]);
+      for (int k = 0; k < kernels; ++k) expected[element(k * m + i)] = static_cast<float>(x[element(k)]);
     }
     const auto got = same_for_any_threads({c.s_out}, "solve_output_scales", [&](ThreadPool& pool, auto& out) {
       run_operation(pool, "solve_output_scales",
-                    {matrix(w, m, n), moments.tensor(), c.bits_tensor(), c.s_in_tensor()}, {matrix(out[0], kernels, m)}, {});
+                    {matrix(w, m, n), moments.tensor(), c.bits_tensor(), c.s_in_tensor()},
+                    {matrix(out[0], kernels, m)}, {});
     });
     check_close(got[0], expected, 5e-5, "K = " + std::to_string(kernels));
   }
@@ -313,30 +315,31 @@ TEST("descend_input_scales: equals one column after another in float64 and lower
     std::vector<double> rest(w.size()), s_in = to_double(c.s_in);
     for (int64_t i = 0; i < m; ++i)
       for (int64_t j = 0; j < n; ++j)
-        rest[static_cast<size_t>(i * n + j)] = static_cast<double>(w[static_cast<size_t>(i * n + j)]) - c.value(i, j);
+        rest[element(i * n + j)] = static_cast<double>(w[element(i * n + j)]) - c.value(i, j);
     for (int64_t j = 0; j < n; ++j) {
       if (moments.at(j, j) == 0) continue;
-      const size_t count = static_cast<size_t>(kernels);
+      const size_t count = element(kernels);
       std::vector<double> gram(count * count), moment(count);
       const auto a = [&](int k, int64_t i) { return c.sign(k, i, j) * c.out(k, i); };
       for (int64_t i = 0; i < m; ++i) {
         double r = 0;
-        for (int64_t l = 0; l < n; ++l) r += rest[static_cast<size_t>(i * n + l)] * moments.at(l, j) / moments.at(j, j);
+        for (int64_t l = 0; l < n; ++l) r += rest[element(i * n + l)] * moments.at(l, j) / moments.at(j, j);
         for (int k = 0; k < kernels; ++k) {
-          moment[static_cast<size_t>(k)] += a(k, i) * r;
-          for (int l = 0; l < kernels; ++l) gram[static_cast<size_t>(k * kernels + l)] += a(k, i) * a(l, i);
+          moment[element(k)] += a(k, i) * r;
+          for (int l = 0; l < kernels; ++l) gram[element(k * kernels + l)] += a(k, i) * a(l, i);
         }
       }
       const std::vector<double> d = solve_ridge(gram, moment, 1e-6);
       for (int k = 0; k < kernels; ++k) {
-        s_in[static_cast<size_t>(k * n + j)] += d[static_cast<size_t>(k)];
-        for (int64_t i = 0; i < m; ++i) rest[static_cast<size_t>(i * n + j)] -= d[static_cast<size_t>(k)] * a(k, i);
+        s_in[element(k * n + j)] += d[element(k)];
+        for (int64_t i = 0; i < m; ++i) rest[element(i * n + j)] -= d[element(k)] * a(k, i);
       }
     }
     const double before = error_of(ThreadPool::shared(), w, moments, c);
     const auto got = same_for_any_threads({c.s_in}, "descend_input_scales", [&](ThreadPool& pool, auto& out) {
       run_operation(pool, "descend_input_scales",
-                    {matrix(w, m, n), moments.tensor(), c.bits_tensor(), c.s_out_tensor()}, {matrix(out[0], kernels, n)}, {});
+                    {matrix(w, m, n), moments.tensor(), c.bits_tensor(), c.s_out_tensor()},
+                    {matrix(out[0], kernels, n)}, {});
     });
     const std::string name = "K = " + std::to_string(kernels);
     check_close(got[0], {s_in.begin(), s_in.end()}, 1e-4, name);

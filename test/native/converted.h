@@ -8,6 +8,8 @@
 
 namespace mbok::test {
 
+inline size_t element(int64_t index) { return static_cast<size_t>(index); }
+
 struct Converted {
   int64_t m, n;
   int kernels;

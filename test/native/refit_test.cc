@@ -11,7 +11,7 @@ constexpr int64_t kLengths[] = {1, 7, 16, 63, 64, 65, 130, 205};
 
 template <class Word>
 CodeRow<Word> row_of(Converted& c, int64_t i, float* s_out) {
-  for (int k = 0; k < c.kernels; ++k) s_out[k] = c.s_out[static_cast<size_t>(k * c.m + i)];
+  for (int k = 0; k < c.kernels; ++k) s_out[k] = c.s_out[element(k * c.m + i)];
   const int64_t words = words_per_row(c.n);
   return {c.bits.data() + i * words, c.m * words, s_out, c.s_in.data(), c.n, c.kernels};
 }
@@ -35,25 +35,25 @@ struct Reference {
       for (int64_t i = 0; i < m; ++i)
         for (int64_t j = 0; j < n; ++j) b.push_back(c.sign(k, i, j));
   }
-  double& sign(int k, int64_t i, int64_t j) { return b[static_cast<size_t>((k * m + i) * n + j)]; }
+  double& sign(int k, int64_t i, int64_t j) { return b[element((k * m + i) * n + j)]; }
 
   // Least squares along rows (or, swapped, columns).
   void solve_scales(bool rows) {
     const int64_t systems = rows ? m : n, length = rows ? n : m;
     std::vector<double>&target = rows ? s_out : s_in, &other = rows ? s_in : s_out;
     for (int64_t i = 0; i < systems; ++i) {
-      const size_t count = static_cast<size_t>(kernels);
+      const size_t count = element(kernels);
       std::vector<double> gram(count * count), moment(count);
       for (int64_t j = 0; j < length; ++j)
         for (int k = 0; k < kernels; ++k) {
           const auto p = [&](int l) {
-            return (rows ? sign(l, i, j) : sign(l, j, i)) * other[static_cast<size_t>(l * length + j)];
+            return (rows ? sign(l, i, j) : sign(l, j, i)) * other[element(l * length + j)];
           };
-          for (int l = 0; l < kernels; ++l) gram[static_cast<size_t>(k * kernels + l)] += p(k) * p(l);
-          moment[static_cast<size_t>(k)] += p(k) * w[static_cast<size_t>(rows ? i * n + j : j * n + i)];
+          for (int l = 0; l < kernels; ++l) gram[element(k * kernels + l)] += p(k) * p(l);
+          moment[element(k)] += p(k) * w[element(rows ? i * n + j : j * n + i)];
         }
       const std::vector<double> x = solve_ridge(gram, moment, 1e-6);
-      for (int k = 0; k < kernels; ++k) target[static_cast<size_t>(k * systems + i)] = x[static_cast<size_t>(k)];
+      for (int k = 0; k < kernels; ++k) target[element(k * systems + i)] = x[element(k)];
     }
   }
 
@@ -65,8 +65,8 @@ struct Reference {
         for (int c = 0; c < 1 << kernels; ++c) {
           double level = 0;
           for (int k = 0; k < kernels; ++k)
-            level += ((c >> k) & 1 ? 1 : -1) * s_out[static_cast<size_t>(k * m + i)] * s_in[static_cast<size_t>(k * n + j)];
-          const double distance = std::fabs(level - w[static_cast<size_t>(i * n + j)]);
+            level += ((c >> k) & 1 ? 1 : -1) * s_out[element(k * m + i)] * s_in[element(k * n + j)];
+          const double distance = std::fabs(level - w[element(i * n + j)]);
           if (distance < best) {
             best = distance;
             chosen = c;
@@ -87,7 +87,7 @@ TEST("nearest_levels: every candidate chooses what the reference chooses, and no
       float s_out[8];
       scalar::nearest_levels(w.data(), row_of<uint64_t>(c, 0, s_out), n);
       for (int64_t j = 0; j < n; ++j) {
-        const double value = static_cast<double>(w[static_cast<size_t>(j)]);
+        const double value = static_cast<double>(w[element(j)]);
         double best = INFINITY;
         for (int code = 0; code < 1 << kernels; ++code) {
           double level = 0;
@@ -112,7 +112,7 @@ TEST("row_sums, column_sums, residual_row, design_row: every candidate equals th
       const int64_t m = 5, words = words_per_row(n);
       Converted c = Converted::random(random, m, n, kernels);
       const std::vector<float> w = random.normals(m * n);
-      const size_t squares = static_cast<size_t>(kernels * kernels), count = static_cast<size_t>(kernels);
+      const size_t squares = element(kernels * kernels), count = element(kernels);
       float s_out[8];
       const auto row = row_of<const uint64_t>(c, 2, s_out);
       const float* own = w.data() + 2 * n;
@@ -142,12 +142,12 @@ TEST("row_sums, column_sums, residual_row, design_row: every candidate equals th
             const auto near = [&](const std::vector<double>& a, const std::vector<double>& b, size_t at) {
               CHECK(std::fabs(a[at] - b[at]) < 1e-10, name);
             };
-            near(own_moments, moments, k * 64 + static_cast<size_t>(j));
-            for (size_t l = k + 1; l < count; ++l) near(own_grams, grams, (k * count + l) * 64 + static_cast<size_t>(j));
+            near(own_moments, moments, k * 64 + element(j));
+            for (size_t l = k + 1; l < count; ++l) near(own_grams, grams, (k * count + l) * 64 + element(j));
           }
       });
 
-      std::vector<float> rest(static_cast<size_t>(n)), design(static_cast<size_t>(n));
+      std::vector<float> rest(element(n)), design(element(n));
       const double sum = scalar::residual_row(own, row, n, rest.data());
       scalar::design_row(row.bits, row.s_in, n, design.data());
       for_each_candidate(residual_row_table, [&](ResidualRowFunction* residual, const std::string& name) {
@@ -180,7 +180,8 @@ TEST("refit: rounds equal their float64 definition") {
         expected.choose_signs();
       }
       refit(ThreadPool::shared(), w, c, 3);
-      const std::string name = "K = " + std::to_string(kernels) + ", " + std::to_string(s.m) + " x " + std::to_string(s.n);
+      const std::string name = "K = " + std::to_string(kernels) + ", " + std::to_string(s.m) + " x " +
+                               std::to_string(s.n);
       check_close(c.s_out, {expected.s_out.begin(), expected.s_out.end()}, 1e-4, name + " s_out");
       check_close(c.s_in, {expected.s_in.begin(), expected.s_in.end()}, 1e-4, name + " s_in");
       int64_t different = 0;
