@@ -48,7 +48,7 @@ export function lineChart({ title, xLabel, yLabel, series }: Chart): string {
     `<text x="${(MARGIN.left + right) / 2}" y="${SIZE.height - 12}" text-anchor="middle">${escapeXml(xLabel)}</text>`,
     `<text transform="translate(18 ${(MARGIN.top + bottom) / 2}) rotate(-90)" text-anchor="middle">${escapeXml(yLabel)}</text>`,
     ...series.map((entry) => polyline(entry, x, y)),
-    ...series.flatMap((entry, i) => legend(entry, right - 150 * (series.length - i))),
+    ...series.flatMap((entry, i) => legend(entry, right - 110 * (series.length - i))),
     '</svg>',
     '',
   ].join('\n');
