@@ -16,6 +16,18 @@ function digest(data: Float32Array): string {
   return createHash('sha256').update(data).digest('hex');
 }
 
+/** The logits of the model in `place`, computed by another process. */
+function reloaded(place: string): { logits: string; stderr: string } {
+  const { stdout, stderr } = runTypeScript(`
+    import { createHash } from 'node:crypto';
+    import { Model } from './lib/model';
+    Model.load(${JSON.stringify(place)}).then(async (model) => {
+      const { data } = await model.logits(${JSON.stringify([...IDS])});
+      console.log(createHash('sha256').update(data).digest('hex'));
+    });`);
+  return { logits: stdout.trim(), stderr };
+}
+
 describe('saving', () => {
   const cases: [string, string, Parameters<typeof binarize>[1] | undefined][] = [
     ['a dense model', 'llama', undefined],
@@ -31,14 +43,18 @@ describe('saving', () => {
       conversion === undefined ? await Model.load(join(GOLDEN, family)) : await binarize(original, conversion);
     await model.save(place);
     const { data } = await model.logits(IDS);
-    const { stdout, stderr } = runTypeScript(`
-      import { createHash } from 'node:crypto';
-      import { Model } from './lib/model';
-      Model.load(${JSON.stringify(place)}).then(async (model) => {
-        const { data } = await model.logits(${JSON.stringify([...IDS])});
-        console.log(createHash('sha256').update(data).digest('hex'));
-      });`);
-    expect({ logits: stdout.trim(), stderr }).toEqual({ logits: digest(data), stderr: '' });
+    expect(reloaded(place)).toEqual({ logits: digest(data), stderr: '' });
+  });
+
+  test('a finetuned model reloads in a new process to identical logits', async () => {
+    const place = join(folder, 'finetuned');
+    await using teacher = await Model.load(join(GOLDEN, 'llama-bias'));
+    await using model = await binarize(teacher, { kernels: 2, method: 'refit' });
+    const train = ['scales', 'norms', 'embeddings', 'biases'] as const;
+    await finetune(model, { teacher, data: IDS, window: 32, batch: 4, steps: 5, train, flipRate: 0.1 });
+    await model.save(place);
+    const { data } = await model.logits(IDS);
+    expect(reloaded(place)).toEqual({ logits: digest(data), stderr: '' });
   });
 
   test('replaces an older model as a whole', async () => {

@@ -4,8 +4,10 @@ import { MAX_KERNELS } from '../models/quantization';
 import { type Command, type CommandCall, given, type Outcome, UsageError } from './command';
 import { expectOtherFolder, readText } from './files';
 import { readStorage } from './storage';
-import { megabytes, StatusLine } from './terminal';
+import { megabytes, StatusLine, say } from './terminal';
 
+/** Those that only the calibrated method reads. */
+const CALIBRATION_OPTIONS = ['calibration', 'calibration-windows', 'calibration-window', 'target-mix'] as const;
 const METHODS: readonly ConversionMethod[] = ['svid', 'refit', 'calibrated'];
 
 export const binarizeCommand: Command = {
@@ -91,10 +93,9 @@ async function readOptions(call: CommandCall): Promise<BinarizeOptions> {
   const method = (call.text('method') as ConversionMethod | undefined) ?? (file === undefined ? 'refit' : 'calibrated');
   const rounds = call.number('rounds');
   if (method !== 'calibrated') {
-    for (const name of ['calibration', 'calibration-windows', 'calibration-window', 'target-mix']) {
-      if (call.has(name)) throw new UsageError(`--${name} goes with --method calibrated`);
-    }
-    if (method === 'svid' && rounds !== undefined) throw new UsageError('--rounds goes with refit and calibrated');
+    const unread = method === 'svid' ? [...CALIBRATION_OPTIONS, 'rounds'] : CALIBRATION_OPTIONS;
+    const unused = unread.filter((name) => call.has(name)).map((name) => `--${name}`);
+    if (unused.length > 0) say(`mbok: ${unused.join(', ')} not used: --method is ${method}`);
     return given({ kernels, method, rounds }) as BinarizeOptions;
   }
   if (file === undefined) throw new UsageError('--method calibrated needs --calibration FILE');

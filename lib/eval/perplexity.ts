@@ -37,8 +37,10 @@ export interface PerplexityResult {
 
 const KEYS = ['window', 'maxWindows', 'precision', 'signal', 'onProgress'] as const;
 const DEFAULT_WINDOW = 2048;
-/** Windows are computed together up to this many tokens. */
+/** Windows are computed together up to this many tokens … */
 const TOKENS_AT_ONCE = 2048;
+/** … and logits: 256 MB of them. */
+const LOGITS_AT_ONCE = 2 ** 26;
 
 /**
  * The model's perplexity on a text: non-overlapping windows from the start, every position but a window's first scored,
@@ -69,7 +71,8 @@ export async function evaluatePerplexity(
   if (windows === 0) {
     throw new MbokError('MBOK_INVALID_ARGUMENT', `the text has ${ids.length} tokens, fewer than a window of ${window}`);
   }
-  const together = Math.min(windows, Math.max(1, Math.floor(TOKENS_AT_ONCE / window)));
+  const rows = Math.min(TOKENS_AT_ONCE, LOGITS_AT_ONCE / model.config.vocabularySize);
+  const together = Math.min(windows, Math.max(1, Math.floor(rows / window)));
   await using plan = scoringPlan(model, together * window, precision);
   // in the order of the text and in float64: the sum must not depend on how windows are grouped or work is split
   let sum = 0;
