@@ -32,7 +32,8 @@ describe('the plain C++ test program', () => {
 
 test('an instruction set that does not exist is refused', () => {
   const source = `import { Model } from './lib/model';
-    Model.load('assets/tiny-stories').catch((error) => console.log(error.code, error.message));`;
+    Model.load('assets/tiny-stories').then((model) => model.logits([0]))
+      .catch((error) => console.log(error.code, error.message));`;
   const { stdout } = runTypeScript(source, { env: { MBOK_ISA: 'sse9' } });
   expect(stdout).toMatch(/^MBOK_INVALID_ARGUMENT .*sse9/);
 });
