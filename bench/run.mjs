@@ -6,6 +6,7 @@
 import { measureLimits } from './limits.mjs';
 import { addon } from './measure.mjs';
 import { timeProducts, verifyProducts } from './products.mjs';
+import { measureScaling } from './scaling.mjs';
 import { timeSteps } from './step.mjs';
 
 const json = process.argv.includes('--json');
@@ -31,6 +32,9 @@ for await (const row of timeProducts(limits)) {
   );
 }
 
+const scaling = measureScaling(threads);
+say(`\n${threads} threads against 1 on a product of 1536 × 1536 × 1536: ${scaling.toFixed(2)} ×`);
+
 const steps = {};
 for (const precision of limits.bf16_flops_per_second > 0 ? ['f32', 'bf16'] : ['f32']) {
   steps[precision] = await timeSteps({ precision });
@@ -38,4 +42,4 @@ for (const precision of limits.bf16_flops_per_second > 0 ? ['f32', 'bf16'] : ['f
   say(`\nfinetuning tiny-stories with its teacher, K=2, ${precision}: ${tokensPerSecond.toFixed(0)} tokens/s;`);
   say(`event loop delay p99 ${loopDelayP99.toFixed(1)} ms`);
 }
-if (json) console.log(JSON.stringify({ limits, isa, threads, kernels, products, steps }));
+if (json) console.log(JSON.stringify({ limits, isa, threads, kernels, products, scaling, steps }));

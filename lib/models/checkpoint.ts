@@ -1,0 +1,131 @@
+/** A model's matrices from and to the safetensors file of its folder. */
+
+import { MbokError } from '../errors';
+import { throwIfAborted } from '../graph/plan';
+import { type FloatType, f32ToHalf } from '../io/half';
+import { SafetensorsFile, type TensorSource, writeSafetensors } from '../io/safetensors';
+import { BitMatrix } from '../native/bit_matrix';
+import { Matrix } from '../native/matrix';
+import { INPUT_SCALES, KERNELS, OUTPUT_SCALES } from '../nn/linear';
+import type { ParameterSpecification } from './family';
+import type { KernelCounts } from './quantization';
+
+/** A matrix and the element type that files store it in; bits are stored packed. */
+export interface StoredMatrix {
+  readonly matrix: Matrix;
+  readonly storage: FloatType | 'bits';
+}
+
+export interface ProgressOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Told how much of the work is done, from 0 to 1, and what is being worked on. */
+  readonly onProgress?: ((progress: { readonly done: number; readonly what: string }) => void) | undefined;
+}
+
+/** Module name of a linear weight's tensor name. */
+export function moduleOf(weight: string): string {
+  return weight.replace(/\.weight$/, '');
+}
+
+/** Everything that the file of a model must hold, given which modules have been converted. */
+export function storedSpecifications(
+  specifications: readonly ParameterSpecification[],
+  kernels: KernelCounts,
+): readonly (ParameterSpecification & { readonly kernels?: number })[] {
+  return specifications.flatMap((specification) => {
+    const module = moduleOf(specification.name);
+    const count = specification.role === 'linear' ? kernels.get(module) : undefined;
+    if (count === undefined) return [specification];
+    const { rows, cols, role } = specification;
+    return [
+      { name: `${module}.${KERNELS}`, rows: count * rows, cols, role, kernels: count },
+      { name: `${module}.${OUTPUT_SCALES}`, rows: count, cols: rows, role },
+      { name: `${module}.${INPUT_SCALES}`, rows: count, cols, role },
+    ];
+  });
+}
+
+/**
+ * Reads every matrix that the configuration asks for. Throws MBOK_IO, MBOK_FORMAT, MBOK_SHAPE where file and
+ * configuration disagree, and MBOK_NON_FINITE for NaN or infinite weights, naming the tensor.
+ */
+export async function readParameters(
+  path: string,
+  specifications: ReturnType<typeof storedSpecifications>,
+  { signal, onProgress }: ProgressOptions = {},
+): Promise<Map<string, StoredMatrix>> {
+  await using file = await SafetensorsFile.open(path);
+  const parameters = new Map<string, StoredMatrix>();
+  try {
+    for (const [index, specification] of specifications.entries()) {
+      throwIfAborted(signal);
+      onProgress?.({ done: index / specifications.length, what: specification.name });
+      parameters.set(specification.name, await readParameter(file, path, specification));
+    }
+  } catch (error) {
+    for (const { matrix } of parameters.values()) matrix.dispose();
+    throw error;
+  }
+  return parameters;
+}
+
+async function readParameter(
+  file: SafetensorsFile,
+  path: string,
+  { name, rows, cols, kernels }: ReturnType<typeof storedSpecifications>[number],
+): Promise<StoredMatrix> {
+  const info = file.tensors.get(name);
+  if (info === undefined) throw new MbokError('MBOK_SHAPE', `${path}: tensor '${name}' is missing`);
+  if (kernels !== undefined) {
+    expectStored(path, name, info, 'U8', [kernels, rows / kernels, Math.ceil(cols / 8)]);
+    return { matrix: BitMatrix.fromPacked(await file.read(name), { rows, cols }), storage: 'bits' };
+  }
+  const { dtype } = info;
+  if (dtype !== 'F32' && dtype !== 'F16' && dtype !== 'BF16') {
+    throw new MbokError('MBOK_UNSUPPORTED', `${path}: tensor '${name}' is ${dtype}; weights must be F32, F16 or BF16`);
+  }
+  expectStored(path, name, info, dtype, rows === 1 && info.shape.length === 1 ? [cols] : [rows, cols]);
+  const data = await file.readF32(name);
+  if (!data.every(Number.isFinite)) {
+    throw new MbokError('MBOK_NON_FINITE', `${path}: tensor '${name}' holds NaN or infinite values`);
+  }
+  return { matrix: Matrix.from(data, { rows, cols }), storage: dtype };
+}
+
+function expectStored(
+  path: string,
+  name: string,
+  info: { readonly dtype: string; readonly shape: readonly number[] },
+  dtype: string,
+  shape: readonly number[],
+): void {
+  if (info.dtype === dtype && info.shape.join() === shape.join()) return;
+  throw new MbokError(
+    'MBOK_SHAPE',
+    `${path}: tensor '${name}' must be ${dtype} [${shape.join(', ')}] by the configuration, got ${info.dtype} [${info.shape.join(', ')}]`,
+  );
+}
+
+/** Writes the matrices to a safetensors file, one tensor in memory at a time. */
+export async function writeParameters(
+  path: string,
+  parameters: ReadonlyMap<string, StoredMatrix>,
+  kernels: KernelCounts,
+): Promise<void> {
+  const sources = [...parameters].map(([name, { matrix, storage }]): TensorSource => {
+    if (storage === 'bits') {
+      const count = kernels.get(name.slice(0, -KERNELS.length - 1)) as number;
+      const shape = [count, matrix.rows / count, Math.ceil(matrix.cols / 8)];
+      return { name, dtype: 'U8', shape, bytes: () => (matrix as BitMatrix).toPacked() };
+    }
+    const isScale = name.endsWith(`.${OUTPUT_SCALES}`) || name.endsWith(`.${INPUT_SCALES}`);
+    const shape = matrix.rows === 1 && !isScale ? [matrix.cols] : [matrix.rows, matrix.cols];
+    return { name, dtype: storage, shape, bytes: () => encode(matrix.toFloat32(), storage) };
+  });
+  await writeSafetensors(path, sources, { format: 'pt' });
+}
+
+function encode(data: Float32Array, storage: FloatType): Uint8Array {
+  const stored = storage === 'F32' ? data : f32ToHalf(data, storage);
+  return new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength);
+}

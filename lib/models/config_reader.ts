@@ -1,0 +1,74 @@
+/** Reads values of a config.json with errors that name the file and the key. */
+
+import { MbokError } from '../errors';
+
+/** A JSON object with its place, for messages. */
+export class ConfigReader {
+  constructor(
+    readonly json: Readonly<Record<string, unknown>>,
+    readonly place: string,
+  ) {}
+
+  has(key: string): boolean {
+    return this.json[key] !== undefined && this.json[key] !== null;
+  }
+
+  /** A positive integer; `fallback` where the key is absent. Throws MBOK_FORMAT. */
+  count(key: string, fallback?: number): number {
+    const value = this.json[key] ?? fallback;
+    if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 1 || value > 2 ** 31) {
+      this.#fail(key, 'a positive integer', value);
+    }
+    return value;
+  }
+
+  /** A positive finite number. */
+  number(key: string, fallback?: number): number {
+    const value = this.json[key] ?? fallback;
+    if (typeof value !== 'number' || !Number.isFinite(value) || value <= 0) this.#fail(key, 'a positive number', value);
+    return value;
+  }
+
+  /** A finite number of at least 0. */
+  amount(key: string): number {
+    const value = this.json[key];
+    if (typeof value !== 'number' || !Number.isFinite(value) || value < 0) {
+      this.#fail(key, 'a number of at least 0', value);
+    }
+    return value;
+  }
+
+  boolean(key: string, fallback: boolean): boolean {
+    const value = this.json[key] ?? fallback;
+    if (typeof value !== 'boolean') this.#fail(key, 'true or false', value);
+    return value;
+  }
+
+  string(key: string, fallback?: string): string {
+    const value = this.json[key] ?? fallback;
+    if (typeof value !== 'string') this.#fail(key, 'a string', value);
+    return value;
+  }
+
+  /** A nested object; undefined where absent or null. */
+  object(key: string): ConfigReader | undefined {
+    if (!this.has(key)) return undefined;
+    const value = this.json[key];
+    if (typeof value !== 'object' || Array.isArray(value)) this.#fail(key, 'an object', value);
+    return new ConfigReader(value as Record<string, unknown>, `${this.place}: ${key}`);
+  }
+
+  /** A list of objects; empty where absent or null. */
+  objects(key: string): ConfigReader[] {
+    const list = this.json[key] ?? [];
+    if (!Array.isArray(list)) this.#fail(key, 'a list of objects', list);
+    return list.map((value: unknown, i) => {
+      if (typeof value !== 'object' || value === null) this.#fail(key, 'a list of objects', list);
+      return new ConfigReader(value as Record<string, unknown>, `${this.place}: ${key}[${i}]`);
+    });
+  }
+
+  #fail(key: string, wanted: string, value: unknown): never {
+    throw new MbokError('MBOK_FORMAT', `${this.place}: '${key}' must be ${wanted}, got ${JSON.stringify(value)}`);
+  }
+}

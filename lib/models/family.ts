@@ -1,0 +1,53 @@
+/** What a model family is: one declarative file each, from config.json to layers. */
+
+import type { Tensor } from '../graph/tensor';
+import type { Matrix } from '../native/matrix';
+import type { Builder } from '../nn/builder';
+import type { RotaryConfig } from '../nn/rotary';
+import type { ConfigReader } from './config_reader';
+
+/** What every decoder has, whatever its family. */
+export interface DecoderConfig {
+  readonly vocabularySize: number;
+  readonly hiddenSize: number;
+  readonly layers: number;
+  /** Longest sequence that the model was made for. */
+  readonly maxPositions: number;
+  readonly headDimension: number;
+  readonly keyValueHeads: number;
+  /** Whether the head is the embedding table. */
+  readonly tied: boolean;
+  readonly rotary: RotaryConfig;
+}
+
+export type ParameterRole = 'linear' | 'embedding' | 'head' | 'norm' | 'bias';
+
+/** One tensor of a family's checkpoint: a matrix [rows, cols]; vectors (norms, biases) have one row. */
+export interface ParameterSpecification {
+  readonly name: string;
+  readonly rows: number;
+  readonly cols: number;
+  readonly role: ParameterRole;
+}
+
+/** Constant matrices that layers share, computed from the configuration. */
+export interface Constants {
+  readonly rotary: Matrix;
+}
+
+export interface Family<Config extends DecoderConfig = DecoderConfig> {
+  readonly name: string;
+  /** Names in the `architectures` of config.json. */
+  readonly architectures: readonly string[];
+  config(json: ConfigReader): Config;
+  /** Every tensor of a dense checkpoint. A linear module NAME has NAME.weight and perhaps NAME.bias. */
+  parameters(config: Config): readonly ParameterSpecification[];
+  /** Module names of the attention layers, in order: they own key-value caches. */
+  attentionModules(config: Config): readonly string[];
+  embed(builder: Builder, ids: Tensor, config: Config): Tensor;
+  block(builder: Builder, layer: number, x: Tensor, config: Config, constants: Constants): Tensor;
+  /** The final norm. */
+  finish(builder: Builder, x: Tensor, config: Config): Tensor;
+  /** Logits of finished hidden states. */
+  head(builder: Builder, x: Tensor, config: Config): Tensor;
+}

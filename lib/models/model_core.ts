@@ -1,0 +1,273 @@
+/** A language model: its configuration, its matrices and its tokenizer. What it can do stands on top (lib/model.ts). */
+
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { MbokError } from '../errors';
+import type { Graph } from '../graph/graph';
+import type { Tensor } from '../graph/tensor';
+import { writeFolder } from '../io/atomic';
+import { f32ToHalf, halfToF32 } from '../io/half';
+import { readJson } from '../io/json';
+import { Builder, type BuilderOptions, type Parameters } from '../nn/builder';
+import { rotaryTable } from '../nn/rotary';
+import { Tokenizer } from '../text/tokenizer';
+import {
+  moduleOf,
+  type ProgressOptions,
+  readParameters,
+  type StoredMatrix,
+  storedSpecifications,
+  writeParameters,
+} from './checkpoint';
+import { ConfigReader } from './config_reader';
+import { type ConversionReport, readConversion } from './conversion';
+import type { Constants, DecoderConfig, Family, ParameterSpecification } from './family';
+import { type KernelCounts, readQuantization, writeQuantization } from './quantization';
+import { findFamily } from './registry';
+
+const WEIGHTS_FILE = 'model.safetensors';
+/** Small files that belong to a model and are copied along with it as they are. */
+const COMPANIONS = ['tokenizer.json', 'tokenizer_config.json', 'special_tokens_map.json', 'generation_config.json'];
+
+export interface ModelParts {
+  readonly json: Readonly<Record<string, unknown>>;
+  /** Where the configuration came from, for messages. */
+  readonly place: string;
+  readonly parameters: ReadonlyMap<string, StoredMatrix>;
+  readonly kernels: KernelCounts;
+  readonly conversion: ConversionReport | undefined;
+  readonly tokenizer: Tokenizer | undefined;
+  /** Contents of companion files by name. */
+  readonly companions: ReadonlyMap<string, Buffer>;
+}
+
+/** Hidden states and logits of a model built into a graph. */
+export interface BuiltModel {
+  /** The embeddings, then every block's output; the last one after the final norm: layers + 1 tensors. */
+  readonly hiddenStates: readonly Tensor[];
+  /** The last of `hiddenStates`. */
+  readonly finished: Tensor;
+}
+
+/** A decoder-only language model, dense or Boolean, with its matrices in native memory. */
+export class ModelCore {
+  /** config.json as it was read, without `quantization_config`. */
+  readonly json: Readonly<Record<string, unknown>>;
+  readonly family: Family;
+  readonly config: DecoderConfig;
+  /** Kernels of every converted linear module; empty for a dense model. */
+  readonly kernels: KernelCounts;
+  /** How the model was converted; undefined for a dense model. */
+  readonly conversion: ConversionReport | undefined;
+  readonly #stored: ReadonlyMap<string, StoredMatrix>;
+  readonly #parameters: Parameters;
+  /** Contents of the small files that belong to the model, e.g. its tokenizer's, by name. */
+  readonly companions: ReadonlyMap<string, Buffer>;
+  readonly #tokenizer: Tokenizer | undefined;
+  readonly #place: string;
+  #constants: Constants | undefined;
+  #disposed = false;
+
+  /** Takes over the matrices. Use {@link ModelCore.load} or {@link ModelCore.derive}. */
+  constructor({ json, place, parameters, kernels, conversion, tokenizer, companions }: ModelParts) {
+    const { quantization_config: _, ...dense } = json;
+    const reader = new ConfigReader(dense, place);
+    this.json = dense;
+    this.family = findFamily(reader);
+    this.config = this.family.config(reader);
+    this.kernels = kernels;
+    this.conversion = conversion;
+    this.#place = place;
+    this.#stored = parameters;
+    this.#parameters = new Map([...parameters].map(([name, { matrix }]) => [name, matrix]));
+    this.companions = companions;
+    this.#tokenizer = tokenizer;
+  }
+
+  /**
+   * Loads a Hugging Face folder (config.json, model.safetensors, tokenizer.json), dense or Boolean. Without a
+   * tokenizer.json only text functions throw. Throws MBOK_IO, MBOK_FORMAT, MBOK_SHAPE, MBOK_UNSUPPORTED,
+   * MBOK_NON_FINITE, MBOK_OUT_OF_MEMORY, MBOK_ABORTED.
+   */
+  static async load<T extends ModelCore>(
+    this: new (
+      parts: ModelParts,
+    ) => T,
+    folder: string,
+    options: ProgressOptions = {},
+  ): Promise<T> {
+    if (typeof folder !== 'string' || folder === '') {
+      throw new MbokError(
+        'MBOK_INVALID_ARGUMENT',
+        `'folder' must be the path of a model's folder, got ${String(folder)}`,
+      );
+    }
+    const place = join(folder, 'config.json');
+    const json = await readJson(place);
+    const reader = new ConfigReader(json, place);
+    const kernels = readQuantization(reader);
+    const conversion = readConversion(reader.object('quantization_config'));
+    const family = findFamily(reader);
+    const specifications = storedSpecifications(family.parameters(family.config(reader)), kernels);
+    const companions = await readCompanions(folder);
+    const tokenizer = companions.has('tokenizer.json') ? await Tokenizer.fromFolder(folder) : undefined;
+    const parameters = await readParameters(join(folder, WEIGHTS_FILE), specifications, options);
+    return new this({ json, place, parameters, kernels, conversion, tokenizer, companions });
+  }
+
+  /** Throws MBOK_NO_TOKENIZER where the folder had none. */
+  get tokenizer(): Tokenizer {
+    if (this.#tokenizer === undefined) {
+      throw new MbokError('MBOK_NO_TOKENIZER', `${this.#place}: this model was loaded without a tokenizer.json`);
+    }
+    return this.#tokenizer;
+  }
+
+  get hasTokenizer(): boolean {
+    return this.#tokenizer !== undefined;
+  }
+
+  /** The matrices by checkpoint name. Throws MBOK_DISPOSED. */
+  get parameters(): Parameters {
+    this.#alive();
+    return this.#parameters;
+  }
+
+  /** The matrices with the element types that they are saved in. Throws MBOK_DISPOSED. */
+  get stored(): ReadonlyMap<string, StoredMatrix> {
+    this.#alive();
+    return this.#stored;
+  }
+
+  get constants(): Constants {
+    this.#alive();
+    this.#constants ??= { rotary: rotaryTable(this.config.rotary) };
+    return this.#constants;
+  }
+
+  /** Every linear weight of the architecture, converted or not. */
+  get linears(): readonly ParameterSpecification[] {
+    return this.family.parameters(this.config).filter(({ role }) => role === 'linear');
+  }
+
+  /** Adds embeddings, blocks and final norm to a graph. `ids` is i32 [tokens, 1]. */
+  build(builder: Builder, ids: Tensor): BuiltModel {
+    const { family, config, constants } = this;
+    const hiddenStates = [family.embed(builder, ids, config)];
+    for (let layer = 0; layer < config.layers; layer++) {
+      const previous = hiddenStates[layer] as Tensor;
+      hiddenStates.push(family.block(builder, layer, previous, config, constants));
+    }
+    const finished = family.finish(builder, hiddenStates[config.layers] as Tensor, config);
+    hiddenStates[config.layers] = finished;
+    return { hiddenStates, finished };
+  }
+
+  /** A builder over this model's matrices. */
+  builder(graph: Graph, options: BuilderOptions = {}): Builder {
+    return new Builder(graph, this.parameters, options);
+  }
+
+  /**
+   * A model of the same architecture and tokenizer with other matrices: those of `replaced` (whose linear modules have
+   * `kernels`), copies of this model's for the rest.
+   */
+  derive(
+    replaced: ReadonlyMap<string, StoredMatrix>,
+    kernels: KernelCounts,
+    conversion: ConversionReport | undefined = this.conversion,
+  ): this {
+    const specifications = storedSpecifications(this.family.parameters(this.config), kernels);
+    const parameters = new Map(
+      specifications.map(({ name }) => {
+        const own = this.stored.get(name);
+        const entry = replaced.get(name) ?? (own && { matrix: own.matrix.clone(), storage: own.storage });
+        if (entry === undefined) throw new MbokError('MBOK_SHAPE', `the derived model lacks '${name}'`);
+        return [name, entry];
+      }),
+    );
+    const Self = this.constructor as new (parts: ModelParts) => this;
+    const tokenizer = this.#tokenizer;
+    return new Self({
+      json: this.json,
+      place: this.#place,
+      parameters,
+      kernels,
+      conversion,
+      tokenizer,
+      companions: this.companions,
+    });
+  }
+
+  /** Rounds every f32 matrix to the element type it is saved in, so that a saved model reloads to the same numbers. */
+  roundToStorage(): void {
+    for (const { matrix, storage } of this.stored.values()) {
+      if (storage === 'F16' || storage === 'BF16') {
+        matrix.write(halfToF32(f32ToHalf(matrix.toFloat32(), storage), storage));
+      }
+    }
+  }
+
+  /** config.json as {@link ModelCore.save} writes it. */
+  get savedJson(): Record<string, unknown> {
+    const quantization =
+      this.kernels.size > 0 ? { quantization_config: writeQuantization(this.kernels, this.conversion) } : {};
+    return { ...this.json, ...quantization };
+  }
+
+  /**
+   * Saves the model as a Hugging Face folder that {@link ModelCore.load} reads to identical numbers. The folder appears
+   * whole or not at all; an older one at the same path stays until then. Throws MBOK_IO, MBOK_ABORTED.
+   */
+  async save(folder: string, { signal, onProgress }: ProgressOptions = {}): Promise<void> {
+    const { stored } = this;
+    await writeFolder(folder, { signal }, async (directory) => {
+      onProgress?.({ done: 0, what: WEIGHTS_FILE });
+      await writeFile(join(directory, 'config.json'), `${JSON.stringify(this.savedJson, null, 2)}\n`);
+      for (const [name, content] of this.companions) await writeFile(join(directory, name), content);
+      await writeParameters(join(directory, WEIGHTS_FILE), stored, this.kernels);
+    });
+    onProgress?.({ done: 1, what: WEIGHTS_FILE });
+  }
+
+  /** Frees the matrices. Every later call throws MBOK_DISPOSED. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    for (const { matrix } of this.#stored.values()) matrix.dispose();
+    this.#constants?.rotary.dispose();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.dispose();
+  }
+
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
+  #alive(): void {
+    if (this.#disposed) throw new MbokError('MBOK_DISPOSED', 'this model has been disposed');
+  }
+}
+
+/** Linear modules of a model in the order of its checkpoint. */
+export function linearModules(
+  model: ModelCore,
+): readonly { readonly module: string; readonly rows: number; readonly cols: number }[] {
+  return model.linears.map(({ name, rows, cols }) => ({ module: moduleOf(name), rows, cols }));
+}
+
+async function readCompanions(folder: string): Promise<Map<string, Buffer>> {
+  const companions = new Map<string, Buffer>();
+  for (const name of COMPANIONS) {
+    try {
+      companions.set(name, await readFile(join(folder, name)));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') {
+        throw new MbokError('MBOK_IO', `could not read ${join(folder, name)}`, { cause: error });
+      }
+    }
+  }
+  return companions;
+}

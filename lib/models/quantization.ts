@@ -1,0 +1,54 @@
+/** The `quantization_config` of a Boolean model's config.json. */
+
+import { MbokError } from '../errors';
+import type { ConfigReader } from './config_reader';
+import { type ConversionReport, writeConversion } from './conversion';
+
+/** Raised when the layout of saved Boolean models changes; other versions are refused. */
+export const FORMAT_VERSION = 1;
+/** Most kernels that a module may have. */
+export const MAX_KERNELS = 8;
+
+/** Kernels of every converted linear module, by module name. */
+export type KernelCounts = ReadonlyMap<string, number>;
+
+/** Reads `quantization_config`; empty for a dense model. Throws MBOK_UNSUPPORTED for other methods or versions. */
+export function readQuantization(json: ConfigReader): KernelCounts {
+  const settings = json.object('quantization_config');
+  if (settings === undefined) return new Map();
+  const method = settings.string('quant_method', '');
+  if (method !== 'mbok') {
+    throw new MbokError('MBOK_UNSUPPORTED', `${settings.place}: quantisation method '${method}' is not supported`);
+  }
+  const version = settings.json.format_version;
+  if (version !== FORMAT_VERSION) {
+    throw new MbokError(
+      'MBOK_UNSUPPORTED',
+      `${settings.place}: format version ${JSON.stringify(version)} is not supported; this mbok reads ${FORMAT_VERSION}`,
+    );
+  }
+  const kernels = settings.object('kernels');
+  const names = Object.keys(kernels?.json ?? {});
+  return new Map(
+    names.map((name) => {
+      const count = (kernels as ConfigReader).count(name);
+      if (count > MAX_KERNELS) {
+        throw new MbokError('MBOK_FORMAT', `${settings.place}: '${name}' has ${count} kernels, at most ${MAX_KERNELS}`);
+      }
+      return [name, count];
+    }),
+  );
+}
+
+/** The entry that {@link readQuantization} reads. */
+export function writeQuantization(
+  kernels: KernelCounts,
+  conversion: ConversionReport | undefined,
+): Record<string, unknown> {
+  return {
+    quant_method: 'mbok',
+    format_version: FORMAT_VERSION,
+    kernels: Object.fromEntries(kernels),
+    ...(conversion && { conversion: writeConversion(conversion) }),
+  };
+}

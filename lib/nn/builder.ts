@@ -1,0 +1,51 @@
+/** Builds a model's graph layer by layer over the matrices of its checkpoint. */
+
+import { MbokError } from '../errors';
+import type { Graph } from '../graph/graph';
+import type { MemoryRole, Tensor } from '../graph/tensor';
+import type { Matrix } from '../native/matrix';
+
+/** The matrices of a model by the names of its checkpoint, e.g. 'model.norm.weight'. */
+export type Parameters = ReadonlyMap<string, Matrix>;
+
+/** Key and value cache of one generation: per attention layer a matrix [context, key-value columns] each. */
+export type KeyValueCache = ReadonlyMap<string, { readonly keys: Matrix; readonly values: Matrix }>;
+
+export interface BuilderOptions {
+  /** What the parameters' memory is accounted under. Default 'weights'. */
+  readonly role?: MemoryRole;
+  /** Present for inference that goes on from call to call; attention then reads and extends it. */
+  readonly cache?: KeyValueCache;
+  /** Told the input of every linear layer, e.g. to collect calibration statistics. */
+  readonly onLinear?: (module: string, input: Tensor) => void;
+}
+
+/** What layers need while they are built: the graph, the parameters, and how the model is being used. */
+export class Builder {
+  readonly cache: KeyValueCache | undefined;
+  readonly onLinear: ((module: string, input: Tensor) => void) | undefined;
+  readonly #role: MemoryRole;
+
+  constructor(
+    readonly graph: Graph,
+    readonly parameters: Parameters,
+    { role = 'weights', cache, onLinear }: BuilderOptions = {},
+  ) {
+    this.#role = role;
+    this.cache = cache;
+    this.onLinear = onLinear;
+  }
+
+  /** The tensor of a parameter. Throws MBOK_SHAPE where the checkpoint lacks it. */
+  parameter(name: string): Tensor {
+    const tensor = this.optional(name);
+    if (tensor === undefined) throw new MbokError('MBOK_SHAPE', `the model has no parameter '${name}'`);
+    return tensor;
+  }
+
+  /** The tensor of a parameter that some models of the family lack. */
+  optional(name: string): Tensor | undefined {
+    const matrix = this.parameters.get(name);
+    return matrix === undefined ? undefined : this.graph.bind(matrix, this.#role);
+  }
+}

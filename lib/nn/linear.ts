@@ -1,0 +1,25 @@
+import { linear } from '../graph/operations/linear';
+import { multiBooleanLinear } from '../graph/operations/multi_boolean_linear';
+import type { Tensor } from '../graph/tensor';
+import type { Builder, Parameters } from './builder';
+
+/** Names of a multi-Boolean module's matrices, in files and in memory. */
+export const KERNELS = 'boolean_kernels';
+export const OUTPUT_SCALES = 's_out';
+export const INPUT_SCALES = 's_in';
+
+/** Whether a linear module has been converted to ±1 kernels. */
+export function isBoolean(parameters: Parameters, module: string): boolean {
+  return parameters.has(`${module}.${KERNELS}`);
+}
+
+/** A linear layer, dense or multi-Boolean as the checkpoint has it: x [rows, n] → [rows, m]. */
+export function linearLayer(builder: Builder, module: string, x: Tensor): Tensor {
+  builder.onLinear?.(module, x);
+  const bias = builder.optional(`${module}.bias`);
+  if (!isBoolean(builder.parameters, module)) return linear(x, builder.parameter(`${module}.weight`), bias);
+  const [kernels, sOut, sIn] = [KERNELS, OUTPUT_SCALES, INPUT_SCALES].map((name) =>
+    builder.parameter(`${module}.${name}`),
+  ) as [Tensor, Tensor, Tensor];
+  return multiBooleanLinear(x, kernels, sOut, sIn, bias);
+}
