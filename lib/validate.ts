@@ -101,7 +101,12 @@ export function options<T extends object>(name: string, value: T | undefined, ke
   return value;
 }
 
-/** Throws MBOK_ABORTED when `signal` has fired; its reason becomes the cause. */
+/** What a call that `signal` has stopped throws; the signal's reason is the cause. */
+export function abortedError(signal: AbortSignal): MbokError {
+  return new MbokError('MBOK_ABORTED', 'aborted by the signal', { cause: signal.reason });
+}
+
+/** Throws MBOK_ABORTED when `signal` has fired. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw new MbokError('MBOK_ABORTED', 'aborted by the signal', { cause: signal.reason });
+  if (signal?.aborted) throw abortedError(signal);
 }

@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import { addon } from '../native/addon';
+import { addon, guarded } from '../native/addon';
 import type { Command, Outcome } from './command';
 import { table } from './terminal';
 
@@ -16,7 +16,7 @@ of threads (default: the physical cores that the process may use). Results do no
 };
 
 async function run(): Promise<Outcome> {
-  const { cpu, isa, threads, kernels } = addon().info();
+  const { cpu, isa, threads, kernels } = guarded(() => addon().info());
   const { version, platform, arch } = process;
   const system = { node: version, platform: `${platform}-${arch}`, processors: availableParallelism() };
   return {

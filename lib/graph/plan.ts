@@ -14,7 +14,7 @@ import {
   TENSOR_TYPES,
 } from '../native/addon';
 import type { Matrix } from '../native/matrix';
-import { integerInRange } from '../validate';
+import { abortedError, integerInRange, throwIfAborted } from '../validate';
 import type { Graph } from './graph';
 import { alignUp, layOutArena, tensorBytes } from './planner';
 import { describeShape, type MemoryRole, type Tensor } from './tensor';
@@ -51,16 +51,6 @@ const DEFAULTS: Record<ScalarName, number> = {
   first: 1,
   last: 1,
 };
-
-/** Reported when a signal stops something. */
-export function abortedError(signal: AbortSignal): MbokError {
-  return new MbokError('MBOK_ABORTED', 'the operation was aborted', { cause: signal.reason });
-}
-
-/** Throws MBOK_ABORTED if the signal has fired. */
-export function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw abortedError(signal);
-}
 
 /**
  * Runs a graph natively, one asynchronous call a run whatever its depth. A plan holds its own activations: it can run

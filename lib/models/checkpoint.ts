@@ -1,12 +1,12 @@
 /** A model's matrices from and to the safetensors file of its folder. */
 
 import { MbokError } from '../errors';
-import { throwIfAborted } from '../graph/plan';
 import { type FloatType, f32ToHalf } from '../io/half';
 import { SafetensorsFile, type TensorSource, writeSafetensors } from '../io/safetensors';
 import { BitMatrix } from '../native/bit_matrix';
 import { Matrix } from '../native/matrix';
 import { INPUT_SCALES, KERNELS, OUTPUT_SCALES } from '../nn/linear';
+import { throwIfAborted } from '../validate';
 import type { ParameterSpecification } from './family';
 import type { KernelCounts } from './quantization';
 

@@ -24,7 +24,7 @@ export class BitMatrix extends Matrix {
       for (let col = 0; col < cols; col++) {
         const value = signs[row * cols + col] as number;
         if (Number.isNaN(value)) throw new MbokError('MBOK_NON_FINITE', `'signs' is NaN at row ${row}, column ${col}`);
-        if (value >= 0) bytes[row * stride + (col >> 3)]! |= 1 << (col & 7);
+        if (value >= 0) (bytes[row * stride + (col >> 3)] as number) |= 1 << (col & 7);
       }
     }
     matrix.write(bytes);
@@ -43,7 +43,7 @@ export class BitMatrix extends Matrix {
     const lastMask = cols % 8 === 0 ? 0xff : (1 << (cols % 8)) - 1;
     for (let row = 0; row < rows; row++) {
       bytes.set(packed.subarray(row * width, (row + 1) * width), row * stride);
-      bytes[row * stride + width - 1]! &= lastMask;
+      (bytes[row * stride + width - 1] as number) &= lastMask;
     }
     matrix.write(bytes);
     return matrix;
