@@ -36,7 +36,7 @@ export interface BooleanOptimizerSettings {
 export const BOOLEAN_DEFAULTS: BooleanOptimizerSettings = {
   rule: 'neighbours',
   normaliser: 'factored',
-  decay: 0,
+  decay: 0.9,
   accumulator: 'bf16',
 };
 

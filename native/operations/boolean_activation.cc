@@ -1,4 +1,4 @@
-// Bits of s ≥ τ. s [R,n] → bits [R,n]; attribute: τ.
+// Bits of s ≥ τ. s [R,n] → bits [R,n]; attributes: τ and the fan-in, which only the gradient reads.
 #include "kernels/boolean_activation/boolean_activation.h"
 
 #include "operations/rows.h"
@@ -8,7 +8,7 @@ namespace mbok {
 namespace {
 
 void check(const Call& call) {
-  expect_counts(call, 1, 1, 1);
+  expect_counts(call, 1, 1, 2);
   const Tensor& s = call.input(0);
   expect_tensor(call, s, "s", TensorType::kF32, s.rows, s.cols);
   expect_tensor(call, call.output(0), "bits", TensorType::kBits, s.rows, s.cols);

@@ -1,5 +1,5 @@
 // y = x·wᵀ + bias of ±1 inputs and weights (BOLD, arXiv 2405.16339): integers, exact in f32, before the bias.
-//   x bits [R,n], w bits [m,n], bias? [1,m] → y [R,m]
+//   x bits [R,n], w bits [m,n], bias? [1,m] → y [R,m]; attribute: the factor of the gradient that goes down, not read here
 #include "operations/boolean_product.h"
 #include "runtime/operation.h"
 
@@ -7,7 +7,7 @@ namespace mbok {
 namespace {
 
 void check(const Call& call) {
-  expect_counts_between(call, 2, 3, 1, 1, 0);
+  expect_counts_between(call, 2, 3, 1, 1, 1);
   const Tensor &x = call.input(0), &w = call.input(1);
   expect_tensor(call, x, "x", TensorType::kBits, x.rows, w.cols);
   expect_tensor(call, w, "w", TensorType::kBits, w.rows, w.cols);

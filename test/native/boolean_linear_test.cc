@@ -86,10 +86,10 @@ TEST("Boolean linear: y = x w' + bias, exactly") {
     const auto a = [&](int64_t r, int64_t j) { return sign(x, s.n, r, j); };
     const auto b = [&](int64_t j, int64_t i) { return sign(w, s.n, i, j); };
     const Tensor X = bit_matrix(x, s.rows, s.n), W = bit_matrix(w, s.m, s.n);
-    const std::vector<float> y = run_twice("boolean_linear", {X, W}, s.rows, s.m, 7, {});
+    const std::vector<float> y = run_twice("boolean_linear", {X, W}, s.rows, s.m, 7, {1});
     CHECK(y == reference(s.rows, s.m, s.n, 0, 1, a, b), s.name());
     const std::vector<float> bias(static_cast<size_t>(s.m), 0.5f);
-    const std::vector<float> biased = run_twice("boolean_linear", {X, W, matrix(bias, 1, s.m)}, s.rows, s.m, 7, {});
+    const std::vector<float> biased = run_twice("boolean_linear", {X, W, matrix(bias, 1, s.m)}, s.rows, s.m, 7, {1});
     CHECK(biased == reference(s.rows, s.m, s.n, 0.5, 1, a, b), s.name());
   }
 }
@@ -137,7 +137,7 @@ TEST("Boolean activation: bits of s ≥ τ, and 1 − tanh² on the way back") {
             expected[static_cast<size_t>(r * words_per_row(cols) + j / 64)] |= uint64_t{1} << (j % 64);
       std::vector<uint64_t> bits(expected.size(), ~uint64_t{0});
       const Tensor S = matrix(s, rows, cols);
-      run_operation(three(), "boolean_activation", {S}, {bit_matrix(bits, rows, cols)}, {threshold});
+      run_operation(three(), "boolean_activation", {S}, {bit_matrix(bits, rows, cols)}, {threshold, static_cast<double>(cols)});
       CHECK(bits == expected, "the definition, padding zero");
       for (const auto& candidate : boolean_activation_table.candidates()) {
         if (!candidate.supported()) continue;
