@@ -359,6 +359,22 @@ describe('atomic files', () => {
     await expect(writeFile(folder, '')).rejects.toMatchObject({ code: 'MBOK_IO' });
   });
 
+  test('a folder that cannot be made is an error, also where the system says that its parent is not there', async () => {
+    // Linux: /proc refuses new names with ENOENT, on which Node's recursive mkdir never ends
+    writeFileSync(at('file'), '');
+    const places = [
+      [at('file/a'), 'ENOTDIR'],
+      [at('file/a/b'), 'ENOTDIR'],
+      ...(process.platform === 'linux' ? [['/proc/mbok/model', 'ENOENT']] : []),
+    ] as const;
+    for (const [place, reason] of places) {
+      await expect(writeFolder(place, {}, async () => {})).rejects.toMatchObject({
+        code: 'MBOK_IO',
+        message: expect.stringMatching(`${place}.*${reason}`),
+      });
+    }
+  });
+
   test('a folder without write permission gives an error', () => {
     mkdirSync(at('locked'), { mode: 0o555 });
     const result = runTypeScript(

@@ -4,7 +4,7 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, lstat, mkdir, open, readdir, realpath, rename, rm } from 'node:fs/promises';
+import { type FileHandle, lstat, mkdir, open, readdir, realpath, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { MbokError } from '../errors';
@@ -67,7 +67,7 @@ export async function writeFolder(
   throwIfAborted(signal);
   let temporary: string | undefined;
   try {
-    await mkdir(dirname(resolve(path)), { recursive: true });
+    await makeFolder(dirname(resolve(path)));
     await recoverFolder(path);
     const target = await followLinks(path);
     const replaces = await isReplaceable(target, marker);
@@ -137,6 +137,33 @@ async function isReplaceable(target: string, marker: string): Promise<boolean> {
   const names = await readdir(target);
   if (names.length === 0 || names.includes(marker)) return true;
   throw new MbokError('MBOK_IO', `will not replace the folder '${target}': it holds files but no ${marker}`);
+}
+
+/**
+ * Makes a folder and its parents. Node's own recursive mkdir tries for ever where a file system refuses new names with
+ * ENOENT, as /proc does.
+ */
+async function makeFolder(folder: string): Promise<void> {
+  if (await folderExists(folder)) return;
+  const parent = dirname(folder);
+  if (parent !== folder) await makeFolder(parent);
+  try {
+    await mkdir(folder);
+  } catch (error) {
+    // somebody else may have made it meanwhile
+    if (!(await folderExists(folder))) throw error;
+  }
+}
+
+/** Throws where something that is no folder has the name. */
+async function folderExists(path: string): Promise<boolean> {
+  try {
+    if ((await stat(path)).isDirectory()) return true;
+  } catch (error) {
+    if (isSystemError(error) && error.code === 'ENOENT') return false;
+    throw error;
+  }
+  throw Object.assign(new Error(`${path} is not a folder`), { code: 'ENOTDIR' });
 }
 
 async function followLinks(path: string): Promise<string> {
