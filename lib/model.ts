@@ -5,13 +5,13 @@ import { Generation } from './generate/generate';
 import type { GenerateOptions } from './generate/options';
 import { Graph, type Precision } from './graph/graph';
 import { Plan } from './graph/plan';
+import type { ProgressOptions } from './models/checkpoint';
 import { ModelCore } from './models/model_core';
 import { integers, oneOf, options } from './validate';
 
-export interface LogitsOptions {
+export interface LogitsOptions extends ProgressOptions {
   /** Of dense products. Default 'f32'. */
   readonly precision?: Precision;
-  readonly signal?: AbortSignal | undefined;
 }
 
 /** Logits of every position of a text. */
@@ -42,7 +42,7 @@ export class Model extends ModelCore {
    * @throws MbokError MBOK_INVALID_ARGUMENT, MBOK_ABORTED, MBOK_DISPOSED, MBOK_OUT_OF_MEMORY
    */
   async logits(ids: ArrayLike<number>, given: LogitsOptions = {}): Promise<Logits> {
-    const { precision = 'f32', signal } = options('options', given, ['precision', 'signal']);
+    const { precision = 'f32', signal, onProgress } = options('options', given, ['precision', 'signal', 'onProgress']);
     oneOf('precision', precision, ['f32', 'bf16'] as const);
     const { vocabularySize, maxPositions } = this.config;
     const rows = integers('ids', ids, 0, vocabularySize - 1).length;
@@ -54,7 +54,9 @@ export class Model extends ModelCore {
     const { finished } = this.build(builder, graph.input('ids', { rows: 'tokens', cols: 1, type: 'i32' }));
     graph.output('logits', this.family.head(builder, finished, this.config));
     await using plan = new Plan(graph, { maxRows: rows });
+    onProgress?.({ done: 0, what: 'logits' });
     const { logits } = await plan.run({ inputs: { ids: Int32Array.from(ids) }, scalars: { rows }, signal });
+    onProgress?.({ done: 1, what: 'logits' });
     return { data: logits as Float32Array, shape: [rows, vocabularySize] };
   }
 

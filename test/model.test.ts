@@ -1,8 +1,11 @@
 /** The life of a model: saved and reloaded, loaded and disposed a thousand times, interrupted, in workers. */
 
+import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { binarize } from '../lib/compress/binarize';
+import { evaluatePerplexity } from '../lib/eval/perplexity';
 import { Model } from '../lib/model';
 import { finetune } from '../lib/train/finetune';
 import { GOLDEN, TINY_STORIES, temporaryFolder } from './folders';
@@ -65,6 +68,115 @@ describe('saving', () => {
     await other.save(place);
     await using reloaded = await Model.load(place);
     expect(reloaded.config.tied).toBe(true);
+  });
+
+  test('survives a process that died between moving the old folder aside and the new one in', async () => {
+    const dead = spawnSync(process.execPath, ['-e', '']).pid;
+    const place = join(folder, 'orphan');
+    await using model = await Model.load(LLAMA);
+    await model.save(`${place}.old-${dead}-00000000`);
+    await using reloaded = await Model.load(place);
+    expect(digest((await reloaded.logits(IDS)).data)).toBe(digest((await model.logits(IDS)).data));
+  });
+});
+
+test('every long call tells its progress from 0 to 1', async () => {
+  await using model = await Model.load(LLAMA);
+  await using student = await binarize(model, { kernels: 1, method: 'svid' });
+  const small = { data: IDS, window: 32 } as const;
+  const calls: Record<string, (onProgress: (progress: { done: number }) => void) => Promise<unknown>> = {
+    load: async (onProgress) => (await Model.load(LLAMA, { onProgress })).dispose(),
+    save: (onProgress) => model.save(join(folder, 'told'), { onProgress }),
+    logits: (onProgress) => model.logits(IDS, { onProgress }),
+    evaluate: (onProgress) => evaluatePerplexity(model, IDS, { window: 32, onProgress }),
+    binarize: async (onProgress) => (await binarize(model, { kernels: 1, method: 'svid', onProgress })).dispose(),
+    finetune: (onProgress) =>
+      finetune(student, { ...small, steps: 2, onProgress: ({ step, steps }) => onProgress({ done: step / steps }) }),
+  };
+  for (const [name, call] of Object.entries(calls)) {
+    const told: number[] = [];
+    await call(({ done }) => told.push(done));
+    expect({ name, last: told.at(-1), rising: told.every((done, i) => done >= (told[i - 1] ?? 0)) }).toEqual({
+      name,
+      last: 1,
+      rising: true,
+    });
+  }
+});
+
+test.each(['load', 'save'] as const)('%s stops between two tensors', async (which) => {
+  await using model = await Model.load(LLAMA);
+  const controller = new AbortController();
+  let told = 0;
+  const options = { signal: controller.signal, onProgress: () => ++told === 3 && controller.abort() };
+  const place = join(folder, 'stopped');
+  await expect(which === 'load' ? Model.load(LLAMA, options) : model.save(place, options)).rejects.toMatchObject({
+    code: 'MBOK_ABORTED',
+  });
+  expect(told).toBe(3);
+  expect(readdirSync(folder).filter((name) => name.startsWith('stopped'))).toEqual([]);
+});
+
+/** A file system that is full after 2 MB (tmpfs), or a process that may not write longer files (RLIMIT_FSIZE). */
+describe('a disk that is full', () => {
+  const run = (place: string, limits?: string) =>
+    runTypeScript(
+      `
+      import { binarize } from './lib/compress/binarize';
+      import { Model } from './lib/model';
+      import { finetune } from './lib/train/finetune';
+      const place = ${JSON.stringify(place)};
+      (async () => {
+        const model = await Model.load(${JSON.stringify(TINY_STORIES)});
+        const small = await binarize(model, { kernels: 2, method: 'svid' });
+        const data = Int32Array.from({ length: 500 }, (_, i) => i);
+        const checkpoint = { folder: place + '/checkpoint', every: 1 };
+        const training = finetune(small, { data, window: 32, batch: 1, steps: 3, checkpoint });
+        await training.catch((error) => console.log('train', error.code, error.message));
+        await model.save(place + '/model').catch((error) => console.log('save', error.code, error.message));
+        const kept = await Model.load(place + '/model');
+        console.log('kept', kept.kernels.size);
+      })();`,
+      limits === undefined ? {} : { limits },
+    );
+
+  /** Leaves room for the old model of 1.5 MB, for neither a checkpoint nor the dense model. */
+  async function oldModel(place: string): Promise<void> {
+    await using model = await Model.load(TINY_STORIES);
+    await using small = await binarize(model, { kernels: 1, method: 'svid' });
+    await small.save(join(place, 'model'));
+  }
+  const expected = (place: string, reason: string) =>
+    new RegExp(
+      `^train MBOK_IO cannot write '${place}/checkpoint[^']*': .*${reason}.*\n` +
+        `save MBOK_IO cannot write '${place}/model[^']*': .*${reason}.*\nkept 42\n$`,
+    );
+
+  test('by the size limit of the process leaves the old model whole', async () => {
+    const place = join(folder, 'limited');
+    await oldModel(place);
+    const { status, signal, stdout } = run(place, '-f 2048');
+    expect({ status, signal }).toEqual({ status: 0, signal: null });
+    expect(stdout).toMatch(expected(place, 'EFBIG'));
+    expect(readdirSync(place)).toEqual(['model']);
+  });
+
+  test('leaves the old model whole', async () => {
+    const place = join(folder, 'disk');
+    mkdirSync(place);
+    if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=3m', 'tmpfs', place]).status !== 0) {
+      console.warn('skipped: mounting a tmpfs is not permitted here; the size limit above covers the same path');
+      return;
+    }
+    try {
+      await oldModel(place);
+      const { status, signal, stdout } = run(place);
+      expect({ status, signal }).toEqual({ status: 0, signal: null });
+      expect(stdout).toMatch(expected(place, 'ENOSPC'));
+      expect(readdirSync(place)).toEqual(['model']);
+    } finally {
+      execFileSync('umount', [place]);
+    }
   });
 });
 

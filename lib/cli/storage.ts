@@ -2,6 +2,7 @@
 
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { recoverFolder } from '../io/atomic';
 import { ioFailure } from '../io/failure';
 import { readJson } from '../io/json';
 import { SafetensorsFile } from '../io/safetensors';
@@ -40,6 +41,7 @@ export interface ModelStorage {
 
 /** Reads config.json and the header of model.safetensors. Throws MBOK_IO, MBOK_FORMAT, MBOK_UNSUPPORTED. */
 export async function readStorage(folder: string): Promise<ModelStorage> {
+  await recoverFolder(folder);
   const place = join(folder, 'config.json');
   const reader = new ConfigReader(await readJson(place), place);
   const kernels = readQuantization(reader);

@@ -66,6 +66,7 @@ export async function readParameters(
     for (const { matrix } of parameters.values()) matrix.dispose();
     throw error;
   }
+  onProgress?.({ done: 1, what: 'loaded' });
   return parameters;
 }
 
@@ -106,26 +107,35 @@ function expectStored(
   );
 }
 
-/** Writes the matrices to a safetensors file, one tensor in memory at a time. */
+/** Writes the matrices to a safetensors file, one tensor in memory at a time. Throws MBOK_IO, MBOK_ABORTED. */
 export async function writeParameters(
   path: string,
   parameters: ReadonlyMap<string, StoredMatrix>,
   kernels: KernelCounts,
+  { signal, onProgress }: ProgressOptions = {},
 ): Promise<void> {
-  const sources = [...parameters].map(([name, { matrix, storage }]): TensorSource => {
+  let written = 0;
+  const sources = [...parameters].map(([name, stored]): TensorSource => {
+    const bytes = () => {
+      throwIfAborted(signal);
+      onProgress?.({ done: written++ / parameters.size, what: name });
+      return encode(stored);
+    };
+    const { matrix, storage } = stored;
     if (storage === 'bits') {
       const count = kernels.get(name.slice(0, -KERNELS.length - 1)) as number;
-      const shape = [count, matrix.rows / count, Math.ceil(matrix.cols / 8)];
-      return { name, dtype: 'U8', shape, bytes: () => (matrix as BitMatrix).toPacked() };
+      return { name, dtype: 'U8', shape: [count, matrix.rows / count, Math.ceil(matrix.cols / 8)], bytes };
     }
     const isScale = name.endsWith(`.${OUTPUT_SCALES}`) || name.endsWith(`.${INPUT_SCALES}`);
     const shape = matrix.rows === 1 && !isScale ? [matrix.cols] : [matrix.rows, matrix.cols];
-    return { name, dtype: storage, shape, bytes: () => encode(matrix.toFloat32(), storage) };
+    return { name, dtype: storage, shape, bytes };
   });
   await writeSafetensors(path, sources, { format: 'pt' });
 }
 
-function encode(data: Float32Array, storage: FloatType): Uint8Array {
+function encode({ matrix, storage }: StoredMatrix): Uint8Array {
+  if (storage === 'bits') return (matrix as BitMatrix).toPacked();
+  const data = matrix.toFloat32();
   const stored = storage === 'F32' ? data : f32ToHalf(data, storage);
   return new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength);
 }

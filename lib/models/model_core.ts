@@ -1,16 +1,17 @@
 /** A language model: its configuration, its matrices and its tokenizer. What it can do stands on top (lib/model.ts). */
 
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MbokError } from '../errors';
 import type { Graph } from '../graph/graph';
 import type { Tensor } from '../graph/tensor';
-import { writeFolder } from '../io/atomic';
+import { recoverFolder, writeFile, writeFolder } from '../io/atomic';
 import { f32ToHalf, halfToF32 } from '../io/half';
 import { readJson } from '../io/json';
 import { Builder, type BuilderOptions, type Parameters } from '../nn/builder';
 import { rotaryTable } from '../nn/rotary';
 import { Tokenizer } from '../text/tokenizer';
+import { throwIfAborted } from '../validate';
 import {
   moduleOf,
   type ProgressOptions,
@@ -102,6 +103,8 @@ export class ModelCore {
         `'folder' must be the path of a model's folder, got ${String(folder)}`,
       );
     }
+    throwIfAborted(options.signal);
+    await recoverFolder(folder);
     const place = join(folder, 'config.json');
     const json = await readJson(place);
     const reader = new ConfigReader(json, place);
@@ -222,12 +225,11 @@ export class ModelCore {
   async save(folder: string, { signal, onProgress }: ProgressOptions = {}): Promise<void> {
     const { stored } = this;
     await writeFolder(folder, { signal }, async (directory) => {
-      onProgress?.({ done: 0, what: WEIGHTS_FILE });
       await writeFile(join(directory, 'config.json'), `${JSON.stringify(this.savedJson, null, 2)}\n`);
       for (const [name, content] of this.companions) await writeFile(join(directory, name), content);
-      await writeParameters(join(directory, WEIGHTS_FILE), stored, this.kernels);
+      await writeParameters(join(directory, WEIGHTS_FILE), stored, this.kernels, { signal, onProgress });
     });
-    onProgress?.({ done: 1, what: WEIGHTS_FILE });
+    onProgress?.({ done: 1, what: 'saved' });
   }
 
   /** Frees the matrices. Every later call throws MBOK_DISPOSED. */
