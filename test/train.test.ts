@@ -1,6 +1,6 @@
 /** Finetuning: that it learns, what it changes, and what it leaves behind when it is stopped. */
 
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
@@ -206,6 +206,26 @@ describe('a run that cannot go on', () => {
       expect(contents(student)).toEqual(before);
     },
   );
+
+  test('names a gradient that is not finite under a finite loss, and neither moves f32 parameters nor saves it', async () => {
+    const student = await makeStudent(teacher);
+    // up and down cancel in the forward pass; the gradient of what lies between them overflows
+    const by = (name: string, factor: number) => {
+      const scales = student.parameters.get(`model.layers.0.mlp.${name}`) as Matrix;
+      scales.write(scales.toFloat32().map((value) => value * factor));
+    };
+    by('up_proj.s_out', 1e36);
+    by('down_proj.s_in', 1e-36);
+    const norms = () => [...contents(student)].filter(([name]) => name.includes('norm'));
+    const before = norms();
+    const checkpoint = { folder: join(folder, 'overflow'), every: 1 };
+    await expect(finetune(student, { ...small, teacher, gamma: 1e6, checkpoint })).rejects.toMatchObject({
+      code: 'MBOK_NON_FINITE',
+      message: expect.stringMatching(/step 1: .*a gradient is not finite.*bits may have moved/),
+    });
+    expect(norms()).toEqual(before);
+    expect(existsSync(checkpoint.folder)).toBe(false);
+  });
 
   test('aborted at any moment, it leaves the student after a whole number of steps', async () => {
     const whole = new Set<string>();

@@ -52,11 +52,12 @@ const training = new WeakSet<ModelCore>();
  * data and options give the same bits for any number of threads. At the end scales are rounded to the precision they
  * are saved in, and with `evaluation` the best model seen is what is left.
  *
- * When it rejects, the student is as its last complete step left it. An aborted run writes a checkpoint first, if it
- * has a folder for them.
+ * When it rejects, the student is as its last complete step left it; only after a step whose loss is finite and whose
+ * gradient is not (MBOK_NON_FINITE too), bits of that step may have moved. An aborted run writes a checkpoint first, if
+ * it has a folder for them; one that is not finite leaves the last checkpoint as it is.
  *
  * @throws MbokError MBOK_INVALID_ARGUMENT, MBOK_SHAPE, MBOK_NO_TOKENIZER (for text), MBOK_DISPOSED, MBOK_BUSY (the
- *   student is being finetuned), MBOK_OUT_OF_MEMORY, MBOK_NON_FINITE (naming the step, before its update), MBOK_IO,
+ *   student is being finetuned), MBOK_OUT_OF_MEMORY, MBOK_NON_FINITE (naming the step), MBOK_IO,
  *   MBOK_FORMAT (checkpoint), MBOK_ABORTED
  *
  * @example

@@ -119,8 +119,10 @@ export class Trainer {
   }
 
   /**
-   * One optimizer step. Rejects with MBOK_ABORTED before anything has changed, or with MBOK_NON_FINITE naming the step:
-   * then no weight has changed, but state of the optimizers may have.
+   * One optimizer step. Rejects with MBOK_ABORTED before anything has changed, or with MBOK_NON_FINITE naming the step.
+   * Where the loss is not finite no weight has changed, but with several micro-batches state of the optimizers may have.
+   * Where the loss is finite and a gradient is not, f32 parameters have not changed, but bits may have moved: each
+   * layer's move while its gradient is at hand, before the norm of all gradients is known.
    */
   async step({ step, ids, learningRate, flipRate, signal }: StepOptions): Promise<StepResult> {
     const { window, microBatch, teacher } = this.#options;
@@ -195,7 +197,8 @@ function rethrowNaming(step: number, error: unknown): never {
   if (error instanceof MbokError && error.code === 'MBOK_NON_FINITE') {
     throw new MbokError(
       'MBOK_NON_FINITE',
-      `step ${step + 1}: the loss or its gradient is not finite; training stopped before its update (${error.message})`,
+      `step ${step + 1}: the loss or a gradient is not finite. A loss is tested before anything changes; if it is a ` +
+        'gradient alone, scales and norms are as they were, but bits may have moved in this step: go on from a checkpoint',
       { cause: error },
     );
   }
