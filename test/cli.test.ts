@@ -215,9 +215,10 @@ describe('Ctrl-C', () => {
     });
     const timer = setInterval(() => {
       if (!ready()) return;
-      // once: the second one ends the process at once
       clearInterval(timer);
+      // as a terminal and npm do it together; later, a second one would end the process at once
       child.kill('SIGINT');
+      setTimeout(() => child.kill('SIGINT'), 5);
     }, 10);
     const status = await new Promise((resolve) => child.on('close', (code, signal) => resolve(code ?? signal)));
     clearInterval(timer);
