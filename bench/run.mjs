@@ -1,6 +1,6 @@
 /**
  * npm run bench [-- --json]: the machine's limits, then our products as fractions of them. Everything is verified
- * against float64 before it is timed; figures are medians of nine runs.
+ * against float64 before it is timed; figures are medians of nine runs, limits the best of fifteen.
  */
 
 import { measureLimits } from './limits.mjs';

@@ -63,7 +63,7 @@ export const finetuneCommand: Command = {
       minimum: 0,
       maximum: 0.9999,
       help: 'memory of the normaliser; 0: each step by itself',
-      byDefault: '0.9',
+      byDefault: '0',
     },
     accumulator: {
       kind: 'choice',
