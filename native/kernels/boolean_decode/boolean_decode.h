@@ -5,8 +5,8 @@
 // with scaled = x ⊙ s_in[k], computed once a layer by decode_scale. No weight is rebuilt and nothing is rounded but f32
 // sums. `scaled` is stored negated, so that a set bit means "flip the sign"; its padding to whole words is zero.
 //
-// Numerics. Every (r, k, i) sums lane by lane in the order of j; the lanes' totals are multiplied by s_out, summed over
-// k and halved at the end: the same for any number of rows, within the rounding of f32 sums of scalar.
+// Numerics. Every (r, k, i) sums lane by lane in the order of j; the lanes' sums are multiplied by s_out, added up over
+// k and reduced at the end: the same for any number of rows, within the rounding of f32 sums of scalar.
 //
 // Budget. AVX-512, one row, 8 outputs at a time: 16 inputs cost one load of inputs and, for each output, a mask load, a
 // masked xor and an add: 128 weights in about 4 cycles on four vector ports, 4 bytes of bits a cycle, which no memory
