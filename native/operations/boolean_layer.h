@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "runtime/tensor.h"
+#include "runtime/operation.h"
 
 namespace mbok {
 
@@ -16,5 +16,21 @@ struct BooleanLayer {
   int64_t words() const { return words_per_row(n); }
   uint64_t* row(int64_t kernel, int64_t i) const { return bits + (kernel * m + i) * words(); }
 };
+
+// The tensors `first`, first + 1, first + 2 of the call's inputs: kernels, s_out, s_in.
+inline BooleanLayer boolean_layer(const Call& call, int first) {
+  const Tensor &s_out = call.input(first + 1), &s_in = call.input(first + 2);
+  return {s_out.rows, s_out.cols, s_in.cols, call.input(first).bits(), s_out.f32(), s_in.f32()};
+}
+
+// Checks them and returns the layer.
+inline BooleanLayer expect_boolean_layer(const Call& call, int first) {
+  const BooleanLayer w = boolean_layer(call, first);
+  expect(call, w.kernels >= 1, "needs at least one kernel");
+  expect_tensor(call, call.input(first), "kernels", TensorType::kBits, w.kernels * w.m, w.n);
+  expect_tensor(call, call.input(first + 1), "s_out", TensorType::kF32, w.kernels, w.m);
+  expect_tensor(call, call.input(first + 2), "s_in", TensorType::kF32, w.kernels, w.n);
+  return w;
+}
 
 }  // namespace mbok

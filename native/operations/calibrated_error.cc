@@ -6,38 +6,31 @@
 #include <cmath>
 
 #include "kernels/dot/dot.h"
-#include "kernels/refit/refit.h"
-#include "operations/product.h"
+#include "operations/calibrated.h"
 #include "runtime/memory.h"
 #include "runtime/operation.h"
 
 namespace mbok {
 namespace {
 
-constexpr int64_t kPanelRows = 256;
-
 void check(const Call& call) {
   expect_counts(call, 5, 1, 0);
   const int64_t m = call.input(0).rows, n = call.input(0).cols, kernels = call.input(3).rows;
-  expect_tensor(call, call.input(0), "target", TensorType::kF32, m, n);
-  expect_tensor(call, call.input(1), "h", TensorType::kF32, n, n);
-  expect(call, kernels >= 1 && kernels <= kMaxRefitKernels, "there must be 1 to 8 kernels");
-  expect_tensor(call, call.input(2), "kernels", TensorType::kBits, kernels * m, n);
+  expect_calibrated_signs(call);
   expect_tensor(call, call.input(3), "s_out", TensorType::kF32, kernels, m);
   expect_tensor(call, call.input(4), "s_in", TensorType::kF32, kernels, n);
   expect_tensor(call, call.output(0), "error", TensorType::kF32, 1, 1);
 }
 
-ProductShape times_h(int64_t rows, int64_t n) { return {rows, n, n, n, n, n, false, false, false}; }
-
 size_t panel_bytes(const Call& call) {
-  return align_up(static_cast<size_t>(std::min(kPanelRows, call.input(0).rows) * call.input(0).cols) * sizeof(float));
+  const int64_t rows = std::min(kCalibratedRows, call.input(0).rows);
+  return align_up(static_cast<size_t>(rows * call.input(0).cols) * sizeof(float));
 }
 
 // D and its product with H, the quadratic forms of a panel's rows, the product's own.
 size_t scratch_bytes(const Call& call, int threads) {
-  const int64_t rows = std::min(kPanelRows, call.input(0).rows);
-  return 2 * panel_bytes(call) + kPanelRows * sizeof(double) +
+  const int64_t rows = std::min(kCalibratedRows, call.input(0).rows);
+  return 2 * panel_bytes(call) + kCalibratedRows * sizeof(double) +
          product_scratch(times_h(rows, call.input(0).cols), Precision::kF32, threads);
 }
 
@@ -49,7 +42,7 @@ void run(const Call& call) {
   float* rest = reinterpret_cast<float*>(call.scratch);
   float* weighted = reinterpret_cast<float*>(call.scratch + panel_bytes(call));
   double* forms = reinterpret_cast<double*>(call.scratch + 2 * panel_bytes(call));
-  std::byte* scratch = call.scratch + 2 * panel_bytes(call) + kPanelRows * sizeof(double);
+  std::byte* scratch = call.scratch + 2 * panel_bytes(call) + kCalibratedRows * sizeof(double);
 
   // tr(X H Xᵀ) of a panel
   const auto trace = [&](const float* x, int64_t rows) {
@@ -60,8 +53,8 @@ void run(const Call& call) {
     return sum;
   };
   double error = 0, own = 0;
-  for (int64_t first = 0; first < m; first += kPanelRows) {
-    const int64_t rows = std::min(kPanelRows, m - first);
+  for (int64_t first = 0; first < m; first += kCalibratedRows) {
+    const int64_t rows = std::min(kCalibratedRows, m - first);
     call.pool->parallel_for(rows, [&](int64_t i, int) {
       float scales[kMaxRefitKernels];
       for (int k = 0; k < kernels; ++k) scales[k] = s_out[k * m + first + i];

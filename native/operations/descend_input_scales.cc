@@ -10,9 +10,8 @@
 // inputs target [m, n], h [n, n] symmetric, kernels bits [K·m, n], s_out [K, m]; output s_in [K, n] (read and written)
 #include <algorithm>
 
-#include "kernels/refit/refit.h"
+#include "operations/calibrated.h"
 #include "operations/normal_equations.h"
-#include "operations/product.h"
 #include "runtime/memory.h"
 #include "runtime/operation.h"
 
@@ -25,16 +24,13 @@ constexpr int64_t kBlock = 32;  // divides a word of bits
 void check(const Call& call) {
   expect_counts(call, 4, 1, 0);
   const int64_t m = call.input(0).rows, n = call.input(0).cols, kernels = call.input(3).rows;
-  expect_tensor(call, call.input(0), "target", TensorType::kF32, m, n);
-  expect_tensor(call, call.input(1), "h", TensorType::kF32, n, n);
-  expect(call, kernels >= 1 && kernels <= kMaxUnknowns, "there must be 1 to 8 kernels");
-  expect_tensor(call, call.input(2), "kernels", TensorType::kBits, kernels * m, n);
+  expect_calibrated_signs(call);
   expect_tensor(call, call.input(3), "s_out", TensorType::kF32, kernels, m);
   expect_tensor(call, call.output(0), "s_in", TensorType::kF32, kernels, n);
 }
 
 // S keeps its full width in the last block, so the two products have the same shape throughout but for `cols`.
-ProductShape times_h(int64_t m, int64_t n, int64_t cols, int64_t width) {
+ProductShape block_times_h(int64_t m, int64_t n, int64_t cols, int64_t width) {
   return {m, cols, n, n, n, width, false, false, false};
 }
 ProductShape gram_shape(int64_t m, int64_t width) {
@@ -50,8 +46,8 @@ struct Layout {
     s = align_up(rest + static_cast<size_t>(m * n) * sizeof(float));
     gram = align_up(s + static_cast<size_t>(m * width) * sizeof(float));
     product = align_up(gram + static_cast<size_t>((width - kBlock) * width) * sizeof(float));
-    bytes = product + std::max({product_scratch(times_h(m, n, std::min(n, kBlock), width), Precision::kF32, threads),
-                                product_scratch(times_h(m, n, n % kBlock, width), Precision::kF32, threads),
+    bytes = product + std::max({product_scratch(block_times_h(m, n, std::min(n, kBlock), width), Precision::kF32, threads),
+                                product_scratch(block_times_h(m, n, n % kBlock, width), Precision::kF32, threads),
                                 product_scratch(gram_shape(m, width), Precision::kF32, threads)});
   }
 };
@@ -112,7 +108,7 @@ void run(const Call& call) {
       }
       std::fill_n(s + i * width + kernels * kBlock, kBlock, 0.0f);
     });
-    product(*call.pool, rest, h + b * n, s + kernels * kBlock, times_h(m, n, cols, width), Precision::kF32, scratch);
+    product(*call.pool, rest, h + b * n, s + kernels * kBlock, block_times_h(m, n, cols, width), Precision::kF32, scratch);
     product(*call.pool, s, s, gram, gram_shape(m, width), Precision::kF32, scratch);
     double d[kMaxUnknowns * kBlock] = {};
     solve_block(gram, width, h + b * n + b, n, cols, kernels, d);

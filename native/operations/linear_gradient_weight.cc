@@ -19,13 +19,13 @@ ProductShape shape(const Call& call) {
   return {m, n, call.input(0).rows, m, n, n, true, true, true};
 }
 
-Precision precision(const Call& call) { return static_cast<Precision>(call.integer(0)); }
-
-size_t scratch_bytes(const Call& call, int threads) { return product_scratch(shape(call), precision(call), threads); }
+size_t scratch_bytes(const Call& call, int threads) {
+  return product_scratch(shape(call), precision_attribute(call, 0), threads);
+}
 
 void run(const Call& call) {
-  product(*call.pool, call.input(0).f32(), call.input(1).f32(), call.output(0).f32(), shape(call), precision(call),
-          call.scratch);
+  product(*call.pool, call.input(0).f32(), call.input(1).f32(), call.output(0).f32(), shape(call),
+          precision_attribute(call, 0), call.scratch);
 }
 
 }  // namespace

@@ -20,11 +20,6 @@ inline PanelProduct rows_product(const Tensor& a, const Tensor& c, const float* 
   return p;
 }
 
-// The attribute that chooses the precision, narrowed to what the CPU has.
-inline Precision precision_attribute(const Call& call, int index) {
-  return usable_precision(static_cast<Precision>(call.integer(index)));
-}
-
 // Outputs of a layer for one decoding task: work for a few microseconds, `cost` being the vector operations of one
 // output times 16, in whole register tiles.
 inline int64_t decode_outputs(int64_t cost, int64_t outputs) {

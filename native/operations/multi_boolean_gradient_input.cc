@@ -8,7 +8,7 @@ namespace {
 
 void check(const Call& call) {
   expect_counts(call, 4, 1, 1);
-  const MultiBoolean w = expect_multi_boolean(call, 1);
+  const BooleanLayer w = expect_boolean_layer(call, 1);
   const int64_t rows = call.input(0).rows;
   expect_tensor(call, call.input(0), "dy", TensorType::kF32, rows, w.m);
   expect_tensor(call, call.output(0), "dx", TensorType::kF32, rows, w.n);
@@ -20,12 +20,12 @@ PanelProduct describe(const Call& call) {
 
 size_t scratch_bytes(const Call& call, int threads) {
   const PanelProduct p = describe(call);
-  return panel_product_scratch(p, BooleanOperand(multi_boolean(call, 1), Depth::kRows, p.precision), threads);
+  return panel_product_scratch(p, BooleanOperand(boolean_layer(call, 1), Depth::kRows, p.precision), threads);
 }
 
 void run(const Call& call) {
   const PanelProduct p = describe(call);
-  panel_product(*call.pool, p, BooleanOperand(multi_boolean(call, 1), Depth::kRows, p.precision), call.scratch);
+  panel_product(*call.pool, p, BooleanOperand(boolean_layer(call, 1), Depth::kRows, p.precision), call.scratch);
 }
 
 }  // namespace

@@ -14,7 +14,7 @@ namespace {
 
 void check(const Call& call) {
   expect_counts_between(call, 4, 5, 1, 1, 1);
-  const MultiBoolean w = expect_multi_boolean(call, 1);
+  const BooleanLayer w = expect_boolean_layer(call, 1);
   const int64_t rows = call.input(0).rows;
   expect_tensor(call, call.input(0), "x", TensorType::kF32, rows, w.n);
   if (call.input_count > 4) expect_tensor(call, call.input(4), "bias", TensorType::kF32, 1, w.m, true);
@@ -27,26 +27,26 @@ PanelProduct describe(const Call& call) {
 }
 
 // Measured on Zen 5: decoding costs rows · kernels, rebuilding little more for eight rows than for one.
-bool decodes(const PanelProduct& p, const MultiBoolean& w) {
+bool decodes(const PanelProduct& p, const BooleanLayer& w) {
   return p.m <= 2 || (p.m <= kDecodeRows && p.m * w.kernels <= 6);
 }
 
 // The scaled inputs of decoding: [rows, kernels, 64·words].
-size_t scaled_bytes(const PanelProduct& p, const MultiBoolean& w) {
+size_t scaled_bytes(const PanelProduct& p, const BooleanLayer& w) {
   const int64_t rows = p.m < kDecodeRows ? p.m : kDecodeRows;
-  return static_cast<size_t>(rows * w.kernels * words_per_row(w.n) * 64) * sizeof(float);
+  return static_cast<size_t>(rows * w.kernels * w.words() * 64) * sizeof(float);
 }
 
 // Enough for any number of rows up to the call's.
 size_t scratch_bytes(const Call& call, int threads) {
   const PanelProduct p = describe(call);
-  const MultiBoolean w = multi_boolean(call, 1);
+  const BooleanLayer w = boolean_layer(call, 1);
   const size_t product = panel_product_scratch(p, BooleanOperand(w, Depth::kColumns, p.precision), threads);
   return std::max(product, scaled_bytes(p, w));
 }
 
-void decode(const Call& call, const PanelProduct& p, const MultiBoolean& w) {
-  const int64_t words = words_per_row(w.n), padded = 64 * words;
+void decode(const Call& call, const PanelProduct& p, const BooleanLayer& w) {
+  const int64_t words = w.words(), padded = 64 * words;
   float* const scaled = reinterpret_cast<float*>(call.scratch);
   DecodeScaleFunction* const scale = decode_scale_table.best();
   for (int64_t r = 0; r < p.m; ++r)
@@ -56,14 +56,14 @@ void decode(const Call& call, const PanelProduct& p, const MultiBoolean& w) {
   const int64_t outputs = decode_outputs(w.kernels * w.n, w.m);
   call.pool->parallel_for((w.m + outputs - 1) / outputs, [&](int64_t task, int) {
     const int64_t begin = task * outputs, count = begin + outputs < w.m ? outputs : w.m - begin;
-    kernel({scaled, p.m, w.kernels, w.bits + begin * words, words, w.m * words, w.s_out + begin, w.m, count,
+    kernel({scaled, p.m, w.kernels, w.row(0, begin), words, w.m * words, w.s_out + begin, w.m, count,
             p.bias != nullptr ? p.bias + begin : nullptr, p.c + begin, w.m});
   });
 }
 
 void run(const Call& call) {
   const PanelProduct p = describe(call);
-  const MultiBoolean w = multi_boolean(call, 1);
+  const BooleanLayer w = boolean_layer(call, 1);
   if (decodes(p, w)) return decode(call, p, w);
   panel_product(*call.pool, p, BooleanOperand(w, Depth::kColumns, p.precision), call.scratch);
 }

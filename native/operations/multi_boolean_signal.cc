@@ -9,14 +9,6 @@
 namespace mbok {
 namespace {
 
-Precision precision_of(const Call& call) { return static_cast<Precision>(call.integer(0)); }
-
-BooleanLayer layer_of(const Call& call) {
-  const int64_t m = call.input(0).cols, n = call.input(1).cols;
-  const Tensor& kernels = call.input(2);
-  return {m > 0 ? kernels.rows / m : 0, m, n, kernels.bits(), call.input(3).f32(), call.input(4).f32()};
-}
-
 bool differentiates(const Call& call) { return call.has_output(0) || call.has_output(1); }
 
 class SignalSink final : public TileSink {
@@ -44,14 +36,10 @@ class SignalSink final : public TileSink {
 void check(const Call& call) {
   expect_counts_between(call, 5, 5, 0, 3, 2);
   const Tensor& dy = call.input(0);
-  const BooleanLayer layer = layer_of(call);
+  const BooleanLayer layer = expect_boolean_layer(call, 2);
   const int64_t m = layer.m, n = layer.n, kernels = layer.kernels;
   expect_tensor(call, dy, "dy", TensorType::kF32, dy.rows, m);
   expect_tensor(call, call.input(1), "x", TensorType::kF32, dy.rows, n);
-  expect(call, kernels >= 1, "'kernels' must have a multiple of m rows");
-  expect_tensor(call, call.input(2), "kernels", TensorType::kBits, kernels * m, n);
-  expect_tensor(call, call.input(3), "s_out", TensorType::kF32, kernels, m);
-  expect_tensor(call, call.input(4), "s_in", TensorType::kF32, kernels, n);
   expect(call, call.integer(1) >= 0 && call.integer(1) < kernels, "the index must name one of the kernels");
   if (call.has_output(0)) expect_tensor(call, call.output(0), "ds_out", TensorType::kF32, kernels, m);
   if (call.has_output(1)) expect_tensor(call, call.output(1), "ds_in", TensorType::kF32, kernels, n);
@@ -60,25 +48,25 @@ void check(const Call& call) {
 
 size_t gradients_scratch(const Call& call, const TileGrid& grid) {
   Scratch scratch(nullptr);
-  const ScaleGradients gradients(layer_of(call), grid, differentiates(call), scratch);
+  const ScaleGradients gradients(boolean_layer(call, 2), grid, differentiates(call), scratch);
   return scratch.used();
 }
 
 size_t scratch_bytes(const Call& call, int threads) {
   const Tensor &dy = call.input(0), &x = call.input(1);
   return gradients_scratch(call, product_tile_grid(dy.cols, x.cols)) +
-         ProductTiles::scratch_bytes(dy, x, precision_of(call), threads);
+         ProductTiles::scratch_bytes(dy, x, precision_attribute(call, 0), threads);
 }
 
 void run(const Call& call) {
   const Tensor &dy = call.input(0), &x = call.input(1);
-  const BooleanLayer layer = layer_of(call);
+  const BooleanLayer layer = boolean_layer(call, 2);
   const TileGrid grid = product_tile_grid(dy.cols, x.cols);
   Scratch scratch(call.scratch);
   const ScaleGradients gradients(layer, grid, differentiates(call), scratch);
   SignalSink sink(layer, call.integer(1), call.has_output(2) ? call.output(2).f32() : nullptr,
                   differentiates(call) ? &gradients : nullptr);
-  ProductTiles(dy, x, precision_of(call), call.scratch + scratch.used()).feed(*call.pool, sink);
+  ProductTiles(dy, x, precision_attribute(call, 0), call.scratch + scratch.used()).feed(*call.pool, sink);
   gradients.add_to(*call.pool, call.has_output(0) ? call.output(0).f32() : nullptr,
                    call.has_output(1) ? call.output(1).f32() : nullptr);
 }

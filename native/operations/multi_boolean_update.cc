@@ -8,13 +8,9 @@
 namespace mbok {
 namespace {
 
-Precision precision_of(const Call& call) { return static_cast<Precision>(call.integer(0)); }
-
 BooleanUpdate describe(const Call& call) {
   BooleanUpdate u = {};
-  const int64_t m = call.input(0).cols, n = call.input(1).cols;
-  const Tensor& kernels = call.output(2);
-  u.layer = {m > 0 ? kernels.rows / m : 0, m, n, kernels.bits(), call.input(3).f32(), call.input(4).f32()};
+  u.layer = boolean_layer(call, 2);
   u.signal_tiles = false;
   read_boolean_rule(call, 1, u);
   u.accumulator = call.output(3);
@@ -30,15 +26,13 @@ void check(const Call& call) {
   expect_counts_between(call, 5, 5, 0, 7, 4);
   expect(call, call.output_count == 7, "takes 7 outputs");
   const Tensor& dy = call.input(0);
+  expect_boolean_layer(call, 2);
   const BooleanUpdate u = describe(call);
   const int64_t m = u.layer.m, n = u.layer.n, kernels = u.layer.kernels;
   expect_tensor(call, dy, "dy", TensorType::kF32, dy.rows, m);
   expect_tensor(call, call.input(1), "x", TensorType::kF32, dy.rows, n);
-  expect_tensor(call, call.input(2), "kernels", TensorType::kBits, kernels * m, n);
   expect_tensor(call, call.output(2), "kernels", TensorType::kBits, kernels * m, n);
   expect(call, call.input(2).data == call.output(2).data, "'kernels' must be one tensor, read and flipped in place");
-  expect_tensor(call, call.input(3), "s_out", TensorType::kF32, kernels, m);
-  expect_tensor(call, call.input(4), "s_in", TensorType::kF32, kernels, n);
   expect_tensor(call, call.output(0), "ds_out", TensorType::kF32, kernels, m, true);
   expect_tensor(call, call.output(1), "ds_in", TensorType::kF32, kernels, n, true);
   check_boolean_update(call, u);
@@ -46,7 +40,7 @@ void check(const Call& call) {
 
 size_t scratch_bytes(const Call& call, int threads) {
   const Tensor &dy = call.input(0), &x = call.input(1);
-  return align_up(ProductTiles::scratch_bytes(dy, x, precision_of(call), threads)) +
+  return align_up(ProductTiles::scratch_bytes(dy, x, precision_attribute(call, 0), threads)) +
          boolean_update_scratch(describe(call), product_tile_grid(dy.cols, x.cols));
 }
 
@@ -54,8 +48,8 @@ void run(const Call& call) {
   const Tensor &dy = call.input(0), &x = call.input(1);
   const BooleanUpdate u = describe(call);
   const size_t own = boolean_update_scratch(u, product_tile_grid(dy.cols, x.cols));
-  run_boolean_update(*call.pool, u, ProductTiles(dy, x, precision_of(call), call.scratch + own), *call.scalars,
-                     call.scratch);
+  const ProductTiles tiles(dy, x, precision_attribute(call, 0), call.scratch + own);
+  run_boolean_update(*call.pool, u, tiles, *call.scalars, call.scratch);
 }
 
 }  // namespace

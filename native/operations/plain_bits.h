@@ -12,12 +12,12 @@ struct PlainBits {
       : bits_(bits), row_scales_(scratch.take<float>(bits.rows)), column_scales_(scratch.take<float>(bits.cols)) {}
 
   // Sets the scales; the matrix then stands for factor·B.
-  MultiBoolean scaled(float factor) const {
+  BooleanLayer scaled(float factor) const {
     for (int64_t i = 0; i < bits_.rows; ++i) row_scales_[i] = factor;
     for (int64_t j = 0; j < bits_.cols; ++j) column_scales_[j] = 1;
     return weights();
   }
-  MultiBoolean weights() const { return {bits_.bits(), row_scales_, column_scales_, 1, bits_.rows, bits_.cols}; }
+  BooleanLayer weights() const { return {1, bits_.rows, bits_.cols, bits_.bits(), row_scales_, column_scales_}; }
 
  private:
   Tensor bits_;

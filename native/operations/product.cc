@@ -29,6 +29,12 @@ PanelProduct describe_tiles(const float* z, int64_t depth, int64_t m, int64_t n,
 
 }  // namespace
 
+Precision precision_attribute(const Call& call, int index) {
+  const int64_t value = call.integer(index);
+  expect(call, value == 0 || value == 1, "the precision must be 0 (f32) or 1 (bf16)");
+  return usable_precision(static_cast<Precision>(value));
+}
+
 void product(ThreadPool& pool, const float* a, const float* b, float* c, const ProductShape& shape,
              Precision precision, std::byte* scratch) {
   precision = usable_precision(precision);

@@ -17,6 +17,9 @@ enum class Precision : int32_t {
   kBf16 = 1,  // operands rounded to bf16, sums in f32; f32 where the CPU has no bf16 dot product
 };
 
+// The attribute that chooses the precision, narrowed to what the CPU has; throws Error MBOK_SHAPE for any other number.
+Precision precision_attribute(const Call& call, int index);
+
 // A finished tile of C: all of the depth has been summed. Tiles form a fixed grid that depends on the shape alone,
 // never on the number of threads: tile (i, j) covers rows [i·tile_rows, …) and columns [j·tile_cols, …).
 struct Tile {

@@ -13,7 +13,7 @@ constexpr int64_t kRows = 64;  // of one task
 
 void check(const Call& call) {
   expect_counts(call, 3, 1, 0);
-  const MultiBoolean w = expect_multi_boolean(call, 0);
+  const BooleanLayer w = expect_boolean_layer(call, 0);
   expect_tensor(call, call.output(0), "w", TensorType::kF32, w.m, w.n);
 }
 
@@ -22,12 +22,12 @@ constexpr size_t kPanelBytes = kRows * kPanelCols * sizeof(float);
 size_t worker_bytes(const BooleanOperand& operand) { return kPanelBytes + align_up(operand.scratch_bytes()); }
 
 size_t scratch_bytes(const Call& call, int threads) {
-  const BooleanOperand operand(multi_boolean(call, 0), Depth::kRows, Precision::kF32);
+  const BooleanOperand operand(boolean_layer(call, 0), Depth::kRows, Precision::kF32);
   return worker_bytes(operand) * static_cast<size_t>(threads);
 }
 
 void run(const Call& call) {
-  const MultiBoolean weights = multi_boolean(call, 0);
+  const BooleanLayer weights = boolean_layer(call, 0);
   const BooleanOperand operand(weights, Depth::kRows, Precision::kF32);
   const int64_t m = weights.m, n = weights.n;
   float* w = call.output(0).f32();

@@ -7,9 +7,8 @@
 #include <algorithm>
 
 #include "kernels/dot/dot.h"
-#include "kernels/refit/refit.h"
+#include "operations/calibrated.h"
 #include "operations/normal_equations.h"
-#include "operations/product.h"
 #include "runtime/memory.h"
 #include "runtime/operation.h"
 
@@ -17,28 +16,21 @@ namespace mbok {
 namespace {
 
 constexpr double kRidge = 1e-5;
-constexpr int64_t kPanelRows = 256;  // rows of W that share one product: packing H costs little against it
-
 void check(const Call& call) {
   expect_counts(call, 4, 1, 0);
   const int64_t m = call.input(0).rows, n = call.input(0).cols, kernels = call.input(3).rows;
-  expect_tensor(call, call.input(0), "target", TensorType::kF32, m, n);
-  expect_tensor(call, call.input(1), "h", TensorType::kF32, n, n);
-  expect(call, kernels >= 1 && kernels <= kMaxUnknowns, "there must be 1 to 8 kernels");
-  expect_tensor(call, call.input(2), "kernels", TensorType::kBits, kernels * m, n);
+  expect_calibrated_signs(call);
   expect_tensor(call, call.input(3), "s_in", TensorType::kF32, kernels, n);
   expect_tensor(call, call.output(0), "s_out", TensorType::kF32, kernels, m);
 }
 
-ProductShape times_h(int64_t rows, int64_t n) { return {rows, n, n, n, n, n, false, false, false}; }
-
 size_t design_bytes(const Call& call) {
-  const int64_t rows = std::min(kPanelRows, call.input(0).rows) * call.input(3).rows;
+  const int64_t rows = std::min(kCalibratedRows, call.input(0).rows) * call.input(3).rows;
   return align_up(static_cast<size_t>(rows * call.input(0).cols) * sizeof(float));
 }
 
 size_t scratch_bytes(const Call& call, int threads) {
-  const int64_t rows = std::min(kPanelRows, call.input(0).rows) * call.input(3).rows;
+  const int64_t rows = std::min(kCalibratedRows, call.input(0).rows) * call.input(3).rows;
   return 2 * design_bytes(call) + product_scratch(times_h(rows, call.input(0).cols), Precision::kF32, threads);
 }
 
@@ -53,8 +45,8 @@ void run(const Call& call) {
   float* weighted = reinterpret_cast<float*>(call.scratch + design_bytes(call));  // design · H
   std::byte* scratch = call.scratch + 2 * design_bytes(call);
 
-  for (int64_t first = 0; first < m; first += kPanelRows) {
-    const int64_t rows = std::min(kPanelRows, m - first);
+  for (int64_t first = 0; first < m; first += kCalibratedRows) {
+    const int64_t rows = std::min(kCalibratedRows, m - first);
     call.pool->parallel_for(rows, [&](int64_t i, int) {
       for (int k = 0; k < kernels; ++k)
         design_row_table.best()(bits + (k * m + first + i) * words, s_in + k * n, n, design + (i * kernels + k) * n);
