@@ -11,24 +11,21 @@ Napi::Error to_js_error(Napi::Env env, const char* code, const std::string& mess
   return error;
 }
 
-int64_t to_integer(const Napi::Value& value, const char* name, int64_t minimum) {
+int64_t to_integer(const Napi::Value& value, const char* name, int64_t minimum, int64_t maximum) {
   if (value.IsNumber()) {
     const double number = value.As<Napi::Number>().DoubleValue();
-    if (number == std::floor(number) && number >= static_cast<double>(minimum) && number <= 9007199254740991.0)
-      return static_cast<int64_t>(number);
+    const bool in_range = number >= static_cast<double>(minimum) && number <= static_cast<double>(maximum);
+    if (in_range && number == std::floor(number)) return static_cast<int64_t>(number);
   }
   throw to_js_error(value.Env(), "MBOK_INVALID_ARGUMENT",
-                    "'" + std::string(name) + "' must be an integer of at least " + std::to_string(minimum));
+                    "'" + std::string(name) + "' must be an integer from " + std::to_string(minimum) + " to " +
+                        std::to_string(maximum));
 }
 
 namespace {
 
 Napi::Object initialise(Napi::Env env, Napi::Object exports) {
-  auto* constructors = new Constructors;
-  const Napi::Function buffer = BufferHandle::define(env);
-  constructors->buffer = Napi::Persistent(buffer);
-  env.SetInstanceData(constructors);
-  exports.Set("NativeBuffer", buffer);
+  exports.Set("NativeBuffer", BufferHandle::define(env));
   exports.Set("NativePlan", PlanHandle::define(env));
   exports.Set("info", Napi::Function::New(env, info, "info"));
   return exports;

@@ -15,7 +15,7 @@ namespace mbok::addon {
 // A JavaScript Error with the property `code`, ready to be thrown.
 Napi::Error to_js_error(Napi::Env env, const char* code, const std::string& message);
 
-// Calls `body` and turns mbok::Error and std::bad_alloc into JavaScript errors with a code.
+// Calls `body` and turns C++ exceptions into JavaScript errors with a code: any other would end the process.
 template <class Body>
 auto guarded(Napi::Env env, Body&& body) -> decltype(body()) {
   try {
@@ -24,11 +24,17 @@ auto guarded(Napi::Env env, Body&& body) -> decltype(body()) {
     throw to_js_error(env, error.code(), error.what());
   } catch (const std::bad_alloc&) {
     throw to_js_error(env, "MBOK_OUT_OF_MEMORY", "out of memory");
+  } catch (const Napi::Error&) {
+    throw;
+  } catch (const std::exception& error) {
+    throw to_js_error(env, "MBOK_INTERNAL", error.what());
   }
 }
 
-// A non-negative integer argument; throws a JavaScript error naming it otherwise.
-int64_t to_integer(const Napi::Value& value, const char* name, int64_t minimum = 0);
+constexpr int64_t kMaxSafeInteger = 9007199254740991;  // of JavaScript: 2^53 − 1
+
+// An integer argument within these bounds; throws a JavaScript error naming it otherwise.
+int64_t to_integer(const Napi::Value& value, const char* name, int64_t minimum = 0, int64_t maximum = kMaxSafeInteger);
 
 // Aligned native memory that plans compute on.
 class BufferHandle : public Napi::ObjectWrap<BufferHandle> {
@@ -36,6 +42,8 @@ class BufferHandle : public Napi::ObjectWrap<BufferHandle> {
   static Napi::Function define(Napi::Env env);
   explicit BufferHandle(const Napi::CallbackInfo& info);
   ~BufferHandle() override;
+  // The handle behind a JavaScript value, or null where it is anything else, whatever its prototype says.
+  static const BufferHandle* from(const Napi::Value& value);
   // The block, shared with plans that use it; throws MBOK_DISPOSED after dispose().
   std::shared_ptr<Memory> block(Napi::Env env) const;
 
@@ -59,11 +67,6 @@ class PlanHandle : public Napi::ObjectWrap<PlanHandle> {
   void abort(const Napi::CallbackInfo& info);
   void dispose(const Napi::CallbackInfo& info);
   std::shared_ptr<State> state_;
-};
-
-// Per-environment data: the constructors, so that a plan's description can be checked for real buffers.
-struct Constructors {
-  Napi::FunctionReference buffer;
 };
 
 Napi::Value info(const Napi::CallbackInfo& info);

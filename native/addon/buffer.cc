@@ -11,11 +11,18 @@ struct Bytes {
   size_t count;
 };
 
-// The memory of a typed array or DataView argument.
+// Tells buffers from other objects that wrap something, even where a prototype was exchanged.
+constexpr napi_type_tag kBufferTag = {0x6d626f6b2d627566, 0x666572206f662030};
+
+// The memory of a typed array argument, on an ArrayBuffer or a SharedArrayBuffer; empty where it is detached.
 Bytes view_bytes(const Napi::Value& value, const char* name) {
   if (value.IsTypedArray()) {
     const auto array = value.As<Napi::TypedArray>();
-    return {static_cast<std::byte*>(array.ArrayBuffer().Data()) + array.ByteOffset(), array.ByteLength()};
+    void* data = nullptr;
+    size_t length = 0;
+    const napi_status status = napi_get_typedarray_info(value.Env(), value, nullptr, &length, &data, nullptr, nullptr);
+    const size_t element = array.ElementSize();  // 0: a type that this version of N-API does not know
+    if (status == napi_ok && element > 0) return {static_cast<std::byte*>(data), length * element};
   }
   throw to_js_error(value.Env(), "MBOK_INVALID_ARGUMENT", "'" + std::string(name) + "' must be a typed array");
 }
@@ -43,6 +50,12 @@ BufferHandle::BufferHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Bu
   const size_t bytes = static_cast<size_t>(to_integer(info[0], "bytes"));
   block_ = guarded(info.Env(), [&] { return std::make_shared<Memory>(bytes); });
   Napi::MemoryManagement::AdjustExternalMemory(info.Env(), static_cast<int64_t>(bytes));
+  info.This().As<Napi::Object>().TypeTag(&kBufferTag);
+}
+
+const BufferHandle* BufferHandle::from(const Napi::Value& value) {
+  if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&kBufferTag)) return nullptr;
+  return Unwrap(value.As<Napi::Object>());
 }
 
 BufferHandle::~BufferHandle() {

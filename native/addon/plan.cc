@@ -34,20 +34,20 @@ Napi::Array to_array(const Napi::Value& value, const char* name) {
 
 std::vector<int32_t> to_indices(const Napi::Value& value, const char* name) {
   const Napi::Array array = to_array(value, name);
-  std::vector<int32_t> indices(array.Length());
+  std::vector<int32_t> indices;  // grows as it is read: a getter may change the array's length
   for (uint32_t i = 0; i < array.Length(); ++i)
-    indices[i] = static_cast<int32_t>(to_integer(array.Get(i), name, -1));
+    indices.push_back(static_cast<int32_t>(to_integer(array.Get(i), name, -1, INT32_MAX)));
   return indices;
 }
 
 std::vector<double> to_doubles(const Napi::Value& value, const char* name) {
   const Napi::Array array = to_array(value, name);
-  std::vector<double> numbers(array.Length());
+  std::vector<double> numbers;
   for (uint32_t i = 0; i < array.Length(); ++i) {
     const Napi::Value entry = array.Get(i);
     if (!entry.IsNumber())
       throw to_js_error(value.Env(), "MBOK_INVALID_ARGUMENT", "'" + std::string(name) + "' must hold numbers");
-    numbers[i] = entry.As<Napi::Number>().DoubleValue();
+    numbers.push_back(entry.As<Napi::Number>().DoubleValue());
   }
   return numbers;
 }
@@ -57,28 +57,29 @@ TensorDescription to_tensor(const Napi::Object& object) {
   TensorDescription tensor;
   const Napi::Value buffer = object.Get("buffer");
   if (!buffer.IsNull()) {
-    const Napi::Function constructor = env.GetInstanceData<Constructors>()->buffer.Value();
-    if (!buffer.IsObject() || !buffer.As<Napi::Object>().InstanceOf(constructor))
+    const BufferHandle* const handle = BufferHandle::from(buffer);
+    if (handle == nullptr)
       throw to_js_error(env, "MBOK_INVALID_ARGUMENT", "a tensor's 'buffer' must be a NativeBuffer or null");
-    tensor.block = BufferHandle::Unwrap(buffer.As<Napi::Object>())->block(env);
+    tensor.block = handle->block(env);
   }
   tensor.offset = static_cast<size_t>(to_integer(object.Get("offset"), "offset"));
   tensor.rows = to_integer(object.Get("rows"), "rows", kOpenRows);
   tensor.cols = to_integer(object.Get("cols"), "cols");
-  tensor.type = static_cast<TensorType>(to_integer(object.Get("type"), "type"));
+  tensor.type =
+      static_cast<TensorType>(to_integer(object.Get("type"), "type", 0, static_cast<int64_t>(TensorType::kBits)));
   return tensor;
 }
 
 OperationDescription to_operation(const Napi::Object& object) {
   OperationDescription operation;
-  operation.name = object.Get("name").ToString().Utf8Value();
+  const Napi::Value name = object.Get("name");
+  if (!name.IsString()) throw to_js_error(object.Env(), "MBOK_INVALID_ARGUMENT", "'name' must be a string");
+  operation.name = name.As<Napi::String>().Utf8Value();
   operation.inputs = to_indices(object.Get("inputs"), "inputs");
   operation.outputs = to_indices(object.Get("outputs"), "outputs");
   operation.attributes = to_doubles(object.Get("attributes"), "attributes");
-  const int64_t phase = to_integer(object.Get("phase"), "phase");
-  if (phase > static_cast<int64_t>(Phase::kLastMicroBatch))
-    throw to_js_error(object.Env(), "MBOK_INVALID_ARGUMENT", "'phase' must be 0, 1 or 2");
-  operation.phase = static_cast<Phase>(phase);
+  operation.phase =
+      static_cast<Phase>(to_integer(object.Get("phase"), "phase", 0, static_cast<int64_t>(Phase::kLastMicroBatch)));
   return operation;
 }
 
@@ -156,8 +157,7 @@ Napi::Function PlanHandle::define(Napi::Env env) {
 }
 
 PlanHandle::PlanHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<PlanHandle>(info) {
-  PlanDescription description = to_description(info[0]);
-  state_ = guarded(info.Env(), [&] { return std::make_shared<State>(std::move(description)); });
+  state_ = guarded(info.Env(), [&] { return std::make_shared<State>(to_description(info[0])); });
 }
 
 Napi::Value PlanHandle::scratch_bytes(const Napi::CallbackInfo& info) {

@@ -7,7 +7,7 @@
 namespace mbok {
 
 inline void expect_activation_kind(const Call& call, int attribute) {
-  const double kind = call.attribute(attribute);
+  const int64_t kind = call.integer(attribute);
   expect(call, kind >= 0 && kind < kActivationKinds, "unknown activation function");
 }
 

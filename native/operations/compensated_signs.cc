@@ -9,6 +9,7 @@
 // order), s_out [K, m], s_in [K, n]; output kernels bits [K·m, n]
 #include <algorithm>
 
+#include "kernels/boolean_panel/boolean_panel.h"
 #include "kernels/compensated_signs/compensated_signs.h"
 #include "operations/product.h"
 #include "runtime/memory.h"
@@ -37,7 +38,7 @@ ProductShape far_update(int64_t m, int64_t n, int64_t columns_after) {
 }
 
 struct Layout {
-  size_t work, errors, signs, s_in, place, product, bytes;  // offsets into scratch
+  size_t work, errors, signs, s_in, order, place, product, bytes;  // offsets into scratch
 
   Layout(int64_t m, int64_t n, int64_t kernels, int threads) {
     size_t at = 0;
@@ -51,6 +52,7 @@ struct Layout {
     errors = reserve(floats(m * kCols));
     signs = reserve(static_cast<size_t>((m + kRows - 1) / kRows * kernels * n) * sizeof(uint64_t));
     s_in = reserve(floats(kernels * n));
+    order = reserve(static_cast<size_t>(n) * sizeof(int32_t));
     place = reserve(static_cast<size_t>(n) * sizeof(int32_t));
     product = at;
     if (n > kCols) reserve(product_scratch(far_update(m, n, n - kCols), Precision::kF32, threads));
@@ -66,19 +68,9 @@ size_t scratch_bytes(const Call& call, int threads) {
   return Layout(call.input(0).rows, call.input(0).cols, call.input(3).rows, threads).bytes;
 }
 
-// Bit c of word r becomes bit r of word c (Hacker's Delight 7-3).
-void transpose_bits(uint64_t* words) {
-  uint64_t mask = 0x00000000ffffffffull;
-  for (int width = 32; width != 0; width >>= 1, mask ^= mask << width)
-    for (int i = 0; i < 64; i = ((i | width) + 1) & ~width) {
-      const uint64_t swapped = ((words[i] >> width) ^ words[i | width]) & mask;
-      words[i] ^= swapped << width;
-      words[i | width] ^= swapped;
-    }
-}
-
-// The column → its place in the order.
-void invert_order(const int32_t* order, int64_t n, int32_t* place) {
+// The place → its column, copied (the output may overlap it) and checked; the column → its place.
+void read_order(const int32_t* from, int64_t n, int32_t* order, int32_t* place) {
+  std::copy(from, from + n, order);
   std::fill(place, place + n, -1);
   for (int64_t p = 0; p < n; ++p) {
     if (order[p] < 0 || order[p] >= n || place[order[p]] >= 0)
@@ -91,7 +83,6 @@ void run(const Call& call) {
   const int64_t m = call.input(0).rows, n = call.input(0).cols, kernels = call.input(3).rows;
   const float* target = call.input(0).f32();
   const float* u = call.input(1).f32();
-  const int32_t* order = call.input(2).i32();
   const float* s_out = call.input(3).f32();
   const float* s_in = call.input(4).f32();
   const Layout layout = layout_of(call);
@@ -99,11 +90,12 @@ void run(const Call& call) {
   float* errors = reinterpret_cast<float*>(call.scratch + layout.errors);
   uint64_t* signs = reinterpret_cast<uint64_t*>(call.scratch + layout.signs);  // of 64 rows a word, as ordered
   float* ordered_s_in = reinterpret_cast<float*>(call.scratch + layout.s_in);
+  int32_t* order = reinterpret_cast<int32_t*>(call.scratch + layout.order);
   int32_t* place = reinterpret_cast<int32_t*>(call.scratch + layout.place);
   const int64_t tasks = (m + kRows - 1) / kRows;
   const auto rows_of = [=](int64_t task) { return std::min(kRows, m - task * kRows); };
 
-  invert_order(order, n, place);
+  read_order(call.input(2).i32(), n, order, place);
   for (int64_t k = 0; k < kernels; ++k)
     for (int64_t p = 0; p < n; ++p) ordered_s_in[k * n + p] = s_in[k * n + order[p]];
   call.pool->parallel_for(tasks, [&](int64_t task, int) {
@@ -124,16 +116,17 @@ void run(const Call& call) {
               call.scratch + layout.product);
   }
 
+  BitTransposeFunction* const transpose = bit_transpose_table.best();
   uint64_t* bits = call.output(0).bits();
   const int64_t words = call.output(0).words();
   call.pool->parallel_for(tasks * kernels, [&](int64_t task, int) {
     const int64_t block = task / kernels, k = task % kernels;
     const uint64_t* own = signs + task * n;
     for (int64_t word = 0; word < words; ++word) {
-      uint64_t square[64] = {};
+      uint64_t square[64] = {}, rows[64];
       for (int64_t j = word * 64; j < std::min(n, word * 64 + 64); ++j) square[j % 64] = own[place[j]];
-      transpose_bits(square);
-      for (int64_t r = 0; r < rows_of(block); ++r) bits[(k * m + block * kRows + r) * words + word] = square[r];
+      transpose(square, 1, 64, rows);
+      for (int64_t r = 0; r < rows_of(block); ++r) bits[(k * m + block * kRows + r) * words + word] = rows[r];
     }
   });
 }

@@ -11,7 +11,7 @@
 
 #include "operations/damping.h"
 #include "operations/linear_algebra.h"
-#include "runtime/memory.h"
+#include "operations/scratch.h"
 #include "runtime/operation.h"
 
 namespace mbok {
@@ -26,28 +26,46 @@ void check(const Call& call) {
   expect(call, call.attribute(0) >= 0, "damping must not be negative");
 }
 
-// One column of tiles a thread, besides the factor.
+// One column of tiles a thread; the diagonal and its order, copied because a sort of numbers that change (outputs may
+// overlap h) would leave its array.
+struct Parts {
+  std::byte* factor;
+  double* columns;
+  float* diagonal;
+  int32_t* order;
+
+  Parts(int64_t n, int threads, Scratch& scratch)
+      : factor(scratch.take<std::byte>(static_cast<int64_t>(TiledFactor::bytes(n)))),
+        columns(scratch.take<double>(threads * tile_count(n) * kTileSize)),
+        diagonal(scratch.take<float>(n)),
+        order(scratch.take<int32_t>(n)) {}
+};
+
 size_t scratch_bytes(const Call& call, int threads) {
-  const int64_t n = call.input(0).cols;
-  return TiledFactor::bytes(n) + static_cast<size_t>(threads * tile_count(n) * kTileSize) * sizeof(double);
+  Scratch scratch(nullptr);
+  const Parts parts(call.input(0).cols, threads, scratch);
+  return scratch.used();
 }
 
 void run(const Call& call) {
   const int64_t n = call.input(0).cols;
   const float* h = call.input(0).f32();
   float* u = call.output(0).f32();
-  int32_t* order = call.output(1).i32();
+  Scratch scratch(call.scratch);
+  const Parts parts(n, call.pool->threads(), scratch);
+  int32_t* const order = parts.order;
+  const float* const diagonal = parts.diagonal;
   for (int64_t j = 0; j < n; ++j) {
+    parts.diagonal[j] = h[j * n + j];
     // a NaN would break the order that sort needs
-    if (!std::isfinite(h[j * n + j])) throw Error("MBOK_NON_FINITE", "compensation_factor: H is not finite");
+    if (!std::isfinite(diagonal[j])) throw Error("MBOK_NON_FINITE", "compensation_factor: H is not finite");
     order[j] = static_cast<int32_t>(j);
   }
   std::sort(order, order + n, [=](int32_t a, int32_t b) {
-    const float left = h[a * n + a], right = h[b * n + b];
-    return left > right || (left == right && a < b);
+    return diagonal[a] > diagonal[b] || (diagonal[a] == diagonal[b] && a < b);
   });
 
-  const TiledFactor factor(n, call.scratch);
+  const TiledFactor factor(n, parts.factor);
   const double shift = damping_shift(h, n, call.attribute(0));
   factor.fill(*call.pool, n, [=](int64_t i, int64_t j) {
     const int64_t row = order[n - 1 - i], col = order[n - 1 - j];
@@ -58,11 +76,11 @@ void run(const Call& call) {
                 "compensation_factor: the damped second moments of the inputs are not positive definite; are they "
                 "finite, is the damping too small?");
 
+  std::copy(order, order + n, call.output(1).i32());
   std::fill(u, u + n * n, 0.0f);
   const int64_t count = factor.count();
-  double* columns = reinterpret_cast<double*>(call.scratch + TiledFactor::bytes(n));
   call.pool->parallel_for(count, [&](int64_t j, int worker) {
-    double* column = columns + worker * count * kTileSize;
+    double* column = parts.columns + worker * count * kTileSize;
     factor.invert_column(j, column);
     const int64_t first = j * kTile, last = std::min(n, first + kTile);
     for (int64_t i = first; i < n; ++i)

@@ -17,16 +17,18 @@ void check(const Call& call) {
   if (call.has_output(1)) expect_tensor(call, call.output(1), "nll", TensorType::kF32, logits.rows, 1);
 }
 
-size_t scratch_bytes(const Call& call, int) { return static_cast<size_t>(call.input(0).rows) * sizeof(double); }
+// The targets, then a value for each row.
+size_t scratch_bytes(const Call& call, int) {
+  return ids_bytes(call.input(1)) + static_cast<size_t>(call.input(0).rows) * sizeof(double);
+}
 
 void run(const Call& call) {
   const Tensor& logits = call.input(0);
-  const Tensor& targets = call.input(1);
-  require_ids_in_range(targets, logits.cols, -1);
-  double* values = reinterpret_cast<double*>(call.scratch);
+  const int32_t* const targets = checked_ids(call.input(1), logits.cols, -1, call.scratch);
+  double* values = reinterpret_cast<double*>(call.scratch + ids_bytes(call.input(1)));
   for_row_tasks(*call.pool, split_rows(logits.rows, logits.cols), [&](int64_t first, int64_t count) {
     for (int64_t r = first; r < first + count; ++r) {
-      const int64_t target = targets.i32()[r];
+      const int64_t target = targets[r];
       values[r] = target < 0 ? 0 : cross_entropy_table.best()(logits.f32() + r * logits.cols, logits.cols, target);
     }
   });
@@ -34,7 +36,7 @@ void run(const Call& call) {
   int64_t counted = 0;
   for (int64_t r = 0; r < logits.rows; ++r) {
     sum += values[r];
-    counted += targets.i32()[r] >= 0;
+    counted += targets[r] >= 0;
     if (call.has_output(1)) call.output(1).f32()[r] = static_cast<float>(values[r]);
   }
   call.output(0).f32()[0] = counted > 0 ? static_cast<float>(sum / static_cast<double>(counted)) : 0;

@@ -19,17 +19,18 @@ void check(const Call& call) {
   expect_tensor(call, call.output(0), "dlogits", TensorType::kF32, logits.rows, logits.cols);
 }
 
+size_t scratch_bytes(const Call& call, int) { return ids_bytes(call.input(1)); }
+
 void run(const Call& call) {
   const Tensor& logits = call.input(0);
-  const Tensor& targets = call.input(1);
   const int64_t cols = logits.cols;
-  require_ids_in_range(targets, cols, -1);
+  const int32_t* const targets = checked_ids(call.input(1), cols, -1, call.scratch);
   int64_t counted = 0;
-  for (int64_t r = 0; r < logits.rows; ++r) counted += targets.i32()[r] >= 0;
+  for (int64_t r = 0; r < logits.rows; ++r) counted += targets[r] >= 0;
   const float factor = call.input(2).f32()[0] / static_cast<float>(counted > 0 ? counted : 1);
   for_row_tasks(*call.pool, split_rows(logits.rows, cols), [&](int64_t first, int64_t count) {
     for (int64_t r = first; r < first + count; ++r) {
-      const int64_t target = targets.i32()[r];
+      const int64_t target = targets[r];
       float* to = call.output(0).f32() + r * cols;
       if (target < 0)
         std::memset(to, 0, static_cast<size_t>(cols) * sizeof(float));
@@ -42,6 +43,7 @@ void run(const Call& call) {
 }  // namespace
 
 extern const Operation cross_entropy_gradient_operation;
-const Operation cross_entropy_gradient_operation = {"cross_entropy_gradient", check, nullptr, run, false};
+const Operation cross_entropy_gradient_operation = {"cross_entropy_gradient", check, scratch_bytes, run,
+                                                    false};
 
 }  // namespace mbok

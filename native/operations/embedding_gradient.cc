@@ -16,17 +16,18 @@ void check(const Call& call) {
   expect_tensor(call, table, "dTable", TensorType::kF32, table.rows, dy.cols);
 }
 
+size_t scratch_bytes(const Call& call, int) { return ids_bytes(call.input(1)); }
+
 void run(const Call& call) {
   const Tensor& dy = call.input(0);
-  const Tensor& ids = call.input(1);
   const Tensor& table = call.output(0);
   const int64_t cols = dy.cols;
-  require_ids_in_range(ids, table.rows);
+  const int32_t* const ids = checked_ids(call.input(1), table.rows, 0, call.scratch);
   call.pool->parallel_for((cols + kColumns - 1) / kColumns, [&](int64_t task, int) {
     const int64_t first = task * kColumns, last = first + kColumns < cols ? first + kColumns : cols;
     for (int64_t r = 0; r < dy.rows; ++r) {
       const float* from = dy.f32() + r * cols;
-      float* to = table.f32() + ids.i32()[r] * cols;
+      float* to = table.f32() + ids[r] * cols;
       for (int64_t c = first; c < last; ++c) to[c] += from[c];
     }
   });
@@ -35,6 +36,6 @@ void run(const Call& call) {
 }  // namespace
 
 extern const Operation embedding_gradient_operation;
-const Operation embedding_gradient_operation = {"embedding_gradient", check, nullptr, run, false};
+const Operation embedding_gradient_operation = {"embedding_gradient", check, scratch_bytes, run, false};
 
 }  // namespace mbok

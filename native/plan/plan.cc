@@ -12,14 +12,14 @@ namespace {
 
 [[noreturn]] void invalid(const std::string& message) { throw Error("MBOK_INVALID_ARGUMENT", message); }
 
-// Bytes of a tensor, or throws where the product of its dimensions overflows.
+// Bytes of a tensor. Dimensions are positive and of 31 bits, so that no product of two of them overflows.
 size_t checked_bytes(const TensorDescription& t, int64_t rows, size_t index) {
-  constexpr int64_t kLimit = int64_t{1} << 31;
-  if (rows < 0 || rows > kLimit || t.cols < 0 || t.cols > kLimit)
+  constexpr int64_t kLimit = (int64_t{1} << 31) - 1;
+  if (rows < 1 || rows > kLimit || t.cols < 1 || t.cols > kLimit)
     invalid("tensor " + std::to_string(index) + " has an impossible shape");
   if (static_cast<int32_t>(t.type) < 0 || static_cast<int32_t>(t.type) > static_cast<int32_t>(TensorType::kBits))
     invalid("tensor " + std::to_string(index) + " has an unknown type");
-  return static_cast<size_t>(rows) * row_bytes(t.type, t.cols);  // < 2^31 · 2^33
+  return static_cast<size_t>(rows) * row_bytes(t.type, t.cols);  // < 2^31 · 2^33: fits
 }
 
 }  // namespace
@@ -45,8 +45,12 @@ Plan::Plan(PlanDescription description) : description_(std::move(description)) {
       }
   }
   views_.resize(indices_.size());
-  resolve(d.max_rows);
   const Scalars scalars;
+  // What fits together at one row and at the most fits together in between: a fixed row count that happens to be equal
+  // to the greatest open one must not pass, for a run with fewer rows would find them unequal.
+  resolve(1);
+  for (size_t i = 0; i < steps_.size(); ++i) steps_[i].operation->check(call_of(i, &scalars));
+  resolve(d.max_rows);
   const int threads = ThreadPool::shared().threads();
   for (size_t i = 0; i < steps_.size(); ++i) {
     const Call call = call_of(i, &scalars);

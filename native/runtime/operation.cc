@@ -1,5 +1,7 @@
 #include "runtime/operation.h"
 
+#include <cmath>
+
 namespace mbok {
 namespace {
 
@@ -28,6 +30,13 @@ std::string describe(TensorType type, int64_t rows, int64_t cols) {
 }
 
 }  // namespace
+
+int64_t Call::integer(int i) const {
+  const double value = attributes[i];
+  if (!(std::fabs(value) <= 0x1p31 && value == std::floor(value)))
+    fail(*this, "attribute " + std::to_string(i) + " must be an integer of 32 bits");
+  return static_cast<int64_t>(value);
+}
 
 void expect(const Call& call, bool condition, const char* what) {
   if (!condition) fail(call, what);

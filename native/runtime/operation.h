@@ -46,7 +46,9 @@ struct Call {
   bool has_input(int i) const { return i < input_count && inputs[i].data != nullptr; }
   bool has_output(int i) const { return i < output_count && outputs[i].data != nullptr; }
   double attribute(int i) const { return attributes[i]; }
-  int64_t integer(int i) const { return static_cast<int64_t>(attributes[i]); }
+  // Throws Error MBOK_SHAPE unless the attribute is an integer of 32 bits. What run() reads so, check() or scratch_bytes()
+  // reads first: a plan with another number is never made.
+  int64_t integer(int i) const;
 };
 
 struct Operation {
