@@ -1,6 +1,6 @@
 // AdamW and the small operations of a training step.
 #include "kernels/adamw/adamw.h"
-#include "linear_run.h"
+#include "run.h"
 #include "test.h"
 
 namespace mbok {
@@ -8,16 +8,9 @@ namespace {
 
 using test::matrix;
 using test::Random;
+using test::one_thread;
 using test::run_operation;
-
-ThreadPool& one() {
-  static ThreadPool& pool = *new ThreadPool(1);
-  return pool;
-}
-ThreadPool& three() {
-  static ThreadPool& pool = *new ThreadPool(3);
-  return pool;
-}
+using test::three_threads;
 
 TEST("AdamW: every candidate gives scalar's bits") {
   Random random(1);
@@ -47,7 +40,7 @@ TEST("AdamW: twenty steps with decay and clipping follow the definition") {
   for (int t = 1; t <= 20; ++t) {
     std::vector<float> g = random.normals(size);
     for (float& x : g) x *= t % 3 == 0 ? 1e-4f : 0.1f;  // below the clipping norm, and above
-    run_operation(three(), "gradient_norm", {matrix(g, rows, cols)}, {matrix(norm, 1, 1)}, {});
+    run_operation(three_threads(), "gradient_norm", {matrix(g, rows, cols)}, {matrix(norm, 1, 1)}, {});
     double squares = 0;
     for (const float x : g) squares += static_cast<double>(x) * x;
     CHECK(std::fabs(norm[0] / std::sqrt(squares) - 1) < 1e-6, "norm");
@@ -55,9 +48,9 @@ TEST("AdamW: twenty steps with decay and clipping follow the definition") {
     scalars.learning_rate = 1e-2 / t;
     scalars.step = t;
     const std::vector<Tensor> inputs = {matrix(g, rows, cols), matrix(norm, 1, 1)};
-    run_operation(one(), "adamw", inputs, {matrix(p, rows, cols), matrix(m, rows, cols), matrix(v, rows, cols)},
+    run_operation(one_thread(), "adamw", inputs, {matrix(p, rows, cols), matrix(m, rows, cols), matrix(v, rows, cols)},
                   {beta1, beta2, eps, decay, clip}, scalars);
-    run_operation(three(), "adamw", inputs,
+    run_operation(three_threads(), "adamw", inputs,
                   {matrix(threaded_p, rows, cols), matrix(threaded_m, rows, cols), matrix(threaded_v, rows, cols)},
                   {beta1, beta2, eps, decay, clip}, scalars);
     const double scale = std::min(1.0, clip / (std::sqrt(squares) + 1e-6));
@@ -78,7 +71,7 @@ TEST("AdamW without clipping needs no norm") {
   std::vector<float> g = {1, -2}, p = {1, 1}, m(2), v(2);
   Scalars scalars;
   scalars.learning_rate = 0.5;
-  run_operation(one(), "adamw", {matrix(g, 1, 2)}, {matrix(p, 1, 2), matrix(m, 1, 2), matrix(v, 1, 2)},
+  run_operation(one_thread(), "adamw", {matrix(g, 1, 2)}, {matrix(p, 1, 2), matrix(m, 1, 2), matrix(v, 1, 2)},
                 {0.9, 0.999, 0, 0, 0}, scalars);
   CHECK(std::fabs(p[0] - 0.5f) < 1e-6f, "the first step has the size of the learning rate");
   CHECK(std::fabs(p[1] - 1.5f) < 1e-6f, "against the sign of the gradient");
@@ -89,8 +82,8 @@ TEST("gradient norm: over several tensors, the same bits for any number of threa
   const std::vector<float> a = random.normals(40003), b = random.normals(17), c = random.normals(3 * 20000);
   std::vector<float> norm(1), threaded(1);
   const std::vector<Tensor> inputs = {matrix(a, 1, 40003), matrix(b, 17, 1), matrix(c, 3, 20000)};
-  run_operation(one(), "gradient_norm", inputs, {matrix(norm, 1, 1)}, {});
-  run_operation(three(), "gradient_norm", inputs, {matrix(threaded, 1, 1)}, {});
+  run_operation(one_thread(), "gradient_norm", inputs, {matrix(norm, 1, 1)}, {});
+  run_operation(three_threads(), "gradient_norm", inputs, {matrix(threaded, 1, 1)}, {});
   double squares = 0;
   for (const auto* list : {&a, &b, &c})
     for (const float x : *list) squares += static_cast<double>(x) * x;
@@ -101,21 +94,21 @@ TEST("gradient norm: over several tensors, the same bits for any number of threa
 TEST("zero, scale, weighted sum and the loss seed") {
   Random random(4);
   std::vector<float> x = random.normals(50001), y = x;
-  run_operation(three(), "scale", {matrix(x, 3, 16667)}, {matrix(y, 3, 16667)}, {-0.5});
+  run_operation(three_threads(), "scale", {matrix(x, 3, 16667)}, {matrix(y, 3, 16667)}, {-0.5});
   bool scaled = true;
   for (size_t i = 0; i < x.size(); ++i) scaled = scaled && y[i] == -0.5f * x[i];
   CHECK(scaled, "scale");
   std::vector<uint64_t> bits = random.bits(900, 1000);
-  run_operation(three(), "zero", {}, {{bits.data(), 900, 1000, TensorType::kBits}}, {});
+  run_operation(three_threads(), "zero", {}, {{bits.data(), 900, 1000, TensorType::kBits}}, {});
   bool cleared = true;
   for (const uint64_t word : bits) cleared = cleared && word == 0;
   CHECK(cleared, "zero");
   std::vector<float> a = {2}, b = {-3}, sum(1), seed(1);
-  run_operation(one(), "weighted_sum", {matrix(a, 1, 1), matrix(b, 1, 1)}, {matrix(sum, 1, 1)}, {1, 10});
+  run_operation(one_thread(), "weighted_sum", {matrix(a, 1, 1), matrix(b, 1, 1)}, {matrix(sum, 1, 1)}, {1, 10});
   CHECK(sum[0] == -28, "weighted sum");
   Scalars scalars;
   scalars.loss_scale = 0.25;
-  run_operation(one(), "loss_seed", {}, {matrix(seed, 1, 1)}, {}, scalars);
+  run_operation(one_thread(), "loss_seed", {}, {matrix(seed, 1, 1)}, {}, scalars);
   CHECK(seed[0] == 0.25f, "seed");
 }
 
@@ -123,13 +116,13 @@ TEST("a loss that is not finite stops the step with MBOK_NON_FINITE") {
   for (const float loss : {NAN, INFINITY, -INFINITY}) {
     std::string code;
     try {
-      run_operation(one(), "require_finite", {matrix({loss}, 1, 1)}, {}, {});
+      run_operation(one_thread(), "require_finite", {matrix({loss}, 1, 1)}, {}, {});
     } catch (const Error& error) {
       code = error.code();
     }
     CHECK(code == "MBOK_NON_FINITE", code);
   }
-  run_operation(one(), "require_finite", {matrix({3.5f}, 1, 1)}, {}, {});
+  run_operation(one_thread(), "require_finite", {matrix({3.5f}, 1, 1)}, {}, {});
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // The native Boolean layer (BOLD): forward, both kinds of upstream signal, activation.
 #include "kernels/boolean_activation/boolean_activation.h"
-#include "linear_run.h"
+#include "run.h"
 #include "operations/boolean_product.h"
 #include "test.h"
 
@@ -10,25 +10,12 @@ namespace {
 using test::bit_matrix;
 using test::matrix;
 using test::Random;
+using test::one_thread;
 using test::run_operation;
-
-struct Shape {
-  int64_t rows, m, n;
-  std::string name() const {
-    return std::to_string(rows) + " rows, " + std::to_string(m) + " x " + std::to_string(n);
-  }
-};
+using test::three_threads;
+using Shape = test::LinearShape;
 
 const Shape kShapes[] = {{1, 1, 1}, {3, 5, 63}, {4, 9, 64}, {9, 30, 70}, {66, 70, 129}, {130, 67, 513}, {5, 12, 9000}};
-
-ThreadPool& one() {
-  static ThreadPool& pool = *new ThreadPool(1);
-  return pool;
-}
-ThreadPool& three() {
-  static ThreadPool& pool = *new ThreadPool(3);
-  return pool;
-}
 
 double sign(const std::vector<uint64_t>& bits, int64_t cols, int64_t row, int64_t col) {
   return bits[static_cast<size_t>(row * words_per_row(cols) + col / 64)] >> (col % 64) & 1 ? 1 : -1;
@@ -51,8 +38,8 @@ std::vector<float> reference(int64_t m, int64_t n, int64_t depth, double start, 
 std::vector<float> run_twice(const char* name, const std::vector<Tensor>& inputs, int64_t rows, int64_t cols,
                              float start, const std::vector<double>& attributes) {
   std::vector<float> y(static_cast<size_t>(rows * cols), start), threaded = y;
-  run_operation(one(), name, inputs, {matrix(y, rows, cols)}, attributes);
-  run_operation(three(), name, inputs, {matrix(threaded, rows, cols)}, attributes);
+  run_operation(one_thread(), name, inputs, {matrix(y, rows, cols)}, attributes);
+  run_operation(three_threads(), name, inputs, {matrix(threaded, rows, cols)}, attributes);
   CHECK(y == threaded, std::string(name) + ": 1 and 3 threads differ");
   return y;
 }
@@ -137,7 +124,8 @@ TEST("Boolean activation: bits of s ≥ τ, and 1 − tanh² on the way back") {
             expected[static_cast<size_t>(r * words_per_row(cols) + j / 64)] |= uint64_t{1} << (j % 64);
       std::vector<uint64_t> bits(expected.size(), ~uint64_t{0});
       const Tensor S = matrix(s, rows, cols);
-      run_operation(three(), "boolean_activation", {S}, {bit_matrix(bits, rows, cols)}, {threshold, static_cast<double>(cols)});
+      run_operation(three_threads(), "boolean_activation", {S}, {bit_matrix(bits, rows, cols)},
+                    {threshold, static_cast<double>(cols)});
       CHECK(bits == expected, "the definition, padding zero");
       for (const auto& candidate : boolean_activation_table.candidates()) {
         if (!candidate.supported()) continue;
@@ -174,7 +162,7 @@ TEST("signs: one kernel's bits are those of latent ≥ 0, the others stay") {
   latent[1] = -0.0f;
   const std::vector<uint64_t> before = random.bits(3 * m, n);
   std::vector<uint64_t> bits = before;
-  run_operation(three(), "signs", {matrix(latent, m, n)}, {bit_matrix(bits, 3 * m, n)}, {1});
+  run_operation(three_threads(), "signs", {matrix(latent, m, n)}, {bit_matrix(bits, 3 * m, n)}, {1});
   for (int64_t i = 0; i < m; ++i)
     for (int64_t j = 0; j < n; ++j)
       CHECK((sign(bits, n, m + i, j) > 0) == (latent[static_cast<size_t>(i * n + j)] >= 0), "kernel 1");

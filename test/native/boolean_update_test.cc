@@ -4,7 +4,7 @@
 
 #include "kernels/half/half.h"
 #include "kernels/signal_update/signal_update.h"
-#include "linear_run.h"
+#include "run.h"
 #include "operations/product.h"
 #include "test.h"
 
@@ -14,7 +14,9 @@ namespace {
 using test::bit_matrix;
 using test::matrix;
 using test::Random;
+using test::one_thread;
 using test::run_operation;
+using test::three_threads;
 
 // Candidates before the last one, which is scalar, that this machine supports.
 template <class Function, class Body>
@@ -22,16 +24,6 @@ void each_candidate(const KernelTable<Function>& table, Body&& body) {
   for (const Candidate<Function>& candidate : table.candidates())
     if (candidate.supported() && candidate.function != table.candidates().back().function)
       body(candidate.function, std::string(table.name()) + " " + candidate.name);
-}
-
-// Pools are never destroyed, so there is one of each size.
-ThreadPool& one() {
-  static ThreadPool& pool = *new ThreadPool(1);
-  return pool;
-}
-ThreadPool& three() {
-  static ThreadPool& pool = *new ThreadPool(3);
-  return pool;
 }
 
 const int64_t kWidths[] = {1, 7, 8, 15, 16, 17, 31, 63, 64, 65, 100, 128, 201};
@@ -423,7 +415,7 @@ TEST("boolean_update replays the rules of the Boolean optimizer") {
         for (int64_t i = 0; i < s.m; ++i) q[static_cast<size_t>(i * s.n + 3)] = 0;  // a dead column
         signals.emplace_back(q.begin(), q.end());
         for (Layer* l : {&layer, &threaded})
-          run_operation(l == &layer ? one() : three(), "boolean_update",
+          run_operation(l == &layer ? one_thread() : three_threads(), "boolean_update",
                         {matrix(q, s.m, s.n), l->out_scales(), l->in_scales()},
                         {l->kernels(), l->accumulator(), l->row_statistics(), l->column_statistics(),
                          matrix(l->state, 1, 8)},
@@ -475,7 +467,7 @@ TEST("multi_boolean_update gives scale gradients and replays the rules from dy a
           }
         signals.push_back(q);
         for (Layer* l : {&layer, &threaded})
-          run_operation(l == &layer ? one() : three(), "multi_boolean_update",
+          run_operation(l == &layer ? one_thread() : three_threads(), "multi_boolean_update",
                         {matrix(dy, tokens, s.m), matrix(x, tokens, s.n), l->kernels(), l->out_scales(),
                          l->in_scales()},
                         {matrix(l == &layer ? ds_out : threaded_out, s.kernels, s.m),
@@ -504,7 +496,7 @@ TEST("without scales boolean_update trains one Boolean kernel") {
   for (int step = 0; step < 5; ++step) {
     const std::vector<float> q = random.normals(s.m * s.n);
     for (Layer* l : {&layer, &moved})
-      run_operation(three(), "boolean_update", {matrix(q, s.m, s.n), {}, {}},
+      run_operation(three_threads(), "boolean_update", {matrix(q, s.m, s.n), {}, {}},
                     {l->kernels(), l->accumulator(), {}, {}, matrix(l->state, 1, 8)}, l->attributes(1),
                     scalars_of(0, 1, 0.7));
   }
@@ -520,7 +512,7 @@ TEST("a signal that is not finite leaves accumulator and bits alone") {
     q[11] = NAN;
     q[100] = INFINITY;
     q[200] = 3e38f;
-    run_operation(three(), "boolean_update", {matrix(q, s.m, s.n), layer.out_scales(), layer.in_scales()},
+    run_operation(three_threads(), "boolean_update", {matrix(q, s.m, s.n), layer.out_scales(), layer.in_scales()},
                   {layer.kernels(), layer.accumulator(), layer.row_statistics(), layer.column_statistics(),
                    matrix(layer.state, 1, 8)},
                   layer.attributes(2), scalars_of(0, 1, 0.3));
@@ -559,13 +551,14 @@ TEST("multi_boolean_signal gives the gradients of every kernel and scale") {
       }
     const std::vector<Tensor> inputs = {matrix(dy, tokens, s.m), matrix(x, tokens, s.n), layer.kernels(),
                                         layer.out_scales(), layer.in_scales()};
-    run_operation(one(), "multi_boolean_signal", inputs,
+    run_operation(one_thread(), "multi_boolean_signal", inputs,
                   {matrix(ds_out, kernels, s.m), matrix(ds_in, kernels, s.n), matrix(q, s.m, s.n)},
                   {0, static_cast<double>(k)});
     CHECK(test::relative_error(q, expected_q) < 1e-6, "q");
     CHECK(test::relative_error(ds_out, expected_out) < 2e-6, "output scales");
     CHECK(test::relative_error(ds_in, expected_in) < 2e-6, "input scales");
-    run_operation(three(), "multi_boolean_signal", inputs, {{}, {}, matrix(q3, s.m, s.n)}, {0, static_cast<double>(k)});
+    run_operation(three_threads(), "multi_boolean_signal", inputs, {{}, {}, matrix(q3, s.m, s.n)},
+                  {0, static_cast<double>(k)});
     CHECK(q == q3, "1 and 3 threads differ");
   }
 }

@@ -190,8 +190,7 @@ TEST("compensation_factor: U is upper triangular, UᵀU inverts the permuted dam
       }
     }
     CHECK(worst < 1e-4, name + ": " + std::to_string(worst));
-    static ThreadPool& three = *new ThreadPool(3);
-    CHECK(factor_of(three, moments).u == f.u, name + ", 3 threads");
+    CHECK(factor_of(three_threads(), moments).u == f.u, name + ", 3 threads");
   }
 }
 
@@ -235,9 +234,8 @@ TEST("compensated_signs: equals error feedback column by column in float64") {
       for (int64_t i = 0; i < kernels * m; ++i)
         CHECK(n % 64 == 0 || (c.bits[element((i + 1) * words_per_row(n) - 1)] >> (n % 64)) == 0, "padding");
       Converted again = c;
-      static ThreadPool& three = *new ThreadPool(3);
       std::fill(again.bits.begin(), again.bits.end(), ~0ull);
-      choose_signs(three, w, f, again);
+      choose_signs(three_threads(), w, f, again);
       CHECK(again.bits == c.bits, name + ", 3 threads");
     }
 }
@@ -270,8 +268,7 @@ TEST("calibrated_error: equals its float64 definition") {
   const auto own = [&](int64_t i, int64_t j) { return static_cast<double>(w[element(i * n + j)]); };
   const auto rest = [&](int64_t i, int64_t j) { return own(i, j) - c.value(i, j); };
   const double expected = std::sqrt(form(moments, m, rest, rest) / form(moments, m, own, own));
-  static ThreadPool& three = *new ThreadPool(3);
-  const double got = error_of(three, w, moments, c);
+  const double got = error_of(three_threads(), w, moments, c);
   CHECK(std::fabs(got / expected - 1) < 1e-5, std::to_string(got) + " for " + std::to_string(expected));
   CHECK(got == error_of(ThreadPool::shared(), w, moments, c), "threads");
 }

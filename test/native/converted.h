@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "linear_run.h"
+#include "run.h"
 #include "test.h"
 
 namespace mbok::test {

@@ -1,10 +1,10 @@
-// Helpers of the operation tests: float64 finite differences, every supported candidate, every number of threads.
+// Helpers of the operation tests: float64 finite differences, every supported candidate.
 #pragma once
 
 #include <cstring>
 #include <vector>
 
-#include "linear_run.h"
+#include "run.h"
 #include "runtime/dispatch.h"
 #include "test.h"
 
@@ -39,20 +39,6 @@ template <class Function, class Body>
 void for_each_candidate(const KernelTable<Function>& table, Body body) {
   for (const Candidate<Function>& candidate : table.candidates())
     if (candidate.supported()) body(candidate.function, std::string(table.name()) + " " + candidate.name);
-}
-
-// Outputs of one run, which writes into vectors that start as given; the same bits are required of 1 and 3 threads.
-template <class Run>
-std::vector<std::vector<float>> same_for_any_threads(const std::vector<std::vector<float>>& start,
-                                                     const std::string& name, Run run) {
-  static ThreadPool& one = *new ThreadPool(1);
-  static ThreadPool& three = *new ThreadPool(3);
-  std::vector<std::vector<float>> first = start, second = start;
-  run(one, first);
-  run(three, second);
-  for (size_t i = 0; i < first.size(); ++i)
-    CHECK(std::memcmp(first[i].data(), second[i].data(), first[i].size() * sizeof(float)) == 0, "threads: " + name);
-  return first;
 }
 
 inline void check_close(const std::vector<float>& got, const std::vector<float>& expected, double tolerance,

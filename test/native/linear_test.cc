@@ -3,7 +3,7 @@
 #include <array>
 
 #include "kernels/dense_decode/dense_decode.h"
-#include "linear_run.h"
+#include "run.h"
 
 namespace mbok {
 namespace {
@@ -11,11 +11,8 @@ namespace {
 using test::matrix;
 using test::Random;
 using test::run_operation;
-
-struct Shape {
-  int64_t rows, m, n;
-  std::string name() const { return std::to_string(rows) + " rows, " + std::to_string(m) + " x " + std::to_string(n); }
-};
+using test::for_any_threads;
+using Shape = test::LinearShape;
 
 std::vector<Shape> shapes() {
   std::vector<Shape> list;
@@ -31,18 +28,6 @@ std::vector<Shape> shapes() {
 double tolerance(double precision, const Shape& s) {
   const double base = precision == 0 ? 1e-6 : 6e-3;
   return s.rows * s.m < 100 || s.rows * s.n < 100 ? 20 * base : base;
-}
-
-// Runs with 1 and 3 threads, requires the same bits and returns them.
-template <class Run>
-std::vector<float> same_for_any_threads(const std::vector<float>& start, const std::string& name, Run run) {
-  static ThreadPool& one = *new ThreadPool(1);
-  static ThreadPool& three = *new ThreadPool(3);
-  std::vector<float> first = start, second = start;
-  run(one, first);
-  run(three, second);
-  CHECK(first == second, "threads: " + name);
-  return first;
 }
 
 TEST("dense decode: every candidate agrees with scalar, and a row does not depend on its neighbours") {
@@ -84,7 +69,7 @@ TEST("linear: y = x W' + bias for decoding and prompts, any precision and thread
               sum += static_cast<double>(x[static_cast<size_t>(r * s.n + j)]) * w[static_cast<size_t>(i * s.n + j)];
             expected.push_back(static_cast<float>(sum));
           }
-        const auto y = same_for_any_threads(random.normals(s.rows * s.m), s.name(), [&](ThreadPool& pool, auto& out) {
+        const auto y = for_any_threads(random.normals(s.rows * s.m), s.name(), [&](ThreadPool& pool, auto& out) {
           std::vector<Tensor> inputs = {matrix(x, s.rows, s.n), matrix(w, s.m, s.n)};
           if (biased) inputs.push_back(matrix(b, 1, s.m));
           run_operation(pool, "linear", inputs, {matrix(out, s.rows, s.m)}, {precision});
@@ -117,17 +102,17 @@ TEST("linear gradients: dx = dy W, dW += dy' x, db += sum of dy") {
         CHECK(test::relative_error(result, std::vector<float>(sum.begin(), sum.end())) <= limit, what + s.name());
       };
       std::vector<float> start = random.normals(s.rows * s.n);
-      check(start, same_for_any_threads(start, s.name(), [&](ThreadPool& pool, auto& out) {
+      check(start, for_any_threads(start, s.name(), [&](ThreadPool& pool, auto& out) {
               run_operation(pool, "linear_gradient_input", {matrix(dy, s.rows, s.m), matrix(w, s.m, s.n)},
                             {matrix(out, s.rows, s.n)}, {precision});
             }), dx, false, tolerance(precision, s), "dx, ");
       start = random.normals(s.m * s.n);
-      check(start, same_for_any_threads(start, s.name(), [&](ThreadPool& pool, auto& out) {
+      check(start, for_any_threads(start, s.name(), [&](ThreadPool& pool, auto& out) {
               run_operation(pool, "linear_gradient_weight", {matrix(dy, s.rows, s.m), matrix(x, s.rows, s.n)},
                             {matrix(out, s.m, s.n)}, {precision});
             }), dw, true, tolerance(precision, s), "dW, ");
       start = random.normals(s.m);
-      check(start, same_for_any_threads(start, s.name(), [&](ThreadPool& pool, auto& out) {
+      check(start, for_any_threads(start, s.name(), [&](ThreadPool& pool, auto& out) {
               run_operation(pool, "bias_gradient", {matrix(dy, s.rows, s.m)}, {matrix(out, 1, s.m)}, {});
             }), db, true, tolerance(0, s), "db, ");
     }

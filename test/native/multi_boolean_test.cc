@@ -5,7 +5,7 @@
 
 #include "kernels/boolean_decode/boolean_decode.h"
 #include "kernels/boolean_panel/boolean_panel.h"
-#include "linear_run.h"
+#include "run.h"
 
 namespace mbok {
 namespace {
@@ -13,16 +13,9 @@ namespace {
 using test::bit_matrix;
 using test::matrix;
 using test::Random;
+using test::one_thread;
 using test::run_operation;
-
-ThreadPool& one() {
-  static ThreadPool& pool = *new ThreadPool(1);
-  return pool;
-}
-ThreadPool& three() {
-  static ThreadPool& pool = *new ThreadPool(3);
-  return pool;
-}
+using test::three_threads;
 
 TEST("bit transpose: out[j] bit i is rows[i] bit j") {
   Random random(21);
@@ -146,8 +139,8 @@ TEST("reconstruct: the definition for K = 1 to 8") {
       std::vector<float> w(layer.w.size()), again(layer.w.size());
       std::vector<Tensor> inputs = layer.behind({});
       inputs.erase(inputs.begin());
-      run_operation(one(), "reconstruct", inputs, {matrix(w, m, n)}, {});
-      run_operation(three(), "reconstruct", inputs, {matrix(again, m, n)}, {});
+      run_operation(one_thread(), "reconstruct", inputs, {matrix(w, m, n)}, {});
+      run_operation(three_threads(), "reconstruct", inputs, {matrix(again, m, n)}, {});
       CHECK(w == again, "threads");
       CHECK(test::relative_error(w, std::vector<float>(layer.w.begin(), layer.w.end())) <= tolerance(0, m * n),
             layer.name(0));
@@ -182,13 +175,13 @@ TEST("multi-Boolean linear and its input gradient: the definition for K = 1 to 8
           std::vector<float> y(y_expected.size()), y3(y.size()), dx(dx_expected.size()), dx3(dx.size());
           std::vector<Tensor> inputs = layer.behind(matrix(x, rows, n));
           if (biased) inputs.push_back(matrix(bias, 1, m));
-          run_operation(one(), "multi_boolean_linear", inputs, {matrix(y, rows, m)}, {precision});
-          run_operation(three(), "multi_boolean_linear", inputs, {matrix(y3, rows, m)}, {precision});
+          run_operation(one_thread(), "multi_boolean_linear", inputs, {matrix(y, rows, m)}, {precision});
+          run_operation(three_threads(), "multi_boolean_linear", inputs, {matrix(y3, rows, m)}, {precision});
           CHECK(y == y3, "threads: " + layer.name(rows));
           CHECK(test::relative_error(y, y_expected) <= tolerance(precision, rows * m), "y, " + layer.name(rows));
           inputs = layer.behind(matrix(dy, rows, m));
-          run_operation(one(), "multi_boolean_gradient_input", inputs, {matrix(dx, rows, n)}, {precision});
-          run_operation(three(), "multi_boolean_gradient_input", inputs, {matrix(dx3, rows, n)}, {precision});
+          run_operation(one_thread(), "multi_boolean_gradient_input", inputs, {matrix(dx, rows, n)}, {precision});
+          run_operation(three_threads(), "multi_boolean_gradient_input", inputs, {matrix(dx3, rows, n)}, {precision});
           CHECK(dx == dx3, "threads: " + layer.name(rows));
           CHECK(test::relative_error(dx, dx_expected) <= tolerance(precision, rows * n), "dx, " + layer.name(rows));
         }

@@ -6,25 +6,18 @@
 #include "kernels/dense_panel/dense_panel.h"
 #include "kernels/dense_product/dense_product.h"
 #include "operations/product.h"
+#include "run.h"
 #include "runtime/memory.h"
-#include "test.h"
 
 namespace mbok {
 namespace {
 
+using test::one_thread;
 using test::Random;
+using test::three_threads;
 
 constexpr double kF32Tolerance = 2e-6;  // f32 sums in another order than float64's
 constexpr double kBf16Tolerance = 6e-3;  // operands rounded to 8 bits: 2⁻⁹ each, independent
-
-ThreadPool& one() {
-  static ThreadPool& pool = *new ThreadPool(1);
-  return pool;
-}
-ThreadPool& three() {
-  static ThreadPool& pool = *new ThreadPool(3);
-  return pool;
-}
 
 std::string shape_name(int64_t m, int64_t n, int64_t depth) {
   return std::to_string(m) + " x " + std::to_string(n) + " x " + std::to_string(depth);
@@ -164,8 +157,8 @@ TEST("product: all transpositions, precisions and edges against the definition; 
           product(pool, a.data(), b.data(), c.data(), s, precision, scratch.data());
           return c;
         };
-        const std::vector<float> c = run(one());
-        CHECK(run(three()) == c, "threads, " + shape_name(m, n, depth));
+        const std::vector<float> c = run(one_thread());
+        CHECK(run(three_threads()) == c, "threads, " + shape_name(m, n, depth));
         std::vector<float> inside(expected.size());
         bool outside = true;
         for (int64_t i = 0; i < m; ++i)
@@ -217,7 +210,7 @@ TEST("product tiles: every element of the gradient comes once, whatever the thre
           m, n, depth, [&](int64_t i, int64_t d) { return z[static_cast<size_t>(d * rows + i)]; },
           [&](int64_t j, int64_t d) { return x[static_cast<size_t>(d * cols + j)]; });
       std::vector<float> first;
-      for (ThreadPool* pool : {&one(), &three()}) {
+      for (ThreadPool* pool : {&one_thread(), &three_threads()}) {
         Memory scratch(product_tiles_scratch(depth, m, n, precision, pool->threads()));
         Collector collector(m, n);
         product_tiles(*pool, z.data(), x.data(), depth, m, n, precision, collector, scratch.data());

@@ -220,13 +220,11 @@ TEST("refit: one kernel is already the optimum and stays") {
 }
 
 TEST("refit: one and three threads give the same bits") {
-  static ThreadPool& one = *new ThreadPool(1);
-  static ThreadPool& three = *new ThreadPool(3);
   Random random(16);
   const std::vector<float> w = random.normals(130 * 200);
-  Converted first = extract(one, w, 130, 200, 3), second = first;
-  refit(one, w, first, 4);
-  refit(three, w, second, 4);
+  Converted first = extract(one_thread(), w, 130, 200, 3), second = first;
+  refit(one_thread(), w, first, 4);
+  refit(three_threads(), w, second, 4);
   CHECK(first.same_bits(second), "3 threads");
 }
 

@@ -121,12 +121,10 @@ TEST("svid: scales, signs and residuals are those of a converged float64 extract
 }
 
 TEST("svid: one, three and the shared number of threads give the same bits") {
-  static ThreadPool& one = *new ThreadPool(1);
-  static ThreadPool& three = *new ThreadPool(3);
   Random random(4);
   const std::vector<float> w = random.normals(210 * 300);
-  const Converted first = extract(one, w, 210, 300, 3);
-  CHECK(first.same_bits(extract(three, w, 210, 300, 3)), "3 threads");
+  const Converted first = extract(one_thread(), w, 210, 300, 3);
+  CHECK(first.same_bits(extract(three_threads(), w, 210, 300, 3)), "3 threads");
   CHECK(first.same_bits(extract(ThreadPool::shared(), w, 210, 300, 3)), "shared pool");
 }
 
