@@ -33,6 +33,7 @@ export type MbokErrorCode = (typeof MbokErrorCode)[keyof typeof MbokErrorCode];
 
 /** The one error class that mbok throws on purpose. The message names the argument, the file and the offending value. */
 export class MbokError extends Error {
+  /** Always 'MbokError', which holds across realms where `instanceof` does not. */
   override readonly name = 'MbokError';
   /** What went wrong, as a stable string. */
   readonly code: MbokErrorCode;

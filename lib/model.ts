@@ -9,6 +9,7 @@ import type { ProgressOptions } from './models/checkpoint';
 import { ModelCore } from './models/model_core';
 import { integers, oneOf, options } from './validate';
 
+/** Options of {@link Model.logits}. */
 export interface LogitsOptions extends ProgressOptions {
   /** Of dense products. Default 'f32'. */
   readonly precision?: Precision;

@@ -14,8 +14,10 @@ import { type DecompositionSettings, decompose, REFIT_ROUNDS, SVID_ITERATIONS } 
 import { storedKernels } from './kernel_matrices';
 
 const METHODS = ['svid', 'refit', 'calibrated'] as const;
+/** How weights become kernels; see {@link BinarizeOptions.method}. */
 export type ConversionMethod = (typeof METHODS)[number];
 
+/** Options of {@link binarize}. */
 export interface BinarizeOptions extends ProgressOptions {
   /** ±1 kernels of every linear layer: bits a weight, scales apart. 1 to 8. */
   readonly kernels: number;

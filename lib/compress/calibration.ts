@@ -6,6 +6,7 @@ import { DOCUMENT_MARKER, encodeCorpus, splitWindows, type TokenArray } from '..
 import { finiteNumber, integerInRange, integers, options, string } from '../validate';
 import type { CalibrationWindows } from './calibrated_conversion';
 
+/** Text and settings of the calibrated method. */
 export interface CalibrationOptions {
   /** Text, whose documents are separated by `<|endoftext|>`, or token ids. */
   readonly data: string | ArrayLike<number>;

@@ -28,6 +28,7 @@ export interface Decomposition extends KernelMatrices {
   readonly residuals: readonly number[];
   /** ‖W − Ŵ‖ / ‖W‖ of the result. */
   readonly residual: number;
+  /** Frees the matrices. */
   dispose(): void;
 }
 
@@ -61,13 +62,17 @@ export async function decompose(
   }
 }
 
+/** Options that {@link svid} and {@link refit} share. */
 export interface MatrixOptions {
+  /** Of the weight: outputs. */
   readonly rows: number;
+  /** Of the weight: inputs. */
   readonly cols: number;
   /** How many ±1 kernels, 1 to 8. */
   readonly kernels: number;
   /** Rounds of the power iteration. Default 30. */
   readonly iterations?: number;
+  /** Stops the call, which then throws MBOK_ABORTED. */
   readonly signal?: AbortSignal;
 }
 

@@ -8,6 +8,7 @@ import type { ModelCore } from '../models/model_core';
 import { encodeCorpus } from '../text/corpus';
 import { integerInRange, integers, invalid, oneOf, options, throwIfAborted } from '../validate';
 
+/** Options of {@link evaluatePerplexity}. */
 export interface PerplexityOptions {
   /** Tokens of a window. Default: 2048, or the model's limit if that is less. */
   readonly window?: number;
@@ -15,23 +16,29 @@ export interface PerplexityOptions {
   readonly maxWindows?: number;
   /** Of dense products. Default 'f32'. */
   readonly precision?: Precision;
+  /** Stops the evaluation, which then throws MBOK_ABORTED. */
   readonly signal?: AbortSignal | undefined;
   /** Told after every run how many windows are scored and the perplexity so far. */
   readonly onProgress?: ((progress: PerplexityProgress) => void) | undefined;
 }
 
+/** How far an evaluation is. */
 export interface PerplexityProgress {
   /** Share of the work done, from 0 to 1. */
   readonly done: number;
+  /** Windows scored so far. */
   readonly windows: number;
+  /** Of the windows scored so far. */
   readonly perplexity: number;
 }
 
+/** What {@link evaluatePerplexity} found. */
 export interface PerplexityResult {
   /** exp of the mean negative log-likelihood of the scored tokens. */
   readonly perplexity: number;
   /** Tokens scored: every position but the first of each window. */
   readonly tokens: number;
+  /** Windows of the text. */
   readonly windows: number;
 }
 

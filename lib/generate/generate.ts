@@ -44,6 +44,7 @@ export class Generation implements AsyncGenerator<string, GenerationResult, unde
     this.#pieces = this.#run.pieces();
   }
 
+  /** The next piece of text; rejects with MBOK_ABORTED, MBOK_DISPOSED, MBOK_NON_FINITE, MBOK_OUT_OF_MEMORY. */
   next(): Promise<IteratorResult<string, GenerationResult>> {
     this.#started = true;
     return this.#pieces.next();
@@ -61,10 +62,12 @@ export class Generation implements AsyncGenerator<string, GenerationResult, unde
     throw error;
   }
 
+  /** Itself: a generation can be iterated once. */
   [Symbol.asyncIterator](): this {
     return this;
   }
 
+  /** Ends the generation early, as `return` does. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#leave();
   }

@@ -13,12 +13,15 @@ import { SAMPLING_OPTIONS, type SamplingOptions } from './sampler';
  */
 export type EndReason = 'end-of-text' | 'max-tokens' | 'stop' | 'context' | 'left';
 
+/** How a generation went, told when it ends. */
 export interface GenerationResult {
+  /** Why it ended. */
   readonly reason: EndReason;
   /** The whole text, without the stop string. */
   readonly text: string;
   /** Tokens generated, the end-of-text token included. */
   readonly tokens: number;
+  /** Tokens of the prompt. */
   readonly promptTokens: number;
   /** The sampler's; give it again for the same text. */
   readonly seed: number;
@@ -30,6 +33,7 @@ export interface GenerationResult {
   readonly decodeSeconds: number;
 }
 
+/** Options of `model.generate`. */
 export interface GenerateOptions extends SamplingOptions {
   /** At most this many tokens are generated. Default: as many as fit into the model's context. */
   readonly maxTokens?: number;

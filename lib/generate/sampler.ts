@@ -4,6 +4,7 @@ import { MbokError } from '../errors';
 import { uniform } from '../random';
 import { finiteNumber, integerInRange } from '../validate';
 
+/** How the next token is chosen among the likely ones. */
 export interface SamplingOptions {
   /** Divides the logits; 0 takes the likeliest token always. Default 1. */
   readonly temperature?: number;

@@ -6,6 +6,7 @@ import type { BooleanTarget } from './operation';
 import { add } from './operations/add';
 import type { Tensor } from './tensor';
 
+/** Where gradients go. */
 export interface GradientTargets {
   /** Trained f32 parameters, each with the matrix of its shape that its gradient is added to. */
   readonly accumulators?: ReadonlyMap<Tensor, Tensor>;
@@ -17,7 +18,11 @@ export interface GradientTargets {
 
 /**
  * Appends to the graph the operations that compute the gradient of `loss` [1, 1], starting from `seed` [1, 1].
- * Returns the gradients of the tensors in `wanted`, in order; undefined where the loss does not depend on one.
+ *
+ * @param loss - [1, 1], made by operations of the graph
+ * @param seed - its own gradient [1, 1]; {@link lossSeed} makes it the run's scalar `lossScale`
+ * @returns the gradients of the tensors in `wanted`, in order; undefined where the loss does not depend on one
+ * @throws MbokError MBOK_UNSUPPORTED for an operation that has no gradient
  */
 export function appendGradients(
   loss: Tensor,

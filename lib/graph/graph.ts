@@ -38,13 +38,19 @@ export interface EmitOptions {
  * const { y } = await plan.run({ inputs: { x: data } });
  */
 export class Graph {
+  /** Of the dense products among its operations. */
   readonly precision: Precision;
+  /** The operations, in the order in which they run. */
   readonly nodes: Node[] = [];
+  /** Every tensor, in the order in which they were made. */
   readonly tensors: Tensor[] = [];
+  /** What a run has to be given, by name. */
   readonly inputs = new Map<string, Tensor>();
+  /** What a run gives, by name. */
   readonly outputs = new Map<string, Tensor>();
   readonly #bound = new Map<Matrix, Tensor>();
 
+  /** `precision`: of dense products. Default 'f32'. */
   constructor({ precision = 'f32' }: { precision?: Precision } = {}) {
     this.precision = precision;
   }

@@ -28,6 +28,7 @@ export type MemoryReport = Record<MemoryRole, number> & {
   readonly total: number;
 };
 
+/** Options of {@link Plan.run}. */
 export interface RunOptions {
   /** Every input of the graph: token ids as Int32Array, the rest as Float32Array, row by row. */
   readonly inputs?: Readonly<Record<string, Float32Array | Int32Array>>;
@@ -147,6 +148,7 @@ export class Plan {
     void this.#running.then(() => this.#ports.dispose());
   }
 
+  /** Disposes the plan and waits for the end of a run in flight. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.dispose();
     await this.#running;

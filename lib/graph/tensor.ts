@@ -27,6 +27,7 @@ export type Binding =
 
 /** One matrix of a graph. Created by {@link Graph}, never by hand. */
 export class Tensor implements Shape {
+  /** What {@link Graph} made: its graph and number in it, extent, element type and memory. */
   constructor(
     readonly graph: Graph,
     readonly id: number,

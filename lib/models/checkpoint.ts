@@ -16,7 +16,9 @@ export interface StoredMatrix {
   readonly storage: FloatType | 'bits';
 }
 
+/** What every long call takes. */
 export interface ProgressOptions {
+  /** Stops the call, which then throws MBOK_ABORTED. */
   readonly signal?: AbortSignal | undefined;
   /** Told how much of the work is done, from 0 to 1, and what is being worked on. */
   readonly onProgress?: ((progress: { readonly done: number; readonly what: string }) => void) | undefined;

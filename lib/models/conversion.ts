@@ -2,7 +2,9 @@
 
 import type { ConfigReader } from './config_reader';
 
+/** How a Boolean model was made from the dense one. */
 export interface ConversionReport {
+  /** 'svid', 'refit' or 'calibrated'. */
   readonly method: string;
   /** Mean over the converted modules of ‖W − Ŵ‖ / ‖W‖, at conversion. */
   readonly residual: number;

@@ -54,7 +54,9 @@ export interface BuiltModel {
 export class ModelCore {
   /** config.json as it was read, without `quantization_config`. */
   readonly json: Readonly<Record<string, unknown>>;
+  /** The architecture: its configuration, tensors and blocks. */
   readonly family: Family;
+  /** Sizes and constants of the architecture, read from `json`. */
   readonly config: DecoderConfig;
   /** Kernels of every converted linear module; empty for a dense model. */
   readonly kernels: KernelCounts;
@@ -126,6 +128,7 @@ export class ModelCore {
     return this.#tokenizer;
   }
 
+  /** Whether text functions can be used. */
   get hasTokenizer(): boolean {
     return this.#tokenizer !== undefined;
   }
@@ -142,6 +145,7 @@ export class ModelCore {
     return this.#stored;
   }
 
+  /** Tables that all layers share. Throws MBOK_DISPOSED. */
   get constants(): Constants {
     this.#alive();
     this.#constants ??= { rotary: rotaryTable(this.config.rotary) };
@@ -220,7 +224,7 @@ export class ModelCore {
 
   /**
    * Saves the model as a Hugging Face folder that {@link ModelCore.load} reads to identical numbers. The folder appears
-   * whole or not at all; an older one at the same path stays until then. Throws MBOK_IO, MBOK_ABORTED.
+   * whole or not at all; an older one at the same path stays until then. Throws MBOK_IO, MBOK_ABORTED, MBOK_DISPOSED.
    */
   async save(folder: string, { signal, onProgress }: ProgressOptions = {}): Promise<void> {
     const { stored } = this;
@@ -240,10 +244,12 @@ export class ModelCore {
     this.#constants?.rotary.dispose();
   }
 
+  /** As `dispose`, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.dispose();
   }
 
+  /** Whether the model has been disposed. */
   get disposed(): boolean {
     return this.#disposed;
   }

@@ -8,6 +8,7 @@ import { Matrix, rowBytes } from './matrix';
  * bits to whole 64-bit words.
  */
 export class BitMatrix extends Matrix {
+  /** All −1. Throws MBOK_INVALID_ARGUMENT, MBOK_OUT_OF_MEMORY. */
   constructor({ rows, cols }: { rows: number; cols: number }) {
     super({ rows, cols, type: 'bits' });
   }

@@ -17,8 +17,11 @@ export function rowBytes(type: TensorType, cols: number): number {
   }
 }
 
+/** Extent and element type of a {@link Matrix}. */
 export interface MatrixShape {
+  /** 0 to 2³¹. */
   readonly rows: number;
+  /** 1 to 2³¹. */
   readonly cols: number;
   /** Default 'f32'. */
   readonly type?: TensorType;
@@ -28,11 +31,15 @@ type Elements = Float32Array | Int32Array | Uint16Array | Uint8Array;
 
 /** A zeroed row-major matrix in native memory, aligned to 64 bytes. Dispose it, or leave it to the garbage collector. */
 export class Matrix {
+  /** Rows. */
   readonly rows: number;
+  /** Elements of a row. */
   readonly cols: number;
+  /** Element type; rows of 'bits' are padded to whole 64-bit words. */
   readonly type: TensorType;
   #buffer: NativeBuffer | undefined;
 
+  /** Zeroed. Throws MBOK_INVALID_ARGUMENT, MBOK_OUT_OF_MEMORY. */
   constructor({ rows, cols, type = 'f32' }: MatrixShape) {
     this.rows = integerInRange('rows', rows, 0, 2 ** 31);
     this.cols = integerInRange('cols', cols, 1, 2 ** 31);
@@ -47,6 +54,7 @@ export class Matrix {
     return matrix;
   }
 
+  /** Bytes of native memory. */
   get byteLength(): number {
     return this.rows * rowBytes(this.type, this.cols);
   }
@@ -57,6 +65,7 @@ export class Matrix {
     return this.#buffer;
   }
 
+  /** Whether {@link Matrix.dispose} has been called. */
   get disposed(): boolean {
     return this.#buffer === undefined;
   }
@@ -93,6 +102,7 @@ export class Matrix {
     return copy;
   }
 
+  /** Frees the native memory, once plans in flight have ended. Reading and writing throws MBOK_DISPOSED from then on. */
   dispose(): void {
     this.#buffer?.dispose();
     this.#buffer = undefined;

@@ -26,6 +26,7 @@ interface Slot {
  * const norm = optimizer.step(graph);
  */
 export class AdamW {
+  /** With every default in its place. */
   readonly settings: AdamWSettings;
   /** Moments by name: what a checkpoint has to keep. */
   readonly matrices: ReadonlyMap<string, Matrix>;
@@ -89,6 +90,7 @@ export class AdamW {
     return norm;
   }
 
+  /** Frees gradients and moments; the parameters stay. */
   dispose(): void {
     for (const { gradient, first, second } of this.#slots.values()) {
       for (const matrix of [gradient, first, second]) matrix.dispose();

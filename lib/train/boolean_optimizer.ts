@@ -17,8 +17,11 @@ export type BooleanRule = (typeof BOOLEAN_RULES)[number];
 export type Normaliser = (typeof NORMALISERS)[number];
 export type AccumulatorType = (typeof ACCUMULATOR_TYPES)[number];
 
+/** Settings of a {@link BooleanOptimizer}. */
 export interface BooleanOptimizerSettings {
+  /** Which bits may flip. */
   readonly rule: BooleanRule;
+  /** What signals are divided by. */
   readonly normaliser: Normaliser;
   /** 0: each step is normalised by its own statistics; in (0, 1): by running means of earlier steps'. */
   readonly decay: number;
@@ -57,8 +60,11 @@ const MOVED = 1;
  * appendGradients(loss, lossSeed(graph), { booleans: new Map([[kernels, optimizer.target(graph)]]) });
  */
 export class BooleanOptimizer {
+  /** m. */
   readonly rows: number;
+  /** n. */
   readonly cols: number;
+  /** With every default in its place. */
   readonly settings: BooleanOptimizerSettings;
   /** All state by name: what a checkpoint has to keep. */
   readonly matrices: ReadonlyMap<string, Matrix>;
@@ -102,6 +108,7 @@ export class BooleanOptimizer {
     return this.#state.toFloat32()[MOVED] as number;
   }
 
+  /** Frees the state; the parameter stays. */
   dispose(): void {
     for (const matrix of this.matrices.values()) matrix.dispose();
   }

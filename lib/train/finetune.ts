@@ -24,6 +24,7 @@ import { type StepResult, Trainer } from './trainer';
 /** What one step showed. */
 export type FinetuneRecord = Omit<FinetuneProgress, 'steps' | 'tokensPerSecond'>;
 
+/** What {@link finetune} did. */
 export interface FinetuneResult {
   /** One entry a step. */
   readonly history: readonly FinetuneRecord[];
@@ -56,6 +57,8 @@ const training = new WeakSet<ModelCore>();
  * gradient is not (MBOK_NON_FINITE too), bits of that step may have moved. An aborted run writes a checkpoint first, if
  * it has a folder for them; one that is not finite leaves the last checkpoint as it is.
  *
+ * @param student - a Boolean model; changed in place
+ * @returns what every step showed, the best evaluation, and the bytes that training took
  * @throws MbokError MBOK_INVALID_ARGUMENT, MBOK_SHAPE, MBOK_NO_TOKENIZER (for text), MBOK_DISPOSED, MBOK_BUSY (the
  *   student is being finetuned), MBOK_OUT_OF_MEMORY, MBOK_NON_FINITE (naming the step), MBOK_IO,
  *   MBOK_FORMAT (checkpoint), MBOK_ABORTED

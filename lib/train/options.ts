@@ -11,6 +11,7 @@ import { TRAINABLE, type Trainable } from './trained';
 /** Text, or token ids that are taken as they are. */
 export type TrainingData = string | ArrayLike<number>;
 
+/** How a run is judged on its way. */
 export interface EvaluationOptions {
   /** Text or token ids that the model is not trained on. */
   readonly data: TrainingData;
@@ -22,6 +23,7 @@ export interface EvaluationOptions {
   readonly windows?: number;
 }
 
+/** Where and how often a run is saved, so that it can go on after a crash. */
 export interface CheckpointOptions {
   /** Replaced as a whole by every new checkpoint. */
   readonly folder: string;
@@ -29,6 +31,7 @@ export interface CheckpointOptions {
   readonly every: number;
 }
 
+/** Options of {@link finetune}. */
 export interface FinetuneOptions extends Partial<BooleanOptimizerSettings> {
   /** The original model, to distil from. Absent: next-token cross-entropy on the text itself. */
   readonly teacher?: ModelCore;
@@ -71,14 +74,19 @@ export interface FinetuneOptions extends Partial<BooleanOptimizerSettings> {
   readonly resume?: boolean;
   /** A file that gets a line of JSON per step. */
   readonly log?: string;
+  /** Stops the run after a whole number of steps; it then throws MBOK_ABORTED. */
   readonly signal?: AbortSignal;
+  /** Told after every step, its evaluation included. */
   readonly onProgress?: (progress: FinetuneProgress) => void;
 }
 
+/** What one step showed. */
 export interface FinetuneProgress {
   /** Steps completed, from 1. */
   readonly step: number;
+  /** Steps of the whole run. */
   readonly steps: number;
+  /** Mean over the step's tokens. */
   readonly loss: number;
   /** What the loss consists of: kl and hidden, or crossEntropy. */
   readonly parts: Readonly<Record<string, number>>;
@@ -86,6 +94,7 @@ export interface FinetuneProgress {
   readonly flips: number;
   /** Mean of the Boolean optimizers' β. */
   readonly beta: number;
+  /** Training tokens a second in this step. */
   readonly tokensPerSecond: number;
   /** Where this step was evaluated. */
   readonly perplexity?: number;

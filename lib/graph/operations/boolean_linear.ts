@@ -45,6 +45,9 @@ const definition: OperationDefinition = {
  * The Boolean linear layer of BOLD: x ±1 [rows, n], w ±1 [m, n], bias [1, m]: integers [rows, m], exact in f32. The
  * gradient that goes to x is multiplied by `gradientFactor`: √(2/m) where the layer below is Boolean (BOLD App. C.2),
  * 1 by default.
+ *
+ * @returns s [rows, m]
+ * @throws MbokError MBOK_SHAPE where types or shapes do not fit
  */
 export function booleanLinear(x: Tensor, w: Tensor, bias?: Tensor, { gradientFactor = 1 } = {}): Tensor {
   return x.graph.apply(definition, [x, w, bias], [gradientFactor])[0] as Tensor;
@@ -67,7 +70,13 @@ const activationDefinition: OperationDefinition = {
   },
 };
 
-/** The Boolean activation of BOLD on pre-activations s [rows, n] of a layer with `fanIn` inputs: ±1 [rows, n]. */
+/**
+ * The Boolean activation of BOLD on pre-activations s [rows, n] of a layer with `fanIn` inputs: +1 from `threshold`
+ * (default 0) on, else −1. Backward multiplies by 1 − tanh²(α(s − threshold)), α = π / (2√(3 · fanIn)).
+ *
+ * @returns ±1 [rows, n]
+ * @throws MbokError MBOK_SHAPE where s is not f32
+ */
 export function booleanActivation(s: Tensor, { fanIn, threshold = 0 }: { fanIn: number; threshold?: number }): Tensor {
   return s.graph.apply(activationDefinition, [s], [threshold, fanIn])[0] as Tensor;
 }

@@ -27,7 +27,12 @@ const definition: OperationDefinition = {
   },
 };
 
-/** x [rows, n] times w [m, n] transposed, plus bias [1, m]: [rows, m]. */
+/**
+ * The dense linear layer: x [rows, n] times w [m, n] transposed, plus bias [1, m], in the graph's precision.
+ *
+ * @returns y [rows, m]
+ * @throws MbokError MBOK_SHAPE where shapes do not fit
+ */
 export function linear(x: Tensor, w: Tensor, bias?: Tensor): Tensor {
   return x.graph.apply(definition, [x, w, bias], [precisionCode(x)])[0] as Tensor;
 }

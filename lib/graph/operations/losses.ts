@@ -24,7 +24,14 @@ const crossEntropyDefinition = pairLoss('cross_entropy', 'i32');
 const klDefinition = pairLoss('kl_divergence', 'f32');
 const hiddenDefinition = pairLoss('hidden_loss', 'f32');
 
-/** Mean over the counted rows of −log softmax(logits)[target]; rows whose target is −1 do not count. [1, 1]. */
+/**
+ * Mean over the counted rows of −log softmax(logits)[target]; rows whose target is −1 do not count.
+ *
+ * @param logits - f32 [rows, vocabulary]
+ * @param targets - i32 [rows, 1], token ids or −1
+ * @returns [1, 1], in nats; 0 where no row counts
+ * @throws MbokError MBOK_SHAPE where shapes do not fit
+ */
 export function crossEntropy(logits: Tensor, targets: Tensor): Tensor {
   return logits.graph.apply(crossEntropyDefinition, [logits, targets])[0] as Tensor;
 }
@@ -38,14 +45,27 @@ export function negativeLogLikelihood(logits: Tensor, targets: Tensor): Tensor {
   return rows;
 }
 
-/** Mean over rows of KL(softmax(teacher) ‖ softmax(student)) at temperature 1 (paper §4.3.2). [1, 1]. */
+/**
+ * Mean over rows of KL(softmax(teacher) ‖ softmax(student)) at temperature 1 (paper §4.3.2). The gradient goes to the
+ * student alone.
+ *
+ * @param student - logits [rows, vocabulary]
+ * @param teacher - logits of the same shape
+ * @returns [1, 1], in nats
+ * @throws MbokError MBOK_SHAPE where shapes do not fit
+ */
 export function klDivergence(student: Tensor, teacher: Tensor): Tensor {
   return student.graph.apply(klDefinition, [student, teacher])[0] as Tensor;
 }
 
 /**
  * Distance of hidden states from the teacher's: 'plain' is the mean squared error, 'relative' the mean over rows of
- * ‖h − t‖² / ‖t‖², which massive activations do not drown. [1, 1].
+ * ‖h − t‖² / ‖t‖², which massive activations do not drown. The gradient goes to `hidden` alone.
+ *
+ * @param hidden - the student's [rows, n]
+ * @param teacher - the teacher's, of the same shape
+ * @returns [1, 1]
+ * @throws MbokError MBOK_SHAPE where shapes do not fit
  */
 export function hiddenLoss(hidden: Tensor, teacher: Tensor, kind: 'plain' | 'relative'): Tensor {
   return hidden.graph.apply(hiddenDefinition, [hidden, teacher], [kind === 'relative' ? 1 : 0])[0] as Tensor;

@@ -50,8 +50,15 @@ function emitSignal({ inputs, attributes, accumulator, booleanTarget }: Gradient
 }
 
 /**
- * The multi-Boolean linear layer: x [rows, n], kernels ±1 [K·m, n] (kernel k's row i is row k·m + i), sOut [K, m],
- * sIn [K, n], bias [1, m]: [rows, m].
+ * The multi-Boolean linear layer, y = Σₖ ((x ⊙ sIn[k]) B[k]ᵀ) ⊙ sOut[k] + bias, in the graph's precision.
+ *
+ * @param x - [rows, n]
+ * @param kernels - ±1 [K·m, n]: kernel k's row i is row k·m + i
+ * @param sOut - [K, m]
+ * @param sIn - [K, n]
+ * @param bias - [1, m]
+ * @returns y [rows, m]
+ * @throws MbokError MBOK_SHAPE where shapes do not fit
  */
 export function multiBooleanLinear(x: Tensor, kernels: Tensor, sOut: Tensor, sIn: Tensor, bias?: Tensor): Tensor {
   return x.graph.apply(definition, [x, kernels, sOut, sIn, bias], [precisionCode(x)])[0] as Tensor;

@@ -4,7 +4,11 @@ import type { EmitOptions, Graph } from '../graph';
 import type { BooleanOptimizerState } from '../operation';
 import { SCALAR_SHAPE, type Tensor } from '../tensor';
 
-/** The upstream gradient of the loss: the run's scalar `lossScale`. [1, 1]. */
+/**
+ * The upstream gradient of the loss: the run's scalar `lossScale`, by default 1.
+ *
+ * @returns [1, 1]
+ */
 export function lossSeed(graph: Graph): Tensor {
   const seed = graph.create(SCALAR_SHAPE);
   graph.emit('loss_seed', [], [seed]);
