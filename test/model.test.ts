@@ -83,12 +83,16 @@ describe('saving', () => {
 test('every long call tells its progress from 0 to 1', async () => {
   await using model = await Model.load(LLAMA);
   await using student = await binarize(model, { kernels: 1, method: 'svid' });
+  await using tiny = await Model.load(TINY_STORIES);
   const small = { data: IDS, window: 32 } as const;
   const calls: Record<string, (onProgress: (progress: { done: number }) => void) => Promise<unknown>> = {
     load: async (onProgress) => (await Model.load(LLAMA, { onProgress })).dispose(),
     save: (onProgress) => model.save(join(folder, 'told'), { onProgress }),
     logits: (onProgress) => model.logits(IDS, { onProgress }),
     evaluate: (onProgress) => evaluatePerplexity(model, IDS, { window: 32, onProgress }),
+    generate: async (onProgress) => {
+      for await (const _ of tiny.generate('Once', { maxTokens: 5, onProgress }));
+    },
     binarize: async (onProgress) => (await binarize(model, { kernels: 1, method: 'svid', onProgress })).dispose(),
     finetune: (onProgress) =>
       finetune(student, { ...small, steps: 2, onProgress: ({ step, steps }) => onProgress({ done: step / steps }) }),

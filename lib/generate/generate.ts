@@ -139,13 +139,16 @@ class GenerationRun {
       decodeSeconds: this.#tokens === 0 ? 0 : (now - this.#firstToken) / 1000,
     };
     settlement.resolve(result);
-    this.#request.options.onEnd?.(result);
+    const { onProgress, onEnd } = this.#request.options;
+    onProgress?.({ done: 1, what: reason });
+    onEnd?.(result);
   }
 
   async *#generate(): AsyncGenerator<string, EndReason, undefined> {
     const { prompt, maxTokens, limitedByContext, stop, precision, options } = this.#request;
-    const { signal } = options;
+    const { signal, onProgress } = options;
     throwIfAborted(signal);
+    onProgress?.({ done: 0, what: 'prompt' });
     const { tokenizer } = this.#model;
     this.#started = performance.now();
     await using decoder = new Decoder(this.#model, { context: prompt.length + maxTokens - 1, precision });
@@ -168,6 +171,7 @@ class GenerationRun {
       if (last) return limitedByContext ? 'context' : 'max-tokens';
       throwIfAborted(signal);
       if (this.#model.disposed) throw new MbokError('MBOK_DISPOSED', 'the model was disposed while it generated');
+      onProgress?.({ done: this.#tokens / maxTokens, what: 'tokens' });
       this.#sampler.see(id);
       next = Int32Array.of(id);
     }

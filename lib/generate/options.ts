@@ -2,6 +2,7 @@
 
 import { MbokError } from '../errors';
 import type { Precision } from '../graph/graph';
+import type { ProgressOptions } from '../models/checkpoint';
 import type { ModelCore } from '../models/model_core';
 import type { Tokenizer } from '../text/tokenizer';
 import { integerInRange, integers, oneOf, options, string } from '../validate';
@@ -34,20 +35,18 @@ export interface GenerationResult {
 }
 
 /** Options of `model.generate`. */
-export interface GenerateOptions extends SamplingOptions {
+export interface GenerateOptions extends SamplingOptions, ProgressOptions {
   /** At most this many tokens are generated. Default: as many as fit into the model's context. */
   readonly maxTokens?: number;
   /** The text ends before the first of these strings. */
   readonly stop?: string | readonly string[];
   /** Of dense products. Default 'f32'. */
   readonly precision?: Precision;
-  /** Stops the generation, which then throws MBOK_ABORTED. */
-  readonly signal?: AbortSignal | undefined;
   /** Told once when the generation ends, unless it fails. */
   readonly onEnd?: ((result: GenerationResult) => void) | undefined;
 }
 
-const KEYS = [...SAMPLING_OPTIONS, 'maxTokens', 'stop', 'precision', 'signal', 'onEnd'] as const;
+const KEYS = [...SAMPLING_OPTIONS, 'maxTokens', 'stop', 'precision', 'signal', 'onProgress', 'onEnd'] as const;
 
 /** Checked options and the prompt as token ids. */
 export interface GenerationRequest {
