@@ -40,10 +40,8 @@ struct Layout {
     };
     v = place(n, sizeof(double));
     u = place(m, sizeof(double));
-    // more rows may make fewer tasks, but must not ask for less scratch
-    const int64_t most = std::min(kMaxTasks, (m + kMinRows - 1) / kMinRows);
-    sums = place(most * n, sizeof(double));
-    squares = place(most, sizeof(double));
+    sums = place(tasks * n, sizeof(double));
+    squares = place(tasks, sizeof(double));
     residual = place(m * n, sizeof(float));
     bytes = at;
   }
