@@ -185,6 +185,11 @@ test('failures end with code 1, the message and its code', () => {
   const { status, stdout, stderr } = mbok('inspect', at('nothing-here'), '--json');
   expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
   expect(stderr).toMatch(/nothing-here.*\(MBOK_IO\)\n$/);
+  for (const place of [join(text, 'below'), ...(process.platform === 'linux' ? ['/proc/mbok/demo'] : [])]) {
+    const demo = mbok('demo', '--steps', '1', '--out', place);
+    expect({ status: demo.status, stdout: demo.stdout }).toEqual({ status: 1, stdout: '' });
+    expect(demo.stderr).toContain(`cannot create '${place}'`);
+  }
   // a model without a tokenizer
   mkdirSync(at('plain'));
   const plain = copyGolden('llama', at('plain'));

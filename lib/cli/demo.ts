@@ -1,9 +1,7 @@
-import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { binarize } from '../compress/binarize';
 import { evaluatePerplexity } from '../eval/perplexity';
-import { writeFile } from '../io/atomic';
-import { ioFailure } from '../io/failure';
+import { makeFolder, writeFile } from '../io/atomic';
 import { Model } from '../model';
 import { type FinetuneRecord, finetune } from '../train/finetune';
 import type { FinetuneProgress } from '../train/options';
@@ -111,14 +109,6 @@ async function demonstrate(call: CommandCall, status: StatusLine): Promise<Outco
     json: { models: rows, steps, loss: history.at(-1)?.loss, folder, plot, story, seconds },
     lines: [...describe(rows), '', story, '', `models ${folder}`, `plot   ${plot}`, `${seconds.toFixed(0)} s in all`],
   };
-}
-
-async function makeFolder(folder: string): Promise<void> {
-  try {
-    await mkdir(folder, { recursive: true });
-  } catch (error) {
-    throw ioFailure('create', folder, error);
-  }
 }
 
 /** A line that is drawn over on a terminal; now and then one that stays where output is kept. */

@@ -67,7 +67,7 @@ export async function writeFolder(
   throwIfAborted(signal);
   let temporary: string | undefined;
   try {
-    await makeFolder(dirname(resolve(path)));
+    await makeAll(dirname(resolve(path)));
     await recoverFolder(path);
     const target = await followLinks(path);
     const replaces = await isReplaceable(target, marker);
@@ -141,12 +141,20 @@ async function isReplaceable(target: string, marker: string): Promise<boolean> {
 
 /**
  * Makes a folder and its parents. Node's own recursive mkdir tries for ever where a file system refuses new names with
- * ENOENT, as /proc does.
+ * ENOENT, as /proc does. Throws MBOK_IO.
  */
-async function makeFolder(folder: string): Promise<void> {
+export async function makeFolder(folder: string): Promise<void> {
+  try {
+    await makeAll(resolve(folder));
+  } catch (error) {
+    throw ioFailure('create', folder, error);
+  }
+}
+
+async function makeAll(folder: string): Promise<void> {
   if (await folderExists(folder)) return;
   const parent = dirname(folder);
-  if (parent !== folder) await makeFolder(parent);
+  if (parent !== folder) await makeAll(parent);
   try {
     await mkdir(folder);
   } catch (error) {
