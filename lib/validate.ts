@@ -49,7 +49,9 @@ function range(minimum: number, maximum: number): string {
 export function finiteNumber(name: string, value: unknown, minimum = -Infinity, maximum = Infinity): number {
   if (typeof value === 'number' && Number.isFinite(value) && value >= minimum && value <= maximum) return value;
   let wanted = 'a finite number';
-  if (minimum > -Infinity && maximum < Infinity) wanted += ` from ${minimum} to ${maximum}`;
+  // the smallest number there is stands for all positive ones
+  if (minimum === Number.MIN_VALUE) wanted += ` above 0${maximum < Infinity ? ` and of at most ${maximum}` : ''}`;
+  else if (minimum > -Infinity && maximum < Infinity) wanted += ` from ${minimum} to ${maximum}`;
   else if (minimum > -Infinity) wanted += ` of at least ${minimum}`;
   else if (maximum < Infinity) wanted += ` of at most ${maximum}`;
   return invalid(name, wanted, value);

@@ -181,6 +181,12 @@ describe('mistakes end with code 2 and say what was wrong', () => {
   });
 });
 
+test('-h is --help', () => {
+  for (const command of [[], ['inspect']]) {
+    expect(mbok(...command, '-h')).toEqual(mbok(...command, '--help'));
+  }
+});
+
 test('failures end with code 1, the message and its code', () => {
   const { status, stdout, stderr } = mbok('inspect', at('nothing-here'), '--json');
   expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
@@ -189,6 +195,16 @@ test('failures end with code 1, the message and its code', () => {
     const demo = mbok('demo', '--steps', '1', '--out', place);
     expect({ status: demo.status, stdout: demo.stdout }).toEqual({ status: 1, stdout: '' });
     expect(demo.stderr).toContain(`cannot create '${place}'`);
+  }
+  // a full disk behind stdout
+  if (existsSync('/dev/full')) {
+    const full = spawnSync('sh', ['-c', `"$0" "$1" info --json > /dev/full`, process.execPath, MAIN], {
+      encoding: 'utf8',
+    });
+    expect({ status: full.status, stderr: full.stderr }).toEqual({
+      status: 1,
+      stderr: "mbok: cannot write 'stdout': no space left on the device (ENOSPC) (MBOK_IO)\n",
+    });
   }
   // a model without a tokenizer
   mkdirSync(at('plain'));

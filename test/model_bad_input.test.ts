@@ -157,6 +157,13 @@ describe('a call refuses', () => {
     expect(await reported(call)).toEqual(error(code));
   });
 
+  test('what must be positive is named so', () => {
+    expect(() => model.generate('Once', { topP: 0 })).toThrow(
+      "'topP' must be a finite number above 0 and of at most 1",
+    );
+    expect(() => model.generate('Once', { repetitionPenalty: 0 })).toThrow('a finite number above 0, got 0');
+  });
+
   async function* disposedTiny() {
     const other = await Model.load(TINY_STORIES);
     const generation = other.generate('Once upon');

@@ -112,6 +112,7 @@ export function parseCall(command: Command, args: readonly string[], signal: Abo
       {
         type: option.kind === 'flag' ? ('boolean' as const) : ('string' as const),
         multiple: option.kind === 'text' && option.many === true,
+        ...(option === COMMON.help && { short: 'h' }),
       },
     ]),
   );

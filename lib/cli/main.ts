@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { MbokError } from '../errors';
+import { ioFailure } from '../io/failure';
 import { binarizeCommand } from './binarize';
 import { type Command, describeCommand, isAbort, parseCall, UsageError } from './command';
 import { demoCommand } from './demo';
@@ -52,7 +53,7 @@ async function main(args: readonly string[]): Promise<number> {
     say(overview());
     return EXIT.usage;
   }
-  if (args[0] === '--help' || args[0] === 'help') {
+  if (['--help', '-h', 'help'].includes(args[0] as string)) {
     console.log(overview());
     return EXIT.success;
   }
@@ -109,11 +110,17 @@ function exitCode(error: unknown): number {
   return EXIT.failure;
 }
 
-// a reader that has seen enough, as in `mbok inspect MODEL | head`
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit(EXIT.success);
-  throw error;
-});
+for (const [name, stream] of [
+  ['stdout', process.stdout],
+  ['stderr', process.stderr],
+] as const) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    // a reader that has seen enough, as in `mbok inspect MODEL | head`
+    if (error.code === 'EPIPE') process.exit(EXIT.success);
+    if (stream === process.stdout) say(`mbok: ${(ioFailure('write', name, error) as Error).message} (MBOK_IO)`);
+    process.exit(EXIT.failure);
+  });
+}
 
 main(process.argv.slice(2)).then(
   (code) => {
