@@ -181,6 +181,17 @@ describe('mistakes end with code 2 and say what was wrong', () => {
   });
 });
 
+test.each(['binarize', 'finetune', 'export'])('%s tells before it begins that it cannot write', (command) => {
+  mkdirSync(at('photos'), { recursive: true });
+  writeFileSync(join(at('photos'), 'cat.jpg'), '');
+  // a model that does not exist: nothing has been read yet
+  const args = command === 'finetune' ? ['--text', text] : [];
+  const { status, stdout, stderr } = mbok(command, at('nothing-here'), at('photos'), ...args);
+  expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
+  expect(stderr).toMatch(/will not replace the folder .*photos.*\(MBOK_IO\)/);
+  expect(readdirSync(at('photos'))).toEqual(['cat.jpg']);
+});
+
 test('-h is --help', () => {
   for (const command of [[], ['inspect']]) {
     expect(mbok(...command, '-h')).toEqual(mbok(...command, '--help'));

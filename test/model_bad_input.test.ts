@@ -1,6 +1,6 @@
 /** What goes wrong outside: each case gives an MbokError with its code, and no process dies. */
 
-import { mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { binarize } from '../lib/compress/binarize';
 import type { MbokErrorCode } from '../lib/errors';
@@ -36,6 +36,11 @@ describe('loading refuses', () => {
   const cases: [string, MbokErrorCode, (folder: string) => void][] = [
     ['a folder without a config', 'MBOK_IO', (at) => rmSync(join(at, 'config.json'))],
     ['a truncated file', 'MBOK_FORMAT', (at) => truncateSync(join(at, 'model.safetensors'), 100_000)],
+    [
+      'weights in several files',
+      'MBOK_UNSUPPORTED',
+      (at) => renameSync(join(at, 'model.safetensors'), join(at, 'model.safetensors.index.json')),
+    ],
     ['an empty file', 'MBOK_FORMAT', (at) => truncateSync(join(at, 'model.safetensors'), 0)],
     ['a header longer than the file', 'MBOK_FORMAT', (at) => changeWeights(at, ({ data }) => hugeHeader(data))],
     [

@@ -2,7 +2,7 @@ import { type BinarizeOptions, binarize, type ConversionMethod } from '../compre
 import { Model } from '../model';
 import { MAX_KERNELS } from '../models/quantization';
 import { type Command, type CommandCall, given, type Outcome, UsageError } from './command';
-import { expectOtherFolder, readText } from './files';
+import { expectTarget, readText } from './files';
 import { readStorage } from './storage';
 import { megabytes, StatusLine, say } from './terminal';
 
@@ -63,7 +63,7 @@ K = 2 is a good start; K = 1 wants finetuning (see mbok finetune --help).`,
 async function run(call: CommandCall): Promise<Outcome> {
   const [source, target] = [call.operand(0), call.operand(1)];
   const options = await readOptions(call);
-  await expectOtherFolder(source, target);
+  await expectTarget(source, target);
   const status = new StatusLine();
   const { signal } = call;
   try {

@@ -1,7 +1,7 @@
 import { Model } from '../model';
 import type { Command, CommandCall, Outcome } from './command';
 import { exportDense } from './dense_folder';
-import { expectOtherFolder } from './files';
+import { expectTarget } from './files';
 import { readStorage } from './storage';
 import { megabytes, StatusLine } from './terminal';
 
@@ -22,7 +22,7 @@ f16 halves the size and rounds the weights.`,
 async function run(call: CommandCall): Promise<Outcome> {
   const [source, target] = [call.operand(0), call.operand(1)];
   const type = call.text('type') === 'f16' ? 'F16' : 'F32';
-  await expectOtherFolder(source, target);
+  await expectTarget(source, target);
   const status = new StatusLine();
   const { signal } = call;
   try {

@@ -1,5 +1,6 @@
 import { readFile, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
+import { tryFolder } from '../io/atomic';
 import { ioFailure } from '../io/failure';
 import { UsageError } from './command';
 
@@ -12,10 +13,11 @@ export async function readText(path: string): Promise<string> {
   }
 }
 
-/** Throws UsageError where a command would replace the model it reads. */
-export async function expectOtherFolder(source: string, target: string): Promise<void> {
+/** Throws UsageError where a command would replace the model it reads, MBOK_IO where it could not write its result. */
+export async function expectTarget(source: string, target: string): Promise<void> {
   const same = resolve(source) === resolve(target) || (await identity(source)) === (await identity(target));
   if (same) throw new UsageError(`OUT must be another folder than ${source}`);
+  await tryFolder(target);
 }
 
 /** Device and number of a file, or its path where there is none. */

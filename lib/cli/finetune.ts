@@ -12,7 +12,7 @@ import { type FinetuneResult, finetune } from '../train/finetune';
 import type { FinetuneOptions, FinetuneProgress } from '../train/options';
 import { TRAINABLE } from '../train/trained';
 import { type Command, type CommandCall, choiceList, given, isAbort, type Outcome, UsageError } from './command';
-import { expectOtherFolder, readText } from './files';
+import { expectTarget, readText } from './files';
 import { readStorage } from './storage';
 import { megabytes, StatusLine, say } from './terminal';
 
@@ -106,7 +106,7 @@ async function run(call: CommandCall): Promise<Outcome> {
   const [source, target] = [call.operand(0), call.operand(1)];
   const folder = `${target}.checkpoint`;
   const options = await readOptions(call, folder);
-  await expectOtherFolder(source, target);
+  await expectTarget(source, target);
   const status = new StatusLine();
   const { signal } = call;
   const teacherFolder = call.text('teacher');

@@ -65,26 +65,41 @@ export async function writeFolder(
   fill: (folder: string) => Promise<void>,
 ): Promise<void> {
   throwIfAborted(signal);
-  let temporary: string | undefined;
+  const { target, replaces, temporary } = await beginFolder(path, marker);
+  try {
+    await fill(temporary);
+    await syncTree(temporary);
+    throwIfAborted(signal);
+    if (replaces) await exchange(target, temporary);
+    else await rename(temporary, target);
+    await syncFolder(dirname(target));
+  } catch (error) {
+    await rm(temporary, { recursive: true, force: true });
+    throw ioFailure('write', path, withoutTemporaryName(error, temporary, path));
+  }
+}
+
+/**
+ * Throws what {@link writeFolder} would throw before it writes a file: better before an hour of work than after it.
+ * Missing parents are made.
+ */
+export async function tryFolder(path: string, { marker = 'config.json' }: { readonly marker?: string } = {}) {
+  const { temporary } = await beginFolder(path, marker);
+  await rm(temporary, { recursive: true, force: true });
+}
+
+async function beginFolder(path: string, marker: string) {
   try {
     await makeAll(dirname(resolve(path)));
     await recoverFolder(path);
     const target = await followLinks(path);
     const replaces = await isReplaceable(target, marker);
     await removeAbandoned(target);
-    const name = temporaryName(target);
-    await mkdir(name);
-    temporary = name;
-    await fill(name);
-    await syncTree(name);
-    throwIfAborted(signal);
-    if (replaces) await exchange(target, name);
-    else await rename(name, target);
-    await syncFolder(dirname(target));
+    const temporary = temporaryName(target);
+    await mkdir(temporary);
+    return { target, replaces, temporary };
   } catch (error) {
-    if (temporary === undefined) throw ioFailure('write', path, error);
-    await rm(temporary, { recursive: true, force: true });
-    throw ioFailure('write', path, withoutTemporaryName(error, temporary, path));
+    throw ioFailure('write', path, error);
   }
 }
 

@@ -1,5 +1,6 @@
 /** A model's matrices from and to the safetensors file of its folder. */
 
+import { existsSync } from 'node:fs';
 import { MbokError } from '../errors';
 import { type FloatType, f32ToHalf } from '../io/half';
 import { SafetensorsFile, type TensorSource, writeSafetensors } from '../io/safetensors';
@@ -56,6 +57,7 @@ export async function readParameters(
   specifications: ReturnType<typeof storedSpecifications>,
   { signal, onProgress }: ProgressOptions = {},
 ): Promise<Map<string, StoredMatrix>> {
+  expectOneFile(path);
   await using file = await SafetensorsFile.open(path);
   const parameters = new Map<string, StoredMatrix>();
   try {
@@ -70,6 +72,16 @@ export async function readParameters(
   }
   onProgress?.({ done: 1, what: 'loaded' });
   return parameters;
+}
+
+/** Throws MBOK_UNSUPPORTED for weights split into several files, which come with an index. */
+function expectOneFile(path: string): void {
+  const index = `${path}.index.json`;
+  if (existsSync(path) || !existsSync(index)) return;
+  throw new MbokError(
+    'MBOK_UNSUPPORTED',
+    `'${index}': weights in several files are not supported; merge them into one`,
+  );
 }
 
 async function readParameter(
