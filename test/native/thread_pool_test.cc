@@ -10,8 +10,11 @@ namespace mbok {
 namespace {
 
 TEST("the thread pool runs every task exactly once, whatever the counts") {
+  // pools are never destroyed: reachable from here, or the leak checker would report the one without workers
+  static auto& pools = *new std::vector<ThreadPool*>;
   for (const int threads : {1, 2, 3, 7}) {
-    ThreadPool pool(threads);
+    pools.push_back(new ThreadPool(threads));
+    ThreadPool& pool = *pools.back();
     for (const int64_t tasks : {0, 1, 2, 5, 64, 1000}) {
       std::vector<std::atomic<int>> runs(static_cast<size_t>(tasks));
       std::atomic<bool> worker_in_range{true};
