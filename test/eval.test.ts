@@ -1,4 +1,4 @@
-/** Perplexity: the definition, and its independence of grouping and threads. The reference figures are in conversion_table.test.ts. */
+/** Perplexity: its definition and its independence of grouping and threads. For figures see conversion_table.test.ts. */
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
