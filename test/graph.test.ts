@@ -195,3 +195,20 @@ test('a disposed plan in flight ends the run with an error and frees its memory 
   plan.dispose();
   await expect(run).rejects.toMatchObject({ code: 'MBOK_DISPOSED' });
 });
+
+test('a run that is refused while another is in flight leaves that one as it was', async () => {
+  const graph = new Graph();
+  graph.output('y', scale(graph.input('x', { rows: 'tokens', cols: 4096 }), 2));
+  const plan = new Plan(graph, { maxRows: 64 });
+  const scalars = { rows: 64 };
+  const first = plan.run({ inputs: { x: new Float32Array(64 * 4096).fill(1) }, scalars });
+  const controller = new AbortController();
+  const second = plan.run({
+    inputs: { x: new Float32Array(64 * 4096).fill(5) },
+    scalars,
+    signal: controller.signal,
+  });
+  controller.abort();
+  await expect(second).rejects.toMatchObject({ code: 'MBOK_BUSY' });
+  expect((await first).y?.every((value) => value === 2)).toBe(true);
+});

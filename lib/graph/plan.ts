@@ -66,7 +66,7 @@ export class Plan {
   readonly #native: NativePlan;
   readonly #ports: NativeBuffer;
   readonly #portOffsets: ReadonlyMap<Tensor, number>;
-  #running: Promise<unknown> = Promise.resolve();
+  #running: Promise<unknown> | undefined;
   #disposed = false;
 
   /** Throws MBOK_SHAPE, MBOK_INVALID_ARGUMENT or MBOK_OUT_OF_MEMORY. */
@@ -120,6 +120,8 @@ export class Plan {
    */
   async run({ inputs = {}, scalars = {}, outputs, signal }: RunOptions = {}): Promise<Record<string, Float32Array>> {
     if (this.#disposed) throw new MbokError('MBOK_DISPOSED', 'this plan has been disposed');
+    // before inputs are copied and the signal is listened to: a refused run must not touch the one in flight
+    if (this.#running !== undefined) throw new MbokError('MBOK_BUSY', 'this plan is already running');
     throwIfAborted(signal);
     const values = { ...DEFAULTS, ...scalars };
     if (scalars.sequenceLength === undefined) values.sequenceLength = values.rows;
@@ -136,6 +138,7 @@ export class Plan {
       }
     } finally {
       signal?.removeEventListener('abort', abort);
+      this.#running = undefined;
     }
     return this.#readOutputs(outputs ?? [...this.#graph.outputs.keys()], values.rows);
   }
@@ -145,7 +148,7 @@ export class Plan {
     if (this.#disposed) return;
     this.#disposed = true;
     this.#native.dispose();
-    void this.#running.then(() => this.#ports.dispose());
+    void Promise.resolve(this.#running).then(() => this.#ports.dispose());
   }
 
   /** Disposes the plan and waits for the end of a run in flight. */
