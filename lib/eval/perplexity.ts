@@ -5,7 +5,7 @@ import { Graph, type Precision } from '../graph/graph';
 import { negativeLogLikelihood } from '../graph/operations/losses';
 import { Plan } from '../graph/plan';
 import type { ModelCore } from '../models/model_core';
-import { encodeCorpus } from '../text/corpus';
+import { encodeCorpus, nextTokens } from '../text/corpus';
 import { integerInRange, integers, invalid, oneOf, options, throwIfAborted } from '../validate';
 
 /** Options of {@link evaluatePerplexity}. */
@@ -133,8 +133,7 @@ async function score(
   window: number,
   signal: AbortSignal | undefined,
 ): Promise<Float32Array> {
-  const targets = ids.map((_, i) => ((i + 1) % window === 0 ? -1 : (ids[i + 1] as number)));
   const scalars = { rows: ids.length, sequenceLength: window };
-  const { losses } = await plan.run({ inputs: { ids, targets }, scalars, signal });
+  const { losses } = await plan.run({ inputs: { ids, targets: nextTokens(ids, window) }, scalars, signal });
   return losses as Float32Array;
 }

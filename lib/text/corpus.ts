@@ -101,3 +101,8 @@ export function randomWindows(
   }
   return result;
 }
+
+/** Each token's successor in its window, −1 (not counted by losses) at a window's end. */
+export function nextTokens(ids: Int32Array, window: number): Int32Array {
+  return ids.map((_, i) => ((i + 1) % window === 0 ? -1 : (ids[i + 1] as number)));
+}

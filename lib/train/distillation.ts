@@ -52,11 +52,6 @@ export function languageModelLoss(graph: Graph, student: ModelCore): TrainingLos
   return { loss, parts: { crossEntropy: loss } };
 }
 
-/** Targets of `languageModelLoss`: each token's successor in its window, −1 (not counted) at a window's end. */
-export function nextTokens(ids: Int32Array, window: number): Int32Array {
-  return ids.map((_, i) => ((i + 1) % window === 0 ? -1 : (ids[i + 1] as number)));
-}
-
 function forward(graph: Graph, model: ModelCore, ids: Tensor, role: 'weights' | 'teacher') {
   const builder = model.builder(graph, { role });
   const { hiddenStates, finished } = model.build(builder, ids);

@@ -10,9 +10,10 @@ import type { Tensor } from '../graph/tensor';
 import type { ModelCore } from '../models/model_core';
 import type { Matrix } from '../native/matrix';
 import { KERNELS } from '../nn/linear';
+import { nextTokens } from '../text/corpus';
 import { AdamW } from './adamw';
 import { BooleanOptimizer, type BooleanOptimizerSettings } from './boolean_optimizer';
-import { distillationLoss, type HiddenLoss, IDS, languageModelLoss, nextTokens, TARGETS } from './distillation';
+import { distillationLoss, type HiddenLoss, IDS, languageModelLoss, TARGETS } from './distillation';
 import { LatentWeights } from './latent_weights';
 import { type BooleanModule, booleanModules, type Trainable, trainedParameters } from './trained';
 
