@@ -34,7 +34,7 @@ export interface BooleanOptimizerSettings {
  * 8 × 256 from the calibrated start. Rule and normaliser at K = 2 (instant / running 0.9, relative hidden loss):
  * neighbours factored 7.419 / 7.403, mean 7.440 / 7.422; last kernel factored 7.411 / 7.428, mean 7.440 / 7.444; at
  * K = 3 of a PyTorch reference neighbours 6.99, last kernel 7.00. Differences of 0.02 are noise, so what decides is
- * K = 1, where gradients shrink tenfold on the way and running statistics lag behind: instant 9.67, running 10.77. The
+ * K = 1, where gradients shrink tenfold on the way and running statistics lag behind: instant 9.64, running 10.77 (plain hidden loss). The
  * instant form costs a second product for the statistics, a tenth of a step. Accumulators at K = 2: bf16 7.419,
  * f16 7.418, f32 7.413; bf16 cannot overflow where evidence grows with no level to move to.
  */
