@@ -37,8 +37,8 @@ describe('loading refuses', () => {
     ['a folder without a config', 'MBOK_IO', (at) => rmSync(join(at, 'config.json'))],
     ['a truncated file', 'MBOK_FORMAT', (at) => truncateSync(join(at, 'model.safetensors'), 100_000)],
     [
-      'weights in several files',
-      'MBOK_UNSUPPORTED',
+      'an index of several files that is none',
+      'MBOK_FORMAT',
       (at) => renameSync(join(at, 'model.safetensors'), join(at, 'model.safetensors.index.json')),
     ],
     ['an empty file', 'MBOK_FORMAT', (at) => truncateSync(join(at, 'model.safetensors'), 0)],

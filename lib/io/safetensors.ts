@@ -11,6 +11,7 @@ import {
   parseHeader,
   type TensorEntry,
 } from './safetensors_header';
+import type { WeightReader } from './weights';
 
 /** Bytes read at a time; a multiple of every element size. */
 const CHUNK_BYTES = 1 << 24;
@@ -19,7 +20,7 @@ const CHUNK_BYTES = 1 << 24;
  * A safetensors file, opened for reading. Tensors are read by position, never mapped: a file that is truncated while it
  * is open gives an error, not a dead process.
  */
-export class SafetensorsFile {
+export class SafetensorsFile implements WeightReader {
   private constructor(
     /** As given to `open`. */
     readonly path: string,

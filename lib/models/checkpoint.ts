@@ -1,9 +1,9 @@
 /** A model's matrices from and to the safetensors file of its folder. */
 
-import { existsSync } from 'node:fs';
 import { MbokError } from '../errors';
 import { type FloatType, f32ToHalf } from '../io/half';
-import { SafetensorsFile, type TensorSource, writeSafetensors } from '../io/safetensors';
+import { type TensorSource, writeSafetensors } from '../io/safetensors';
+import type { WeightEntry, WeightReader } from '../io/weights';
 import { BitMatrix } from '../native/bit_matrix';
 import { Matrix } from '../native/matrix';
 import { INPUT_SCALES, KERNELS, OUTPUT_SCALES } from '../nn/linear';
@@ -34,7 +34,7 @@ export function moduleOf(weight: string): string {
 export function storedSpecifications(
   specifications: readonly ParameterSpecification[],
   kernels: KernelCounts,
-): readonly (ParameterSpecification & { readonly kernels?: number })[] {
+): readonly StoredSpecification[] {
   return specifications.flatMap((specification) => {
     const module = moduleOf(specification.name);
     const count = specification.role === 'linear' ? kernels.get(module) : undefined;
@@ -48,76 +48,44 @@ export function storedSpecifications(
   });
 }
 
+/** A tensor that a checkpoint must hold; `kernels` where it is the ±1 kernels of a converted module. */
+export type StoredSpecification = ParameterSpecification & { readonly kernels?: number };
+
 /**
- * Reads every matrix that the configuration asks for. Throws MBOK_IO, MBOK_FORMAT, MBOK_SHAPE where file and
- * configuration disagree, and MBOK_NON_FINITE for NaN or infinite weights, naming the tensor.
+ * Reads one matrix. Throws MBOK_IO, MBOK_FORMAT, MBOK_SHAPE where configuration and file disagree, and MBOK_NON_FINITE
+ * for NaN or infinite weights, naming the tensor.
  */
-export async function readParameters(
-  path: string,
-  specifications: ReturnType<typeof storedSpecifications>,
-  { signal, onProgress }: ProgressOptions = {},
-): Promise<Map<string, StoredMatrix>> {
-  expectOneFile(path);
-  await using file = await SafetensorsFile.open(path);
-  const parameters = new Map<string, StoredMatrix>();
-  try {
-    for (const [index, specification] of specifications.entries()) {
-      throwIfAborted(signal);
-      onProgress?.({ done: index / specifications.length, what: specification.name });
-      parameters.set(specification.name, await readParameter(file, path, specification));
-    }
-  } catch (error) {
-    for (const { matrix } of parameters.values()) matrix.dispose();
-    throw error;
-  }
-  onProgress?.({ done: 1, what: 'loaded' });
-  return parameters;
-}
-
-/** Throws MBOK_UNSUPPORTED for weights split into several files, which come with an index. */
-function expectOneFile(path: string): void {
-  const index = `${path}.index.json`;
-  if (existsSync(path) || !existsSync(index)) return;
-  throw new MbokError(
-    'MBOK_UNSUPPORTED',
-    `'${index}': weights in several files are not supported; merge them into one`,
-  );
-}
-
-async function readParameter(
-  file: SafetensorsFile,
-  path: string,
-  { name, rows, cols, kernels }: ReturnType<typeof storedSpecifications>[number],
+export async function readParameter(
+  weights: WeightReader,
+  { name, rows, cols, kernels }: StoredSpecification,
 ): Promise<StoredMatrix> {
-  const info = file.tensors.get(name);
+  const { path } = weights;
+  const info = weights.tensors.get(name);
   if (info === undefined) throw new MbokError('MBOK_SHAPE', `${path}: tensor '${name}' is missing`);
   if (kernels !== undefined) {
-    expectStored(path, name, info, 'U8', [kernels, rows / kernels, Math.ceil(cols / 8)]);
-    return { matrix: BitMatrix.fromPacked(await file.read(name), { rows, cols }), storage: 'bits' };
+    expectStored(path, info, 'U8', [kernels, rows / kernels, Math.ceil(cols / 8)]);
+    return { matrix: BitMatrix.fromPacked(await weights.read(name), { rows, cols }), storage: 'bits' };
   }
-  const { dtype } = info;
-  if (dtype !== 'F32' && dtype !== 'F16' && dtype !== 'BF16') {
-    throw new MbokError('MBOK_UNSUPPORTED', `${path}: tensor '${name}' is ${dtype}; weights must be F32, F16 or BF16`);
-  }
-  expectStored(path, name, info, dtype, rows === 1 && info.shape.length === 1 ? [cols] : [rows, cols]);
-  const data = await file.readF32(name);
+  expectStored(path, info, info.dtype, rows === 1 && info.shape.length === 1 ? [cols] : [rows, cols]);
+  const data = await weights.readF32(name);
   if (!data.every(Number.isFinite)) {
     throw new MbokError('MBOK_NON_FINITE', `${path}: tensor '${name}' holds NaN or infinite values`);
   }
-  return { matrix: Matrix.from(data, { rows, cols }), storage: dtype };
+  return { matrix: Matrix.from(data, { rows, cols }), storage: storageOf(path, info) };
 }
 
-function expectStored(
-  path: string,
-  name: string,
-  info: { readonly dtype: string; readonly shape: readonly number[] },
-  dtype: string,
-  shape: readonly number[],
-): void {
+/** The element type that a tensor is saved in when it has been read: its own, or F16 where that is a block format. */
+function storageOf(path: string, { name, dtype }: WeightEntry): FloatType {
+  if (dtype === 'F32' || dtype === 'F16' || dtype === 'BF16') return dtype;
+  if (/^(I?Q\d)/.test(dtype)) return 'F16';
+  throw new MbokError('MBOK_UNSUPPORTED', `${path}: tensor '${name}' is ${dtype}; weights must be real numbers`);
+}
+
+function expectStored(path: string, info: WeightEntry, dtype: string, shape: readonly number[]): void {
   if (info.dtype === dtype && info.shape.join() === shape.join()) return;
   throw new MbokError(
     'MBOK_SHAPE',
-    `${path}: tensor '${name}' must be ${dtype} [${shape.join(', ')}] by the configuration, got ${info.dtype} [${info.shape.join(', ')}]`,
+    `${path}: tensor '${info.name}' must be ${dtype} [${shape.join(', ')}] by the configuration, got ${info.dtype} [${info.shape.join(', ')}]`,
   );
 }
 

@@ -1,34 +1,23 @@
 /** A language model: its configuration, its matrices and its tokenizer. What it can do stands on top (lib/model.ts). */
 
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MbokError } from '../errors';
 import type { Graph } from '../graph/graph';
 import type { Tensor } from '../graph/tensor';
-import { recoverFolder, writeFile, writeFolder } from '../io/atomic';
+import { writeFile, writeFolder } from '../io/atomic';
 import { f32ToHalf, halfToF32 } from '../io/half';
-import { readJson } from '../io/json';
+import { WEIGHTS_FILE } from '../io/safetensors_shards';
 import { Builder, type BuilderOptions, type Parameters } from '../nn/builder';
 import { rotaryTable } from '../nn/rotary';
-import { Tokenizer } from '../text/tokenizer';
+import type { Tokenizer } from '../text/tokenizer';
 import { throwIfAborted } from '../validate';
-import {
-  moduleOf,
-  type ProgressOptions,
-  readParameters,
-  type StoredMatrix,
-  storedSpecifications,
-  writeParameters,
-} from './checkpoint';
+import { moduleOf, type ProgressOptions, type StoredMatrix, storedSpecifications, writeParameters } from './checkpoint';
 import { ConfigReader } from './config_reader';
-import { type ConversionReport, readConversion } from './conversion';
+import type { ConversionReport } from './conversion';
 import type { Constants, DecoderConfig, Family, ParameterSpecification } from './family';
-import { type KernelCounts, readQuantization, writeQuantization } from './quantization';
+import { type KernelCounts, writeQuantization } from './quantization';
 import { findFamily } from './registry';
-
-const WEIGHTS_FILE = 'model.safetensors';
-/** Small files that belong to a model and are copied along with it as they are. */
-const COMPANIONS = ['tokenizer.json', 'tokenizer_config.json', 'special_tokens_map.json', 'generation_config.json'];
+import { ModelSource } from './source';
 
 export interface ModelParts {
   readonly json: Readonly<Record<string, unknown>>;
@@ -88,35 +77,31 @@ export class ModelCore {
   }
 
   /**
-   * Loads a Hugging Face folder (config.json, model.safetensors, tokenizer.json), dense or Boolean. Without a
-   * tokenizer.json only text functions throw. Throws MBOK_IO, MBOK_FORMAT, MBOK_SHAPE, MBOK_UNSUPPORTED,
+   * Loads what {@link ModelSource.open} opens, dense or Boolean. Without a tokenizer only text functions throw. Throws MBOK_IO, MBOK_FORMAT, MBOK_SHAPE, MBOK_UNSUPPORTED,
    * MBOK_NON_FINITE, MBOK_OUT_OF_MEMORY, MBOK_ABORTED.
    */
   static async load<T extends ModelCore>(
     this: new (
       parts: ModelParts,
     ) => T,
-    folder: string,
-    options: ProgressOptions = {},
+    path: string,
+    { signal, onProgress }: ProgressOptions = {},
   ): Promise<T> {
-    if (typeof folder !== 'string' || folder === '') {
-      throw new MbokError(
-        'MBOK_INVALID_ARGUMENT',
-        `'folder' must be the path of a model's folder, got ${String(folder)}`,
-      );
+    throwIfAborted(signal);
+    await using source = await ModelSource.open(path);
+    const { json, place, kernels, conversion, tokenizer, companions, specifications } = source;
+    const parameters = new Map<string, StoredMatrix>();
+    try {
+      for (const [index, specification] of specifications.entries()) {
+        throwIfAborted(signal);
+        onProgress?.({ done: index / specifications.length, what: specification.name });
+        parameters.set(specification.name, await source.read(specification));
+      }
+    } catch (error) {
+      for (const { matrix } of parameters.values()) matrix.dispose();
+      throw error;
     }
-    throwIfAborted(options.signal);
-    await recoverFolder(folder);
-    const place = join(folder, 'config.json');
-    const json = await readJson(place);
-    const reader = new ConfigReader(json, place);
-    const kernels = readQuantization(reader);
-    const conversion = readConversion(reader.object('quantization_config'));
-    const family = findFamily(reader);
-    const specifications = storedSpecifications(family.parameters(family.config(reader)), kernels);
-    const companions = await readCompanions(folder);
-    const tokenizer = companions.has('tokenizer.json') ? await Tokenizer.fromFolder(folder) : undefined;
-    const parameters = await readParameters(join(folder, WEIGHTS_FILE), specifications, options);
+    onProgress?.({ done: 1, what: 'loaded' });
     return new this({ json, place, parameters, kernels, conversion, tokenizer, companions });
   }
 
@@ -264,18 +249,4 @@ export function linearModules(
   model: ModelCore,
 ): readonly { readonly module: string; readonly rows: number; readonly cols: number }[] {
   return model.linears.map(({ name, rows, cols }) => ({ module: moduleOf(name), rows, cols }));
-}
-
-async function readCompanions(folder: string): Promise<Map<string, Buffer>> {
-  const companions = new Map<string, Buffer>();
-  for (const name of COMPANIONS) {
-    try {
-      companions.set(name, await readFile(join(folder, name)));
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') {
-        throw new MbokError('MBOK_IO', `could not read ${join(folder, name)}`, { cause: error });
-      }
-    }
-  }
-  return companions;
 }

@@ -1,9 +1,15 @@
 import { join } from 'node:path';
 import { MbokError } from '../errors';
-import { isJsonObject, type JsonObject, readJson } from '../io/json';
+import { readFiles } from '../io/files';
+import { decodeUtf8, isJsonObject, type JsonObject, parseJsonObject, readJson } from '../io/json';
 import { boolean, options as checkOptions, integers, string } from '../validate';
 import { WordCache } from './byte_level';
 import { HuggingFaceTokenizer } from './huggingface';
+
+/** Says how text becomes tokens. */
+export const TOKENIZER_FILE = 'tokenizer.json';
+/** Say more about it and may be missing: what surrounds a text, and which tokens end it. */
+const TOKENIZER_SETTINGS = ['tokenizer_config.json', 'generation_config.json', 'config.json'];
 
 /** Options of {@link Tokenizer.encode}. */
 export interface EncodeOptions {
@@ -71,16 +77,30 @@ export class Tokenizer {
    */
   static async fromFolder(folder: string): Promise<Tokenizer> {
     string('folder', folder);
-    const path = join(folder, 'tokenizer.json');
-    const tokenizer = await readJson(path);
-    const config = (await readOptional(join(folder, 'tokenizer_config.json'))) ?? {};
-    const others = [
-      await readOptional(join(folder, 'generation_config.json')),
-      await readOptional(join(folder, 'config.json')),
-    ].filter((json) => json !== undefined);
+    const files = await readFiles(folder, [TOKENIZER_FILE, ...TOKENIZER_SETTINGS]);
+    if (!files.has(TOKENIZER_FILE)) await readJson(join(folder, TOKENIZER_FILE));
+    return Tokenizer.fromFiles(files, folder);
+  }
+
+  /**
+   * Makes the tokenizer of files in memory.
+   *
+   * @param files - contents by name: tokenizer.json, and where they exist those that `fromFolder` reads besides
+   * @param place - where they come from, for messages
+   * @throws MbokError MBOK_FORMAT (not a tokenizer that can be used)
+   */
+  static fromFiles(files: ReadonlyMap<string, Uint8Array>, place: string): Tokenizer {
+    const parse = (name: string) => {
+      const what = `'${join(place, name)}'`;
+      const bytes = files.get(name);
+      return bytes && parseJsonObject(decodeUtf8(bytes, what), what);
+    };
+    const [config = {}, ...others] = TOKENIZER_SETTINGS.map(parse);
+    const tokenizer = parse(TOKENIZER_FILE) ?? {};
     try {
-      return new Tokenizer({ tokenizer, config, others });
+      return new Tokenizer({ tokenizer, config, others: others.filter((json) => json !== undefined) });
     } catch (cause) {
+      const path = join(place, TOKENIZER_FILE);
       throw new MbokError('MBOK_FORMAT', `'${path}' cannot be used: ${(cause as Error).message}`, { cause });
     }
   }
@@ -151,16 +171,6 @@ function largestId(tokenizer: HuggingFaceTokenizer): number {
 
 function ids(value: unknown): number[] {
   return [value].flat().filter((id): id is number => Number.isSafeInteger(id));
-}
-
-async function readOptional(path: string): Promise<JsonObject | undefined> {
-  try {
-    return await readJson(path);
-  } catch (error) {
-    if (error instanceof MbokError && (error.cause as NodeJS.ErrnoException | undefined)?.code === 'ENOENT')
-      return undefined;
-    throw error;
-  }
 }
 
 function escapeForRegExp(text: string): string {

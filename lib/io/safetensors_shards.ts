@@ -1,0 +1,106 @@
+/** Checkpoints in one safetensors file or in several with an index, as Hugging Face folders have them. */
+
+import { existsSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { MbokError } from '../errors';
+import { isJsonObject, readJson } from './json';
+import { SafetensorsFile } from './safetensors';
+import type { WeightEntry, WeightReader } from './weights';
+
+/** Holds all weights, or is the prefix of the index's name where they are split. */
+export const WEIGHTS_FILE = 'model.safetensors';
+const INDEX_FILE = `${WEIGHTS_FILE}.index.json`;
+
+/**
+ * Opens the weights of a folder: model.safetensors or, where that is missing, the files named by
+ * model.safetensors.index.json.
+ *
+ * @throws MbokError MBOK_IO (a file is missing or cannot be read), MBOK_FORMAT, MBOK_UNSUPPORTED (a data type)
+ */
+export async function openSafetensors(folder: string): Promise<WeightReader> {
+  const single = join(folder, WEIGHTS_FILE);
+  const index = join(folder, INDEX_FILE);
+  return existsSync(index) && !existsSync(single)
+    ? await SafetensorsShards.open(index)
+    : await SafetensorsFile.open(single);
+}
+
+/** Several files that hold a checkpoint together. */
+class SafetensorsShards implements WeightReader {
+  private constructor(
+    readonly path: string,
+    /** The file of every tensor. */
+    private readonly files: ReadonlyMap<string, SafetensorsFile>,
+    readonly tensors: ReadonlyMap<string, WeightEntry>,
+  ) {}
+
+  static async open(index: string): Promise<SafetensorsShards> {
+    const places = await readIndex(index);
+    const opened = new Map<string, SafetensorsFile>();
+    try {
+      for (const shard of new Set(places.values())) {
+        opened.set(shard, await SafetensorsFile.open(join(index, '..', shard)));
+      }
+      expectUnique(index, opened);
+      const files = new Map([...places].map(([name, shard]) => [name, opened.get(shard) as SafetensorsFile]));
+      const tensors = new Map([...files].map(([name, file]) => [name, file.entry(name)]));
+      return new SafetensorsShards(index, files, tensors);
+    } catch (error) {
+      for (const file of opened.values()) await file.close();
+      throw error;
+    }
+  }
+
+  async read(name: string): Promise<Uint8Array> {
+    return await this.#file(name).read(name);
+  }
+
+  async readF32(name: string): Promise<Float32Array> {
+    return await this.#file(name).readF32(name);
+  }
+
+  async close(): Promise<void> {
+    for (const file of new Set(this.files.values())) await file.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #file(name: string): SafetensorsFile {
+    const file = this.files.get(name);
+    if (file === undefined) throw new MbokError('MBOK_FORMAT', `'${this.path}' has no tensor '${name}'`);
+    return file;
+  }
+}
+
+/** The file name of every tensor. */
+async function readIndex(path: string): Promise<Map<string, string>> {
+  const { weight_map: places } = await readJson(path);
+  if (!isJsonObject(places)) throw new MbokError('MBOK_FORMAT', `'${path}' has no 'weight_map'`);
+  return new Map(
+    Object.entries(places).map(([name, shard]) => {
+      // a name with a folder in it could lead anywhere
+      if (typeof shard === 'string' && shard !== '' && basename(shard) === shard && shard !== '..')
+        return [name, shard];
+      throw new MbokError(
+        'MBOK_FORMAT',
+        `'${path}' places tensor '${name}' in ${JSON.stringify(shard)}, not a file name`,
+      );
+    }),
+  );
+}
+
+/** Throws MBOK_FORMAT where two files hold a tensor of one name: nobody could say which is meant. */
+function expectUnique(index: string, opened: ReadonlyMap<string, SafetensorsFile>): void {
+  const seen = new Map<string, string>();
+  for (const [shard, { tensors }] of opened) {
+    for (const name of tensors.keys()) {
+      const other = seen.get(name);
+      if (other !== undefined) {
+        throw new MbokError('MBOK_FORMAT', `'${index}': tensor '${name}' is in both '${other}' and '${shard}'`);
+      }
+      seen.set(name, shard);
+    }
+  }
+}

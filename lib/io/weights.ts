@@ -1,0 +1,28 @@
+/** Where the tensors of a checkpoint are read from, whatever the format of its files. */
+
+/** A tensor as a file stores it. */
+export interface WeightEntry {
+  readonly name: string;
+  /** F32, F16, BF16, U8, …, or a block format of GGUF such as Q4_1. */
+  readonly dtype: string;
+  /** Row-major; empty for a scalar. */
+  readonly shape: readonly number[];
+  readonly byteLength: number;
+}
+
+/**
+ * An open checkpoint: one safetensors file, several with an index, or a GGUF file, by Hugging Face tensor names. Tensors
+ * are read by position, never mapped: a file that is truncated while it is open gives an error, not a dead process.
+ */
+export interface WeightReader extends AsyncDisposable {
+  /** For messages. */
+  readonly path: string;
+  /** What there is, by name. */
+  readonly tensors: ReadonlyMap<string, WeightEntry>;
+  /** The bytes of a tensor as stored (little endian). Throws MBOK_FORMAT (no such tensor, truncated since), MBOK_IO. */
+  read(name: string): Promise<Uint8Array>;
+  /** A tensor of numbers as f32. Throws MBOK_UNSUPPORTED for types that do not stand for real numbers; else as `read`. */
+  readF32(name: string): Promise<Float32Array>;
+  /** Closes the files; further reads fail. Closing twice is allowed. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,118 @@
+/** Models on disk, opened but not loaded: what is known of them before any weight is read. */
+
+import { join } from 'node:path';
+import { recoverFolder } from '../io/atomic';
+import { readFiles } from '../io/files';
+import { readJson } from '../io/json';
+import { openSafetensors } from '../io/safetensors_shards';
+import type { WeightReader } from '../io/weights';
+import { TOKENIZER_FILE, Tokenizer } from '../text/tokenizer';
+import { string } from '../validate';
+import { readParameter, type StoredMatrix, type StoredSpecification, storedSpecifications } from './checkpoint';
+import { ConfigReader } from './config_reader';
+import { type ConversionReport, readConversion } from './conversion';
+import type { DecoderConfig, Family } from './family';
+import { type KernelCounts, readQuantization } from './quantization';
+import { findFamily } from './registry';
+
+const CONFIG_FILE = 'config.json';
+/** Small files that belong to a model and are copied along with it as they are. */
+const COMPANIONS = [
+  TOKENIZER_FILE,
+  'tokenizer_config.json',
+  'special_tokens_map.json',
+  'generation_config.json',
+  'chat_template.jinja',
+];
+
+/** What a checkpoint's files hold, in the terms of Hugging Face whatever their format. */
+export interface Checkpoint {
+  /** config.json. */
+  readonly json: Readonly<Record<string, unknown>>;
+  /** Where the configuration came from, for messages. */
+  readonly place: string;
+  /** Contents of the small files beside it, by name. */
+  readonly companions: ReadonlyMap<string, Buffer>;
+  readonly weights: WeightReader;
+}
+
+/**
+ * An open model: configuration, tokenizer and the list of its tensors, which are read one by one. Close it.
+ *
+ * @example
+ * await using source = await ModelSource.open('models/llama');
+ * for (const specification of source.specifications) {
+ *   const { matrix } = await source.read(specification);
+ *   matrix.dispose();
+ * }
+ */
+export class ModelSource {
+  /** config.json without `quantization_config`. */
+  readonly json: Readonly<Record<string, unknown>>;
+  readonly place: string;
+  readonly family: Family;
+  readonly config: DecoderConfig;
+  /** Kernels of every converted linear module; empty for a dense model. */
+  readonly kernels: KernelCounts;
+  /** How the model was converted; undefined for a dense model. */
+  readonly conversion: ConversionReport | undefined;
+  readonly companions: ReadonlyMap<string, Buffer>;
+  /** Undefined where the model has no tokenizer.json. */
+  readonly tokenizer: Tokenizer | undefined;
+  readonly weights: WeightReader;
+  /** Every tensor that the configuration asks for, in the order of the layers. */
+  readonly specifications: readonly StoredSpecification[];
+
+  private constructor({ json, place, companions, weights }: Checkpoint) {
+    const reader = new ConfigReader(json, place);
+    const { quantization_config: _, ...dense } = json;
+    this.json = dense;
+    this.place = place;
+    this.kernels = readQuantization(reader);
+    this.conversion = readConversion(reader.object('quantization_config'));
+    this.family = findFamily(reader);
+    this.config = this.family.config(reader);
+    this.companions = companions;
+    this.weights = weights;
+    this.specifications = storedSpecifications(this.family.parameters(this.config), this.kernels);
+    const files = new Map(companions).set(CONFIG_FILE, Buffer.from(JSON.stringify(dense)));
+    this.tokenizer = companions.has(TOKENIZER_FILE) ? Tokenizer.fromFiles(files, join(place, '..')) : undefined;
+  }
+
+  /**
+   * Opens a Hugging Face folder (config.json; model.safetensors or several with an index; tokenizer.json), dense or
+   * Boolean. Throws MBOK_IO, MBOK_FORMAT, MBOK_UNSUPPORTED.
+   */
+  static async open(path: string): Promise<ModelSource> {
+    string('path', path);
+    const checkpoint = await openFolder(path);
+    try {
+      return new ModelSource(checkpoint);
+    } catch (error) {
+      await checkpoint.weights.close();
+      throw error;
+    }
+  }
+
+  /** Reads one tensor; the caller owns the matrix. Throws as {@link readParameter}. */
+  async read(specification: StoredSpecification): Promise<StoredMatrix> {
+    return await readParameter(this.weights, specification);
+  }
+
+  /** Closes the files. */
+  async close(): Promise<void> {
+    await this.weights.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+async function openFolder(folder: string): Promise<Checkpoint> {
+  await recoverFolder(folder);
+  const place = join(folder, CONFIG_FILE);
+  const json = await readJson(place);
+  const companions = await readFiles(folder, COMPANIONS);
+  return { json, place, companions, weights: await openSafetensors(folder) };
+}
