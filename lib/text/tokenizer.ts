@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { MbokError } from '../errors';
 import { readFiles } from '../io/files';
@@ -31,6 +32,7 @@ interface TokenizerFiles {
   readonly config: JsonObject;
   /** generation_config.json and config.json, which may name further end tokens. */
   readonly others: readonly JsonObject[];
+  readonly fingerprint: string;
 }
 
 /** Turns text into token ids and back, as the folder of a model says. */
@@ -41,6 +43,8 @@ export class Tokenizer {
   readonly bosTokenId: number | undefined;
   /** The tokens that end a text; generation stops at each of them. May be empty. */
   readonly eosTokenIds: readonly number[];
+  /** A hash of the files that say how text becomes tokens. */
+  readonly fingerprint: string;
 
   readonly #inner: HuggingFaceTokenizer;
   readonly #words: WordCache | undefined;
@@ -49,7 +53,8 @@ export class Tokenizer {
   readonly #prefix: readonly number[];
   readonly #suffix: readonly number[];
 
-  private constructor({ tokenizer, config, others }: TokenizerFiles) {
+  private constructor({ tokenizer, config, others, fingerprint }: TokenizerFiles) {
+    this.fingerprint = fingerprint;
     this.#inner = new HuggingFaceTokenizer(tokenizer, config);
     this.vocabSize = largestId(this.#inner) + 1;
     const idOf = (token: unknown) => {
@@ -97,8 +102,11 @@ export class Tokenizer {
     };
     const [config = {}, ...others] = TOKENIZER_SETTINGS.map(parse);
     const tokenizer = parse(TOKENIZER_FILE) ?? {};
+    const hash = createHash('sha256');
+    for (const name of [TOKENIZER_FILE, TOKENIZER_SETTINGS[0] as string]) hash.update(files.get(name) ?? '');
     try {
-      return new Tokenizer({ tokenizer, config, others: others.filter((json) => json !== undefined) });
+      const known = others.filter((json) => json !== undefined);
+      return new Tokenizer({ tokenizer, config, others: known, fingerprint: hash.digest('hex') });
     } catch (cause) {
       const path = join(place, TOKENIZER_FILE);
       throw new MbokError('MBOK_FORMAT', `'${path}' cannot be used: ${(cause as Error).message}`, { cause });
