@@ -7,6 +7,7 @@ import { encodeCorpus, randomWindows, splitDocuments, splitWindows } from '../li
 import { HuggingFaceTokenizer } from '../lib/text/huggingface';
 import { StopMatcher, StreamDecoder } from '../lib/text/stream';
 import { Tokenizer } from '../lib/text/tokenizer';
+import { tinyTokenizer } from './tokenizers';
 
 const assets = join(__dirname, '../assets/tiny-stories');
 const readJsonFile = (path: string) => JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>;
@@ -18,63 +19,6 @@ beforeAll(async () => {
   tokenizer = await Tokenizer.fromFolder(assets);
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
-
-/** A SentencePiece-like tokenizer: metaspace, byte fallback, `<s>` before every text. */
-async function llamaLike(): Promise<Tokenizer> {
-  const path = join(folder, 'llama-like');
-  mkdirSync(path, { recursive: true });
-  const bytes = Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`);
-  const pieces = ['<unk>', '<s>', '</s>', ...bytes, '▁', 'a', 'b', 'c', '▁a', 'ab', '▁ab'];
-  const special = (id: number) => ({
-    id,
-    content: pieces[id],
-    special: true,
-    normalized: false,
-    lstrip: false,
-    rstrip: false,
-    single_word: false,
-  });
-  const json = {
-    version: '1.0',
-    added_tokens: [0, 1, 2].map(special),
-    normalizer: {
-      type: 'Sequence',
-      normalizers: [
-        { type: 'Prepend', prepend: '▁' },
-        { type: 'Replace', pattern: { String: ' ' }, content: '▁' },
-      ],
-    },
-    pre_tokenizer: null,
-    post_processor: {
-      type: 'TemplateProcessing',
-      single: [{ SpecialToken: { id: '<s>', type_id: 0 } }, { Sequence: { id: 'A', type_id: 0 } }],
-      pair: [{ Sequence: { id: 'A', type_id: 0 } }, { Sequence: { id: 'B', type_id: 1 } }],
-      special_tokens: { '<s>': { id: '<s>', ids: [1], tokens: ['<s>'] } },
-    },
-    decoder: {
-      type: 'Sequence',
-      decoders: [
-        { type: 'Replace', pattern: { String: '▁' }, content: ' ' },
-        { type: 'ByteFallback' },
-        { type: 'Fuse' },
-        { type: 'Strip', content: ' ', start: 1, stop: 0 },
-      ],
-    },
-    model: {
-      type: 'BPE',
-      unk_token: '<unk>',
-      byte_fallback: true,
-      fuse_unk: true,
-      vocab: Object.fromEntries(pieces.map((piece, id) => [piece, id])),
-      merges: ['a b', '▁ ab', '▁ a'],
-    },
-  };
-  writeFileSync(join(path, 'tokenizer.json'), JSON.stringify(json));
-  const config = { bos_token: { content: '<s>' }, eos_token: '</s>', add_bos_token: true };
-  writeFileSync(join(path, 'tokenizer_config.json'), JSON.stringify(config));
-  writeFileSync(join(path, 'generation_config.json'), JSON.stringify({ eos_token_id: [2, 260] }));
-  return Tokenizer.fromFolder(path);
-}
 
 describe('tokenizer', () => {
   test('the embedded tokenizer knows its special tokens', () => {
@@ -138,7 +82,7 @@ describe('tokenizer', () => {
   });
 
   test('a tokenizer with begin-of-text, metaspace and byte fallback', async () => {
-    const llama = await llamaLike();
+    const llama = await tinyTokenizer('byte-fallback', folder);
     expect(llama).toMatchObject({ vocabSize: 266, bosTokenId: 1, eosTokenIds: [2, 260], documentStartId: 1 });
     expect(llama.encode('ab a')).toEqual([1, 265, 263]);
     expect(llama.decode(llama.encode('ab é😀 c'), { skipSpecialTokens: true })).toBe('ab é😀 c');
@@ -196,7 +140,7 @@ describe('stream decoder', () => {
   /** Both kinds of tokenizer spread characters over several tokens, each in its own way. */
   const kinds: [string, () => Promise<Tokenizer>][] = [
     ['byte-level', async () => tokenizer],
-    ['byte-fallback', llamaLike],
+    ['byte-fallback', () => tinyTokenizer('byte-fallback', folder)],
   ];
 
   test.each(kinds)('a %s character comes out whole and once', async (_, make) => {

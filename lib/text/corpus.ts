@@ -1,17 +1,15 @@
-import { setImmediate } from 'node:timers/promises';
 import { MbokError } from '../errors';
 import { uniformInteger } from '../random';
-import { integerInRange, throwIfAborted } from '../validate';
+import { integerInRange } from '../validate';
+import { DocumentEncoder } from './document_encoder';
+import { Pause } from './pause';
+import { type TokenArray, TokenBuffer } from './token_buffer';
 import type { Tokenizer } from './tokenizer';
+
+export type { TokenArray };
 
 /** Separates the documents of a text file. */
 export const DOCUMENT_MARKER = '<|endoftext|>';
-
-/** Token ids, in 16 bits each where the vocabulary allows it. */
-export type TokenArray = Uint16Array | Int32Array;
-
-/** How long encoding may keep the event loop, in milliseconds. */
-const SLICE = 5;
 
 /** The documents of a text: its parts between markers, without those that hold nothing but white space. */
 export function splitDocuments(text: string): string[] {
@@ -35,20 +33,21 @@ export async function encodeCorpus(
 ): Promise<TokenArray> {
   const documents = splitDocuments(text);
   if (documents.length === 0) throw new MbokError('MBOK_INVALID_ARGUMENT', 'the text is empty');
-  const start = tokenizer.documentStartId;
-  const stream: number[] = [];
-  let since = performance.now();
+  const tokens = new TokenBuffer(tokenizer.vocabSize > 0x10000);
+  const encoder = new DocumentEncoder(tokenizer);
+  const pause = new Pause(options.signal);
   for (const [index, document] of documents.entries()) {
-    if (start !== undefined) stream.push(start);
-    for (const id of tokenizer.encode(document, { addSpecialTokens: false })) stream.push(id);
-    if (performance.now() - since > SLICE) {
-      options.onProgress?.((index + 1) / documents.length);
-      await setImmediate();
-      throwIfAborted(options.signal);
-      since = performance.now();
+    for (const part of [encoder.push(document), encoder.end()]) {
+      for (const ids of part) {
+        tokens.push(ids);
+        if (pause.isDue) {
+          options.onProgress?.((index + 1) / documents.length);
+          await pause.take();
+        }
+      }
     }
   }
-  return tokenizer.vocabSize <= 0x10000 ? Uint16Array.from(stream) : Int32Array.from(stream);
+  return tokens.tokens;
 }
 
 /**
