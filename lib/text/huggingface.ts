@@ -10,6 +10,8 @@ export interface HuggingFaceTokenizer {
   token_to_id(token: string): number | undefined;
   id_to_token(id: number): string | undefined;
   get_vocab(withAddedTokens: boolean): Map<string, number>;
+  /** From words, in the characters of the vocabulary, to tokens. */
+  readonly model: ((words: string[]) => string[]) & { readonly unk_token_id: number | undefined };
 }
 
 export const { Tokenizer: HuggingFaceTokenizer } = require('@huggingface/tokenizers') as {

@@ -4,8 +4,10 @@ import { MbokError } from '../errors';
 import { readFiles } from '../io/files';
 import { decodeUtf8, isJsonObject, type JsonObject, parseJsonObject, readJson } from '../io/json';
 import { boolean, options as checkOptions, integers, string } from '../validate';
-import { WordCache } from './byte_level';
+import { AddedTokens } from './added_tokens';
 import { HuggingFaceTokenizer } from './huggingface';
+import { WordCache } from './word_cache';
+import { wordRule } from './words';
 
 /** Says how text becomes tokens. */
 export const TOKENIZER_FILE = 'tokenizer.json';
@@ -48,8 +50,7 @@ export class Tokenizer {
 
   readonly #inner: HuggingFaceTokenizer;
   readonly #words: WordCache | undefined;
-  /** Matches texts that hold an added token; undefined when there are none. */
-  readonly #added: RegExp | undefined;
+  readonly #added: AddedTokens;
   readonly #prefix: readonly number[];
   readonly #suffix: readonly number[];
 
@@ -65,12 +66,9 @@ export class Tokenizer {
     const ends = [idOf(config.eos_token), ...others.flatMap((other) => ids(other.eos_token_id))];
     this.eosTokenIds = [...new Set(ends.filter((id) => id !== undefined))];
 
-    this.#words = WordCache.serves(tokenizer) ? new WordCache((word) => this.#encodeAll(word, false)) : undefined;
-    const added = (Array.isArray(tokenizer.added_tokens) ? tokenizer.added_tokens : []).map((token: unknown) =>
-      isJsonObject(token) ? String(token.content) : '',
-    );
-    const contents = added.filter((content) => content !== '').map(escapeForRegExp);
-    this.#added = contents.length > 0 ? new RegExp(contents.join('|')) : undefined;
+    this.#added = new AddedTokens(tokenizer);
+    const rule = wordRule(tokenizer);
+    this.#words = rule && new WordCache(rule, (word) => this.#encodeWord(word));
     [this.#prefix, this.#suffix] = this.#surroundings(config);
   }
 
@@ -113,9 +111,12 @@ export class Tokenizer {
     }
   }
 
-  /** The id that precedes every document of a corpus: begin of text, or the first end token where there is none. */
+  /**
+   * The id that precedes every document of a corpus: what the tokenizer puts before a text; else `<|endoftext|>`, which
+   * chat models, whose other tokens begin and end messages, keep from their first training; else begin or end of text.
+   */
   get documentStartId(): number | undefined {
-    return this.bosTokenId ?? this.eosTokenIds[0];
+    return this.#prefix[0] ?? this.tokenToId('<|endoftext|>') ?? this.bosTokenId ?? this.eosTokenIds[0];
   }
 
   /**
@@ -127,7 +128,8 @@ export class Tokenizer {
     string('text', text, { allowEmpty: true });
     const { addSpecialTokens = true } = checkOptions('options', options, ['addSpecialTokens']);
     boolean('addSpecialTokens', addSpecialTokens);
-    const plain = this.#words && !this.#added?.test(text) ? this.#words.encode(text) : this.#encodeAll(text, false);
+    const words = this.#words;
+    const plain = words ? this.#encodeParts(text, words) : this.#encodeAll(text, false);
     return addSpecialTokens ? [...this.#prefix, ...plain, ...this.#suffix] : plain;
   }
 
@@ -150,6 +152,23 @@ export class Tokenizer {
   /** The id of a token as the vocabulary writes it, or undefined. */
   tokenToId(token: string): number | undefined {
     return this.#inner.token_to_id(token);
+  }
+
+  #encodeParts(text: string, words: WordCache): number[] {
+    const ids: number[] = [];
+    for (const [index, part] of this.#added.split(text).entries()) {
+      if (typeof part === 'number') ids.push(part);
+      else for (const id of words.encode(part, index === 0)) ids.push(id);
+    }
+    return ids;
+  }
+
+  #encodeWord(word: string): number[] {
+    const { model } = this.#inner;
+    // characters that the vocabulary cannot express and has no unknown token for are left out
+    return model([word])
+      .map((token) => this.#inner.token_to_id(token) ?? model.unk_token_id)
+      .filter((id) => id !== undefined);
   }
 
   #encodeAll(text: string, addSpecialTokens: boolean): number[] {
@@ -179,8 +198,4 @@ function largestId(tokenizer: HuggingFaceTokenizer): number {
 
 function ids(value: unknown): number[] {
   return [value].flat().filter((id): id is number => Number.isSafeInteger(id));
-}
-
-function escapeForRegExp(text: string): string {
-  return text.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&');
 }

@@ -1,0 +1,75 @@
+/** SentencePiece's byte-pair encodings of GGUF files: pieces with scores, from which merges are derived. */
+
+import { MbokError } from '../errors';
+import type { JsonObject } from '../io/json';
+import type { GgufVocabulary, TokenizerParts } from './gguf_tokenizer';
+
+/** SentencePiece's sign for a space. */
+const SPACE = '\u2581';
+
+/** Throws MBOK_FORMAT where the scores are missing. */
+export function sentencePieceParts(vocabulary: GgufVocabulary): TokenizerParts {
+  const { tokens, type, scores, unknown, addsSpacePrefix = true } = vocabulary;
+  if (scores === undefined) {
+    throw new MbokError('MBOK_FORMAT', "GGUF metadata 'tokenizer.ggml.scores' is missing, which merges come from");
+  }
+  const pieces = new Map<string, number>();
+  // spaces of user-defined pieces are written out in these files
+  for (const [id, token] of tokens.entries()) {
+    pieces.set(type(id) === 'userDefined' ? token.replaceAll(' ', SPACE) : token, id);
+  }
+  const hasBytes = Array.from({ length: 256 }, (_, byte) => byteToken(byte)).every((token) => pieces.has(token));
+  const replace = (from: string, content: string) => ({ type: 'Replace', pattern: { String: from }, content });
+  const spaces = replace(' ', SPACE);
+  const decoders: JsonObject[] = [replace(SPACE, ' '), { type: 'ByteFallback' }, { type: 'Fuse' }];
+  if (addsSpacePrefix) decoders.push({ type: 'Strip', content: ' ', start: 1, stop: 0 });
+  return {
+    normalizer: addsSpacePrefix
+      ? { type: 'Sequence', normalizers: [{ type: 'Prepend', prepend: SPACE }, spaces] }
+      : spaces,
+    preTokenizer: null,
+    decoder: { type: 'Sequence', decoders },
+    model: {
+      type: 'BPE',
+      dropout: null,
+      unk_token: unknown ?? null,
+      continuing_subword_prefix: null,
+      end_of_word_suffix: null,
+      fuse_unk: true,
+      byte_fallback: hasBytes,
+      ignore_merges: false,
+      vocab: Object.fromEntries(pieces),
+      merges: derivedMerges(vocabulary, pieces, scores),
+    },
+    addsBos: true,
+    content: (token) => token.replaceAll(SPACE, ' '),
+  };
+}
+
+function byteToken(byte: number): string {
+  return `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`;
+}
+
+/**
+ * SentencePiece merges the two neighbours whose joint piece has the highest score. Every way to put a piece together of
+ * two others is thus a merge, and their order is that of the scores.
+ */
+function derivedMerges(
+  { tokens, type }: GgufVocabulary,
+  pieces: ReadonlyMap<string, number>,
+  scores: ArrayLike<number>,
+): [string, string][] {
+  const isPiece = (id: number | undefined) => id !== undefined && ['normal', 'unused'].includes(type(id));
+  const merges: { readonly parts: [string, string]; readonly score: number }[] = [];
+  for (const [id, piece] of tokens.entries()) {
+    if (!isPiece(id)) continue;
+    let cut = 0;
+    for (const character of piece) {
+      cut += character.length;
+      if (cut === piece.length) break;
+      const parts: [string, string] = [piece.slice(0, cut), piece.slice(cut)];
+      if (parts.every((part) => isPiece(pieces.get(part)))) merges.push({ parts, score: scores[id] as number });
+    }
+  }
+  return merges.sort((a, b) => b.score - a.score).map(({ parts }) => parts);
+}

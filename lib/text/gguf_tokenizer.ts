@@ -1,0 +1,241 @@
+/** Tokenizers from the metadata of GGUF files, as the files of a Hugging Face folder. */
+
+import { MbokError } from '../errors';
+import type { JsonObject } from '../io/json';
+import { show } from '../validate';
+import { byteLevelParts } from './gguf_byte_level';
+import { sentencePieceParts } from './gguf_sentence_piece';
+
+/** Values of `tokenizer.ggml.token_type`. */
+const TYPE = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
+
+/** Names under which models end messages or texts besides their end-of-text token. */
+const END_TOKENS = [
+  '<|eot_id|>',
+  '<|eom_id|>',
+  '<|im_end|>',
+  '<|end|>',
+  '<end_of_turn>',
+  '<|endoftext|>',
+  '<|end_of_text|>',
+];
+
+/** A vocabulary as a GGUF file describes it. */
+export interface GgufVocabulary {
+  readonly tokens: readonly string[];
+  readonly type: (id: number) => keyof typeof TYPE;
+  readonly scores: ArrayLike<number> | undefined;
+  readonly merges: readonly string[];
+  /** The rule by which texts are cut into words. */
+  readonly pre: string | undefined;
+  readonly addsSpacePrefix: boolean | undefined;
+  readonly unknown: string | undefined;
+}
+
+/** What depends on the kind of a tokenizer. */
+export interface TokenizerParts {
+  readonly normalizer: JsonObject | null;
+  readonly preTokenizer: JsonObject | null;
+  readonly decoder: JsonObject;
+  readonly model: JsonObject;
+  /** Whether a begin-of-text token is put before a text where the file does not say. */
+  readonly addsBos: boolean;
+  /** What an added token is in texts, where the vocabulary writes it otherwise. */
+  readonly content?: (token: string) => string;
+}
+
+/** The files of a Hugging Face folder that make a tokenizer. */
+export interface TokenizerFolder {
+  /** tokenizer.json */
+  readonly tokenizer: JsonObject;
+  /** tokenizer_config.json, with the chat template */
+  readonly config: JsonObject;
+  /** generation_config.json: the ids that begin a text and those that end one */
+  readonly generation: JsonObject;
+}
+
+/**
+ * Rebuilds a tokenizer from the metadata of a GGUF file: byte-level byte-pair encodings (`tokenizer.ggml.model` 'gpt2') and
+ * SentencePiece's ('llama').
+ *
+ * @param metadata - by key, as the file has it: 'tokenizer.ggml.tokens', 'tokenizer.chat_template', …
+ * @throws MbokError MBOK_UNSUPPORTED for other tokenizers and unknown rules of cutting words, MBOK_FORMAT for entries that
+ * are missing, of the wrong type or do not fit together
+ */
+export function huggingFaceTokenizer(metadata: Readonly<Record<string, unknown>>): TokenizerFolder {
+  const reader = new MetadataReader(metadata);
+  const vocabulary = readVocabulary(reader);
+  const parts = readParts(reader.string('model'), vocabulary);
+  const { tokens, type } = vocabulary;
+  const special = (name: string) => {
+    const id = reader.id(name, tokens.length);
+    return id === undefined ? undefined : { id, content: tokens[id] as string };
+  };
+  const bos = special('bos_token_id');
+  const eos = special('eos_token_id');
+  const ends = [eos, special('eot_token_id'), special('eom_token_id')].map((token) => token?.id);
+  for (const [id, token] of tokens.entries()) if (type(id) === 'control' && END_TOKENS.includes(token)) ends.push(id);
+
+  const before = bos && (reader.boolean('add_bos_token') ?? parts.addsBos) ? bos : undefined;
+  const after = eos && reader.boolean('add_eos_token') === true ? eos : undefined;
+  const template = metadata['tokenizer.chat_template'];
+  return {
+    tokenizer: {
+      version: '1.0',
+      truncation: null,
+      padding: null,
+      added_tokens: addedTokens(vocabulary, parts, metadata['general.architecture'] === 'phi3'),
+      normalizer: parts.normalizer,
+      pre_tokenizer: parts.preTokenizer,
+      post_processor: postProcessor(before, after),
+      decoder: parts.decoder,
+      model: parts.model,
+    },
+    config: {
+      tokenizer_class: 'PreTrainedTokenizerFast',
+      ...(bos && { bos_token: bos.content }),
+      ...(eos && { eos_token: eos.content }),
+      ...named('unk_token', special('unknown_token_id')?.content),
+      ...named('pad_token', special('padding_token_id')?.content),
+      add_bos_token: before !== undefined,
+      add_eos_token: after !== undefined,
+      clean_up_tokenization_spaces: false,
+      ...(typeof template === 'string' && { chat_template: template }),
+    },
+    generation: {
+      ...(bos && { bos_token_id: bos.id }),
+      eos_token_id: [...new Set(ends.filter((id) => id !== undefined))],
+    },
+  };
+}
+
+function named(key: string, value: string | undefined): JsonObject {
+  return value === undefined ? {} : { [key]: value };
+}
+
+function readParts(model: string, vocabulary: GgufVocabulary): TokenizerParts {
+  if (model === 'gpt2') return byteLevelParts(vocabulary);
+  if (model === 'llama') return sentencePieceParts(vocabulary);
+  throw new MbokError(
+    'MBOK_UNSUPPORTED',
+    `the GGUF tokenizer '${model}' is not supported; 'gpt2' (byte-level BPE) and 'llama' (SentencePiece BPE) are`,
+  );
+}
+
+function readVocabulary(reader: MetadataReader): GgufVocabulary {
+  const tokens = reader.strings('tokens');
+  if (tokens === undefined || tokens.length === 0) reader.fail('tokens', 'a list of strings', tokens);
+  const types = reader.numbers('token_type', tokens.length);
+  const names = Object.keys(TYPE) as (keyof typeof TYPE)[];
+  const unknown = reader.id('unknown_token_id', tokens.length);
+  return {
+    tokens,
+    // undefined types (0) occur in old files
+    type: (id) => names[Number(types?.[id] ?? TYPE.normal) - 1] ?? 'normal',
+    scores: reader.numbers('scores', tokens.length),
+    merges: reader.strings('merges') ?? [],
+    pre: reader.optionalString('pre'),
+    addsSpacePrefix: reader.boolean('add_space_prefix'),
+    unknown: unknown === undefined ? undefined : tokens[unknown],
+  };
+}
+
+/** `trims`: Phi-3's control tokens take in the white space after them, all but the three that its text begins or ends with. */
+function addedTokens({ tokens, type }: GgufVocabulary, { content }: TokenizerParts, trims: boolean): JsonObject[] {
+  return tokens.flatMap((token, id) => {
+    const kind = type(id);
+    const isAdded = kind === 'unknown' || kind === 'control' || kind === 'userDefined';
+    if (!isAdded || token === '') return [];
+    return [
+      {
+        id,
+        content: kind === 'userDefined' && content ? content(token) : token,
+        single_word: false,
+        lstrip: false,
+        rstrip: trims && kind === 'control' && !['<s>', '<unk>', '<|endoftext|>'].includes(token),
+        normalized: false,
+        special: kind !== 'userDefined',
+      },
+    ];
+  });
+}
+
+interface SpecialToken {
+  readonly id: number;
+  readonly content: string;
+}
+
+function postProcessor(before: SpecialToken | undefined, after: SpecialToken | undefined): JsonObject | null {
+  const around = [before, after].filter((token) => token !== undefined);
+  if (around.length === 0) return null;
+  const sequence = (id: 'A' | 'B', type: number) => [
+    ...(before ? [{ SpecialToken: { id: before.content, type_id: type } }] : []),
+    { Sequence: { id, type_id: type } },
+    ...(after ? [{ SpecialToken: { id: after.content, type_id: type } }] : []),
+  ];
+  return {
+    type: 'TemplateProcessing',
+    single: sequence('A', 0),
+    pair: [...sequence('A', 0), ...sequence('B', 1)],
+    special_tokens: Object.fromEntries(
+      around.map(({ id, content }) => [content, { id: content, ids: [id], tokens: [content] }]),
+    ),
+  };
+}
+
+/** Reads `tokenizer.ggml.*` with errors that name the key. */
+class MetadataReader {
+  constructor(private readonly metadata: Readonly<Record<string, unknown>>) {}
+
+  string(name: string): string {
+    return this.optionalString(name) ?? this.fail(name, 'a string', undefined);
+  }
+
+  optionalString(name: string): string | undefined {
+    const value = this.#get(name);
+    return value === undefined || typeof value === 'string' ? value : this.fail(name, 'a string', value);
+  }
+
+  boolean(name: string): boolean | undefined {
+    const value = this.#get(name);
+    return value === undefined || typeof value === 'boolean' ? value : this.fail(name, 'true or false', value);
+  }
+
+  strings(name: string): readonly string[] | undefined {
+    const value = this.#get(name);
+    if (value === undefined) return undefined;
+    const fits = Array.isArray(value) && value.every((item) => typeof item === 'string');
+    return fits ? (value as string[]) : this.fail(name, 'a list of strings', value);
+  }
+
+  /** One number a token. */
+  numbers(name: string, length: number): ArrayLike<number> | undefined {
+    const value = this.#get(name);
+    if (value === undefined) return undefined;
+    const list = value as ArrayLike<number>;
+    const isList = Array.isArray(value) ? value.every((item) => typeof item === 'number') : ArrayBuffer.isView(value);
+    if (!isList || list.length !== length) this.fail(name, `a list of ${length} numbers, one a token`, value);
+    return list;
+  }
+
+  /** The id of a token. */
+  id(name: string, limit: number): number | undefined {
+    const value = this.#get(name);
+    if (value === undefined) return undefined;
+    const id = Number(value);
+    const isId = typeof value === 'number' || typeof value === 'bigint';
+    // written so where there is none
+    if (isId && (id === 0xffffffff || id === -1)) return undefined;
+    if (!isId || !Number.isSafeInteger(id) || id < 0 || id >= limit) this.fail(name, `an id below ${limit}`, value);
+    return id;
+  }
+
+  fail(name: string, wanted: string, value: unknown): never {
+    const got = value === undefined ? 'nothing' : show(value);
+    throw new MbokError('MBOK_FORMAT', `GGUF metadata 'tokenizer.ggml.${name}' must be ${wanted}, got ${got}`);
+  }
+
+  #get(name: string): unknown {
+    return this.metadata[`tokenizer.ggml.${name}`] ?? undefined;
+  }
+}

