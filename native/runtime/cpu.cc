@@ -9,6 +9,10 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
+#if defined(__x86_64__) && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 namespace mbok {
 namespace {
@@ -34,6 +38,17 @@ unsigned long long enabled_state() {
   return (static_cast<unsigned long long>(high) << 32) | low;
 }
 
+// Linux gives the tiles to processes that ask for them, since saving them on a switch takes 8 KiB a thread; what asks
+// is the first use of a process, for all its threads. Elsewhere, and where it is refused, they count as absent.
+bool may_use_tiles() {
+#if defined(__linux__)
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+
 uint32_t detect() {
   const Registers one = cpuid(1, 0);
   if (!bit(one.c, 27)) return kNone;  // OSXSAVE: without it xgetbv faults
@@ -52,6 +67,8 @@ uint32_t detect() {
   if (bit(seven.c, 14)) found |= kAvx512Vpopcntdq;
   if (bit(seven.c, 1)) found |= kAvx512Vbmi;
   if (bit(seven_one.a, 5)) found |= kAvx512Bf16;
+  const bool tiles = (state & 0x60000) == 0x60000 && bit(seven.d, 24) && bit(seven.d, 22);
+  if (tiles && may_use_tiles()) found |= kAmxBf16;
   return found;
 }
 
@@ -81,9 +98,10 @@ uint32_t narrowed() {
   const std::string isa(wanted);
   if (isa == "scalar") return kNone;
   if (isa == "avx2" && (found & kAvx2)) return kAvx2;
-  if (isa == "avx512" && (found & kAvx512)) return found;
+  if (isa == "avx512" && (found & kAvx512)) return found & ~static_cast<uint32_t>(kAmxBf16);
+  if (isa == "amx" && (found & kAmxBf16)) return found;
   throw Error("MBOK_INVALID_ARGUMENT",
-              "MBOK_ISA must be scalar, avx2 or avx512 and supported by this machine, got '" + isa + "'");
+              "MBOK_ISA must be scalar, avx2, avx512 or amx and supported by this machine, got '" + isa + "'");
 }
 
 }  // namespace
@@ -94,6 +112,7 @@ uint32_t cpu_features() {
 }
 
 const char* isa_name() {
+  if (cpu_features() & kAmxBf16) return "amx";
   if (cpu_features() & kAvx512) return "avx512";
   return (cpu_features() & kAvx2) ? "avx2" : "scalar";
 }

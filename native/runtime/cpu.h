@@ -1,4 +1,5 @@
-// What this processor can run, found once by CPUID and narrowed by MBOK_ISA (scalar, avx2 or avx512).
+// What this processor can run, found once by CPUID and narrowed by MBOK_ISA (scalar, avx2,
+// avx512 or amx).
 #pragma once
 
 #include <cstdint>
@@ -14,13 +15,14 @@ enum Feature : uint32_t {
   kAvx512Bf16 = 1u << 3,       // vdpbf16ps
   kAvx512Vpopcntdq = 1u << 4,  // vpopcntq
   kAvx512Vbmi = 1u << 5,       // vpermb
+  kAmxBf16 = 1u << 6,          // tdpbf16ps, and the operating system's leave to use the tiles
 };
 
 // Features that kernel functions may use: what the CPU and the operating system offer, narrowed by MBOK_ISA.
 // An unknown MBOK_ISA, or one that the machine lacks, throws Error MBOK_INVALID_ARGUMENT.
 uint32_t cpu_features();
 
-// "scalar", "avx2" or "avx512": the widest instruction set in use.
+// "scalar", "avx2", "avx512" or "amx": the widest instruction set in use.
 const char* isa_name();
 
 // The processor's own name, e.g. "AMD EPYC".

@@ -38,7 +38,7 @@ std::vector<float> reference(int64_t m, int64_t n, int64_t depth, A a, B b) {
 
 void check_product_candidates(const KernelTable<DenseProductFunction>& table, double tolerance) {
   Random random(1);
-  for (const int64_t rows : {1, 2, 3, 4, 5, 6, 7, 11, 12, 37})
+  for (const int64_t rows : {1, 2, 3, 4, 5, 6, 7, 11, 12, 37, 70})
     for (const int64_t cols : {1, 15, 16, 17, 31, 33, 48, 49, 63, 64})
       for (const int64_t depth : {1, 2, 13, 256}) {
         const bool columns = random.integer(0, 1) == 1, accumulate = random.integer(0, 1) == 1;

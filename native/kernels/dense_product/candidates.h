@@ -14,5 +14,6 @@ void dense_product_f32(const ProductBlock& block);
 namespace avx512 {
 void dense_product_f32(const ProductBlock& block);
 void dense_product_bf16(const ProductBlock& block);
+void dense_product_amx(const ProductBlock& block);
 }  // namespace avx512
 }  // namespace mbok

@@ -10,6 +10,7 @@ const KernelTable<DenseProductFunction> dense_product_f32_table("dense_product_f
 
 const KernelTable<DenseProductFunction> dense_product_bf16_table("dense_product_bf16", {
 #if defined(MBOK_X86)
+    {"avx512_amx", kAvx512 | kAvx512Bf16 | kAmxBf16, avx512::dense_product_amx},
     {"avx512_bf16", kAvx512 | kAvx512Bf16, avx512::dense_product_bf16},
 #endif
     {"scalar", kNone, scalar::dense_product_bf16},
