@@ -1,0 +1,176 @@
+/** Accuracies on published question sets, by the conventions of EleutherAI's lm-evaluation-harness. */
+
+import { setImmediate } from 'node:timers/promises';
+import { MbokError } from '../errors';
+import type { Precision } from '../graph/graph';
+import type { ModelCore } from '../models/model_core';
+import { integerInRange, invalid, oneOf, options, string, throwIfAborted } from '../validate';
+import { PairEncoder, type ScoredSequence } from './encode';
+import type { PartScore } from './lanes';
+import { scoreGroups } from './likelihood';
+import { type LoadedTask, loadTask, scoredTexts } from './load_task';
+import { type Measurement, mean, perplexity } from './statistics';
+import type { Question, TaskDefinition } from './task';
+import { TASKS } from './tasks/registry';
+
+/** Names of all tasks. */
+export const TASK_NAMES: readonly string[] = TASKS.map(({ name }) => name);
+
+/** Options of {@link evaluateTasks}. */
+export interface TaskOptions {
+  /** The folder of the tasks' published files, e.g. with arc/ARC-Easy-Test.jsonl in it. */
+  readonly data: string;
+  /** Which tasks. Default: all of {@link TASK_NAMES}. */
+  readonly tasks?: readonly string[];
+  /** Worked examples before every question of a task. Default 0. */
+  readonly shots?: number;
+  /** Chooses the worked examples, the same ones for all questions of a task. Default 0. */
+  readonly seed?: number;
+  /** At most this many questions of a task, from the start of its file. Default: all. */
+  readonly limit?: number;
+  /** Of dense products. Default 'f32'. */
+  readonly precision?: Precision;
+  /** Stops the evaluation, which then throws MBOK_ABORTED. */
+  readonly signal?: AbortSignal | undefined;
+  /** Told how much of the work is done, from 0 to 1, and which task is being worked on. */
+  readonly onProgress?: ((progress: { readonly done: number; readonly what: string }) => void) | undefined;
+  /** Told the result of every task as soon as it is known. */
+  readonly onResult?: ((result: TaskResult) => void) | undefined;
+}
+
+/** What a model has reached in a task. */
+export interface TaskResult {
+  /** Name of the task. */
+  readonly task: string;
+  /** The file that the questions were read from. */
+  readonly file: string;
+  /** Questions asked. */
+  readonly questions: number;
+  /** Worked examples before each. */
+  readonly shots: number;
+  /**
+   * `acc`: share of the questions whose right option is the likeliest (LAMBADA: whose last word is the one that greedy
+   * decoding writes); `acc_norm`: the same by log-likelihood per character; `perplexity`: of LAMBADA's last words.
+   */
+  readonly metrics: Readonly<Partial<Record<Metric, Measurement>>>;
+}
+
+/** Metrics as the harness calls them. */
+export type Metric = 'acc' | 'acc_norm' | 'perplexity';
+
+const KEYS = ['data', 'tasks', 'shots', 'seed', 'limit', 'precision', 'signal', 'onProgress', 'onResult'] as const;
+
+/**
+ * Asks a model the questions of published tasks. Prompts, tokenisation, metrics and standard errors are those of
+ * lm-evaluation-harness, except that all questions of a task share the same worked examples.
+ *
+ * @param model - dense or Boolean; used, not changed
+ * @returns a result for every task, in the order asked for
+ * @throws MbokError MBOK_INVALID_ARGUMENT (also for too many shots), MBOK_NO_TOKENIZER, MBOK_IO for a missing file,
+ * MBOK_FORMAT naming file and line of a malformed record, MBOK_NON_FINITE, MBOK_ABORTED, MBOK_DISPOSED
+ *
+ * @example
+ * const [arc] = await evaluateTasks(model, { data: 'tasks', tasks: ['arc_easy'], limit: 500 });
+ * console.log(arc.metrics.acc_norm); // { value: 0.478, standardError: 0.022 }
+ */
+export async function evaluateTasks(model: ModelCore, given: TaskOptions): Promise<TaskResult[]> {
+  const {
+    data,
+    tasks = TASK_NAMES,
+    shots = 0,
+    seed = 0,
+    limit,
+    precision = 'f32',
+    ...callbacks
+  } = options('options', given, KEYS);
+  const { signal, onProgress, onResult } = callbacks;
+  string('data', data);
+  integerInRange('shots', shots, 0);
+  integerInRange('seed', seed, 0);
+  if (limit !== undefined) integerInRange('limit', limit, 1);
+  oneOf('precision', precision, ['f32', 'bf16'] as const);
+  const definitions = readTasks(tasks);
+  throwIfAborted(signal);
+  // all files before the first question: a mistake in the last one should not show after an hour
+  const loaded: LoadedTask[] = [];
+  for (const definition of definitions) {
+    loaded.push(await loadTask(definition, { data, shots, seed, limit: limit ?? Infinity }));
+  }
+  const total = loaded.reduce((sum, { questions }) => sum + questions.length, 0);
+  const results: TaskResult[] = [];
+  let before = 0;
+  for (const [index, definition] of definitions.entries()) {
+    const task = loaded[index] as LoadedTask;
+    const progress = (questions: number) => {
+      onProgress?.({ done: (before + questions) / total, what: definition.name });
+    };
+    progress(0);
+    const scores = await scoreGroups(model, await encodeQuestions(model, task, signal), {
+      precision,
+      greedy: definition.kind === 'completion',
+      signal,
+      onProgress: progress,
+    });
+    before += task.questions.length;
+    const metrics = measure(definition, task.questions, scores);
+    results.push({ task: definition.name, file: task.file, questions: task.questions.length, shots, metrics });
+    onResult?.(results.at(-1) as TaskResult);
+  }
+  return results;
+}
+
+function readTasks(names: readonly string[]): TaskDefinition[] {
+  if (!Array.isArray(names) || names.length === 0) return invalid('tasks', 'a list of task names', names);
+  return names.map((name: string, index) => {
+    oneOf(`tasks[${index}]`, name, TASK_NAMES);
+    return TASKS.find((task) => task.name === name) as TaskDefinition;
+  });
+}
+
+/** How long encoding may keep the event loop, in milliseconds. */
+const SLICE = 5;
+
+async function encodeQuestions(
+  model: ModelCore,
+  { questions, examples }: LoadedTask,
+  signal: AbortSignal | undefined,
+): Promise<ScoredSequence[][]> {
+  const encoder = new PairEncoder(model.tokenizer, model.config.maxPositions);
+  const groups: ScoredSequence[][] = [];
+  let since = performance.now();
+  for (const question of questions) {
+    groups.push(scoredTexts(question, examples).map((text) => encoder.encode(text)));
+    if (performance.now() - since < SLICE) continue;
+    await setImmediate();
+    throwIfAborted(signal);
+    since = performance.now();
+  }
+  return groups;
+}
+
+function measure(
+  { name, kind, normalised }: TaskDefinition,
+  questions: readonly Question[],
+  scores: readonly (readonly PartScore[])[],
+): TaskResult['metrics'] {
+  const likelihoods = scores.map((group) => group.map(({ logLikelihood }) => logLikelihood));
+  if (!likelihoods.flat().every(Number.isFinite)) {
+    throw new MbokError('MBOK_NON_FINITE', `task '${name}': the model gives log-likelihoods that are not finite`);
+  }
+  if (kind === 'completion') {
+    return {
+      acc: mean(scores.map(([score]) => Number(score?.greedy))),
+      perplexity: perplexity(likelihoods.map(([likelihood = 0]) => -likelihood)),
+    };
+  }
+  const hits = (value: (likelihood: number, choice: string) => number) =>
+    mean(
+      questions.map(({ options: given, answer }, i) => {
+        const values = given.map(({ choice }, j) => value(likelihoods[i]?.[j] as number, choice));
+        return Number(values.indexOf(Math.max(...values)) === answer);
+      }),
+    );
+  const acc = hits((likelihood) => likelihood);
+  // characters, not UTF-16 units
+  return normalised ? { acc, acc_norm: hits((likelihood, choice) => likelihood / [...choice].length) } : { acc };
+}

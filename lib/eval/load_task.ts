@@ -1,0 +1,86 @@
+/** Finds a task's files, reads its questions and puts worked examples before them. */
+
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { MbokError } from '../errors';
+import { uniformInteger } from '../random';
+import { readLines, readRecords } from './records';
+import type { Question, TaskDefinition } from './task';
+
+/** What stands between a context and its continuation, and between worked examples. */
+const TARGET_DELIMITER = ' ';
+const EXAMPLE_DELIMITER = '\n\n';
+
+export interface LoadOptions {
+  /** The folder of all tasks' files. */
+  readonly data: string;
+  /** Worked examples before every question. */
+  readonly shots: number;
+  /** Chooses them. */
+  readonly seed: number;
+  /** At most this many questions, from the start. */
+  readonly limit: number;
+}
+
+/** A pair whose second part is to be scored. */
+export interface ScoredText {
+  readonly context: string;
+  readonly continuation: string;
+}
+
+export interface LoadedTask {
+  /** The file that the questions are from. */
+  readonly file: string;
+  readonly questions: readonly Question[];
+  /** The worked examples; all questions share them, so that they are computed once. */
+  readonly examples: string;
+}
+
+/**
+ * Reads a task. The worked examples are drawn by `seed` from the task's file of examples, or else from its questions,
+ * which are then asked without those drawn. Throws MBOK_IO, MBOK_FORMAT, and MBOK_INVALID_ARGUMENT for too many shots.
+ */
+export async function loadTask(task: TaskDefinition, { data, shots, seed, limit }: LoadOptions): Promise<LoadedTask> {
+  const file = task.files.map((name) => join(data, name)).find(existsSync);
+  if (file === undefined) {
+    throw new MbokError('MBOK_IO', `task '${task.name}': '${data}' holds none of ${task.files.join(', ')}`);
+  }
+  const questions = await readQuestions(task, file);
+  const exampleFile = shots > 0 ? task.exampleFiles.map((name) => join(data, name)).find(existsSync) : undefined;
+  const pool = exampleFile === undefined ? questions : await readQuestions(task, exampleFile);
+  if (shots > pool.length - (pool === questions ? 1 : 0)) {
+    throw new MbokError(
+      'MBOK_INVALID_ARGUMENT',
+      `task '${task.name}': ${shots} examples are wanted, '${exampleFile ?? file}' has only ${pool.length} questions`,
+    );
+  }
+  const drawn = draw(pool, shots, seed);
+  const asked = pool === questions ? questions.filter((question) => !drawn.includes(question)) : questions;
+  return { file, questions: asked.slice(0, limit), examples: drawn.map(workedExample).join('') };
+}
+
+async function readQuestions(task: TaskDefinition, file: string): Promise<Question[]> {
+  const records = await readRecords(file);
+  if (records.length === 0) throw new MbokError('MBOK_FORMAT', `'${file}' holds no questions`);
+  const answers = task.answerFile && (await readLines(task.answerFile(file)));
+  return records.map((record, index) => task.question(record, answers?.[index]?.trim()));
+}
+
+/** `count` members of a list, without repetition. */
+function draw<T>(list: readonly T[], count: number, seed: number): T[] {
+  const rest = [...list];
+  return Array.from({ length: count }, (_, i) => rest.splice(uniformInteger(rest.length, seed, i), 1)[0] as T);
+}
+
+function workedExample({ options, answer }: Question): string {
+  const { context, choice } = options[answer] as Question['options'][number];
+  return `${context}${TARGET_DELIMITER}${choice}${EXAMPLE_DELIMITER}`;
+}
+
+/** The texts whose likelihoods decide a question. */
+export function scoredTexts({ options }: Question, examples: string): ScoredText[] {
+  return options.map(({ context, choice }) => ({
+    context: examples + context,
+    continuation: TARGET_DELIMITER + choice,
+  }));
+}

@@ -1,0 +1,33 @@
+/** HellaSwag (arXiv 1905.07830): which of four endings follows a description. */
+
+import { choiceIndex, strings } from '../records';
+import { choose, type TaskDefinition } from '../task';
+
+/** The harness' cleaning: square brackets are leftovers of the WikiHow part. */
+export function clean(text: string): string {
+  return text
+    .trim()
+    .replaceAll(' [title]', '. ')
+    .replace(/\[.*?\]/g, '')
+    .replaceAll('  ', ' ');
+}
+
+/** Python's str.capitalize, which also makes the rest small. */
+export function capitalize(text: string): string {
+  const [first = '', ...rest] = text;
+  return first.toUpperCase() + rest.join('').toLowerCase();
+}
+
+export const hellaswag: TaskDefinition = {
+  name: 'hellaswag',
+  kind: 'choice',
+  normalised: true,
+  files: ['hellaswag/hellaswag_val.jsonl', 'hellaswag/hellaswag_val_1000.official.jsonl'],
+  exampleFiles: ['hellaswag/hellaswag_train.jsonl'],
+  question(record) {
+    const context = `${record.string('ctx_a')} ${capitalize(record.string('ctx_b'))}`;
+    const endings = strings(record, 'endings').map(clean);
+    const answer = choiceIndex(record, 'label', [...endings.keys()]);
+    return choose(clean(`${record.string('activity_label')}: ${context}`), endings, answer);
+  },
+};
