@@ -77,6 +77,7 @@ export class ModelSource {
     this.specifications = storedSpecifications(this.family.parameters(this.config), this.kernels);
     const files = new Map(companions).set(CONFIG_FILE, Buffer.from(JSON.stringify(dense)));
     this.tokenizer = companions.has(TOKENIZER_FILE) ? Tokenizer.fromFiles(files, join(place, '..')) : undefined;
+    this.tokenizer?.expectWithin(this.config.vocabularySize, join(place, '..', TOKENIZER_FILE));
   }
 
   /**

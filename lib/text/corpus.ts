@@ -20,13 +20,15 @@ export function splitDocuments(text: string): string[] {
  * The token stream of a text: its documents one after the other, each preceded by the tokenizer's document start (the
  * begin-of-text or end-of-text token), the first included. A text without markers is one document.
  *
- * @param options - `signal` stops it; `onProgress` is told how much is done, from 0 to 1
+ * @param options - `maxTokens`: stop when there are so many; `signal` stops it; `onProgress` is told how much is done,
+ *   from 0 to 1
  * @throws MbokError MBOK_INVALID_ARGUMENT (a text without content), MBOK_ABORTED
  */
 export async function encodeCorpus(
   tokenizer: Tokenizer,
   text: string,
   options: {
+    readonly maxTokens?: number | undefined;
     readonly signal?: AbortSignal | undefined;
     readonly onProgress?: ((done: number) => void) | undefined;
   } = {},
@@ -36,10 +38,12 @@ export async function encodeCorpus(
   const tokens = new TokenBuffer(tokenizer.vocabSize > 0x10000);
   const encoder = new DocumentEncoder(tokenizer);
   const pause = new Pause(options.signal);
+  const most = options.maxTokens ?? Infinity;
   for (const [index, document] of documents.entries()) {
     for (const part of [encoder.push(document), encoder.end()]) {
       for (const ids of part) {
         tokens.push(ids);
+        if (tokens.length >= most) return tokens.tokens;
         if (pause.isDue) {
           options.onProgress?.((index + 1) / documents.length);
           await pause.take();

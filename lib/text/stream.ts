@@ -23,6 +23,8 @@ export class StreamDecoder {
 
   /** Takes a token and returns the text that is now certain; often '' within a character. */
   push(id: number): string {
+    // embeddings are often padded: the rows past the vocabulary stand for no text
+    if (id >= this.#tokenizer.vocabSize) return '';
     this.#window.push(id);
     const text = this.#decode();
     // an incomplete character gives one replacement character and only at the end; those before are wrong bytes for good

@@ -48,6 +48,8 @@ export class Tokenizer {
   /** A hash of the files that say how text becomes tokens. */
   readonly fingerprint: string;
 
+  /** The largest id that is not only an added token's. */
+  readonly #largestWord: number;
   readonly #inner: HuggingFaceTokenizer;
   readonly #words: WordCache | undefined;
   readonly #added: AddedTokens;
@@ -57,7 +59,8 @@ export class Tokenizer {
   private constructor({ tokenizer, config, others, fingerprint }: TokenizerFiles) {
     this.fingerprint = fingerprint;
     this.#inner = new HuggingFaceTokenizer(tokenizer, config);
-    this.vocabSize = largestId(this.#inner) + 1;
+    this.vocabSize = largestId(this.#inner.get_vocab(true)) + 1;
+    this.#largestWord = largestId(vocabularyOf(tokenizer));
     const idOf = (token: unknown) => {
       const content = isJsonObject(token) ? token.content : token;
       return typeof content === 'string' ? this.#inner.token_to_id(content) : undefined;
@@ -149,6 +152,22 @@ export class Tokenizer {
     return this.#inner.decode(known, { skip_special_tokens: skipSpecialTokens, clean_up_tokenization_spaces: false });
   }
 
+  /**
+   * Checks the vocabulary against a model's. Added tokens past its end are let through, and fail where they are used:
+   * Gemma 3's text models keep those of its images.
+   *
+   * @param size - rows of the embedding
+   * @param place - where the tokenizer comes from, for messages
+   * @throws MbokError MBOK_SHAPE when the vocabulary is larger than the embedding
+   */
+  expectWithin(size: number, place: string): void {
+    if (this.#largestWord < size) return;
+    throw new MbokError(
+      'MBOK_SHAPE',
+      `${place}: the tokenizer's vocabulary has the id ${this.#largestWord}, but the embedding only ${size} rows`,
+    );
+  }
+
   /** The id of a token as the vocabulary writes it, or undefined. */
   tokenToId(token: string): number | undefined {
     return this.#inner.token_to_id(token);
@@ -190,10 +209,16 @@ export class Tokenizer {
   }
 }
 
-function largestId(tokenizer: HuggingFaceTokenizer): number {
+function largestId(vocabulary: ReadonlyMap<string, number>): number {
   let most = -1;
-  for (const id of tokenizer.get_vocab(true).values()) most = Math.max(most, id);
+  for (const id of vocabulary.values()) most = Math.max(most, id);
   return most;
+}
+
+/** Without added tokens; of kinds that list their tokens in order there is none here. */
+function vocabularyOf({ model }: JsonObject): ReadonlyMap<string, number> {
+  const vocabulary = isJsonObject(model) && isJsonObject(model.vocab) ? Object.entries(model.vocab) : [];
+  return new Map(vocabulary.filter((entry): entry is [string, number] => typeof entry[1] === 'number'));
 }
 
 function ids(value: unknown): number[] {
