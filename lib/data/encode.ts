@@ -1,0 +1,126 @@
+/** From files to tokens, by way of those that are kept on disk. */
+
+import { createHash } from 'node:crypto';
+import { homedir } from 'node:os';
+import { dirname, isAbsolute, join } from 'node:path';
+import { MbokError } from '../errors';
+import { makeFolder } from '../io/atomic';
+import { Pause } from '../text/pause';
+import { TokenBuffer } from '../text/token_buffer';
+import type { Tokenizer } from '../text/tokenizer';
+import { throwIfAborted } from '../validate';
+import { encodeFile, type Format, isJsonLines } from './documents';
+import { readChunks, type SourceFile } from './sources';
+import { MemoryTokens, TokenFile, type TokenStore, UNCOUNTED, writeTokenFile } from './token_file';
+
+/** Of the way from text to tokens: another one makes other files. */
+const VERSION = 1;
+
+/** All that the tokens depend on, and who is told of the progress. */
+export interface Task {
+  readonly files: readonly SourceFile[];
+  readonly tokenizer: Tokenizer;
+  readonly format: Format;
+  readonly wide: boolean;
+  readonly maxTokens: number;
+  readonly signal: AbortSignal | undefined;
+  readonly onProgress: ((progress: { readonly done: number; readonly what: string }) => void) | undefined;
+}
+
+/**
+ * The tokens of an earlier call, or else those of this one, kept for the next.
+ *
+ * @param cache - folder to keep them in; undefined: the usual one, which may fail, as it was not asked for
+ */
+export async function encodeOnce(task: Task, cache: string | undefined): Promise<TokenStore> {
+  const chosen = cache ?? process.env.MBOK_CACHE;
+  const key = await keyOf(task);
+  const path = join(chosen ?? usualCache(), 'datasets', `${key}.tokens`);
+  try {
+    return await openOrMake(path, key, task);
+  } catch (error) {
+    const cannotKeep = error instanceof MbokError && error.code === 'MBOK_IO' && error.message.includes(dirname(path));
+    if (cannotKeep && chosen === undefined) return await encodeInMemory(task);
+    throw error;
+  }
+}
+
+async function openOrMake(path: string, key: string, task: Task): Promise<TokenStore> {
+  const found = await TokenFile.open(path, key);
+  if (found !== undefined) return found;
+  await makeFolder(dirname(path));
+  await writeTokenFile(path, { key, wide: task.wide }, async (push) => {
+    const used = await encodeAll(task, push);
+    if (used !== key) throw new MbokError('MBOK_IO', 'a file of the text was changed while it was being read');
+  });
+  const made = await TokenFile.open(path, key);
+  if (made === undefined) throw new MbokError('MBOK_IO', `cannot read '${path}' back as it was written`);
+  return made;
+}
+
+/** By the XDG Base Directory Specification, which has relative paths ignored. */
+function usualCache(): string {
+  const base = process.env.XDG_CACHE_HOME ?? '';
+  return join(isAbsolute(base) ? base : join(homedir(), '.cache'), 'mbok');
+}
+
+/** All tokens, or the first `maxTokens`, more or less. */
+export async function encodeInMemory(task: Task): Promise<TokenStore> {
+  const buffer = new TokenBuffer(task.wide);
+  await encodeAll(task, async (ids) => buffer.push(ids));
+  return new MemoryTokens(buffer.tokens);
+}
+
+/** Encodes all files. Returns the key of what was read. */
+async function encodeAll(task: Task, push: (ids: readonly number[]) => Promise<void>): Promise<string> {
+  const { files, tokenizer, format, maxTokens, signal, onProgress } = task;
+  const total = files.reduce((sum, { bytes }) => sum + bytes, 0);
+  const pause = new Pause(signal);
+  const hashes: string[] = [];
+  let read = 0;
+  let tokens = 0;
+  for (const { path } of files) {
+    const hash = createHash('sha256');
+    const seen = (bytes: Uint8Array) => {
+      hash.update(bytes);
+      read += bytes.length;
+    };
+    for await (const { ids, counted } of encodeFile(path, tokenizer, format, seen)) {
+      await push(counted === undefined ? ids : ids.map((id, i) => (counted[i] ? id : id | UNCOUNTED)));
+      tokens += ids.length;
+      if (tokens >= maxTokens) break;
+      if (!pause.isDue) continue;
+      onProgress?.({ done: Math.min(1, read / total), what: path });
+      await pause.take();
+    }
+    if (tokens >= maxTokens) break;
+    hashes.push(hash.digest('hex'));
+  }
+  return combine(task, hashes);
+}
+
+/** A hash of everything that the tokens depend on. */
+async function keyOf(task: Task): Promise<string> {
+  const hashes: string[] = [];
+  for (const { path } of task.files) {
+    const hash = createHash('sha256');
+    for await (const _ of readChunks(path, (bytes) => hash.update(bytes))) throwIfAborted(task.signal);
+    hashes.push(hash.digest('hex'));
+  }
+  return combine(task, hashes);
+}
+
+function combine({ files, tokenizer, format }: Task, hashes: readonly string[]): string {
+  const { field, chat } = format;
+  const lines = files.map(({ path }) => isJsonLines(path));
+  const parts = [
+    VERSION,
+    tokenizer.fingerprint,
+    tokenizer.documentStartId ?? null,
+    lines,
+    lines.includes(true) ? field : null,
+    chat?.fingerprint ?? null,
+    hashes,
+  ];
+  return createHash('sha256').update(JSON.stringify(parts)).digest('hex');
+}

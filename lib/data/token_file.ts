@@ -1,0 +1,208 @@
+/**
+ * Token ids on disk: the tokens, 16 or 32 bits each (little endian); a description as JSON; its length in 4 bytes; 8
+ * bytes of magic. The description is at the end because it says how many tokens there are and what their hash is.
+ */
+
+import { createHash } from 'node:crypto';
+import { type FileHandle, open, stat } from 'node:fs/promises';
+import { MbokError } from '../errors';
+import { writeFile } from '../io/atomic';
+import { ioFailure, isSystemError } from '../io/failure';
+import { isJsonObject } from '../io/json';
+import { type TokenArray, TokenBuffer } from '../text/token_buffer';
+import { integerInRange } from '../validate';
+
+const MAGIC = 'mboktok1';
+const TRAILER_BYTES = 4 + MAGIC.length;
+const LONGEST_DESCRIPTION = 1 << 16;
+const CHUNK_BYTES = 1 << 20;
+/** Tokens that are collected before they are written. */
+const TOKENS_AT_ONCE = 1 << 18;
+
+/** Marks, in tokens of 32 bits, those that a model shall not learn to say. */
+export const UNCOUNTED = 1 << 31;
+/** The other bits: the id. */
+export const ID_BITS = ~UNCOUNTED;
+
+/** Where a dataset's tokens are. */
+export interface TokenStore {
+  readonly tokens: number;
+  /** −1 where there is no token. */
+  readonly largestId: number;
+  /** Hash of the tokens. */
+  readonly digest: string;
+  /** Reads `count` tokens as they are stored. Throws MBOK_IO, MBOK_FORMAT (the file was truncated since), MBOK_DISPOSED. */
+  read(start: number, count: number): Promise<TokenArray>;
+  close(): Promise<void>;
+}
+
+/** Tokens in memory. */
+export class MemoryTokens implements TokenStore {
+  readonly tokens: number;
+  readonly largestId: number;
+  readonly digest: string;
+
+  constructor(private readonly ids: TokenArray) {
+    this.tokens = ids.length;
+    this.largestId = largestId(ids);
+    this.digest = createHash('sha256').update(ids).digest('hex');
+  }
+
+  async read(start: number, count: number): Promise<TokenArray> {
+    return this.ids.slice(start, start + count);
+  }
+
+  async close(): Promise<void> {}
+}
+
+/**
+ * Writes a token file atomically.
+ *
+ * @param options - `key`: what the tokens are the result of; `wide`: whether they take 32 bits
+ * @param fill - pushes the tokens, part by part
+ * @throws MbokError MBOK_IO, and what `fill` throws
+ */
+export async function writeTokenFile(
+  path: string,
+  { key, wide }: { readonly key: string; readonly wide: boolean },
+  fill: (push: (ids: ArrayLike<number>) => Promise<void>) => Promise<void>,
+): Promise<void> {
+  await writeFile(path, async (file) => {
+    const hash = createHash('sha256');
+    const buffer = new TokenBuffer(wide);
+    let tokens = 0;
+    let largest = -1;
+    const flush = async () => {
+      const { buffer: memory, byteOffset, byteLength } = buffer.tokens;
+      const bytes = new Uint8Array(memory, byteOffset, byteLength);
+      hash.update(bytes);
+      await file.append(bytes);
+      tokens += buffer.length;
+      largest = Math.max(largest, largestId(buffer.tokens));
+      buffer.clear();
+    };
+    await fill(async (ids) => {
+      buffer.push(ids);
+      if (buffer.length >= TOKENS_AT_ONCE) await flush();
+    });
+    await flush();
+    const json = { key, wide, tokens, largestId: largest, digest: hash.digest('hex') };
+    const description = Buffer.from(JSON.stringify(json));
+    const trailer = Buffer.alloc(TRAILER_BYTES);
+    trailer.writeUInt32LE(description.length);
+    trailer.write(MAGIC, 4);
+    await file.append(Buffer.concat([description, trailer]));
+  });
+}
+
+/** An open token file; its tokens are read by position. */
+export class TokenFile implements TokenStore {
+  private constructor(
+    private readonly path: string,
+    private readonly file: FileHandle,
+    private readonly wide: boolean,
+    readonly tokens: number,
+    readonly largestId: number,
+    readonly digest: string,
+  ) {}
+
+  /**
+   * Opens a file and checks all of it, hash included.
+   *
+   * @returns undefined where there is none, or one that is not whole or not of this key
+   * @throws MbokError MBOK_IO
+   */
+  static async open(path: string, key: string): Promise<TokenFile | undefined> {
+    let file: FileHandle | undefined;
+    try {
+      const { size } = await stat(path);
+      file = await open(path, 'r');
+      const found = await readDescription(file, size);
+      if (found !== undefined && found.key === key && (await digestOf(file, found.bytes)) === found.digest) {
+        const { wide, tokens, largestId, digest } = found;
+        return new TokenFile(path, file, wide, tokens, largestId, digest);
+      }
+      await file.close();
+      return undefined;
+    } catch (error) {
+      await file?.close();
+      if (isSystemError(error) && error.code === 'ENOENT') return undefined;
+      throw ioFailure('read', path, error);
+    }
+  }
+
+  async read(start: number, count: number): Promise<TokenArray> {
+    const width = this.wide ? 4 : 2;
+    const ids = this.wide ? new Int32Array(count) : new Uint16Array(count);
+    const bytes = new Uint8Array(ids.buffer);
+    try {
+      if ((await readAt(this.file, start * width, bytes)) === bytes.length) return ids;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EBADF') {
+        throw new MbokError('MBOK_DISPOSED', 'the dataset has been closed', { cause: error });
+      }
+      throw ioFailure('read', this.path, error);
+    }
+    throw new MbokError('MBOK_FORMAT', `'${this.path}' was truncated since it was opened`);
+  }
+
+  async close(): Promise<void> {
+    await this.file.close();
+  }
+}
+
+interface Description extends Pick<TokenStore, 'tokens' | 'largestId' | 'digest'> {
+  readonly key: unknown;
+  readonly wide: boolean;
+  /** Of all tokens. */
+  readonly bytes: number;
+}
+
+async function readDescription(file: FileHandle, size: number): Promise<Description | undefined> {
+  const trailer = Buffer.alloc(TRAILER_BYTES);
+  if (size < TRAILER_BYTES || (await readAt(file, size - TRAILER_BYTES, trailer)) < TRAILER_BYTES) return undefined;
+  const length = trailer.readUInt32LE(0);
+  const bytes = size - TRAILER_BYTES - length;
+  if (trailer.toString('latin1', 4) !== MAGIC || length > LONGEST_DESCRIPTION || bytes < 0) return undefined;
+  const text = Buffer.alloc(length);
+  await readAt(file, bytes, text);
+  try {
+    const json: unknown = JSON.parse(text.toString());
+    if (!isJsonObject(json)) return undefined;
+    const { key, wide, digest } = json;
+    const tokens = integerInRange('tokens', json.tokens, 0);
+    const largestId = integerInRange('largestId', json.largestId, -1);
+    const fits = typeof wide === 'boolean' && typeof digest === 'string' && bytes === tokens * (wide ? 4 : 2);
+    return fits ? { key, wide, digest, tokens, largestId, bytes } : undefined;
+  } catch {
+    // whatever is wrong with it, the file is made anew
+    return undefined;
+  }
+}
+
+function largestId(tokens: TokenArray): number {
+  let largest = -1;
+  for (const token of tokens) largest = Math.max(largest, token & ID_BITS);
+  return largest;
+}
+
+async function digestOf(file: FileHandle, length: number): Promise<string> {
+  const hash = createHash('sha256');
+  const chunk = Buffer.alloc(CHUNK_BYTES);
+  for (let done = 0; done < length; done += CHUNK_BYTES) {
+    const part = chunk.subarray(0, Math.min(CHUNK_BYTES, length - done));
+    hash.update(part.subarray(0, await readAt(file, done, part)));
+  }
+  return hash.digest('hex');
+}
+
+/** Fills `target` as far as the file goes; returns how far. */
+async function readAt(file: FileHandle, position: number, target: Uint8Array): Promise<number> {
+  let done = 0;
+  while (done < target.length) {
+    const { bytesRead } = await file.read(target, done, target.length - done, position + done);
+    if (bytesRead === 0) break;
+    done += bytesRead;
+  }
+  return done;
+}

@@ -1,0 +1,409 @@
+/** Texts on disk become streams of tokens, whatever their format, and are encoded once. */
+
+import { appendFileSync, mkdirSync, readdirSync, readFileSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Dataset } from '../lib/data/dataset';
+import { type DatasetOptions, loadDataset, toDataset } from '../lib/data/load';
+import { encodeCorpus, nextTokens, randomWindows, splitWindows } from '../lib/text/corpus';
+import type { Tokenizer } from '../lib/text/tokenizer';
+import { TINY_STORIES, temporaryFolder } from './folders';
+import { tinyTokenizer } from './tokenizers';
+
+const folder = temporaryFolder();
+const cache = join(folder, 'cache');
+const valid = join(TINY_STORIES, 'corpus/valid.txt');
+const stories = readFileSync(valid, 'utf8').split('<|endoftext|>');
+
+let tokenizer: Tokenizer;
+beforeAll(async () => {
+  tokenizer = await tinyTokenizer('byte-level', folder);
+});
+
+let count = 0;
+/** A new folder with files in it. */
+function files(contents: Record<string, string | Uint8Array>): string {
+  const place = join(folder, `texts${count++}`);
+  for (const [name, content] of Object.entries(contents)) {
+    mkdirSync(join(place, name, '..'), { recursive: true });
+    writeFileSync(join(place, name), content);
+  }
+  return place;
+}
+
+/** All tokens of what is loaded. */
+async function tokensOf(options: DatasetOptions): Promise<number[]> {
+  await using data = await loadDataset({ cache: false, ...options }, tokenizer);
+  return [...(await data.read(0, data.length))];
+}
+
+const encoded = async (...documents: string[]) => [...(await encodeCorpus(tokenizer, documents.join('<|endoftext|>')))];
+const lines = (...documents: unknown[]) => documents.map((document) => `${JSON.stringify(document)}\n`).join('');
+
+describe('formats', () => {
+  test.each<[string, Record<string, string>, string[]]>([
+    ['a text with markers is its documents', { 'a.txt': 'one<|endoftext|>\ntwo<|endoftext|>' }, ['one', '\ntwo']],
+    ['a text without markers is one document', { 'a.txt': 'one\n\ntwo' }, ['one\n\ntwo']],
+    [
+      'a line of JSON is a document',
+      { 'a.jsonl': lines({ text: 'one\ntwo' }, { text: 'three' }) },
+      ['one\ntwo', 'three'],
+    ],
+    [
+      'empty lines and documents are left out',
+      { 'a.jsonl': `\n${lines({ text: 'one' }, { text: ' ' })}  \n` },
+      ['one'],
+    ],
+    ['a last line needs no end', { 'a.ndjson': '{"text":"one"}\r\n{"text":"two"}' }, ['one', 'two']],
+    [
+      'a folder is its files by name, those below too',
+      { 'b.txt': 'two', 'a/z.jsonl': lines({ text: 'one' }), '.hidden': 'no' },
+      ['one', 'two'],
+    ],
+    [
+      'a byte order mark is no text',
+      { 'a.txt': '\ufeffone', 'b.jsonl': `\ufeff${lines({ text: 'two' })}` },
+      ['one', 'two'],
+    ],
+  ])('%s', async (_, contents, documents) => {
+    expect(await tokensOf({ files: files(contents) })).toEqual(await encoded(...documents));
+  });
+
+  test('a list keeps its order', async () => {
+    const place = files({ 'a.txt': 'one', 'b.txt': 'two' });
+    const list = ['b.txt', 'a.txt', 'b.txt'].map((name) => join(place, name));
+    expect(await tokensOf({ files: list })).toEqual(await encoded('two', 'one', 'two'));
+  });
+
+  test('the field can be named', async () => {
+    const place = files({ 'a.jsonl': lines({ text: 'no', content: 'yes' }) });
+    expect(await tokensOf({ files: place, field: 'content' })).toEqual(await encoded('yes'));
+  });
+
+  test('markers and characters that lie across the parts in which a file is read stay whole', async () => {
+    // parts are of a mebibyte: each of these has its middle there
+    const fill = (end: string) => 'word '.repeat(1 << 18).slice(0, (1 << 20) - end.length);
+    const marked = `${fill('one<|end')}one<|endoftext|>two`;
+    expect(await tokensOf({ files: files({ 'a.txt': marked }) })).toEqual(await encoded(marked));
+    const [before, after] = [fill('é').slice(0, -1), 'é日本😀'];
+    const split = Buffer.concat([Buffer.from(`${before}_`), Buffer.from(after)]);
+    expect(await tokensOf({ files: files({ 'a.txt': split }) })).toEqual(await encoded(`${before}_${after}`));
+  });
+
+  test('a text of megabytes has the tokens that it has as a string', async () => {
+    const text = stories.join('<|endoftext|>').repeat(12);
+    expect(await tokensOf({ files: files({ 'a.txt': text }) })).toEqual(await encoded(text));
+  });
+
+  test('reading stops at the tokens wanted', async () => {
+    const some = await tokensOf({ files: valid, maxTokens: 1000 });
+    expect(some.length).toBeGreaterThanOrEqual(1000);
+    expect(some.length).toBeLessThan(3000);
+    expect((await encoded(...stories)).slice(0, some.length)).toEqual(some);
+  });
+});
+
+/** Says 'u' before what the user says and 'a' before the assistant, and refuses others. */
+const chat = {
+  fingerprint: 'test',
+  encode: (messages: unknown) => {
+    const parts = (messages as { role: string; content: string }[]).map(({ role, content }) => ({
+      ids: tokenizer.encode(`${role[0]} ${content}`, { addSpecialTokens: false }),
+      said: role === 'assistant',
+    }));
+    return { ids: parts.flatMap(({ ids }) => ids), assistant: parts.flatMap(({ ids, said }) => ids.map(() => said)) };
+  },
+};
+
+describe('conversations', () => {
+  const messages = [
+    { role: 'user', content: 'Who is there?' },
+    { role: 'assistant', content: 'A cat.' },
+    { role: 'user', content: 'Bye' },
+  ];
+
+  test.each<[string, string | false]>([
+    ['memory', false],
+    ['the cache', cache],
+  ])('only what the assistant says is a target, from %s', async (_, where) => {
+    const place = files({ 'a.jsonl': lines({ messages }, { messages }) });
+    await using data = await loadDataset({ files: place, chat, cache: where }, tokenizer);
+    const { ids, assistant } = chat.encode([...messages, ...messages]);
+    expect([...(await data.read(0, data.length))]).toEqual(ids);
+    const window = data.length;
+    const batch = await data.batch({ window, batch: 1, seed: 1, step: 0 });
+    expect([...batch.ids]).toEqual(ids);
+    expect([...batch.targets]).toEqual([...ids.slice(1).map((id, i) => (assistant[i + 1] ? id : -1)), -1]);
+    expect(data.largestId).toBe(Math.max(...ids));
+  });
+
+  test('the same tokens with other targets have another digest', async () => {
+    const [first, second] = ['user', 'assistant'].map((role) =>
+      files({ 'a.jsonl': lines({ messages: [{ role, content: 'a' }] }) }),
+    );
+    const digest = async (place: string | undefined) => {
+      const same = {
+        ...chat,
+        encode: (value: unknown) => ({
+          ...chat.encode(value),
+          ids: [1, 2, 3, 4].slice(0, chat.encode(value).ids.length),
+        }),
+      };
+      await using data = await loadDataset({ files: place as string, chat: same, cache: false }, tokenizer);
+      return data.digest;
+    };
+    expect(await digest(first)).not.toBe(await digest(second));
+  });
+});
+
+describe('batches and windows', () => {
+  test('are those of the token array', async () => {
+    await using data = await loadDataset({ files: valid, cache }, tokenizer);
+    const tokens = await encodeCorpus(tokenizer, readFileSync(valid, 'utf8'));
+    const options = { window: 32, batch: 5, seed: 3, step: 7 };
+    const batch = await data.batch(options);
+    expect(batch.ids).toEqual(randomWindows(tokens, options));
+    expect(batch.targets).toEqual(nextTokens(batch.ids, 32));
+    const some = { every: 3, most: 6 };
+    expect(await data.windows(64, some)).toEqual(
+      splitWindows(tokens, 64, some).map((window) => Int32Array.from(window)),
+    );
+  });
+
+  test('a text shorter than a window has no batch, but a window of its own', async () => {
+    const data = await toDataset('data', [1, 2, 3], { tokenizer, config: { vocabularySize: 10 } });
+    await expect(data.batch({ window: 4, batch: 1, seed: 1, step: 0 })).rejects.toMatchObject({
+      code: 'MBOK_INVALID_ARGUMENT',
+      message: expect.stringContaining("'window' is 4 tokens, but the text has only 3"),
+    });
+    expect(await data.windows(4)).toEqual([Int32Array.of(1, 2, 3)]);
+  });
+});
+
+describe('kept tokens', () => {
+  const keptFiles = () => readdirSync(join(cache, 'datasets'));
+  /** A dataset's tokens, and whether the text was encoded for it. */
+  async function load(options: DatasetOptions) {
+    const encode = jest.spyOn(tokenizer, 'encode');
+    await using data = await loadDataset({ cache, ...options }, tokenizer);
+    const encodedNow = encode.mock.calls.length > 0;
+    encode.mockRestore();
+    return { tokens: [...(await data.read(0, data.length))], encodedNow, digest: data.digest };
+  }
+
+  test('are used again as long as the content stays, under whatever name and date', async () => {
+    const place = files({ 'a.txt': 'one two', 'copy.txt': 'one two' });
+    const path = join(place, 'a.txt');
+    const first = await load({ files: path });
+    expect(first.encodedNow).toBe(true);
+    utimesSync(path, 1, 1);
+    expect(await load({ files: path })).toEqual({ ...first, encodedNow: false });
+    expect(await load({ files: join(place, 'copy.txt') })).toEqual({ ...first, encodedNow: false });
+    writeFileSync(path, 'one too');
+    utimesSync(path, 1, 1);
+    const changed = await load({ files: path });
+    expect(changed).toMatchObject({ encodedNow: true, tokens: await encoded('one too') });
+  });
+
+  test.each<[string, Record<string, string>, DatasetOptions, DatasetOptions]>([
+    ['field', { 'a.jsonl': lines({ x: 'one', y: 'two' }) }, { files: '', field: 'x' }, { files: '', field: 'y' }],
+    ['order of files', { a: 'one', b: 'two' }, { files: ['a', 'b'] }, { files: ['b', 'a'] }],
+    ['boundary between files', { a: 'one', b: 'two', c: 'onetwo' }, { files: ['a', 'b'] }, { files: ['c'] }],
+  ])('depend on the %s', async (_, contents, ...both) => {
+    const place = files(contents);
+    const [one, other] = await Promise.all(
+      both.map((options) => load({ ...options, files: [options.files].flat().map((name) => join(place, name)) })),
+    );
+    expect(one?.tokens).not.toEqual(other?.tokens);
+  });
+
+  test('depend on the tokenizer', async () => {
+    const place = files({ 'a.txt': 'ab ab' });
+    const other = await tinyTokenizer('byte-fallback', folder);
+    await using mine = await loadDataset({ files: place, cache }, tokenizer);
+    await using its = await loadDataset({ files: place, cache }, other);
+    expect(its.digest).not.toBe(mine.digest);
+  });
+
+  test.each<[string, (path: string) => void]>([
+    ['cut short', (path) => truncateSync(path, 100)],
+    ['empty', (path) => truncateSync(path, 0)],
+    ['longer', (path) => appendFileSync(path, 'x')],
+    [
+      'changed in one bit',
+      (path) => {
+        const bytes = readFileSync(path);
+        bytes[50] = (bytes[50] as number) ^ 1;
+        writeFileSync(path, bytes);
+      },
+    ],
+    [
+      'changed in its description',
+      (path) => writeFileSync(path, readFileSync(path, 'latin1').replace('"tokens":', '"tokenz":'), 'latin1'),
+    ],
+    [
+      'of another text',
+      (path) => {
+        const other = keptFiles()
+          .map((name) => join(cache, 'datasets', name))
+          .find((name) => name !== path);
+        writeFileSync(path, readFileSync(other as string));
+      },
+    ],
+  ])('that are %s are made anew', async (what, damage) => {
+    const before = new Set(keptFiles());
+    const place = files({ 'a.txt': `${what} ${'and so on '.repeat(50)}` });
+    const first = await load({ files: place });
+    const [kept] = keptFiles().filter((name) => !before.has(name));
+    damage(join(cache, 'datasets', kept as string));
+    expect(await load({ files: place })).toEqual(first);
+    expect(await load({ files: place })).toEqual({ ...first, encodedNow: false });
+  });
+
+  test('are right for all of several calls at the same time', async () => {
+    const place = files({ 'a.txt': stories.slice(0, 50).join('<|endoftext|>') });
+    const all = await Promise.all([1, 2, 3, 4].map(() => load({ files: place })));
+    for (const { tokens } of all) expect(tokens).toEqual(all[0]?.tokens);
+    expect(keptFiles().filter((name) => name.includes('tmp'))).toEqual([]);
+  });
+
+  test('go where the environment says, and to memory where the usual place cannot be written', async () => {
+    const place = files({ 'a.txt': 'one' });
+    const { MBOK_CACHE, XDG_CACHE_HOME } = process.env;
+    try {
+      process.env.MBOK_CACHE = join(folder, 'elsewhere');
+      await (await loadDataset({ files: place }, tokenizer)).close();
+      expect(readdirSync(join(folder, 'elsewhere/datasets'))).toHaveLength(1);
+      delete process.env.MBOK_CACHE;
+      process.env.XDG_CACHE_HOME = join(folder, 'xdg');
+      await (await loadDataset({ files: place }, tokenizer)).close();
+      expect(readdirSync(join(folder, 'xdg/mbok/datasets'))).toHaveLength(1);
+      // a file in the way, as even root cannot write there
+      process.env.XDG_CACHE_HOME = join(place, 'a.txt');
+      await using data = await loadDataset({ files: place }, tokenizer);
+      expect(data.length).toBe((await encoded('one')).length);
+      await expect(loadDataset({ files: place, cache: join(place, 'a.txt') }, tokenizer)).rejects.toMatchObject({
+        code: 'MBOK_IO',
+      });
+    } finally {
+      for (const [name, value] of Object.entries({ MBOK_CACHE, XDG_CACHE_HOME })) {
+        if (value === undefined) delete process.env[name];
+        else process.env[name] = value;
+      }
+    }
+  });
+
+  test('cannot be read when the dataset is closed', async () => {
+    const data = await loadDataset({ files: files({ 'a.txt': 'one two three' }), cache }, tokenizer);
+    await data.close();
+    await data.close();
+    await expect(data.read(0, 1)).rejects.toMatchObject({ code: 'MBOK_DISPOSED' });
+  });
+});
+
+describe('what cannot be read', () => {
+  test.each<[string, Record<string, string>, Partial<DatasetOptions>, string, RegExp]>([
+    [
+      'a line that is no JSON',
+      { 'a.jsonl': `${lines({ text: 'one' })}\n{"text":` },
+      {},
+      'MBOK_FORMAT',
+      /a\.jsonl' line 3 is not valid JSON/,
+    ],
+    [
+      'a line that is no object',
+      { 'a.jsonl': '["one"]' },
+      {},
+      'MBOK_FORMAT',
+      /a\.jsonl' line 1 must hold a JSON object/,
+    ],
+    [
+      'a missing field',
+      { 'a.jsonl': lines({ text: 'a' }, { body: 1, url: 2 }) },
+      {},
+      'MBOK_FORMAT',
+      /line 2 has no field 'text'; it has "body", "url"/,
+    ],
+    [
+      'a field from the prototype',
+      { 'a.jsonl': lines({}) },
+      { field: 'constructor' },
+      'MBOK_FORMAT',
+      /has no field 'constructor'; it has none/,
+    ],
+    [
+      'a field that is no string',
+      { 'a.jsonl': lines({ text: 5 }) },
+      {},
+      'MBOK_FORMAT',
+      /line 1: 'text' must be a string, got 5/,
+    ],
+    ['an image', { 'a.png': '\x89PNG\0\0' }, {}, 'MBOK_FORMAT', /a\.png' is not UTF-8 text: it holds zero bytes/],
+    ['white space alone', { 'a.txt': ' \n ', 'b.jsonl': '\n' }, {}, 'MBOK_INVALID_ARGUMENT', /the text is empty/],
+    [
+      'conversations in plain text',
+      { 'a.txt': 'one' },
+      { chat },
+      'MBOK_INVALID_ARGUMENT',
+      /'files' must be files named \*\.jsonl/,
+    ],
+    ['a folder without a file', { '.hidden': 'one' }, {}, 'MBOK_INVALID_ARGUMENT', /has no files/],
+    [
+      'an option that does not exist',
+      { 'a.txt': 'one' },
+      { shuffle: true } as never,
+      'MBOK_INVALID_ARGUMENT',
+      /no option 'shuffle'/,
+    ],
+  ])('%s', async (_, contents, options, code, message) => {
+    await expect(tokensOf({ files: files(contents), ...options })).rejects.toMatchObject({
+      name: 'MbokError',
+      code,
+      message: expect.stringMatching(message),
+    });
+  });
+
+  test('a file that is not there is named', async () => {
+    await expect(tokensOf({ files: [valid, join(folder, 'none')] })).rejects.toMatchObject({
+      code: 'MBOK_IO',
+      message: expect.stringMatching(/none.*ENOENT/),
+    });
+  });
+
+  test('an error leaves nothing in the cache', async () => {
+    const place = files({ 'a.jsonl': `${lines(...stories.slice(0, 20).map((text) => ({ text })))}{` });
+    const before = readdirSync(join(cache, 'datasets'));
+    await expect(tokensOf({ files: place, cache })).rejects.toMatchObject({ code: 'MBOK_FORMAT' });
+    expect(readdirSync(join(cache, 'datasets'))).toEqual(before);
+  });
+
+  test('a signal stops it', async () => {
+    const abort = new AbortController();
+    const onProgress = () => abort.abort();
+    const place = files({ 'a.txt': stories.join('<|endoftext|>').repeat(3) });
+    await expect(tokensOf({ files: place, signal: abort.signal, onProgress })).rejects.toMatchObject({
+      code: 'MBOK_ABORTED',
+    });
+  });
+});
+
+describe('data given to a model', () => {
+  const model = () => ({ tokenizer, config: { vocabularySize: 100 } });
+
+  test('ids outside its vocabulary are refused, of a dataset too', async () => {
+    await expect(toDataset('data', [5, 100], model())).rejects.toMatchObject({
+      message: expect.stringContaining("'data[1]'"),
+    });
+    const data = await toDataset('data', 'a story', { tokenizer, config: { vocabularySize: 2048 } });
+    await expect(toDataset('data', data, model())).rejects.toMatchObject({
+      code: 'MBOK_INVALID_ARGUMENT',
+      message: expect.stringContaining(`got ${data.largestId}`),
+    });
+    await expect(toDataset('data', [], model())).rejects.toMatchObject({ code: 'MBOK_INVALID_ARGUMENT' });
+  });
+
+  test('a dataset is taken as it is', async () => {
+    const data = await toDataset('data', [5, 6], model());
+    expect(await toDataset('data', data, model())).toBe(data);
+    expect(data).toBeInstanceOf(Dataset);
+  });
+});
