@@ -7,7 +7,7 @@ import { MbokError, type MbokErrorCode } from '../errors';
 import { loadBinary } from './load';
 
 /** Element types of a plan's tensors; the numbers are those of native/runtime/tensor.h. */
-export const TENSOR_TYPES = { f32: 0, i32: 1, f16: 2, bf16: 3, bits: 4 } as const;
+export const TENSOR_TYPES = { f32: 0, i32: 1, f16: 2, bf16: 3, bits: 4, u8: 5, i8: 6 } as const;
 export type TensorType = keyof typeof TENSOR_TYPES;
 
 /** Numbers that may differ from run to run, in the order of `Scalars` in native/runtime/operation.h. */
@@ -70,6 +70,8 @@ export interface NativePlanDescription {
 export interface NativePlan {
   /** Bytes of scratch shared by the operations, allocated with the plan. */
   readonly scratchBytes: number;
+  /** Seconds spent in each operation by all runs so far. Throws MBOK_BUSY while a run is in flight and MBOK_DISPOSED. */
+  seconds(): Float64Array;
   /**
    * Runs all operations on a worker thread. Resolves to true when completed, to false when aborted in time. Throws
    * MBOK_BUSY while a run is in flight and MBOK_DISPOSED; rejects with the code of the operation that failed.
@@ -83,7 +85,7 @@ export interface NativePlan {
 
 export interface NativeInfo {
   readonly cpu: string;
-  readonly isa: 'scalar' | 'avx2' | 'avx512';
+  readonly isa: 'scalar' | 'avx2' | 'avx512' | 'amx';
   readonly threads: number;
   /** Which candidate serves each kernel function. */
   readonly kernels: Readonly<Record<string, string>>;

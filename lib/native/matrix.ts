@@ -12,6 +12,9 @@ export function rowBytes(type: TensorType, cols: number): number {
     case 'f16':
     case 'bf16':
       return cols * 2;
+    case 'u8':
+    case 'i8':
+      return cols;
     default:
       return cols * 4;
   }
@@ -27,7 +30,7 @@ export interface MatrixShape {
   readonly type?: TensorType;
 }
 
-type Elements = Float32Array | Int32Array | Uint16Array | Uint8Array;
+type Elements = Float32Array | Int32Array | Uint16Array | Uint8Array | Int8Array;
 
 /** A zeroed row-major matrix in native memory, aligned to 64 bytes. Dispose it, or leave it to the garbage collector. */
 export class Matrix {
@@ -81,7 +84,7 @@ export class Matrix {
     guarded(() => this.buffer.write(data, 0));
   }
 
-  /** The elements as they lie in memory: Float32Array, Int32Array, Uint16Array (f16, bf16) or Uint8Array (bits). */
+  /** The elements as they lie in memory: Float32Array, Int32Array, Uint16Array (f16, bf16), Int8Array (i8) or Uint8Array. */
   raw(): Elements {
     const view = this.#view();
     guarded(() => this.buffer.read(view, 0));
@@ -112,7 +115,8 @@ export class Matrix {
     const elements = this.rows * this.cols;
     if (this.type === 'f32') return new Float32Array(elements);
     if (this.type === 'i32') return new Int32Array(elements);
-    return this.type === 'bits' ? new Uint8Array(this.byteLength) : new Uint16Array(elements);
+    if (this.type === 'i8') return new Int8Array(elements);
+    return this.type === 'bits' || this.type === 'u8' ? new Uint8Array(this.byteLength) : new Uint16Array(elements);
   }
 }
 

@@ -2,6 +2,8 @@
 
 // One line an operation; each is defined in native/operations/<name>.cc.
 #define MBOK_OPERATIONS(X) \
+  X(widen) \
+  X(quantise_int8) \
   X(boolean_activation_gradient) \
   X(boolean_activation) \
   X(boolean_linear_signal_boolean) \

@@ -17,6 +17,10 @@ const char* type_name(TensorType type) {
       return "bf16";
     case TensorType::kBits:
       return "bits";
+    case TensorType::kU8:
+      return "u8";
+    case TensorType::kI8:
+      return "i8";
   }
   return "unknown";
 }

@@ -12,7 +12,10 @@ enum class TensorType : int32_t {
   kF16 = 2,   // IEEE half, 16 bits
   kBf16 = 3,  // the upper half of an f32
   kBits = 4,  // ±1 as bits, least significant first; each row padded with zeros to whole 64-bit words
+  kU8 = 5,    // raw bytes: blocks of a file's own format
+  kI8 = 6,    // whole numbers of weights that have one scale a row
 };
+constexpr TensorType kLastTensorType = TensorType::kI8;
 
 // 64-bit words in one row of a bit matrix with `cols` columns.
 inline int64_t words_per_row(int64_t cols) { return (cols + 63) / 64; }
@@ -27,6 +30,9 @@ inline size_t row_bytes(TensorType type, int64_t cols) {
     case TensorType::kF32:
     case TensorType::kI32:
       return static_cast<size_t>(cols) * 4;
+    case TensorType::kU8:
+    case TensorType::kI8:
+      return static_cast<size_t>(cols);
   }
   return 0;
 }
@@ -41,6 +47,7 @@ struct Tensor {
   float* f32() const { return static_cast<float*>(data); }
   int32_t* i32() const { return static_cast<int32_t*>(data); }
   uint16_t* u16() const { return static_cast<uint16_t*>(data); }
+  int8_t* i8() const { return static_cast<int8_t*>(data); }
   uint64_t* bits() const { return static_cast<uint64_t*>(data); }
   int64_t words() const { return words_per_row(cols); }  // of one row of bits
   int64_t size() const { return rows * cols; }

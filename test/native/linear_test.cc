@@ -38,11 +38,12 @@ TEST("dense decode: every candidate agrees with scalar, and a row does not depen
       const std::vector<float> bias = random.normals(outputs);
       const auto decode = [&](DenseDecodeFunction* function, int64_t rows) {
         std::vector<float> y(static_cast<size_t>(8 * outputs));
-        function({x.data(), rows, depth, w.data(), outputs, depth % 2 == 0 ? bias.data() : nullptr, y.data(), outputs});
+        function({x.data(), rows, depth, w.data(), outputs, nullptr, depth % 2 == 0 ? bias.data() : nullptr,
+                  y.data(), outputs});
         return y;
       };
-      const std::vector<float> expected = decode(dense_decode_table.candidates().back().function, 8);
-      for (const auto& candidate : dense_decode_table.candidates()) {
+      const std::vector<float> expected = decode(dense_decode_f32_table.candidates().back().function, 8);
+      for (const auto& candidate : dense_decode_f32_table.candidates()) {
         if (!candidate.supported()) continue;
         const std::vector<float> all = decode(candidate.function, 8);
         CHECK(test::relative_error(all, expected) <= 5e-6, candidate.name);

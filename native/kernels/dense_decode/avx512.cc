@@ -1,5 +1,5 @@
 #include "kernels/dense_decode/candidates.h"
-#include "kernels/simd/avx512.h"
+#include "kernels/simd/narrow_avx512.h"
 
 #if defined(MBOK_X86)
 MBOK_TARGET_AVX512
@@ -11,7 +11,10 @@ constexpr int kSums = 16;
 
 }  // namespace
 
-void dense_decode(const DenseDecode& p) { decode(p); }
+void dense_decode_f32(const DenseDecode& p) { decode(Typed<F32>{p}); }
+void dense_decode_f16(const DenseDecode& p) { decode(Typed<F16>{p}); }
+void dense_decode_bf16(const DenseDecode& p) { decode(Typed<Bf16>{p}); }
+void dense_decode_i8(const DenseDecode& p) { decode(Typed<I8>{p}); }
 
 }  // namespace mbok::avx512
 MBOK_TARGET_END

@@ -1,16 +1,17 @@
-// The candidates behind the table of dense_decode.h.
+// The candidates behind the tables of dense_decode.h.
 #pragma once
 
 #include "kernels/dense_decode/dense_decode.h"
 
 namespace mbok {
-namespace scalar {
-void dense_decode(const DenseDecode& decode);
-}
-namespace avx2 {
-void dense_decode(const DenseDecode& decode);
-}
-namespace avx512 {
-void dense_decode(const DenseDecode& decode);
-}
+
+#define MBOK_DENSE_DECODE_DECLARE(isa)                                                                  \
+  namespace isa {                                                                                       \
+  DenseDecodeFunction dense_decode_f32, dense_decode_f16, dense_decode_bf16, dense_decode_i8;           \
+  }
+MBOK_DENSE_DECODE_DECLARE(scalar)
+MBOK_DENSE_DECODE_DECLARE(avx2)
+MBOK_DENSE_DECODE_DECLARE(avx512)
+#undef MBOK_DENSE_DECODE_DECLARE
+
 }  // namespace mbok

@@ -1,15 +1,17 @@
 // Eight elements at a time; a tail goes through a register-sized buffer, since AVX2 has no masked 16-bit loads.
 #include "kernels/half/half.h"
-#include "kernels/simd/avx2.h"
+#include "kernels/simd/narrow_avx2.h"
 
 #if defined(MBOK_X86)
 MBOK_TARGET_AVX2
 namespace mbok::avx2 {
 namespace {
 
-MBOK_INLINE __m256 widen_f16(__m128i half) { return _mm256_cvtph_ps(half); }
-MBOK_INLINE __m256 widen_bf16(__m128i half) {
-  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
+template <class Source>
+MBOK_INLINE void widen(const uint16_t* from, float* to, int64_t count) {
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) store(to + i, Source::load(from + i));
+  if (i < count) store_n(to + i, Source::load_n(from + i, count - i), count - i);
 }
 
 MBOK_INLINE __m128i narrow_f16(__m256 x) {
@@ -28,20 +30,6 @@ MBOK_INLINE __m128i narrow_bf16(__m256 x) {
   return _mm_packus_epi32(_mm256_castsi256_si128(high), _mm256_extracti128_si256(high, 1));
 }
 
-#define MBOK_WIDEN(name)                                                                       \
-  void name##_rows(const uint16_t* from, float* to, int64_t count) {                           \
-    int64_t i = 0;                                                                             \
-    for (; i + 8 <= count; i += 8)                                                             \
-      _mm256_storeu_ps(to + i, widen_##name(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + i)))); \
-    if (i == count) return;                                                                    \
-    uint16_t tail[8] = {};                                                                     \
-    for (int64_t t = 0; t < count - i; ++t) tail[t] = from[i + t];                             \
-    store_n(to + i, {widen_##name(_mm_loadu_si128(reinterpret_cast<const __m128i*>(tail)))}, count - i); \
-  }
-MBOK_WIDEN(f16)
-MBOK_WIDEN(bf16)
-#undef MBOK_WIDEN
-
 #define MBOK_NARROW(name)                                                                      \
   void name##_back(const float* from, uint16_t* to, int64_t count) {                           \
     int64_t i = 0;                                                                             \
@@ -58,8 +46,8 @@ MBOK_NARROW(bf16)
 
 }  // namespace
 
-void f16_widen(const uint16_t* from, float* to, int64_t count) { f16_rows(from, to, count); }
-void bf16_widen(const uint16_t* from, float* to, int64_t count) { bf16_rows(from, to, count); }
+void f16_widen(const uint16_t* from, float* to, int64_t count) { widen<F16>(from, to, count); }
+void bf16_widen(const uint16_t* from, float* to, int64_t count) { widen<Bf16>(from, to, count); }
 void f16_narrow(const float* from, uint16_t* to, int64_t count) { f16_back(from, to, count); }
 void bf16_narrow(const float* from, uint16_t* to, int64_t count) { bf16_back(from, to, count); }
 

@@ -1,14 +1,17 @@
 // Sixteen elements at a time, tails by mask.
 #include "kernels/half/half.h"
-#include "kernels/simd/avx512.h"
+#include "kernels/simd/narrow_avx512.h"
 
 #if defined(MBOK_X86)
 MBOK_TARGET_AVX512
 namespace mbok::avx512 {
 namespace {
 
-MBOK_INLINE __m256i load_halves(const uint16_t* from, int64_t n) {
-  return _mm256_maskz_loadu_epi16(n >= 16 ? static_cast<__mmask16>(0xffff) : first_lanes(n).m, from);
+template <class Source>
+MBOK_INLINE void widen(const uint16_t* from, float* to, int64_t count) {
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) store(to + i, Source::load(from + i));
+  if (i < count) store_n(to + i, Source::load_n(from + i, count - i), count - i);
 }
 
 MBOK_INLINE void store_halves(uint16_t* to, __m256i halves, int64_t n) {
@@ -19,23 +22,10 @@ MBOK_INLINE __m512 load_floats(const float* from, int64_t n) {
   return _mm512_maskz_loadu_ps(n >= 16 ? static_cast<__mmask16>(0xffff) : first_lanes(n).m, from);
 }
 
-MBOK_INLINE void store_floats(float* to, __m512 floats, int64_t n) {
-  _mm512_mask_storeu_ps(to, n >= 16 ? static_cast<__mmask16>(0xffff) : first_lanes(n).m, floats);
-}
-
 }  // namespace
 
-void f16_widen(const uint16_t* from, float* to, int64_t count) {
-  for (int64_t i = 0; i < count; i += 16)
-    store_floats(to + i, _mm512_cvtph_ps(load_halves(from + i, count - i)), count - i);
-}
-
-void bf16_widen(const uint16_t* from, float* to, int64_t count) {
-  for (int64_t i = 0; i < count; i += 16) {
-    const __m512i wide = _mm512_cvtepu16_epi32(load_halves(from + i, count - i));
-    store_floats(to + i, _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16)), count - i);
-  }
-}
+void f16_widen(const uint16_t* from, float* to, int64_t count) { widen<F16>(from, to, count); }
+void bf16_widen(const uint16_t* from, float* to, int64_t count) { widen<Bf16>(from, to, count); }
 
 void f16_narrow(const float* from, uint16_t* to, int64_t count) {
   for (int64_t i = 0; i < count; i += 16) {

@@ -1,0 +1,54 @@
+// Weights as they lie in memory: f32, f16, bf16, or i8 with one scale a row. Operations that read them (linear,
+// linear_gradient_input, embedding) widen what they need when they need it, so a 16-bit model never exists in 32 bits.
+#pragma once
+
+#include "kernels/dense_decode/dense_decode.h"
+#include "kernels/half/half.h"
+#include "kernels/int8/int8.h"
+#include "operations/panel_product.h"
+
+namespace mbok {
+
+// Checks that input `w` is of one of these types and that i8, and only i8, comes with input `scales` f32 [rows, 1];
+// throws Error MBOK_SHAPE.
+void expect_weights(const Call& call, int w, int scales, const char* name);
+
+class Weights {
+ public:
+  Weights(const Call& call, int w, int scales);
+
+  TensorType type() const { return tensor_.type; }
+  int64_t rows() const { return tensor_.rows; }
+  int64_t cols() const { return tensor_.cols; }
+  // From the first element of `row` on.
+  const std::byte* row(int64_t row) const;
+  const float* scales() const { return scales_; }  // null but for i8
+
+  // to[0 … count) = the row's elements from column `col` on, in f32.
+  void widen(int64_t row, int64_t col, int64_t count, float* to) const;
+
+ private:
+  Tensor tensor_;
+  const float* scales_;
+  WidenFunction* widen_half_;
+  Int8WidenFunction* widen_int8_;
+};
+
+// B of a product: w transposed ([n, depth], the weights of Y = X·Wᵀ) or, with `transposed`, as it is ([depth, n]).
+// Narrow weights are widened strip by strip into a buffer that stays in L1 and packed from there; bf16 that stays bf16
+// is packed as pairs of its bits.
+class WeightOperand final : public PanelOperand {
+ public:
+  WeightOperand(const Weights& weights, bool transposed, Precision precision);
+  void pack(int64_t col, int64_t cols, int64_t depth_begin, int64_t depth, void* panel,
+            std::byte* scratch) const override;
+  size_t scratch_bytes() const override;
+
+ private:
+  Weights weights_;
+  bool transposed_;
+  Precision precision_;
+  bool whole_pairs_;
+};
+
+}  // namespace mbok
