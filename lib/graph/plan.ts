@@ -143,6 +143,16 @@ export class Plan {
     return this.#readOutputs(outputs ?? [...this.#graph.outputs.keys()], values.rows);
   }
 
+  /** Seconds that all runs so far have spent by name of operation. Throws MBOK_BUSY while one is in flight, MBOK_DISPOSED. */
+  profile(): Map<string, number> {
+    const seconds = guarded(() => this.#native.seconds());
+    const sums = new Map<string, number>();
+    this.#graph.nodes.forEach(({ name }, i) => {
+      sums.set(name, (sums.get(name) ?? 0) + (seconds[i] as number));
+    });
+    return sums;
+  }
+
   /** Frees the plan's memory; a run in flight is aborted and ends first. */
   dispose(): void {
     if (this.#disposed) return;

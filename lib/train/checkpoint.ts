@@ -16,7 +16,7 @@ import type { Snapshot } from './snapshot';
 const FORMAT_VERSION = 1;
 const PROGRESS_FILE = 'progress.json';
 const STATE_FILE = 'state.safetensors';
-const DTYPES = { f32: 'F32', f16: 'F16', bf16: 'BF16', i32: 'I32', bits: 'U8' } as const;
+const DTYPES = { f32: 'F32', f16: 'F16', bf16: 'BF16', i32: 'I32', bits: 'U8', u8: 'U8', i8: 'I8' } as const;
 /** Prefix of the tensors of the best model so far. */
 const BEST = 'best:';
 

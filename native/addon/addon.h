@@ -63,6 +63,7 @@ class PlanHandle : public Napi::ObjectWrap<PlanHandle> {
 
  private:
   Napi::Value scratch_bytes(const Napi::CallbackInfo& info);
+  Napi::Value seconds(const Napi::CallbackInfo& info);
   Napi::Value run(const Napi::CallbackInfo& info);
   void abort(const Napi::CallbackInfo& info);
   void dispose(const Napi::CallbackInfo& info);

@@ -66,7 +66,7 @@ TensorDescription to_tensor(const Napi::Object& object) {
   tensor.rows = to_integer(object.Get("rows"), "rows", kOpenRows);
   tensor.cols = to_integer(object.Get("cols"), "cols");
   tensor.type =
-      static_cast<TensorType>(to_integer(object.Get("type"), "type", 0, static_cast<int64_t>(TensorType::kBits)));
+      static_cast<TensorType>(to_integer(object.Get("type"), "type", 0, static_cast<int64_t>(kLastTensorType)));
   return tensor;
 }
 
@@ -152,7 +152,8 @@ class Run : public Napi::AsyncWorker {
 Napi::Function PlanHandle::define(Napi::Env env) {
   return DefineClass(
       env, "NativePlan",
-      {InstanceAccessor<&PlanHandle::scratch_bytes>("scratchBytes"), InstanceMethod<&PlanHandle::run>("run"),
+      {InstanceAccessor<&PlanHandle::scratch_bytes>("scratchBytes"), InstanceMethod<&PlanHandle::seconds>("seconds"),
+       InstanceMethod<&PlanHandle::run>("run"),
        InstanceMethod<&PlanHandle::abort>("abort"), InstanceMethod<&PlanHandle::dispose>("dispose")});
 }
 
@@ -162,6 +163,15 @@ PlanHandle::PlanHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<PlanHa
 
 Napi::Value PlanHandle::scratch_bytes(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), state_ ? static_cast<double>(state_->plan.scratch_bytes()) : 0.0);
+}
+
+Napi::Value PlanHandle::seconds(const Napi::CallbackInfo& info) {
+  if (!state_) throw to_js_error(info.Env(), "MBOK_DISPOSED", "this plan has been disposed");
+  if (state_->running) throw to_js_error(info.Env(), "MBOK_BUSY", "this plan is running");
+  const std::vector<double>& seconds = state_->plan.seconds();
+  Napi::Float64Array array = Napi::Float64Array::New(info.Env(), seconds.size());
+  for (size_t i = 0; i < seconds.size(); ++i) array[i] = seconds[i];
+  return array;
 }
 
 Napi::Value PlanHandle::run(const Napi::CallbackInfo& info) {

@@ -1,6 +1,7 @@
 #include "plan/plan.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -17,7 +18,7 @@ size_t checked_bytes(const TensorDescription& t, int64_t rows, size_t index) {
   constexpr int64_t kLimit = (int64_t{1} << 31) - 1;
   if (rows < 1 || rows > kLimit || t.cols < 1 || t.cols > kLimit)
     invalid("tensor " + std::to_string(index) + " has an impossible shape");
-  if (static_cast<int32_t>(t.type) < 0 || static_cast<int32_t>(t.type) > static_cast<int32_t>(TensorType::kBits))
+  if (static_cast<int32_t>(t.type) < 0 || static_cast<int32_t>(t.type) > static_cast<int32_t>(kLastTensorType))
     invalid("tensor " + std::to_string(index) + " has an unknown type");
   return static_cast<size_t>(rows) * row_bytes(t.type, t.cols);  // < 2^31 · 2^33: fits
 }
@@ -45,6 +46,7 @@ Plan::Plan(PlanDescription description) : description_(std::move(description)) {
       }
   }
   views_.resize(indices_.size());
+  seconds_.resize(steps_.size());
   const Scalars scalars;
   // What fits together at one row and at the most fits together in between: a fixed row count that happens to be equal
   // to the greatest open one must not pass, for a run with fewer rows would find them unequal.
@@ -103,7 +105,9 @@ RunResult Plan::run(const Scalars& scalars, const std::atomic<bool>& abort) {
     if (phase == Phase::kLastMicroBatch && scalars.last == 0) continue;
     if (!committed && abort.load(std::memory_order_relaxed)) return RunResult::kAborted;
     committed = committed || steps_[i].operation->updates_state;
+    const auto start = std::chrono::steady_clock::now();
     steps_[i].operation->run(call_of(i, &scalars));
+    seconds_[i] += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   }
   return RunResult::kCompleted;
 }
