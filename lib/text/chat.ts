@@ -1,0 +1,221 @@
+/** Conversations as texts and tokens, by the template that a model comes with. */
+
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import { MbokError } from '../errors';
+import { decodeUtf8, isJsonObject, type JsonObject, parseJsonObject } from '../io/json';
+import { invalid, show } from '../validate';
+import { JinjaTemplate } from './jinja';
+import type { Tokenizer } from './tokenizer';
+
+/** One message of a conversation. */
+export interface ChatMessage {
+  /** 'system', 'user', 'assistant', or what else the model's template knows. */
+  readonly role: string;
+  readonly content: string;
+}
+
+const TEMPLATE_FILE = 'chat_template.jinja';
+const CONFIG_FILE = 'tokenizer_config.json';
+/** What templates may ask for, by its name in tokenizer_config.json. */
+const SPECIAL_TOKENS = ['bos_token', 'eos_token', 'unk_token', 'pad_token'];
+
+/** How a model wants conversations written: a Jinja template and the special tokens that it uses. */
+export class ChatTemplate {
+  /** Tells templates of different results apart. */
+  readonly fingerprint: string;
+  readonly #source: string;
+  readonly #place: string;
+  readonly #variables: Readonly<Record<string, string>>;
+  #parsed: JinjaTemplate | undefined;
+
+  /** `place`: where the template comes from, for messages. */
+  constructor(source: string, place: string, variables: Readonly<Record<string, string>> = {}) {
+    this.#source = source;
+    this.#place = place;
+    this.#variables = variables;
+    this.fingerprint = createHash('sha256')
+      .update(JSON.stringify([source, variables]))
+      .digest('hex');
+  }
+
+  /**
+   * Finds the template among the files of a Hugging Face folder: chat_template.jinja, else the `chat_template` of
+   * tokenizer_config.json, of several the one named 'default', else the first.
+   *
+   * @param files - contents by name
+   * @param folder - where they come from, for messages
+   * @returns undefined where there is none
+   * @throws MbokError MBOK_FORMAT
+   */
+  static fromFiles(files: ReadonlyMap<string, Uint8Array>, folder: string): ChatTemplate | undefined {
+    const text = (name: string) => {
+      const bytes = files.get(name);
+      return bytes && decodeUtf8(bytes, `'${join(folder, name)}'`);
+    };
+    const place = join(folder, CONFIG_FILE);
+    const config = parseJsonObject(text(CONFIG_FILE) ?? '{}', `'${place}'`);
+    const variables = specialTokens(config);
+    const file = text(TEMPLATE_FILE);
+    if (file !== undefined) return new ChatTemplate(file, join(folder, TEMPLATE_FILE), variables);
+    const source = chooseTemplate(config.chat_template ?? undefined, place);
+    return source === undefined ? undefined : new ChatTemplate(source, place, variables);
+  }
+
+  /**
+   * Writes a conversation as the text that the model was trained on.
+   *
+   * @param messages - the conversation, at least one message
+   * @param options - `addGenerationPrompt`: whether the text goes on with the beginning of the assistant's next message.
+   * Default false
+   * @throws MbokError MBOK_INVALID_ARGUMENT (no conversation, or one that the template refuses), MBOK_FORMAT (a template
+   * that cannot be parsed)
+   */
+  apply(
+    messages: readonly ChatMessage[],
+    options: { readonly addGenerationPrompt?: boolean | undefined } = {},
+  ): string {
+    const template = this.#parse();
+    const variables = {
+      ...this.#variables,
+      messages: expectMessages(messages),
+      add_generation_prompt: options.addGenerationPrompt ?? false,
+    };
+    try {
+      return template.render(variables);
+    } catch (cause) {
+      const reason = (cause as Error).message;
+      throw new MbokError('MBOK_INVALID_ARGUMENT', `the chat template of '${this.#place}' failed: ${reason}`, {
+        cause,
+      });
+    }
+  }
+
+  #parse(): JinjaTemplate {
+    try {
+      this.#parsed ??= new JinjaTemplate(this.#source);
+    } catch (cause) {
+      const reason = (cause as Error).message;
+      throw new MbokError('MBOK_FORMAT', `'${this.#place}' has a chat template that cannot be parsed: ${reason}`, {
+        cause,
+      });
+    }
+    return this.#parsed;
+  }
+}
+
+/** A conversation as tokens. */
+export interface EncodedChat {
+  readonly ids: Int32Array;
+  /** 1 for tokens that the assistant says, the one that ends its message included; 0 for all others. */
+  readonly assistant: Uint8Array;
+}
+
+/**
+ * Encodes a conversation and tells which of its tokens the assistant says: those by which the text with one of its
+ * messages is longer than the text that asks for it.
+ *
+ * @throws MbokError MBOK_INVALID_ARGUMENT, MBOK_FORMAT as {@link ChatTemplate.apply}; MBOK_UNSUPPORTED for templates that
+ * write the beginning of a conversation differently once it goes on, so that nothing can be told
+ */
+export function encodeChat(
+  tokenizer: Tokenizer,
+  template: ChatTemplate,
+  messages: readonly ChatMessage[],
+): EncodedChat {
+  const text = template.apply(messages);
+  const ids = Int32Array.from(encodeRendered(tokenizer, text));
+  const assistant = new Uint8Array(ids.length);
+  const tokensBefore = (end: number) => common(encodeRendered(tokenizer, text.slice(0, end)), ids);
+  for (const [index, { role }] of messages.entries()) {
+    if (role !== 'assistant') continue;
+    // a conversation may begin with the assistant: nothing asks for that message
+    const asked = index === 0 ? '' : template.apply(messages.slice(0, index), { addGenerationPrompt: true });
+    const start = common(asked, text);
+    const end = common(template.apply(messages.slice(0, index + 1)), text);
+    if (end <= start) {
+      throw new MbokError(
+        'MBOK_UNSUPPORTED',
+        `the chat template writes message ${index} so that the assistant's tokens cannot be told from the others`,
+      );
+    }
+    const first = tokensBefore(start);
+    assistant.fill(1, first, first + throughEnd(ids.subarray(first, tokensBefore(end)), tokenizer.eosTokenIds));
+  }
+  return { ids, assistant };
+}
+
+/** Ids of a text that a template has written: the special tokens are in it already. */
+export function encodeRendered(tokenizer: Tokenizer, text: string): number[] {
+  return tokenizer.encode(text, { addSpecialTokens: false });
+}
+
+/**
+ * The tokens that end a message of the assistant: what the template writes after one, where that is a special token, and
+ * the tokenizer's end tokens.
+ */
+export function endTokens(tokenizer: Tokenizer, template: ChatTemplate): readonly number[] {
+  const content = 'mbok';
+  let after: number | undefined;
+  try {
+    const text = template.apply([
+      { role: 'user', content: '?' },
+      { role: 'assistant', content },
+    ]);
+    after = encodeRendered(tokenizer, text.slice(text.lastIndexOf(content) + content.length).trimStart())[0];
+  } catch (error) {
+    // a template that wants more of a conversation than this; the tokenizer's own tokens have to do
+    if (!(error instanceof MbokError) || error.code !== 'MBOK_INVALID_ARGUMENT') throw error;
+  }
+  const isSpecial = after !== undefined && tokenizer.decode([after], { skipSpecialTokens: true }) === '';
+  return [...new Set([...tokenizer.eosTokenIds, ...(isSpecial ? [after as number] : [])])];
+}
+
+/** Checks what should be a conversation. Throws MBOK_INVALID_ARGUMENT naming the first message that is none. */
+export function expectMessages(messages: unknown): readonly ChatMessage[] {
+  if (!Array.isArray(messages) || messages.length === 0)
+    invalid('messages', 'a list of at least one message', messages);
+  for (const [index, message] of messages.entries()) {
+    const fits = isJsonObject(message) && typeof message.role === 'string' && typeof message.content === 'string';
+    if (!fits) {
+      const got = isJsonObject(message) ? JSON.stringify(message).slice(0, 80) : show(message);
+      throw new MbokError(
+        'MBOK_INVALID_ARGUMENT',
+        `'messages[${index}]' must have a 'role' and a 'content' that are strings, got ${got}`,
+      );
+    }
+  }
+  return messages as ChatMessage[];
+}
+
+function chooseTemplate(value: unknown, place: string): string | undefined {
+  if (value === undefined || typeof value === 'string') return value;
+  const named = Array.isArray(value) ? value.filter(isJsonObject) : [];
+  const chosen = (named.find(({ name }) => name === 'default') ?? named[0])?.template;
+  if (typeof chosen === 'string') return chosen;
+  throw new MbokError(
+    'MBOK_FORMAT',
+    `'${place}': 'chat_template' must be a string or a list of named templates, got ${show(value)}`,
+  );
+}
+
+function specialTokens(config: JsonObject): Record<string, string> {
+  const tokens = SPECIAL_TOKENS.map((name) => {
+    const token = config[name];
+    return [name, isJsonObject(token) ? token.content : token];
+  });
+  return Object.fromEntries(tokens.filter(([, token]) => typeof token === 'string'));
+}
+
+/** Length of the longest common beginning. */
+function common<T>(a: ArrayLike<T>, b: ArrayLike<T>): number {
+  let length = 0;
+  while (length < a.length && length < b.length && a[length] === b[length]) length++;
+  return length;
+}
+
+/** How many of a message's tokens there are up to the one that ends it: a template may go on, with a line break for one. */
+function throughEnd(ids: Int32Array, ends: readonly number[]): number {
+  for (let i = ids.length - 1; i >= 0; i--) if (ends.includes(ids[i] as number)) return i + 1;
+  return ids.length;
+}

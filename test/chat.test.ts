@@ -1,0 +1,215 @@
+/** Conversations as the model's template writes them, and which of their tokens the assistant says. */
+
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type ChatMessage, ChatTemplate, encodeChat, endTokens } from '../lib/text/chat';
+import { huggingFaceTokenizer } from '../lib/text/gguf_tokenizer';
+import { Tokenizer } from '../lib/text/tokenizer';
+import { GOLDEN } from './folders';
+
+const golden = JSON.parse(readFileSync(join(GOLDEN, 'chat_templates.json'), 'utf8')) as {
+  templates: Record<string, string>;
+  conversations: ChatMessage[][];
+  cases: { template: string; messages: number; addGenerationPrompt: boolean; text: string | null }[];
+};
+const variables = { bos_token: '<s>', eos_token: '</s>' };
+const templateNamed = (name: string) => new ChatTemplate(golden.templates[name] as string, name, variables);
+const conversation = (index: number) => golden.conversations[index] as ChatMessage[];
+const files = (contents: Record<string, unknown>) =>
+  new Map(
+    Object.entries(contents).map(([name, content]) => [
+      name,
+      Buffer.from(typeof content === 'string' ? content : JSON.stringify(content)),
+    ]),
+  );
+
+/** A tokenizer of the fixtures: byte-level with ChatML's tokens, or SentencePiece's with LLaMA 2's. */
+function tokenizerOf(kind: 'byte_level' | 'sentence_piece'): Tokenizer {
+  const { tokens, token_type, merges, scores } = JSON.parse(
+    readFileSync(join(GOLDEN, 'tokenizers', `${kind}.json`), 'utf8'),
+  );
+  const values =
+    kind === 'byte_level'
+      ? { model: 'gpt2', pre: 'smollm', tokens, token_type, merges, bos_token_id: 0, eos_token_id: 3 }
+      : { model: 'llama', tokens, token_type, scores, bos_token_id: 1, eos_token_id: 2, unknown_token_id: 0 };
+  const { tokenizer, config, generation } = huggingFaceTokenizer(
+    Object.fromEntries(Object.entries(values).map(([key, value]) => [`tokenizer.ggml.${key}`, value])),
+  );
+  return Tokenizer.fromFiles(
+    files({ 'tokenizer.json': tokenizer, 'tokenizer_config.json': config, 'generation_config.json': generation }),
+    kind,
+  );
+}
+
+describe('rendering', () => {
+  test.each(golden.cases)('$template, conversation $messages, prompt $addGenerationPrompt', (row) => {
+    const apply = () =>
+      templateNamed(row.template).apply(conversation(row.messages), { addGenerationPrompt: row.addGenerationPrompt });
+    if (row.text !== null) expect(apply()).toBe(row.text);
+    else {
+      expect(apply).toThrow(
+        expect.objectContaining({
+          code: 'MBOK_INVALID_ARGUMENT',
+          message: expect.stringMatching(/the chat template of 'gemma' failed: System role not supported/),
+        }),
+      );
+    }
+  });
+
+  test.each<[string, Record<string, unknown>, string | undefined]>([
+    ['a string', { 'tokenizer_config.json': { chat_template: 'a{{ bos_token }}', bos_token: '<s>' } }, 'a<s>'],
+    [
+      'a token with settings',
+      { 'tokenizer_config.json': { chat_template: '{{ eos_token }}', eos_token: { content: '<e>' } } },
+      '<e>',
+    ],
+    [
+      'the default of several',
+      {
+        'tokenizer_config.json': {
+          chat_template: [
+            { name: 'tools', template: 't' },
+            { name: 'default', template: 'd' },
+          ],
+        },
+      },
+      'd',
+    ],
+    ['the first of several', { 'tokenizer_config.json': { chat_template: [{ name: 'rag', template: 'r' }] } }, 'r'],
+    [
+      'a file of its own',
+      {
+        'tokenizer_config.json': { chat_template: 'old', bos_token: '<s>' },
+        'chat_template.jinja': 'new{{ bos_token }}',
+      },
+      'new<s>',
+    ],
+    ['none', { 'tokenizer_config.json': {} }, undefined],
+    ['no files', {}, undefined],
+  ])('the template is %s', (_, contents, text) => {
+    expect(ChatTemplate.fromFiles(files(contents), 'model')?.apply(conversation(0))).toBe(text);
+  });
+
+  test('templates of the same text and tokens have one fingerprint', () => {
+    expect(templateNamed('gemma').fingerprint).toBe(templateNamed('gemma').fingerprint);
+    expect(templateNamed('gemma').fingerprint).not.toBe(templateNamed('llama2').fingerprint);
+    expect(new ChatTemplate('a', '').fingerprint).not.toBe(new ChatTemplate('a', '', variables).fingerprint);
+  });
+
+  test.each<[string, () => unknown, string, RegExp]>([
+    [
+      'an empty conversation',
+      () => templateNamed('chatml').apply([]),
+      'MBOK_INVALID_ARGUMENT',
+      /'messages'.*at least one/,
+    ],
+    ['no conversation', () => templateNamed('chatml').apply('Hi' as never), 'MBOK_INVALID_ARGUMENT', /got "Hi"/],
+    [
+      'a message without content',
+      () => templateNamed('chatml').apply([{ role: 'user', content: 'a' }, { role: 'user' } as never]),
+      'MBOK_INVALID_ARGUMENT',
+      /'messages\[1\]' must have a 'role' and a 'content'.*got \{"role":"user"\}/,
+    ],
+    [
+      'roles out of order',
+      () => templateNamed('llama2').apply([{ role: 'assistant', content: 'a' }]),
+      'MBOK_INVALID_ARGUMENT',
+      /'llama2' failed: Conversation roles must alternate/,
+    ],
+    [
+      'a template that calls what is not there',
+      () => new ChatTemplate('{{ nothing() }}', 'm').apply(conversation(0)),
+      'MBOK_INVALID_ARGUMENT',
+      /the chat template of 'm' failed/,
+    ],
+    [
+      'a template that is none',
+      () => new ChatTemplate('{% for %}', 'm').apply(conversation(0)),
+      'MBOK_FORMAT',
+      /'m' has a chat template that cannot be parsed/,
+    ],
+    [
+      'a template of numbers',
+      () => ChatTemplate.fromFiles(files({ 'tokenizer_config.json': { chat_template: 7 } }), 'm'),
+      'MBOK_FORMAT',
+      /'chat_template' must be a string or a list of named templates, got 7/,
+    ],
+    [
+      'a configuration that is no JSON',
+      () => ChatTemplate.fromFiles(files({ 'tokenizer_config.json': '{' }), 'm'),
+      'MBOK_FORMAT',
+      /tokenizer_config\.json' is not valid JSON/,
+    ],
+  ])('%s is refused', (_, call, code, message) => {
+    expect(call).toThrow(expect.objectContaining({ code, message: expect.stringMatching(message) }));
+  });
+});
+
+describe('what the assistant says', () => {
+  const CHAT: readonly ChatMessage[] = [
+    { role: 'user', content: 'Who are you?' },
+    { role: 'assistant', content: 'A little model.' },
+    { role: 'user', content: 'Sing!' },
+    { role: 'assistant', content: 'La la la\n' },
+  ];
+  /** The runs of tokens that are marked, decoded. */
+  function said(kind: 'byte_level' | 'sentence_piece', template: string, messages = CHAT): string[] {
+    const tokenizer = tokenizerOf(kind);
+    const { ids, assistant } = encodeChat(tokenizer, templateNamed(template), messages);
+    expect(assistant.length).toBe(ids.length);
+    const runs: number[][] = [];
+    for (const [i, id] of ids.entries()) {
+      if (assistant[i] === 1)
+        (assistant[i - 1] === 1 ? (runs.at(-1) as number[]) : (runs[runs.push([]) - 1] as number[])).push(id);
+    }
+    return runs.map((run) => tokenizer.decode(run));
+  }
+
+  test('the content and the token that ends it, not the line break after it', () => {
+    expect(said('byte_level', 'chatml')).toEqual(['A little model.<|im_end|>', 'La la la\n<|im_end|>']);
+  });
+
+  test('where spaces belong to words', () => {
+    expect(said('sentence_piece', 'llama2')).toEqual(['A little model. </s>', 'La la la </s>']);
+  });
+
+  test('without an end token all that the template adds', () => {
+    expect(said('byte_level', 'blocks', CHAT.slice(0, 2))).toEqual(['<a>A little model.</s>\n']);
+  });
+
+  test('nothing where the assistant says nothing, everything where it begins', () => {
+    expect(said('byte_level', 'chatml', CHAT.slice(0, 1))).toEqual([]);
+    expect(said('byte_level', 'blocks', CHAT.slice(1, 2))).toEqual(['<a>A little model.</s>\n']);
+  });
+
+  test('the tokens are those of the whole text, without a second begin-of-text token', () => {
+    const tokenizer = tokenizerOf('sentence_piece');
+    const { ids } = encodeChat(tokenizer, templateNamed('llama2'), CHAT);
+    expect([...ids]).toEqual(tokenizer.encode(templateNamed('llama2').apply(CHAT), { addSpecialTokens: false }));
+    expect([...ids].filter((id) => id === 1)).toHaveLength(2);
+    expect(ids[0]).toBe(1);
+  });
+
+  test('a template that hides answers cannot tell', () => {
+    const hiding = new ChatTemplate('{{ messages | length }}{% for m in messages %}{{ m.content }}{% endfor %}', 'm');
+    expect(() => encodeChat(tokenizerOf('byte_level'), hiding, CHAT)).toThrow(
+      expect.objectContaining({ code: 'MBOK_UNSUPPORTED', message: expect.stringMatching(/message 1/) }),
+    );
+  });
+
+  test.each<['byte_level' | 'sentence_piece', string, string[]]>([
+    ['byte_level', 'chatml', ['<|im_end|>', '<|endoftext|>']],
+    ['sentence_piece', 'llama2', ['</s>']],
+    ['byte_level', 'gemma', ['<|im_end|>', '<|endoftext|>']],
+  ])('%s and %s: answers end with %j', (kind, template, ends) => {
+    const tokenizer = tokenizerOf(kind);
+    expect(endTokens(tokenizer, templateNamed(template)).map((id) => tokenizer.decode([id]))).toEqual(ends);
+  });
+
+  test('the template tells an end token that the tokenizer does not know as one', () => {
+    const other = new ChatTemplate("{% for m in messages %}{{ m.content + '<|begin|>' }}{% endfor %}", 'm');
+    expect(endTokens(tokenizerOf('byte_level'), other)).toEqual([3, 1, 0]);
+    const strict = new ChatTemplate("{{ raise_exception('no') }}", 'm');
+    expect(endTokens(tokenizerOf('byte_level'), strict)).toEqual([3, 1]);
+  });
+});
