@@ -8,18 +8,26 @@
 namespace mbok {
 namespace {
 
-constexpr int64_t kChunkRows = 2048;  // of A that one panel of B serves
-constexpr int64_t kSinkRows = 384;    // the same where the tile waits in scratch for a sink
-constexpr int64_t kTasks = 12;        // tiles wanted at least, so that small products keep several threads busy
-constexpr int64_t kRowMultiple = 12;  // whole register tiles
+// C in memory. How its rows are cut changes no sum, so it may depend on the threads.
+constexpr int64_t kChunkRows = 2048;    // of A that one panel of B serves, for every four threads
+constexpr int64_t kTasksPerThread = 3;  // tiles wanted at least, so that small products keep all threads busy
+constexpr int64_t kTasks = 12;          // and never fewer
+
+// Tiles for a sink, which sees how C is cut: by the shape alone.
+constexpr int64_t kSinkRows = 384;  // at most: the tile waits in scratch
+constexpr int64_t kSinkTasks = 48;  // wanted at least
+
+constexpr int64_t kRowMultiple = 48;  // whole register tiles: of 6 rows, of 32 and 16 on AMX
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-int64_t tile_rows_of(int64_t m, int64_t n, int64_t limit) {
+int64_t tile_rows_of(int64_t m, int64_t n, int64_t tasks, int64_t limit) {
   const int64_t panels = std::max<int64_t>(1, ceil_div(n, kPanelCols));
-  const int64_t wanted = ceil_div(ceil_div(m, ceil_div(kTasks, panels)), kRowMultiple) * kRowMultiple;
+  const int64_t wanted = ceil_div(ceil_div(m, ceil_div(tasks, panels)), kRowMultiple) * kRowMultiple;
   return std::max(kRowMultiple, std::min(wanted, limit));
 }
+
+int64_t sink_rows(int64_t m, int64_t n) { return tile_rows_of(m, n, kSinkTasks, kSinkRows); }
 
 // Numbers of the depth in one 32-bit step.
 int64_t step_size(Precision precision) { return precision == Precision::kBf16 ? 2 : 1; }
@@ -27,10 +35,14 @@ int64_t step_size(Precision precision) { return precision == Precision::kBf16 ? 
 // A in f32 is read where it is, whichever way it lies: measured, packing it never paid. In bf16 a chunk of it is
 // converted first: rows as rows, a transposed A as [steps, m].
 bool converts(const PanelProduct& p) { return p.precision == Precision::kBf16; }
-int64_t chunk_rows(const PanelProduct& p) { return converts(p) && !p.a_transposed ? std::min(p.m, kChunkRows) : p.m; }
+int64_t chunk_rows(const PanelProduct& p, int threads) {
+  return converts(p) && !p.a_transposed ? std::min(p.m, kChunkRows * ceil_div(threads, 4)) : p.m;
+}
 
-int64_t tile_rows(const PanelProduct& p) {
-  return tile_rows_of(chunk_rows(p), p.n, p.sink != nullptr ? kSinkRows : kChunkRows);
+int64_t tile_rows(const PanelProduct& p, int threads) {
+  if (p.sink != nullptr) return sink_rows(p.m, p.n);
+  const int64_t rows = chunk_rows(p, threads);
+  return tile_rows_of(rows, p.n, std::max(kTasks, kTasksPerThread * threads), std::min(rows, kChunkRows));
 }
 
 // Where the parts of scratch lie: first A in bf16 (shared), then for each worker a panel of B, a tile, the operand's.
@@ -39,13 +51,13 @@ struct Layout {
   size_t worker() const { return panel + tile + operand; }
 };
 
-Layout layout_of(const PanelProduct& p, const PanelOperand& b) {
+Layout layout_of(const PanelProduct& p, const PanelOperand& b, int threads) {
   const size_t step_bytes = sizeof(float);
   const auto steps = static_cast<size_t>(ceil_div(p.depth, step_size(p.precision)));
   Layout layout = {};
-  if (converts(p)) layout.converted = align_up(static_cast<size_t>(chunk_rows(p)) * steps * step_bytes);
+  if (converts(p)) layout.converted = align_up(static_cast<size_t>(chunk_rows(p, threads)) * steps * step_bytes);
   layout.panel = kDepthBlock * kPanelCols * step_bytes;
-  if (p.sink != nullptr) layout.tile = static_cast<size_t>(tile_rows(p)) * kPanelCols * sizeof(float);
+  if (p.sink != nullptr) layout.tile = static_cast<size_t>(sink_rows(p.m, p.n)) * kPanelCols * sizeof(float);
   layout.operand = align_up(b.scratch_bytes());
   return layout;
 }
@@ -133,19 +145,20 @@ void DenseOperand::pack(int64_t col, int64_t cols, int64_t depth_begin, int64_t 
 }
 
 TileGrid product_tile_grid(int64_t m, int64_t n) {
-  const int64_t rows = tile_rows_of(m, n, kSinkRows);
+  const int64_t rows = sink_rows(m, n);
   return {rows, kPanelCols, ceil_div(m, rows), ceil_div(n, kPanelCols)};
 }
 
 size_t panel_product_scratch(const PanelProduct& p, const PanelOperand& b, int threads) {
-  const Layout layout = layout_of(p, b);
+  const Layout layout = layout_of(p, b, threads);
   return layout.converted + layout.worker() * static_cast<size_t>(threads);
 }
 
 void panel_product(ThreadPool& pool, const PanelProduct& p, const PanelOperand& b, std::byte* scratch) {
-  const Layout layout = layout_of(p, b);
+  const Layout layout = layout_of(p, b, pool.threads());
   DenseProductFunction* const multiply = (converts(p) ? dense_product_bf16_table : dense_product_f32_table).best();
-  const int64_t panels = ceil_div(p.n, kPanelCols), height = tile_rows(p), chunk = std::max<int64_t>(1, chunk_rows(p));
+  const int64_t panels = ceil_div(p.n, kPanelCols), height = tile_rows(p, pool.threads());
+  const int64_t chunk = std::max<int64_t>(1, chunk_rows(p, pool.threads()));
   for (int64_t origin = 0; origin < p.m; origin += chunk) {
     const int64_t rows = std::min(chunk, p.m - origin);
     if (converts(p)) convert(pool, p, origin, rows, scratch);

@@ -1,10 +1,10 @@
 // The driver behind product.h and the linear operations: C[m, n] = Σ_d A[m, d] · B[d, n] with B packed panel by panel
 // from wherever it comes (PanelOperand) and C written to memory or handed to a TileSink.
 //
-// Work. C is cut into tiles of tile_rows × 64 that depend on the shape alone. A task packs the 64 columns of B for one
-// block of the depth once and multiplies them with all of the tile's rows, block after block in order, so results do
-// not depend on the number of threads, and weights that are rebuilt while packing are rebuilt once for up to 2048
-// rows. Where C has few columns the rows are cut as well, so that there is work for several threads.
+// Work. C is cut into tiles of rows × 64. A task packs the 64 columns of B for one block of the depth once and
+// multiplies them with all of the tile's rows, block after block in order, so results do not depend on the number of
+// threads, and weights that are rebuilt while packing are rebuilt once for up to 2048 rows. Where C has few columns the
+// rows are cut as well, so that there is work for all threads; the tiles that a sink sees are cut by the shape alone.
 #pragma once
 
 #include <cstddef>
