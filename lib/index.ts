@@ -14,11 +14,19 @@ export type { ChatEncoder } from './data/documents';
 export { type DatasetOptions, loadDataset, type TextData } from './data/load';
 export { MbokError, MbokErrorCode } from './errors';
 export {
+  evaluateTasks,
+  type Metric,
+  TASK_NAMES,
+  type TaskOptions,
+  type TaskResult,
+} from './eval/evaluate_tasks';
+export {
   evaluatePerplexity,
   type PerplexityOptions,
   type PerplexityProgress,
   type PerplexityResult,
 } from './eval/perplexity';
+export type { Measurement } from './eval/statistics';
 export type { Generation } from './generate/generate';
 export type { EndReason, GenerateOptions, GenerationResult } from './generate/options';
 export type { SamplingOptions } from './generate/sampler';
@@ -32,7 +40,6 @@ export type {
   EvaluationOptions,
   FinetuneOptions,
   FinetuneProgress,
-  TrainingData,
 } from './train/options';
 export type { Trainable } from './train/trained';
 

@@ -2,10 +2,14 @@
 
 import { appendFileSync, mkdirSync, readdirSync, readFileSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { binarize } from '../lib/compress/binarize';
 import { Dataset } from '../lib/data/dataset';
 import { type DatasetOptions, loadDataset, toDataset } from '../lib/data/load';
+import { ModelCore } from '../lib/models/model_core';
 import { encodeCorpus, nextTokens, randomWindows, splitWindows } from '../lib/text/corpus';
 import type { Tokenizer } from '../lib/text/tokenizer';
+import { finetune } from '../lib/train/finetune';
+import type { FinetuneOptions } from '../lib/train/options';
 import { TINY_STORIES, temporaryFolder } from './folders';
 import { tinyTokenizer } from './tokenizers';
 
@@ -405,5 +409,43 @@ describe('data given to a model', () => {
     const data = await toDataset('data', [5, 6], model());
     expect(await toDataset('data', data, model())).toBe(data);
     expect(data).toBeInstanceOf(Dataset);
+  });
+});
+
+describe('finetuning', () => {
+  test('with a dataset is as with the same text, and on conversations only what the assistant says counts', async () => {
+    const original = await ModelCore.load(TINY_STORIES);
+    const options = { steps: 2, batch: 2, window: 16, train: ['scales'] as const, flipRate: 0 };
+    /** What the first step's loss is: that of the student as it was converted. */
+    const lossOn = async (data: FinetuneOptions['data'], teacher?: ModelCore) => {
+      const student = await binarize(original, { kernels: 2, method: 'svid' });
+      const { history } = await finetune(student, { ...options, data, ...(teacher && { teacher }) });
+      student.dispose();
+      return history.map(({ loss }) => loss);
+    };
+    const text = stories.slice(0, 5).join('<|endoftext|>');
+    await using plain = await loadDataset({ files: files({ 'a.txt': text }), cache }, tokenizer);
+    expect(await lossOn(plain)).toEqual(await lossOn(text));
+    expect(await lossOn(plain, original)).toEqual(await lossOn(text, original));
+    const said = Array.from({ length: 40 }, () => [
+      { role: 'user', content: 'xq zv' },
+      { role: 'assistant', content: 'Once upon a time' },
+    ]);
+    const place = files({ 'a.jsonl': lines(...said.map((messages) => ({ messages }))) });
+    const everything = {
+      ...chat,
+      encode: (value: unknown) => ({ ids: chat.encode(value).ids, assistant: chat.encode(value).ids.map(() => true) }),
+    };
+    await using counted = await loadDataset({ files: place, chat, cache }, tokenizer);
+    await using all = await loadDataset(
+      { files: place, chat: { ...everything, fingerprint: 'all' }, cache },
+      tokenizer,
+    );
+    const [own, both] = [await lossOn(counted), await lossOn(all)];
+    // what the user says is gibberish to a model of stories
+    expect(own[0]).toBeLessThan((both[0] as number) * 0.8);
+    // a teacher is imitated everywhere
+    expect(await lossOn(counted, original)).toEqual(await lossOn(all, original));
+    original.dispose();
   });
 });

@@ -1,12 +1,13 @@
 /** Finetuning a Boolean model: the loop around a trainer. */
 
 import { createHash } from 'node:crypto';
+import type { Dataset } from '../data/dataset';
+import { type TextData, toDataset } from '../data/load';
 import { MbokError } from '../errors';
 import { evaluatePerplexity } from '../eval/perplexity';
 import type { MemoryReport } from '../graph/plan';
 import type { ModelCore } from '../models/model_core';
-import { encodeCorpus, randomWindows, type TokenArray } from '../text/corpus';
-import { integers, throwIfAborted } from '../validate';
+import { throwIfAborted } from '../validate';
 import { loadCheckpoint, saveCheckpoint } from './checkpoint';
 import { TrainingLog } from './log';
 import {
@@ -15,7 +16,6 @@ import {
   type FinetuneProgress,
   type FinetuneSettings,
   finetuneSettings,
-  type TrainingData,
 } from './options';
 import { schedule } from './schedule';
 import { restoreSnapshot, type Snapshot, takeSnapshot } from './snapshot';
@@ -101,7 +101,7 @@ class Run {
     const { window, log: path, evaluation } = this.#settings;
     const data = await this.#encode('data', this.#settings.data);
     // fails early where the text is shorter than a window
-    randomWindows(data, { window, batch: 1, seed: 0, step: 0 });
+    await data.batch({ window, batch: 1, seed: 0, step: 0 });
     const held = evaluation && (await this.#encode('evaluation.data', evaluation.data));
     const trainer = this.#trainer();
     let log: TrainingLog | undefined;
@@ -134,17 +134,14 @@ class Run {
     return new Trainer(this.#student, { ...rest, bits: latent ? 'latent' : native });
   }
 
-  async #encode(name: string, data: TrainingData): Promise<TokenArray> {
-    if (typeof data === 'string') {
-      return encodeCorpus(this.#student.tokenizer, data, { signal: this.#settings.signal });
-    }
-    return Int32Array.from(integers(name, data, 0, this.#student.config.vocabularySize - 1));
+  #encode(name: string, data: TextData): Promise<Dataset> {
+    return toDataset(name, data, this.#student, { signal: this.#settings.signal });
   }
 
   async #advance(
     trainer: Trainer,
-    data: TokenArray,
-    held: TokenArray | undefined,
+    data: Dataset,
+    held: Dataset | undefined,
     log: TrainingLog | undefined,
   ): Promise<void> {
     const { steps, batch, window, seed, signal } = this.#settings;
@@ -152,9 +149,9 @@ class Run {
     this.#expectAlive();
     const rate = schedule(this.#step, steps);
     const rates = { learningRate: this.#settings.learningRate * rate, flipRate: this.#settings.flipRate * rate };
-    const ids = randomWindows(data, { window, batch, seed, step: this.#step });
+    const { ids, targets } = await data.batch({ window, batch, seed, step: this.#step });
     const started = performance.now();
-    const result = await trainer.step({ step: this.#step, ids, ...rates, signal });
+    const result = await trainer.step({ step: this.#step, ids, targets, ...rates, signal });
     const seconds = (performance.now() - started) / 1000;
     this.#step++;
     this.#seconds += seconds;
@@ -180,7 +177,7 @@ class Run {
   }
 
   /** A run that was stopped in an evaluation makes up for it when it goes on. */
-  async #evaluateIfDue(trainer: Trainer, held: TokenArray | undefined, log: TrainingLog | undefined): Promise<void> {
+  async #evaluateIfDue(trainer: Trainer, held: Dataset | undefined, log: TrainingLog | undefined): Promise<void> {
     const { evaluation, steps } = this.#settings;
     const record = this.#history.at(-1);
     if (evaluation === undefined || held === undefined || record === undefined || record.perplexity !== undefined)
@@ -192,13 +189,16 @@ class Run {
   }
 
   /** Perplexity of the model as it would be saved; training goes on with unrounded scales. */
-  async #evaluate(trainer: Trainer, { window, windows }: EvaluationOptions, held: TokenArray): Promise<number> {
+  async #evaluate(trainer: Trainer, { window, windows }: EvaluationOptions, held: Dataset): Promise<number> {
     const weights = takeSnapshot(trainer.changed);
     this.#student.roundToStorage();
     try {
       const limits = { ...(window && { window }), ...(windows && { maxWindows: windows }) };
       const { signal } = this.#settings;
-      const { perplexity } = await evaluatePerplexity(this.#student, held, { ...limits, signal });
+      const { perplexity } = await evaluatePerplexity(this.#student, await held.read(0, held.length), {
+        ...limits,
+        signal,
+      });
       if (perplexity < (this.#best?.perplexity ?? Infinity)) {
         this.#best = { perplexity, step: this.#step };
         this.#bestWeights = weights;
@@ -238,15 +238,15 @@ class Run {
   }
 
   /** Everything that the result depends on, apart from what a checkpoint restores. */
-  #fingerprint(trainer: Trainer, data: TokenArray, held: TokenArray | undefined): Record<string, unknown> {
+  #fingerprint(trainer: Trainer, data: Dataset, held: Dataset | undefined): Record<string, unknown> {
     const { teacher, checkpoint, resume, log, signal, onProgress, evaluation, data: _, ...options } = this.#settings;
     const { changed } = trainer;
     const frozen = [...this.#student.parameters].filter(([name]) => !changed.has(name));
     return {
       ...options,
       teacher: teacher?.json ?? null,
-      text: digest([data]),
-      evaluation: evaluation ? { ...evaluation, data: digest([held as TokenArray]) } : null,
+      text: data.digest,
+      evaluation: evaluation ? { ...evaluation, data: (held as Dataset).digest } : null,
       'frozen weights': digest(frozen.map(([, matrix]) => matrix.raw())),
     };
   }

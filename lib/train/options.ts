@@ -1,5 +1,6 @@
 /** Options of finetuning: what they mean, their defaults and their limits. */
 
+import type { TextData } from '../data/load';
 import { MbokError } from '../errors';
 import type { Precision } from '../graph/graph';
 import { ModelCore } from '../models/model_core';
@@ -8,13 +9,10 @@ import { type BooleanOptimizerSettings, booleanSettings } from './boolean_optimi
 import type { HiddenLoss } from './distillation';
 import { TRAINABLE, type Trainable } from './trained';
 
-/** Text, or token ids that are taken as they are. */
-export type TrainingData = string | ArrayLike<number>;
-
 /** How a run is judged on its way. */
 export interface EvaluationOptions {
-  /** Text or token ids that the model is not trained on. */
-  readonly data: TrainingData;
+  /** What the model is not trained on. */
+  readonly data: TextData;
   /** Steps between evaluations; the last step is always evaluated. */
   readonly every: number;
   /** Tokens of a window. Default: the training window. */
@@ -35,8 +33,8 @@ export interface CheckpointOptions {
 export interface FinetuneOptions extends Partial<BooleanOptimizerSettings> {
   /** The original model, to distil from. Absent: next-token cross-entropy on the text itself. */
   readonly teacher?: ModelCore;
-  /** What to train on. */
-  readonly data: TrainingData;
+  /** What to train on. Without a teacher, of conversations only what the assistant says counts. */
+  readonly data: TextData;
   /** Optimizer steps. Default 300. */
   readonly steps?: number;
   /** Sequences of a step. Default 8. */

@@ -10,7 +10,6 @@ import type { Tensor } from '../graph/tensor';
 import type { ModelCore } from '../models/model_core';
 import type { Matrix } from '../native/matrix';
 import { KERNELS } from '../nn/linear';
-import { nextTokens } from '../text/corpus';
 import { AdamW } from './adamw';
 import { BooleanOptimizer, type BooleanOptimizerSettings } from './boolean_optimizer';
 import { distillationLoss, type HiddenLoss, IDS, languageModelLoss, TARGETS } from './distillation';
@@ -38,6 +37,8 @@ export interface StepOptions {
   readonly step: number;
   /** One sequence after the other; a whole number of micro-batches. */
   readonly ids: Int32Array;
+  /** What follows each, −1 where that does not count; read where there is no teacher. */
+  readonly targets: Int32Array;
   readonly learningRate: number;
   readonly flipRate: number;
   /** Heeded until the first update of the step. */
@@ -125,21 +126,23 @@ export class Trainer {
    * Where the loss is finite and a gradient is not, f32 parameters have not changed, but bits may have moved: each
    * layer's move while its gradient is at hand, before the norm of all gradients is known.
    */
-  async step({ step, ids, learningRate, flipRate, signal }: StepOptions): Promise<StepResult> {
+  async step({ step, ids, targets, learningRate, flipRate, signal }: StepOptions): Promise<StepResult> {
     const { window, microBatch, teacher } = this.#options;
     const rows = window * microBatch;
     const microBatches = ids.length / rows;
+    const shares = teacher === undefined ? countedShares(targets, rows) : undefined;
     const sums = new Map<string, number>();
     let gradientNorm = 0;
     for (let index = 0; index < microBatches; index++) {
-      const part = ids.subarray(index * rows, (index + 1) * rows);
-      const inputs: Record<string, Int32Array> = { [IDS]: part };
-      if (teacher === undefined) inputs[TARGETS] = nextTokens(part, window);
+      const part = (all: Int32Array) => all.subarray(index * rows, (index + 1) * rows);
+      const inputs: Record<string, Int32Array> = { [IDS]: part(ids) };
+      if (teacher === undefined) inputs[TARGETS] = part(targets);
       const last = index === microBatches - 1;
+      const share = shares?.[index] ?? 1 / microBatches;
       const scalars = {
         rows,
         sequenceLength: window,
-        lossScale: 1 / microBatches,
+        lossScale: share,
         flipRate,
         learningRate,
         step: step + 1,
@@ -151,7 +154,7 @@ export class Trainer {
         .run({ inputs, scalars, signal: index === 0 ? signal : undefined })
         .catch((error) => rethrowNaming(step, error));
       for (const name of [LOSS, ...this.#outputs]) {
-        sums.set(name, (sums.get(name) ?? 0) + (results[name]?.[0] as number) / microBatches);
+        sums.set(name, (sums.get(name) ?? 0) + (results[name]?.[0] as number) * share);
       }
       if (last) gradientNorm = results[NORM]?.[0] ?? 0;
     }
@@ -192,6 +195,15 @@ export class Trainer {
     const betas = [...this.#native.values()].map(({ beta }) => beta);
     return { moved, beta: betas.length === 0 ? 0 : betas.reduce((sum, beta) => sum + beta, 0) / betas.length };
   }
+}
+
+/** Of all targets that count, the share that each micro-batch has; undefined where none counts. */
+function countedShares(targets: Int32Array, rows: number): number[] | undefined {
+  const count = (part: Int32Array) => part.reduce((sum, target) => sum + (target >= 0 ? 1 : 0), 0);
+  const total = count(targets);
+  if (total === 0) return undefined;
+  const microBatches = Array.from({ length: targets.length / rows }, (_, i) => i * rows);
+  return microBatches.map((from) => count(targets.subarray(from, from + rows)) / total);
 }
 
 function rethrowNaming(step: number, error: unknown): never {
