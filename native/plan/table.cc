@@ -2,6 +2,7 @@
 
 // One line an operation; each is defined in native/operations/<name>.cc.
 #define MBOK_OPERATIONS(X) \
+  X(dequantise) \
   X(widen) \
   X(quantise_int8) \
   X(boolean_activation_gradient) \

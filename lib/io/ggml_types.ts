@@ -1,0 +1,60 @@
+/** ggml's element types: the number of each in GGUF files and the size of its blocks. */
+
+export const GGML_TYPES = {
+  F32: { id: 0, elements: 1, bytes: 4 },
+  F16: { id: 1, elements: 1, bytes: 2 },
+  BF16: { id: 30, elements: 1, bytes: 2 },
+  Q4_0: { id: 2, elements: 32, bytes: 18 },
+  Q4_1: { id: 3, elements: 32, bytes: 20 },
+  Q5_0: { id: 6, elements: 32, bytes: 22 },
+  Q5_1: { id: 7, elements: 32, bytes: 24 },
+  Q8_0: { id: 8, elements: 32, bytes: 34 },
+  IQ4_NL: { id: 20, elements: 32, bytes: 18 },
+  Q2_K: { id: 10, elements: 256, bytes: 84 },
+  Q3_K: { id: 11, elements: 256, bytes: 110 },
+  Q4_K: { id: 12, elements: 256, bytes: 144 },
+  Q5_K: { id: 13, elements: 256, bytes: 176 },
+  Q6_K: { id: 14, elements: 256, bytes: 210 },
+} as const;
+
+/** An element type that mbok reads. */
+export type GgmlType = keyof typeof GGML_TYPES;
+
+/** Types that files may hold and mbok does not read, for messages. */
+const OTHERS: Readonly<Record<number, string>> = {
+  4: 'Q4_2',
+  5: 'Q4_3',
+  9: 'Q8_1',
+  15: 'Q8_K',
+  16: 'IQ2_XXS',
+  17: 'IQ2_XS',
+  18: 'IQ3_XXS',
+  19: 'IQ1_S',
+  21: 'IQ3_S',
+  22: 'IQ2_S',
+  23: 'IQ4_XS',
+  24: 'I8',
+  25: 'I16',
+  26: 'I32',
+  27: 'I64',
+  28: 'F64',
+  29: 'IQ1_M',
+  34: 'TQ1_0',
+  35: 'TQ2_0',
+  39: 'MXFP4',
+  40: 'NVFP4',
+};
+
+const BY_ID = new Map<number, GgmlType>(
+  (Object.keys(GGML_TYPES) as GgmlType[]).map((name) => [GGML_TYPES[name].id, name]),
+);
+
+/** The type with this number; undefined where mbok does not read it. */
+export function ggmlType(id: number): GgmlType | undefined {
+  return BY_ID.get(id);
+}
+
+/** What a type is called that mbok does not read. */
+export function ggmlTypeName(id: number): string {
+  return OTHERS[id] ?? `number ${id}`;
+}

@@ -1,0 +1,79 @@
+// w = the values of ggml blocks (kernels/dequantise/dequantise.h), rounded once to w's element type (ties to even).
+//
+// inputs bytes u8 [rows, bytes of a row]; outputs w [rows, cols] f32, f16 or bf16; attribute ggml's type id
+// A NaN, or a value that is infinite in w's type, is an Error MBOK_NON_FINITE.
+#include <atomic>
+#include <cstring>
+
+#include "kernels/dequantise/dequantise.h"
+#include "kernels/half/half.h"
+#include "operations/elements.h"
+#include "runtime/operation.h"
+
+namespace mbok {
+namespace {
+
+constexpr int64_t kChunk = 4 * kLargestBlock;  // elements on the stack between widening and narrowing: 4 KiB
+
+void check(const Call& call) {
+  expect_counts(call, 1, 1, 1);
+  const Tensor &bytes = call.input(0), &w = call.output(0);
+  const BlockType* type = find_block_type(call.integer(0));
+  expect(call, type != nullptr, "the type of the blocks is not known");
+  expect(call, w.type == TensorType::kF32 || w.type == TensorType::kF16 || w.type == TensorType::kBf16,
+         "'w' must be f32, f16 or bf16");
+  expect(call, w.cols % type->elements == 0, "the columns of 'w' must be whole blocks");
+  expect_tensor(call, bytes, "bytes", TensorType::kU8, w.rows, w.cols / type->elements * type->bytes);
+}
+
+uint32_t magnitude_bits(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, 4);
+  return bits & 0x7fffffffu;
+}
+
+// The least magnitude, as bits, that is not finite once it has been rounded to the type. NaNs are above infinity.
+uint32_t limit_bits(TensorType type) {
+  switch (type) {
+    case TensorType::kF16:
+      return magnitude_bits(65520.0f);  // half way from 65504 to 2^16; even is up
+    case TensorType::kBf16:
+      return 0x7f7f8000u;
+    default:
+      return 0x7f800000u;
+  }
+}
+
+void run(const Call& call) {
+  const Tensor& w = call.output(0);
+  const BlockType type = *find_block_type(call.integer(0));
+  const auto* blocks = static_cast<const uint8_t*>(call.input(0).data);
+  DequantiseFunction* const dequantise = dequantise_table.best();
+  NarrowFunction* const narrow = (w.type == TensorType::kF16 ? f16_narrow_table : bf16_narrow_table).best();
+  const uint32_t limit = limit_bits(w.type);
+  std::atomic<bool> finite{true};
+  // rows are whole blocks without gaps between them, so that the matrix is one list of blocks
+  for_element_tasks(*call.pool, w.size(), [&](int64_t first, int64_t size) {
+    alignas(64) float chunk[kChunk];
+    for (int64_t at = first; at < first + size; at += kChunk) {
+      const int64_t count = first + size - at < kChunk ? first + size - at : kChunk;
+      float* const values = w.type == TensorType::kF32 ? w.f32() + at : chunk;
+      dequantise(type.id, blocks + at / type.elements * type.bytes, values, count / type.elements);
+      uint32_t largest = 0;
+      for (int64_t i = 0; i < count; ++i) {
+        const uint32_t bits = magnitude_bits(values[i]);
+        if (bits > largest) largest = bits;
+      }
+      if (largest >= limit) finite.store(false, std::memory_order_relaxed);
+      if (w.type != TensorType::kF32) narrow(values, w.u16() + at, count);
+    }
+  });
+  if (!finite.load()) throw Error("MBOK_NON_FINITE", "dequantise: the blocks hold values that are not finite");
+}
+
+}  // namespace
+
+extern const Operation dequantise_operation;
+const Operation dequantise_operation = {"dequantise", check, nullptr, run, false};
+
+}  // namespace mbok
