@@ -33,6 +33,8 @@ export type { SamplingOptions } from './generate/sampler';
 export { type Logits, type LogitsOptions, Model } from './model';
 export type { ProgressOptions } from './models/checkpoint';
 export type { ConversionReport } from './models/conversion';
+export type { ChatMessage, ChatTemplate, EncodedChat } from './text/chat';
+export { encodeChat } from './text/chat';
 export type { DecodeOptions, EncodeOptions, Tokenizer } from './text/tokenizer';
 export { type FinetuneRecord, type FinetuneResult, finetune } from './train/finetune';
 export type {

@@ -40,7 +40,7 @@ export interface Command {
   readonly name: string;
   /** One line for the list of commands. */
   readonly summary: string;
-  /** Positional arguments as the help shows them, e.g. ['SRC', 'OUT']. */
+  /** Positional arguments as the help shows them, e.g. ['SRC', 'OUT']; after a last one 'MODEL...' more may follow. */
   readonly operands: readonly string[];
   readonly options: OptionTable;
   /** What one has to know to use the command well. */
@@ -126,7 +126,9 @@ export function parseCall(command: Command, args: readonly string[], signal: Abo
   const checked = Object.fromEntries(
     Object.entries(values).map(([name, value]) => [name, checkValue(name, table[name] as OptionSpecification, value)]),
   );
-  if (checked.help !== true && positionals.length !== command.operands.length) {
+  const more = command.operands.at(-1)?.endsWith('...') === true;
+  const fits = positionals.length === command.operands.length || (more && positionals.length > command.operands.length);
+  if (checked.help !== true && !fits) {
     const wanted = command.operands.length === 0 ? 'no arguments' : command.operands.join(' ');
     throw new UsageError(`expected ${wanted}, got ${positionals.length === 0 ? 'nothing' : positionals.join(' ')}`);
   }

@@ -1,15 +1,24 @@
+import { loadDataset } from '../data/load';
 import { evaluatePerplexity } from '../eval/perplexity';
 import { Model } from '../model';
-import { type Command, type CommandCall, given, type Outcome } from './command';
-import { readText } from './files';
+import { type Command, type CommandCall, given, type Outcome, UsageError } from './command';
 import { StatusLine } from './terminal';
+
+/** The usual window; a text need not be read further than its windows reach. */
+const LONGEST_DEFAULT_WINDOW = 2048;
 
 export const perplexityCommand: Command = {
   name: 'eval perplexity',
   summary: 'Measure how well a model predicts a text.',
   operands: ['MODEL'],
   options: {
-    text: { kind: 'text', value: 'FILE', help: 'the text; needed' },
+    text: {
+      kind: 'text',
+      value: 'PATH',
+      many: true,
+      help: 'file or folder of text; needed; may be given several times',
+    },
+    field: { kind: 'text', value: 'NAME', help: 'field of a *.jsonl line that holds the text', byDefault: 'text' },
     window: {
       kind: 'integer',
       value: 'N',
@@ -17,45 +26,69 @@ export const perplexityCommand: Command = {
       help: 'tokens of a window',
       byDefault: "2048, or the model's limit",
     },
+    stride: {
+      kind: 'integer',
+      value: 'N',
+      minimum: 1,
+      help: 'tokens from one window to the next; fewer than a window: they overlap',
+      byDefault: 'the window',
+    },
     'max-windows': {
       kind: 'integer',
       value: 'N',
       minimum: 1,
-      help: 'at most so many from the start',
+      help: "at most so many from the start; 256 for C4's usual figures",
       byDefault: 'all',
     },
     precision: { kind: 'choice', choices: ['f32', 'bf16'], help: 'of dense products', byDefault: 'f32' },
   },
   help: `Perplexity is e to the mean negative log-likelihood of the text's tokens: 1 is clairvoyance, the vocabulary's
-size is guessing. The text's documents, separated by <|endoftext|>, are each preceded by the token that starts a
-document, joined, and cut into windows that do not overlap; every position but a window's first is scored.
-Figures can be compared only for the same text, window and tokenizer.`,
+size is guessing. The text is joined and cut into windows from its start, the rest that fills none left out; every
+position but a window's first is scored. With a stride, windows overlap and each scores only what none before it has.
+
+Documents (separated by <|endoftext|>, or lines of *.jsonl, or files) are each preceded by the token that starts one;
+a text of one document is taken as the tokenizer gives it, as published figures of WikiText-2 are.
+Figures can be compared only for the same text, window, stride and tokenizer: all are part of the result.`,
   examples: [
     'mbok eval perplexity assets/tiny-stories --text assets/tiny-stories/corpus/valid.txt --window 256 --json',
+    'mbok eval perplexity MODEL --text wiki.test.raw --precision bf16',
+    'mbok eval perplexity MODEL --text c4-validation.jsonl --max-windows 256',
   ],
   run,
 };
 
 async function run(call: CommandCall): Promise<Outcome> {
-  const text = await readText(call.required('text'));
+  const text = call.texts('text');
+  if (text.length === 0) throw new UsageError('option --text is needed');
   const status = new StatusLine();
   const { signal } = call;
   try {
     await using model = await Model.load(call.operand(0), { signal, onProgress: status.progress('load') });
+    const [window, maxWindows] = [call.number('window'), call.number('max-windows')];
+    const maxTokens = maxWindows && (window ?? LONGEST_DEFAULT_WINDOW) * maxWindows + 1;
+    const field = call.text('field');
+    const onProgress = status.progress('encode');
+    await using data = await loadDataset({ files: text, field, maxTokens, cache: false, signal, onProgress }, model);
     const options = given({
-      window: call.number('window'),
-      maxWindows: call.number('max-windows'),
+      window,
+      maxWindows,
+      stride: call.number('stride'),
       precision: call.text('precision') as 'f32' | 'bf16' | undefined,
     });
-    const result = await evaluatePerplexity(model, text, {
+    const result = await evaluatePerplexity(model, data, {
       ...options,
       signal,
       onProgress: ({ done, perplexity }) => status.bar('evaluate', done, `perplexity ${perplexity.toFixed(3)}`),
     });
-    const { perplexity, tokens, windows } = result;
+    const { perplexity, tokens, windows, window: size, stride, precision } = result;
+    const { vocabSize, fingerprint } = model.tokenizer;
+    const overlap = stride < size ? `, stride ${stride}` : '';
     return {
-      json: { perplexity, tokens, windows },
-      lines: [`perplexity ${perplexity.toFixed(4)}  (${tokens} tokens scored in ${windows} windows)`],
+      json: { ...result, text, tokenizer: { vocabSize, fingerprint } },
+      lines: [
+        `perplexity ${perplexity.toFixed(4)}  (${tokens} tokens scored in ${windows} windows of ${size}${overlap})`,
+        `of ${text.join(', ')}, tokenizer of ${vocabSize} tokens (${fingerprint.slice(0, 8)}), ${precision}`,
+      ],
     };
   } finally {
     status.clear();

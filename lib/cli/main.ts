@@ -5,6 +5,7 @@ import { binarizeCommand } from './binarize';
 import { type Command, describeCommand, isAbort, parseCall, UsageError } from './command';
 import { demoCommand } from './demo';
 import { perplexityCommand } from './eval';
+import { tasksCommand } from './eval_tasks';
 import { exportCommand } from './export';
 import { finetuneCommand } from './finetune';
 import { generateCommand } from './generate';
@@ -16,6 +17,7 @@ const COMMANDS: readonly Command[] = [
   binarizeCommand,
   finetuneCommand,
   perplexityCommand,
+  tasksCommand,
   generateCommand,
   inspectCommand,
   exportCommand,

@@ -1,18 +1,21 @@
 /** Perplexity by the conventions of published figures (window, split and tokeniser belong beside every one of them). */
 
+import type { Dataset } from '../data/dataset';
+import { type TextData, toDataset } from '../data/load';
 import { MbokError } from '../errors';
-import { Graph, type Precision } from '../graph/graph';
-import { negativeLogLikelihood } from '../graph/operations/losses';
-import { Plan } from '../graph/plan';
+import type { Precision } from '../graph/graph';
 import type { ModelCore } from '../models/model_core';
-import { encodeCorpus, nextTokens } from '../text/corpus';
-import { integerInRange, integers, invalid, oneOf, options, throwIfAborted } from '../validate';
+import { integerInRange, oneOf, options, throwIfAborted } from '../validate';
+import { WindowScorer } from './window_scorer';
+import { type EvaluationWindow, evaluationWindows } from './windows';
 
 /** Options of {@link evaluatePerplexity}. */
 export interface PerplexityOptions {
   /** Tokens of a window. Default: 2048, or the model's limit if that is less. */
   readonly window?: number;
-  /** At most this many windows from the start of the text. Default: all. */
+  /** Tokens from one window's start to the next one's. Less than `window` makes windows overlap. Default: `window`. */
+  readonly stride?: number;
+  /** At most this many windows from the start of the text; 256 for C4's usual figures. Default: all. */
   readonly maxWindows?: number;
   /** Of dense products. Default 'f32'. */
   readonly precision?: Precision;
@@ -32,31 +35,39 @@ export interface PerplexityProgress {
   readonly perplexity: number;
 }
 
-/** What {@link evaluatePerplexity} found. */
+/** What {@link evaluatePerplexity} found, and how it was measured. */
 export interface PerplexityResult {
   /** exp of the mean negative log-likelihood of the scored tokens. */
   readonly perplexity: number;
-  /** Tokens scored: every position but the first of each window. */
+  /** Tokens scored. */
   readonly tokens: number;
+  /** Tokens of the whole text. */
+  readonly textTokens: number;
   /** Windows of the text. */
   readonly windows: number;
+  /** Tokens of a window. */
+  readonly window: number;
+  /** Tokens from one window's start to the next one's. */
+  readonly stride: number;
+  /** Of dense products. */
+  readonly precision: Precision;
 }
 
-const KEYS = ['window', 'maxWindows', 'precision', 'signal', 'onProgress'] as const;
+const KEYS = ['window', 'stride', 'maxWindows', 'precision', 'signal', 'onProgress'] as const;
 const DEFAULT_WINDOW = 2048;
-/** Windows are computed together up to this many tokens … */
-const TOKENS_AT_ONCE = 2048;
-/** … and logits: 256 MB of them. */
-const LOGITS_AT_ONCE = 2 ** 26;
 
 /**
- * The model's perplexity on a text: non-overlapping windows from the start, every position but a window's first scored,
- * the rest that does not fill a window left out. Before tokenisation the end-of-text token is put before every document
- * (documents of a text are separated by that token's spelling). The same for any number of threads.
+ * The model's perplexity on a text: windows from the start, every position but a window's first scored, the rest that
+ * does not fill a window left out. With a stride less than the window, windows overlap, and each scores only tokens that
+ * none before it has.
+ *
+ * A text of several documents (separated by `<|endoftext|>`, or a dataset's lines and files) is read with the token that
+ * starts a document before each. One document is read as the tokenizer reads a text by itself, as published figures of
+ * WikiText-2 are: nothing comes before it unless the tokenizer puts it there. The same for any number of threads.
  *
  * @param model - dense or Boolean; used, not changed
- * @param textOrIds - a text, or token ids that are taken as they are
- * @returns perplexity, tokens scored and windows
+ * @param data - a text, a dataset, or token ids that are taken as they are
+ * @returns perplexity, tokens scored, and the conventions
  * @throws MbokError MBOK_INVALID_ARGUMENT for an empty text, a text shorter than a window, a window longer than the
  * model's limit or ids outside its vocabulary; MBOK_NO_TOKENIZER, MBOK_DISPOSED, MBOK_NON_FINITE, MBOK_ABORTED
  *
@@ -65,36 +76,40 @@ const LOGITS_AT_ONCE = 2 ** 26;
  */
 export async function evaluatePerplexity(
   model: ModelCore,
-  textOrIds: string | ArrayLike<number>,
+  data: TextData,
   given: PerplexityOptions = {},
 ): Promise<PerplexityResult> {
   const { maxWindows, precision = 'f32', signal, onProgress } = options('options', given, KEYS);
   const window = evaluationWindow(given.window, model.config.maxPositions);
+  const stride = integerInRange('stride', given.stride ?? window, 1, window);
   if (maxWindows !== undefined) integerInRange('maxWindows', maxWindows, 1);
   oneOf('precision', precision, ['f32', 'bf16'] as const);
   throwIfAborted(signal);
-  const ids = await tokens(model, textOrIds, signal);
-  const windows = Math.min(Math.floor(ids.length / window), maxWindows ?? Infinity);
-  if (windows === 0) {
-    throw new MbokError('MBOK_INVALID_ARGUMENT', `the text has ${ids.length} tokens, fewer than a window of ${window}`);
-  }
-  const rows = Math.min(TOKENS_AT_ONCE, LOGITS_AT_ONCE / model.config.vocabularySize);
-  const together = Math.min(windows, Math.max(1, Math.floor(rows / window)));
-  await using plan = scoringPlan(model, together * window, precision);
-  // in the order of the text and in float64: the sum must not depend on how windows are grouped or work is split
+  const dataset = await toDataset('data', data, model, { signal });
+  const first = await textStart(model, data, dataset);
+  const textTokens = dataset.length - first;
+  const windows = evaluationWindows(textTokens, { window, stride, most: maxWindows ?? Infinity });
+  await using scorer = new WindowScorer(model, { window, windows: windows.length, precision });
   let sum = 0;
-  let done = 0;
-  const result = () => ({ perplexity: Math.exp(sum / (done * (window - 1))), windows: done });
-  while (done < windows) {
-    const count = Math.min(together, windows - done);
-    for (const value of await score(plan, ids.subarray(done * window, (done + count) * window), window, signal)) {
-      sum += value;
-    }
-    done += count;
-    onProgress?.({ done: done / windows, ...result() });
+  let tokens = 0;
+  for (let done = 0; done < windows.length; ) {
+    const batch = windows.slice(done, done + scorer.together);
+    const { ids, targets } = await readWindows(dataset, first, batch, window);
+    sum += await scorer.score(ids, targets, signal);
+    for (const { scoredFrom } of batch) tokens += window - scoredFrom;
+    done += batch.length;
+    onProgress?.({ done: done / windows.length, windows: done, perplexity: Math.exp(sum / tokens) });
   }
   if (!Number.isFinite(sum)) throw new MbokError('MBOK_NON_FINITE', `the log-likelihood of the text is ${-sum}`);
-  return { ...result(), tokens: windows * (window - 1) };
+  return {
+    perplexity: Math.exp(sum / tokens),
+    tokens,
+    textTokens,
+    windows: windows.length,
+    window,
+    stride,
+    precision,
+  };
 }
 
 function evaluationWindow(window: number | undefined, limit: number): number {
@@ -105,35 +120,40 @@ function evaluationWindow(window: number | undefined, limit: number): number {
   return window ?? Math.min(DEFAULT_WINDOW, limit);
 }
 
-async function tokens(
-  model: ModelCore,
-  textOrIds: string | ArrayLike<number>,
-  signal: AbortSignal | undefined,
-): Promise<Int32Array> {
-  if (typeof textOrIds === 'string') return Int32Array.from(await encodeCorpus(model.tokenizer, textOrIds, { signal }));
-  const ids = integers('ids', textOrIds, 0, model.config.vocabularySize - 1);
-  return ids.length > 0 ? Int32Array.from(ids) : invalid('ids', 'token ids, at least a window of them', ids);
+/** Tokens read at a time. */
+const PIECE = 2 ** 16;
+
+/**
+ * Where the text begins: at 1 where it is one document, before which the dataset has put a token that the tokenizer
+ * itself would not put there.
+ */
+async function textStart(model: ModelCore, data: TextData, dataset: Dataset): Promise<0 | 1> {
+  if (!model.hasTokenizer || (typeof data !== 'string' && data !== dataset)) return 0;
+  const { tokenizer } = model;
+  const start = tokenizer.documentStartId;
+  if (start === undefined || tokenizer.encode('')[0] === start) return 0;
+  const [first] = await dataset.read(0, Math.min(1, dataset.length));
+  if (first !== start) return 0;
+  for (let at = 1; at < dataset.length; at += PIECE) {
+    const ids = await dataset.read(at, Math.min(PIECE, dataset.length - at));
+    if (ids.includes(start)) return 0;
+  }
+  return 1;
 }
 
-/** Negative log-likelihood of each row's target. */
-function scoringPlan(model: ModelCore, maxRows: number, precision: Precision): Plan {
-  const graph = new Graph({ precision });
-  const column = { rows: 'tokens', cols: 1, type: 'i32' } as const;
-  const ids = graph.input('ids', column);
-  const targets = graph.input('targets', column);
-  const builder = model.builder(graph);
-  const { finished } = model.build(builder, ids);
-  graph.output('losses', negativeLogLikelihood(model.family.head(builder, finished, model.config), targets));
-  return new Plan(graph, { maxRows });
-}
-
-async function score(
-  plan: Plan,
-  ids: Int32Array,
+/** The tokens of some windows, and what follows each: −1 where that is not scored. */
+async function readWindows(
+  dataset: Dataset,
+  first: number,
+  windows: readonly EvaluationWindow[],
   window: number,
-  signal: AbortSignal | undefined,
-): Promise<Float32Array> {
-  const scalars = { rows: ids.length, sequenceLength: window };
-  const { losses } = await plan.run({ inputs: { ids, targets: nextTokens(ids, window) }, scalars, signal });
-  return losses as Float32Array;
+): Promise<{ readonly ids: Int32Array; readonly targets: Int32Array }> {
+  const ids = new Int32Array(windows.length * window);
+  const targets = new Int32Array(ids.length).fill(-1);
+  for (const [i, { start, scoredFrom }] of windows.entries()) {
+    const read = await dataset.read(first + start, window);
+    ids.set(read, i * window);
+    targets.set(read.subarray(scoredFrom), i * window + scoredFrom - 1);
+  }
+  return { ids, targets };
 }

@@ -1,0 +1,119 @@
+import { access, constants } from 'node:fs/promises';
+import { basename, dirname, resolve } from 'node:path';
+import { evaluateTasks, type Metric, TASK_NAMES, type TaskResult } from '../eval/evaluate_tasks';
+import type { Measurement } from '../eval/statistics';
+import { writeFile } from '../io/atomic';
+import { ioFailure } from '../io/failure';
+import { Model } from '../model';
+import { type Command, type CommandCall, choiceList, given, type Outcome } from './command';
+import { StatusLine, table } from './terminal';
+
+export const tasksCommand: Command = {
+  name: 'eval tasks',
+  summary: 'Ask models the questions of published tasks.',
+  operands: ['MODEL...'],
+  options: {
+    data: { kind: 'text', value: 'DIR', help: "folder of the tasks' published files; needed" },
+    tasks: { kind: 'text', value: 'LIST', help: `of ${TASK_NAMES.join(', ')}`, byDefault: 'all' },
+    shots: { kind: 'integer', value: 'N', minimum: 0, help: 'worked examples before every question', byDefault: '0' },
+    seed: { kind: 'integer', value: 'N', minimum: 0, help: 'chooses the worked examples', byDefault: '0' },
+    limit: { kind: 'integer', value: 'N', minimum: 1, help: 'at most so many questions a task', byDefault: 'all' },
+    precision: { kind: 'choice', choices: ['f32', 'bf16'], help: 'of dense products', byDefault: 'f32' },
+    out: { kind: 'text', value: 'FILE', help: 'write the results there as JSON' },
+  },
+  help: `Prompts, tokenisation, metrics and standard errors are those of EleutherAI's lm-evaluation-harness, so figures can
+be compared with published ones. The tables of several models stand side by side.
+
+  acc         share of the questions whose right option the model finds likeliest (LAMBADA: whose last word it writes)
+  acc_norm    the same by log-likelihood per character
+  perplexity  of LAMBADA's last words
+
+DIR holds arc/ARC-Easy-Test.jsonl, arc/ARC-Challenge-Test.jsonl, boolq/dev.jsonl, piqa/valid.jsonl with
+valid-labels.lst, hellaswag/hellaswag_val.jsonl, winogrande_1.1/dev.jsonl and lambada_openai/lambada_openai.jsonl, or
+those of them that are asked for. Worked examples come from the training or development file beside them; where there is
+none, from the questions, which are then asked without these. All questions of a task share the same examples.`,
+  examples: [
+    'mbok eval tasks MODEL --data tasks --tasks arc_easy,piqa --limit 200',
+    'mbok eval tasks MODEL MODEL-k4 MODEL-k3 MODEL-k2 --data tasks --precision bf16 --out results.json',
+  ],
+  run,
+};
+
+interface ModelResults {
+  readonly model: string;
+  readonly results: readonly TaskResult[];
+}
+
+async function run(call: CommandCall): Promise<Outcome> {
+  const data = call.required('data');
+  const tasks = choiceList('tasks', call.text('tasks'), TASK_NAMES);
+  const out = call.text('out');
+  if (out !== undefined) await expectWritable(out);
+  const options = given({
+    tasks,
+    shots: call.number('shots'),
+    seed: call.number('seed'),
+    limit: call.number('limit'),
+    precision: call.text('precision') as 'f32' | 'bf16' | undefined,
+  });
+  const models: { readonly model: string; readonly results: TaskResult[] }[] = [];
+  const status = new StatusLine();
+  const { signal } = call;
+  try {
+    for (const path of call.operands) {
+      const results: TaskResult[] = [];
+      models.push({ model: path, results });
+      await using model = await Model.load(path, { signal, onProgress: status.progress('load') });
+      await evaluateTasks(model, {
+        ...options,
+        data,
+        signal,
+        onProgress: status.progress(basename(path)),
+        onResult: (result) => results.push(result),
+      });
+    }
+  } finally {
+    status.clear();
+    // an interrupted run keeps the tasks that it has finished
+    const finished = models.filter(({ results }) => results.length > 0);
+    if (out !== undefined && finished.length > 0) await writeFile(out, `${JSON.stringify(finished, null, 2)}\n`);
+  }
+  return { json: { models }, lines: table(rows(models)) };
+}
+
+/** Throws MBOK_IO where a file could not be written: better before an hour of work than after it. */
+async function expectWritable(path: string): Promise<void> {
+  try {
+    await access(dirname(resolve(path)), constants.W_OK);
+  } catch (error) {
+    throw ioFailure('write', path, error);
+  }
+}
+
+/** A row for every metric of every task, a column for every model. */
+function rows(models: readonly ModelResults[]): string[][] {
+  const [first] = models as [ModelResults, ...ModelResults[]];
+  const names = models.map(({ model }) => basename(resolve(model)));
+  const labels = new Set(names).size === names.length ? names : models.map(({ model }) => model);
+  const metrics = first.results.flatMap(({ task, metrics: measured, questions, shots }) =>
+    (Object.keys(measured) as Metric[]).map((metric) => ({ task, metric, questions, shots })),
+  );
+  return [
+    ['task', 'questions', 'shots', 'metric', ...labels],
+    ...metrics.map(({ task, metric, questions, shots }) => [
+      task,
+      String(questions),
+      String(shots),
+      metric,
+      ...models.map(({ results }) => {
+        const measured = results.find((result) => result.task === task)?.metrics[metric];
+        return measured === undefined ? '' : show(measured, metric);
+      }),
+    ]),
+  ];
+}
+
+function show({ value, standardError }: Measurement, metric: Metric): string {
+  const digits = metric === 'perplexity' ? 2 : 4;
+  return `${value.toFixed(digits)} ± ${standardError.toFixed(digits)}`;
+}
