@@ -74,6 +74,26 @@ export function expectShape(
   return tensor;
 }
 
+/**
+ * Throws MBOK_SHAPE unless `w` is f32, f16, bf16 or, with scales f32 [rows, 1], i8: the weights that operations read
+ * where they lie. Returns their shape.
+ */
+export function expectWeights(
+  operation: string,
+  name: string,
+  w: Shape | undefined,
+  scales: Shape | undefined,
+  expected: { cols?: number } = {},
+): Shape {
+  const type = w?.type === 'f16' || w?.type === 'bf16' || w?.type === 'i8' ? w.type : 'f32';
+  const shape = expectShape(operation, name, w, { ...expected, type });
+  if ((scales !== undefined) !== (type === 'i8')) {
+    throw new MbokError('MBOK_SHAPE', `${operation}: '${name}' has scales if and only if it is i8, got ${type}`);
+  }
+  if (scales !== undefined) expectShape(operation, 'scales', scales, { rows: shape.rows, cols: 1 });
+  return shape;
+}
+
 /** The tensor, which the operation cannot do without. */
 export function required(operation: string, name: string, tensor: Tensor | undefined): Tensor {
   if (tensor === undefined) throw new MbokError('MBOK_SHAPE', `${operation}: '${name}' is missing`);

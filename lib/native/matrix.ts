@@ -30,6 +30,9 @@ export interface MatrixShape {
   readonly type?: TensorType;
 }
 
+/** Copied at a time, so that a copy needs no third one. */
+const PIECE_BYTES = 1 << 22;
+
 type Elements = Float32Array | Int32Array | Uint16Array | Uint8Array | Int8Array;
 
 /** A zeroed row-major matrix in native memory, aligned to 64 bytes. Dispose it, or leave it to the garbage collector. */
@@ -81,7 +84,12 @@ export class Matrix {
         `'data' has ${data.byteLength} bytes; a ${this.type} matrix of ${this.rows} × ${this.cols} has ${this.byteLength}`,
       );
     }
-    guarded(() => this.buffer.write(data, 0));
+    this.writeAt(0, data);
+  }
+
+  /** Overwrites the bytes from `byteOffset` on. Throws MBOK_INVALID_ARGUMENT past the end of the matrix. */
+  writeAt(byteOffset: number, data: Elements): void {
+    guarded(() => this.buffer.write(data, byteOffset));
   }
 
   /** The elements as they lie in memory: Float32Array, Int32Array, Uint16Array (f16, bf16), Int8Array (i8) or Uint8Array. */
@@ -101,7 +109,12 @@ export class Matrix {
   /** An independent copy. */
   clone(): Matrix {
     const copy = new Matrix(this);
-    copy.write(this.raw());
+    const piece = new Uint8Array(Math.min(this.byteLength, PIECE_BYTES));
+    for (let done = 0; done < this.byteLength; done += PIECE_BYTES) {
+      const part = piece.subarray(0, Math.min(PIECE_BYTES, this.byteLength - done));
+      guarded(() => this.buffer.read(part, done));
+      copy.writeAt(done, part);
+    }
     return copy;
   }
 

@@ -11,6 +11,11 @@ export type Parameters = ReadonlyMap<string, Matrix>;
 /** Key and value cache of one generation: per attention layer a matrix [context, key-value columns] each. */
 export type KeyValueCache = ReadonlyMap<string, { readonly keys: Matrix; readonly values: Matrix }>;
 
+/** Name of the scales of a weight that is stored in 8 bits. */
+export function scaleName(weight: string): string {
+  return `${weight}_scale`;
+}
+
 export interface BuilderOptions {
   /** What the parameters' memory is accounted under. Default 'weights'. */
   readonly role?: MemoryRole;
@@ -41,6 +46,11 @@ export class Builder {
     const tensor = this.optional(name);
     if (tensor === undefined) throw new MbokError('MBOK_SHAPE', `the model has no parameter '${name}'`);
     return tensor;
+  }
+
+  /** The tensor of a weight matrix and, where it is in 8 bits, of its scales. Throws as {@link Builder.parameter}. */
+  weight(name: string): readonly [weight: Tensor, scales: Tensor | undefined] {
+    return [this.parameter(name), this.optional(scaleName(name))];
   }
 
   /** The tensor of a parameter that some models of the family lack. */

@@ -1,11 +1,11 @@
-import { expectShape, type OperationDefinition } from '../operation';
+import { expectShape, expectWeights, type OperationDefinition } from '../operation';
 import { matrixShape, type Tensor } from '../tensor';
 
-/** y[r] = table[ids[r]]. */
+/** y[r] = table[ids[r]], i8 tables times the scale of the row. */
 const definition: OperationDefinition = {
   name: 'embedding',
-  outputs([table, ids]) {
-    const { cols } = expectShape('embedding', 'table', table, {});
+  outputs([table, ids, scales]) {
+    const { cols } = expectWeights('embedding', 'table', table, scales);
     return [matrixShape(expectShape('embedding', 'ids', ids, { cols: 1, type: 'i32' }).rows, cols)];
   },
   gradient({ inputs: [, ids], upstream, accumulator }) {
@@ -15,7 +15,10 @@ const definition: OperationDefinition = {
   },
 };
 
-/** Rows of `table` [V, h] chosen by `ids` i32 [rows, 1]; an id outside [0, V) fails the run with MBOK_INVALID_ARGUMENT. */
-export function embedding(table: Tensor, ids: Tensor): Tensor {
-  return table.graph.apply(definition, [table, ids])[0] as Tensor;
+/**
+ * Rows of `table` [V, h] chosen by `ids` i32 [rows, 1]; an id outside [0, V) fails the run with MBOK_INVALID_ARGUMENT.
+ * The table is f32 (the only type that has a gradient), f16, bf16, or i8 with `scales` [V, 1]; the result is f32.
+ */
+export function embedding(table: Tensor, ids: Tensor, scales?: Tensor): Tensor {
+  return table.graph.apply(definition, [table, ids, scales])[0] as Tensor;
 }

@@ -1,12 +1,12 @@
-import { expectShape, type OperationDefinition, required } from '../operation';
+import { expectShape, expectWeights, type OperationDefinition, required } from '../operation';
 import { matrixShape, type Tensor } from '../tensor';
 
-/** y = x wᵀ + bias. Attribute: precision. */
+/** y = x wᵀ + bias; i8 weights times the scale of their row. Attribute: precision. */
 const definition: OperationDefinition = {
   name: 'linear',
-  outputs([x, w, bias]) {
+  outputs([x, w, bias, scales]) {
     const { rows, cols } = expectShape('linear', 'x', x, {});
-    const { rows: outputs } = expectShape('linear', 'w', w, { cols });
+    const { rows: outputs } = expectWeights('linear', 'w', w, scales, { cols });
     if (bias !== undefined) expectShape('linear', 'bias', bias, { rows: 1, cols: outputs as number });
     return [matrixShape(rows, outputs as number)];
   },
@@ -17,7 +17,7 @@ const definition: OperationDefinition = {
     let dx: Tensor | undefined;
     if (needs(0)) {
       dx = graph.create(x);
-      graph.emit('linear_gradient_input', [dy, inputs[1]], [dx], attributes);
+      graph.emit('linear_gradient_input', [dy, inputs[1], inputs[3]], [dx], attributes);
     }
     const dw = accumulator(1);
     if (dw !== undefined) graph.emit('linear_gradient_weight', [dy, x], [dw], attributes);
@@ -28,13 +28,14 @@ const definition: OperationDefinition = {
 };
 
 /**
- * The dense linear layer: x [rows, n] times w [m, n] transposed, plus bias [1, m], in the graph's precision.
+ * The dense linear layer: x [rows, n] times w [m, n] transposed, plus bias [1, m], in the graph's precision. `w` is f32
+ * (the only type whose own gradient can be asked for), f16, bf16, or i8 with `scales` [m, 1].
  *
  * @returns y [rows, m]
  * @throws MbokError MBOK_SHAPE where shapes do not fit
  */
-export function linear(x: Tensor, w: Tensor, bias?: Tensor): Tensor {
-  return x.graph.apply(definition, [x, w, bias], [precisionCode(x)])[0] as Tensor;
+export function linear(x: Tensor, w: Tensor, bias?: Tensor, scales?: Tensor): Tensor {
+  return x.graph.apply(definition, [x, w, bias, scales], [precisionCode(x)])[0] as Tensor;
 }
 
 /** The graph's precision as the native products take it. */

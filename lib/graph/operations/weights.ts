@@ -1,0 +1,24 @@
+/** Weights in other element types. */
+
+import { expectWeights } from '../operation';
+import { matrixShape, SCALAR_SHAPE, type Tensor } from '../tensor';
+
+/** The weights in f32: `w` itself where it is, else a tensor of the plan's own. i8 weights need their `scales` [rows, 1]. */
+export function widen(w: Tensor, scales?: Tensor): Tensor {
+  const { rows, cols, type } = expectWeights('widen', 'w', w, scales);
+  if (type === 'f32') return w;
+  const wide = w.graph.create(matrixShape(rows, cols));
+  w.graph.emit('widen', [w, scales], [wide]);
+  return wide;
+}
+
+/**
+ * Emits q · scales ≈ w: q i8 [m, n], scales f32 [m, 1], of numbers that F16 holds. Returns ‖W − Ŵ‖ / ‖W‖ [1, 1]. A run
+ * throws MBOK_NON_FINITE where w holds what is not finite.
+ */
+export function quantiseInt8(w: Tensor, q: Tensor, scales: Tensor): Tensor {
+  expectWeights('quantise_int8', 'w', w, undefined);
+  const error = w.graph.create(SCALAR_SHAPE);
+  w.graph.emit('quantise_int8', [w], [q, scales, error]);
+  return error;
+}
