@@ -10,8 +10,11 @@ import { layerNorm } from '../lib/graph/operations/layer_norm';
 import { linear } from '../lib/graph/operations/linear';
 import { crossEntropy, hiddenLoss, klDivergence } from '../lib/graph/operations/losses';
 import { multiBooleanLinear } from '../lib/graph/operations/multi_boolean_linear';
+import { positionEmbedding } from '../lib/graph/operations/position_embedding';
 import { rmsNorm } from '../lib/graph/operations/rms_norm';
 import { rope } from '../lib/graph/operations/rope';
+import { softcap } from '../lib/graph/operations/softcap';
+import { concatenate, split } from '../lib/graph/operations/split';
 import { lossSeed } from '../lib/graph/operations/training';
 import { scale, weightedSum } from '../lib/graph/operations/weighted_sum';
 import { Plan } from '../lib/graph/plan';
@@ -85,6 +88,13 @@ const CASES: readonly [string, Build][] = [
     },
   ],
   [
+    'rms norm of groups, its weight around 0',
+    ({ operand, rows, random }) => {
+      const [groups, cols] = [random.integer(2, 4), random.integer(2, 40)];
+      return rmsNorm(operand(rows, groups * cols), operand(1, cols), 1e-5, 1);
+    },
+  ],
+  [
     'layer norm',
     ({ operand, rows, random }) => {
       const cols = random.integer(3, 70);
@@ -99,6 +109,34 @@ const CASES: readonly [string, Build][] = [
       return rope(operand(rows, headDimension * random.integer(1, 3)), constant(table), headDimension);
     },
   ],
+  [
+    'rope of a part of each head',
+    ({ operand, constant, rows, random }) => {
+      const turned = 2 * random.integer(1, 10);
+      const headDimension = turned + random.integer(1, 20);
+      const table = rotaryTable({ theta: 100, headDimension: turned, positions: rows });
+      return rope(operand(rows, headDimension * random.integer(1, 3)), constant(table), headDimension);
+    },
+  ],
+  [
+    'position embedding',
+    ({ operand, rows, random }) => positionEmbedding(operand(2 + rows, random.integer(1, 80)), rows, 2),
+  ],
+  [
+    'split and concatenate',
+    ({ operand, rows, random }) => {
+      const widths = [random.integer(1, 40), random.integer(1, 40), random.integer(1, 40)];
+      const [a, b, c] = split(
+        operand(
+          rows,
+          widths.reduce((sum, width) => sum + width),
+        ),
+        widths,
+      ) as [Tensor, Tensor, Tensor];
+      return concatenate([c, scale(a, 2), b, a]);
+    },
+  ],
+  ['softcap', ({ operand, rows, random }) => softcap(operand(rows, random.integer(1, 70)), 1.5)],
   ...[0, 3].map((window): [string, Build] => [
     window === 0 ? 'grouped attention' : 'attention within a window',
     ({ operand, rows, random }) => {
@@ -108,6 +146,11 @@ const CASES: readonly [string, Build][] = [
       return attention(operand(rows, headDimension * keyHeads * groups), key(), key(), { headDimension, window });
     },
   ]),
+  [
+    'attention with capped scores',
+    ({ operand, rows }) =>
+      attention(operand(rows, 32), operand(rows, 16), operand(rows, 16), { headDimension: 8, softcap: 0.8 }),
+  ],
   ...activationCases,
   ['cross-entropy', ({ operand, ids, rows }) => crossEntropy(operand(rows, 37), ids(37))],
   [

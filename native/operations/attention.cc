@@ -1,5 +1,5 @@
 // Causal attention of grouped heads inside each sequence of T rows; lse (logsumexp of every row and head) may be
-// absent. Attributes: head dimension d, scale, window (0: none). One task a sequence, head and block of queries.
+// absent. Attributes: head dimension d, scale, window and softcap (0: none). One task a sequence, head and block of queries.
 #include "kernels/attention/attention.h"
 
 #include "operations/attention_shape.h"
@@ -9,7 +9,7 @@ namespace mbok {
 namespace {
 
 void check(const Call& call) {
-  expect_counts_between(call, 3, 3, 1, 2, 3);
+  expect_counts_between(call, 3, 3, 1, 2, 4);
   const AttentionShape s = attention_shape(call, call.input(0), call.input(1), call.input(2));
   expect_tensor(call, call.output(0), "o", TensorType::kF32, s.rows, s.heads * s.d);
   if (call.has_output(1)) expect_tensor(call, call.output(1), "lse", TensorType::kF32, s.rows, s.heads);
@@ -45,6 +45,7 @@ void run(const Call& call) {
     b.d = s.d;
     b.scale = s.scale;
     b.window = s.window;
+    b.softcap = s.softcap;
     attention_table.best()(b, reinterpret_cast<float*>(call.scratch + static_cast<size_t>(worker) * share));
   });
 }

@@ -1,5 +1,5 @@
 // Attention of R new rows of one sequence, at positions scalars.position…, to everything before them: their keys and
-// values are written into the cache, then all rows attend to the cache. Attributes: head dimension d, scale, window.
+// values are written into the cache, then all rows attend to the cache. Attributes: head dimension d, scale, window, softcap.
 // One task a head and block of queries, so that decoding one token is spread over the heads.
 #include <cstring>
 #include <string>
@@ -12,7 +12,7 @@ namespace mbok {
 namespace {
 
 void check(const Call& call) {
-  expect_counts(call, 3, 3, 3);
+  expect_counts(call, 3, 3, 4);
   const AttentionShape s = attention_shape(call, call.input(0), call.input(1), call.input(2));
   const int64_t longest = call.output(1).rows;
   expect_tensor(call, call.output(0), "o", TensorType::kF32, s.rows, s.heads * s.d);
@@ -54,6 +54,7 @@ void run(const Call& call) {
     b.d = s.d;
     b.scale = s.scale;
     b.window = s.window;
+    b.softcap = s.softcap;
     attention_table.best()(b, reinterpret_cast<float*>(call.scratch + static_cast<size_t>(worker) * share));
   });
 }

@@ -1,4 +1,4 @@
-// dq, dk and dv of attention, from its output and logsumexp. Attributes: head dimension d, scale, window.
+// dq, dk and dv of attention, from its output and logsumexp. Attributes: head dimension d, scale, window, softcap.
 //
 // One task a sequence and key-value head: dk and dv are sums over all later queries of all heads of the group, which
 // the task adds up in order; a batch has enough sequences and heads to fill the threads.
@@ -12,7 +12,7 @@ namespace {
 enum Input { kDo, kQ, kK, kV, kO, kLse };
 
 void check(const Call& call) {
-  expect_counts(call, 6, 3, 3);
+  expect_counts(call, 6, 3, 4);
   const AttentionShape s = attention_shape(call, call.input(kQ), call.input(kK), call.input(kV));
   const int64_t q_cols = s.heads * s.d, kv_cols = s.kv_heads * s.d;
   expect_tensor(call, call.input(kDo), "do", TensorType::kF32, s.rows, q_cols);
@@ -53,6 +53,7 @@ void run(const Call& call) {
     g.d = s.d;
     g.scale = s.scale;
     g.window = s.window;
+    g.softcap = s.softcap;
     attention_gradient_table.best()(g, reinterpret_cast<float*>(call.scratch + static_cast<size_t>(worker) * share));
   });
 }

@@ -1,4 +1,4 @@
-// What the attention operations have in common: attributes d, scale, window and the shapes of q, k and v.
+// What the attention operations have in common: attributes d, scale, window, softcap and the shapes of q, k and v.
 #pragma once
 
 #include "kernels/attention/attention.h"
@@ -11,6 +11,7 @@ struct AttentionShape {
   int64_t rows, d, heads, kv_heads;
   float scale;
   int64_t window;
+  float softcap;
 };
 
 // Reads the attributes; throws Error MBOK_SHAPE unless q [R, H·d], k and v [R, Hkv·d] fit them and Hkv divides H.
@@ -21,10 +22,12 @@ inline AttentionShape attention_shape(const Call& call, const Tensor& q, const T
          "the head dimension must divide the rows, and the key-value heads the heads");
   expect(call, call.attribute(1) > 0, "the scale must be positive");
   expect(call, call.attribute(2) >= 0, "the window must not be negative");
+  expect(call, call.attribute(3) >= 0, "the softcap must not be negative");
   expect_tensor(call, q, "q", TensorType::kF32, q.rows, q.cols);
   expect_tensor(call, k, "k", TensorType::kF32, q.rows, k.cols);
   expect_tensor(call, v, "v", TensorType::kF32, q.rows, k.cols);
-  return {q.rows, d, q.cols / d, k.cols / d, static_cast<float>(call.attribute(1)), call.integer(2)};
+  return {q.rows,         d, q.cols / d, k.cols / d, static_cast<float>(call.attribute(1)), call.integer(2),
+          static_cast<float>(call.attribute(3))};
 }
 
 }  // namespace mbok

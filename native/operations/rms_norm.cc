@@ -1,6 +1,8 @@
-// y = RMSNorm(x) ⊙ w, row by row. Attribute: eps.
+// y = RMSNorm(x) ⊙ (offset + w) of every group of as many columns as w has: one group a row, or one a head (query and
+// key norms). Attributes: eps, offset.
 #include "kernels/rms_norm/rms_norm.h"
 
+#include "operations/norm_weight.h"
 #include "operations/rows.h"
 #include "runtime/operation.h"
 
@@ -8,20 +10,21 @@ namespace mbok {
 namespace {
 
 void check(const Call& call) {
-  expect_counts(call, 2, 1, 1);
+  expect_counts(call, 2, 1, 2);
   const Tensor& x = call.input(0);
   expect_tensor(call, x, "x", TensorType::kF32, x.rows, x.cols);
-  expect_tensor(call, call.input(1), "w", TensorType::kF32, 1, x.cols);
+  expect_norm_weight(call, x, call.input(1));
   expect_tensor(call, call.output(0), "y", TensorType::kF32, x.rows, x.cols);
 }
 
 void run(const Call& call) {
   const Tensor& x = call.input(0);
   const float* w = call.input(1).f32();
-  const float eps = static_cast<float>(call.attribute(0));
-  for_row_tasks(*call.pool, split_rows(x.rows, x.cols), [&](int64_t first, int64_t count) {
-    const int64_t at = first * x.cols;
-    rms_norm_table.best()(x.f32() + at, w, call.output(0).f32() + at, count, x.cols, eps);
+  const int64_t cols = call.input(1).cols;
+  const float eps = static_cast<float>(call.attribute(0)), offset = static_cast<float>(call.attribute(1));
+  for_row_tasks(*call.pool, split_rows(x.size() / cols, cols), [&](int64_t first, int64_t count) {
+    const int64_t at = first * cols;
+    rms_norm_table.best()(x.f32() + at, w, call.output(0).f32() + at, count, cols, eps, offset);
   });
 }
 

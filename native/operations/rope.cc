@@ -1,5 +1,6 @@
-// Rotary position embedding of every head in a row; row r has position scalars.position + r mod T. Attributes: head
-// dimension d, direction (+1, or −1 for the inverse, which is the gradient). y may be x.
+// Rotary position embedding of every head in a row, or of as much of it as the table is wide; row r has position
+// scalars.position + r mod T. Attributes: head dimension d, direction (+1, or −1 for the inverse, which is the gradient).
+// y may be x.
 #include "kernels/rope/rope.h"
 
 #include <string>
@@ -15,9 +16,10 @@ void check(const Call& call) {
   const Tensor& x = call.input(0);
   const Tensor& table = call.input(1);
   const int64_t d = call.integer(0);
-  expect(call, d >= 2 && d % 2 == 0 && x.cols % d == 0, "the head dimension must be even and divide the row");
+  expect(call, d >= 2 && x.cols % d == 0, "the head dimension must divide the row");
   expect_tensor(call, x, "x", TensorType::kF32, x.rows, x.cols);
-  expect_tensor(call, table, "table", TensorType::kF32, table.rows, d);
+  expect(call, table.cols >= 2 && table.cols % 2 == 0 && table.cols <= d, "the table must be even and fit the head");
+  expect_tensor(call, table, "table", TensorType::kF32, table.rows, table.cols);
   expect_tensor(call, call.output(0), "y", TensorType::kF32, x.rows, x.cols);
 }
 
@@ -34,8 +36,8 @@ void run(const Call& call) {
                                              " lies beyond the model's limit of " + std::to_string(table.rows));
   for_row_tasks(*call.pool, split_rows(x.rows, x.cols), [&](int64_t first, int64_t count) {
     for (int64_t r = first; r < first + count; ++r)
-      rope_table.best()(x.f32() + r * x.cols, table.f32() + (position + r % length) * d,
-                        call.output(0).f32() + r * x.cols, x.cols / d, d, direction);
+      rope_table.best()(x.f32() + r * x.cols, table.f32() + (position + r % length) * table.cols,
+                        call.output(0).f32() + r * x.cols, x.cols / d, d, table.cols, direction);
   });
 }
 

@@ -2,6 +2,13 @@
 
 // One line an operation; each is defined in native/operations/<name>.cc.
 #define MBOK_OPERATIONS(X) \
+  X(softcap) \
+  X(softcap_gradient) \
+  X(split) \
+  X(concatenate) \
+  X(position_embedding) \
+  X(position_embedding_gradient) \
+  X(transpose) \
   X(dequantise) \
   X(widen) \
   X(quantise_int8) \

@@ -13,12 +13,13 @@ using Vectors = std::vector<std::vector<float>>;
 struct Shape {
   int64_t sequences, length, heads, kv_heads, d, window;
   float size = 1;  // of q
+  float softcap = 0;
   int64_t rows() const { return sequences * length; }
   int64_t q_cols() const { return heads * d; }
   int64_t kv_cols() const { return kv_heads * d; }
   double scale() const { return 1 / std::sqrt(static_cast<double>(d)); }
   std::vector<double> attributes() const {
-    return {static_cast<double>(d), static_cast<float>(scale()), static_cast<double>(window)};
+    return {static_cast<double>(d), static_cast<float>(scale()), static_cast<double>(window), softcap};
   }
   Scalars scalars() const {
     Scalars s;
@@ -29,7 +30,7 @@ struct Shape {
   std::string name() const {
     std::string text;
     for (const int64_t number : {sequences, length, heads, kv_heads, d, window}) text += std::to_string(number) + " ";
-    return text;
+    return softcap > 0 ? text + "capped " : text;
   }
 };
 
@@ -37,7 +38,7 @@ const Shape kShapes[] = {
     {1, 1, 1, 1, 2, 0},     {2, 5, 2, 1, 4, 0},     {3, 7, 3, 3, 6, 2},      {1, 64, 2, 2, 32, 0},
     {3, 65, 4, 2, 16, 0},   {1, 130, 6, 2, 32, 0},  {2, 100, 3, 3, 10, 17},  {1, 200, 4, 1, 64, 70},
     {1, 129, 2, 1, 256, 0}, {1, 67, 3, 1, 18, 64},  {1, 150, 2, 2, 6, 1},    {2, 128, 2, 1, 34, 128},
-    {1, 90, 2, 1, 16, 0, 60},
+    {1, 90, 2, 1, 16, 0, 60}, {2, 70, 4, 2, 16, 0, 5, 3},  {1, 131, 2, 1, 10, 40, 3, 2.5},
 };
 
 struct Tensors {
@@ -64,7 +65,7 @@ void define(const Shape& s, Tensors& t) {
     for (int64_t head = 0; head < s.heads; ++head)
       for (int64_t i = 0; i < s.length; ++i) {
         const int64_t row = sequence * s.length + i, q = row * s.q_cols() + head * s.d;
-        std::vector<double> p(static_cast<size_t>(i + 1)), dp(p.size());
+        std::vector<double> p(static_cast<size_t>(i + 1)), dp(p.size()), slope(p.size(), 1);
         const auto kv = [&](size_t j) {
           return (sequence * s.length + static_cast<int64_t>(j)) * s.kv_cols() + head / group * s.d;
         };
@@ -72,6 +73,10 @@ void define(const Shape& s, Tensors& t) {
         for (size_t j = 0; j < p.size(); ++j) {
           for (int64_t c = 0; c < s.d; ++c)
             p[j] += scale * t.q[static_cast<size_t>(q + c)] * t.k[static_cast<size_t>(kv(j) + c)];
+          if (s.softcap > 0) {
+            slope[j] = std::pow(std::cosh(p[j] / s.softcap), -2);
+            p[j] = s.softcap * std::tanh(p[j] / s.softcap);
+          }
           if (s.window > 0 && static_cast<int64_t>(j) + s.window <= i) p[j] = -INFINITY;
           largest = std::fmax(largest, p[j]);
         }
@@ -88,7 +93,7 @@ void define(const Shape& s, Tensors& t) {
         }
         for (size_t j = 0; j < p.size(); ++j)
           for (int64_t c = 0; c < s.d; ++c) {
-            const double ds = scale * p[j] * (dp[j] - mean);
+            const double ds = scale * slope[j] * p[j] * (dp[j] - mean);
             dq[static_cast<size_t>(q + c)] += ds * t.k[static_cast<size_t>(kv(j) + c)];
             dk[static_cast<size_t>(kv(j) + c)] += ds * t.q[static_cast<size_t>(q + c)];
           }
@@ -149,23 +154,24 @@ TEST("attention_gradient: any heads, windows, lengths and sequences, any number 
 
 TEST("attention: the definition's own gradients are finite differences") {
   Random random(73);
-  const Shape s = {2, 5, 2, 1, 4, 3};
-  Tensors t = random_tensors(s, random);
-  define(s, t);
-  const auto loss = [&](std::vector<float> Tensors::*which) {
-    return [&t, &s, which](const std::vector<double>& x) {
-      Tensors moved = t;
-      (moved.*which).assign(x.begin(), x.end());
-      define(s, moved);
-      double sum = 0;
-      for (size_t i = 0; i < moved.o.size(); ++i) sum += static_cast<double>(moved.o[i]) * t.d_o[i];
-      return sum;
+  for (const Shape& s : {Shape{2, 5, 2, 1, 4, 3}, Shape{2, 5, 2, 1, 4, 0, 1, 0.5}}) {
+    Tensors t = random_tensors(s, random);
+    define(s, t);
+    const auto loss = [&](std::vector<float> Tensors::*which) {
+      return [&t, &s, which](const std::vector<double>& x) {
+        Tensors moved = t;
+        (moved.*which).assign(x.begin(), x.end());
+        define(s, moved);
+        double sum = 0;
+        for (size_t i = 0; i < moved.o.size(); ++i) sum += static_cast<double>(moved.o[i]) * t.d_o[i];
+        return sum;
+      };
     };
-  };
-  // the definition rounds its inputs and outputs to f32: the differences are rough
-  check_close(test::finite_differences(t.q, loss(&Tensors::q)), t.dq, 5e-2, "dq");
-  check_close(test::finite_differences(t.k, loss(&Tensors::k)), t.dk, 5e-2, "dk");
-  check_close(test::finite_differences(t.v, loss(&Tensors::v)), t.dv, 5e-2, "dv");
+    // the definition rounds its inputs and outputs to f32: the differences are rough
+    check_close(test::finite_differences(t.q, loss(&Tensors::q)), t.dq, 5e-2, "dq");
+    check_close(test::finite_differences(t.k, loss(&Tensors::k)), t.dk, 5e-2, "dk");
+    check_close(test::finite_differences(t.v, loss(&Tensors::v)), t.dv, 5e-2, "dv");
+  }
 }
 
 TEST("attention: every candidate agrees with the reference") {
@@ -181,7 +187,7 @@ TEST("attention: every candidate agrees with the reference") {
       for (const int64_t rows : {count, int64_t{1}, std::min<int64_t>(count, 3)}) {
         AttentionBlock b = {t.q.data() + first * s.q_cols(), t.k.data(), t.v.data(), o.data() + first * s.q_cols(),
                             lse.data() + first * s.heads, s.q_cols(), s.kv_cols(), s.kv_cols(), s.q_cols(), s.heads,
-                            first, rows, s.d, static_cast<float>(s.scale()), s.window};
+                            first, rows, s.d, static_cast<float>(s.scale()), s.window, s.softcap};
         function(b, reinterpret_cast<float*>(scratch.data()));
         for (int64_t i = first; i < first + rows; ++i) {
           const int64_t at = i * s.q_cols();
@@ -200,7 +206,7 @@ TEST("attention: every candidate agrees with the reference") {
         const AttentionGradientGroup g = {t.q.data() + q, t.k.data() + kv, t.v.data() + kv, t.o.data() + q,
                                           t.d_o.data() + q, t.lse.data() + kv_head * group, dq.data() + q,
                                           dk.data() + kv, dv.data() + kv, s.q_cols(), s.kv_cols(), s.heads, s.length,
-                                          group, s.d, static_cast<float>(s.scale()), s.window};
+                                          group, s.d, static_cast<float>(s.scale()), s.window, s.softcap};
         function(g, reinterpret_cast<float*>(scratch.data()));
       }
       if (s.length > 1 && s.window != 1) {
@@ -226,7 +232,8 @@ TEST("attention: NaN in a query or a key reaches what it concerns") {
 TEST("attention_cached: a sequence in chunks of any size gives what attention gives at once") {
   Random random(76);
   const std::vector<std::vector<int64_t>> plans = {{150}, {1, 1, 1, 3, 4, 5, 6, 64, 65}, {100, 1, 2, 1, 46}, {149, 1}};
-  for (const Shape& s : {Shape{1, 150, 6, 2, 32, 0}, Shape{1, 150, 3, 1, 10, 20}, Shape{1, 150, 2, 2, 64, 64}}) {
+  for (const Shape& s : {Shape{1, 150, 6, 2, 32, 0}, Shape{1, 150, 3, 1, 10, 20}, Shape{1, 150, 2, 2, 64, 64},
+                         Shape{1, 150, 2, 1, 16, 30, 3, 2}}) {
     Tensors t = random_tensors(s, random);
     define(s, t);
     for (const auto& plan : plans) {
@@ -262,7 +269,7 @@ TEST("attention_cached: a position beyond the cache is an error") {
   CHECK(test::throws("MBOK_INVALID_ARGUMENT", [&] {
           const Tensor one = matrix(row, 1, 4);
           test::run_operation(ThreadPool::shared(), "attention_cached", {one, one, one},
-                              {one, matrix(cache, 2, 4), matrix(cache, 2, 4)}, {4, 0.5, 0}, scalars);
+                              {one, matrix(cache, 2, 4), matrix(cache, 2, 4)}, {4, 0.5, 0, 0}, scalars);
         }), "full cache");
 }
 

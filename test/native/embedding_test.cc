@@ -1,4 +1,4 @@
-// Embedding look-up, its gradient, and the last row.
+// Embedding look-up by token and by position, their gradients, and the last row.
 #include "gradient_check.h"
 
 namespace mbok {
@@ -48,6 +48,42 @@ TEST("embedding: an id outside the vocabulary is an error before anything is wri
                                 {matrix(gradient, 3, 2)}, {});
           }), std::to_string(bad));
     CHECK(y == std::vector<float>(4, 7.0f) && gradient == std::vector<float>(6, 7.0f), "written");
+  }
+}
+
+TEST("position_embedding: every sequence starts at the run's position, gradient summed over sequences, any threads") {
+  Random random(52);
+  const int64_t sequences = 3, length = 40, rows = sequences * length, positions = 50, offset = 2, start = 7;
+  Scalars scalars;
+  scalars.rows = static_cast<double>(rows);
+  scalars.sequence_length = static_cast<double>(length);
+  scalars.position = static_cast<double>(start);
+  for (const int64_t cols : {1, 63, 200}) {
+    const auto table = random.normals((offset + positions) * cols), dy = random.normals(rows * cols);
+    const auto before = random.normals((offset + positions) * cols);
+    std::vector<float> y, gradient = before;
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t c = 0; c < cols; ++c) {
+        const size_t at = static_cast<size_t>((offset + start + r % length) * cols + c);
+        y.push_back(table[at]);
+        gradient[at] += dy[static_cast<size_t>(r * cols + c)];
+      }
+    const std::string name = std::to_string(cols) + " columns";
+    const Tensor whole = matrix(table, offset + positions, cols);
+    CHECK(test::same_for_any_threads({std::vector<float>(y.size())}, name, [&](ThreadPool& pool, Vectors& out) {
+            test::run_operation(pool, "position_embedding", {whole}, {matrix(out[0], rows, cols)},
+                                {static_cast<double>(offset)}, scalars);
+          })[0] == y, name);
+    CHECK(test::same_for_any_threads({before}, name, [&](ThreadPool& pool, Vectors& out) {
+            test::run_operation(pool, "position_embedding_gradient", {matrix(dy, rows, cols)},
+                                {matrix(out[0], offset + positions, cols)}, {static_cast<double>(offset)}, scalars);
+          })[0] == gradient, name + " gradient");
+    scalars.position = 11;  // 11 + 40 positions do not fit 50
+    CHECK(test::throws("MBOK_INVALID_ARGUMENT", [&] {
+            test::run_operation(ThreadPool::shared(), "position_embedding", {whole}, {matrix(y, rows, cols)},
+                                {static_cast<double>(offset)}, scalars);
+          }), name);
+    scalars.position = static_cast<double>(start);
   }
 }
 

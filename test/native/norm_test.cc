@@ -45,22 +45,22 @@ TEST("rms_norm: every candidate agrees with the reference on rows of any width")
   for (const int64_t cols : kWidths) {
     const auto x = random.normals(kRows * cols), w = random.normals(cols), dy = random.normals(kRows * cols);
     auto y = guarded_zeros(kRows * cols), dx = y, dw = guarded_zeros(cols);
-    scalar::rms_norm(x.data(), w.data(), y.data(), kRows, cols, kEps);
-    scalar::rms_norm_gradient(dy.data(), x.data(), w.data(), dx.data(), dw.data(), kRows, cols, kEps);
+    scalar::rms_norm(x.data(), w.data(), y.data(), kRows, cols, kEps, 0.5);
+    scalar::rms_norm_gradient(dy.data(), x.data(), w.data(), dx.data(), dw.data(), kRows, cols, kEps, 0.5);
     const std::string shape = " width " + std::to_string(cols);
     test::for_each_candidate(rms_norm_table, [&](auto* function, const std::string& name) {
       auto got = guarded_zeros(kRows * cols);
-      function(x.data(), w.data(), got.data(), kRows, cols, kEps);
+      function(x.data(), w.data(), got.data(), kRows, cols, kEps, 0.5);
       check_close(got, y, 1e-6, name + shape);
       CHECK(guarded(got), name + shape);
     });
     test::for_each_candidate(rms_norm_gradient_table, [&](auto* function, const std::string& name) {
       auto got = guarded_zeros(kRows * cols), got_dw = guarded_zeros(cols);
-      function(dy.data(), x.data(), w.data(), got.data(), got_dw.data(), kRows, cols, kEps);
+      function(dy.data(), x.data(), w.data(), got.data(), got_dw.data(), kRows, cols, kEps, 0.5);
       check_close(got, dx, 1e-6, name + shape);
       check_close(got_dw, dw, 1e-6, name + shape + " dw");
       CHECK(guarded(got) && guarded(got_dw), name + shape);
-      function(dy.data(), x.data(), w.data(), got.data(), nullptr, kRows, cols, kEps);
+      function(dy.data(), x.data(), w.data(), got.data(), nullptr, kRows, cols, kEps, 0.5);
       check_close(got, dx, 1e-6, name + shape + " without dw");
     });
   }
@@ -102,13 +102,15 @@ TEST("norms: gradients are finite differences, sums go on from what is there, an
       const auto dy = random.normals(rows * cols), start = random.normals(cols);
       const std::string name =
           (centre ? "layer_norm " : "rms_norm ") + std::to_string(rows) + " x " + std::to_string(cols);
+      std::vector<double> attributes = {kEps};
+      if (!centre) attributes.push_back(0);
       Vectors begin = {std::vector<float>(x.size()), start};
       if (centre) begin.push_back(start);
       const Vectors got = test::same_for_any_threads(begin, name, [&](ThreadPool& pool, Vectors& out) {
         std::vector<Tensor> outputs = {matrix(out[0], rows, cols), matrix(out[1], 1, cols)};
         if (centre) outputs.push_back(matrix(out[2], 1, cols));
         test::run_operation(pool, centre ? "layer_norm_gradient" : "rms_norm_gradient",
-                            {matrix(dy, rows, cols), matrix(x, rows, cols), matrix(w, 1, cols)}, outputs, {kEps});
+                            {matrix(dy, rows, cols), matrix(x, rows, cols), matrix(w, 1, cols)}, outputs, attributes);
       });
       const auto dx64 = test::to_double(x), w64 = test::to_double(w), b64 = test::to_double(b);
       check_close(got[0], test::finite_differences(x, [&](auto& v) { return normalised_sum(v, w64, b64, dy, centre); }),
@@ -128,17 +130,47 @@ TEST("norms: forward of many rows, with and without bias, any number of threads"
   const std::vector<float> zeros(static_cast<size_t>(cols));
   for (int kind = 0; kind < 3; ++kind) {
     std::vector<float> expected(x.size());
-    if (kind == 0) scalar::rms_norm(x.data(), w.data(), expected.data(), rows, cols, kEps);
+    if (kind == 0) scalar::rms_norm(x.data(), w.data(), expected.data(), rows, cols, kEps, 1);
     else scalar::layer_norm(x.data(), w.data(), kind == 1 ? b.data() : nullptr, expected.data(), rows, cols, kEps);
     const std::string name = kind == 0 ? "rms_norm" : "layer_norm";
     const Vectors start = {std::vector<float>(x.size())};
     const Vectors got = test::same_for_any_threads(start, name, [&](ThreadPool& pool, Vectors& out) {
       std::vector<Tensor> inputs = {matrix(x, rows, cols), matrix(w, 1, cols)};
       if (kind == 1) inputs.push_back(matrix(b, 1, cols));
-      test::run_operation(pool, name.c_str(), inputs, {matrix(out[0], rows, cols)}, {kEps});
+      std::vector<double> attributes = {kEps};
+      if (kind == 0) attributes.push_back(1);
+      test::run_operation(pool, name.c_str(), inputs, {matrix(out[0], rows, cols)}, attributes);
     });
     check_close(got[0], expected, 1e-6, name);
   }
+}
+
+TEST("rms_norm: groups of columns are normalised like rows, weights count from the offset") {
+  Random random(25);
+  const int64_t rows = 90, groups = 5, cols = 18;
+  const auto x = random.normals(rows * groups * cols), dy = random.normals(rows * groups * cols);
+  const auto w = random.normals(cols), start = random.normals(cols);
+  std::vector<float> shifted = w;
+  for (float& value : shifted) value += 1;
+  // the same numbers in shape [rows, groups · cols] with offset 1, and [rows · groups, cols] with w + 1
+  const auto run = [&](int64_t across, const std::vector<float>& weight, double offset) {
+    const int64_t down = rows * groups / across;
+    const Vectors begin = {std::vector<float>(x.size()), std::vector<float>(x.size()), start};
+    return test::same_for_any_threads(begin, "groups", [&](ThreadPool& pool, Vectors& out) {
+      const Tensor in = matrix(x, down, across * cols), one = matrix(weight, 1, cols);
+      test::run_operation(pool, "rms_norm", {in, one}, {matrix(out[0], down, across * cols)}, {kEps, offset});
+      test::run_operation(pool, "rms_norm_gradient", {matrix(dy, down, across * cols), in, one},
+                          {matrix(out[1], down, across * cols), matrix(out[2], 1, cols)}, {kEps, offset});
+    });
+  };
+  const Vectors grouped = run(groups, w, 1), plain = run(1, shifted, 0);
+  for (size_t i = 0; i < plain.size(); ++i) check_close(grouped[i], plain[i], 1e-6, "output " + std::to_string(i));
+
+  std::vector<float> y(x.size());
+  CHECK(test::throws("MBOK_SHAPE", [&] {
+          test::run_operation(ThreadPool::shared(), "rms_norm", {matrix(x, rows * groups, cols), matrix(w, 1, 12)},
+                              {matrix(y, rows * groups, cols)}, {kEps, 0});
+        }), "12 does not divide 18");
 }
 
 }  // namespace

@@ -29,14 +29,36 @@ TEST("rope: every candidate turns the pairs of any head dimension, also in place
     const auto x = random.normals(heads * d), table = rotation_table(6, d);
     std::vector<float> expected(x.size());
     for (const float direction : {1.0f, -1.0f}) {
-      scalar::rope(x.data(), table.data() + 5 * d, expected.data(), heads, d, direction);
+      scalar::rope(x.data(), table.data() + 5 * d, expected.data(), heads, d, d, direction);
       test::for_each_candidate(rope_table, [&](auto* function, const std::string& name) {
         std::vector<float> got = x;
-        function(got.data(), table.data() + 5 * d, got.data(), heads, d, direction);
+        function(got.data(), table.data() + 5 * d, got.data(), heads, d, d, direction);
         check_close(got, expected, 1e-6, name + " d " + std::to_string(d));
       });
     }
   }
+}
+
+TEST("rope: a narrow table turns the first part of each head and leaves the rest, also in place") {
+  Random random(33);
+  for (const int64_t d : {6, 20, 64, 96})
+    for (const int64_t turned : {2, 4, 6}) {
+      const int64_t heads = 3;
+      const auto x = random.normals(heads * d), table = rotation_table(6, turned);
+      for (const float direction : {1.0f, -1.0f}) {
+        std::vector<float> expected = x;
+        for (int64_t head = 0; head < heads; ++head)
+          scalar::rope(x.data() + head * d, table.data() + 5 * turned, expected.data() + head * d, 1, turned, turned,
+                       direction);
+        test::for_each_candidate(rope_table, [&](auto* function, const std::string& name) {
+          std::vector<float> got(x.size()), same = x;
+          function(x.data(), table.data() + 5 * turned, got.data(), heads, d, turned, direction);
+          function(x.data(), table.data() + 5 * turned, same.data(), heads, d, turned, direction);
+          check_close(got, expected, 1e-6, name + " d " + std::to_string(d));
+          CHECK(got == same, name + " in place");
+        });
+      }
+    }
 }
 
 TEST("rope: rows of several sequences take their positions, and the inverse undoes it") {
@@ -56,7 +78,7 @@ TEST("rope: rows of several sequences take their positions, and the inverse undo
   const std::vector<float> turned = run(x, 1);
   std::vector<float> expected(x.size());
   for (int64_t r = 0; r < rows; ++r)
-    scalar::rope(x.data() + r * cols, table.data() + (7 + r % length) * d, expected.data() + r * cols, heads, d, 1);
+    scalar::rope(x.data() + r * cols, table.data() + (7 + r % length) * d, expected.data() + r * cols, heads, d, d, 1);
   check_close(turned, expected, 1e-6, "rope");
   check_close(run(turned, -1), x, 1e-6, "inverse");
 

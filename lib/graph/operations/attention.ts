@@ -8,10 +8,12 @@ export interface AttentionOptions {
   readonly scale?: number;
   /** Each query sees only its `window` latest keys, itself included. Default 0: all of them. */
   readonly window?: number;
+  /** Scores are kept within ±softcap, as softcap · tanh(score / softcap). Default 0: as they are. */
+  readonly softcap?: number;
 }
 
-function encode({ headDimension, scale = 1 / Math.sqrt(headDimension), window = 0 }: AttentionOptions): number[] {
-  return [headDimension, scale, window];
+function encode({ headDimension, scale = 1 / Math.sqrt(headDimension), window = 0, softcap = 0 }: AttentionOptions) {
+  return [headDimension, scale, window, softcap];
 }
 
 /** Checks q, k and v against each other and returns q's shape. */

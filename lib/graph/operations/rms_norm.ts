@@ -1,12 +1,16 @@
+import { MbokError } from '../../errors';
 import { expectShape, type OperationDefinition, required } from '../operation';
 import type { Tensor } from '../tensor';
 
-/** y = x / √(mean(x²) + ε) ⊙ w. Attribute: ε. */
+/** y = x / √(mean(x²) + ε) ⊙ (offset + w), each group of as many columns as w has by itself. Attributes: ε, offset. */
 const definition: OperationDefinition = {
   name: 'rms_norm',
   outputs([x, w]) {
     const shape = expectShape('rms_norm', 'x', x, {});
-    expectShape('rms_norm', 'w', w, { rows: 1, cols: shape.cols });
+    const { cols } = expectShape('rms_norm', 'w', w, { rows: 1 });
+    if (shape.cols % cols !== 0) {
+      throw new MbokError('MBOK_SHAPE', `rms_norm: ${shape.cols} columns are not groups of ${cols}`);
+    }
     return [shape];
   },
   gradient({ inputs, attributes, upstream, accumulator }) {
@@ -17,7 +21,10 @@ const definition: OperationDefinition = {
   },
 };
 
-/** Root-mean-square normalisation of every row of x [rows, h] with weight w [1, h]. */
-export function rmsNorm(x: Tensor, w: Tensor, epsilon: number): Tensor {
-  return x.graph.apply(definition, [x, w], [epsilon])[0] as Tensor;
+/**
+ * Root-mean-square normalisation of every row of x [rows, groups · h] with weight w [1, h]; with several groups each is
+ * normalised by itself. `offset` is added to the weight (1 in Gemma, whose weights are stored around 0).
+ */
+export function rmsNorm(x: Tensor, w: Tensor, epsilon: number, offset = 0): Tensor {
+  return x.graph.apply(definition, [x, w], [epsilon, offset])[0] as Tensor;
 }

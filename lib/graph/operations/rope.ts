@@ -2,17 +2,20 @@ import { MbokError } from '../../errors';
 import { expectShape, type OperationDefinition, required } from '../operation';
 import type { Tensor } from '../tensor';
 
-/** Rotates pairs (j, j + d/2) of every head by the angle of the row's position. Attributes: head dimension, direction. */
+/**
+ * Rotates pairs (j, j + h) of every head by the angle of the row's position, 2h being the table's columns; the rest of a
+ * wider head stays as it is. Attributes: head dimension, direction.
+ */
 const definition: OperationDefinition = {
   name: 'rope',
   inPlace: 0,
   outputs([x, table], [headDimension = 0]) {
     const shape = expectShape('rope', 'x', x, {});
-    expectShape('rope', 'table', table, { cols: headDimension });
-    if (shape.cols % headDimension !== 0) {
+    const { cols } = expectShape('rope', 'table', table, {});
+    if (shape.cols % headDimension !== 0 || cols > headDimension || cols % 2 !== 0) {
       throw new MbokError(
         'MBOK_SHAPE',
-        `rope: ${shape.cols} columns are not a multiple of head dimension ${headDimension}`,
+        `rope: ${shape.cols} columns do not form heads of ${headDimension} that a table of ${cols} columns turns`,
       );
     }
     return [shape];
@@ -26,8 +29,8 @@ const definition: OperationDefinition = {
 };
 
 /**
- * Rotary position embedding of x [rows, heads · d]. `table` [positions, d] holds in row p the cosines of d/2 angles and
- * then their sines; a run beyond its last position fails with MBOK_INVALID_ARGUMENT.
+ * Rotary position embedding of x [rows, heads · d]. `table` [positions, 2h], 2h ≤ d, holds in row p the cosines of h
+ * angles and then their sines; a run beyond its last position fails with MBOK_INVALID_ARGUMENT.
  */
 export function rope(x: Tensor, table: Tensor, headDimension: number): Tensor {
   return x.graph.apply(definition, [x, table], [headDimension, 1])[0] as Tensor;

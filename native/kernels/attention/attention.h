@@ -1,8 +1,9 @@
 // Causal attention of grouped heads, in blocks, keeping no matrix of queries × keys (FlashAttention, arXiv 2205.14135).
 //
 // Query at position i of a sequence sees the keys j ≤ i and, where window > 0, j > i − window:
-//   o_i = Σ_j p_ij v_j,  p_ij = e^(scale·q_i·k_j − lse_i),  lse_i = log Σ_j e^(scale·q_i·k_j);
-// with D_i = do_i·o_i and ds_ij = scale·p_ij (do_i·v_j − D_i):
+//   o_i = Σ_j p_ij v_j,  p_ij = e^(s_ij − lse_i),  lse_i = log Σ_j e^(s_ij),
+//   s_ij = scale·q_i·k_j, or softcap·tanh(scale·q_i·k_j / softcap) where softcap > 0;
+// with D_i = do_i·o_i and ds_ij = scale·p_ij (do_i·v_j − D_i), times 1 − (s_ij / softcap)² where softcap > 0:
 //   dq_i = Σ_j ds_ij k_j,  dk_j = Σ_i ds_ij q_i,  dv_j = Σ_i p_ij do_i  (summed over the heads that share the keys).
 //
 // Every head is d floats wide (even, at most 256) inside rows of its tensor: strides are floats from row to row.
@@ -36,6 +37,7 @@ struct AttentionBlock {
   int64_t d;
   float scale;     // > 0
   int64_t window;  // 0: none
+  float softcap;   // 0: none
 };
 
 // All the work of one sequence that concerns one key-value head; q, o, d_o, lse and dq at the group's first query head,
@@ -51,6 +53,7 @@ struct AttentionGradientGroup {
   int64_t d;
   float scale;
   int64_t window;
+  float softcap;
 };
 
 // Floats of scratch that one call needs, aligned to 64 bytes.

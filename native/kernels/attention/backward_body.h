@@ -16,14 +16,19 @@ MBOK_INLINE void key_block(const AttentionGradientGroup& g, const QueryBlock& b,
   multiply({k, padded, 1, b.qt, kQ, p, kQ, keys, b.width, d, false});
   multiply({v, padded, 1, b.d_ot, kQ, ds, kQ, keys, b.width, d, false});
   const bool whole = all_seen(b.first, b.count, key, keys, g.window);
-  const Vec scale = broadcast(g.scale);
+  const Scores map = {g.scale, g.softcap};
+  for (int64_t j = 0; j < keys; ++j) cap_scores(map, p + j * kQ, b.width);
+  // 1 − (score / softcap)²: the slope of the cap, 1 without one
+  const Vec scale = broadcast(g.scale), left = broadcast(map.left()), one = broadcast(1.0f);
+  const Vec inverse = broadcast(g.softcap > 0 ? 1 / g.softcap : 0);
   for (int64_t j = 0; j < keys; ++j)
     for (int64_t x = 0; x < b.width; x += kLanes) {
       const int64_t at = j * kQ + x;
-      Vec probability = exp(fma(load(p + at), scale, -load(b.lse + x)));
+      const Vec capped = load(p + at) * inverse;
+      Vec probability = exp(fma(load(p + at), left, -load(b.lse + x)));
       if (!whole) probability = select(seen(b.first + x, key + j, g.window), probability, zero());
       store(p + at, probability);
-      store(ds + at, probability * scale * (load(ds + at) - load(b.back + x)));
+      store(ds + at, probability * fnma(capped, capped, one) * scale * (load(ds + at) - load(b.back + x)));
     }
   multiply({p, kQ, 1, b.d_o, padded, g.dv + key * g.kv_stride, g.kv_stride, keys, d, b.count, true});
   multiply({ds, kQ, 1, b.q, padded, g.dk + key * g.kv_stride, g.kv_stride, keys, d, b.count, true});

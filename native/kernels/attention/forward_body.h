@@ -3,12 +3,25 @@
 // Below any score; finite, so that a query that has not yet seen a key gives e^0 and not NaN.
 constexpr float kNothing = -3e38f;
 
+// How products of queries and keys become scores: softcapped scores are final, others are kept raw and scaled on their way
+// into the exponential.
+struct Scores {
+  float scale, softcap;
+  float left() const { return softcap > 0 ? 1 : scale; }  // what a stored score is still to be multiplied with
+};
+
+MBOK_INLINE void cap_scores(const Scores& s, float* scores, int64_t count) {
+  if (s.softcap <= 0) return;
+  const Vec in = broadcast(s.scale / s.softcap), out = broadcast(s.softcap);
+  for (int64_t x = 0; x < count; x += kLanes) store(scores + x, out * tanh(in * load(scores + x)));
+}
+
 struct Running {
-  float* largest;  // raw score, before scale
+  float* largest;  // stored score, before what is left of the scale
   float* sum;
 };
 
-// Turns raw scores [keys][queries] into e^(scale·(score − largest)), updates the running maximum and sum, and leaves in
+// Turns stored scores [keys][queries] into e^(scale·(score − largest)), updates the running maximum and sum, and leaves in
 // `factor` what everything gathered so far must be multiplied with.
 MBOK_INLINE void softmax_block(float* scores, int64_t keys, int64_t width, float scale, const Running& running,
                                float* factor) {
@@ -47,6 +60,7 @@ void attention_block(const AttentionBlock& b, float* scratch) {
   float* scores = v + padded * kK;
   const Running running = {scores + kK * kQ, scores + kK * kQ + kQ};
   float factor[kQ];
+  const Scores map = {b.scale, b.softcap};
 
   for (int64_t c = 0; c < d; ++c)
     for (int64_t i = width - kLanes; i < width; ++i) q[c * kQ + i] = 0;  // lanes without a query
@@ -61,13 +75,14 @@ void attention_block(const AttentionBlock& b, float* scratch) {
     const int64_t keys = smaller(kK, end - key);
     gather_rows(b.k + key * b.k_stride, b.k_stride, keys, d, k, padded);
     multiply({k, padded, 1, q, kQ, scores, kQ, keys, width, d, false});
+    for (int64_t j = 0; j < keys; ++j) cap_scores(map, scores + j * kQ, width);
     if (!all_seen(b.first, b.count, key, keys, b.window))
       for (int64_t j = 0; j < keys; ++j)
         for (int64_t x = 0; x < width; x += kLanes) {
           float* at = scores + j * kQ + x;
           store(at, select(seen(b.first + x, key + j, b.window), load(at), broadcast(-__builtin_inff())));
         }
-    softmax_block(scores, keys, width, b.scale, running, factor);
+    softmax_block(scores, keys, width, map.left(), running, factor);
     if (key > begin)
       for (int64_t c = 0; c < d; ++c)
         for (int64_t x = 0; x < width; x += kLanes) store(o + c * kQ + x, load(o + c * kQ + x) * load(factor + x));
@@ -82,7 +97,7 @@ void attention_block(const AttentionBlock& b, float* scratch) {
   transpose(o, kQ, d, b.count, b.o, b.o_stride);
   if (b.lse != nullptr)
     for (int64_t i = 0; i < b.count; ++i)
-      b.lse[i * b.lse_stride] = running.largest[i] * b.scale + __builtin_logf(running.sum[i]);
+      b.lse[i * b.lse_stride] = running.largest[i] * map.left() + __builtin_logf(running.sum[i]);
 }
 
 // One query, for decoding: lanes hold components of a head, since there are no queries to fill them.
@@ -91,11 +106,11 @@ void attention_row(const AttentionBlock& b, int64_t row, float* scratch) {
   const float* q = b.q + row * b.q_stride;
   float* o = scratch;
   float* scores = o + round_up(d, 16);
+  const Scores map = {b.scale, b.softcap};
   float largest = kNothing, sum = 0;
   const int64_t begin = first_key(position, b.window), end = position + 1;
   for (int64_t key = begin; key < end; key += kAttentionKeys) {
     const int64_t keys = smaller(kAttentionKeys, end - key);
-    float top = largest;
     for (int64_t j = 0; j < keys; ++j) {
       const float* k = b.k + (key + j) * b.k_stride;
       Vec dot = zero();
@@ -103,14 +118,17 @@ void attention_row(const AttentionBlock& b, int64_t row, float* scratch) {
       for (; c + kLanes <= d; c += kLanes) dot = fma(load(q + c), load(k + c), dot);
       if (c < d) dot = fma(load_n(q + c, d - c), load_n(k + c, d - c), dot);
       scores[j] = reduce_add(dot);
-      top = scores[j] > top ? scores[j] : top;
     }
+    for (int64_t j = keys; j < round_up(keys, kLanes); ++j) scores[j] = 0;
+    cap_scores(map, scores, round_up(keys, kLanes));
+    float top = largest;
+    for (int64_t j = 0; j < keys; ++j) top = scores[j] > top ? scores[j] : top;
     float shrink[kLanes];
-    store(shrink, exp(broadcast((largest - top) * b.scale)));
+    store(shrink, exp(broadcast((largest - top) * map.left())));
     Vec total = zero();
     for (int64_t j = 0; j < keys; j += kLanes) {
       const int64_t n = smaller(kLanes, keys - j);
-      const Vec p = exp((load_n(scores + j, n) - broadcast(top)) * broadcast(b.scale));
+      const Vec p = exp((load_n(scores + j, n) - broadcast(top)) * broadcast(map.left()));
       store_n(scores + j, p, n);
       total = total + select(first_lanes(n), p, zero());
     }
@@ -121,5 +139,5 @@ void attention_row(const AttentionBlock& b, int64_t row, float* scratch) {
     multiply({scores, 0, 1, b.v + key * b.v_stride, b.v_stride, o, d, 1, d, keys, key > begin});
   }
   for (int64_t c = 0; c < d; ++c) b.o[row * b.o_stride + c] = o[c] / sum;
-  if (b.lse != nullptr) b.lse[row * b.lse_stride] = largest * b.scale + __builtin_logf(sum);
+  if (b.lse != nullptr) b.lse[row * b.lse_stride] = largest * map.left() + __builtin_logf(sum);
 }

@@ -11,6 +11,11 @@ double dot(const float* a, const float* b, int64_t d) {
   return sum;
 }
 
+// A score from the product of query and key.
+double score(double product, float scale, float softcap) {
+  return softcap > 0 ? softcap * std::tanh(scale * product / softcap) : scale * product;
+}
+
 // First key that the query at `position` sees.
 int64_t first_key(int64_t position, int64_t window) {
   return window > 0 && position + 1 > window ? position + 1 - window : 0;
@@ -24,11 +29,11 @@ void attention(const AttentionBlock& b, float*) {
     const float* q = b.q + i * b.q_stride;
     double largest = -INFINITY;
     for (int64_t j = first_key(position, b.window); j <= position; ++j)
-      largest = std::fmax(largest, b.scale * dot(q, b.k + j * b.k_stride, b.d));
+      largest = std::fmax(largest, score(dot(q, b.k + j * b.k_stride, b.d), b.scale, b.softcap));
     double sum = 0;
     double out[kAttentionMaxHead] = {};
     for (int64_t j = first_key(position, b.window); j <= position; ++j) {
-      const double p = std::exp(b.scale * dot(q, b.k + j * b.k_stride, b.d) - largest);
+      const double p = std::exp(score(dot(q, b.k + j * b.k_stride, b.d), b.scale, b.softcap) - largest);
       sum += p;
       for (int64_t c = 0; c < b.d; ++c) out[c] += p * b.v[j * b.v_stride + c];
     }
@@ -47,8 +52,10 @@ void attention_gradient(const AttentionGradientGroup& g, float*) {
       double dq[kAttentionMaxHead] = {};
       for (int64_t j = first_key(i, g.window); j <= i; ++j) {
         const int64_t kv = j * g.kv_stride;
-        const double p = std::exp(g.scale * dot(g.q + at, g.k + kv, g.d) - g.lse[i * g.lse_stride + head]);
-        const double ds = g.scale * p * (dot(g.d_o + at, g.v + kv, g.d) - back);
+        const double s = score(dot(g.q + at, g.k + kv, g.d), g.scale, g.softcap);
+        const double p = std::exp(s - g.lse[i * g.lse_stride + head]);
+        const double slope = g.softcap > 0 ? 1 - std::pow(s / g.softcap, 2) : 1;
+        const double ds = slope * g.scale * p * (dot(g.d_o + at, g.v + kv, g.d) - back);
         for (int64_t c = 0; c < g.d; ++c) {
           dq[c] += ds * g.k[kv + c];
           g.dk[kv + c] += static_cast<float>(ds * g.q[at + c]);

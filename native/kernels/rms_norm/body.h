@@ -1,6 +1,7 @@
 // RMSNorm in terms of Vec; included by avx2.cc and avx512.cc inside their namespaces.
 
-void rms_norm(const float* x, const float* w, float* y, int64_t rows, int64_t cols, float eps) {
+void rms_norm(const float* x, const float* w, float* y, int64_t rows, int64_t cols, float eps, float offset) {
+  const Vec from = broadcast(offset);
   for (int64_t r = 0; r < rows; ++r, x += cols, y += cols) {
     Vec sum = zero();
     const auto square = [&](int64_t j, int64_t n) MBOK_INLINE_LAMBDA {
@@ -13,7 +14,7 @@ void rms_norm(const float* x, const float* w, float* y, int64_t rows, int64_t co
 
     const Vec rho = broadcast(1.0f) / sqrt(broadcast(reduce_add(sum) / static_cast<float>(cols) + eps));
     const auto scale = [&](int64_t j, int64_t n) MBOK_INLINE_LAMBDA {
-      store_n(y + j, load_n(x + j, n) * rho * load_n(w + j, n), n);
+      store_n(y + j, load_n(x + j, n) * rho * (from + load_n(w + j, n)), n);
     };
     for (j = 0; j + kLanes <= cols; j += kLanes) scale(j, kLanes);
     if (j < cols) scale(j, cols - j);
@@ -21,13 +22,14 @@ void rms_norm(const float* x, const float* w, float* y, int64_t rows, int64_t co
 }
 
 void rms_norm_gradient(const float* dy, const float* x, const float* w, float* dx, float* dw, int64_t rows,
-                       int64_t cols, float eps) {
+                       int64_t cols, float eps, float offset) {
+  const Vec from = broadcast(offset);
   for (int64_t r = 0; r < rows; ++r, dy += cols, x += cols, dx += cols) {
     Vec sum = zero(), dot = zero();
     const auto reduce = [&](int64_t j, int64_t n) MBOK_INLINE_LAMBDA {
       const Vec a = load_n(x + j, n);
       sum = fma(a, a, sum);
-      dot = fma(load_n(dy + j, n) * load_n(w + j, n), a, dot);
+      dot = fma(load_n(dy + j, n) * (from + load_n(w + j, n)), a, dot);
     };
     int64_t j = 0;
     for (; j + kLanes <= cols; j += kLanes) reduce(j, kLanes);
@@ -38,7 +40,7 @@ void rms_norm_gradient(const float* dy, const float* x, const float* w, float* d
     const Vec back = rho * rho * broadcast(reduce_add(dot) * inverse);
     const auto propagate = [&](int64_t j, int64_t n) MBOK_INLINE_LAMBDA {
       const Vec a = load_n(x + j, n), g = load_n(dy + j, n);
-      store_n(dx + j, rho * fnma(a, back, g * load_n(w + j, n)), n);
+      store_n(dx + j, rho * fnma(a, back, g * (from + load_n(w + j, n))), n);
       if (dw != nullptr) store_n(dw + j, fma(g * a, rho, load_n(dw + j, n)), n);
     };
     for (j = 0; j + kLanes <= cols; j += kLanes) propagate(j, kLanes);

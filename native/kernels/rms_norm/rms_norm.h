@@ -1,5 +1,5 @@
-// y_rj = x_rj · ρ_r · w_j,  ρ_r = 1 / √(mean_j x_rj² + ε), and its gradients
-//   dx_rj = ρ_r (dy_rj w_j − x_rj ρ_r² mean_i(dy_ri w_i x_ri)),  dw_j += Σ_r dy_rj x_rj ρ_r.
+// y_rj = x_rj · ρ_r · v_j,  ρ_r = 1 / √(mean_j x_rj² + ε),  v = offset + w (offset 1: Gemma stores v − 1), and its gradients
+//   dx_rj = ρ_r (dy_rj v_j − x_rj ρ_r² mean_i(dy_ri v_i x_ri)),  dw_j += Σ_r dy_rj x_rj ρ_r.
 //
 // Rows of `cols` floats follow one another; no alignment needed. Sums over a row are f32 in the vector versions (one
 // partial sum a lane), f64 in the reference. Two passes over a row that is in L1 by the second: memory bound.
@@ -11,10 +11,11 @@
 
 namespace mbok {
 
-using RmsNormFunction = void(const float* x, const float* w, float* y, int64_t rows, int64_t cols, float eps);
+using RmsNormFunction = void(const float* x, const float* w, float* y, int64_t rows, int64_t cols, float eps,
+                             float offset);
 // dw may be null. dx may not alias dy or x.
 using RmsNormGradientFunction = void(const float* dy, const float* x, const float* w, float* dx, float* dw,
-                                     int64_t rows, int64_t cols, float eps);
+                                     int64_t rows, int64_t cols, float eps, float offset);
 
 namespace scalar {
 RmsNormFunction rms_norm;

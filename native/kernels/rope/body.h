@@ -1,7 +1,9 @@
 // Rotary embedding in terms of Vec; included by avx2.cc and avx512.cc inside their namespaces.
 
-void rope(const float* x, const float* table, float* y, int64_t heads, int64_t d, float direction) {
-  const int64_t half = d / 2;
+MBOK_INLINE int64_t smaller(int64_t left) { return left < kLanes ? left : kLanes; }
+
+void rope(const float* x, const float* table, float* y, int64_t heads, int64_t d, int64_t turned, float direction) {
+  const int64_t half = turned / 2;
   const Vec sign = broadcast(direction);
   for (int64_t head = 0; head < heads; ++head, x += d, y += d) {
     const auto rotate = [&](int64_t j, int64_t n) MBOK_INLINE_LAMBDA {
@@ -13,5 +15,6 @@ void rope(const float* x, const float* table, float* y, int64_t heads, int64_t d
     int64_t j = 0;
     for (; j + kLanes <= half; j += kLanes) rotate(j, kLanes);
     if (j < half) rotate(j, half - j);
+    for (j = turned; j < d; j += kLanes) store_n(y + j, load_n(x + j, smaller(d - j)), smaller(d - j));
   }
 }

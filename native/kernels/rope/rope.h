@@ -1,9 +1,10 @@
-// Rotary position embedding of the halves of each head: for j < d/2, with c = cos, s = sin of the position's angles,
-//   y_j = x_j c_j − x_{j+d/2} s_j,   y_{j+d/2} = x_{j+d/2} c_j + x_j s_j.
+// Rotary position embedding of the first `turned` = 2h ≤ d numbers of each head; for j < h, with c = cos, s = sin of the
+// position's angles,
+//   y_j = x_j c_j − x_{j+h} s_j,   y_{j+h} = x_{j+h} c_j + x_j s_j;   the other d − 2h numbers stay as they are.
 // direction −1 turns back (s → −s), which is the gradient, since a rotation's transpose is its inverse.
 //
-// One row: `heads` heads of d floats each. table: d/2 cosines, then d/2 sines. y may be x. Memory bound: six
-// multiplications or additions a pair.
+// One row: `heads` heads of d floats each. table: h cosines, then h sines. y may be x. Memory bound: six multiplications
+// or additions a pair.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +13,8 @@
 
 namespace mbok {
 
-using RopeFunction = void(const float* x, const float* table, float* y, int64_t heads, int64_t d, float direction);
+using RopeFunction = void(const float* x, const float* table, float* y, int64_t heads, int64_t d, int64_t turned,
+                          float direction);
 
 namespace scalar {
 RopeFunction rope;

@@ -1,0 +1,34 @@
+// y = c · tanh(x / c) and dx = dy · (1 − tanh²(x / c)), element by element, for a cap c > 0: the identity for small x,
+// never beyond ±c (Gemma 2's logits, arXiv 2408.00118 §2).
+//
+// Vector versions are within 1e-6 · |y| of the reference. NaN in, NaN out. One exponential and one division an element,
+// both ways: about as much as its 8 (12) bytes cost to move.
+#pragma once
+
+#include <cstdint>
+
+#include "runtime/dispatch.h"
+
+namespace mbok {
+
+// y may be x; dx may be dy.
+using SoftcapFunction = void(float cap, const float* x, float* y, int64_t count);
+using SoftcapGradientFunction = void(float cap, const float* dy, const float* x, float* dx, int64_t count);
+
+namespace scalar {
+SoftcapFunction softcap;
+SoftcapGradientFunction softcap_gradient;
+}  // namespace scalar
+namespace avx2 {
+SoftcapFunction softcap;
+SoftcapGradientFunction softcap_gradient;
+}  // namespace avx2
+namespace avx512 {
+SoftcapFunction softcap;
+SoftcapGradientFunction softcap_gradient;
+}  // namespace avx512
+
+extern const KernelTable<SoftcapFunction> softcap_table;
+extern const KernelTable<SoftcapGradientFunction> softcap_gradient_table;
+
+}  // namespace mbok
