@@ -1,12 +1,16 @@
 /** What one does with a language model. */
 
+import { join } from 'node:path';
 import { MbokError } from './errors';
 import { Generation } from './generate/generate';
-import type { GenerateOptions } from './generate/options';
+import { type GenerateOptions, readRequest } from './generate/options';
+import { recommendedSampling } from './generate/recommended';
+import type { SamplingOptions } from './generate/sampler';
 import { Graph, type Precision } from './graph/graph';
 import { Plan } from './graph/plan';
 import type { ProgressOptions } from './models/checkpoint';
 import { ModelCore } from './models/model_core';
+import { type ChatMessage, ChatTemplate, encodeRendered, endTokens } from './text/chat';
 import { integers, oneOf, options } from './validate';
 
 /** Options of {@link Model.logits}. */
@@ -35,6 +39,8 @@ export interface Logits {
  * model.dispose();
  */
 export class Model extends ModelCore {
+  #chatTemplate: ChatTemplate | undefined;
+
   /**
    * Logits after every token of one text.
    *
@@ -69,6 +75,43 @@ export class Model extends ModelCore {
    * @throws MbokError MBOK_INVALID_ARGUMENT, MBOK_NO_TOKENIZER, MBOK_DISPOSED
    */
   generate(prompt: string | ArrayLike<number>, given: GenerateOptions = {}): Generation {
-    return new Generation(this, prompt, given);
+    return new Generation(this, readRequest(this, prompt, given));
+  }
+
+  /**
+   * Answers a conversation as the model's chat template writes one. The answer ends with the tokens that end a message;
+   * sampling is as in {@link Model.generate}, whatever the model's generation_config.json recommends: see
+   * {@link Model.recommendedSampling}.
+   *
+   * @param messages - the conversation, the last message usually the user's
+   * @returns an async iterator of strings, whose `result` says why it ended
+   * @throws MbokError MBOK_UNSUPPORTED (no chat template), MBOK_INVALID_ARGUMENT (also for conversations that the template
+   * refuses or that are longer than the model's context), MBOK_FORMAT (a template that cannot be parsed),
+   * MBOK_NO_TOKENIZER, MBOK_DISPOSED
+   *
+   * @example
+   * const answer = model.chat([{ role: 'user', content: 'Why is the sky blue?' }], { maxTokens: 200 });
+   * for await (const text of answer) process.stdout.write(text);
+   */
+  chat(messages: readonly ChatMessage[], given: GenerateOptions = {}): Generation {
+    const { tokenizer } = this;
+    const template = this.chatTemplate;
+    const prompt = encodeRendered(tokenizer, template.apply(messages, { addGenerationPrompt: true }));
+    return new Generation(this, readRequest(this, prompt, given, endTokens(tokenizer, template)));
+  }
+
+  /** How the model wants conversations written. Throws MBOK_UNSUPPORTED where it does not say, MBOK_FORMAT. */
+  get chatTemplate(): ChatTemplate {
+    this.#chatTemplate ??= ChatTemplate.fromFiles(this.companions, join(this.place, '..'));
+    if (this.#chatTemplate !== undefined) return this.#chatTemplate;
+    throw new MbokError(
+      'MBOK_UNSUPPORTED',
+      `${this.place}: this model has no chat template (chat_template.jinja, or chat_template in tokenizer_config.json)`,
+    );
+  }
+
+  /** Sampling as generation_config.json recommends it; greedy where it does not ask for sampling. Throws MBOK_FORMAT. */
+  get recommendedSampling(): SamplingOptions {
+    return recommendedSampling(this.companions, join(this.place, '..'));
   }
 }

@@ -5,13 +5,7 @@ import type { ModelCore } from '../models/model_core';
 import { StopMatcher, StreamDecoder } from '../text/stream';
 import { throwIfAborted } from '../validate';
 import { Decoder } from './decoder';
-import {
-  type EndReason,
-  type GenerateOptions,
-  type GenerationRequest,
-  type GenerationResult,
-  readRequest,
-} from './options';
+import type { EndReason, GenerationRequest, GenerationResult } from './options';
 import { Sampler } from './sampler';
 
 /** Tokens of the prompt that the decoding of the first token's text looks back at. */
@@ -37,9 +31,9 @@ export class Generation implements AsyncGenerator<string, GenerationResult, unde
   readonly #pieces: AsyncGenerator<string, GenerationResult, undefined>;
   #started = false;
 
-  /** Use `model.generate()`. Throws what {@link readRequest} throws. */
-  constructor(model: ModelCore, prompt: string | ArrayLike<number>, options?: GenerateOptions) {
-    this.#run = new GenerationRun(model, readRequest(model, prompt, options));
+  /** Use `model.generate()` or `model.chat()`. */
+  constructor(model: ModelCore, request: GenerationRequest) {
+    this.#run = new GenerationRun(model, request);
     this.result = this.#run.result;
     this.#pieces = this.#run.pieces();
   }
@@ -145,7 +139,7 @@ class GenerationRun {
   }
 
   async *#generate(): AsyncGenerator<string, EndReason, undefined> {
-    const { prompt, maxTokens, limitedByContext, stop, precision, options } = this.#request;
+    const { prompt, maxTokens, limitedByContext, stop, ends, precision, options } = this.#request;
     const { signal, onProgress } = options;
     throwIfAborted(signal);
     onProgress?.({ done: 0, what: 'prompt' });
@@ -161,7 +155,7 @@ class GenerationRun {
     for (let next = prompt; ; ) {
       const id = this.#sampler.sample(await decoder.append(next, signal));
       if (this.#tokens++ === 0) this.#firstToken = performance.now();
-      const ended = tokenizer.eosTokenIds.includes(id);
+      const ended = ends.includes(id);
       const last = ended || this.#tokens === maxTokens;
       const found = matcher.push(ended ? text.flush() : text.push(id) + (last ? text.flush() : ''));
       const stopped = found.stop !== undefined;

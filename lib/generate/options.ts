@@ -57,14 +57,20 @@ export interface GenerationRequest {
   /** Whether the context ends the generation before `options.maxTokens` does. */
   readonly limitedByContext: boolean;
   readonly stop: readonly string[];
+  /** Tokens that end the text. */
+  readonly ends: readonly number[];
   readonly precision: Precision;
 }
 
-/** Checks a request against the model. Throws MBOK_INVALID_ARGUMENT, MBOK_NO_TOKENIZER, MBOK_DISPOSED. */
+/**
+ * Checks a request against the model. `ends`: the tokens that end the text; by default the tokenizer's. Throws
+ * MBOK_INVALID_ARGUMENT, MBOK_NO_TOKENIZER, MBOK_DISPOSED.
+ */
 export function readRequest(
   model: ModelCore,
   prompt: string | ArrayLike<number>,
   given: GenerateOptions | undefined,
+  ends: readonly number[] = model.tokenizer.eosTokenIds,
 ): GenerationRequest {
   const checked = options('options', given, KEYS);
   const { maxTokens, stop = [], precision = 'f32' } = checked;
@@ -90,6 +96,7 @@ export function readRequest(
     maxTokens: Math.min(maxTokens ?? fitting, fitting),
     limitedByContext: maxTokens === undefined || maxTokens > fitting,
     stop: stops,
+    ends,
     precision,
   };
 }
