@@ -10,7 +10,6 @@
 export { type BinarizeOptions, binarize, type ConversionMethod } from './compress/binarize';
 export type { CalibrationOptions } from './compress/calibration';
 export type { Dataset } from './data/dataset';
-export type { ChatEncoder } from './data/documents';
 export { type DatasetOptions, loadDataset, type TextData } from './data/load';
 export { MbokError, MbokErrorCode } from './errors';
 export {

@@ -6,6 +6,7 @@ import { binarize } from '../lib/compress/binarize';
 import { Dataset } from '../lib/data/dataset';
 import { type DatasetOptions, loadDataset, toDataset } from '../lib/data/load';
 import { ModelCore } from '../lib/models/model_core';
+import { ChatTemplate } from '../lib/text/chat';
 import { encodeCorpus, nextTokens, randomWindows, splitWindows } from '../lib/text/corpus';
 import type { Tokenizer } from '../lib/text/tokenizer';
 import { finetune } from '../lib/train/finetune';
@@ -36,7 +37,7 @@ function files(contents: Record<string, string | Uint8Array>): string {
 
 /** All tokens of what is loaded. */
 async function tokensOf(options: DatasetOptions): Promise<number[]> {
-  await using data = await loadDataset({ cache: false, ...options }, tokenizer);
+  await using data = await loadDataset({ cache: false, ...options }, talker());
   return [...(await data.read(0, data.length))];
 }
 
@@ -106,17 +107,13 @@ describe('formats', () => {
   });
 });
 
-/** Says 'u' before what the user says and 'a' before the assistant, and refuses others. */
-const chat = {
-  fingerprint: 'test',
-  encode: (messages: unknown) => {
-    const parts = (messages as { role: string; content: string }[]).map(({ role, content }) => ({
-      ids: tokenizer.encode(`${role[0]} ${content}`, { addSpecialTokens: false }),
-      said: role === 'assistant',
-    }));
-    return { ids: parts.flatMap(({ ids }) => ids), assistant: parts.flatMap(({ ids, said }) => ids.map(() => said)) };
-  },
-};
+/** `Q …` of the user, `A …<|endoftext|>` of the assistant, in turns. */
+const template = new ChatTemplate(
+  `{% for m in messages %}{% if m.role == 'user' %}Q {{ m.content }}\n{% elif m.role == 'assistant' %}A {{ m.content }}<|endoftext|>{% else %}{{ raise_exception('no ' + m.role) }}{% endif %}{% endfor %}{% if add_generation_prompt %}A {% endif %}`,
+  'template',
+);
+const talker = () => ({ tokenizer, chatTemplate: template });
+const plainIds = (text: string) => tokenizer.encode(text, { addSpecialTokens: false });
 
 describe('conversations', () => {
   const messages = [
@@ -130,32 +127,58 @@ describe('conversations', () => {
     ['the cache', cache],
   ])('only what the assistant says is a target, from %s', async (_, where) => {
     const place = files({ 'a.jsonl': lines({ messages }, { messages }) });
-    await using data = await loadDataset({ files: place, chat, cache: where }, tokenizer);
-    const { ids, assistant } = chat.encode([...messages, ...messages]);
-    expect([...(await data.read(0, data.length))]).toEqual(ids);
-    const window = data.length;
-    const batch = await data.batch({ window, batch: 1, seed: 1, step: 0 });
-    expect([...batch.ids]).toEqual(ids);
-    expect([...batch.targets]).toEqual([...ids.slice(1).map((id, i) => (assistant[i + 1] ? id : -1)), -1]);
-    expect(data.largestId).toBe(Math.max(...ids));
+    await using data = await loadDataset({ files: place, chat: true, cache: where }, talker());
+    const once = plainIds('Q Who is there?\nA A cat.<|endoftext|>Q Bye\n');
+    expect([...(await data.read(0, data.length))]).toEqual([...once, ...once]);
+    const { ids, targets } = await data.batch({ window: data.length, batch: 1, seed: 1, step: 0 });
+    expect([...ids]).toEqual([...once, ...once]);
+    const said = plainIds(' A cat.<|endoftext|>');
+    expect([...targets].filter((target) => target >= 0)).toEqual([...said, ...said]);
+    const first = targets.findIndex((target) => target >= 0);
+    expect(tokenizer.decode([...ids.slice(0, first + 1)])).toBe('Q Who is there?\nA');
+    for (const [i, target] of targets.entries()) if (target >= 0) expect(target).toBe(ids[i + 1]);
+    expect(data.largestId).toBe(Math.max(...once));
   });
 
   test('the same tokens with other targets have another digest', async () => {
-    const [first, second] = ['user', 'assistant'].map((role) =>
-      files({ 'a.jsonl': lines({ messages: [{ role, content: 'a' }] }) }),
-    );
-    const digest = async (place: string | undefined) => {
-      const same = {
-        ...chat,
-        encode: (value: unknown) => ({
-          ...chat.encode(value),
-          ids: [1, 2, 3, 4].slice(0, chat.encode(value).ids.length),
-        }),
-      };
-      await using data = await loadDataset({ files: place as string, chat: same, cache: false }, tokenizer);
+    const write = (role: string) => files({ 'a.jsonl': lines({ messages: [{ role, content: 'a' }] }) });
+    const chatTemplate = new ChatTemplate('{% for m in messages %}{{ m.content }}{% endfor %}', 'template');
+    const digests = ['user', 'assistant'].map(async (role) => {
+      await using data = await loadDataset(
+        { files: write(role), chat: true, cache: false },
+        { tokenizer, chatTemplate },
+      );
       return data.digest;
-    };
-    expect(await digest(first)).not.toBe(await digest(second));
+    });
+    expect(await digests[0]).not.toBe(await digests[1]);
+  });
+
+  test('another template makes other tokens of the same file', async () => {
+    const place = files({ 'a.jsonl': lines({ messages }) });
+    const other = new ChatTemplate('{% for m in messages %}{{ m.content }}\n{% endfor %}', 'template');
+    await using mine = await loadDataset({ files: place, chat: true, cache }, talker());
+    await using its = await loadDataset({ files: place, chat: true, cache }, { tokenizer, chatTemplate: other });
+    expect(its.digest).not.toBe(mine.digest);
+  });
+
+  test.each<[string, unknown, RegExp]>([
+    ['no list', 'hello', /line 1: 'messages' must be a list of at least one message/],
+    ['a message without content', [{ role: 'user' }], /line 1: 'messages\[0\]' must have a 'role' and a 'content'/],
+    ['what the template refuses', [{ role: 'pope', content: 'a' }], /a\.jsonl' line 1: .*template.*no pope/],
+  ])('%s is refused with its line', async (_, messages, message) => {
+    const loading = loadDataset(
+      { files: files({ 'a.jsonl': lines({ messages }) }), chat: true, cache: false },
+      talker(),
+    );
+    await expect(loading).rejects.toMatchObject({
+      code: 'MBOK_INVALID_ARGUMENT',
+      message: expect.stringMatching(message),
+    });
+  });
+
+  test('a tokenizer alone cannot read them', async () => {
+    const loading = loadDataset({ files: files({ 'a.jsonl': lines({ messages }) }), chat: true }, tokenizer);
+    await expect(loading).rejects.toMatchObject({ code: 'MBOK_INVALID_ARGUMENT' });
   });
 });
 
@@ -346,7 +369,7 @@ describe('what cannot be read', () => {
     [
       'conversations in plain text',
       { 'a.txt': 'one' },
-      { chat },
+      { chat: true },
       'MBOK_INVALID_ARGUMENT',
       /'files' must be files named \*\.jsonl/,
     ],
@@ -432,15 +455,8 @@ describe('finetuning', () => {
       { role: 'assistant', content: 'Once upon a time' },
     ]);
     const place = files({ 'a.jsonl': lines(...said.map((messages) => ({ messages }))) });
-    const everything = {
-      ...chat,
-      encode: (value: unknown) => ({ ids: chat.encode(value).ids, assistant: chat.encode(value).ids.map(() => true) }),
-    };
-    await using counted = await loadDataset({ files: place, chat, cache }, tokenizer);
-    await using all = await loadDataset(
-      { files: place, chat: { ...everything, fingerprint: 'all' }, cache },
-      tokenizer,
-    );
+    await using counted = await loadDataset({ files: place, chat: true, cache }, talker());
+    await using all = await toDataset('data', await counted.read(0, counted.length), original);
     const [own, both] = [await lossOn(counted), await lossOn(all)];
     // what the user says is gibberish to a model of stories
     expect(own[0]).toBeLessThan((both[0] as number) * 0.8);

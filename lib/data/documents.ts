@@ -2,33 +2,26 @@
 
 import { MbokError } from '../errors';
 import { type JsonObject, parseJsonObject } from '../io/json';
+import { type ChatTemplate, encodeChat, expectMessages } from '../text/chat';
 import { DOCUMENT_MARKER } from '../text/corpus';
 import { DocumentEncoder } from '../text/document_encoder';
 import type { Tokenizer } from '../text/tokenizer';
 import { show } from '../validate';
 import { readLines, readText } from './sources';
 
-/** How a conversation becomes tokens: see {@link DatasetOptions.chat}. */
-export interface ChatEncoder {
-  /** Tells encoders of different results apart. */
-  readonly fingerprint: string;
-  /** Throws MbokError for messages that the model's template refuses. */
-  encode(messages: unknown): { readonly ids: readonly number[]; readonly assistant: readonly boolean[] };
-}
-
 /** What is made of files. */
 export interface Format {
   /** Of JSON lines, holds the document. */
   readonly field: string;
-  /** Where given, documents are conversations. */
-  readonly chat: ChatEncoder | undefined;
+  /** Where given, documents are conversations, which are written by it. */
+  readonly chat: ChatTemplate | undefined;
 }
 
 /** Some tokens of a document. */
 export interface EncodedPart {
-  readonly ids: readonly number[];
-  /** Which of them a model shall learn to say; absent: all. */
-  readonly counted?: readonly boolean[];
+  readonly ids: ArrayLike<number>;
+  /** 0 for those that a model shall not learn to say; absent where there are none. */
+  readonly counted?: ArrayLike<number>;
 }
 
 /** True for files of one JSON object a line. */
@@ -51,7 +44,7 @@ export async function* encodeFile(
   const { chat } = format;
   if (chat !== undefined) {
     for await (const { value, place } of readField(path, format, seen)) {
-      const { ids, assistant } = attempt(place, () => chat.encode(value));
+      const { ids, assistant } = attempt(place, () => encodeChat(tokenizer, chat, expectMessages(value)));
       yield { ids, counted: assistant };
     }
     return;

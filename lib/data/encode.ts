@@ -72,7 +72,7 @@ export async function encodeInMemory(task: Task): Promise<TokenStore> {
 }
 
 /** Encodes all files. Returns the key of what was read. */
-async function encodeAll(task: Task, push: (ids: readonly number[]) => Promise<void>): Promise<string> {
+async function encodeAll(task: Task, push: (ids: ArrayLike<number>) => Promise<void>): Promise<string> {
   const { files, tokenizer, format, maxTokens, signal, onProgress } = task;
   const total = files.reduce((sum, { bytes }) => sum + bytes, 0);
   const pause = new Pause(signal);
@@ -86,7 +86,7 @@ async function encodeAll(task: Task, push: (ids: readonly number[]) => Promise<v
       read += bytes.length;
     };
     for await (const { ids, counted } of encodeFile(path, tokenizer, format, seen)) {
-      await push(counted === undefined ? ids : ids.map((id, i) => (counted[i] ? id : id | UNCOUNTED)));
+      await push(counted === undefined ? ids : Int32Array.from(ids, (id, i) => (counted[i] ? id : id | UNCOUNTED)));
       tokens += ids.length;
       if (tokens >= maxTokens) break;
       if (!pause.isDue) continue;

@@ -1,9 +1,18 @@
 import { MbokError } from '../errors';
+import { ChatTemplate } from '../text/chat';
 import { encodeCorpus } from '../text/corpus';
 import type { Tokenizer } from '../text/tokenizer';
-import { options as checkOptions, integerInRange, integers, invalid, string, throwIfAborted } from '../validate';
+import {
+  boolean,
+  options as checkOptions,
+  integerInRange,
+  integers,
+  invalid,
+  string,
+  throwIfAborted,
+} from '../validate';
 import { Dataset } from './dataset';
-import { type ChatEncoder, isJsonLines } from './documents';
+import { isJsonLines } from './documents';
 import { encodeInMemory, encodeOnce, type Task } from './encode';
 import { listFiles } from './sources';
 import { MemoryTokens } from './token_file';
@@ -18,10 +27,10 @@ export interface DatasetOptions {
   /** Field of a line of JSON that holds the document. Default 'text'; for conversations 'messages'. */
   readonly field?: string | undefined;
   /**
-   * Lines of JSON hold conversations, lists of messages with `role` and `content`, which a model's chat template turns
-   * into text; a model trained on them without a teacher learns what the assistant says alone.
+   * Lines of JSON hold conversations, lists of messages with `role` and `content`, which the model's chat template turns
+   * into text; a model trained on them without a teacher learns what the assistant says alone. Default false.
    */
-  readonly chat?: ChatEncoder | undefined;
+  readonly chat?: boolean | undefined;
   /**
    * Folder that tokens are kept in, so that the same text need not be encoded again; false: keep them in memory.
    * Default: the environment's MBOK_CACHE, else `mbok` in XDG_CACHE_HOME or ~/.cache (in memory where that cannot be
@@ -45,31 +54,32 @@ const KEYS = ['files', 'field', 'chat', 'cache', 'maxTokens', 'signal', 'onProgr
  * other.
  *
  * @param given - what to read, and how
- * @param model - the model, or the tokenizer, that the tokens are for
+ * @param model - the model that the tokens are for; its tokenizer is enough unless they are conversations
  * @throws MbokError MBOK_INVALID_ARGUMENT (also for files that hold no text), MBOK_IO, MBOK_FORMAT (naming file and line),
- *   MBOK_NO_TOKENIZER, MBOK_ABORTED
+ *   MBOK_NO_TOKENIZER, MBOK_UNSUPPORTED (conversations for a model without a chat template), MBOK_ABORTED
  */
 export async function loadDataset(
   given: DatasetOptions,
-  model: Tokenizer | { readonly tokenizer: Tokenizer },
+  model: Tokenizer | { readonly tokenizer: Tokenizer; readonly chatTemplate?: ChatTemplate | undefined },
 ): Promise<Dataset> {
-  const { files, field, chat, cache, maxTokens, signal, onProgress } = checkOptions('options', given, KEYS);
+  const { files, field, chat = false, cache, maxTokens, signal, onProgress } = checkOptions('options', given, KEYS);
   const names = [files].flat();
   if (names.length === 0) invalid('files', 'at least one file', files);
   for (const name of names) string('files', name);
   if (cache !== undefined && cache !== false) string('cache', cache);
   const tokenizer = 'tokenizer' in model ? model.tokenizer : model;
+  const template = boolean('chat', chat) ? chatTemplateOf(model) : undefined;
   const task: Task = {
     files: await listFiles(names),
     tokenizer,
-    format: { field: string('field', field ?? (chat === undefined ? 'text' : 'messages')), chat },
-    wide: chat !== undefined || tokenizer.vocabSize > 0x10000,
+    format: { field: string('field', field ?? (chat ? 'messages' : 'text')), chat: template },
+    wide: chat || tokenizer.vocabSize > 0x10000,
     maxTokens: maxTokens === undefined ? Infinity : integerInRange('maxTokens', maxTokens, 1),
     signal,
     onProgress,
   };
   const plain = task.files.find(({ path }) => !isJsonLines(path));
-  if (chat !== undefined && plain !== undefined) {
+  if (chat && plain !== undefined) {
     invalid('files', 'files named *.jsonl or *.ndjson where they hold conversations', plain.path);
   }
   throwIfAborted(signal);
@@ -79,6 +89,11 @@ export async function loadDataset(
     throw new MbokError('MBOK_INVALID_ARGUMENT', `${names.map((name) => `'${name}'`).join(', ')}: the text is empty`);
   }
   return new Dataset(store);
+}
+
+function chatTemplateOf(model: object): ChatTemplate {
+  const template: unknown = 'chatTemplate' in model ? model.chatTemplate : undefined;
+  return template instanceof ChatTemplate ? template : invalid('model', 'a model with a chat template', model);
 }
 
 /** What evaluation, calibration and training take: text, token ids that are taken as they are, or a dataset. */
