@@ -56,7 +56,8 @@ export class ModelCore {
   /** Contents of the small files that belong to the model, e.g. its tokenizer's, by name. */
   readonly companions: ReadonlyMap<string, Buffer>;
   readonly #tokenizer: Tokenizer | undefined;
-  readonly #place: string;
+  /** Where the configuration came from, for messages. */
+  readonly place: string;
   #constants: Constants | undefined;
   #disposed = false;
 
@@ -69,7 +70,7 @@ export class ModelCore {
     this.config = this.family.config(reader);
     this.kernels = kernels;
     this.conversion = conversion;
-    this.#place = place;
+    this.place = place;
     this.#stored = parameters;
     this.#parameters = new Map([...parameters].map(([name, { matrix }]) => [name, matrix]));
     this.companions = companions;
@@ -108,7 +109,7 @@ export class ModelCore {
   /** Throws MBOK_NO_TOKENIZER where the folder had none. */
   get tokenizer(): Tokenizer {
     if (this.#tokenizer === undefined) {
-      throw new MbokError('MBOK_NO_TOKENIZER', `${this.#place}: this model was loaded without a tokenizer.json`);
+      throw new MbokError('MBOK_NO_TOKENIZER', `${this.place}: this model was loaded without a tokenizer.json`);
     }
     return this.#tokenizer;
   }
@@ -182,7 +183,7 @@ export class ModelCore {
     const tokenizer = this.#tokenizer;
     return new Self({
       json: this.json,
-      place: this.#place,
+      place: this.place,
       parameters,
       kernels,
       conversion,
