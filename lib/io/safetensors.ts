@@ -1,8 +1,7 @@
-import { type FileHandle, open } from 'node:fs/promises';
 import { MbokError } from '../errors';
 import { type Appender, writeFile } from './atomic';
-import { ioFailure } from './failure';
 import { bf16ToF32, f16ToF32 } from './half';
+import { CHUNK_BYTES, PositionedFile } from './positioned';
 import {
   DTYPE_BYTES,
   type Dtype,
@@ -13,9 +12,6 @@ import {
 } from './safetensors_header';
 import type { WeightReader } from './weights';
 
-/** Bytes read at a time; a multiple of every element size. */
-const CHUNK_BYTES = 1 << 24;
-
 /**
  * A safetensors file, opened for reading. Tensors are read by position, never mapped: a file that is truncated while it
  * is open gives an error, not a dead process.
@@ -24,7 +20,7 @@ export class SafetensorsFile implements WeightReader {
   private constructor(
     /** As given to `open`. */
     readonly path: string,
-    private readonly file: FileHandle,
+    private readonly file: PositionedFile,
     /** By name, in the order of their bytes. */
     readonly tensors: ReadonlyMap<string, TensorEntry>,
     /** The strings under `__metadata__`. */
@@ -38,16 +34,15 @@ export class SafetensorsFile implements WeightReader {
    *   (a data type that mbok does not know)
    */
   static async open(path: string): Promise<SafetensorsFile> {
-    let file: FileHandle | undefined;
+    const file = await PositionedFile.open(path);
     try {
-      file = await open(path, 'r');
-      const { size } = await file.stat();
-      const length = headerLength(await readUpTo(file, 0, Math.min(size, LENGTH_BYTES)), size, path);
-      const { tensors, metadata } = parseHeader(await readUpTo(file, LENGTH_BYTES, length), size, path);
+      const { size } = file;
+      const length = headerLength(await file.upTo(0, Math.min(size, LENGTH_BYTES)), size, path);
+      const { tensors, metadata } = parseHeader(await file.upTo(LENGTH_BYTES, length), size, path);
       return new SafetensorsFile(path, file, tensors, metadata);
     } catch (error) {
-      await file?.close();
-      throw ioFailure('read', path, error);
+      await file.close();
+      throw error;
     }
   }
 
@@ -68,12 +63,22 @@ export class SafetensorsFile implements WeightReader {
    * @throws MbokError MBOK_FORMAT (no such tensor, or the file was truncated since), MBOK_IO
    */
   async read(name: string): Promise<Uint8Array> {
-    const entry = this.entry(name);
-    const bytes = new Uint8Array(entry.byteLength);
-    for (let done = 0; done < bytes.length; done += CHUNK_BYTES) {
-      await this.fill(entry, done, bytes.subarray(done, done + CHUNK_BYTES));
-    }
+    const bytes = new Uint8Array(this.entry(name).byteLength);
+    await this.fill(name, 0, bytes);
     return bytes;
+  }
+
+  /**
+   * Reads a part of a tensor, from byte `from` on.
+   *
+   * @throws MbokError MBOK_FORMAT where it reaches beyond the tensor; else as `read`
+   */
+  async fill(name: string, from: number, target: Uint8Array): Promise<void> {
+    const { byteOffset, byteLength } = this.entry(name);
+    if (from + target.length > byteLength) {
+      throw new MbokError('MBOK_FORMAT', `tensor '${name}' of '${this.path}' ends at byte ${byteLength}`);
+    }
+    await this.file.fill(name, byteOffset + from, target);
   }
 
   /**
@@ -95,7 +100,7 @@ export class SafetensorsFile implements WeightReader {
     const chunk = new ArrayBuffer(Math.min(CHUNK_BYTES, entry.byteLength));
     for (let done = 0; done < entry.byteLength; done += CHUNK_BYTES) {
       const length = Math.min(CHUNK_BYTES, entry.byteLength - done);
-      await this.fill(entry, done, new Uint8Array(chunk, 0, length));
+      await this.fill(name, done, new Uint8Array(chunk, 0, length));
       const first = done / elementBytes;
       convert(chunk, length / elementBytes, result.subarray(first, first + length / elementBytes));
     }
@@ -110,22 +115,6 @@ export class SafetensorsFile implements WeightReader {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
-
-  private async fill(entry: TensorEntry, from: number, target: Uint8Array): Promise<void> {
-    try {
-      const bytes = await readUpTo(this.file, entry.byteOffset + from, target.length, target);
-      if (bytes.length === target.length) return;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'EBADF') {
-        throw new MbokError('MBOK_DISPOSED', `'${this.path}' has been closed`, { cause: error });
-      }
-      throw ioFailure('read', this.path, error);
-    }
-    throw new MbokError(
-      'MBOK_FORMAT',
-      `'${this.path}' ends within tensor '${entry.name}': truncated since it was opened`,
-    );
-  }
 }
 
 type Convert = (source: ArrayBuffer, count: number, target: Float32Array) => void;
@@ -136,22 +125,6 @@ const TO_F32: Partial<Record<Dtype, Convert>> = {
   BF16: (source, count, target) => bf16ToF32(new Uint16Array(source, 0, count), target),
   F64: (source, count, target) => target.set(new Float64Array(source, 0, count)),
 };
-
-/** Reads until `length` bytes are there or the file ends. */
-async function readUpTo(
-  file: FileHandle,
-  position: number,
-  length: number,
-  target: Uint8Array = new Uint8Array(length),
-): Promise<Uint8Array> {
-  let done = 0;
-  while (done < length) {
-    const { bytesRead } = await file.read(target, done, length - done, position + done);
-    if (bytesRead === 0) break;
-    done += bytesRead;
-  }
-  return target.subarray(0, done);
-}
 
 /** A tensor to be written. */
 export interface TensorSource {

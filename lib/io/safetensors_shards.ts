@@ -55,6 +55,10 @@ class SafetensorsShards implements WeightReader {
     return await this.#file(name).read(name);
   }
 
+  async fill(name: string, from: number, target: Uint8Array): Promise<void> {
+    await this.#file(name).fill(name, from, target);
+  }
+
   async readF32(name: string): Promise<Float32Array> {
     return await this.#file(name).readF32(name);
   }

@@ -21,6 +21,8 @@ export interface WeightReader extends AsyncDisposable {
   readonly tensors: ReadonlyMap<string, WeightEntry>;
   /** The bytes of a tensor as stored (little endian). Throws MBOK_FORMAT (no such tensor, truncated since), MBOK_IO. */
   read(name: string): Promise<Uint8Array>;
+  /** Fills `target` with the bytes of a tensor as stored, from byte `from` on. Throws as `read`, also past its end. */
+  fill(name: string, from: number, target: Uint8Array): Promise<void>;
   /** A tensor of numbers as f32. Throws MBOK_UNSUPPORTED for types that do not stand for real numbers; else as `read`. */
   readF32(name: string): Promise<Float32Array>;
   /** Closes the files; further reads fail. Closing twice is allowed. */

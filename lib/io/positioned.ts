@@ -1,0 +1,64 @@
+import { type FileHandle, open } from 'node:fs/promises';
+import { MbokError } from '../errors';
+import { ioFailure } from './failure';
+
+/** Bytes read at a time; a multiple of every element size. */
+export const CHUNK_BYTES = 1 << 24;
+
+/** A file read by position, never mapped: one that is truncated while it is open gives an error, not a dead process. */
+export class PositionedFile implements AsyncDisposable {
+  private constructor(
+    /** As given to `open`. */
+    readonly path: string,
+    /** Bytes, when it was opened. */
+    readonly size: number,
+    private readonly file: FileHandle,
+  ) {}
+
+  /** Opens a file; throws MBOK_IO. */
+  static async open(path: string): Promise<PositionedFile> {
+    let file: FileHandle | undefined;
+    try {
+      file = await open(path, 'r');
+      return new PositionedFile(path, (await file.stat()).size, file);
+    } catch (error) {
+      await file?.close();
+      throw ioFailure('read', path, error);
+    }
+  }
+
+  /** Up to `length` bytes from `position`; fewer where the file ends. Throws MBOK_IO, MBOK_DISPOSED. */
+  async upTo(position: number, length: number, target: Uint8Array = new Uint8Array(length)): Promise<Uint8Array> {
+    let done = 0;
+    try {
+      while (done < length) {
+        const most = Math.min(CHUNK_BYTES, length - done);
+        const { bytesRead } = await this.file.read(target, done, most, position + done);
+        if (bytesRead === 0) break;
+        done += bytesRead;
+      }
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EBADF') {
+        throw new MbokError('MBOK_DISPOSED', `'${this.path}' has been closed`, { cause: error });
+      }
+      throw ioFailure('read', this.path, error);
+    }
+    return target.subarray(0, done);
+  }
+
+  /** Fills `target` from `position` with a part of tensor `name`. Throws MBOK_FORMAT where the file ends before; as `upTo`. */
+  async fill(name: string, position: number, target: Uint8Array): Promise<void> {
+    const bytes = await this.upTo(position, target.length, target);
+    if (bytes.length === target.length) return;
+    throw new MbokError('MBOK_FORMAT', `'${this.path}' ends within tensor '${name}': truncated since it was opened`);
+  }
+
+  /** Further reads fail. Closing twice is allowed. */
+  async close(): Promise<void> {
+    await this.file.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
