@@ -1,15 +1,18 @@
 /** Perplexity: its definition and its independence of grouping and threads. For figures see conversion_table.test.ts. */
 
-import { readFileSync } from 'node:fs';
+import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { loadDataset } from '../lib/data/load';
 import { evaluatePerplexity } from '../lib/eval/perplexity';
+import { evaluationWindows } from '../lib/eval/windows';
 import { Model } from '../lib/model';
 import { encodeCorpus } from '../lib/text/corpus';
-import { GOLDEN, TINY_STORIES } from './folders';
+import { GOLDEN, TINY_STORIES, temporaryFolder } from './folders';
 import { runTypeScript } from './run_typescript';
 
 const VALID = join(TINY_STORIES, 'corpus/valid.txt');
 const text = readFileSync(VALID, 'utf8');
+const folder = temporaryFolder();
 let model: Model;
 
 beforeAll(async () => {
@@ -50,6 +53,77 @@ test('of a text is that of its documents, each after the token that starts one',
   const joined = await evaluatePerplexity(model, `${first}<|endoftext|>${second}`, { window: 12 });
   const ids = await evaluatePerplexity(model, [...encode(first), ...encode(second)], { window: 12 });
   expect(joined).toEqual(ids);
+});
+
+describe('of a single document', () => {
+  const story = 'Once upon a time there was a cat. The cat was very happy and sat in the sun.';
+  /** The same model, whose tokenizer puts something before a text or does not. */
+  async function variant(name: string, addsStart: boolean): Promise<Model> {
+    const path = join(folder, name);
+    cpSync(TINY_STORIES, path, { recursive: true });
+    const config = JSON.parse(readFileSync(join(path, 'tokenizer_config.json'), 'utf8'));
+    writeFileSync(join(path, 'tokenizer_config.json'), JSON.stringify({ ...config, add_bos_token: addsStart }));
+    return Model.load(path);
+  }
+
+  test.each([true, false])(
+    'is that of the text as its tokenizer gives it: with a start token %p',
+    async (addsStart) => {
+      await using varied = await variant(`start-${addsStart}`, addsStart);
+      const plain = varied.tokenizer.encode(story, { addSpecialTokens: false }).length;
+      const ids = varied.tokenizer.encode(story);
+      expect(ids.length).toBe(plain + Number(addsStart));
+      const alone = await evaluatePerplexity(varied, story, { window: 10 });
+      expect(alone).toEqual(await evaluatePerplexity(varied, ids, { window: 10 }));
+      expect(alone.textTokens).toBe(ids.length);
+      writeFileSync(join(folder, 'story.txt'), story);
+      await using dataset = await loadDataset({ files: join(folder, 'story.txt'), cache: false }, varied);
+      expect(await evaluatePerplexity(varied, dataset, { window: 10 })).toEqual(alone);
+      writeFileSync(join(folder, 'stories.jsonl'), `${JSON.stringify({ text: story })}\n`.repeat(2));
+      await using lines = await loadDataset({ files: join(folder, 'stories.jsonl'), cache: false }, varied);
+      expect((await evaluatePerplexity(varied, lines, { window: 10 })).textTokens).toBe(2 * (plain + 1));
+    },
+  );
+});
+
+describe('windows', () => {
+  test.each([
+    [10, { window: 4, stride: 4 }, [0, 4], [1, 1]],
+    [10, { window: 4, stride: 2 }, [0, 2, 4, 6], [1, 2, 2, 2]],
+    [10, { window: 4, stride: 3 }, [0, 3, 6], [1, 1, 1]],
+    [4, { window: 4, stride: 1 }, [0], [1]],
+  ])('of %d tokens by %j', (tokens, cut, starts, scoredFrom) => {
+    const windows = evaluationWindows(tokens, { ...cut, most: Infinity });
+    expect(windows.map(({ start }) => start)).toEqual(starts);
+    expect(windows.map((window) => window.scoredFrom)).toEqual(scoredFrom);
+    expect(evaluationWindows(tokens, { ...cut, most: 1 })).toEqual(windows.slice(0, 1));
+  });
+
+  test('that overlap score every token once, with as much before it as the window has', async () => {
+    const ids = (await encodeCorpus(model.tokenizer, text)).subarray(0, 30);
+    let sum = 0;
+    for (let at = 1; at + 1 <= 28; at++) {
+      // windows of 12 begin at 0, 4, 8, …: the first one that holds a token scores it
+      const start = at < 12 ? 0 : 4 * Math.ceil((at - 11) / 4);
+      const before = ids.subarray(start, at);
+      const { data, shape } = await model.logits(before);
+      const logits = data.subarray((shape[0] - 1) * shape[1]);
+      const total = logits.reduce((all, value) => all + Math.exp(value), 0);
+      sum += Math.log(total) - (logits[ids[at] as number] as number);
+    }
+    const result = await evaluatePerplexity(model, ids, { window: 12, stride: 4 });
+    expect(result).toMatchObject({ tokens: 27, textTokens: 30, windows: 5, window: 12, stride: 4, precision: 'f32' });
+    expect(Math.abs(result.perplexity / Math.exp(sum / 27) - 1)).toBeLessThan(1e-5);
+  });
+
+  test('are not longer than the text, nor the stride than they are', async () => {
+    const refused = (options: object) => expect(evaluatePerplexity(model, [1, 2, 3, 4], options)).rejects;
+    await refused({ window: 5 }).toMatchObject({
+      message: expect.stringContaining('4 tokens, fewer than a window of 5'),
+    });
+    await refused({ window: 3, stride: 4 }).toMatchObject({ message: expect.stringContaining("'stride' must be") });
+    await refused({ window: 9999 }).toMatchObject({ message: expect.stringContaining("model's limit of") });
+  });
 });
 
 test('does not depend on how windows are grouped, and stops at maxWindows', async () => {

@@ -28,7 +28,12 @@ function dataFolder(name: string, files: Record<string, string>): string {
 const lines = (...records: object[]) => records.map((record) => `${JSON.stringify(record)}\n`).join('');
 
 /** A record in the published format of each task, with the texts that lm-evaluation-harness 0.4 makes of it. */
-const CASES = [
+const CASES: readonly {
+  readonly task: string;
+  readonly files: Record<string, string>;
+  readonly texts: readonly (readonly [context: string, continuation: string])[];
+  readonly answer: number;
+}[] = [
   {
     task: 'arc_easy',
     files: {
