@@ -12,7 +12,8 @@ import { type FinetuneResult, finetune } from '../train/finetune';
 import type { FinetuneOptions, FinetuneProgress } from '../train/options';
 import { TRAINABLE } from '../train/trained';
 import { type Command, type CommandCall, choiceList, given, isAbort, type Outcome, UsageError } from './command';
-import { expectTarget, readText } from './files';
+import { DATA_OPTIONS, openText, requiredTextFiles, textFiles, textOption } from './data';
+import { expectTarget } from './files';
 import { readStorage } from './storage';
 import { megabytes, StatusLine, say } from './terminal';
 
@@ -21,7 +22,8 @@ export const finetuneCommand: Command = {
   summary: 'Train the bits and scales of a Boolean model.',
   operands: ['SRC', 'OUT'],
   options: {
-    text: { kind: 'text', value: 'FILE', help: 'what to train on; needed' },
+    text: textOption('what to train on, needed'),
+    ...DATA_OPTIONS,
     teacher: { kind: 'text', value: 'DIR', help: 'the original model, to imitate; without it the text is predicted' },
     steps: { kind: 'integer', value: 'N', minimum: 1, help: 'optimizer steps', byDefault: '300' },
     batch: { kind: 'integer', value: 'N', minimum: 1, help: 'sequences of a step', byDefault: '8' },
@@ -81,7 +83,7 @@ export const finetuneCommand: Command = {
     gamma: { kind: 'number', value: 'X', minimum: 0, help: 'weight of the hidden-state loss', byDefault: '10' },
     precision: { kind: 'choice', choices: ['f32', 'bf16'], help: 'of dense products', byDefault: 'f32' },
     seed: { kind: 'integer', value: 'N', minimum: 0, help: 'of the choice of windows', byDefault: '1' },
-    'eval-text': { kind: 'text', value: 'FILE', help: 'measure perplexity on it and keep the best model' },
+    'eval-text': textOption('measure perplexity on it and keep the best model'),
     'eval-every': { kind: 'integer', value: 'N', minimum: 1, help: 'steps between evaluations', byDefault: '100' },
     'eval-windows': { kind: 'integer', value: 'N', minimum: 1, help: 'windows of an evaluation', byDefault: 'all' },
     'save-every': { kind: 'integer', value: 'N', minimum: 1, help: 'steps between checkpoints', byDefault: '100' },
@@ -91,13 +93,15 @@ export const finetuneCommand: Command = {
   help: `SRC is a Boolean model (see mbok binarize --help); it is not changed. Its bits are trained themselves: a bit
 flips when the evidence that its signal leaves in a 16-bit accumulator is strong enough. Scales and norms are
 trained by AdamW. With --teacher the original model's predictions and hidden states are imitated, which is the
-best use of any text; without it the model adapts to the text itself.
+best use of any text; without it the model adapts to the text itself, of conversations (--chat) to what the
+assistant says alone. Text is plain (*.txt, documents between <|endoftext|>) or a JSON object a line (*.jsonl).
 
 A run can be stopped by Ctrl-C or a crash at any time: its checkpoint is OUT.checkpoint, and the same command with
 --resume goes on to the very bits that an uninterrupted run gives. The checkpoint is removed when OUT is written.`,
   examples: [
     'mbok finetune /tmp/small /tmp/tuned --teacher assets/tiny-stories --text train.txt --steps 300 --train scales,norms,embeddings',
     'mbok finetune SMALL OUT --teacher MODEL --text train.txt --eval-text valid.txt --eval-every 50 --resume',
+    'mbok finetune SMALL OUT --text talks.jsonl --chat',
   ],
   run,
 };
@@ -105,7 +109,8 @@ A run can be stopped by Ctrl-C or a crash at any time: its checkpoint is OUT.che
 async function run(call: CommandCall): Promise<Outcome> {
   const [source, target] = [call.operand(0), call.operand(1)];
   const folder = `${target}.checkpoint`;
-  const options = await readOptions(call, folder);
+  const options = readOptions(call, folder);
+  const [text, evalText] = [await requiredTextFiles(call, 'text'), await textFiles(call, 'eval-text')];
   await expectTarget(source, target);
   const status = new StatusLine();
   const { signal } = call;
@@ -113,8 +118,12 @@ async function run(call: CommandCall): Promise<Outcome> {
   try {
     await using student = await Model.load(source, { signal, onProgress: status.progress('load') });
     await using teacher = teacherFolder === undefined ? undefined : await Model.load(teacherFolder, { signal });
+    await using data = await openText(text, call, student, status);
+    await using held = evalText.length === 0 ? undefined : await openText(evalText, call, student, status);
+    const evaluation = held && { data: held, ...evaluationOptions(call) };
     const onProgress = (progress: FinetuneProgress) => status.show(stepLine(progress));
-    const result = await finetune(student, { ...options, ...(teacher && { teacher }), signal, onProgress });
+    const chosen = { ...options, data, ...(teacher && { teacher }), ...(evaluation && { evaluation }) };
+    const result = await finetune(student, { ...chosen, signal, onProgress });
     await student.save(target, { signal });
     status.clear();
     // what it held is in OUT now
@@ -129,14 +138,11 @@ async function run(call: CommandCall): Promise<Outcome> {
   }
 }
 
-async function readOptions(call: CommandCall, folder: string): Promise<FinetuneOptions> {
-  const evalText = call.text('eval-text');
+function readOptions(call: CommandCall, folder: string): Omit<FinetuneOptions, 'data'> {
   for (const name of ['eval-every', 'eval-windows']) {
-    if (evalText === undefined && call.has(name)) throw new UsageError(`--${name} goes with --eval-text`);
+    if (!call.has('eval-text') && call.has(name)) throw new UsageError(`--${name} goes with --eval-text`);
   }
-  const text = call.required('text');
   return given({
-    data: await readText(text),
     steps: call.number('steps'),
     batch: call.number('batch'),
     window: call.number('window'),
@@ -153,18 +159,14 @@ async function readOptions(call: CommandCall, folder: string): Promise<FinetuneO
     gamma: call.number('gamma'),
     precision: call.text('precision') as 'f32' | 'bf16' | undefined,
     seed: call.number('seed'),
-    evaluation:
-      evalText === undefined
-        ? undefined
-        : {
-            data: await readText(evalText),
-            every: call.number('eval-every') ?? 100,
-            ...given({ windows: call.number('eval-windows') }),
-          },
     checkpoint: { folder, every: call.number('save-every') ?? 100 },
     resume: call.flag('resume'),
     log: call.text('log'),
   });
+}
+
+function evaluationOptions(call: CommandCall) {
+  return { every: call.number('eval-every') ?? 100, ...given({ windows: call.number('eval-windows') }) };
 }
 
 /** One step for people to follow. */

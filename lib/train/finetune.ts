@@ -195,10 +195,7 @@ class Run {
     try {
       const limits = { ...(window && { window }), ...(windows && { maxWindows: windows }) };
       const { signal } = this.#settings;
-      const { perplexity } = await evaluatePerplexity(this.#student, await held.read(0, held.length), {
-        ...limits,
-        signal,
-      });
+      const { perplexity } = await evaluatePerplexity(this.#student, held, { ...limits, signal });
       if (perplexity < (this.#best?.perplexity ?? Infinity)) {
         this.#best = { perplexity, step: this.#step };
         this.#bestWeights = weights;

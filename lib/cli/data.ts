@@ -1,0 +1,55 @@
+/** Text on the command line: what commands that read it have in common. */
+
+import type { Dataset } from '../data/dataset';
+import { loadDataset } from '../data/load';
+import { listFiles } from '../data/sources';
+import type { Model } from '../model';
+import { type CommandCall, type OptionTable, UsageError } from './command';
+import type { StatusLine } from './terminal';
+
+/** How text is read. */
+export const DATA_OPTIONS: OptionTable = {
+  field: {
+    kind: 'text',
+    value: 'NAME',
+    help: 'field of a *.jsonl line that holds the text',
+    byDefault: 'text; with --chat messages',
+  },
+  chat: { kind: 'flag', help: "*.jsonl lines hold conversations, written by the model's chat template" },
+  cache: {
+    kind: 'text',
+    value: 'DIR',
+    help: 'keeps the tokens of texts for the next run',
+    byDefault: '$MBOK_CACHE, else mbok in $XDG_CACHE_HOME or ~/.cache',
+  },
+};
+
+/** An option for text: files and folders, one at a time. */
+export function textOption(help: string): OptionTable[string] {
+  return { kind: 'text', value: 'PATH', many: true, help: `${help}: a file or folder; may be given several times` };
+}
+
+/** The files of an option that a command cannot do without. Throws UsageError, and as {@link textFiles}. */
+export async function requiredTextFiles(call: CommandCall, name: string): Promise<readonly string[]> {
+  if (call.has(name)) return await textFiles(call, name);
+  throw new UsageError(`option --${name} is needed`);
+}
+
+/** The files of an option. Throws MBOK_IO where one is missing: before a model is loaded for nothing. */
+export async function textFiles(call: CommandCall, name: string): Promise<readonly string[]> {
+  const files = call.texts(name);
+  await listFiles(files);
+  return files;
+}
+
+/** Encodes files as {@link DATA_OPTIONS} say. Throws as `loadDataset`. */
+export async function openText(
+  files: readonly string[],
+  call: CommandCall,
+  model: Model,
+  status: StatusLine,
+): Promise<Dataset> {
+  const [field, chat, cache] = [call.text('field'), call.flag('chat'), call.text('cache')];
+  const onProgress = status.progress('encode');
+  return await loadDataset({ files, field, chat, cache, signal: call.signal, onProgress }, model);
+}

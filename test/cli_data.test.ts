@@ -1,0 +1,78 @@
+/** Text on the command line: lists, folders, lines of JSON and conversations; needs the compiled package. */
+
+import { spawnSync } from 'node:child_process';
+import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { TINY_STORIES, temporaryFolder } from './folders';
+
+const MAIN = join(__dirname, '../dist/cli/main.js');
+const folder = temporaryFolder();
+const at = (name: string) => join(folder, name);
+const stories = readFileSync(join(TINY_STORIES, 'corpus/valid.txt'), 'utf8').split('<|endoftext|>').slice(0, 12);
+const jsonLines = (values: object[]) => values.map((value) => `${JSON.stringify(value)}\n`).join('');
+
+function mbok(...args: string[]) {
+  const env = { ...process.env, MBOK_CACHE: at('cache') };
+  const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...args], { encoding: 'utf8', env });
+  return { status, stdout, stderr };
+}
+
+function json(...args: string[]): Record<string, unknown> {
+  const { status, stdout, stderr } = mbok(...args, '--json');
+  expect({ args, status, stderr }).toEqual({ args, status: 0, stderr: '' });
+  return JSON.parse(stdout.trimEnd().split('\n').at(-1) as string);
+}
+
+/** Finetunes in two short steps and returns the loss. */
+function finetune(...args: string[]): unknown {
+  const { loss } = json('finetune', at('small'), at('out'), ...args, '--steps', '2', '--batch', '1', '--window', '32');
+  return loss;
+}
+
+beforeAll(() => {
+  const source = at('source');
+  cpSync(TINY_STORIES, source, { recursive: true });
+  writeFileSync(
+    join(source, 'chat_template.jinja'),
+    '{% for m in messages %}{{ m.role }}: {{ m.content }}<|endoftext|>{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}',
+  );
+  json('binarize', source, at('small'), '--method', 'svid');
+  mkdirSync(at('texts'));
+  writeFileSync(at('texts/1.txt'), stories.slice(0, 6).join('<|endoftext|>'));
+  writeFileSync(at('texts/2.jsonl'), jsonLines(stories.slice(6).map((text) => ({ text, story: text }))));
+  writeFileSync(at('all.txt'), stories.join('<|endoftext|>'));
+  const messages = [
+    { role: 'user', content: 'Tell me a story.' },
+    { role: 'assistant', content: 'Once upon a time there was a cat.' },
+  ];
+  writeFileSync(at('talks.jsonl'), jsonLines([{ messages }, { messages }, { messages }, { messages }]));
+});
+
+test('a folder, a list and one file of the same documents train alike', () => {
+  const loss = finetune('--text', at('all.txt'));
+  expect(finetune('--text', at('texts'))).toBe(loss);
+  expect(finetune('--text', at('texts/1.txt'), '--text', at('texts/2.jsonl'), '--field', 'story')).toBe(loss);
+  expect(finetune('--text', at('all.txt'), '--teacher', at('source'))).not.toBe(loss);
+});
+
+test('tokens are kept where --cache says', () => {
+  finetune('--text', at('all.txt'), '--cache', at('mine'));
+  expect(readdirSync(at('mine/datasets'))).toHaveLength(1);
+});
+
+test('conversations are read by the template of the model', () => {
+  expect(finetune('--text', at('talks.jsonl'), '--chat', '--eval-text', at('talks.jsonl'))).toBeGreaterThan(0);
+  const { status, stderr } = mbok('finetune', at('small'), at('out'), '--text', at('all.txt'), '--chat');
+  expect(status).toBe(1);
+  expect(stderr).toMatch(/all\.txt/);
+});
+
+test.each<[string, string[], number, RegExp]>([
+  ['no text', [], 2, /option --text is needed/],
+  ['a missing file', ['--text', 'nowhere.txt'], 1, /nowhere\.txt.*ENOENT/],
+  ['a missing file to evaluate on', ['--text', MAIN, '--eval-text', 'nowhere.txt'], 1, /nowhere\.txt.*ENOENT/],
+])('%s is told before anything is loaded', (_, args, status, message) => {
+  const result = mbok('finetune', 'no-model', at('out'), ...args);
+  expect(result.status).toBe(status);
+  expect(result.stderr).toMatch(message);
+});
