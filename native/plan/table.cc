@@ -23,6 +23,8 @@
   X(hidden_loss) \
   X(kl_divergence_gradient) \
   X(kl_divergence) \
+  X(head_loss) \
+  X(top_tokens) \
   X(cross_entropy_gradient) \
   X(cross_entropy) \
   X(last_row) \

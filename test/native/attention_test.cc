@@ -38,7 +38,7 @@ const Shape kShapes[] = {
     {1, 1, 1, 1, 2, 0},     {2, 5, 2, 1, 4, 0},     {3, 7, 3, 3, 6, 2},      {1, 64, 2, 2, 32, 0},
     {3, 65, 4, 2, 16, 0},   {1, 130, 6, 2, 32, 0},  {2, 100, 3, 3, 10, 17},  {1, 200, 4, 1, 64, 70},
     {1, 129, 2, 1, 256, 0}, {1, 67, 3, 1, 18, 64},  {1, 150, 2, 2, 6, 1},    {2, 128, 2, 1, 34, 128},
-    {1, 90, 2, 1, 16, 0, 60}, {2, 70, 4, 2, 16, 0, 5, 3},  {1, 131, 2, 1, 10, 40, 3, 2.5},
+    {1, 90, 2, 1, 16, 0, 60}, {1, 400, 3, 1, 8, 0},    {2, 330, 2, 2, 8, 90},   {16, 70, 4, 2, 8, 0}, {2, 70, 4, 2, 16, 0, 5, 3},  {1, 131, 2, 1, 10, 40, 3, 2.5},
 };
 
 struct Tensors {
@@ -205,8 +205,8 @@ TEST("attention: every candidate agrees with the reference") {
         const int64_t q = kv_head * group * s.d, kv = kv_head * s.d;
         const AttentionGradientGroup g = {t.q.data() + q, t.k.data() + kv, t.v.data() + kv, t.o.data() + q,
                                           t.d_o.data() + q, t.lse.data() + kv_head * group, dq.data() + q,
-                                          dk.data() + kv, dv.data() + kv, s.q_cols(), s.kv_cols(), s.heads, s.length,
-                                          group, s.d, static_cast<float>(s.scale()), s.window, s.softcap};
+                                          dk.data() + kv, dv.data() + kv, s.q_cols(), s.kv_cols(), s.kv_cols(), s.heads,
+                                          0, s.length, group, s.d, static_cast<float>(s.scale()), s.window, s.softcap};
         function(g, reinterpret_cast<float*>(scratch.data()));
       }
       if (s.length > 1 && s.window != 1) {

@@ -40,16 +40,18 @@ struct AttentionBlock {
   float softcap;   // 0: none
 };
 
-// All the work of one sequence that concerns one key-value head; q, o, d_o, lse and dq at the group's first query head,
-// the others follow at d (lse: 1) floats.
+// What queries first_query … end_query − 1 of one sequence have to do with one key-value head; every pointer is at the
+// sequence's position 0, q, o, d_o, lse and dq at the first of the query heads, the others follow at d (lse: 1) floats.
+// dk and dv are added to.
 struct AttentionGradientGroup {
   const float *q, *k, *v, *o, *d_o, *lse;
   float *dq, *dk, *dv;
-  int64_t q_stride;   // of q, o, d_o and dq
-  int64_t kv_stride;  // of k, v, dk and dv
+  int64_t q_stride;    // of q, o, d_o and dq
+  int64_t kv_stride;   // of k and v
+  int64_t dkv_stride;  // of dk and dv
   int64_t lse_stride;
-  int64_t length;  // of the sequence
-  int64_t heads;   // in the group
+  int64_t first_query, end_query;
+  int64_t heads;  // that take part
   int64_t d;
   float scale;
   int64_t window;

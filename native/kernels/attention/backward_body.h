@@ -30,12 +30,12 @@ MBOK_INLINE void key_block(const AttentionGradientGroup& g, const QueryBlock& b,
       store(p + at, probability);
       store(ds + at, probability * fnma(capped, capped, one) * scale * (load(ds + at) - load(b.back + x)));
     }
-  multiply({p, kQ, 1, b.d_o, padded, g.dv + key * g.kv_stride, g.kv_stride, keys, d, b.count, true});
-  multiply({ds, kQ, 1, b.q, padded, g.dk + key * g.kv_stride, g.kv_stride, keys, d, b.count, true});
+  multiply({p, kQ, 1, b.d_o, padded, g.dv + key * g.dkv_stride, g.dkv_stride, keys, d, b.count, true});
+  multiply({ds, kQ, 1, b.q, padded, g.dk + key * g.dkv_stride, g.dkv_stride, keys, d, b.count, true});
   multiply({k, 1, padded, ds, kQ, b.dqt, kQ, d, b.width, keys, true});
 }
 
-// All query blocks of all heads of the group, in order: dk and dv gather their sums in place.
+// All heads and their blocks of queries in order: dk and dv gather their sums in place.
 void attention_gradient_group(const AttentionGradientGroup& g, float* scratch) {
   constexpr int64_t kQ = kAttentionQueries, kK = kAttentionKeys;
   const int64_t d = g.d, padded = round_up(d, 16), block = padded * kQ;
@@ -51,11 +51,9 @@ void attention_gradient_group(const AttentionGradientGroup& g, float* scratch) {
   float* lse = ds + kK * kQ;
   float* back = lse + kQ;
 
-  for (int64_t j = 0; j < g.length; ++j)
-    for (int64_t c = 0; c < d; ++c) g.dk[j * g.kv_stride + c] = g.dv[j * g.kv_stride + c] = 0;
   for (int64_t head = 0; head < g.heads; ++head)
-    for (int64_t first = 0; first < g.length; first += kQ) {
-      const int64_t count = smaller(kQ, g.length - first), width = round_up(count, kLanes);
+    for (int64_t first = g.first_query; first < g.end_query; first += kQ) {
+      const int64_t count = smaller(kQ, g.end_query - first), width = round_up(count, kLanes);
       const int64_t at = first * g.q_stride + head * d;
       gather_rows(g.q + at, g.q_stride, count, d, q, padded);
       gather_rows(g.d_o + at, g.q_stride, count, d, d_o, padded);

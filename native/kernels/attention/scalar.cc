@@ -43,10 +43,8 @@ void attention(const AttentionBlock& b, float*) {
 }
 
 void attention_gradient(const AttentionGradientGroup& g, float*) {
-  for (int64_t j = 0; j < g.length; ++j)
-    for (int64_t c = 0; c < g.d; ++c) g.dk[j * g.kv_stride + c] = g.dv[j * g.kv_stride + c] = 0;
   for (int64_t head = 0; head < g.heads; ++head)
-    for (int64_t i = 0; i < g.length; ++i) {
+    for (int64_t i = g.first_query; i < g.end_query; ++i) {
       const int64_t at = i * g.q_stride + head * g.d;
       const double back = dot(g.d_o + at, g.o + at, g.d);
       double dq[kAttentionMaxHead] = {};
@@ -58,8 +56,8 @@ void attention_gradient(const AttentionGradientGroup& g, float*) {
         const double ds = slope * g.scale * p * (dot(g.d_o + at, g.v + kv, g.d) - back);
         for (int64_t c = 0; c < g.d; ++c) {
           dq[c] += ds * g.k[kv + c];
-          g.dk[kv + c] += static_cast<float>(ds * g.q[at + c]);
-          g.dv[kv + c] += static_cast<float>(p * g.d_o[at + c]);
+          g.dk[j * g.dkv_stride + c] += static_cast<float>(ds * g.q[at + c]);
+          g.dv[j * g.dkv_stride + c] += static_cast<float>(p * g.d_o[at + c]);
         }
       }
       for (int64_t c = 0; c < g.d; ++c) g.dq[at + c] = static_cast<float>(dq[c]);

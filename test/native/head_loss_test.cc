@@ -1,0 +1,228 @@
+// The head with its loss, chunk by chunk, against linear, softcap and the losses on logits that exist whole.
+#include <algorithm>
+#include <cmath>
+
+#include "gradient_check.h"
+
+namespace mbok {
+namespace {
+
+using test::check_close;
+using test::integers;
+using test::matrix;
+using test::Random;
+using test::run_operation;
+using Vectors = std::vector<std::vector<float>>;
+
+const Tensor kNone = {};
+
+struct Head {
+  int64_t rows, h, teacher_h, vocabulary;
+  double cap, teacher_cap;
+  std::string name() const {
+    return std::to_string(rows) + " × " + std::to_string(h) + " × " + std::to_string(vocabulary) + " cap " +
+           std::to_string(cap);
+  }
+};
+
+// The last ones take several chunks: of 2²⁴ logits, at least 192 rows.
+const Head kHeads[] = {
+    {1, 3, 4, 5, 0, 0}, {20, 17, 9, 70, 2, 0}, {50, 8, 8, 131, 1.5, 2}, {461, 4, 6, 90001, 0, 0}, {400, 3, 3, 88000, 2, 3},
+};
+
+struct Case {
+  Case(const Head& head, Random& random) : head(head) {
+    x = random.normals(head.rows * head.h);
+    w = random.normals(head.vocabulary * head.h);
+    teacher_x = random.normals(head.rows * head.teacher_h);
+    teacher_w = random.normals(head.vocabulary * head.teacher_h);
+    for (int64_t r = 0; r < head.rows; ++r)
+      targets.push_back(r % 3 == 1 ? -1 : static_cast<int32_t>(random.integer(0, head.vocabulary - 1)));
+  }
+  Tensor states() const { return matrix(x, head.rows, head.h); }
+  Tensor weights() const { return matrix(w, head.vocabulary, head.h); }
+  Tensor teacher_states() const { return matrix(teacher_x, head.rows, head.teacher_h); }
+  Tensor teacher_weights() const { return matrix(teacher_w, head.vocabulary, head.teacher_h); }
+
+  Head head;
+  std::vector<float> x, w, teacher_x, teacher_w, seed = {0.7f};
+  std::vector<int32_t> targets;
+};
+
+// loss, values, dx, dw of the operation; dw starts at one.
+Vectors fused(const Case& c, const std::vector<Tensor>& judge, const std::string& name) {
+  const Head& head = c.head;
+  const std::vector<float> ones(c.w.size(), 1), empty(c.x.size());
+  const Vectors start = {{0}, std::vector<float>(static_cast<size_t>(head.rows)), empty, ones};
+  return test::same_for_any_threads(start, name, [&](ThreadPool& pool, Vectors& out) {
+    std::vector<Tensor> inputs = {c.states(), c.weights(), kNone, matrix(c.seed, 1, 1)};
+    inputs.insert(inputs.end(), judge.begin(), judge.end());
+    run_operation(pool, "head_loss", inputs,
+                  {matrix(out[0], 1, 1), matrix(out[1], head.rows, 1), matrix(out[2], head.rows, head.h),
+                   matrix(out[3], head.vocabulary, head.h)},
+                  {0, head.cap, head.teacher_cap});
+  });
+}
+
+struct Logits {
+  std::vector<float> raw, capped;
+};
+
+Logits logits_of(const Tensor& x, const Tensor& w, double cap) {
+  Logits z = {std::vector<float>(static_cast<size_t>(x.rows * w.rows)), {}};
+  ThreadPool& pool = ThreadPool::shared();
+  run_operation(pool, "linear", {x, w}, {matrix(z.raw, x.rows, w.rows)}, {0});
+  z.capped = z.raw;
+  if (cap > 0) run_operation(pool, "softcap", {matrix(z.raw, x.rows, w.rows)}, {matrix(z.capped, x.rows, w.rows)}, {cap});
+  return z;
+}
+
+// dx and dw from the gradient of the capped logits.
+Vectors through_head(const Case& c, const Logits& z, std::vector<float> dz) {
+  const Head& head = c.head;
+  ThreadPool& pool = ThreadPool::shared();
+  const Tensor gradient = matrix(dz, head.rows, head.vocabulary);
+  if (head.cap > 0)
+    run_operation(pool, "softcap_gradient", {gradient, matrix(z.raw, head.rows, head.vocabulary)}, {gradient}, {head.cap});
+  Vectors out = {std::vector<float>(c.x.size()), std::vector<float>(c.w.size(), 1)};
+  run_operation(pool, "linear_gradient_input", {gradient, c.weights()}, {matrix(out[0], head.rows, head.h)}, {0});
+  run_operation(pool, "linear_gradient_weight", {gradient, c.states()}, {matrix(out[1], head.vocabulary, head.h)}, {0});
+  return out;
+}
+
+void compare(const Vectors& got, float loss, const Vectors& expected, const std::string& name) {
+  CHECK(std::fabs(got[0][0] - loss) <= 2e-6 * (1 + std::fabs(loss)), name + " loss");
+  check_close(got[2], expected[0], 2e-5, name + " dx");
+  check_close(got[3], expected[1], 2e-5, name + " dw");
+}
+
+TEST("head_loss: cross-entropy is that of logits which exist whole") {
+  Random random(81);
+  for (const Head& head : kHeads) {
+    const Case c(head, random);
+    const std::string name = "cross-entropy " + head.name();
+    const Vectors got = fused(c, {integers(c.targets)}, name);
+    const Logits z = logits_of(c.states(), c.weights(), head.cap);
+    const Tensor logits = matrix(z.capped, head.rows, head.vocabulary);
+    std::vector<float> loss(1), values(static_cast<size_t>(head.rows)), dz(z.raw.size());
+    ThreadPool& pool = ThreadPool::shared();
+    run_operation(pool, "cross_entropy", {logits, integers(c.targets)}, {matrix(loss, 1, 1), matrix(values, head.rows, 1)}, {});
+    run_operation(pool, "cross_entropy_gradient", {logits, integers(c.targets), matrix(c.seed, 1, 1)},
+                  {matrix(dz, head.rows, head.vocabulary)}, {});
+    compare(got, loss[0], through_head(c, z, dz), name);
+    check_close(got[1], values, 1e-6, name + " values");
+  }
+}
+
+TEST("head_loss: divergence from a teacher is that of logits which exist whole") {
+  Random random(82);
+  for (const Head& head : kHeads) {
+    const Case c(head, random);
+    const std::string name = "divergence " + head.name();
+    const Vectors got = fused(c, {kNone, c.teacher_states(), c.teacher_weights(), kNone}, name);
+    const Logits z = logits_of(c.states(), c.weights(), head.cap);
+    const Logits t = logits_of(c.teacher_states(), c.teacher_weights(), head.teacher_cap);
+    const Tensor student = matrix(z.capped, head.rows, head.vocabulary), teacher = matrix(t.capped, head.rows, head.vocabulary);
+    std::vector<float> loss(1), dz(z.raw.size());
+    ThreadPool& pool = ThreadPool::shared();
+    run_operation(pool, "kl_divergence", {student, teacher}, {matrix(loss, 1, 1)}, {});
+    run_operation(pool, "kl_divergence_gradient", {student, teacher, matrix(c.seed, 1, 1)},
+                  {matrix(dz, head.rows, head.vocabulary)}, {});
+    compare(got, loss[0], through_head(c, z, dz), name);
+  }
+}
+
+double log_sum(const std::vector<double>& x) {
+  double largest = -INFINITY, sum = 0;
+  for (const double value : x) largest = std::fmax(largest, value);
+  for (const double value : x) sum += std::exp(value - largest);
+  return largest + std::log(sum);
+}
+
+TEST("head_loss: divergence from kept tokens is that of a distribution with all others as one") {
+  Random random(83);
+  for (const Head& head : {kHeads[1], kHeads[2]}) {
+    const Case c(head, random);
+    const int64_t k = 7;
+    const std::string name = "kept " + head.name();
+    const Logits t = logits_of(c.teacher_states(), c.teacher_weights(), head.teacher_cap);
+    std::vector<float> kept(static_cast<size_t>(head.rows * (k + 1))), ids(static_cast<size_t>(head.rows * k));
+    std::vector<float> error(static_cast<size_t>(head.rows));
+    run_operation(ThreadPool::shared(), "top_tokens", {matrix(t.capped, head.rows, head.vocabulary)},
+                  {matrix(kept, head.rows, k + 1), matrix(ids, head.rows, k), matrix(error, head.rows, 1)}, {7});
+    std::vector<int32_t> whole(ids.begin(), ids.end());
+    const Tensor kept_ids = {whole.data(), head.rows, k, TensorType::kI32};
+    const Vectors got = fused(c, {kNone, kNone, kNone, kNone, matrix(kept, head.rows, k + 1), kept_ids}, name);
+    const Logits z = logits_of(c.states(), c.weights(), head.cap);
+    double loss = 0;
+    std::vector<float> dz(z.raw.size());
+    for (int64_t r = 0; r < head.rows; ++r) {
+      const auto row = static_cast<size_t>(r * head.vocabulary);
+      const std::vector<double> all(z.capped.begin() + static_cast<int64_t>(row),
+                                    z.capped.begin() + static_cast<int64_t>(row) + head.vocabulary);
+      const double sum = log_sum(all);
+      std::vector<double> others = all;
+      for (int64_t i = 0; i < k; ++i) others[static_cast<size_t>(whole[static_cast<size_t>(r * k + i)])] = -INFINITY;
+      const double rest = log_sum(others) - sum, log_left = kept[static_cast<size_t>(r * (k + 1) + k)];
+      loss += std::exp(log_left) * (log_left - rest);
+      const double share = std::exp(rest) - std::exp(log_left);
+      for (size_t j = 0; j < all.size(); ++j)
+        dz[row + j] = static_cast<float>(0.7 / static_cast<double>(head.rows) * std::exp(others[j] - sum - rest) * share);
+      for (int64_t i = 0; i < k; ++i) {
+        const auto id = static_cast<size_t>(whole[static_cast<size_t>(r * k + i)]);
+        const double log_p = kept[static_cast<size_t>(r * (k + 1) + i)];
+        loss += std::exp(log_p) * (log_p - (all[id] - sum));
+        dz[row + id] = static_cast<float>(0.7 / static_cast<double>(head.rows) * (std::exp(all[id] - sum) - std::exp(log_p)));
+      }
+    }
+    compare(got, static_cast<float>(loss / static_cast<double>(head.rows)), through_head(c, z, dz), name);
+  }
+}
+
+TEST("top_tokens: keeps the likeliest in order and tells what that costs") {
+  Random random(84);
+  const int64_t rows = 5, cols = 40, k = 6;
+  std::vector<float> logits = random.normals(rows * cols);
+  logits[3] = logits[9] = 4;  // equals: the first comes first
+  std::vector<float> kept(static_cast<size_t>(rows * (k + 1))), ids(static_cast<size_t>(rows * k)), error(rows);
+  run_operation(ThreadPool::shared(), "top_tokens", {matrix(logits, rows, cols)},
+                {matrix(kept, rows, k + 1), matrix(ids, rows, k), matrix(error, rows, 1)}, {6});
+  CHECK(ids[0] == 3 && ids[1] == 9, "equals");
+  for (int64_t r = 0; r < rows; ++r) {
+    const std::vector<double> row(logits.begin() + r * cols, logits.begin() + (r + 1) * cols);
+    const double sum = log_sum(row);
+    std::vector<double> log_q(row.size(), kept[static_cast<size_t>(r * (k + 1) + k)] - std::log(static_cast<double>(cols - k)));
+    for (int64_t i = 0; i < k; ++i) {
+      const auto id = static_cast<size_t>(ids[static_cast<size_t>(r * k + i)]);
+      log_q[id] = kept[static_cast<size_t>(r * (k + 1) + i)];
+      CHECK(std::fabs(log_q[id] - (row[id] - sum)) <= 3e-3, "a logarithm in f16");
+      if (i > 0) CHECK(row[id] <= row[static_cast<size_t>(ids[static_cast<size_t>(r * k + i - 1)])], "order");
+    }
+    double expected = 0;
+    for (size_t j = 0; j < row.size(); ++j) expected += std::exp(row[j] - sum) * (row[j] - sum - log_q[j]);
+    CHECK(std::fabs(error[static_cast<size_t>(r)] - expected) <= 1e-5, "error");
+  }
+}
+
+TEST("head_loss: refuses what does not fit together") {
+  Random random(85);
+  const Case c(kHeads[1], random);
+  std::vector<float> loss(1);
+  const auto attempt = [&](const std::vector<Tensor>& more, const std::vector<double>& attributes) {
+    std::vector<Tensor> inputs = {c.states(), c.weights(), kNone, matrix(c.seed, 1, 1)};
+    inputs.insert(inputs.end(), more.begin(), more.end());
+    run_operation(ThreadPool::shared(), "head_loss", inputs, {matrix(loss, 1, 1)}, attributes);
+  };
+  const auto refused = [&](const char* code, const std::vector<Tensor>& more, const std::vector<double>& attributes) {
+    return test::throws(code, [&] { attempt(more, attributes); });
+  };
+  const std::vector<int32_t> beyond(static_cast<size_t>(c.head.rows), static_cast<int32_t>(c.head.vocabulary));
+  CHECK(refused("MBOK_SHAPE", {}, {0, 0, 0}), "nothing to compare with");
+  CHECK(refused("MBOK_SHAPE", {integers(c.targets), c.teacher_states(), c.teacher_weights()}, {0, 0, 0}), "two");
+  CHECK(refused("MBOK_SHAPE", {kNone, c.teacher_states()}, {0, 0, 0}), "states without a head");
+  CHECK(refused("MBOK_SHAPE", {integers(c.targets)}, {0, -1, 0}), "a negative cap");
+  CHECK(refused("MBOK_INVALID_ARGUMENT", {integers(beyond)}, {0, 0, 0}), "a target beyond the vocabulary");
+}
+
+}  // namespace
+}  // namespace mbok
