@@ -20,6 +20,20 @@ export function copyGolden(family: string, folder: string): string {
   return folder;
 }
 
+/** Copies the embedded model to `folder`, with what tokenizer_config.json and generation_config.json shall say besides. */
+export function copyTinyStories(
+  folder: string,
+  changes: { readonly tokenizer?: Record<string, unknown>; readonly generation?: Record<string, unknown> } = {},
+): string {
+  for (const file of ['config.json', 'model.safetensors', 'tokenizer.json']) {
+    cpSync(join(TINY_STORIES, file), join(folder, file));
+  }
+  const config = JSON.parse(readFileSync(join(TINY_STORIES, 'tokenizer_config.json'), 'utf8'));
+  writeFileSync(join(folder, 'tokenizer_config.json'), JSON.stringify({ ...config, ...changes.tokenizer }));
+  if (changes.generation) writeFileSync(join(folder, 'generation_config.json'), JSON.stringify(changes.generation));
+  return folder;
+}
+
 /** Changes the configuration of the model in `folder`. */
 export function changeConfig(folder: string, changes: Record<string, unknown>): void {
   const path = join(folder, 'config.json');

@@ -2,6 +2,7 @@
 import { MbokError } from '../errors';
 import { ioFailure } from '../io/failure';
 import { binarizeCommand } from './binarize';
+import { chatCommand } from './chat';
 import { type Command, describeCommand, isAbort, parseCall, UsageError } from './command';
 import { demoCommand } from './demo';
 import { perplexityCommand } from './eval';
@@ -19,6 +20,7 @@ const COMMANDS: readonly Command[] = [
   perplexityCommand,
   tasksCommand,
   generateCommand,
+  chatCommand,
   inspectCommand,
   exportCommand,
   infoCommand,

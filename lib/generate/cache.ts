@@ -4,21 +4,26 @@ import type { ModelCore } from '../models/model_core';
 import { Matrix } from '../native/matrix';
 import type { KeyValueCache } from '../nn/builder';
 
-/** Owns the cache matrices of one generation. Dispose it. */
+/** Bytes of a cache for `rows` tokens: 2 · layers · rows · key-value columns · 4. */
+export function cacheBytes({ family, config }: ModelCore, rows: number): number {
+  return 8 * family.attentionModules(config).length * rows * config.keyValueHeads * config.headDimension;
+}
+
+/** Owns the cache matrices of one generation, or of several side by side. Dispose it. */
 export class GenerationCache {
   readonly entries: KeyValueCache;
-  /** 2 · layers · context · key-value columns · 4. */
   readonly bytes: number;
 
-  /** Room for `context` tokens. Throws MBOK_OUT_OF_MEMORY. */
-  constructor({ family, config }: ModelCore, context: number) {
-    const shape = { rows: context, cols: config.keyValueHeads * config.headDimension };
+  /** Room for `context` tokens in each of `slots` sequences. Throws MBOK_OUT_OF_MEMORY. */
+  constructor(model: ModelCore, context: number, slots = 1) {
+    const { family, config } = model;
+    const shape = { rows: slots * context, cols: config.keyValueHeads * config.headDimension };
     const entries = new Map<string, { readonly keys: Matrix; readonly values: Matrix }>();
     for (const module of family.attentionModules(config)) {
       entries.set(module, { keys: new Matrix(shape), values: new Matrix(shape) });
     }
     this.entries = entries;
-    this.bytes = [...entries.values()].reduce((sum, { keys, values }) => sum + keys.byteLength + values.byteLength, 0);
+    this.bytes = cacheBytes(model, shape.rows);
   }
 
   dispose(): void {

@@ -4,6 +4,7 @@ import { MbokError } from '../errors';
 import type { ModelCore } from '../models/model_core';
 import { StopMatcher, StreamDecoder } from '../text/stream';
 import { throwIfAborted } from '../validate';
+import { cacheBytes } from './cache';
 import { Decoder } from './decoder';
 import type { EndReason, GenerationRequest, GenerationResult } from './options';
 import { Sampler } from './sampler';
@@ -27,6 +28,8 @@ export class Generation implements AsyncGenerator<string, GenerationResult, unde
    * MBOK_DISPOSED, MBOK_NON_FINITE). Pending for as long as nobody iterates.
    */
   readonly result: Promise<GenerationResult>;
+  /** Bytes of the key-value cache that the generation takes while it runs. */
+  readonly cacheBytes: number;
   readonly #run: GenerationRun;
   readonly #pieces: AsyncGenerator<string, GenerationResult, undefined>;
   #started = false;
@@ -34,6 +37,7 @@ export class Generation implements AsyncGenerator<string, GenerationResult, unde
   /** Use `model.generate()` or `model.chat()`. */
   constructor(model: ModelCore, request: GenerationRequest) {
     this.#run = new GenerationRun(model, request);
+    this.cacheBytes = this.#run.cacheBytes;
     this.result = this.#run.result;
     this.#pieces = this.#run.pieces();
   }
@@ -81,19 +85,23 @@ interface Settlement {
 /** The state of one generation. */
 class GenerationRun {
   readonly result: Promise<GenerationResult>;
+  readonly cacheBytes: number;
+  /** Tokens that the cache has room for: the last token generated needs no place, nothing is computed after it. */
+  readonly #context: number;
   readonly #model: ModelCore;
   readonly #request: GenerationRequest;
   readonly #sampler: Sampler;
   #settlement: Settlement | undefined;
   #text = '';
   #tokens = 0;
-  #cacheBytes = 0;
   #started = 0;
   #firstToken = 0;
 
   constructor(model: ModelCore, request: GenerationRequest) {
     this.#model = model;
     this.#request = request;
+    this.#context = request.prompt.length + request.maxTokens - 1;
+    this.cacheBytes = cacheBytes(model, this.#context);
     this.#sampler = new Sampler(request.options);
     this.result = new Promise((resolve, reject) => {
       this.#settlement = { resolve, reject };
@@ -128,7 +136,7 @@ class GenerationRun {
       tokens: this.#tokens,
       promptTokens: this.#request.prompt.length,
       seed: this.#sampler.seed,
-      cacheBytes: this.#cacheBytes,
+      cacheBytes: this.cacheBytes,
       prefillSeconds: this.#tokens === 0 ? 0 : (this.#firstToken - this.#started) / 1000,
       decodeSeconds: this.#tokens === 0 ? 0 : (now - this.#firstToken) / 1000,
     };
@@ -145,8 +153,7 @@ class GenerationRun {
     onProgress?.({ done: 0, what: 'prompt' });
     const { tokenizer } = this.#model;
     this.#started = performance.now();
-    await using decoder = new Decoder(this.#model, { context: prompt.length + maxTokens - 1, precision });
-    this.#cacheBytes = decoder.cache.bytes;
+    await using decoder = new Decoder(this.#model, { context: this.#context, precision });
     const text = new StreamDecoder(tokenizer);
     // a token's text may depend on its neighbours: the prompt's end is context, its own text is not given out
     for (const id of prompt.subarray(-CONTEXT_TOKENS)) text.push(id);

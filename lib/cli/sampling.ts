@@ -1,0 +1,72 @@
+/** Options of the commands that generate text. */
+
+import type { GenerateOptions, GenerationResult } from '../generate/options';
+import { type CommandCall, given, type OptionTable } from './command';
+import { megabytes } from './terminal';
+
+/** By what is likely, and how much of it. `byDefault`: what is said of the temperature and the rest. */
+export function samplingOptions(byDefault: { maxTokens: string; temperature: string; other?: string }): OptionTable {
+  const share = { kind: 'number', value: 'X', minimum: 0, maximum: 1 } as const;
+  const { other } = byDefault;
+  return {
+    'max-tokens': { kind: 'integer', value: 'N', minimum: 1, help: 'at most so many', byDefault: byDefault.maxTokens },
+    temperature: {
+      kind: 'number',
+      value: 'X',
+      minimum: 0,
+      help: '0: always the likeliest token',
+      byDefault: byDefault.temperature,
+    },
+    'top-k': {
+      kind: 'integer',
+      value: 'N',
+      minimum: 0,
+      help: 'only the N likeliest tokens',
+      byDefault: other ?? '0: all',
+    },
+    'top-p': { ...share, help: 'only the likeliest that reach X', byDefault: other ?? '1' },
+    'min-p': { ...share, help: 'only those X times as likely as the first', byDefault: other ?? '0' },
+    'repetition-penalty': {
+      kind: 'number',
+      value: 'X',
+      minimum: 0,
+      help: 'above 1: fewer repetitions',
+      byDefault: other ?? '1',
+    },
+    seed: { kind: 'integer', value: 'N', minimum: 0, help: 'the same text again', byDefault: 'another each time' },
+    stop: { kind: 'text', value: 'TEXT', many: true, help: 'end before this text; may be given several times' },
+    precision: { kind: 'choice', choices: ['f32', 'bf16'], help: 'of dense products', byDefault: 'f32' },
+  };
+}
+
+/** What was given of them. */
+export function givenSampling(call: CommandCall): GenerateOptions {
+  return given({
+    maxTokens: call.number('max-tokens'),
+    temperature: call.number('temperature'),
+    topK: call.number('top-k'),
+    topP: call.number('top-p'),
+    minP: call.number('min-p'),
+    repetitionPenalty: call.number('repetition-penalty'),
+    seed: call.number('seed'),
+    stop: call.texts('stop'),
+    precision: call.text('precision') as 'f32' | 'bf16' | undefined,
+  });
+}
+
+/** How a generation went, for `--json`. */
+export function resultJson(result: GenerationResult): Record<string, unknown> {
+  const { text, reason, tokens, promptTokens, seed, cacheBytes, prefillSeconds } = result;
+  return { text, reason, tokens, promptTokens, seed, cacheBytes, prefillSeconds, tokensPerSecond: speed(result) };
+}
+
+/** The same for people. */
+export function resultLine(result: GenerationResult): string {
+  const { reason, tokens, seed, cacheBytes } = result;
+  const rate = speed(result).toFixed(1);
+  return `[${reason}, ${tokens} tokens, ${rate} tokens/s, seed ${seed}, key-value cache ${megabytes(cacheBytes)}]`;
+}
+
+function speed({ tokens, decodeSeconds }: GenerationResult): number {
+  return tokens > 1 ? (tokens - 1) / decodeSeconds : 0;
+}
