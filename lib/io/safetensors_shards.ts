@@ -1,7 +1,7 @@
 /** Checkpoints in one safetensors file or in several with an index, as Hugging Face folders have them. */
 
 import { existsSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { MbokError } from '../errors';
 import { isJsonObject, readJson } from './json';
 import { SafetensorsFile } from './safetensors';
@@ -10,6 +10,8 @@ import type { WeightEntry, WeightReader } from './weights';
 /** Holds all weights, or is the prefix of the index's name where they are split. */
 export const WEIGHTS_FILE = 'model.safetensors';
 const INDEX_FILE = `${WEIGHTS_FILE}.index.json`;
+/** On every system; not `.` or `..`. */
+const FILE_NAME = /^(?!\.{1,2}$)[^/\\\0]+$/;
 
 /**
  * Opens the weights of a folder: model.safetensors or, where that is missing, the files named by
@@ -85,8 +87,7 @@ async function readIndex(path: string): Promise<Map<string, string>> {
   return new Map(
     Object.entries(places).map(([name, shard]) => {
       // a name with a folder in it could lead anywhere
-      if (typeof shard === 'string' && shard !== '' && basename(shard) === shard && shard !== '..')
-        return [name, shard];
+      if (typeof shard === 'string' && FILE_NAME.test(shard)) return [name, shard];
       throw new MbokError(
         'MBOK_FORMAT',
         `'${path}' places tensor '${name}' in ${JSON.stringify(shard)}, not a file name`,
