@@ -55,6 +55,15 @@ describe('loading refuses', () => {
     ['a NaN weight', 'MBOK_NON_FINITE', (at) => changeWeights(at, withNaN)],
     ['an unknown family', 'MBOK_UNSUPPORTED', (at) => changeConfig(at, { architectures: ['BertForMaskedLM'] })],
     ['a config that is no JSON', 'MBOK_FORMAT', (at) => writeFileSync(join(at, 'config.json'), '{"architectures": [')],
+    ['a config of gigabytes', 'MBOK_FORMAT', (at) => truncateSync(join(at, 'config.json'), 3e9)],
+    [
+      'a tokenizer of gigabytes',
+      'MBOK_FORMAT',
+      (at) => {
+        writeFileSync(join(at, 'tokenizer.json'), '');
+        truncateSync(join(at, 'tokenizer.json'), 3e9);
+      },
+    ],
     ['a negative size', 'MBOK_FORMAT', (at) => changeConfig(at, { hidden_size: -64 })],
     [
       'another quantisation',

@@ -1,6 +1,5 @@
-import { readFile } from 'node:fs/promises';
 import { MbokError } from '../errors';
-import { ioFailure } from './failure';
+import { readSmallFile } from './files';
 
 /** A JSON object of unknown content. */
 export type JsonObject = { [key: string]: unknown };
@@ -34,14 +33,8 @@ export function isJsonObject(value: unknown): value is JsonObject {
 /**
  * Reads a file that holds one JSON object.
  *
- * @throws MbokError MBOK_IO (cannot be read), MBOK_FORMAT (not UTF-8, not JSON, not an object)
+ * @throws MbokError MBOK_IO (cannot be read), MBOK_FORMAT (far too large, not UTF-8, not JSON, not an object)
  */
 export async function readJson(path: string): Promise<JsonObject> {
-  let bytes: Uint8Array;
-  try {
-    bytes = await readFile(path);
-  } catch (error) {
-    throw ioFailure('read', path, error);
-  }
-  return parseJsonObject(decodeUtf8(bytes, `'${path}'`), `'${path}'`);
+  return parseJsonObject(decodeUtf8(await readSmallFile(path), `'${path}'`), `'${path}'`);
 }
