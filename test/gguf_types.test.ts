@@ -1,0 +1,44 @@
+/** Every element type of GGUF files against the values of the Python package `gguf`, bit for bit. */
+
+import { Graph } from '../lib/graph/graph';
+import { dequantise } from '../lib/graph/operations/dequantise';
+import { Plan } from '../lib/graph/plan';
+import { GGML_TYPES, type GgmlType } from '../lib/io/ggml_types';
+import { f32ToHalf } from '../lib/io/half';
+import { Matrix } from '../lib/native/matrix';
+import { readGolden } from './golden';
+
+const golden = readGolden('gguf_types.safetensors');
+
+async function run(dtype: GgmlType, type: 'f32' | 'f16' | 'bf16') {
+  const { data, shape } = golden(`${dtype}.blocks`);
+  const [rows, byteCols] = shape as [number, number];
+  const cols = golden(`${dtype}.values`).shape[1] as number;
+  const blocks = new Matrix({ rows, cols: byteCols, type: 'u8' });
+  blocks.write(Uint8Array.from(data));
+  const values = new Matrix({ rows, cols, type });
+  const graph = new Graph();
+  dequantise(graph.bind(blocks), dtype, graph.bind(values));
+  await using plan = new Plan(graph);
+  await plan.run();
+  return values.raw();
+}
+
+const bitsOf = (values: Float32Array) => new Uint32Array(values.buffer, values.byteOffset, values.length);
+
+describe.each(Object.keys(GGML_TYPES) as GgmlType[])('%s', (dtype) => {
+  const expected = Float32Array.from(golden(`${dtype}.values`).data);
+
+  test('gives the same f32 bits', async () => {
+    const got = (await run(dtype, 'f32')) as Float32Array;
+    expect(new Set(expected).size).toBeGreaterThan(10);
+    expect(Buffer.from(bitsOf(got).buffer).equals(Buffer.from(bitsOf(expected).buffer))).toBe(true);
+  });
+
+  test.each([
+    ['f16', 'F16'],
+    ['bf16', 'BF16'],
+  ] as const)('is rounded once to %s', async (type, half) => {
+    expect(await run(dtype, type)).toEqual(f32ToHalf(expected, half));
+  });
+});
