@@ -9,7 +9,9 @@ import { f32ToHalf } from '../io/half';
 import { type TensorSource, writeSafetensors } from '../io/safetensors';
 import { moduleOf, type ProgressOptions } from '../models/checkpoint';
 import type { ModelCore } from '../models/model_core';
+import { widened } from '../models/widen';
 import { Matrix } from '../native/matrix';
+import { scaleName } from '../nn/builder';
 import { INPUT_SCALES, KERNELS, OUTPUT_SCALES } from '../nn/linear';
 import { throwIfAborted } from '../validate';
 
@@ -31,9 +33,7 @@ export async function exportDense(
       throwIfAborted(signal);
       onProgress?.({ done: index / specifications.length, what: name });
       const dense = role === 'linear' && model.kernels.has(moduleOf(name));
-      const data = dense
-        ? await multiplyOut(model, moduleOf(name), { rows, cols })
-        : parameter(model, name).toFloat32();
+      const data = dense ? await multiplyOut(model, moduleOf(name), { rows, cols }) : await plainNumbers(model, name);
       const stored = type === 'F32' ? data : f32ToHalf(data, type);
       return new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength);
     };
@@ -50,6 +50,16 @@ export async function exportDense(
 
 function parameter(model: ModelCore, name: string): Matrix {
   return model.parameters.get(name) as Matrix;
+}
+
+/** A matrix that is not of kernels, whatever its element type. */
+async function plainNumbers(model: ModelCore, name: string): Promise<Float32Array> {
+  const wide = await widened(parameter(model, name), model.parameters.get(scaleName(name)));
+  try {
+    return wide.toFloat32();
+  } finally {
+    wide.dispose();
+  }
 }
 
 /** Ŵ = Σₖ diag(s_out[k]) B[k] diag(s_in[k]) of one module. */

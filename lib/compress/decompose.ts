@@ -3,6 +3,7 @@
 import { MbokError } from '../errors';
 import { Graph } from '../graph/graph';
 import { refit, svid } from '../graph/operations/conversion';
+import { widen } from '../graph/operations/weights';
 import { Plan } from '../graph/plan';
 import { matrixShape, SCALAR_SHAPE } from '../graph/tensor';
 import { MAX_KERNELS } from '../models/quantization';
@@ -32,7 +33,7 @@ export interface Decomposition extends KernelMatrices {
   dispose(): void;
 }
 
-/** Decomposes `weight` in one native call. */
+/** Decomposes `weight`, f32 or of 16 bits, in one native call. */
 export async function decompose(
   weight: Matrix,
   { kernels: count, iterations, refitRounds }: DecompositionSettings,
@@ -41,7 +42,7 @@ export async function decompose(
   const matrices = createKernels(weight, count);
   try {
     const graph = new Graph();
-    const w = graph.bind(weight);
+    const w = widen(graph.bind(weight));
     const tensors = bindKernels(graph, matrices);
     const residuals = graph.create(matrixShape(1, count));
     svid(w, tensors, residuals, iterations);

@@ -5,18 +5,19 @@ import { add } from '../graph/operations/add';
 import { reconstruct } from '../graph/operations/conversion';
 import { gradientNorm } from '../graph/operations/training';
 import { scale } from '../graph/operations/weighted_sum';
+import { widen } from '../graph/operations/weights';
 import { Plan } from '../graph/plan';
 import type { Matrix } from '../native/matrix';
 import { bindKernels, type KernelMatrices } from './kernel_matrices';
 
-/** ‖W − Ŵ‖ / ‖W‖; 0 for W = 0. */
+/** ‖W − Ŵ‖ / ‖W‖ of a `weight` in f32 or 16 bits; 0 for W = 0. */
 export async function relativeResidual(
   weight: Matrix,
   matrices: KernelMatrices,
   signal: AbortSignal | undefined,
 ): Promise<number> {
   const graph = new Graph();
-  const w = graph.bind(weight);
+  const w = widen(graph.bind(weight));
   const rebuilt = graph.create(w);
   reconstruct(bindKernels(graph, matrices), rebuilt);
   graph.output('rest', gradientNorm([add(scale(rebuilt, -1), w)]));

@@ -1,7 +1,8 @@
 import { MbokError } from '../errors';
+import { Matrix } from '../native/matrix';
 import { type Appender, writeFile } from './atomic';
 import { bf16ToF32, f16ToF32 } from './half';
-import { CHUNK_BYTES, PositionedFile } from './positioned';
+import { PositionedFile } from './positioned';
 import {
   DTYPE_BYTES,
   type Dtype,
@@ -10,7 +11,10 @@ import {
   parseHeader,
   type TensorEntry,
 } from './safetensors_header';
-import type { WeightReader } from './weights';
+import type { ReadType, WeightReader } from './weights';
+
+/** Read, checked and converted at a time: a few milliseconds of the event loop. A multiple of every element size. */
+const PIECE_BYTES = 1 << 22;
 
 /**
  * A safetensors file, opened for reading. Tensors are read by position, never mapped: a file that is truncated while it
@@ -63,22 +67,10 @@ export class SafetensorsFile implements WeightReader {
    * @throws MbokError MBOK_FORMAT (no such tensor, or the file was truncated since), MBOK_IO
    */
   async read(name: string): Promise<Uint8Array> {
-    const bytes = new Uint8Array(this.entry(name).byteLength);
-    await this.fill(name, 0, bytes);
-    return bytes;
-  }
-
-  /**
-   * Reads a part of a tensor, from byte `from` on.
-   *
-   * @throws MbokError MBOK_FORMAT where it reaches beyond the tensor; else as `read`
-   */
-  async fill(name: string, from: number, target: Uint8Array): Promise<void> {
     const { byteOffset, byteLength } = this.entry(name);
-    if (from + target.length > byteLength) {
-      throw new MbokError('MBOK_FORMAT', `tensor '${name}' of '${this.path}' ends at byte ${byteLength}`);
-    }
-    await this.file.fill(name, byteOffset + from, target);
+    const bytes = new Uint8Array(byteLength);
+    await this.file.fill(name, byteOffset, bytes);
+    return bytes;
   }
 
   /**
@@ -87,24 +79,43 @@ export class SafetensorsFile implements WeightReader {
    * @throws MbokError MBOK_UNSUPPORTED for a tensor of another data type; else as `read`
    */
   async readF32(name: string): Promise<Float32Array> {
-    const entry = this.entry(name);
-    const convert = TO_F32[entry.dtype];
-    if (!convert) {
+    const { dtype, byteLength } = this.entry(name);
+    const convert = this.converter(name);
+    const result = new Float32Array(byteLength / DTYPE_BYTES[dtype]);
+    for await (const { first, source, count } of this.pieces(name)) result.set(convert(source, count), first);
+    return result;
+  }
+
+  /**
+   * Reads a tensor into a matrix of its own element type, or of f32 where it holds real numbers.
+   *
+   * @throws MbokError as {@link WeightReader.readMatrix}
+   */
+  async readMatrix(name: string, type: ReadType): Promise<Matrix> {
+    const { dtype, shape } = this.entry(name);
+    const own = OWN_TYPES[dtype];
+    if (own?.type !== type && type !== 'f32') {
       throw new MbokError(
         'MBOK_UNSUPPORTED',
-        `tensor '${name}' of '${this.path}' has dtype ${entry.dtype}; one of ${Object.keys(TO_F32).join(', ')} is needed`,
+        `tensor '${name}' of '${this.path}' is ${dtype} and is not read as ${type}`,
       );
     }
-    const elementBytes = DTYPE_BYTES[entry.dtype];
-    const result = new Float32Array(entry.byteLength / elementBytes);
-    const chunk = new ArrayBuffer(Math.min(CHUNK_BYTES, entry.byteLength));
-    for (let done = 0; done < entry.byteLength; done += CHUNK_BYTES) {
-      const length = Math.min(CHUNK_BYTES, entry.byteLength - done);
-      await this.fill(name, done, new Uint8Array(chunk, 0, length));
-      const first = done / elementBytes;
-      convert(chunk, length / elementBytes, result.subarray(first, first + length / elementBytes));
+    const convert = own?.type === type ? own.view : this.converter(name);
+    const rows = shape.slice(0, -1).reduce((product, size) => product * size, 1);
+    const matrix = new Matrix({ rows, cols: shape.at(-1) ?? 1, type });
+    try {
+      for await (const { first, source, count } of this.pieces(name)) {
+        const values = convert(source, count);
+        if (!allFinite(values, dtype)) {
+          throw new MbokError('MBOK_NON_FINITE', `${this.path}: tensor '${name}' holds NaN or infinite values`);
+        }
+        matrix.writeAt(first * values.BYTES_PER_ELEMENT, values);
+      }
+      return matrix;
+    } catch (error) {
+      matrix.dispose();
+      throw error;
     }
-    return result;
   }
 
   /** Closes the file; further reads fail. Closing twice is allowed. */
@@ -115,16 +126,57 @@ export class SafetensorsFile implements WeightReader {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+
+  private converter(name: string): (source: ArrayBuffer, count: number) => Float32Array {
+    const { dtype } = this.entry(name);
+    const convert = TO_F32[dtype];
+    if (convert !== undefined) return convert;
+    throw new MbokError(
+      'MBOK_UNSUPPORTED',
+      `tensor '${name}' of '${this.path}' has dtype ${dtype}; one of ${Object.keys(TO_F32).join(', ')} is needed`,
+    );
+  }
+
+  /** The tensor piece by piece: `count` elements at the start of `source`, which the next piece overwrites. */
+  private async *pieces(name: string): AsyncGenerator<{ first: number; source: ArrayBuffer; count: number }> {
+    const { dtype, byteOffset, byteLength } = this.entry(name);
+    const source = new ArrayBuffer(Math.min(PIECE_BYTES, byteLength));
+    for (let done = 0; done < byteLength; done += PIECE_BYTES) {
+      const length = Math.min(PIECE_BYTES, byteLength - done);
+      await this.file.fill(name, byteOffset + done, new Uint8Array(source, 0, length));
+      yield { first: done / DTYPE_BYTES[dtype], source, count: length / DTYPE_BYTES[dtype] };
+    }
+  }
 }
 
-type Convert = (source: ArrayBuffer, count: number, target: Float32Array) => void;
+type Values = Float32Array | Uint16Array | Int8Array;
+type Convert = (source: ArrayBuffer, count: number) => Values;
 
-const TO_F32: Partial<Record<Dtype, Convert>> = {
-  F32: (source, count, target) => target.set(new Float32Array(source, 0, count)),
-  F16: (source, count, target) => f16ToF32(new Uint16Array(source, 0, count), target),
-  BF16: (source, count, target) => bf16ToF32(new Uint16Array(source, 0, count), target),
-  F64: (source, count, target) => target.set(new Float64Array(source, 0, count)),
+const TO_F32: Partial<Record<Dtype, (source: ArrayBuffer, count: number) => Float32Array>> = {
+  F32: (source, count) => new Float32Array(source, 0, count),
+  F16: (source, count) => f16ToF32(new Uint16Array(source, 0, count)),
+  BF16: (source, count) => bf16ToF32(new Uint16Array(source, 0, count)),
+  F64: (source, count) => Float32Array.from(new Float64Array(source, 0, count)),
 };
+
+const halves: Convert = (source, count) => new Uint16Array(source, 0, count);
+
+/** What a tensor can be in memory as it is in the file. */
+const OWN_TYPES: Partial<Record<Dtype, { readonly type: ReadType; readonly view: Convert }>> = {
+  F32: { type: 'f32', view: (source, count) => new Float32Array(source, 0, count) },
+  F16: { type: 'f16', view: halves },
+  BF16: { type: 'bf16', view: halves },
+  I8: { type: 'i8', view: (source, count) => new Int8Array(source, 0, count) },
+};
+
+/** Of 16-bit numbers those are not finite whose exponent has all its bits set. */
+function allFinite(values: Values, dtype: Dtype): boolean {
+  if (values instanceof Float32Array) return values.every(Number.isFinite);
+  if (values instanceof Int8Array) return true;
+  const exponent = dtype === 'F16' ? 0x7c00 : 0x7f80;
+  for (let i = 0; i < values.length; i++) if (((values[i] as number) & exponent) === exponent) return false;
+  return true;
+}
 
 /** A tensor to be written. */
 export interface TensorSource {

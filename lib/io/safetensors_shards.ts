@@ -3,9 +3,10 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { MbokError } from '../errors';
+import type { Matrix } from '../native/matrix';
 import { isJsonObject, readJson } from './json';
 import { SafetensorsFile } from './safetensors';
-import type { WeightEntry, WeightReader } from './weights';
+import type { ReadType, WeightEntry, WeightReader } from './weights';
 
 /** Holds all weights, or is the prefix of the index's name where they are split. */
 export const WEIGHTS_FILE = 'model.safetensors';
@@ -57,8 +58,8 @@ class SafetensorsShards implements WeightReader {
     return await this.#file(name).read(name);
   }
 
-  async fill(name: string, from: number, target: Uint8Array): Promise<void> {
-    await this.#file(name).fill(name, from, target);
+  async readMatrix(name: string, type: ReadType): Promise<Matrix> {
+    return await this.#file(name).readMatrix(name, type);
   }
 
   async readF32(name: string): Promise<Float32Array> {

@@ -1,5 +1,10 @@
 /** Where the tensors of a checkpoint are read from, whatever the format of its files. */
 
+import type { Matrix } from '../native/matrix';
+
+/** Element types that a tensor can be read as: at least its own, and f32 where it holds real numbers. */
+export type ReadType = 'f32' | 'f16' | 'bf16' | 'i8';
+
 /** A tensor as a file stores it. */
 export interface WeightEntry {
   readonly name: string;
@@ -21,8 +26,12 @@ export interface WeightReader extends AsyncDisposable {
   readonly tensors: ReadonlyMap<string, WeightEntry>;
   /** The bytes of a tensor as stored (little endian). Throws MBOK_FORMAT (no such tensor, truncated since), MBOK_IO. */
   read(name: string): Promise<Uint8Array>;
-  /** Fills `target` with the bytes of a tensor as stored, from byte `from` on. Throws as `read`, also past its end. */
-  fill(name: string, from: number, target: Uint8Array): Promise<void>;
+  /**
+   * A tensor as a matrix of the given element type; vectors have one row. Besides the matrix a piece of some megabytes is
+   * in memory. Throws MBOK_NON_FINITE where a number is NaN or infinite in that type, MBOK_UNSUPPORTED where the tensor
+   * cannot be read so, MBOK_OUT_OF_MEMORY; else as `read`. The caller owns the matrix.
+   */
+  readMatrix(name: string, type: ReadType): Promise<Matrix>;
   /** A tensor of numbers as f32. Throws MBOK_UNSUPPORTED for types that do not stand for real numbers; else as `read`. */
   readF32(name: string): Promise<Float32Array>;
   /** Closes the files; further reads fail. Closing twice is allowed. */

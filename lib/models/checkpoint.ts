@@ -1,20 +1,24 @@
 /** A model's matrices from and to the safetensors file of its folder. */
 
 import { MbokError } from '../errors';
-import { type FloatType, f32ToHalf } from '../io/half';
+import { type FloatType, f32ToHalf, type HalfType } from '../io/half';
 import { type TensorSource, writeSafetensors } from '../io/safetensors';
 import type { WeightEntry, WeightReader } from '../io/weights';
 import { BitMatrix } from '../native/bit_matrix';
-import { Matrix } from '../native/matrix';
+import type { Matrix } from '../native/matrix';
+import { scaleName } from '../nn/builder';
 import { INPUT_SCALES, KERNELS, OUTPUT_SCALES } from '../nn/linear';
 import { throwIfAborted } from '../validate';
-import type { ParameterSpecification } from './family';
+import type { ParameterRole, ParameterSpecification } from './family';
 import type { KernelCounts } from './quantization';
 
-/** A matrix and the element type that files store it in; bits are stored packed. */
+/**
+ * A matrix and the element type that files store it in; bits are stored packed. Weights are stored as they are in memory,
+ * f32 matrices perhaps rounded to 16 bits.
+ */
 export interface StoredMatrix {
   readonly matrix: Matrix;
-  readonly storage: FloatType | 'bits';
+  readonly storage: FloatType | 'I8' | 'bits';
 }
 
 /** What every long call takes. */
@@ -30,49 +34,76 @@ export function moduleOf(weight: string): string {
   return weight.replace(/\.weight$/, '');
 }
 
-/** Everything that the file of a model must hold, given which modules have been converted. */
+/** How a model's matrices are stored where that is not as real numbers. */
+export interface StorageChoice {
+  /** Of the linear modules that have been converted. */
+  readonly kernels: KernelCounts;
+  /** Whether an embedding or head is in 8 bits. */
+  readonly int8: (name: string) => boolean;
+}
+
+/** Everything that the file of a model must hold. */
 export function storedSpecifications(
   specifications: readonly ParameterSpecification[],
-  kernels: KernelCounts,
+  { kernels, int8 }: StorageChoice,
 ): readonly StoredSpecification[] {
   return specifications.flatMap((specification) => {
-    const module = moduleOf(specification.name);
-    const count = specification.role === 'linear' ? kernels.get(module) : undefined;
+    const { name, rows, cols, role } = specification;
+    if ((role === 'embedding' || role === 'head') && int8(name)) {
+      return [
+        { ...specification, as: 'int8' },
+        { name: scaleName(name), rows, cols: 1, role, as: 'scales' },
+      ];
+    }
+    const module = moduleOf(name);
+    const count = role === 'linear' ? kernels.get(module) : undefined;
     if (count === undefined) return [specification];
-    const { rows, cols, role } = specification;
     return [
-      { name: `${module}.${KERNELS}`, rows: count * rows, cols, role, kernels: count },
-      { name: `${module}.${OUTPUT_SCALES}`, rows: count, cols: rows, role },
-      { name: `${module}.${INPUT_SCALES}`, rows: count, cols, role },
+      { name: `${module}.${KERNELS}`, rows: count * rows, cols, role, as: 'kernels', kernels: count },
+      { name: `${module}.${OUTPUT_SCALES}`, rows: count, cols: rows, role, as: 'scales' },
+      { name: `${module}.${INPUT_SCALES}`, rows: count, cols, role, as: 'scales' },
     ];
   });
 }
 
-/** A tensor that a checkpoint must hold; `kernels` where it is the ±1 kernels of a converted module. */
-export type StoredSpecification = ParameterSpecification & { readonly kernels?: number };
+/**
+ * A tensor that a checkpoint must hold: the ±1 kernels of a converted module, weights in 8 bits, the scales of either
+ * or, by default, a tensor of the family's own.
+ */
+export type StoredSpecification = ParameterSpecification &
+  (
+    | { readonly as?: undefined | 'int8' | 'scales'; readonly kernels?: undefined }
+    | { readonly as: 'kernels'; readonly kernels: number }
+  );
+
+/** Weights that are read where they lie, in 16 bits if the file has no more. Everything else is f32 in memory. */
+const NARROW: readonly ParameterRole[] = ['linear', 'embedding', 'head'];
 
 /**
  * Reads one matrix. Throws MBOK_IO, MBOK_FORMAT, MBOK_SHAPE where configuration and file disagree, and MBOK_NON_FINITE
  * for NaN or infinite weights, naming the tensor.
  */
-export async function readParameter(
-  weights: WeightReader,
-  { name, rows, cols, kernels }: StoredSpecification,
-): Promise<StoredMatrix> {
+export async function readParameter(weights: WeightReader, specification: StoredSpecification): Promise<StoredMatrix> {
+  const { name, rows, cols, role, as } = specification;
   const { path } = weights;
   const info = weights.tensors.get(name);
   if (info === undefined) throw new MbokError('MBOK_SHAPE', `${path}: tensor '${name}' is missing`);
-  if (kernels !== undefined) {
+  if (as === 'kernels') {
+    const { kernels } = specification;
     expectStored(path, info, 'U8', [kernels, rows / kernels, Math.ceil(cols / 8)]);
     return { matrix: BitMatrix.fromPacked(await weights.read(name), { rows, cols }), storage: 'bits' };
   }
-  expectStored(path, info, info.dtype, rows === 1 && info.shape.length === 1 ? [cols] : [rows, cols]);
-  const data = await weights.readF32(name);
-  if (!data.every(Number.isFinite)) {
-    throw new MbokError('MBOK_NON_FINITE', `${path}: tensor '${name}' holds NaN or infinite values`);
+  if (as === 'int8') {
+    expectStored(path, info, 'I8', [rows, cols]);
+    return { matrix: await weights.readMatrix(name, 'i8'), storage: 'I8' };
   }
-  return { matrix: Matrix.from(data, { rows, cols }), storage: storageOf(path, info) };
+  expectStored(path, info, info.dtype, rows === 1 && info.shape.length === 1 ? [cols] : [rows, cols]);
+  const storage = storageOf(path, info);
+  const narrow = as === undefined && NARROW.includes(role);
+  return { matrix: await weights.readMatrix(name, narrow ? MEMORY_TYPES[storage] : 'f32'), storage };
 }
+
+const MEMORY_TYPES = { F32: 'f32', F16: 'f16', BF16: 'bf16' } as const;
 
 /** The element type that a tensor is saved in when it has been read: its own, or F16 where that is a block format. */
 function storageOf(path: string, { name, dtype }: WeightEntry): FloatType {
@@ -108,7 +139,7 @@ export async function writeParameters(
       const count = kernels.get(name.slice(0, -KERNELS.length - 1)) as number;
       return { name, dtype: 'U8', shape: [count, matrix.rows / count, Math.ceil(matrix.cols / 8)], bytes };
     }
-    const isScale = name.endsWith(`.${OUTPUT_SCALES}`) || name.endsWith(`.${INPUT_SCALES}`);
+    const isScale = [`.${OUTPUT_SCALES}`, `.${INPUT_SCALES}`, scaleName('')].some((end) => name.endsWith(end));
     const shape = matrix.rows === 1 && !isScale ? [matrix.cols] : [matrix.rows, matrix.cols];
     return { name, dtype: storage, shape, bytes };
   });
@@ -117,7 +148,8 @@ export async function writeParameters(
 
 function encode({ matrix, storage }: StoredMatrix): Uint8Array {
   if (storage === 'bits') return (matrix as BitMatrix).toPacked();
-  const data = matrix.toFloat32();
-  const stored = storage === 'F32' ? data : f32ToHalf(data, storage);
+  const data = matrix.raw();
+  const stored =
+    matrix.type === 'f32' && storage !== 'F32' ? f32ToHalf(data as Float32Array, storage as HalfType) : data;
   return new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength);
 }

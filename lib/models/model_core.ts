@@ -7,6 +7,7 @@ import type { Tensor } from '../graph/tensor';
 import { writeFile, writeFolder } from '../io/atomic';
 import { f32ToHalf, halfToF32 } from '../io/half';
 import { WEIGHTS_FILE } from '../io/safetensors_shards';
+import type { Matrix } from '../native/matrix';
 import { Builder, type BuilderOptions, type Parameters } from '../nn/builder';
 import { rotaryTable } from '../nn/rotary';
 import type { Tokenizer } from '../text/tokenizer';
@@ -15,9 +16,10 @@ import { moduleOf, type ProgressOptions, type StoredMatrix, storedSpecifications
 import { ConfigReader } from './config_reader';
 import type { ConversionReport } from './conversion';
 import type { Constants, DecoderConfig, Family, ParameterSpecification } from './family';
-import { type KernelCounts, writeQuantization } from './quantization';
+import { type EmbeddingStorage, type KernelCounts, writeQuantization } from './quantization';
 import { findFamily } from './registry';
 import { ModelSource } from './source';
+import { widened } from './widen';
 
 export interface ModelParts {
   readonly json: Readonly<Record<string, unknown>>;
@@ -51,8 +53,8 @@ export class ModelCore {
   readonly kernels: KernelCounts;
   /** How the model was converted; undefined for a dense model. */
   readonly conversion: ConversionReport | undefined;
-  readonly #stored: ReadonlyMap<string, StoredMatrix>;
-  readonly #parameters: Parameters;
+  readonly #stored: Map<string, StoredMatrix>;
+  readonly #parameters: Map<string, Matrix>;
   /** Contents of the small files that belong to the model, e.g. its tokenizer's, by name. */
   readonly companions: ReadonlyMap<string, Buffer>;
   readonly #tokenizer: Tokenizer | undefined;
@@ -71,7 +73,7 @@ export class ModelCore {
     this.kernels = kernels;
     this.conversion = conversion;
     this.place = place;
-    this.#stored = parameters;
+    this.#stored = new Map(parameters);
     this.#parameters = new Map([...parameters].map(([name, { matrix }]) => [name, matrix]));
     this.companions = companions;
     this.#tokenizer = tokenizer;
@@ -131,6 +133,29 @@ export class ModelCore {
     return this.#stored;
   }
 
+  /** How embeddings and head are stored; undefined for real numbers. Throws MBOK_DISPOSED. */
+  get embeddings(): EmbeddingStorage | undefined {
+    return [...this.stored.values()].some(({ storage }) => storage === 'I8') ? 'int8' : undefined;
+  }
+
+  /**
+   * Makes matrices of 16 bits f32 in memory, as training needs those that it changes; they are saved as before. Throws
+   * MBOK_INVALID_ARGUMENT for a matrix of 8 bits, MBOK_DISPOSED, MBOK_OUT_OF_MEMORY.
+   */
+  async widen(names: Iterable<string>, signal?: AbortSignal): Promise<void> {
+    for (const name of names) {
+      const { matrix, storage } = this.stored.get(name) ?? {};
+      if (matrix === undefined || storage === undefined || matrix.type === 'f32') continue;
+      if (storage === 'I8') {
+        throw new MbokError('MBOK_INVALID_ARGUMENT', `'${name}' is stored in 8 bits and cannot be trained`);
+      }
+      const wide = await widened(matrix, undefined, signal);
+      this.#stored.set(name, { matrix: wide, storage });
+      this.#parameters.set(name, wide);
+      matrix.dispose();
+    }
+  }
+
   /** Tables that all layers share. Throws MBOK_DISPOSED. */
   get constants(): Constants {
     this.#alive();
@@ -170,7 +195,8 @@ export class ModelCore {
     kernels: KernelCounts,
     conversion: ConversionReport | undefined = this.conversion,
   ): this {
-    const specifications = storedSpecifications(this.family.parameters(this.config), kernels);
+    const int8 = (name: string) => (replaced.get(name) ?? this.stored.get(name))?.storage === 'I8';
+    const specifications = storedSpecifications(this.family.parameters(this.config), { kernels, int8 });
     const parameters = new Map(
       specifications.map(({ name }) => {
         const own = this.stored.get(name);
@@ -195,7 +221,7 @@ export class ModelCore {
   /** Rounds every f32 matrix to the element type it is saved in, so that a saved model reloads to the same numbers. */
   roundToStorage(): void {
     for (const { matrix, storage } of this.stored.values()) {
-      if (storage === 'F16' || storage === 'BF16') {
+      if (matrix.type === 'f32' && (storage === 'F16' || storage === 'BF16')) {
         matrix.write(halfToF32(f32ToHalf(matrix.toFloat32(), storage), storage));
       }
     }
@@ -203,9 +229,9 @@ export class ModelCore {
 
   /** config.json as {@link ModelCore.save} writes it. */
   get savedJson(): Record<string, unknown> {
-    const quantization =
-      this.kernels.size > 0 ? { quantization_config: writeQuantization(this.kernels, this.conversion) } : {};
-    return { ...this.json, ...quantization };
+    const { kernels, embeddings, conversion } = this;
+    const plain = kernels.size === 0 && embeddings === undefined;
+    return { ...this.json, ...(!plain && { quantization_config: writeQuantization(kernels, embeddings, conversion) }) };
   }
 
   /**

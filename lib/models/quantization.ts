@@ -12,6 +12,20 @@ export const MAX_KERNELS = 8;
 /** Kernels of every converted linear module, by module name. */
 export type KernelCounts = ReadonlyMap<string, number>;
 
+/** How embeddings and head are stored where that is not as real numbers: 8 bits with one scale a row. */
+export type EmbeddingStorage = 'int8';
+
+/** Reads how `quantization_config` says that embeddings are stored. Throws MBOK_UNSUPPORTED for other ways. */
+export function readEmbeddingStorage(json: ConfigReader): EmbeddingStorage | undefined {
+  const settings = json.object('quantization_config');
+  const storage = settings?.json.embeddings;
+  if (storage === undefined || storage === 'int8') return storage;
+  throw new MbokError(
+    'MBOK_UNSUPPORTED',
+    `${settings?.place}: embeddings stored as ${JSON.stringify(storage)} are not supported; this mbok reads 'int8'`,
+  );
+}
+
 /** Reads `quantization_config`; empty for a dense model. Throws MBOK_UNSUPPORTED for other methods or versions. */
 export function readQuantization(json: ConfigReader): KernelCounts {
   const settings = json.object('quantization_config');
@@ -40,15 +54,17 @@ export function readQuantization(json: ConfigReader): KernelCounts {
   );
 }
 
-/** The entry that {@link readQuantization} reads. */
+/** The entry that {@link readQuantization} and {@link readEmbeddingStorage} read. */
 export function writeQuantization(
   kernels: KernelCounts,
+  embeddings: EmbeddingStorage | undefined,
   conversion: ConversionReport | undefined,
 ): Record<string, unknown> {
   return {
     quant_method: 'mbok',
     format_version: FORMAT_VERSION,
     kernels: Object.fromEntries(kernels),
+    ...(embeddings && { embeddings }),
     ...(conversion && { conversion: writeConversion(conversion) }),
   };
 }

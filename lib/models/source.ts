@@ -12,7 +12,7 @@ import { readParameter, type StoredMatrix, type StoredSpecification, storedSpeci
 import { ConfigReader } from './config_reader';
 import { type ConversionReport, readConversion } from './conversion';
 import type { DecoderConfig, Family } from './family';
-import { type KernelCounts, readQuantization } from './quantization';
+import { type EmbeddingStorage, type KernelCounts, readEmbeddingStorage, readQuantization } from './quantization';
 import { findFamily } from './registry';
 
 const CONFIG_FILE = 'config.json';
@@ -54,6 +54,8 @@ export class ModelSource {
   readonly config: DecoderConfig;
   /** Kernels of every converted linear module; empty for a dense model. */
   readonly kernels: KernelCounts;
+  /** How embeddings and head are stored; undefined for real numbers. */
+  readonly embeddings: EmbeddingStorage | undefined;
   /** How the model was converted; undefined for a dense model. */
   readonly conversion: ConversionReport | undefined;
   readonly companions: ReadonlyMap<string, Buffer>;
@@ -69,12 +71,15 @@ export class ModelSource {
     this.json = dense;
     this.place = place;
     this.kernels = readQuantization(reader);
+    this.embeddings = readEmbeddingStorage(reader);
     this.conversion = readConversion(reader.object('quantization_config'));
     this.family = findFamily(reader);
     this.config = this.family.config(reader);
     this.companions = companions;
     this.weights = weights;
-    this.specifications = storedSpecifications(this.family.parameters(this.config), this.kernels);
+    const { kernels, embeddings } = this;
+    const choice = { kernels, int8: () => embeddings === 'int8' };
+    this.specifications = storedSpecifications(this.family.parameters(this.config), choice);
     const files = new Map(companions).set(CONFIG_FILE, Buffer.from(JSON.stringify(dense)));
     this.tokenizer = companions.has(TOKENIZER_FILE) ? Tokenizer.fromFiles(files, join(place, '..')) : undefined;
     this.tokenizer?.expectWithin(this.config.vocabularySize, join(place, '..', TOKENIZER_FILE));

@@ -19,6 +19,7 @@ import {
 } from './options';
 import { schedule } from './schedule';
 import { restoreSnapshot, type Snapshot, takeSnapshot } from './snapshot';
+import { widenTrained } from './trained';
 import { type StepResult, Trainer } from './trainer';
 
 /** What one step showed. */
@@ -103,6 +104,7 @@ class Run {
     // fails early where the text is shorter than a window
     await data.batch({ window, batch: 1, seed: 0, step: 0 });
     const held = evaluation && (await this.#encode('evaluation.data', evaluation.data));
+    await widenTrained(this.#student, this.#settings.train, this.#settings.signal);
     const trainer = this.#trainer();
     let log: TrainingLog | undefined;
     try {

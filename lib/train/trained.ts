@@ -32,6 +32,15 @@ export function trainedParameters(model: ModelCore, groups: readonly Trainable[]
   return trained;
 }
 
+/** Makes f32 in memory what training these groups changes. Throws MBOK_INVALID_ARGUMENT for embeddings in 8 bits. */
+export async function widenTrained(
+  model: ModelCore,
+  groups: readonly Trainable[],
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  await model.widen(trainedParameters(model, groups).keys(), signal);
+}
+
 /** A linear module that has been converted to `count` kernels of rows × cols. */
 export interface BooleanModule {
   readonly module: string;

@@ -6,9 +6,12 @@ import { matrixShape, SCALAR_SHAPE, type Tensor } from '../tensor';
 /** The weights in f32: `w` itself where it is, else a tensor of the plan's own. i8 weights need their `scales` [rows, 1]. */
 export function widen(w: Tensor, scales?: Tensor): Tensor {
   const { rows, cols, type } = expectWeights('widen', 'w', w, scales);
-  if (type === 'f32') return w;
-  const wide = w.graph.create(matrixShape(rows, cols));
-  w.graph.emit('widen', [w, scales], [wide]);
+  return type === 'f32' ? w : widenInto(w.graph.create(matrixShape(rows, cols)), w, scales);
+}
+
+/** As {@link widen}, written to `wide`, which is returned. */
+export function widenInto(wide: Tensor, w: Tensor, scales?: Tensor): Tensor {
+  wide.graph.emit('widen', [w, scales], [wide]);
   return wide;
 }
 
