@@ -5,6 +5,7 @@
  */
 
 import type { StoredMatrix } from '../models/checkpoint';
+import { withWidened } from '../models/widen';
 import type { Matrix } from '../native/matrix';
 import { type CalibratedSettings, calibrateMatrix } from './calibrated_matrix';
 import {
@@ -107,7 +108,9 @@ async function convertModule(
 ): Promise<void> {
   onModule(module);
   const weight = model.parameters.get(`${module}.weight`) as Matrix;
-  const { matrices } = await calibrateMatrix(weight, moments, settings, signal);
-  for (const [name, stored] of storedKernels(module, matrices)) modules.replaced.set(name, stored);
-  modules.residuals.set(module, await relativeResidual(weight, matrices, signal));
+  await withWidened(weight, signal, async (wide) => {
+    const { matrices } = await calibrateMatrix(wide, moments, settings, signal);
+    for (const [name, stored] of storedKernels(module, matrices)) modules.replaced.set(name, stored);
+    modules.residuals.set(module, await relativeResidual(wide, matrices, signal));
+  });
 }
