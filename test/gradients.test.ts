@@ -105,7 +105,7 @@ const CASES: readonly [string, Build][] = [
     'rope',
     ({ operand, constant, rows, random }) => {
       const headDimension = 2 * random.integer(1, 20);
-      const table = rotaryTable({ theta: 100, headDimension, positions: rows });
+      const table = rotaryTable({ theta: 100, dimension: headDimension, positions: rows });
       return rope(operand(rows, headDimension * random.integer(1, 3)), constant(table), headDimension);
     },
   ],
@@ -114,7 +114,7 @@ const CASES: readonly [string, Build][] = [
     ({ operand, constant, rows, random }) => {
       const turned = 2 * random.integer(1, 10);
       const headDimension = turned + random.integer(1, 20);
-      const table = rotaryTable({ theta: 100, headDimension: turned, positions: rows });
+      const table = rotaryTable({ theta: 100, dimension: turned, positions: rows });
       return rope(operand(rows, headDimension * random.integer(1, 3)), constant(table), headDimension);
     },
   ],

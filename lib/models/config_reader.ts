@@ -50,6 +50,16 @@ export class ConfigReader {
     return value;
   }
 
+  /** A list of strings; undefined where absent or null. */
+  strings(key: string): readonly string[] | undefined {
+    return this.#list(key, 'a list of strings', (value): value is string => typeof value === 'string');
+  }
+
+  /** A list of finite numbers; undefined where absent or null. */
+  numbers(key: string): readonly number[] | undefined {
+    return this.#list(key, 'a list of numbers', (value): value is number => Number.isFinite(value));
+  }
+
   /** A nested object; undefined where absent or null. */
   object(key: string): ConfigReader | undefined {
     if (!this.has(key)) return undefined;
@@ -66,6 +76,13 @@ export class ConfigReader {
       if (typeof value !== 'object' || value === null) this.#fail(key, 'a list of objects', list);
       return new ConfigReader(value as Record<string, unknown>, `${this.place}: ${key}[${i}]`);
     });
+  }
+
+  #list<T>(key: string, wanted: string, is: (value: unknown) => value is T): readonly T[] | undefined {
+    if (!this.has(key)) return undefined;
+    const list = this.json[key];
+    if (!Array.isArray(list) || !list.every(is)) this.#fail(key, wanted, list);
+    return list;
   }
 
   #fail(key: string, wanted: string, value: unknown): never {

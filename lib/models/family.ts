@@ -3,7 +3,6 @@
 import type { Tensor } from '../graph/tensor';
 import type { Matrix } from '../native/matrix';
 import type { Builder } from '../nn/builder';
-import type { RotaryConfig } from '../nn/rotary';
 import type { ConfigReader } from './config_reader';
 
 /** What every decoder has, whatever its family. */
@@ -17,10 +16,14 @@ export interface DecoderConfig {
   readonly keyValueHeads: number;
   /** Whether the head is the embedding table. */
   readonly tied: boolean;
-  readonly rotary: RotaryConfig;
 }
 
-export type ParameterRole = 'linear' | 'embedding' | 'head' | 'norm' | 'bias';
+/**
+ * What a tensor is for. Only 'linear' ones are converted to ±1 kernels. 'position': a table of learned positions.
+ * 'projection': a matrix between embeddings or logits and the hidden size (OPT-350M): it is to the embeddings what a
+ * converted layer's scales are to its kernels, small and read by every token, so it stays as they do.
+ */
+export type ParameterRole = 'linear' | 'embedding' | 'head' | 'norm' | 'bias' | 'position' | 'projection';
 
 /** One tensor of a family's checkpoint: a matrix [rows, cols]; vectors (norms, biases) have one row. */
 export interface ParameterSpecification {
@@ -28,12 +31,12 @@ export interface ParameterSpecification {
   readonly rows: number;
   readonly cols: number;
   readonly role: ParameterRole;
+  /** The file holds [cols, rows] (GPT-2's Conv1D); memory always holds [rows, cols]. */
+  readonly transposed?: true;
 }
 
-/** Constant matrices that layers share, computed from the configuration. */
-export interface Constants {
-  readonly rotary: Matrix;
-}
+/** Constant matrices that layers share, computed from the configuration, by names of the family's own. */
+export type Constants = Readonly<Record<string, Matrix>>;
 
 export interface Family<Config extends DecoderConfig = DecoderConfig> {
   readonly name: string;
@@ -42,11 +45,14 @@ export interface Family<Config extends DecoderConfig = DecoderConfig> {
   config(json: ConfigReader): Config;
   /** Every tensor of a dense checkpoint. A linear module NAME has NAME.weight and perhaps NAME.bias. */
   parameters(config: Config): readonly ParameterSpecification[];
+  /** Another name that published checkpoints of the family have for a tensor. */
+  alternativeName?(name: string): string;
+  constants(config: Config): Constants;
   /** Module names of the attention layers, in order: they own key-value caches. */
   attentionModules(config: Config): readonly string[];
   embed(builder: Builder, ids: Tensor, config: Config): Tensor;
   block(builder: Builder, layer: number, x: Tensor, config: Config, constants: Constants): Tensor;
-  /** The final norm. */
+  /** What follows the last block: the final norm. */
   finish(builder: Builder, x: Tensor, config: Config): Tensor;
   /** Logits of finished hidden states. */
   head(builder: Builder, x: Tensor, config: Config): Tensor;

@@ -9,7 +9,6 @@ import { f32ToHalf, halfToF32 } from '../io/half';
 import { WEIGHTS_FILE } from '../io/safetensors_shards';
 import type { Matrix } from '../native/matrix';
 import { Builder, type BuilderOptions, type Parameters } from '../nn/builder';
-import { rotaryTable } from '../nn/rotary';
 import type { Tokenizer } from '../text/tokenizer';
 import { throwIfAborted } from '../validate';
 import { moduleOf, type ProgressOptions, type StoredMatrix, storedSpecifications, writeParameters } from './checkpoint';
@@ -159,7 +158,7 @@ export class ModelCore {
   /** Tables that all layers share. Throws MBOK_DISPOSED. */
   get constants(): Constants {
     this.#alive();
-    this.#constants ??= { rotary: rotaryTable(this.config.rotary) };
+    this.#constants ??= this.family.constants(this.config);
     return this.#constants;
   }
 
@@ -253,7 +252,7 @@ export class ModelCore {
     if (this.#disposed) return;
     this.#disposed = true;
     for (const { matrix } of this.#stored.values()) matrix.dispose();
-    this.#constants?.rotary.dispose();
+    for (const matrix of Object.values(this.#constants ?? {})) matrix.dispose();
   }
 
   /** As `dispose`, for `await using`. */

@@ -1,8 +1,28 @@
+import { add } from '../graph/operations/add';
 import { embedding } from '../graph/operations/embedding';
+import { linear } from '../graph/operations/linear';
+import { positionEmbedding } from '../graph/operations/position_embedding';
 import type { Tensor } from '../graph/tensor';
 import type { Builder } from './builder';
 
 /** Rows of the embedding table of `module` for token ids i32 [rows, 1]. */
 export function embeddingLayer(builder: Builder, module: string, ids: Tensor): Tensor {
-  return embedding(builder.parameter(`${module}.weight`), ids);
+  const [table, scales] = builder.weight(`${module}.weight`);
+  return embedding(table, ids, scales);
+}
+
+/** x plus the learned positions of `module`, whose table has `offset` rows before that of position 0. */
+export function addPositions(builder: Builder, module: string, x: Tensor, offset = 0): Tensor {
+  return add(x, positionEmbedding(builder.parameter(`${module}.weight`), x.rows, offset));
+}
+
+/** x between the embeddings' width and the hidden size, by a matrix that stays dense. */
+export function projectionLayer(builder: Builder, module: string, x: Tensor): Tensor {
+  return linear(x, builder.parameter(`${module}.weight`));
+}
+
+/** Logits: x times the table of `module`, an untied head's or the embedding's, transposed. */
+export function headLayer(builder: Builder, module: string, x: Tensor): Tensor {
+  const [table, scales] = builder.weight(`${module}.weight`);
+  return linear(x, table, undefined, scales);
 }

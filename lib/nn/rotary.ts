@@ -5,7 +5,8 @@ import { Matrix } from '../native/matrix';
 export interface RotaryConfig {
   /** Base of the geometric series of wavelengths. */
   readonly theta: number;
-  readonly headDimension: number;
+  /** Numbers of each head that are turned: its dimension, or a part of it. Even. */
+  readonly dimension: number;
   /** Rows of the table. */
   readonly positions: number;
   /** Llama 3's stretching of long wavelengths; absent for the plain form. */
@@ -15,14 +16,24 @@ export interface RotaryConfig {
     readonly highFrequencyFactor: number;
     readonly originalPositions: number;
   };
+  /** What each pair's angle is divided by (LongRoPE; all alike: linear position interpolation). */
+  readonly stretch?: readonly number[];
+  /** Factor of all cosines and sines (LongRoPE). Default 1. */
+  readonly magnitude?: number;
 }
 
-/** Angle per position of each of the headDimension / 2 pairs. */
-export function rotaryFrequencies({ theta, headDimension, llama3 }: Omit<RotaryConfig, 'positions'>): Float64Array {
-  const frequencies = Float64Array.from({ length: headDimension / 2 }, (_, j) => theta ** ((-2 * j) / headDimension));
-  if (llama3 === undefined) return frequencies;
+/** Angle per position of each of the dimension / 2 pairs. */
+export function rotaryFrequencies({
+  theta,
+  dimension,
+  llama3,
+  stretch,
+}: Omit<RotaryConfig, 'positions'>): Float64Array {
+  const plain = Float64Array.from({ length: dimension / 2 }, (_, j) => theta ** ((-2 * j) / dimension));
+  if (stretch !== undefined) return plain.map((frequency, j) => frequency / (stretch[j] as number));
+  if (llama3 === undefined) return plain;
   const { factor, lowFrequencyFactor, highFrequencyFactor, originalPositions } = llama3;
-  return frequencies.map((frequency) => {
+  return plain.map((frequency) => {
     const wavelength = (2 * Math.PI) / frequency;
     if (wavelength < originalPositions / highFrequencyFactor) return frequency;
     if (wavelength > originalPositions / lowFrequencyFactor) return frequency / factor;
@@ -31,16 +42,17 @@ export function rotaryFrequencies({ theta, headDimension, llama3 }: Omit<RotaryC
   });
 }
 
-/** The table [positions, headDimension]: cosines of the pairs' angles, then their sines. */
+/** The table [positions, dimension]: cosines of the pairs' angles, then their sines. */
 export function rotaryTable(config: RotaryConfig): Matrix {
+  const { positions, dimension, magnitude = 1 } = config;
   const frequencies = rotaryFrequencies(config);
   const half = frequencies.length;
-  const table = new Float32Array(config.positions * 2 * half);
-  for (let position = 0; position < config.positions; position++) {
+  const table = new Float32Array(positions * dimension);
+  for (let position = 0; position < positions; position++) {
     frequencies.forEach((frequency, j) => {
-      table[position * 2 * half + j] = Math.cos(position * frequency);
-      table[position * 2 * half + half + j] = Math.sin(position * frequency);
+      table[position * dimension + j] = magnitude * Math.cos(position * frequency);
+      table[position * dimension + half + j] = magnitude * Math.sin(position * frequency);
     });
   }
-  return Matrix.from(table, { rows: config.positions, cols: 2 * half });
+  return Matrix.from(table, { rows: positions, cols: dimension });
 }

@@ -8,10 +8,17 @@ import type { Matrix } from '../native/matrix';
 import { INPUT_SCALES, KERNELS, OUTPUT_SCALES } from '../nn/linear';
 
 export const TRAINABLE = ['scales', 'norms', 'embeddings', 'biases'] as const;
-/** Groups of f32 parameters; 'embeddings' holds an untied head too. */
+/** Groups of f32 parameters; 'embeddings' holds an untied head, learned positions and projections too. */
 export type Trainable = (typeof TRAINABLE)[number];
 
-const GROUPS = { norm: 'norms', embedding: 'embeddings', head: 'embeddings', bias: 'biases' } as const;
+const GROUPS = {
+  norm: 'norms',
+  embedding: 'embeddings',
+  position: 'embeddings',
+  projection: 'embeddings',
+  head: 'embeddings',
+  bias: 'biases',
+} as const;
 
 /** The f32 parameters of the given groups, by checkpoint name. */
 export function trainedParameters(model: ModelCore, groups: readonly Trainable[]): Map<string, Matrix> {

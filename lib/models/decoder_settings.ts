@@ -1,0 +1,105 @@
+/** What the configurations of several families say in the same words. */
+
+import { MbokError } from '../errors';
+import type { ActivationKind } from '../graph/operations/activation';
+import type { ConfigReader } from './config_reader';
+import type { GatedDecoderConfig } from './gated_decoder';
+import { readRotary } from './rotary_settings';
+
+const ACTIVATIONS: Readonly<Record<string, ActivationKind>> = {
+  silu: 'silu',
+  swish: 'silu',
+  gelu: 'gelu',
+  gelu_new: 'geluTanh',
+  gelu_pytorch_tanh: 'geluTanh',
+  relu: 'relu',
+};
+
+/** The activation function that `key` names. Throws MBOK_UNSUPPORTED. */
+export function readActivation(json: ConfigReader, key: string, fallback: string): ActivationKind {
+  const name = json.string(key, fallback);
+  const kind = ACTIVATIONS[name];
+  if (kind === undefined) {
+    throw new MbokError(
+      'MBOK_UNSUPPORTED',
+      `${json.place}: '${key}' is '${name}'; supported: ${Object.keys(ACTIVATIONS).join(', ')}`,
+    );
+  }
+  return kind;
+}
+
+/** What a family takes for granted where its configurations are silent. */
+export interface Defaults {
+  readonly headDimension?: number;
+  readonly keyValueHeads?: number;
+  readonly tied?: boolean;
+  readonly theta?: number;
+  readonly epsilon?: number;
+}
+
+/** A decoder as LLaMA's, without biases; families override what they do otherwise. */
+export function readGatedDecoder(json: ConfigReader, defaults: Defaults = {}): GatedDecoderConfig {
+  const hiddenSize = json.count('hidden_size');
+  const heads = json.count('num_attention_heads');
+  const layers = json.count('num_hidden_layers');
+  const headDimension = json.count('head_dim', defaults.headDimension ?? Math.floor(hiddenSize / heads));
+  const positions = json.count('max_position_embeddings', 2048);
+  const rotary = readRotary(json, { headDimension, positions, ...(defaults.theta && { theta: defaults.theta }) });
+  return {
+    vocabularySize: json.count('vocab_size'),
+    hiddenSize,
+    intermediateSize: json.count('intermediate_size'),
+    layers,
+    heads,
+    keyValueHeads: json.count('num_key_value_heads', defaults.keyValueHeads ?? heads),
+    headDimension,
+    maxPositions: rotary.positions,
+    epsilon: json.number('rms_norm_eps', defaults.epsilon ?? 1e-6),
+    activation: readActivation(json, 'hidden_act', 'silu'),
+    biases: { queryKeyValue: false, output: false, mlp: false },
+    tied: json.boolean('tie_word_embeddings', defaults.tied ?? false),
+    fused: false,
+    headNorm: false,
+    outerNorm: false,
+    normOffset: 0,
+    embeddingScale: 1,
+    scoreScale: 1 / Math.sqrt(headDimension),
+    scoreCap: 0,
+    logitCap: 0,
+    rotaries: { rotary },
+    layerKinds: Array.from({ length: layers }, () => ({ window: 0, rotary: 'rotary' })),
+  };
+}
+
+/** `attention_bias`: of q, k, v and the output. */
+export function readAttentionBiases(json: ConfigReader, fallback = false): GatedDecoderConfig['biases'] {
+  const attention = json.boolean('attention_bias', fallback);
+  return { queryKeyValue: attention, output: attention, mlp: false };
+}
+
+/** The sliding window: 0, none, where it is null. */
+export function readWindow(json: ConfigReader, absent = 0): number {
+  if (json.json.sliding_window === undefined) return absent;
+  return json.has('sliding_window') ? json.count('sliding_window') : 0;
+}
+
+const LAYER_TYPES: Readonly<Record<string, boolean>> = { full_attention: false, sliding_attention: true };
+
+/** Which layers slide: what `layer_types` says or, where a configuration lacks it, what its family would say. */
+export function readSliding(json: ConfigReader, layers: number, fallback: (layer: number) => boolean): boolean[] {
+  const types = json.strings('layer_types');
+  if (types === undefined) return Array.from({ length: layers }, (_, layer) => fallback(layer));
+  if (types.length !== layers) {
+    throw new MbokError('MBOK_FORMAT', `${json.place}: 'layer_types' must name ${layers} layers, got ${types.length}`);
+  }
+  return types.map((type) => {
+    const sliding = LAYER_TYPES[type];
+    if (sliding === undefined) {
+      throw new MbokError(
+        'MBOK_UNSUPPORTED',
+        `${json.place}: layer type '${type}' is not supported; ${Object.keys(LAYER_TYPES).join(' and ')} are`,
+      );
+    }
+    return sliding;
+  });
+}

@@ -1,0 +1,164 @@
+/** Decoders of RMS norms, rotary attention and gated MLPs: LLaMA and what descends from it. Families set the flags. */
+
+import { MbokError } from '../errors';
+import type { ActivationKind } from '../graph/operations/activation';
+import { add } from '../graph/operations/add';
+import { softcap } from '../graph/operations/softcap';
+import { split } from '../graph/operations/split';
+import { scale } from '../graph/operations/weighted_sum';
+import type { Tensor } from '../graph/tensor';
+import { attend, type Heads, projectHeads, rotate } from '../nn/attention';
+import type { Builder } from '../nn/builder';
+import { embeddingLayer, headLayer } from '../nn/embedding';
+import { linearLayer } from '../nn/linear';
+import { fusedGatedMlp, gatedMlp } from '../nn/mlp';
+import { rmsNormLayer } from '../nn/norm';
+import { type RotaryConfig, rotaryTable } from '../nn/rotary';
+import type { Constants, DecoderConfig, Family } from './family';
+import { linears, vector } from './specifications';
+
+/** What differs between the layers of one model. */
+export interface LayerKind {
+  /** Latest tokens that attention sees; 0: all. */
+  readonly window: number;
+  /** Name of its rotary table; undefined: no positions at all. */
+  readonly rotary: string | undefined;
+}
+
+export interface GatedDecoderConfig extends DecoderConfig {
+  readonly intermediateSize: number;
+  readonly heads: number;
+  readonly epsilon: number;
+  readonly activation: ActivationKind;
+  /** Which linear layers have biases. */
+  readonly biases: { readonly queryKeyValue: boolean; readonly output: boolean; readonly mlp: boolean };
+  /** One matrix holds q, k and v, one gate and up. */
+  readonly fused: boolean;
+  /** Every head's query and key is normalised before it is turned. */
+  readonly headNorm: boolean;
+  /** What attention and MLP return is normalised too, not only what they read. */
+  readonly outerNorm: boolean;
+  /** Added to the weights of norms: 1 where checkpoints store them around 0. */
+  readonly normOffset: number;
+  /** Factor of the embeddings. */
+  readonly embeddingScale: number;
+  /** Factor of the attention scores. */
+  readonly scoreScale: number;
+  /** Soft caps of attention scores and logits; 0: none. */
+  readonly scoreCap: number;
+  readonly logitCap: number;
+  readonly rotaries: Readonly<Record<string, RotaryConfig>>;
+  readonly layerKinds: readonly LayerKind[];
+}
+
+const path = (layer: number) => `model.layers.${layer}`;
+const attentionPath = (layer: number) => `${path(layer)}.self_attn`;
+
+/** A family of such decoders, which differ in their configuration alone. */
+export function gatedDecoder(
+  family: Pick<Family<GatedDecoderConfig>, 'name' | 'architectures' | 'config'>,
+): Family<GatedDecoderConfig> {
+  return {
+    ...family,
+    config: (json) => checked(family.config(json), json.place),
+    parameters,
+    constants: ({ rotaries }): Constants =>
+      Object.fromEntries(Object.entries(rotaries).map(([name, rotary]) => [name, rotaryTable(rotary)])),
+    attentionModules: ({ layers }) => Array.from({ length: layers }, (_, layer) => attentionPath(layer)),
+
+    embed(builder, ids, { embeddingScale }) {
+      const x = embeddingLayer(builder, 'model.embed_tokens', ids);
+      return embeddingScale === 1 ? x : scale(x, embeddingScale);
+    },
+
+    block(builder, layer, x, c, constants) {
+      const norm = (name: string, t: Tensor) =>
+        rmsNormLayer(builder, `${path(layer)}.${name}`, t, c.epsilon, c.normOffset);
+      const mlp = (t: Tensor) => (c.fused ? fusedGatedMlp : gatedMlp)(builder, `${path(layer)}.mlp`, t, c.activation);
+      const attended = selfAttention(builder, layer, norm('input_layernorm', x), c, constants);
+      if (!c.outerNorm) {
+        const middle = add(x, attended);
+        return add(middle, mlp(norm('post_attention_layernorm', middle)));
+      }
+      const middle = add(x, norm('post_attention_layernorm', attended));
+      return add(middle, norm('post_feedforward_layernorm', mlp(norm('pre_feedforward_layernorm', middle))));
+    },
+
+    finish: (builder, x, c) => rmsNormLayer(builder, 'model.norm', x, c.epsilon, c.normOffset),
+
+    head(builder, x, { tied, logitCap }) {
+      const logits = headLayer(builder, tied ? 'model.embed_tokens' : 'lm_head', x);
+      return logitCap === 0 ? logits : softcap(logits, logitCap);
+    },
+  };
+}
+
+function selfAttention(builder: Builder, layer: number, x: Tensor, c: GatedDecoderConfig, tables: Constants): Tensor {
+  const module = attentionPath(layer);
+  const { headDimension } = c;
+  const { window, rotary } = c.layerKinds[layer] as LayerKind;
+  const table = rotary === undefined ? undefined : tables[rotary];
+  const [q, k, v] = c.fused ? fusedHeads(builder, module, x, c) : projectHeads(builder, module, x);
+  const place = (t: Tensor, name: string) => {
+    const normed = c.headNorm ? rmsNormLayer(builder, `${module}.${name}`, t, c.epsilon, c.normOffset) : t;
+    return table === undefined ? normed : rotate(builder, normed, table, headDimension);
+  };
+  const heads = [place(q, 'q_norm'), place(k, 'k_norm'), v] as const;
+  const options = { headDimension, window, scale: c.scoreScale, softcap: c.scoreCap };
+  return linearLayer(builder, `${module}.o_proj`, attend(builder, module, heads, options));
+}
+
+function fusedHeads(builder: Builder, module: string, x: Tensor, c: GatedDecoderConfig): Heads {
+  const keys = c.keyValueHeads * c.headDimension;
+  const all = linearLayer(builder, `${module}.qkv_proj`, x);
+  return split(all, [c.heads * c.headDimension, keys, keys]) as [Tensor, Tensor, Tensor];
+}
+
+function parameters(c: GatedDecoderConfig) {
+  const { hiddenSize, intermediateSize, headDimension, biases } = c;
+  const q = c.heads * headDimension;
+  const kv = c.keyValueHeads * headDimension;
+  const block = (layer: number) => [
+    vector(`${path(layer)}.input_layernorm.weight`, hiddenSize, 'norm'),
+    ...linears(
+      `${attentionPath(layer)}.`,
+      c.fused
+        ? { qkv_proj: [q + 2 * kv, hiddenSize] }
+        : { q_proj: [q, hiddenSize], k_proj: [kv, hiddenSize], v_proj: [kv, hiddenSize] },
+      { bias: biases.queryKeyValue },
+    ),
+    ...linears(`${attentionPath(layer)}.`, { o_proj: [hiddenSize, q] }, { bias: biases.output }),
+    ...['q_norm', 'k_norm']
+      .filter(() => c.headNorm)
+      .map((name) => vector(`${attentionPath(layer)}.${name}.weight`, headDimension, 'norm')),
+    vector(`${path(layer)}.post_attention_layernorm.weight`, hiddenSize, 'norm'),
+    ...['pre_feedforward_layernorm', 'post_feedforward_layernorm']
+      .filter(() => c.outerNorm)
+      .map((name) => vector(`${path(layer)}.${name}.weight`, hiddenSize, 'norm')),
+    ...linears(
+      `${path(layer)}.mlp.`,
+      c.fused
+        ? { gate_up_proj: [2 * intermediateSize, hiddenSize] }
+        : { gate_proj: [intermediateSize, hiddenSize], up_proj: [intermediateSize, hiddenSize] },
+      { bias: biases.mlp },
+    ),
+    ...linears(`${path(layer)}.mlp.`, { down_proj: [hiddenSize, intermediateSize] }, { bias: biases.mlp }),
+  ];
+  const table = { rows: c.vocabularySize, cols: hiddenSize };
+  return [
+    { name: 'model.embed_tokens.weight', ...table, role: 'embedding' as const },
+    ...Array.from({ length: c.layers }, (_, layer) => block(layer)).flat(),
+    vector('model.norm.weight', hiddenSize, 'norm'),
+    ...(c.tied ? [] : [{ name: 'lm_head.weight', ...table, role: 'head' as const }]),
+  ];
+}
+
+function checked(c: GatedDecoderConfig, place: string): GatedDecoderConfig {
+  if (c.heads % c.keyValueHeads !== 0 || c.headDimension % 2 !== 0) {
+    throw new MbokError(
+      'MBOK_FORMAT',
+      `${place}: ${c.heads} heads of dimension ${c.headDimension} do not group over ${c.keyValueHeads} key-value heads`,
+    );
+  }
+  return c;
+}

@@ -1,0 +1,77 @@
+/** Gemma 2 (arXiv 2408.00118) and the text models of Gemma 3 (arXiv 2503.19786). */
+
+import { ConfigReader } from './config_reader';
+import { readActivation, readAttentionBiases, readGatedDecoder, readSliding, readWindow } from './decoder_settings';
+import { type GatedDecoderConfig, gatedDecoder } from './gated_decoder';
+import { rotaryConfig } from './rotary_settings';
+
+/** A soft cap: null is none, an absent key the family's own. */
+function readCap(json: ConfigReader, key: string, fallback: number): number {
+  if (json.json[key] === undefined) return fallback;
+  return json.has(key) ? json.number(key) : 0;
+}
+
+/** What both have: four norms a block, weights stored around 1, embeddings scaled by √hidden. */
+function readGemma(json: ConfigReader, caps: { score: number; logit: number }): GatedDecoderConfig {
+  const base = readGatedDecoder(json, { headDimension: 256, tied: true });
+  return {
+    ...base,
+    activation: readActivation(json, 'hidden_activation', 'gelu_pytorch_tanh'),
+    biases: readAttentionBiases(json),
+    outerNorm: true,
+    normOffset: 1,
+    embeddingScale: Math.sqrt(base.hiddenSize),
+    scoreScale: 1 / Math.sqrt(json.number('query_pre_attn_scalar', 256)),
+    scoreCap: readCap(json, 'attn_logit_softcapping', caps.score),
+    logitCap: readCap(json, 'final_logit_softcapping', caps.logit),
+  };
+}
+
+export const gemma2 = gatedDecoder({
+  name: 'gemma2',
+  architectures: ['Gemma2ForCausalLM'],
+  config(json) {
+    const base = readGemma(json, { score: 50, logit: 30 });
+    const window = readWindow(json, 4096);
+    const sliding = readSliding(json, base.layers, (layer) => layer % 2 === 0);
+    return {
+      ...base,
+      layerKinds: base.layerKinds.map((kind, layer) => ({ ...kind, window: sliding[layer] ? window : 0 })),
+    };
+  },
+});
+
+export const gemma3 = gatedDecoder({
+  name: 'gemma3',
+  architectures: ['Gemma3ForCausalLM'],
+  config(json) {
+    const base = readGemma(json, { score: 0, logit: 0 });
+    const window = readWindow(json, 4096);
+    const pattern = json.count('sliding_window_pattern', json.count('_sliding_window_pattern', 6));
+    const sliding = readSliding(json, base.layers, (layer) => (layer + 1) % pattern !== 0);
+    return {
+      ...base,
+      headNorm: true,
+      rotaries: readRotaries(json, base),
+      layerKinds: sliding.map((slides) => ({
+        window: slides ? window : 0,
+        rotary: slides ? 'sliding_attention' : 'full_attention',
+      })),
+    };
+  },
+});
+
+/** Two tables: long wavelengths, perhaps stretched, for layers that see everything, plain short ones for the others. */
+function readRotaries(json: ConfigReader, { headDimension, maxPositions }: GatedDecoderConfig) {
+  const shape = { headDimension, positions: maxPositions };
+  const recent = json.object('rope_parameters');
+  const full = recent === undefined ? json.object('rope_scaling') : recent.object('full_attention');
+  const local = new ConfigReader(
+    { rope_theta: json.number('rope_local_base_freq', 10000) },
+    `${json.place}: rope_local_base_freq`,
+  );
+  return {
+    full_attention: rotaryConfig(json, full, { ...shape, theta: 1e6 }),
+    sliding_attention: rotaryConfig(local, recent?.object('sliding_attention'), shape),
+  };
+}

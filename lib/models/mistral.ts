@@ -1,0 +1,14 @@
+/** Mistral: LLaMA whose layers may all see a sliding window of tokens only (arXiv 2310.06825). */
+
+import { readGatedDecoder, readWindow } from './decoder_settings';
+import { gatedDecoder } from './gated_decoder';
+
+export const mistral = gatedDecoder({
+  name: 'mistral',
+  architectures: ['MistralForCausalLM'],
+  config(json) {
+    const base = readGatedDecoder(json, { keyValueHeads: 8 });
+    const window = readWindow(json, 4096);
+    return { ...base, layerKinds: base.layerKinds.map((kind) => ({ ...kind, window })) };
+  },
+});

@@ -1,0 +1,35 @@
+/** Qwen 2 and 2.5 (arXiv 2407.10671) and Qwen 3 (arXiv 2505.09388), dense. */
+
+import type { ConfigReader } from './config_reader';
+import { readAttentionBiases, readGatedDecoder, readSliding, readWindow } from './decoder_settings';
+import { type GatedDecoderConfig, gatedDecoder } from './gated_decoder';
+
+/** With `use_sliding_window` the layers from `max_window_layers` on see a window only. */
+function withWindows(base: GatedDecoderConfig, json: ConfigReader): GatedDecoderConfig {
+  const window = json.boolean('use_sliding_window', false) ? readWindow(json) : 0;
+  const full = json.has('max_window_layers') ? json.amount('max_window_layers') : base.layers;
+  const sliding = readSliding(json, base.layers, (layer) => layer >= full);
+  return {
+    ...base,
+    layerKinds: base.layerKinds.map((kind, layer) => ({ ...kind, window: sliding[layer] ? window : 0 })),
+  };
+}
+
+export const qwen2 = gatedDecoder({
+  name: 'qwen2',
+  architectures: ['Qwen2ForCausalLM'],
+  config: (json) => ({
+    ...withWindows(readGatedDecoder(json), json),
+    biases: { queryKeyValue: true, output: false, mlp: false },
+  }),
+});
+
+export const qwen3 = gatedDecoder({
+  name: 'qwen3',
+  architectures: ['Qwen3ForCausalLM'],
+  config: (json) => ({
+    ...withWindows(readGatedDecoder(json, { headDimension: 128 }), json),
+    biases: readAttentionBiases(json),
+    headNorm: true,
+  }),
+});

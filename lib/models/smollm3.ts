@@ -1,0 +1,30 @@
+/** SmolLM3: LLaMA in which every fourth layer has no positions (NoPE, arXiv 2501.18795). */
+
+import { MbokError } from '../errors';
+import { readAttentionBiases, readGatedDecoder, readSliding, readWindow } from './decoder_settings';
+import { gatedDecoder } from './gated_decoder';
+
+export const smollm3 = gatedDecoder({
+  name: 'smollm3',
+  architectures: ['SmolLM3ForCausalLM'],
+  config(json) {
+    const base = readGatedDecoder(json, { tied: true, theta: 2e6 });
+    const interval = json.count('no_rope_layer_interval', 4);
+    // in spite of its name the list is 1 where a layer has rotary positions
+    const turned =
+      json.numbers('no_rope_layers') ?? base.layerKinds.map((_, layer) => ((layer + 1) % interval === 0 ? 0 : 1));
+    if (turned.length !== base.layers) {
+      throw new MbokError('MBOK_FORMAT', `${json.place}: 'no_rope_layers' must have ${base.layers} entries`);
+    }
+    const window = json.boolean('use_sliding_window', false) ? readWindow(json) : 0;
+    const sliding = readSliding(json, base.layers, (layer) => turned[layer] === 0);
+    return {
+      ...base,
+      biases: { ...readAttentionBiases(json), mlp: json.boolean('mlp_bias', false) },
+      layerKinds: base.layerKinds.map((kind, layer) => ({
+        window: sliding[layer] ? window : 0,
+        rotary: turned[layer] === 0 ? undefined : kind.rotary,
+      })),
+    };
+  },
+});
