@@ -4,12 +4,14 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type BinarizeOptions, binarize } from '../lib/compress/binarize';
+import { sharedInputs, traceBlock } from '../lib/compress/block_trace';
 import { calibrateMatrix } from '../lib/compress/calibrated_matrix';
 import { SVID_ITERATIONS } from '../lib/compress/decompose';
-import { collectMoments } from '../lib/compress/hidden_states';
-import { DAMPING, disposeMoments, prepareMoments } from '../lib/compress/input_moments';
+import { loadedSource } from '../lib/compress/dense_source';
+import { collectMoments, disposeMoments, prepareMoments } from '../lib/compress/input_moments';
 import { refit } from '../lib/compress/refit';
 import { relativeResidual } from '../lib/compress/residual';
+import { MemoryStateStore } from '../lib/compress/state_store';
 import { svid } from '../lib/compress/svid';
 import { evaluatePerplexity } from '../lib/eval/perplexity';
 import { Graph } from '../lib/graph/graph';
@@ -125,29 +127,49 @@ describe('joint refit', () => {
 describe('calibrated conversion of one matrix', () => {
   const golden = readGolden('calibrated.safetensors');
   const weight = matrix(golden('W'));
-  const settings = { iterations: SVID_ITERATIONS, refitRounds: 0, rounds: 1 };
-  const prepare = () => prepareMoments({ h: matrix(golden('H')), c: matrix(golden('C')) }, 1, undefined);
+  const settings = { iterations: SVID_ITERATIONS, refitRounds: 0, rounds: 1, columnPower: 0 };
 
-  test.each(['0.0', '0.5'])('aims at the golden target for a = %s', async (mix) => {
-    const [h, c, target] = [matrix(golden('H')), matrix(golden('C')), new Matrix(weight)];
+  /** H and, for a mix a, R = a · W (C − H), which the golden target is W + R Ĥ⁻¹ of. */
+  async function prepare(mix: number, rounds = 1) {
+    const { rows, cols } = weight;
+    const [w, h, c] = ['W', 'H', 'C'].map((name) => golden(name).data) as [Float64Array, Float64Array, Float64Array];
+    const r = new Float32Array(rows * cols);
+    for (let i = 0; i < rows; i++) {
+      for (let j = 0; j < cols; j++) {
+        let sum = 0;
+        for (let l = 0; l < cols; l++) {
+          const at = l * cols + j;
+          sum += (w[i * cols + l] as number) * ((c[at] as number) - (h[at] as number));
+        }
+        r[i * cols + j] = mix * sum;
+      }
+    }
+    const corrections = new Map(mix === 0 ? [] : [['module', Matrix.from(r, { rows, cols })]]);
+    const moments = await prepareMoments({ h: matrix(golden('H')), corrections }, undefined);
+    const convert = (kernels: number) =>
+      calibrateMatrix(weight, { module: 'module', moments }, { ...settings, kernels, rounds }, undefined);
+    return { moments, convert };
+  }
+
+  test('aims at the golden target', async () => {
+    const { moments } = await prepare(0.5);
+    const target = new Matrix(weight);
     const graph = new Graph();
-    const bound = { h: graph.bind(h), c: graph.bind(c) };
-    calibrationTarget(graph.bind(weight), bound, graph.bind(target), { mix: Number(mix), damping: DAMPING });
+    const { factor, order } = moments.compensation as { factor: Matrix; order: Matrix };
+    const r = graph.bind(moments.corrections.get('module') as Matrix);
+    const bound = { factor: graph.bind(factor), order: graph.bind(order) };
+    calibrationTarget(graph.bind(weight), r, bound, graph.bind(target));
     await using plan = new Plan(graph);
     await plan.run();
-    expect(relativeError(target.toFloat32(), golden(`a${mix}.target`).data)).toBeLessThanOrEqual(TOLERANCE);
+    expect(relativeError(target.toFloat32(), golden('a0.5.target').data)).toBeLessThanOrEqual(TOLERANCE);
+    disposeMoments(moments);
   });
 
   test.each(['0.0', '0.5'].flatMap((mix) => [1, 2, 3].map((kernels) => [mix, kernels] as const)))(
     'is the golden one for a = %s and %i kernels',
     async (mix, kernels) => {
-      const moments = await prepare();
-      const { matrices, error } = await calibrateMatrix(
-        weight,
-        moments,
-        { ...settings, kernels, mix: Number(mix) },
-        undefined,
-      );
+      const { moments, convert } = await prepare(Number(mix));
+      const { matrices, error } = await convert(kernels);
       const part = (name: string) => golden(`a${mix}.K${kernels}.${name}`).data;
       expect(differences(matrices.kernels.toSigns(), part('sign'))).toEqual([]);
       expect(relativeError(matrices.sOut.toFloat32(), part('s_out'))).toBeLessThanOrEqual(TOLERANCE);
@@ -158,79 +180,125 @@ describe('calibrated conversion of one matrix', () => {
   );
 
   test('further rounds never make the outputs worse', async () => {
-    const moments = await prepare();
     const errors: number[] = [];
     for (const rounds of [1, 2, 4]) {
-      const { error } = await calibrateMatrix(weight, moments, { ...settings, kernels: 2, mix: 0, rounds }, undefined);
-      errors.push(error);
+      const { moments, convert } = await prepare(0, rounds);
+      errors.push((await convert(2)).error);
+      disposeMoments(moments);
     }
     expect(errors).toEqual([...errors].sort((a, b) => b - a));
     expect(errors[1]).toBeLessThan(errors[0] as number);
+  });
+
+  test('starts closer in outputs from columns that are weighed by their inputs', async () => {
+    const { moments } = await prepare(0);
+    const errorOf = async (columnPower: number) => {
+      const given = { ...settings, kernels: 3, refitRounds: 10, columnPower };
+      return (await calibrateMatrix(weight, { module: 'module', moments }, given, undefined)).error;
+    };
+    expect(await errorOf(0.5)).toBeLessThan(await errorOf(0));
     disposeMoments(moments);
   });
 
   test('for inputs that are all zero is the data-free one', async () => {
-    const size = { rows: weight.cols, cols: weight.cols };
-    const moments = await prepareMoments({ h: new Matrix(size), c: new Matrix(size) }, 1, undefined);
-    const given = { ...settings, kernels: 2, mix: 0.5, rounds: 2 };
-    const { matrices } = await calibrateMatrix(weight, moments, given, undefined);
-    const plain = await svid(weight.toFloat32(), { rows: weight.rows, cols: weight.cols, kernels: 2 });
+    const { rows, cols } = weight;
+    const corrections = new Map([['module', new Matrix({ rows, cols })]]);
+    const moments = await prepareMoments({ h: new Matrix({ rows: cols, cols }), corrections }, undefined);
+    const given = { ...settings, kernels: 2, rounds: 2, columnPower: 0.5 };
+    const { matrices } = await calibrateMatrix(weight, { module: 'module', moments }, given, undefined);
+    const plain = await svid(weight.toFloat32(), { rows, cols, kernels: 2 });
     expect(matrices.kernels.toSigns()).toEqual(plain.kernels.toSigns());
     expect(matrices.sOut.toFloat32()).toEqual(plain.sOut.toFloat32());
   });
 });
 
-test('input moments are those of what each linear layer sees in the converted and the original model', async () => {
+test('moments are those of what each linear layer sees in the converted model and lacks of the original', async () => {
   await using model = await Model.load(join(__dirname, 'golden/llama-bias'));
-  const [length, rows] = [8, 24];
+  const [length, rows, hidden] = [8, 24, 64];
+  const aims = { targetMix: 0.25, residualMix: 0.75 };
   const random = new Random(5);
-  const states = { student: random.normals(rows * 64), teacher: random.normals(rows * 64) };
-  const { shared, teacher } = await collectMoments(
-    { model, length, signal: undefined },
-    1,
-    [states.student],
-    [states.teacher],
-  );
+  const given = { student: random.normals(rows * hidden), teacher: random.normals(rows * hidden) };
+  const states = new MemoryStateStore();
+  for (const side of ['student', 'teacher'] as const) {
+    for (const chunk of [0, 1, 2]) {
+      await states.write(side, 1, chunk, given[side].subarray(chunk * length * hidden, (chunk + 1) * length * hidden));
+    }
+  }
+  const walk = { source: loadedSource(model), length, precision: 'f32', states, signal: undefined } as const;
 
   const graph = new Graph();
-  const build = (side: 'student' | 'teacher') => {
+  for (const side of ['student', 'teacher'] as const) {
     const onLinear = (module: string, input: Tensor) => {
       const name = /(q_proj|o_proj|gate_proj|down_proj)$/.exec(module)?.[0];
       if (name !== undefined) graph.output(`${side} ${name}`, input);
     };
-    const x = graph.input(side, { rows: 'tokens', cols: 64 });
+    const begin = graph.nodes.length;
+    const x = graph.input(side, { rows: 'tokens', cols: hidden });
     const { config, constants } = model;
-    graph.output(`${side} next`, model.family.block(model.builder(graph, { onLinear }), 1, x, config, constants));
-  };
-  build('student');
-  build('teacher');
+    graph.output(`${side} end`, model.family.block(model.builder(graph, { onLinear }), 1, x, config, constants));
+    const middle = graph.nodes.slice(begin).find(({ name }) => name === 'add')?.outputs[0] as Tensor;
+    graph.output(`${side} middle`, middle);
+  }
   await using plan = new Plan(graph, { maxRows: rows });
-  const seen = await plan.run({ inputs: states, scalars: { rows, sequenceLength: length } });
+  const seen = await plan.run({ inputs: given, scalars: { rows, sequenceLength: length } });
+  const part = (name: string): Float32Array =>
+    seen[name] ?? (name.startsWith('student') ? given.student : given.teacher);
 
-  expect(teacher?.[0]).toEqual(seen['teacher next']);
-  const last = (module: string) => module.replace(/^.*[.]/, '');
-  const groups = [['q_proj', 'k_proj', 'v_proj'], ['o_proj'], ['gate_proj', 'up_proj'], ['down_proj']];
-  expect(shared.map(({ names }) => names.map(last))).toEqual(groups);
-  for (const { names, moments } of shared) {
-    const [own, original] = ['student', 'teacher'].map((side) => seen[`${side} ${last(names[0] as string)}`]) as [
-      Float32Array,
-      Float32Array,
-    ];
-    expect(relativeError(moments.h.toFloat32(), gram(own, own, rows))).toBeLessThanOrEqual(1e-6);
-    expect(relativeError(moments.c?.toFloat32() ?? [], gram(original, own, rows))).toBeLessThanOrEqual(1e-6);
+  const CASES = [
+    { modules: ['self_attn.q_proj', 'self_attn.k_proj', 'self_attn.v_proj'], relative: undefined, residual: undefined },
+    { modules: ['self_attn.o_proj'], relative: 'middle', residual: 'begin' },
+    { modules: ['mlp.gate_proj', 'mlp.up_proj'], relative: 'middle', residual: undefined },
+    { modules: ['mlp.down_proj'], relative: 'end', residual: 'middle' },
+  ];
+  const trace = traceBlock(walk.source, 1, model.parameters, new Graph().input('x', { rows: 'tokens', cols: hidden }));
+  const path = (module: string) => `model.layers.1.${module}`;
+  expect(sharedInputs(trace)).toEqual(CASES.map(({ modules }) => modules.map(path)));
+
+  for (const { modules, relative, residual } of CASES) {
+    const sides = { student: model.parameters, teacher: model.parameters };
+    const moments = await collectMoments(walk, { layer: 1, modules: modules.map(path), sides, aims });
+    const weights = Float64Array.from({ length: rows }, (_, row) => {
+      if (relative === undefined) return 1;
+      const squares = part(`teacher ${relative}`).subarray(row * hidden, (row + 1) * hidden);
+      return hidden / squares.reduce((sum, value) => sum + value * value, 0);
+    });
+    const input = /\w+$/.exec(modules[0] as string)?.[0];
+    const [own, original] = [part(`student ${input}`), part(`teacher ${input}`)];
+    expect(relativeError(moments.h.toFloat32(), gram(own, own, weights))).toBeLessThanOrEqual(1e-5);
+    for (const module of modules) {
+      const weight = model.parameters.get(`${path(module)}.weight`) as Matrix;
+      const [w, n] = [weight.toFloat32(), weight.cols];
+      const lacks = new Float32Array(rows * weight.rows);
+      for (let row = 0; row < rows; row++) {
+        for (let i = 0; i < weight.rows; i++) {
+          const at = row * weight.rows + i;
+          let sum = 0;
+          for (let j = 0; j < n; j++) {
+            sum += ((original[row * n + j] as number) - (own[row * n + j] as number)) * (w[i * n + j] as number);
+          }
+          const before =
+            residual && (part(`teacher ${residual}`)[at] as number) - (part(`student ${residual}`)[at] as number);
+          lacks[at] = aims.targetMix * sum + aims.residualMix * (before || 0);
+        }
+      }
+      const correction = moments.corrections.get(path(module)) as Matrix;
+      expect(relativeError(correction.toFloat32(), gram(lacks, own, weights))).toBeLessThanOrEqual(1e-5);
+    }
     disposeMoments(moments);
   }
 });
 
-/** xᵀ y in float64. */
-function gram(x: Float32Array, y: Float32Array, rows: number): Float64Array {
-  const n = x.length / rows;
-  const sum = new Float64Array(n * n);
-  for (let r = 0; r < rows; r++) {
-    for (let i = 0; i < n * n; i++) {
-      sum[i] = (sum[i] as number) + (x[r * n + Math.floor(i / n)] as number) * (y[r * n + (i % n)] as number);
+/** Mean over rows of weight · xᵀ y, in float64. */
+function gram(x: Float32Array, y: Float32Array, weights: Float64Array): Float64Array {
+  const rows = weights.length;
+  const [m, n] = [x.length / rows, y.length / rows];
+  const sum = new Float64Array(m * n);
+  weights.forEach((weight, r) => {
+    for (let i = 0; i < m; i++) {
+      const left = ((x[r * m + i] as number) * weight) / rows;
+      for (let j = 0; j < n; j++) sum[i * n + j] = (sum[i * n + j] as number) + left * (y[r * n + j] as number);
     }
-  }
+  });
   return sum;
 }
 
@@ -287,7 +355,7 @@ describe('binarize', () => {
     for (const [name, own] of small.parameters) {
       if (/boolean_kernels|s_out|s_in/.test(name)) continue;
       const original = model.parameters.get(name) as Matrix;
-      expect(relativeError(own.toFloat32(), original.toFloat32())).toBe(0);
+      expect(own.raw()).toEqual(original.raw());
       expect(own).not.toBe(original);
     }
   });
@@ -320,7 +388,7 @@ describe('binarize', () => {
     expect(errors[2]).toBeLessThan(0.05);
   });
 
-  test('calibrated keeps more of the model than the refit, and says what was chosen', async () => {
+  test('calibrated keeps more of the model than the refit, and says how', async () => {
     const calibration = { data: corpus('train'), windows: 16, length: 128 };
     await using small = await binarize(model, { kernels: 2, method: 'calibrated', calibration });
     await using plain = await binarize(model, { kernels: 2 });
@@ -329,28 +397,27 @@ describe('binarize', () => {
     const { perplexity } = await evaluatePerplexity(small, valid, judge);
     expect(perplexity).toBeLessThan((await evaluatePerplexity(plain, valid, judge)).perplexity);
 
-    const report = small.conversion?.calibration;
-    if (report === undefined) throw new Error('no report');
-    expect(report).toMatchObject({ windows: 16, length: 128 });
-    expect(report.candidates.map(({ targetMix, rounds }) => [targetMix, rounds]).slice(0, 3)).toEqual([
-      [0, 1],
-      [0.25, 1],
-      [0.5, 1],
-    ]);
-    const best = report.candidates.reduce((a, b) => (b.divergence < a.divergence ? b : a));
-    expect(report).toMatchObject({ targetMix: best.targetMix, rounds: best.rounds });
+    expect(small.conversion?.calibration).toEqual({
+      windows: 16,
+      length: 128,
+      tokens: 2048,
+      targetMix: 0.5,
+      residualMix: 0.5,
+      rounds: 3,
+      damping: 0.01,
+      precision: 'bf16',
+    });
     await small.save(join(folder, 'calibrated'));
     await using again = await Model.load(join(folder, 'calibrated'));
     expect(again.conversion).toEqual(small.conversion);
   });
 
-  test('calibrated takes given settings without a search, and fewer windows from a short text', async () => {
+  test('calibrated takes given settings, and fewer windows from a short text', async () => {
     const random = new Random(3);
     const data = Array.from({ length: 400 }, () => random.integer(0, model.config.vocabularySize - 1));
-    const calibration = { data, length: 64, targetMix: 0.5, rounds: 1 };
-    await using small = await binarize(model, { kernels: 1, method: 'calibrated', calibration });
-    // at 0 and at 3 · 64, none after
-    const report = { windows: 2, length: 64, targetMix: 0.5, rounds: 1, candidates: [] };
+    const settings = { length: 64, targetMix: 0.25, residualMix: 0, rounds: 1, precision: 'f32' } as const;
+    await using small = await binarize(model, { kernels: 1, method: 'calibrated', calibration: { data, ...settings } });
+    const report = { windows: 6, tokens: 384, damping: 0.01, ...settings };
     expect(small.conversion?.calibration).toEqual(report);
   });
 
@@ -393,7 +460,6 @@ describe('binarize', () => {
     ['calibration by a blank text', { ...METHOD, calibration: { data: ' \n' } }],
     ['calibration by ids outside the vocabulary', { ...METHOD, calibration: { data: [2048] } }],
     ['calibration by less than a window', { ...METHOD, calibration: { data: [1, 2, 3], length: 4 } }],
-    ['nothing to hold out', { ...METHOD, calibration: { data: ids, length: 100 } }],
     ['windows longer than the limit', { ...METHOD, calibration: { ...calibration, length: 513 } }],
     ['no windows', { ...METHOD, calibration: { ...calibration, windows: 0 } }],
     ['a mix above 1', { ...METHOD, calibration: { ...calibration, targetMix: 2 } }],

@@ -3,15 +3,17 @@
 import { MbokError } from '../errors';
 import type { ProgressOptions } from '../models/checkpoint';
 import type { ConversionReport } from '../models/conversion';
+import type { DecoderConfig } from '../models/family';
 import { linearModules, ModelCore } from '../models/model_core';
-import { MAX_KERNELS } from '../models/quantization';
-import type { Matrix } from '../native/matrix';
+import { type KernelCounts, MAX_KERNELS } from '../models/quantization';
+import type { Tokenizer } from '../text/tokenizer';
 import { integerInRange, invalid, oneOf, options, throwIfAborted } from '../validate';
-import { calibrate } from './calibrate';
-import { type ConvertedModules, disposeConverted } from './calibrated_conversion';
-import { type CalibrationOptions, type CheckedCalibration, checkCalibration } from './calibration';
-import { type DecompositionSettings, decompose, REFIT_ROUNDS, SVID_ITERATIONS } from './decompose';
-import { storedKernels } from './kernel_matrices';
+import { type ConvertedModules, disposeConverted } from './block_conversion';
+import { type CalibrationOptions, checkCalibration, packCalibration } from './calibration';
+import { type ConversionTask, calibrationReport, convertModel } from './convert_model';
+import { REFIT_ROUNDS, SVID_ITERATIONS } from './decompose';
+import { loadedSource } from './dense_source';
+import { MemoryStateStore } from './state_store';
 
 const METHODS = ['svid', 'refit', 'calibrated'] as const;
 /** How weights become kernels; see {@link BinarizeOptions.method}. */
@@ -33,21 +35,20 @@ export interface BinarizeOptions extends ProgressOptions {
   readonly calibration?: CalibrationOptions;
 }
 
-const KEYS = ['kernels', 'method', 'rounds', 'calibration', 'signal', 'onProgress'] as const;
+export const BINARIZE_KEYS = ['kernels', 'method', 'rounds', 'calibration', 'signal', 'onProgress'] as const;
 
-interface Task {
-  readonly method: ConversionMethod;
-  readonly decomposition: DecompositionSettings;
-  readonly calibration: CheckedCalibration | undefined;
-  readonly signal: AbortSignal | undefined;
-  /** Told each module before its turn, and how many conversions of the whole model there will be. */
-  readonly onModule: (module: string, conversions: number) => void;
+/** What a conversion needs to know of a model to check and prepare its options. */
+export interface ConvertibleModel {
+  readonly config: DecoderConfig;
+  readonly kernels: KernelCounts;
+  readonly tokenizer: Tokenizer;
 }
 
 /**
  * Converts every linear layer of a dense model to ±1 kernels with scales; embeddings, head, norms and biases stay. The
- * model itself is not changed and shares nothing with the result; one layer is worked on at a time. How it went is the
- * result's `conversion`, saved with it. Scales are rounded to the F16 that they are saved in.
+ * model itself is not changed and shares nothing with the result; one block is worked on at a time. How it went is the
+ * result's `conversion`, saved with it. Scales are rounded to the F16 that they are saved in. For models that do not fit
+ * in memory see {@link binarizeFolder}.
  *
  * @param model - a dense model
  * @returns a Boolean model of the same class; dispose it after use
@@ -59,28 +60,27 @@ interface Task {
  * console.log(small.conversion.residual);
  */
 export async function binarize<T extends ModelCore>(model: T, given: BinarizeOptions): Promise<T> {
-  const checked = options('options', given, KEYS);
-  const task = checkTask(model, checked);
-  throwIfAborted(checked.signal);
-  const modules = linearModules(model);
-  let turn = 0;
-  const onModule = (module: string, conversions: number) =>
-    checked.onProgress?.({ done: turn++ / (modules.length * conversions), what: module });
-  const { converted, calibration } = await convert(model, { ...task, onModule });
+  const checked = options('options', given, BINARIZE_KEYS);
+  if (!(model instanceof ModelCore)) invalid('model', 'a model', model);
+  if (model.disposed) throw new MbokError('MBOK_DISPOSED', 'this model has been disposed');
+  const { signal, onProgress } = checked;
+  const task = await prepareTask(model, checked);
+  const converted: ConvertedModules = { replaced: new Map(), residuals: new Map() };
+  const keep = async (_: number, block: ConvertedModules) => {
+    for (const [name, stored] of block.replaced) converted.replaced.set(name, stored);
+    for (const [module, residual] of block.residuals) converted.residuals.set(module, residual);
+  };
   try {
-    throwIfAborted(checked.signal);
-    const residuals = Object.fromEntries(converted.residuals);
-    const sum = Object.values(residuals).reduce((total, residual) => total + residual, 0);
-    const report: ConversionReport = {
-      method: task.method,
-      residual: sum / modules.length,
-      residuals,
-      ...(calibration && { calibration }),
-    };
-    const kernels = new Map(modules.map(({ module }) => [module, task.decomposition.kernels]));
-    const result = model.derive(converted.replaced, kernels, report);
-    result.roundToStorage();
-    checked.onProgress?.({ done: 1, what: 'converted' });
+    await convertModel(loadedSource(model), task, { finished: 0, states: new MemoryStateStore(), keep }, checked);
+    throwIfAborted(signal);
+    const modules = linearModules(model).map(({ module }) => module);
+    const kernels = new Map(modules.map((module) => [module, task.decomposition.kernels]));
+    const result = model.derive(
+      converted.replaced,
+      kernels,
+      conversionReport(modules, converted.residuals, checked, task),
+    );
+    onProgress?.({ done: 1, what: 'converted' });
     return result;
   } catch (error) {
     disposeConverted(converted);
@@ -88,55 +88,42 @@ export async function binarize<T extends ModelCore>(model: T, given: BinarizeOpt
   }
 }
 
-function checkTask(model: ModelCore, given: BinarizeOptions): Omit<Task, 'onModule'> {
-  if (!(model instanceof ModelCore)) invalid('model', 'a model', model);
+/** Checks options that name a conversion and encodes its text. Throws as {@link binarize}. */
+export async function prepareTask(model: ConvertibleModel, given: BinarizeOptions): Promise<ConversionTask> {
   const kernels = integerInRange('kernels', given.kernels, 1, MAX_KERNELS);
   const method = oneOf('method', given.method ?? 'refit', METHODS);
   const rounds = integerInRange('rounds', given.rounds ?? REFIT_ROUNDS, 1, 1000);
   if ((method === 'calibrated') !== (given.calibration !== undefined)) {
     invalid('calibration', "given with method 'calibrated' and with no other", given.calibration);
   }
-  if (model.disposed) throw new MbokError('MBOK_DISPOSED', 'this model has been disposed');
   if (model.kernels.size > 0) {
     throw new MbokError('MBOK_INVALID_ARGUMENT', "'model' is Boolean already; convert the dense original instead");
   }
+  const decomposition = { kernels, iterations: SVID_ITERATIONS, refitRounds: method === 'svid' ? 0 : rounds };
+  if (method !== 'calibrated') {
+    throwIfAborted(given.signal);
+    return { decomposition, calibration: undefined };
+  }
+  const settings = checkCalibration(model.config, given.calibration);
+  const windows = await packCalibration(model, settings, given.signal);
+  throwIfAborted(given.signal);
+  return { decomposition, calibration: { settings, windows } };
+}
+
+/** What the result says of its conversion; `residuals` by module, in any order. */
+export function conversionReport(
+  modules: readonly string[],
+  residuals: ReadonlyMap<string, number>,
+  { method = 'refit' }: BinarizeOptions,
+  task: ConversionTask,
+): ConversionReport {
+  const ordered = modules.map((module) => [module, residuals.get(module) as number] as const);
+  const sum = ordered.reduce((total, [, residual]) => total + residual, 0);
+  const calibration = calibrationReport(task);
   return {
     method,
-    decomposition: { kernels, iterations: SVID_ITERATIONS, refitRounds: method === 'svid' ? 0 : rounds },
-    calibration: method === 'calibrated' ? checkCalibration(model, given.calibration) : undefined,
-    signal: given.signal,
+    residual: sum / modules.length,
+    residuals: Object.fromEntries(ordered),
+    ...(calibration && { calibration }),
   };
-}
-
-async function convert(
-  model: ModelCore,
-  { calibration, decomposition, signal, onModule }: Task,
-): Promise<{ converted: ConvertedModules; calibration: ConversionReport['calibration'] }> {
-  if (calibration === undefined) {
-    return { converted: await convertDataFree(model, decomposition, signal, onModule), calibration };
-  }
-  const { modules, report } = await calibrate({ model, calibration, decomposition, signal, onModule });
-  return { converted: modules, calibration: report };
-}
-
-async function convertDataFree(
-  model: ModelCore,
-  settings: DecompositionSettings,
-  signal: AbortSignal | undefined,
-  onModule: Task['onModule'],
-): Promise<ConvertedModules> {
-  const converted: ConvertedModules = { replaced: new Map(), residuals: new Map() };
-  try {
-    for (const { module } of linearModules(model)) {
-      onModule(module, 1);
-      const weight = model.parameters.get(`${module}.weight`) as Matrix;
-      const decomposition = await decompose(weight, settings, signal);
-      for (const [name, stored] of storedKernels(module, decomposition)) converted.replaced.set(name, stored);
-      converted.residuals.set(module, decomposition.residual);
-    }
-    return converted;
-  } catch (error) {
-    disposeConverted(converted);
-    throw error;
-  }
 }

@@ -7,6 +7,7 @@ import {
   compensatedSigns,
   descendInputScales,
   refit,
+  scaleColumns,
   solveOutputScales,
   svid,
 } from '../graph/operations/conversion';
@@ -14,14 +15,17 @@ import { Plan } from '../graph/plan';
 import { matrixShape, SCALAR_SHAPE } from '../graph/tensor';
 import { Matrix } from '../native/matrix';
 import type { DecompositionSettings } from './decompose';
-import { DAMPING, type PreparedMoments } from './input_moments';
+import type { PreparedMoments } from './input_moments';
 import { bindKernels, cloneKernels, createKernels, disposeKernels, type KernelMatrices } from './kernel_matrices';
 
 export interface CalibratedSettings extends DecompositionSettings {
-  /** How far the target moves towards the original model's outputs, 0 to 1; needs C unless 0. */
-  readonly mix: number;
   /** Rounds of signs and output scales; input scales descend between them. */
   readonly rounds: number;
+  /**
+   * Power of H_jj that columns are weighed by in the decomposition that the scales start from: 0 not at all, 1 by the
+   * square of their inputs.
+   */
+  readonly columnPower: number;
 }
 
 /** The kernels and √(tr(D H Dᵀ) / tr(W' H W'ᵀ)), D = W' − Ŵ: the relative error of the layer's outputs. */
@@ -31,19 +35,21 @@ export interface CalibratedKernels {
 }
 
 /**
- * Converts `weight` for inputs of the given moments. The scales start from a data-free decomposition of the target;
- * of several rounds the best by error is kept. Where H is all zero that decomposition is the result.
+ * Converts `weight` (f32) of `module` for inputs of the given moments. The scales start from a data-free decomposition
+ * of the target; of several rounds the best by error is kept. Where H is all zero that decomposition is the result.
  */
 export async function calibrateMatrix(
   weight: Matrix,
-  moments: PreparedMoments,
+  { module, moments }: { readonly module: string; readonly moments: PreparedMoments },
   settings: CalibratedSettings,
   signal: AbortSignal | undefined,
 ): Promise<CalibratedKernels> {
-  const target = settings.mix !== 0 && moments.compensation !== undefined ? new Matrix(weight) : undefined;
+  const correction = moments.compensation === undefined ? undefined : moments.corrections.get(module);
+  const target = correction === undefined ? undefined : new Matrix(weight);
   const current = createKernels(weight, settings.kernels);
   try {
-    await start(weight, target, moments, current, settings, signal);
+    if (target !== undefined) await aim(weight, correction as Matrix, moments, target, signal);
+    await start(target ?? weight, moments, current, settings, signal);
     if (moments.compensation === undefined) return { matrices: cloneKernels(current), error: 0 };
     return await improve(target ?? weight, moments, current, settings.rounds, signal);
   } finally {
@@ -52,25 +58,40 @@ export async function calibrateMatrix(
   }
 }
 
-/** Target and starting scales. */
-async function start(
+async function aim(
   weight: Matrix,
-  target: Matrix | undefined,
-  { h, c }: PreparedMoments,
+  correction: Matrix,
+  { compensation }: PreparedMoments,
+  target: Matrix,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const { factor, order } = compensation as { factor: Matrix; order: Matrix };
+  const graph = new Graph();
+  const bound = { factor: graph.bind(factor), order: graph.bind(order) };
+  calibrationTarget(graph.bind(weight), graph.bind(correction), bound, graph.bind(target));
+  await using plan = new Plan(graph);
+  await plan.run({ signal });
+}
+
+/**
+ * Starting scales: the decomposition of the target with columns weighed by (H_jj)^power. A decomposition of the columns
+ * times √weight, whose input scales are then divided by it, minimises the weighted error.
+ */
+async function start(
+  target: Matrix,
+  { h, compensation }: PreparedMoments,
   current: KernelMatrices,
-  { kernels, iterations, refitRounds, mix }: CalibratedSettings,
+  { kernels, iterations, refitRounds, columnPower }: CalibratedSettings,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const graph = new Graph();
-  let aim = graph.bind(weight);
-  if (target !== undefined && c !== undefined) {
-    aim = graph.bind(target);
-    const bound = { h: graph.bind(h), c: graph.bind(c) };
-    calibrationTarget(graph.bind(weight), bound, aim, { mix, damping: DAMPING });
-  }
+  const weighs = columnPower > 0 && refitRounds > 0 && kernels > 1 && compensation !== undefined;
+  const own = graph.bind(target);
+  const aimed = weighs ? scaleColumns(own, graph.bind(h), columnPower / 2) : own;
   const tensors = bindKernels(graph, current);
-  svid(aim, tensors, graph.create(matrixShape(1, kernels)), iterations);
-  if (refitRounds > 0) refit(aim, tensors, graph.create(SCALAR_SHAPE), refitRounds);
+  svid(aimed, tensors, graph.create(matrixShape(1, kernels)), iterations);
+  if (refitRounds > 0) refit(aimed, tensors, graph.create(SCALAR_SHAPE), refitRounds);
+  if (weighs) graph.emit('scale_columns', [tensors.sIn, graph.bind(h)], [tensors.sIn], [-columnPower / 2]);
   await using plan = new Plan(graph);
   await plan.run({ signal });
 }

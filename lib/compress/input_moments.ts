@@ -1,59 +1,151 @@
-/** Second moments of the inputs of linear layers, which calibrated conversion weighs errors by. */
+/** What calibrated conversion sums over tokens for linear layers that share an input. */
 
 import { Graph } from '../graph/graph';
-import { compensationFactor } from '../graph/operations/conversion';
+import { add } from '../graph/operations/add';
+import { accumulateGram, compensationFactor, relativeRows } from '../graph/operations/conversion';
+import { linear } from '../graph/operations/linear';
 import { gradientNorm } from '../graph/operations/training';
+import { scale } from '../graph/operations/weighted_sum';
 import { Plan } from '../graph/plan';
+import type { Tensor } from '../graph/tensor';
 import { Matrix } from '../native/matrix';
+import type { Parameters } from '../nn/builder';
+import { type BlockTrace, type LinearPlace, prune, traceBlock } from './block_trace';
+import { chunkPlan, chunkScalars, hiddenInput, type Walk } from './hidden_states';
 
 /** What is added to the diagonal of H before it is inverted, in units of the diagonal's mean (method of GPTQ). */
 export const DAMPING = 0.01;
 
-/** Moments over N calibration tokens of an input X̃ [N, n] that one or more layers share. */
-export interface InputMoments {
-  /** H = X̃ᵀX̃ / N, [n, n]; sums until {@link prepareMoments} divides them. */
-  readonly h: Matrix;
-  /** C = XᵀX̃ / N with X the original model's input of the same layers; absent where the original does not matter. */
-  readonly c: Matrix | undefined;
+/** How far layers aim at the original model's results in spite of the errors before them, 0 (not at all) to 1. */
+export interface Aims {
+  /** At the outputs that the layer has in the original. */
+  readonly targetMix: number;
+  /** At the hidden states of the original, by layers whose outputs are added to them. */
+  readonly residualMix: number;
 }
 
-/** Moments with what error compensation needs of them, shared by all layers with this input. */
+/** Moments over N calibration tokens of an input X̃ [N, n] that layers share in the model as converted so far. */
+export interface InputMoments {
+  /** H = X̃ᵀX̃ / N, [n, n]. */
+  readonly h: Matrix;
+  /** By module R = ZᵀX̃ / N, [m, n], Z what its outputs are to make up for; without those that make up for nothing. */
+  readonly corrections: ReadonlyMap<string, Matrix>;
+}
+
+/** Moments with what error compensation needs of them. */
 export interface PreparedMoments extends InputMoments {
   /** The factor [n, n] and the column order i32 [n, 1]; absent where H is all zero and nothing can be calibrated. */
   readonly compensation: { readonly factor: Matrix; readonly order: Matrix } | undefined;
 }
 
-export function createMoments(size: number, { cross }: { cross: boolean }): InputMoments {
-  const square = { rows: size, cols: size };
-  return { h: new Matrix(square), c: cross ? new Matrix(square) : undefined };
+/** One side's parameters of a block. */
+export interface Sides {
+  readonly student: Parameters;
+  readonly teacher: Parameters;
 }
 
-/** Divides the sums by `count` tokens in place and factors H. */
-export async function prepareMoments(
-  { h, c }: InputMoments,
-  count: number,
-  signal: AbortSignal | undefined,
-): Promise<PreparedMoments> {
-  const graph = new Graph();
-  for (const sum of [h, c]) {
-    if (sum !== undefined) graph.emit('scale', [graph.bind(sum)], [graph.bind(sum)], [1 / count]);
+/**
+ * Sums the moments of `modules`, which share an input, over the hidden states before block `layer`. The student's
+ * parameters hold what is converted of the block so far.
+ *
+ * A token counts by the inverse square of its hidden state's size in the original: the norms after it see the direction
+ * alone, so an error of a tenth of the state matters alike whether the state is large or small, and real models have
+ * tokens with massive ones. Keys, queries and values count plainly: attention carries their errors to other tokens.
+ */
+export async function collectMoments(
+  walk: Walk,
+  { layer, modules, sides, aims }: { layer: number; modules: readonly string[]; sides: Sides; aims: Aims },
+): Promise<InputMoments> {
+  const { states, signal } = walk;
+  const graph = new Graph({ precision: walk.precision });
+  const trace = (side: keyof Sides) => traceBlock(walk.source, layer, sides[side], hiddenInput(graph, walk, side));
+  const [seen, original] = [trace('student'), trace('teacher')];
+  const first = modules[0] as string;
+  const place = original.linears.get(first) as LinearPlace;
+  const weighted = (tensor: Tensor) => (place.mixed ? tensor : relativeRows(tensor, place.hidden));
+  const input = seen.linears.get(first)?.input as Tensor;
+  const x = weighted(input);
+  const moments = { h: new Matrix({ rows: input.cols, cols: input.cols }), corrections: new Map<string, Matrix>() };
+  try {
+    accumulateGram(x, x, graph.bind(moments.h, 'state'));
+    for (const module of modules) {
+      const z = missing({ module, seen, original, parameters: sides.teacher, aims });
+      if (z === undefined) continue;
+      const correction = new Matrix({ rows: z.cols, cols: input.cols });
+      moments.corrections.set(module, correction);
+      accumulateGram(weighted(z), x, graph.bind(correction, 'state'));
+    }
+    prune(graph);
+    await using plan = chunkPlan(graph, walk);
+    let rows = 0;
+    for (let chunk = 0; chunk < states.chunks('student', layer); chunk++) {
+      const student = await states.read('student', layer, chunk);
+      const teacher = await states.read('teacher', layer, chunk);
+      const scalars = chunkScalars(walk, student);
+      await plan.run({ inputs: { student, teacher }, scalars, signal });
+      rows += scalars.rows;
+    }
+    await divide(moments, rows, signal);
+    return moments;
+  } catch (error) {
+    disposeMoments(moments);
+    throw error;
   }
+}
+
+/** What a module's outputs lack: towards its original outputs, and towards the original hidden states. */
+function missing({
+  module,
+  seen,
+  original,
+  parameters,
+  aims: { targetMix, residualMix },
+}: {
+  module: string;
+  seen: BlockTrace;
+  original: BlockTrace;
+  parameters: Parameters;
+  aims: Aims;
+}): Tensor | undefined {
+  const [student, teacher] = [seen, original].map(({ linears }) => linears.get(module)) as [LinearPlace, LinearPlace];
+  const difference = (a: Tensor, b: Tensor) => add(a, scale(b, -1));
+  const parts: Tensor[] = [];
+  if (targetMix > 0) {
+    const weight = teacher.input.graph.bind(parameters.get(`${module}.weight`) as Matrix);
+    parts.push(scale(linear(difference(teacher.input, student.input), weight), targetMix));
+  }
+  if (residualMix > 0 && teacher.residual !== undefined && student.residual !== undefined) {
+    parts.push(scale(difference(teacher.residual, student.residual), residualMix));
+  }
+  return parts.length === 2 ? add(parts[0] as Tensor, parts[1] as Tensor) : parts[0];
+}
+
+async function divide({ h, corrections }: InputMoments, count: number, signal: AbortSignal | undefined): Promise<void> {
+  const graph = new Graph();
+  for (const sum of [h, ...corrections.values()]) {
+    graph.emit('scale', [graph.bind(sum)], [graph.bind(sum)], [1 / count]);
+  }
+  await using plan = new Plan(graph);
+  await plan.run({ signal });
+}
+
+/** Factors H. The result takes over the matrices. */
+export async function prepareMoments(moments: InputMoments, signal: AbortSignal | undefined): Promise<PreparedMoments> {
+  const { h } = moments;
+  const graph = new Graph();
   graph.output('norm', gradientNorm([graph.bind(h)]));
   await using plan = new Plan(graph);
   const { norm } = await plan.run({ signal });
-  if (norm?.[0] === 0) return { h, c, compensation: undefined };
-  const compensation = {
-    factor: new Matrix(h),
-    order: new Matrix({ rows: h.rows, cols: 1, type: 'i32' }),
-  };
+  if (norm?.[0] === 0) return { ...moments, compensation: undefined };
+  const compensation = { factor: new Matrix(h), order: new Matrix({ rows: h.rows, cols: 1, type: 'i32' }) };
   try {
     await factorise(h, compensation, signal);
+    return { ...moments, compensation };
   } catch (error) {
     compensation.factor.dispose();
     compensation.order.dispose();
     throw error;
   }
-  return { h, c, compensation };
 }
 
 async function factorise(
@@ -67,6 +159,6 @@ async function factorise(
   await plan.run({ signal });
 }
 
-export function disposeMoments({ h, c, compensation }: InputMoments & Partial<PreparedMoments>): void {
-  for (const matrix of [h, c, compensation?.factor, compensation?.order]) matrix?.dispose();
+export function disposeMoments({ h, corrections, compensation }: InputMoments & Partial<PreparedMoments>): void {
+  for (const matrix of [h, ...corrections.values(), compensation?.factor, compensation?.order]) matrix?.dispose();
 }

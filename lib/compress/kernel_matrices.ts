@@ -2,6 +2,7 @@
 
 import type { Graph } from '../graph/graph';
 import type { KernelTensors } from '../graph/operations/conversion';
+import { f16ToF32, f32ToF16 } from '../io/half';
 import type { StoredMatrix } from '../models/checkpoint';
 import { BitMatrix } from '../native/bit_matrix';
 import { Matrix } from '../native/matrix';
@@ -36,6 +37,11 @@ export function cloneKernels({ kernels, sOut, sIn }: KernelMatrices): KernelMatr
 
 export function disposeKernels({ kernels, sOut, sIn }: KernelMatrices): void {
   for (const matrix of [kernels, sOut, sIn]) matrix.dispose();
+}
+
+/** Rounds the scales to the F16 that they are saved in, so that later blocks are fitted to what will be read again. */
+export function roundScales({ sOut, sIn }: KernelMatrices): void {
+  for (const matrix of [sOut, sIn]) matrix.write(f16ToF32(f32ToF16(matrix.toFloat32())));
 }
 
 /** The entries of a converted module in a model: saved scales are F16. */

@@ -19,16 +19,18 @@ export interface CalibrationReport {
   readonly windows: number;
   /** Tokens of a window. */
   readonly length: number;
-  /** The mix a of the target, given or chosen. */
+  /** Tokens of all windows. */
+  readonly tokens: number;
+  /** How far layers aimed at their original outputs. */
   readonly targetMix: number;
-  /** Rounds of signs and scales, given or chosen. */
+  /** How far layers aimed at the original hidden states. */
+  readonly residualMix: number;
+  /** Rounds of signs and scales. */
   readonly rounds: number;
-  /** What was tried, in order, with KL(original ‖ converted) on held-out windows, averaged over tokens; empty if given. */
-  readonly candidates: readonly {
-    readonly targetMix: number;
-    readonly rounds: number;
-    readonly divergence: number;
-  }[];
+  /** What was added to the diagonal of H, in units of its mean. */
+  readonly damping: number;
+  /** Of the products that saw tokens, 'f32' or 'bf16'. */
+  readonly precision: string;
 }
 
 /** Reads the `conversion` of a `quantization_config`; undefined where a model has none. Throws MBOK_FORMAT. */
@@ -47,27 +49,25 @@ export function readConversion(settings: ConfigReader | undefined): ConversionRe
   };
 }
 
+/** Models of earlier versions lack what these did not have: they aimed at outputs alone, in f32. */
 function readCalibration(json: ConfigReader): CalibrationReport {
+  const [windows, length] = [json.count('windows'), json.count('length')];
+  const earlier = !json.has('tokens');
   return {
-    windows: json.count('windows'),
-    length: json.count('length'),
+    windows,
+    length,
+    tokens: windows * length,
     targetMix: json.amount('target_mix'),
+    residualMix: earlier ? 0 : json.amount('residual_mix'),
     rounds: json.count('rounds'),
-    candidates: json.objects('candidates').map((candidate) => ({
-      targetMix: candidate.amount('target_mix'),
-      rounds: candidate.count('rounds'),
-      divergence: candidate.amount('divergence'),
-    })),
+    damping: earlier ? 0.01 : json.amount('damping'),
+    precision: json.string('precision', 'f32'),
   };
 }
 
 /** The entry that {@link readConversion} reads, with names as configurations have them. */
 export function writeConversion({ calibration, ...report }: ConversionReport): Record<string, unknown> {
   if (calibration === undefined) return report;
-  const { targetMix, candidates, ...rest } = calibration;
-  const rename = <T extends { targetMix: number }>({ targetMix: mix, ...others }: T) => ({
-    target_mix: mix,
-    ...others,
-  });
-  return { ...report, calibration: { ...rest, target_mix: targetMix, candidates: candidates.map(rename) } };
+  const { targetMix, residualMix, ...rest } = calibration;
+  return { ...report, calibration: { ...rest, target_mix: targetMix, residual_mix: residualMix } };
 }

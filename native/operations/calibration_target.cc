@@ -1,87 +1,81 @@
-// W' = W + a · W (C − H) (H + damping · mean(diag H) · I)⁻¹: weights that, on the inputs of the model as converted so
-// far, aim at the original outputs. f64 inside.
+// W' = W + R Ĥ⁻¹, Ĥ the damped second moments of a layer's inputs as compensation_factor factored them: Ĥ⁻¹ = UᵀU with
+// rows and columns in `order`. R = Zᵀ X̃ / N is what is to be made up for, Z the errors [N, m] of the layer's outputs in
+// the model as converted so far, X̃ its inputs there: R Ĥ⁻¹ is the damped least squares of Z on X̃.
 //
-// inputs w [m, n], h [n, n] symmetric, c [n, n]; output target [m, n]; attributes a, damping
+// Two products with U a panel of rows at a time, so nothing of n² numbers is needed besides U.
+//
+// inputs w [m, n], r [m, n], u [n, n] upper triangular, order i32 [n, 1] (place → column); output target [m, n]
+// (may be the same memory as w or r)
 #include <algorithm>
 
-#include "operations/damping.h"
-#include "operations/linear_algebra.h"
-#include "runtime/memory.h"
+#include "operations/product.h"
+#include "operations/scratch.h"
 #include "runtime/operation.h"
 
 namespace mbok {
 namespace {
 
+constexpr int64_t kRows = 512;
+
 void check(const Call& call) {
-  expect_counts(call, 3, 1, 2);
-  const Tensor& w = call.input(0);
-  expect_tensor(call, w, "w", TensorType::kF32, w.rows, w.cols);
-  expect_tensor(call, call.input(1), "h", TensorType::kF32, w.cols, w.cols);
-  expect_tensor(call, call.input(2), "c", TensorType::kF32, w.cols, w.cols);
-  expect_tensor(call, call.output(0), "target", TensorType::kF32, w.rows, w.cols);
-  expect(call, call.attribute(1) >= 0, "damping must not be negative");
+  expect_counts(call, 4, 1, 0);
+  const int64_t m = call.input(0).rows, n = call.input(0).cols;
+  expect_tensor(call, call.input(0), "w", TensorType::kF32, m, n);
+  expect_tensor(call, call.input(1), "r", TensorType::kF32, m, n);
+  expect_tensor(call, call.input(2), "u", TensorType::kF32, n, n);
+  expect_tensor(call, call.input(3), "order", TensorType::kI32, n, 1);
+  expect_tensor(call, call.output(0), "target", TensorType::kF32, m, n);
 }
 
-size_t scratch_bytes(const Call& call, int) {
-  const Tensor& w = call.input(0);
-  const int64_t tiles = tile_count(w.rows) * tile_count(w.cols);
-  return TiledFactor::bytes(w.cols) + static_cast<size_t>(tiles * kTileSize) * sizeof(double);
+// X·Uᵀ, then that times U.
+ProductShape times_u(int64_t rows, int64_t n, bool transposed) {
+  return {rows, n, n, n, n, n, false, !transposed, false};
 }
 
-// Visits the elements of tile (i, j) of an m × n matrix: visit(index into the tile, index into the matrix).
-template <class Visit>
-void each_element(int64_t i, int64_t j, int64_t m, int64_t n, const Visit& visit) {
-  for (int64_t r = 0; r < std::min(kTile, m - i * kTile); ++r)
-    for (int64_t s = 0; s < std::min(kTile, n - j * kTile); ++s)
-      visit(r * kTile + s, (i * kTile + r) * n + j * kTile + s);
+struct Parts {
+  float *ordered, *halfway;
+  std::byte* product;
+
+  Parts(const Call& call, int threads, Scratch& scratch) {
+    const int64_t n = call.input(0).cols, rows = std::min(kRows, call.input(0).rows);
+    ordered = scratch.take<float>(rows * n);
+    halfway = scratch.take<float>(rows * n);
+    product = scratch.take<std::byte>(
+        static_cast<int64_t>(std::max(product_scratch(times_u(rows, n, true), Precision::kF32, threads),
+                                      product_scratch(times_u(rows, n, false), Precision::kF32, threads))));
+  }
+};
+
+size_t scratch_bytes(const Call& call, int threads) {
+  Scratch scratch(nullptr);
+  const Parts parts(call, threads, scratch);
+  return scratch.used();
 }
 
 void run(const Call& call) {
   const int64_t m = call.input(0).rows, n = call.input(0).cols;
   const float* w = call.input(0).f32();
-  const float* h = call.input(1).f32();
-  const float* c = call.input(2).f32();
+  const float* r = call.input(1).f32();
+  const float* u = call.input(2).f32();
+  const int32_t* order = call.input(3).i32();
   float* target = call.output(0).f32();
-  const double a = call.attribute(0);
-  if (a == 0) {
-    std::copy(w, w + m * n, target);
-    return;
+  for (int64_t p = 0; p < n; ++p)
+    if (order[p] < 0 || order[p] >= n)
+      throw Error("MBOK_INVALID_ARGUMENT", "calibration_target: 'order' must be a permutation of the columns");
+  Scratch scratch(call.scratch);
+  const Parts parts(call, call.pool->threads(), scratch);
+  for (int64_t first = 0; first < m; first += kRows) {
+    const int64_t rows = std::min(kRows, m - first);
+    call.pool->parallel_for(rows, [&](int64_t i, int) {
+      for (int64_t p = 0; p < n; ++p) parts.ordered[i * n + p] = r[(first + i) * n + order[p]];
+    });
+    product(*call.pool, parts.ordered, u, parts.halfway, times_u(rows, n, true), Precision::kF32, parts.product);
+    product(*call.pool, parts.halfway, u, parts.ordered, times_u(rows, n, false), Precision::kF32, parts.product);
+    call.pool->parallel_for(rows, [&](int64_t i, int) {
+      const int64_t row = (first + i) * n;
+      for (int64_t p = 0; p < n; ++p) target[row + order[p]] = w[row + order[p]] + parts.ordered[i * n + p];
+    });
   }
-  const TiledFactor factor(n, call.scratch);
-  const int64_t count = factor.count(), blocks = tile_count(m);
-  double* rows = reinterpret_cast<double*>(call.scratch + TiledFactor::bytes(n));  // 64 × n after 64 × n
-  TileProductFunction* subtract = tile_product_table.best();
-
-  // rows = −W · a(H − C); the memory of the factor holds the right operand meanwhile
-  factor.fill(*call.pool, n, [=](int64_t i, int64_t j) {
-    return a * (static_cast<double>(h[i * n + j]) - static_cast<double>(c[i * n + j]));
-  });
-  call.pool->parallel_for(blocks, [&](int64_t i, int) {
-    double* own = rows + i * count * kTileSize;
-    std::fill(own, own + count * kTileSize, 0.0);
-    for (int64_t k = 0; k < count; ++k) {
-      double weights[kTileSize] = {};
-      each_element(i, k, m, n, [&](int64_t at, int64_t from) { weights[at] = static_cast<double>(w[from]); });
-      for (int64_t j = 0; j < count; ++j) subtract(weights, factor.tile(k, j), own + j * kTileSize);
-    }
-  });
-
-  const double shift = damping_shift(h, n, call.attribute(1));
-  factor.fill(*call.pool, n, [=](int64_t i, int64_t j) {
-    return static_cast<double>(h[i * n + j]) + (i == j ? shift : 0.0);
-  });
-  if (!factor.factorise(*call.pool))
-    throw Error("MBOK_INVALID_ARGUMENT",
-                "calibration_target: the damped second moments of the inputs are not positive definite; are they "
-                "finite, is the damping too small?");
-  call.pool->parallel_for(blocks, [&](int64_t i, int) {
-    double* own = rows + i * count * kTileSize;
-    factor.solve_rows(own);
-    for (int64_t j = 0; j < count; ++j)
-      each_element(i, j, m, n, [&](int64_t at, int64_t to) {
-        target[to] = static_cast<float>(static_cast<double>(w[to]) + own[j * kTileSize + at]);
-      });
-  });
 }
 
 }  // namespace

@@ -3,7 +3,8 @@
 // UᵀU = Ĥ⁻¹ (the order and feedback of GPTQ, arXiv 2210.17323).
 //
 // With J the reversal of rows, J Ĥ J = L Lᵀ gives Ĥ = (J L J)(J L J)ᵀ, J L J upper triangular, so U = J L⁻¹ J: one
-// factorisation and one triangular inverse instead of the usual inverse between two factorisations. f64 inside.
+// factorisation and one triangular inverse instead of the usual inverse between two factorisations. Sums are f64, the
+// factor waits in memory as f32 (operations/linear_algebra.h): the only scratch of n² numbers.
 //
 // input h [n, n] symmetric; outputs u [n, n], order i32 [n, 1] (place → column); attribute damping
 #include <algorithm>
@@ -26,19 +27,15 @@ void check(const Call& call) {
   expect(call, call.attribute(0) >= 0, "damping must not be negative");
 }
 
-// One column of tiles a thread; the diagonal and its order, copied because a sort of numbers that change (outputs may
-// overlap h) would leave its array.
+// The diagonal and its order are copied because a sort of numbers that change (outputs may overlap h) would leave its
+// array.
 struct Parts {
-  std::byte* factor;
-  double* columns;
+  TiledFactor factor;
   float* diagonal;
   int32_t* order;
 
   Parts(int64_t n, int threads, Scratch& scratch)
-      : factor(scratch.take<std::byte>(static_cast<int64_t>(TiledFactor::bytes(n)))),
-        columns(scratch.take<double>(threads * tile_count(n) * kTileSize)),
-        diagonal(scratch.take<float>(n)),
-        order(scratch.take<int32_t>(n)) {}
+      : factor(n, threads, scratch), diagonal(scratch.take<float>(n)), order(scratch.take<int32_t>(n)) {}
 };
 
 size_t scratch_bytes(const Call& call, int threads) {
@@ -65,11 +62,11 @@ void run(const Call& call) {
     return diagonal[a] > diagonal[b] || (diagonal[a] == diagonal[b] && a < b);
   });
 
-  const TiledFactor factor(n, parts.factor);
+  const TiledFactor& factor = parts.factor;
   const double shift = damping_shift(h, n, call.attribute(0));
   factor.fill(*call.pool, n, [=](int64_t i, int64_t j) {
     const int64_t row = order[n - 1 - i], col = order[n - 1 - j];
-    return static_cast<double>(h[row * n + col]) + (i == j ? shift : 0.0);
+    return static_cast<float>(static_cast<double>(h[row * n + col]) + (i == j ? shift : 0.0));
   });
   if (!factor.factorise(*call.pool))
     throw Error("MBOK_INVALID_ARGUMENT",
@@ -80,8 +77,7 @@ void run(const Call& call) {
   std::fill(u, u + n * n, 0.0f);
   const int64_t count = factor.count();
   call.pool->parallel_for(count, [&](int64_t j, int worker) {
-    double* column = parts.columns + worker * count * kTileSize;
-    factor.invert_column(j, column);
+    const double* column = factor.invert_column(j, worker);
     const int64_t first = j * kTile, last = std::min(n, first + kTile);
     for (int64_t i = first; i < n; ++i)
       for (int64_t s = first; s < std::min(last, i + 1); ++s)

@@ -2,6 +2,8 @@
 
 // One line an operation; each is defined in native/operations/<name>.cc.
 #define MBOK_OPERATIONS(X) \
+  X(scale_columns) \
+  X(relative_rows) \
   X(softcap) \
   X(softcap_gradient) \
   X(split) \
@@ -9,9 +11,9 @@
   X(position_embedding) \
   X(position_embedding_gradient) \
   X(transpose) \
-  X(dequantise) \
-  X(widen) \
   X(quantise_int8) \
+  X(widen) \
+  X(dequantise) \
   X(boolean_activation_gradient) \
   X(boolean_activation) \
   X(boolean_linear_signal_boolean) \

@@ -9,31 +9,26 @@
 namespace mbok::test {
 namespace {
 
-// H = X̃ᵀX̃ / N and C = XᵀX̃ / N of inputs with a few outlier channels and one that is always zero.
+// H = X̃ᵀX̃ / N of inputs with a few outlier channels and one that is always zero.
 struct Moments {
   int64_t n;
-  std::vector<float> h, c;
+  std::vector<float> h;
 
-  Moments(Random& random, int64_t size, int64_t dead = -1)
-      : n(size), h(element(size * size)), c(element(size * size)) {
-    std::vector<double> second(h.size()), cross(h.size());
+  Moments(Random& random, int64_t size, int64_t dead = -1) : n(size), h(element(size * size)) {
+    std::vector<double> second(h.size());
     const int64_t samples = 2 * n + 5;
     for (int64_t s = 0; s < samples; ++s) {
-      std::vector<double> x(element(n)), y(element(n));
+      std::vector<double> x(element(n));
       const double common = static_cast<double>(random.normal());
       for (int64_t j = 0; j < n; ++j) {
         const double scale = j == dead ? 0.0 : j % 11 == 3 ? 6.0 : 1.0;
         x[element(j)] = scale * (static_cast<double>(random.normal()) + 0.5 * common);
-        y[element(j)] = x[element(j)] + 0.1 * scale * static_cast<double>(random.normal());
       }
       for (size_t i = 0; i < x.size(); ++i)
-        for (size_t j = 0; j < x.size(); ++j) {
-          second[i * x.size() + j] += y[i] * y[j] / static_cast<double>(samples);
-          cross[i * x.size() + j] += x[i] * y[j] / static_cast<double>(samples);
-        }
+        for (size_t j = 0; j < x.size(); ++j)
+          second[i * x.size() + j] += x[i] * x[j] / static_cast<double>(samples);
     }
     std::copy(second.begin(), second.end(), h.begin());
-    std::copy(cross.begin(), cross.end(), c.begin());
   }
   Tensor tensor() const { return matrix(h, n, n); }
   double at(int64_t i, int64_t j) const { return static_cast<double>(h[element(i * n + j)]); }
@@ -103,6 +98,12 @@ TEST("dot, tile_product: every candidate equals the reference") {
     subtract(a.data(), b.data(), got.data());
     for (size_t i = 0; i < got.size(); ++i) CHECK(std::fabs(got[i] - expected[i]) < 1e-12, name);
   });
+  const std::vector<float> narrow = random.normals(kTileSize);
+  for_each_candidate(widen_tile_table, [&](WidenTileFunction* widen, const std::string& name) {
+    std::vector<double> wide(narrow.size());
+    widen(narrow.data(), wide.data());
+    CHECK(wide == to_double(narrow), name);
+  });
 }
 
 TEST("compensate: every candidate makes the same choices for every tail") {
@@ -138,30 +139,72 @@ TEST("calibration_target: equals its float64 definition, one and three threads a
   for (const Shape s : {Shape{1, 1}, {5, 3}, {30, 65}, {70, 130}}) {
     const Moments moments(random, s.n, s.n / 2);
     const std::vector<float> w = random.normals(s.m * s.n);
-    const std::vector<double> damped = moments.damped(0.01);
+    // at n = 1 the only input is always zero and is damped by 1
+    const std::vector<double> damped = s.n == 1 ? std::vector<double>{1.0} : moments.damped(0.01);
+    const std::vector<float> r = random.normals(s.m * s.n);
     std::vector<float> expected;
     for (int64_t i = 0; i < s.m; ++i) {
-      std::vector<double> right(element(s.n));
+      const auto row = r.begin() + i * s.n;
+      const std::vector<double> x = solve(damped, std::vector<double>(row, row + s.n));
       for (int64_t j = 0; j < s.n; ++j)
-        for (int64_t l = 0; l < s.n; ++l)
-          right[element(j)] += static_cast<double>(w[element(i * s.n + l)]) *
-                                           (static_cast<double>(moments.c[element(l * s.n + j)]) - moments.at(l, j));
-      const std::vector<double> x = s.n == 1 ? std::vector<double>{0.0} : solve(damped, right);
-      for (int64_t j = 0; j < s.n; ++j)
-        expected.push_back(static_cast<float>(static_cast<double>(w[element(i * s.n + j)]) + 0.5 * x[element(j)]));
+        expected.push_back(static_cast<float>(static_cast<double>(w[element(i * s.n + j)]) + x[element(j)]));
     }
     const std::string name = std::to_string(s.m) + " x " + std::to_string(s.n);
-    const auto got = same_for_any_threads({std::vector<float>(w.size())}, name, [&](ThreadPool& pool, auto& out) {
-      run_operation(pool, "calibration_target", {matrix(w, s.m, s.n), moments.tensor(), matrix(moments.c, s.n, s.n)},
-                    {matrix(out[0], s.m, s.n)}, {0.5, 0.01});
-    });
+    Feedback f = factor_of(ThreadPool::shared(), moments);
+    const auto aim = [&](ThreadPool& pool, std::vector<float>& out) {
+      run_operation(pool, "calibration_target",
+                    {matrix(w, s.m, s.n), matrix(r, s.m, s.n), matrix(f.u, s.n, s.n), integers(f.order)},
+                    {matrix(out, s.m, s.n)}, {});
+    };
+    const auto got = same_for_any_threads({std::vector<float>(w.size())}, name,
+                                          [&](ThreadPool& pool, auto& out) { aim(pool, out[0]); });
     check_close(got[0], expected, 1e-5, name);
-    std::vector<float> unchanged(w.size());
-    run_operation(ThreadPool::shared(), "calibration_target",
-                  {matrix(w, s.m, s.n), moments.tensor(), matrix(moments.c, s.n, s.n)}, {matrix(unchanged, s.m, s.n)},
-                  {0, 0.01});
-    CHECK(unchanged == w, name + ", a = 0");
+    f.order[0] = static_cast<int32_t>(s.n);
+    std::vector<float> out(w.size());
+    CHECK(throws("MBOK_INVALID_ARGUMENT", [&] { aim(ThreadPool::shared(), out); }), name + ", no such column");
   }
+}
+
+TEST("relative_rows: divides rows by the root mean square of others") {
+  Random random(31);
+  const int64_t rows = 37, n = 50, width = 33;
+  const std::vector<float> x = random.normals(rows * n);
+  std::vector<float> h = random.normals(rows * width), expected;
+  std::fill(h.begin(), h.begin() + width, 0.0f);
+  for (int64_t i = 0; i < rows; ++i) {
+    double squares = 0;
+    for (int64_t j = 0; j < width; ++j) squares += std::pow(static_cast<double>(h[element(i * width + j)]), 2);
+    const double factor = i == 0 ? 1 : 1 / std::sqrt(squares / static_cast<double>(width));
+    for (int64_t j = 0; j < n; ++j)
+      expected.push_back(static_cast<float>(factor * static_cast<double>(x[element(i * n + j)])));
+  }
+  const auto got = same_for_any_threads({std::vector<float>(x.size())}, "relative_rows", [&](ThreadPool& pool, auto& out) {
+    run_operation(pool, "relative_rows", {matrix(x, rows, n), matrix(h, rows, width)}, {matrix(out[0], rows, n)}, {});
+  });
+  check_close(got[0], expected, 1e-6, "relative_rows");
+}
+
+TEST("scale_columns: scales by powers of the inputs' relative size") {
+  Random random(32);
+  const int64_t m = 37, n = 65;
+  Moments moments(random, n, 5);
+  const std::vector<float> x = random.normals(m * n);
+  double mean = 0;
+  for (int64_t j = 0; j < n; ++j) mean += moments.at(j, j) / static_cast<double>(n);
+  std::vector<float> expected;
+  for (int64_t i = 0; i < m * n; ++i)
+    expected.push_back(static_cast<float>(static_cast<double>(x[element(i)]) *
+                                          std::pow(moments.at(i % n, i % n) / mean + 1e-6, 0.25)));
+  const auto scaled = [&](ThreadPool& pool, std::vector<float>& out) {
+    run_operation(pool, "scale_columns", {matrix(x, m, n), moments.tensor()}, {matrix(out, m, n)}, {0.25});
+  };
+  const auto got = same_for_any_threads({std::vector<float>(x.size())}, "scale_columns",
+                                        [&](ThreadPool& pool, auto& out) { scaled(pool, out[0]); });
+  check_close(got[0], expected, 1e-6, "scale_columns");
+  std::fill(moments.h.begin(), moments.h.end(), 0.0f);
+  std::vector<float> same(x.size());
+  scaled(ThreadPool::shared(), same);
+  CHECK(same == x, "all zero");
 }
 
 TEST("compensation_factor: U is upper triangular, UᵀU inverts the permuted damped H") {

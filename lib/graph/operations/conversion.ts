@@ -1,6 +1,7 @@
 /** Operations that turn dense matrices into ±1 kernels with scales (method: paper §4; see lib/compress). */
 
 import type { Tensor } from '../tensor';
+import { precisionCode } from './linear';
 
 /** Kernels ±1 [K·m, n] with their scales sOut [K, m] and sIn [K, n]. */
 export interface KernelTensors {
@@ -24,19 +25,33 @@ export function reconstruct({ kernels, sOut, sIn }: KernelTensors, w: Tensor): v
   w.graph.emit('reconstruct', [kernels, sOut, sIn], [w]);
 }
 
-/** sum [n, n] += xᵀ y of two tensors [rows, n]: Gram matrices of calibration. */
+/** sum [m, n] += xᵀ y of tensors [rows, m] and [rows, n]: Gram matrices of calibration, in the graph's precision. */
 export function accumulateGram(x: Tensor, y: Tensor, sum: Tensor): void {
-  x.graph.emit('linear_gradient_weight', [x, y], [sum], [0]);
+  x.graph.emit('linear_gradient_weight', [x, y], [sum], [precisionCode(x)]);
 }
 
-/** W' = W + a·W(C − H)(H + damping·mean(diag H)·I)⁻¹. */
+/** x [rows, n] with every row divided by the root mean square of the same row of h. */
+export function relativeRows(x: Tensor, h: Tensor): Tensor {
+  const y = x.graph.create(x);
+  x.graph.emit('relative_rows', [x, h], [y]);
+  return y;
+}
+
+/** x [m, n] with column j times (h_jj / mean(diag h) + 1e-6)^power. */
+export function scaleColumns(x: Tensor, h: Tensor, power: number): Tensor {
+  const y = x.graph.create(x);
+  x.graph.emit('scale_columns', [x, h], [y], [power]);
+  return y;
+}
+
+/** W' = W + R Ĥ⁻¹, with Ĥ as {@link compensationFactor} factored it. */
 export function calibrationTarget(
   w: Tensor,
-  { h, c }: { h: Tensor; c: Tensor },
+  r: Tensor,
+  { factor, order }: { factor: Tensor; order: Tensor },
   target: Tensor,
-  { mix, damping }: { mix: number; damping: number },
 ): void {
-  w.graph.emit('calibration_target', [w, h, c], [target], [mix, damping]);
+  w.graph.emit('calibration_target', [w, r, factor, order], [target]);
 }
 
 /** What error compensation needs of H [n, n]: factor [n, n] and column order i32 [n, 1]. */

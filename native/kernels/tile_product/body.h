@@ -23,3 +23,7 @@ void subtract_tile_product(const double* a, const double* b, double* c) {
       }
     }
 }
+
+void widen_tile(const float* a, double* out) {
+  for (int64_t i = 0; i < kTileSize; i += kWideLanes) store_wide(out + i, widen(a + i));
+}

@@ -8,4 +8,9 @@ const KernelTable<TileProductFunction> tile_product_table("tile_product", {
     {"scalar", kNone, scalar::subtract_tile_product},
 });
 
+const KernelTable<WidenTileFunction> widen_tile_table("widen_tile", {
+    MBOK_X86_CANDIDATES(widen_tile)
+    {"scalar", kNone, scalar::widen_tile},
+});
+
 }  // namespace mbok

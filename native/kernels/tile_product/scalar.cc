@@ -8,4 +8,8 @@ void subtract_tile_product(const double* a, const double* b, double* c) {
       for (int64_t j = 0; j < kTile; ++j) c[i * kTile + j] -= a[i * kTile + d] * b[d * kTile + j];
 }
 
+void widen_tile(const float* a, double* out) {
+  for (int64_t i = 0; i < kTileSize; ++i) out[i] = static_cast<double>(a[i]);
+}
+
 }  // namespace mbok::scalar

@@ -18,17 +18,24 @@ constexpr int64_t kTile = 64;
 constexpr int64_t kTileSize = kTile * kTile;  // doubles
 
 using TileProductFunction = void(const double* a, const double* b, double* c);
+// out = a, a tile kept in f32: matrices are stored so, and only the tiles at work are doubles. 1k cycles a tile.
+using WidenTileFunction = void(const float* a, double* out);
 
+#define MBOK_TILE_FUNCTIONS                  \
+  TileProductFunction subtract_tile_product; \
+  WidenTileFunction widen_tile;
 namespace scalar {
-TileProductFunction subtract_tile_product;
+MBOK_TILE_FUNCTIONS
 }
 namespace avx2 {
-TileProductFunction subtract_tile_product;
+MBOK_TILE_FUNCTIONS
 }
 namespace avx512 {
-TileProductFunction subtract_tile_product;
+MBOK_TILE_FUNCTIONS
 }
+#undef MBOK_TILE_FUNCTIONS
 
 extern const KernelTable<TileProductFunction> tile_product_table;
+extern const KernelTable<WidenTileFunction> widen_tile_table;
 
 }  // namespace mbok

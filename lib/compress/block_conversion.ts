@@ -1,0 +1,139 @@
+/** Conversion of a dense model block by block: what is known of one block is forgotten before the next. */
+
+import { Graph } from '../graph/graph';
+import { moduleOf, type StoredMatrix } from '../models/checkpoint';
+import type { ParameterSpecification } from '../models/family';
+import { withWidened } from '../models/widen';
+import type { Matrix } from '../native/matrix';
+import { throwIfAborted } from '../validate';
+import { sharedInputs, traceBlock } from './block_trace';
+import { type CalibratedSettings, calibrateMatrix } from './calibrated_matrix';
+import { type DecompositionSettings, decompose } from './decompose';
+import { blockSpecifications, type DenseSource } from './dense_source';
+import { advance, hiddenInput, type Walk } from './hidden_states';
+import { type Aims, collectMoments, disposeMoments, prepareMoments } from './input_moments';
+import { type KernelMatrices, roundScales, storedKernels } from './kernel_matrices';
+import { relativeResidual } from './residual';
+
+/** Converted modules; whoever receives them owns the matrices. */
+export interface ConvertedModules {
+  /** Matrices by name, as a model stores them. */
+  readonly replaced: Map<string, StoredMatrix>;
+  /** ‖W − Ŵ‖ / ‖W‖ by module. */
+  readonly residuals: Map<string, number>;
+}
+
+export function disposeConverted({ replaced }: ConvertedModules): void {
+  for (const { matrix } of replaced.values()) matrix.dispose();
+}
+
+/** What the conversion of any block needs. */
+export interface BlockOptions {
+  readonly signal: AbortSignal | undefined;
+  /** Told each module before its turn. */
+  readonly onModule: (module: string) => void;
+}
+
+/** The linear weights of block `layer`. */
+function linearsOf(source: DenseSource, layer: number): readonly ParameterSpecification[] {
+  return blockSpecifications(source, layer).filter(({ role }) => role === 'linear');
+}
+
+/** Converts block `layer` without data; one weight is in memory at a time. */
+export async function convertDataFree(
+  source: DenseSource,
+  layer: number,
+  settings: DecompositionSettings,
+  { signal, onModule }: BlockOptions,
+): Promise<ConvertedModules> {
+  return await collectModules(async (converted) => {
+    for (const specification of linearsOf(source, layer)) {
+      const module = moduleOf(specification.name);
+      onModule(module);
+      throwIfAborted(signal);
+      const borrowed = await source.borrow([specification]);
+      try {
+        const weight = borrowed.parameters.get(specification.name) as Matrix;
+        const decomposition = await decompose(weight, settings, signal);
+        keep(converted, module, decomposition, decomposition.residual);
+      } finally {
+        borrowed.release();
+      }
+    }
+  });
+}
+
+/**
+ * Converts block `layer` by its calibration inputs (method §1; error compensation after GPTQ, arXiv 2210.17323) and takes
+ * the hidden states of both sides to the next block. Layers are converted in the order in which tokens meet them, those
+ * with one input together, each on the inputs that what is converted before it gives, also within the block.
+ */
+export async function convertCalibrated(
+  walk: Walk,
+  layer: number,
+  settings: CalibratedSettings & Aims,
+  { signal, onModule }: BlockOptions,
+): Promise<ConvertedModules> {
+  const borrowed = await walk.source.borrow(blockSpecifications(walk.source, layer));
+  try {
+    const teacher = borrowed.parameters;
+    const student = new Map(teacher);
+    return await collectModules(async (converted) => {
+      const graph = new Graph();
+      for (const modules of sharedInputs(traceBlock(walk.source, layer, teacher, hiddenInput(graph, walk, 'x')))) {
+        const moments = await collectMoments(walk, { layer, modules, sides: { student, teacher }, aims: settings });
+        const prepared = await prepareOrDispose(moments, signal);
+        try {
+          for (const module of modules) {
+            onModule(module);
+            throwIfAborted(signal);
+            await withWidened(teacher.get(`${module}.weight`) as Matrix, signal, async (weight) => {
+              const { matrices } = await calibrateMatrix(weight, { module, moments: prepared }, settings, signal);
+              keep(converted, module, matrices, undefined);
+              converted.residuals.set(module, await relativeResidual(weight, matrices, signal));
+            });
+            student.delete(`${module}.weight`);
+          }
+        } finally {
+          disposeMoments(prepared);
+        }
+        for (const [name, { matrix }] of converted.replaced) student.set(name, matrix);
+      }
+      await advance(walk, layer, student, 'student');
+      await advance(walk, layer, teacher, 'teacher');
+    });
+  } finally {
+    borrowed.release();
+  }
+}
+
+async function prepareOrDispose(...[moments, signal]: Parameters<typeof prepareMoments>) {
+  try {
+    return await prepareMoments(moments, signal);
+  } catch (error) {
+    disposeMoments(moments);
+    throw error;
+  }
+}
+
+async function collectModules(convert: (converted: ConvertedModules) => Promise<void>): Promise<ConvertedModules> {
+  const converted: ConvertedModules = { replaced: new Map(), residuals: new Map() };
+  try {
+    await convert(converted);
+    return converted;
+  } catch (error) {
+    disposeConverted(converted);
+    throw error;
+  }
+}
+
+function keep(
+  converted: ConvertedModules,
+  module: string,
+  matrices: KernelMatrices,
+  residual: number | undefined,
+): void {
+  roundScales(matrices);
+  for (const [name, stored] of storedKernels(module, matrices)) converted.replaced.set(name, stored);
+  if (residual !== undefined) converted.residuals.set(module, residual);
+}

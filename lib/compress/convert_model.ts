@@ -1,0 +1,83 @@
+/** A whole model, block by block, into wherever its blocks are kept. */
+
+import type { ProgressOptions } from '../models/checkpoint';
+import { moduleOf } from '../models/checkpoint';
+import type { CalibrationReport } from '../models/conversion';
+import { type ConvertedModules, convertCalibrated, convertDataFree } from './block_conversion';
+import type { CheckedCalibration } from './calibration';
+import type { DecompositionSettings } from './decompose';
+import type { DenseSource } from './dense_source';
+import { embedWindows, type Walk } from './hidden_states';
+import { DAMPING } from './input_moments';
+import type { StateStore } from './state_store';
+
+/** Weight of a column in the decomposition that calibrated scales start from: √H_jj. Measured on SmolLM2 at K = 2. */
+export const COLUMN_POWER = 0.5;
+
+/** What is to be done with every block. */
+export interface ConversionTask {
+  readonly decomposition: DecompositionSettings;
+  /** Present for the calibrated method. */
+  readonly calibration: { readonly settings: CheckedCalibration; readonly windows: readonly Int32Array[] } | undefined;
+}
+
+/** Where finished blocks go. */
+export interface BlockKeeper {
+  /** Blocks that an earlier process has finished. */
+  readonly finished: number;
+  /** Where the hidden states of calibration wait; those before block `finished` are there already unless it is 0. */
+  readonly states: StateStore;
+  /** Takes over the block's matrices. */
+  keep(layer: number, block: ConvertedModules): Promise<void>;
+}
+
+/** Converts the blocks that are not finished yet. */
+export async function convertModel(
+  source: DenseSource,
+  { decomposition, calibration }: ConversionTask,
+  keeper: BlockKeeper,
+  { signal, onProgress }: ProgressOptions,
+): Promise<void> {
+  const modules = source.specifications.filter(({ role }) => role === 'linear');
+  const weights = modules.reduce((sum, { rows, cols }) => sum + rows * cols, 0);
+  const sizes = new Map(modules.map(({ name, rows, cols }) => [moduleOf(name), rows * cols]));
+  const { layers } = source.config;
+  let done = (weights * keeper.finished) / layers;
+  const onModule = (module: string) => {
+    onProgress?.({ done: done / weights, what: module });
+    done += sizes.get(module) ?? 0;
+  };
+  const walk: Walk | undefined = calibration && {
+    source,
+    length: calibration.settings.length,
+    precision: calibration.settings.precision,
+    states: keeper.states,
+    signal,
+  };
+  if (walk !== undefined && keeper.finished === 0) {
+    await embedWindows(walk, (calibration as NonNullable<typeof calibration>).windows, ['student', 'teacher']);
+  }
+  for (let layer = keeper.finished; layer < layers; layer++) {
+    const options = { signal, onModule };
+    const block =
+      walk === undefined || calibration === undefined
+        ? await convertDataFree(source, layer, decomposition, options)
+        : await convertCalibrated(walk, layer, calibratedSettings(decomposition, calibration.settings), options);
+    await keeper.states.sync(layer + 1);
+    await keeper.keep(layer, block);
+    await keeper.states.drop(layer + 1);
+  }
+}
+
+function calibratedSettings(decomposition: DecompositionSettings, settings: CheckedCalibration) {
+  const { targetMix, residualMix, rounds } = settings;
+  return { ...decomposition, targetMix, residualMix, rounds, columnPower: COLUMN_POWER };
+}
+
+/** What a model's configuration says of its calibration. */
+export function calibrationReport({ calibration }: ConversionTask): CalibrationReport | undefined {
+  if (calibration === undefined) return undefined;
+  const { length, targetMix, residualMix, rounds, precision } = calibration.settings;
+  const windows = calibration.windows.length;
+  return { windows, length, tokens: windows * length, targetMix, residualMix, rounds, damping: DAMPING, precision };
+}

@@ -1,0 +1,52 @@
+/** Where a conversion takes dense weights from: a loaded model, or a model on disk that is read block by block. */
+
+import type { Constants, DecoderConfig, Family, ParameterSpecification } from '../models/family';
+import type { ModelCore } from '../models/model_core';
+import type { Parameters } from '../nn/builder';
+
+/** Some of a model's matrices; `release` frees them where they were read for this. */
+export interface Borrowed {
+  readonly parameters: Parameters;
+  release(): void;
+}
+
+/** A dense model as a conversion sees it. */
+export interface DenseSource {
+  readonly family: Family;
+  readonly config: DecoderConfig;
+  readonly constants: Constants;
+  /** Every tensor of the architecture. */
+  readonly specifications: readonly ParameterSpecification[];
+  /** Throws as the reading of a model does, and MBOK_DISPOSED for a model disposed meanwhile. */
+  borrow(specifications: readonly ParameterSpecification[]): Promise<Borrowed>;
+}
+
+/** Number of the block that a tensor belongs to, undefined for embeddings, final norm and head. */
+export function layerOf(name: string): number | undefined {
+  const match = /(?:^|\.)(\d+)\./.exec(name);
+  return match ? Number(match[1]) : undefined;
+}
+
+/** The tensors of block `layer`. */
+export function blockSpecifications({ specifications }: DenseSource, layer: number): readonly ParameterSpecification[] {
+  return specifications.filter(({ name }) => layerOf(name) === layer);
+}
+
+/** What embeds token ids. */
+export function embeddingSpecifications({ specifications }: DenseSource): readonly ParameterSpecification[] {
+  return specifications.filter(({ name, role }) => layerOf(name) === undefined && role !== 'head');
+}
+
+/** The matrices of a loaded model, which stay where they are. */
+export function loadedSource(model: ModelCore): DenseSource {
+  const { family, config } = model;
+  return {
+    family,
+    config,
+    specifications: family.parameters(config),
+    get constants() {
+      return model.constants;
+    },
+    borrow: async () => ({ parameters: model.parameters, release: () => {} }),
+  };
+}

@@ -1,0 +1,148 @@
+/** Where the hidden states of all calibration windows wait between blocks: in memory, or in files beside the output. */
+
+import { type FileHandle, open, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { MbokError } from '../errors';
+import { ioFailure } from '../io/failure';
+
+/** Of the model as converted so far, and of the original. */
+export type Side = 'student' | 'teacher';
+
+/** Hidden states by side, block and chunk of windows. */
+export interface StateStore {
+  /** Chunks written for the input of block `layer`. */
+  chunks(side: Side, layer: number): number;
+  read(side: Side, layer: number, chunk: number): Promise<Float32Array>;
+  /** Chunks are written in order. */
+  write(side: Side, layer: number, chunk: number, data: Float32Array): Promise<void>;
+  /** Makes what was written for `layer` outlive the process, where the store does. */
+  sync(layer: number): Promise<void>;
+  /** Forgets the states before `layer`. */
+  drop(layer: number): Promise<void>;
+}
+
+export class MemoryStateStore implements StateStore {
+  readonly #states = new Map<string, Float32Array[]>();
+
+  chunks(side: Side, layer: number): number {
+    return this.#states.get(`${side} ${layer}`)?.length ?? 0;
+  }
+
+  async read(side: Side, layer: number, chunk: number): Promise<Float32Array> {
+    return this.#states.get(`${side} ${layer}`)?.[chunk] as Float32Array;
+  }
+
+  async write(side: Side, layer: number, chunk: number, data: Float32Array): Promise<void> {
+    const key = `${side} ${layer}`;
+    const all = this.#states.get(key) ?? [];
+    all[chunk] = data;
+    this.#states.set(key, all);
+  }
+
+  async sync(): Promise<void> {}
+
+  async drop(layer: number): Promise<void> {
+    for (const side of ['student', 'teacher']) this.#states.delete(`${side} ${layer - 1}`);
+  }
+}
+
+interface StateFile {
+  readonly file: FileHandle;
+  readonly path: string;
+  chunks: number;
+}
+
+/**
+ * One file of f32 numbers a side and block. Chunks have equal lengths but for the last. Memory holds one chunk at a time
+ * however many tokens there are, and a conversion that was killed goes on without a pass over the finished blocks.
+ */
+export class FileStateStore implements StateStore, AsyncDisposable {
+  readonly #files = new Map<string, StateFile>();
+
+  /** `chunkBytes`: of every chunk but the last. */
+  constructor(
+    private readonly folder: string,
+    private readonly chunkBytes: number,
+  ) {}
+
+  /** Opens the states that an earlier process left for `layer`. */
+  async reopen(side: Side, layer: number): Promise<void> {
+    const path = this.#path(side, layer);
+    try {
+      const file = await open(path, 'r');
+      const { size } = await file.stat();
+      this.#files.set(path, { file, path, chunks: Math.ceil(size / this.chunkBytes) });
+    } catch (error) {
+      throw ioFailure('read', path, error);
+    }
+  }
+
+  chunks(side: Side, layer: number): number {
+    return this.#files.get(this.#path(side, layer))?.chunks ?? 0;
+  }
+
+  async read(side: Side, layer: number, chunk: number): Promise<Float32Array> {
+    const path = this.#path(side, layer);
+    const { file } = this.#files.get(path) as StateFile;
+    try {
+      const { size } = await file.stat();
+      const begin = chunk * this.chunkBytes;
+      const data = new Float32Array(Math.max(0, Math.min(this.chunkBytes, size - begin)) / 4);
+      const { bytesRead } = await file.read(data, 0, data.byteLength, begin);
+      if (bytesRead === data.byteLength && bytesRead > 0) return data;
+    } catch (error) {
+      throw ioFailure('read', path, error);
+    }
+    throw new MbokError('MBOK_FORMAT', `'${path}' ends before its end`);
+  }
+
+  async write(side: Side, layer: number, chunk: number, data: Float32Array): Promise<void> {
+    const path = this.#path(side, layer);
+    try {
+      const entry = this.#files.get(path) ?? { file: await open(path, 'w+'), path, chunks: 0 };
+      this.#files.set(path, entry);
+      const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+      for (let done = 0; done < bytes.length; ) {
+        const { bytesWritten } = await entry.file.write(
+          bytes,
+          done,
+          bytes.length - done,
+          chunk * this.chunkBytes + done,
+        );
+        done += bytesWritten;
+      }
+      entry.chunks = chunk + 1;
+    } catch (error) {
+      throw ioFailure('write', path, error);
+    }
+  }
+
+  async sync(layer: number): Promise<void> {
+    for (const side of ['student', 'teacher'] as const) {
+      const entry = this.#files.get(this.#path(side, layer));
+      try {
+        await entry?.file.sync();
+      } catch (error) {
+        throw ioFailure('write', (entry as StateFile).path, error);
+      }
+    }
+  }
+
+  async drop(layer: number): Promise<void> {
+    for (const side of ['student', 'teacher'] as const) {
+      const path = this.#path(side, layer - 1);
+      await this.#files.get(path)?.file.close();
+      this.#files.delete(path);
+      await rm(path, { force: true });
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const { file } of this.#files.values()) await file.close();
+    this.#files.clear();
+  }
+
+  #path(side: Side, layer: number): string {
+    return join(this.folder, `${side}-${layer}.f32`);
+  }
+}
