@@ -272,13 +272,14 @@ async function expectFullRecomputation(path: string): Promise<void> {
   }
 }
 
-const OWN_FAMILIES = ['llama', 'llama-bias', 'llama-tied-rope3'];
 describe('likelihoods through the shared cache are those of full recomputation', () => {
-  test.each([...OWN_FAMILIES.map((family) => join(GOLDEN, family)), TINY_STORIES])('%s', expectFullRecomputation);
+  const own = ['llama', 'llama-bias', 'llama-tied-rope3'].map((family) => join(GOLDEN, family));
+  test.each([...own, TINY_STORIES])('%s', expectFullRecomputation);
 });
 
+const FAMILIES = ['gemma2', 'gemma3', 'mistral-sliding', 'opt', 'opt-350m-like', 'phi3', 'qwen3', 'smollm3'];
 describeWithShared('likelihoods through the shared cache, of other families', ['golden'], () => {
-  test.todo('families of ../shared/golden as the registry gains them');
+  test.each(FAMILIES)('%s', (family) => expectFullRecomputation(sharedPath(`golden/${family}`)));
 });
 
 test('what sequences share ends before the token that predicts the first scored one', () => {

@@ -46,8 +46,11 @@ export interface TaskResult {
   readonly file: string;
   /** Questions asked. */
   readonly questions: number;
-  /** Worked examples before each. */
+  /** Worked examples before each, and what chose them. */
   readonly shots: number;
+  readonly seed: number;
+  /** Of dense products. */
+  readonly precision: Precision;
   /**
    * `acc`: share of the questions whose right option is the likeliest (LAMBADA: whose last word is the one that greedy
    * decoding writes); `acc_norm`: the same by log-likelihood per character; `perplexity`: of LAMBADA's last words.
@@ -113,7 +116,8 @@ export async function evaluateTasks(model: ModelCore, given: TaskOptions): Promi
     });
     before += task.questions.length;
     const metrics = measure(definition, task.questions, scores);
-    results.push({ task: definition.name, file: task.file, questions: task.questions.length, shots, metrics });
+    const conditions = { file: task.file, questions: task.questions.length, shots, seed, precision };
+    results.push({ task: definition.name, ...conditions, metrics });
     onResult?.(results.at(-1) as TaskResult);
   }
   return results;
