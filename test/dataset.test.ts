@@ -319,6 +319,14 @@ describe('kept tokens', () => {
     }
   });
 
+  test('that are cut short while they are used give an error', async () => {
+    const before = new Set(keptFiles());
+    await using data = await loadDataset({ files: files({ 'a.txt': 'cut '.repeat(99) }), cache }, tokenizer);
+    const [kept] = keptFiles().filter((name) => !before.has(name));
+    truncateSync(join(cache, 'datasets', kept as string), 10);
+    await expect(data.read(0, data.length)).rejects.toMatchObject({ code: 'MBOK_FORMAT' });
+  });
+
   test('cannot be read when the dataset is closed', async () => {
     const data = await loadDataset({ files: files({ 'a.txt': 'one two three' }), cache }, tokenizer);
     await data.close();

@@ -4,17 +4,18 @@
  */
 
 import { createHash } from 'node:crypto';
-import { type FileHandle, open, stat } from 'node:fs/promises';
 import { MbokError } from '../errors';
 import { writeFile } from '../io/atomic';
-import { ioFailure, isSystemError } from '../io/failure';
+import { isSystemError } from '../io/failure';
 import { isJsonObject } from '../io/json';
+import { PositionedFile } from '../io/positioned';
 import { type TokenArray, TokenBuffer } from '../text/token_buffer';
 import { integerInRange } from '../validate';
 
 const MAGIC = 'mboktok1';
 const TRAILER_BYTES = 4 + MAGIC.length;
 const LONGEST_DESCRIPTION = 1 << 16;
+/** Read at a time to be hashed. */
 const CHUNK_BYTES = 1 << 20;
 /** Tokens that are collected before they are written. */
 const TOKENS_AT_ONCE = 1 << 18;
@@ -98,8 +99,7 @@ export async function writeTokenFile(
 /** An open token file; its tokens are read by position. */
 export class TokenFile implements TokenStore {
   private constructor(
-    private readonly path: string,
-    private readonly file: FileHandle,
+    private readonly file: PositionedFile,
     private readonly wide: boolean,
     readonly tokens: number,
     readonly largestId: number,
@@ -113,37 +113,29 @@ export class TokenFile implements TokenStore {
    * @throws MbokError MBOK_IO
    */
   static async open(path: string, key: string): Promise<TokenFile | undefined> {
-    let file: FileHandle | undefined;
+    let file: PositionedFile | undefined;
     try {
-      const { size } = await stat(path);
-      file = await open(path, 'r');
-      const found = await readDescription(file, size);
+      file = await PositionedFile.open(path);
+      const found = await readDescription(file);
       if (found !== undefined && found.key === key && (await digestOf(file, found.bytes)) === found.digest) {
         const { wide, tokens, largestId, digest } = found;
-        return new TokenFile(path, file, wide, tokens, largestId, digest);
+        return new TokenFile(file, wide, tokens, largestId, digest);
       }
       await file.close();
       return undefined;
     } catch (error) {
       await file?.close();
-      if (isSystemError(error) && error.code === 'ENOENT') return undefined;
-      throw ioFailure('read', path, error);
+      const cause = (error as Error).cause;
+      if (isSystemError(cause) && cause.code === 'ENOENT') return undefined;
+      throw error;
     }
   }
 
   async read(start: number, count: number): Promise<TokenArray> {
-    const width = this.wide ? 4 : 2;
     const ids = this.wide ? new Int32Array(count) : new Uint16Array(count);
-    const bytes = new Uint8Array(ids.buffer);
-    try {
-      if ((await readAt(this.file, start * width, bytes)) === bytes.length) return ids;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'EBADF') {
-        throw new MbokError('MBOK_DISPOSED', 'the dataset has been closed', { cause: error });
-      }
-      throw ioFailure('read', this.path, error);
-    }
-    throw new MbokError('MBOK_FORMAT', `'${this.path}' was truncated since it was opened`);
+    const bytes = await this.file.upTo(start * ids.BYTES_PER_ELEMENT, ids.byteLength, new Uint8Array(ids.buffer));
+    if (bytes.length === ids.byteLength) return ids;
+    throw new MbokError('MBOK_FORMAT', `'${this.file.path}' was truncated since it was opened`);
   }
 
   async close(): Promise<void> {
@@ -158,14 +150,14 @@ interface Description extends Pick<TokenStore, 'tokens' | 'largestId' | 'digest'
   readonly bytes: number;
 }
 
-async function readDescription(file: FileHandle, size: number): Promise<Description | undefined> {
-  const trailer = Buffer.alloc(TRAILER_BYTES);
-  if (size < TRAILER_BYTES || (await readAt(file, size - TRAILER_BYTES, trailer)) < TRAILER_BYTES) return undefined;
+async function readDescription(file: PositionedFile): Promise<Description | undefined> {
+  const { size } = file;
+  const trailer = Buffer.from(await file.upTo(Math.max(0, size - TRAILER_BYTES), TRAILER_BYTES));
+  if (trailer.length < TRAILER_BYTES || trailer.toString('latin1', 4) !== MAGIC) return undefined;
   const length = trailer.readUInt32LE(0);
   const bytes = size - TRAILER_BYTES - length;
-  if (trailer.toString('latin1', 4) !== MAGIC || length > LONGEST_DESCRIPTION || bytes < 0) return undefined;
-  const text = Buffer.alloc(length);
-  await readAt(file, bytes, text);
+  if (length > LONGEST_DESCRIPTION || bytes < 0) return undefined;
+  const text = Buffer.from(await file.upTo(bytes, length));
   try {
     const json: unknown = JSON.parse(text.toString());
     if (!isJsonObject(json)) return undefined;
@@ -186,23 +178,11 @@ function largestId(tokens: TokenArray): number {
   return largest;
 }
 
-async function digestOf(file: FileHandle, length: number): Promise<string> {
+async function digestOf(file: PositionedFile, length: number): Promise<string> {
   const hash = createHash('sha256');
-  const chunk = Buffer.alloc(CHUNK_BYTES);
+  const chunk = new Uint8Array(CHUNK_BYTES);
   for (let done = 0; done < length; done += CHUNK_BYTES) {
-    const part = chunk.subarray(0, Math.min(CHUNK_BYTES, length - done));
-    hash.update(part.subarray(0, await readAt(file, done, part)));
+    hash.update(await file.upTo(done, Math.min(CHUNK_BYTES, length - done), chunk));
   }
   return hash.digest('hex');
-}
-
-/** Fills `target` as far as the file goes; returns how far. */
-async function readAt(file: FileHandle, position: number, target: Uint8Array): Promise<number> {
-  let done = 0;
-  while (done < target.length) {
-    const { bytesRead } = await file.read(target, done, target.length - done, position + done);
-    if (bytesRead === 0) break;
-    done += bytesRead;
-  }
-  return done;
 }
