@@ -12,6 +12,7 @@ import { readParameter, type StoredMatrix, type StoredSpecification, storedSpeci
 import { ConfigReader } from './config_reader';
 import { type ConversionReport, readConversion } from './conversion';
 import type { DecoderConfig, Family } from './family';
+import { openGguf } from './gguf';
 import { type EmbeddingStorage, type KernelCounts, readEmbeddingStorage, readQuantization } from './quantization';
 import { findFamily } from './registry';
 
@@ -87,11 +88,11 @@ export class ModelSource {
 
   /**
    * Opens a Hugging Face folder (config.json; model.safetensors or several with an index; tokenizer.json), dense or
-   * Boolean. Throws MBOK_IO, MBOK_FORMAT, MBOK_UNSUPPORTED.
+   * Boolean, or a GGUF file (*.gguf). Throws MBOK_IO, MBOK_FORMAT, MBOK_UNSUPPORTED.
    */
   static async open(path: string): Promise<ModelSource> {
     string('path', path);
-    const checkpoint = await openFolder(path);
+    const checkpoint = path.endsWith('.gguf') ? await openGguf(path) : await openFolder(path);
     try {
       return new ModelSource(checkpoint);
     } catch (error) {

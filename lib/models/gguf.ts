@@ -1,0 +1,132 @@
+/** GGUF files opened as models: configuration, tokenizer and weights in the terms of Hugging Face. */
+
+import { MbokError } from '../errors';
+import { GgufFile } from '../io/gguf';
+import type { GgufTensor } from '../io/gguf_header';
+import { huggingFaceTokenizer } from '../text/gguf_tokenizer';
+import { show } from '../validate';
+import { ARCHITECTURES, type Architecture, type Change } from './gguf/architectures';
+import { dequantiseRows } from './gguf/dequantise';
+import { ArchitectureReader } from './gguf/metadata';
+import { GgufReader, type MappedTensor } from './gguf/reader';
+import { ROPE_TENSORS, type RopeFactors, withRopeFactors } from './gguf/rope_factors';
+import type { Checkpoint } from './source';
+
+/**
+ * Opens a GGUF file of a supported architecture.
+ *
+ * @throws MbokError MBOK_IO, MBOK_FORMAT, MBOK_SHAPE (a tensor that does not fit the metadata), MBOK_UNSUPPORTED (an
+ * architecture, an element type, a tokenizer, a part of a model in several files)
+ */
+export async function openGguf(path: string): Promise<Checkpoint> {
+  const file = await GgufFile.open(path);
+  try {
+    const { name, architecture } = findArchitecture(file);
+    const config = withRopeFactors(
+      architecture.config(new ArchitectureReader(file, name)),
+      await readRopeFactors(file),
+      path,
+    );
+    const companions = tokenizerFiles(file);
+    const weights = new GgufReader(file, mapTensors(file, architecture, config));
+    return { json: { ...config, ...tokenIds(companions) }, place: path, companions, weights };
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+}
+
+function findArchitecture({ path, metadata }: GgufFile): { name: string; architecture: Architecture } {
+  const parts = metadata.get('split.count');
+  if (typeof parts === 'number' && parts > 1) {
+    throw new MbokError(
+      'MBOK_UNSUPPORTED',
+      `'${path}' is one of ${parts} files of a model; merge them with llama.cpp's llama-gguf-split --merge`,
+    );
+  }
+  const name = metadata.get('general.architecture');
+  if (typeof name !== 'string') {
+    const got = name === undefined ? 'nothing' : show(name);
+    throw new MbokError('MBOK_FORMAT', `'${path}': metadata 'general.architecture' must be a string, got ${got}`);
+  }
+  const architecture = Object.hasOwn(ARCHITECTURES, name) ? ARCHITECTURES[name] : undefined;
+  if (architecture !== undefined) return { name, architecture };
+  const supported = Object.keys(ARCHITECTURES).join(', ');
+  throw new MbokError(
+    'MBOK_UNSUPPORTED',
+    `'${path}': architecture ${show(name)} is not supported; supported in GGUF files: ${supported}`,
+  );
+}
+
+/** Every tensor by Hugging Face's name. A tensor of no known name would be left out of the model: that is refused. */
+function mapTensors(file: GgufFile, architecture: Architecture, config: Checkpoint['json']): MappedTensor[] {
+  return [...file.tensors.values()].flatMap((tensor) => {
+    if (Object.values(ROPE_TENSORS).includes(tensor.name)) return [];
+    const [, layer, module = '', kind] = /^(?:blk\.(\d+)\.)?([a-z_]+)\.(weight|bias)$/.exec(tensor.name) ?? [];
+    const names = layer === undefined ? architecture.modules : architecture.block;
+    if (!Object.hasOwn(names, module)) {
+      throw new MbokError(
+        'MBOK_UNSUPPORTED',
+        `'${file.path}': tensor '${tensor.name}' has no place in this architecture`,
+      );
+    }
+    const prefix = layer === undefined ? '' : `${architecture.blocks}${layer}.`;
+    const change = architecture.change?.(`${module}.${kind}`, config);
+    if (change !== undefined) expectChangeable(file.path, tensor, change);
+    return [{ name: `${prefix}${names[module]}.${kind}`, tensor, change }];
+  });
+}
+
+function expectChangeable(path: string, { name, shape, dtype }: GgufTensor, change: Change): void {
+  const rows = shape[0] as number;
+  const fits =
+    change.kind === 'interleaved'
+      ? shape.length <= 2 && rows % (2 * change.heads) === 0
+      : shape.length === (change.kind === 'transposed' ? 2 : 1);
+  if (fits && (shape.length === 2 || dtype === 'F32')) return;
+  throw new MbokError('MBOK_SHAPE', `'${path}': tensor '${name}' cannot be ${dtype} [${shape.join(', ')}]`);
+}
+
+async function readRopeFactors(file: GgufFile): Promise<RopeFactors> {
+  const factors: { -readonly [key in keyof RopeFactors]: Float32Array } = {};
+  for (const [key, name] of Object.entries(ROPE_TENSORS)) {
+    const tensor = file.tensors.get(name);
+    if (tensor === undefined) continue;
+    const { shape, dtype, byteLength } = tensor;
+    if (shape.length !== 1) {
+      throw new MbokError('MBOK_SHAPE', `'${file.path}': tensor '${name}' must be a vector, got [${shape.join(', ')}]`);
+    }
+    const bytes = new Uint8Array(byteLength);
+    await file.fill(tensor, 0, bytes);
+    const values = await dequantiseRows({ bytes, rows: 1, cols: shape[0] as number, dtype, type: 'f32' });
+    factors[key as keyof RopeFactors] = new Float32Array(values.buffer);
+  }
+  return factors;
+}
+
+/** Empty where the file has no vocabulary. */
+function tokenizerFiles({ metadata, path }: GgufFile): Map<string, Buffer> {
+  const model = metadata.get('tokenizer.ggml.model');
+  if (model === undefined || model === 'none' || model === 'no_vocab') return new Map();
+  try {
+    const { tokenizer, config, generation } = huggingFaceTokenizer(Object.fromEntries(metadata));
+    return new Map([
+      ['tokenizer.json', encode(tokenizer)],
+      ['tokenizer_config.json', encode(config)],
+      ['generation_config.json', encode(generation)],
+    ]);
+  } catch (error) {
+    if (!(error instanceof MbokError)) throw error;
+    throw new MbokError(error.code, `'${path}': ${error.message}`, { cause: error });
+  }
+}
+
+function encode(json: object): Buffer {
+  return Buffer.from(`${JSON.stringify(json, null, 2)}\n`);
+}
+
+/** config.json repeats the ids of generation_config.json. */
+function tokenIds(companions: ReadonlyMap<string, Buffer>): object {
+  const generation = companions.get('generation_config.json');
+  return generation === undefined ? {} : (JSON.parse(generation.toString()) as object);
+}

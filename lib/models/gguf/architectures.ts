@@ -1,0 +1,257 @@
+/**
+ * The architectures of GGUF files in the terms of Hugging Face: config.json and names of tensors. A table of its own
+ * rather than a property of the families, since the two do not match one to one: Mistral's files say 'llama'.
+ */
+
+import type { JsonObject } from '../../io/json';
+import type { ArchitectureReader } from './metadata';
+
+/** What llama.cpp's conversion did to a tensor, to be undone. */
+export type Change =
+  /** rows of each head: pairs (j, j + d/2) were put side by side */
+  | { readonly kind: 'interleaved'; readonly heads: number }
+  /** 1 was added (Gemma's norms multiply by 1 + w) */
+  | { readonly kind: 'plusOne' }
+  /** the file has the matrix as [outputs, inputs], the checkpoint as [inputs, outputs] (GPT-2) */
+  | { readonly kind: 'transposed' };
+
+export interface Architecture {
+  /** config.json. */
+  config(reader: ArchitectureReader): JsonObject;
+  /** Hugging Face's names of the modules outside of blocks; a tensor is MODULE.weight or MODULE.bias. */
+  readonly modules: Readonly<Record<string, string>>;
+  /** What begins the names of a block's modules, before its number. */
+  readonly blocks: string;
+  /** The modules of a block. */
+  readonly block: Readonly<Record<string, string>>;
+  /** `name`: as in the file, without the number of the block: 'attn_q.weight'. */
+  change?(name: string, config: JsonObject): Change | undefined;
+}
+
+/** What all decoders with rotary embeddings and RMS norms have. */
+function decoderConfig(reader: ArchitectureReader): JsonObject {
+  const heads = reader.integer('attention.head_count');
+  const hidden = reader.integer('embedding_length');
+  return {
+    vocab_size: reader.shape('token_embd.weight')[0],
+    hidden_size: hidden,
+    intermediate_size: reader.integer('feed_forward_length'),
+    num_hidden_layers: reader.integer('block_count'),
+    num_attention_heads: heads,
+    num_key_value_heads: reader.has('attention.head_count_kv') ? reader.integer('attention.head_count_kv') : heads,
+    head_dim: reader.has('attention.key_length') ? reader.integer('attention.key_length') : Math.floor(hidden / heads),
+    max_position_embeddings: reader.integer('context_length'),
+    rms_norm_eps: reader.number('attention.layer_norm_rms_epsilon'),
+    rope_theta: reader.has('rope.freq_base') ? reader.number('rope.freq_base') : 10000,
+    ...ropeScaling(reader),
+    tie_word_embeddings: !reader.hasTensor('output.weight'),
+  };
+}
+
+function ropeScaling(reader: ArchitectureReader): JsonObject {
+  const type = reader.has('rope.scaling.type') ? reader.string('rope.scaling.type') : 'none';
+  if (type === 'none') return {};
+  const factor = reader.has('rope.scaling.factor') ? { factor: reader.number('rope.scaling.factor') } : {};
+  return { rope_scaling: { rope_type: type, ...factor } };
+}
+
+function slidingWindow(reader: ArchitectureReader): number | null {
+  const window = reader.has('attention.sliding_window') ? reader.integer('attention.sliding_window') : 0;
+  return window > 0 ? window : null;
+}
+
+const llamaModules = { token_embd: 'model.embed_tokens', output_norm: 'model.norm', output: 'lm_head' };
+const llamaBlock = {
+  attn_norm: 'input_layernorm',
+  attn_q: 'self_attn.q_proj',
+  attn_k: 'self_attn.k_proj',
+  attn_v: 'self_attn.v_proj',
+  attn_output: 'self_attn.o_proj',
+  ffn_norm: 'post_attention_layernorm',
+  ffn_gate: 'mlp.gate_proj',
+  ffn_up: 'mlp.up_proj',
+  ffn_down: 'mlp.down_proj',
+};
+const headNorms = { attn_q_norm: 'self_attn.q_norm', attn_k_norm: 'self_attn.k_norm' };
+const llamaNames = { modules: llamaModules, blocks: 'model.layers.', block: llamaBlock };
+
+/** llama.cpp turns neighbouring numbers of a head for these, Hugging Face those half a head apart. */
+function interleaved(name: string, config: JsonObject): Change | undefined {
+  if (name.startsWith('attn_q.')) return { kind: 'interleaved', heads: config.num_attention_heads as number };
+  if (name.startsWith('attn_k.')) return { kind: 'interleaved', heads: config.num_key_value_heads as number };
+  return undefined;
+}
+
+const llama: Architecture = {
+  ...llamaNames,
+  config: (reader) => ({
+    architectures: ['LlamaForCausalLM'],
+    model_type: 'llama',
+    hidden_act: 'silu',
+    ...decoderConfig(reader),
+    attention_bias: reader.hasTensor('blk.0.attn_q.bias'),
+    mlp_bias: reader.hasTensor('blk.0.ffn_up.bias'),
+  }),
+  change: interleaved,
+};
+
+const smollm3: Architecture = {
+  ...llamaNames,
+  config: (reader) => ({
+    architectures: ['SmolLM3ForCausalLM'],
+    model_type: 'smollm3',
+    hidden_act: 'silu',
+    ...decoderConfig(reader),
+    attention_bias: false,
+    mlp_bias: false,
+    use_sliding_window: false,
+    // every fourth layer knows no positions; the file does not say so
+    no_rope_layers: Array.from({ length: reader.integer('block_count') }, (_, layer) =>
+      (layer + 1) % 4 === 0 ? 0 : 1,
+    ),
+    no_rope_layer_interval: 4,
+  }),
+  change: interleaved,
+};
+
+const qwen2: Architecture = {
+  ...llamaNames,
+  config: (reader) => ({
+    architectures: ['Qwen2ForCausalLM'],
+    model_type: 'qwen2',
+    hidden_act: 'silu',
+    ...decoderConfig(reader),
+    use_sliding_window: false,
+  }),
+};
+
+const qwen3: Architecture = {
+  ...llamaNames,
+  block: { ...llamaBlock, ...headNorms },
+  config: (reader) => ({
+    architectures: ['Qwen3ForCausalLM'],
+    model_type: 'qwen3',
+    hidden_act: 'silu',
+    ...decoderConfig(reader),
+    attention_bias: false,
+    use_sliding_window: false,
+  }),
+};
+
+const gemmaNames = {
+  ...llamaNames,
+  block: {
+    ...llamaBlock,
+    ...headNorms,
+    post_attention_norm: 'post_attention_layernorm',
+    ffn_norm: 'pre_feedforward_layernorm',
+    post_ffw_norm: 'post_feedforward_layernorm',
+  },
+  change: (name: string): Change | undefined => (name.endsWith('norm.weight') ? { kind: 'plusOne' } : undefined),
+};
+
+/**
+ * Layers that see a window, in turn with those that see everything. `largest`: layers of the 27 B model, whose queries are
+ * scaled by hidden size / heads and not by the head dimension; the file does not say so (llama.cpp goes by the same).
+ */
+function gemmaConfig(reader: ArchitectureReader, every: number, largest: number): JsonObject {
+  const decoder = decoderConfig(reader);
+  const layers = decoder.num_hidden_layers as number;
+  const perHead = (decoder.hidden_size as number) / (decoder.num_attention_heads as number);
+  const cap = (key: string) => (reader.has(key) ? reader.number(key) : null);
+  return {
+    ...decoder,
+    hidden_activation: 'gelu_pytorch_tanh',
+    attention_bias: false,
+    query_pre_attn_scalar: layers === largest ? perHead : decoder.head_dim,
+    attn_logit_softcapping: cap('attn_logit_softcapping'),
+    final_logit_softcapping: cap('final_logit_softcapping'),
+    sliding_window: slidingWindow(reader),
+    layer_types: Array.from({ length: layers }, (_, layer) =>
+      (layer + 1) % every === 0 ? 'full_attention' : 'sliding_attention',
+    ),
+  };
+}
+
+const gemma2: Architecture = {
+  ...gemmaNames,
+  config: (reader) => ({
+    architectures: ['Gemma2ForCausalLM'],
+    model_type: 'gemma2',
+    ...gemmaConfig(reader, 2, 46),
+  }),
+};
+
+const gemma3: Architecture = {
+  ...gemmaNames,
+  config: (reader) => ({
+    architectures: ['Gemma3ForCausalLM'],
+    model_type: 'gemma3_text',
+    ...gemmaConfig(reader, 6, 62),
+    rope_local_base_freq: reader.has('rope.freq_base_swa') ? reader.number('rope.freq_base_swa') : 10000,
+  }),
+};
+
+const phi3: Architecture = {
+  ...llamaNames,
+  block: { ...llamaBlock, attn_qkv: 'self_attn.qkv_proj', ffn_up: 'mlp.gate_up_proj' },
+  config: (reader) => {
+    const decoder = decoderConfig(reader);
+    const rotated = reader.has('rope.dimension_count') ? reader.integer('rope.dimension_count') : decoder.head_dim;
+    const original = 'rope.scaling.original_context_length';
+    return {
+      architectures: ['Phi3ForCausalLM'],
+      model_type: 'phi3',
+      hidden_act: 'silu',
+      ...decoder,
+      partial_rotary_factor: (rotated as number) / (decoder.head_dim as number),
+      ...(reader.has(original) && { original_max_position_embeddings: reader.integer(original) }),
+      sliding_window: slidingWindow(reader),
+    };
+  },
+};
+
+const gpt2: Architecture = {
+  modules: {
+    token_embd: 'transformer.wte',
+    position_embd: 'transformer.wpe',
+    output_norm: 'transformer.ln_f',
+    output: 'lm_head',
+  },
+  blocks: 'transformer.h.',
+  block: {
+    attn_norm: 'ln_1',
+    attn_qkv: 'attn.c_attn',
+    attn_output: 'attn.c_proj',
+    ffn_norm: 'ln_2',
+    ffn_up: 'mlp.c_fc',
+    ffn_down: 'mlp.c_proj',
+  },
+  config: (reader) => ({
+    architectures: ['GPT2LMHeadModel'],
+    model_type: 'gpt2',
+    activation_function: 'gelu_new',
+    vocab_size: reader.shape('token_embd.weight')[0],
+    n_embd: reader.integer('embedding_length'),
+    n_inner: reader.integer('feed_forward_length'),
+    n_layer: reader.integer('block_count'),
+    n_head: reader.integer('attention.head_count'),
+    n_positions: reader.integer('context_length'),
+    layer_norm_epsilon: reader.number('attention.layer_norm_epsilon'),
+    tie_word_embeddings: !reader.hasTensor('output.weight'),
+  }),
+  change: (name) =>
+    /^(attn_qkv|attn_output|ffn_up|ffn_down)\.weight$/.test(name) ? { kind: 'transposed' } : undefined,
+};
+
+/** By `general.architecture`. */
+export const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
+  llama,
+  smollm3,
+  qwen2,
+  qwen3,
+  gemma2,
+  gemma3,
+  phi3,
+  gpt2,
+};

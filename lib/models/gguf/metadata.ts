@@ -1,0 +1,73 @@
+import { MbokError } from '../../errors';
+import type { GgufFile } from '../../io/gguf';
+import { show } from '../../validate';
+
+/** Reads the metadata of a GGUF file's architecture (keys `ARCHITECTURE.…`) with errors that name file and key. */
+export class ArchitectureReader {
+  constructor(
+    private readonly file: GgufFile,
+    readonly architecture: string,
+  ) {}
+
+  /** Whether the file has a tensor. */
+  hasTensor(name: string): boolean {
+    return this.file.tensors.has(name);
+  }
+
+  /** Sizes of a tensor. Throws MBOK_FORMAT where it is missing. */
+  shape(name: string): readonly number[] {
+    const tensor = this.file.tensors.get(name);
+    if (tensor === undefined) throw new MbokError('MBOK_FORMAT', `'${this.file.path}' has no tensor '${name}'`);
+    return tensor.shape;
+  }
+
+  has(key: string): boolean {
+    return this.#get(key) !== undefined;
+  }
+
+  /** An integer of at least 0. A list that has one a layer must have the same for all. */
+  integer(key: string): number {
+    const value = this.#get(key);
+    const number = isList(value) && new Set(Array.from(value)).size === 1 ? value[0] : value;
+    if (isList(number) && number.length > 0) {
+      throw new MbokError(
+        'MBOK_UNSUPPORTED',
+        `'${this.file.path}': metadata '${this.architecture}.${key}' differs from layer to layer, got ${show(number)}`,
+      );
+    }
+    if (Number.isSafeInteger(number) && (number as number) >= 0) return number as number;
+    return this.#fail(key, 'an integer of at least 0', number);
+  }
+
+  /** A finite number, as the decimal that its author wrote: f32 has 9.99999997e-7 for 1e-6. */
+  number(key: string): number {
+    const value = this.#get(key);
+    if (typeof value !== 'number' || !Number.isFinite(value)) return this.#fail(key, 'a finite number', value);
+    for (let digits = 1; digits < 9; digits++) {
+      const short = Number(value.toPrecision(digits));
+      if (Math.fround(short) === Math.fround(value)) return short;
+    }
+    return value;
+  }
+
+  string(key: string): string {
+    const value = this.#get(key);
+    return typeof value === 'string' ? value : this.#fail(key, 'a string', value);
+  }
+
+  #get(key: string): unknown {
+    return this.file.metadata.get(`${this.architecture}.${key}`);
+  }
+
+  #fail(key: string, wanted: string, value: unknown): never {
+    const got = value === undefined ? 'nothing' : show(value);
+    throw new MbokError(
+      'MBOK_FORMAT',
+      `'${this.file.path}': metadata '${this.architecture}.${key}' must be ${wanted}, got ${got}`,
+    );
+  }
+}
+
+function isList(value: unknown): value is ArrayLike<unknown> {
+  return Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView));
+}

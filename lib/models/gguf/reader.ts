@@ -1,0 +1,153 @@
+import { MbokError } from '../../errors';
+import type { GgufFile } from '../../io/gguf';
+import type { GgufTensor } from '../../io/gguf_header';
+import type { ReadType, WeightEntry, WeightReader } from '../../io/weights';
+import { Matrix } from '../../native/matrix';
+import type { Change } from './architectures';
+import { inOrder, minusOne, transposed } from './changes';
+import { dequantiseRows, type StoredRows, type ValueType } from './dequantise';
+
+/** Numbers of a tensor that are read and converted at a time. */
+const PIECE_ELEMENTS = 1 << 21;
+
+/** A tensor of a checkpoint and where it comes from. */
+export interface MappedTensor {
+  /** Hugging Face's name. */
+  readonly name: string;
+  readonly tensor: GgufTensor;
+  readonly change: Change | undefined;
+}
+
+/** A GGUF file by Hugging Face's names, with the changes of llama.cpp's conversion undone. */
+export class GgufReader implements WeightReader {
+  readonly path: string;
+  readonly tensors: ReadonlyMap<string, WeightEntry>;
+  readonly #mapped: ReadonlyMap<string, MappedTensor>;
+
+  /** Takes over the file. */
+  constructor(
+    private readonly file: GgufFile,
+    mapped: readonly MappedTensor[],
+  ) {
+    this.path = file.path;
+    this.#mapped = new Map(mapped.map((entry) => [entry.name, entry]));
+    this.tensors = new Map(mapped.map((entry) => [entry.name, present(entry)]));
+  }
+
+  /** Blocks of a matrix that has to be transposed are read as F16. */
+  async read(name: string): Promise<Uint8Array> {
+    const mapped = this.#find(name);
+    const { dtype, byteLength } = present(mapped);
+    const bytes = new Uint8Array(byteLength);
+    let done = 0;
+    for await (const piece of this.#pieces(mapped, PLAIN_TYPES[dtype])) {
+      bytes.set(piece, done);
+      done += piece.length;
+    }
+    return bytes;
+  }
+
+  async readF32(name: string): Promise<Float32Array> {
+    const matrix = await this.readMatrix(name, 'f32');
+    const values = matrix.toFloat32();
+    matrix.dispose();
+    return values;
+  }
+
+  /** As for any {@link WeightReader}; matrices of any type can be read as f32, f16 and bf16, to which they are rounded once. */
+  async readMatrix(name: string, type: ReadType): Promise<Matrix> {
+    const mapped = this.#find(name);
+    if (type === 'i8' || (mapped.change?.kind === 'plusOne' && type !== 'f32')) {
+      throw new MbokError('MBOK_UNSUPPORTED', `tensor '${name}' of '${this.path}' is not read as ${type}`);
+    }
+    const { shape } = present(mapped);
+    const cols = shape.at(-1) as number;
+    const matrix = new Matrix({ rows: elements(mapped.tensor) / cols, cols, type });
+    try {
+      let done = 0;
+      for await (const piece of this.#pieces(mapped, type)) {
+        matrix.writeAt(done, piece);
+        done += piece.length;
+      }
+      return matrix;
+    } catch (error) {
+      matrix.dispose();
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.file.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #find(name: string): MappedTensor {
+    const entry = this.#mapped.get(name);
+    if (entry === undefined) throw new MbokError('MBOK_FORMAT', `'${this.path}' has no tensor '${name}'`);
+    return entry;
+  }
+
+  /** The bytes of a tensor, some rows at a time: its values as `type`, or its blocks as stored. */
+  async *#pieces(mapped: MappedTensor, type: ValueType | undefined): AsyncGenerator<Uint8Array> {
+    const { name, tensor, change } = mapped;
+    const { rows, cols } = extent(mapped);
+    const rowBytes = tensor.byteLength / rows;
+    const most = pieceRows(mapped);
+    for (let first = 0; first < rows; first += most) {
+      const count = Math.min(most, rows - first);
+      const stored = new Uint8Array(count * rowBytes);
+      await this.file.fill(tensor, first * rowBytes, stored);
+      const bytes = change?.kind === 'interleaved' ? inOrder(stored, rowBytes, rows / change.heads) : stored;
+      if (type === undefined) yield bytes;
+      else yield undoValues(await this.#values(name, { bytes, rows: count, cols, dtype: tensor.dtype, type }), mapped);
+    }
+  }
+
+  async #values(name: string, rows: StoredRows): Promise<Uint8Array> {
+    try {
+      return await dequantiseRows(rows);
+    } catch (error) {
+      if (!(error instanceof MbokError) || error.code !== 'MBOK_NON_FINITE') throw error;
+      const message = `${this.path}: tensor '${name}' holds values that are NaN or infinite as ${rows.type}`;
+      throw new MbokError('MBOK_NON_FINITE', message, { cause: error });
+    }
+  }
+}
+
+/** What the elements of a type are in memory; undefined for blocks. */
+const PLAIN_TYPES: Readonly<Record<string, ValueType>> = { F32: 'f32', F16: 'f16', BF16: 'bf16' };
+
+function undoValues(bytes: Uint8Array, mapped: MappedTensor): Uint8Array {
+  const { rows, cols } = extent(mapped);
+  if (mapped.change?.kind === 'plusOne') return minusOne(bytes);
+  return mapped.change?.kind === 'transposed' ? transposed(bytes, rows, cols) : bytes;
+}
+
+function present({ name, tensor, change }: MappedTensor): WeightEntry {
+  const { dtype, shape, byteLength } = tensor;
+  if (change?.kind !== 'transposed') return { name, dtype, shape, byteLength };
+  const own = dtype in PLAIN_TYPES ? { dtype, byteLength } : { dtype: 'F16', byteLength: 2 * elements(tensor) };
+  return { name, shape: [...shape].reverse(), ...own };
+}
+
+function elements({ shape }: GgufTensor): number {
+  return shape.reduce((product, size) => product * size, 1);
+}
+
+/** The numbers of a vector have an order like the rows of a matrix; else a vector is one row. */
+function extent({ tensor, change }: MappedTensor): { rows: number; cols: number } {
+  const { shape } = tensor;
+  const cols = shape.length === 1 && change?.kind === 'interleaved' ? 1 : (shape.at(-1) as number);
+  return { rows: elements(tensor) / cols, cols };
+}
+
+function pieceRows(mapped: MappedTensor): number {
+  const { rows, cols } = extent(mapped);
+  const { change } = mapped;
+  if (change?.kind === 'transposed') return rows;
+  const headRows = change?.kind === 'interleaved' ? rows / change.heads : 1;
+  return headRows * Math.max(1, Math.floor(PIECE_ELEMENTS / (cols * headRows)));
+}

@@ -1,0 +1,65 @@
+/** Tensors of GGUF files that say how rotary angles are stretched, as the `rope_scaling` of a config.json. */
+
+import { MbokError } from '../../errors';
+import type { JsonObject } from '../../io/json';
+import { rotaryFrequencies } from '../../nn/rotary';
+
+/** What each pair's angle is divided by: for all lengths, or for texts up to the original length and for longer ones. */
+export interface RopeFactors {
+  readonly all?: Float32Array;
+  readonly short?: Float32Array;
+  readonly long?: Float32Array;
+}
+
+/** Names of the tensors. */
+export const ROPE_TENSORS: Readonly<Record<keyof RopeFactors, string>> = {
+  all: 'rope_freqs.weight',
+  short: 'rope_factors_short.weight',
+  long: 'rope_factors_long.weight',
+};
+
+/** Adds the settings that the factors stand for to a config.json. Throws MBOK_UNSUPPORTED where there are none. */
+export function withRopeFactors(config: JsonObject, { all, short, long }: RopeFactors, path: string): JsonObject {
+  if (all !== undefined) return { ...config, rope_scaling: llama3Scaling(config, all, path) };
+  if (short === undefined || long === undefined) return config;
+  const scaling = { rope_type: 'longrope', short_factor: decimals(short), long_factor: decimals(long) };
+  return { ...config, rope_scaling: scaling };
+}
+
+function decimals(factors: Float32Array): number[] {
+  return Array.from(factors, (factor) => Number(factor.toPrecision(8)));
+}
+
+/** Powers of two that an original context length is looked for among. */
+const LENGTHS = Array.from({ length: 20 }, (_, i) => 2 ** (i + 1));
+/** f32 factors computed in f32. */
+const TOLERANCE = 1e-4;
+
+/**
+ * Llama 3's settings from its factors, which files hold in their stead: `factor` is the largest; all models have 1 and 4
+ * for the lowest and highest frequency; then only one original length gives the factors between.
+ */
+function llama3Scaling(config: JsonObject, factors: Float32Array, path: string): JsonObject {
+  const shape = { theta: config.rope_theta as number, dimension: 2 * factors.length };
+  const plain = rotaryFrequencies(shape);
+  const factor = Number(Math.max(...factors).toPrecision(6));
+  for (const originalPositions of LENGTHS) {
+    const llama3 = { factor, lowFrequencyFactor: 1, highFrequencyFactor: 4, originalPositions };
+    const stretched = rotaryFrequencies({ ...shape, llama3 });
+    const fits = factors.every(
+      (given, j) => Math.abs((plain[j] as number) / (stretched[j] as number) - given) <= TOLERANCE * given,
+    );
+    if (!fits) continue;
+    return {
+      rope_type: 'llama3',
+      factor,
+      low_freq_factor: 1,
+      high_freq_factor: 4,
+      original_max_position_embeddings: originalPositions,
+    };
+  }
+  throw new MbokError(
+    'MBOK_UNSUPPORTED',
+    `'${path}': the factors of tensor '${ROPE_TENSORS.all}' are not those of Llama 3's rotary embedding`,
+  );
+}
