@@ -15,8 +15,8 @@ import { Model } from '../lib/model';
 import { Matrix } from '../lib/native/matrix';
 import { finetune } from '../lib/train/finetune';
 import { FAMILIES, repositoryFolder, sharedFolder } from './family_folders';
-import { temporaryFolder } from './folders';
-import { projections, readGolden } from './golden';
+import { changeWeights, copyGolden, temporaryFolder } from './folders';
+import { type Golden, projections, readGolden } from './golden';
 import { Random, relativeError } from './random';
 import { describeWithShared } from './shared';
 
@@ -223,6 +223,31 @@ function likeliest(logits: Float32Array): number {
 
 describe.each(FAMILIES.filter(repositoryFolder))('%s from dense to Boolean', (family) => {
   liveThrough(repositoryFolder(family) as string);
+});
+
+test('GPT-2 is also read by the names of its first checkpoints', async () => {
+  const folder = copyGolden('gpt2', join(temporary, 'first-names'));
+  changeWeights(folder, ({ header, data }) => ({
+    header: Object.fromEntries(
+      Object.entries(header).map(([name, entry]) => [name.replace('transformer.', ''), entry]),
+    ),
+    data,
+  }));
+  await using first = await Model.load(folder);
+  await using recent = await Model.load(repositoryFolder('gpt2') as string);
+  const ids = randomIds(20, 4);
+  expect((await first.logits(ids)).data).toEqual((await recent.logits(ids)).data);
+});
+
+test('a matrix that files hold transposed is saved as it was', async () => {
+  const place = join(temporary, 'transposed');
+  await using model = await Model.load(repositoryFolder('gpt2') as string);
+  await model.save(place);
+  const [original, saved] = [repositoryFolder('gpt2') as string, place].map((folder) =>
+    readGolden(join(folder, 'model.safetensors')),
+  ) as [Golden, Golden];
+  expect([...saved.names].sort()).toEqual([...original.names].sort());
+  for (const name of original.names) expect(saved(name)).toEqual(original(name));
 });
 
 describe.each(FAMILIES.filter((family) => !repositoryFolder(family)))('%s', (family) => {

@@ -21,6 +21,7 @@ export const FAMILIES = [
   'phi3',
   'opt',
   'opt-350m-like',
+  'gpt2',
 ] as const;
 
 /** The folder in the repository; variants that add nothing to another are left to ../shared, to keep clones small. */

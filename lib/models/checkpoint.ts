@@ -9,8 +9,9 @@ import type { Matrix } from '../native/matrix';
 import { scaleName } from '../nn/builder';
 import { INPUT_SCALES, KERNELS, OUTPUT_SCALES } from '../nn/linear';
 import { throwIfAborted } from '../validate';
-import type { ParameterRole, ParameterSpecification } from './family';
+import type { Family, ParameterRole, ParameterSpecification } from './family';
 import type { KernelCounts } from './quantization';
+import { transposed } from './transposed';
 
 /**
  * A matrix and the element type that files store it in; bits are stored packed. Weights are stored as they are in memory,
@@ -80,14 +81,20 @@ export type StoredSpecification = ParameterSpecification &
 const NARROW: readonly ParameterRole[] = ['linear', 'embedding', 'head'];
 
 /**
- * Reads one matrix. Throws MBOK_IO, MBOK_FORMAT, MBOK_SHAPE where configuration and file disagree, and MBOK_NON_FINITE
- * for NaN or infinite weights, naming the tensor.
+ * Reads one matrix, by its name or by another that `family` knows for it. Throws MBOK_IO, MBOK_FORMAT, MBOK_SHAPE where
+ * configuration and file disagree, and MBOK_NON_FINITE for NaN or infinite weights, naming the tensor.
  */
-export async function readParameter(weights: WeightReader, specification: StoredSpecification): Promise<StoredMatrix> {
-  const { name, rows, cols, role, as } = specification;
+export async function readParameter(
+  weights: WeightReader,
+  specification: StoredSpecification,
+  family: Pick<Family, 'alternativeName'>,
+): Promise<StoredMatrix> {
+  const { rows, cols, role, as } = specification;
   const { path } = weights;
+  const { name: wanted } = specification;
+  const name = weights.tensors.has(wanted) ? wanted : (family.alternativeName?.(wanted) ?? wanted);
   const info = weights.tensors.get(name);
-  if (info === undefined) throw new MbokError('MBOK_SHAPE', `${path}: tensor '${name}' is missing`);
+  if (info === undefined) throw new MbokError('MBOK_SHAPE', `${path}: tensor '${wanted}' is missing`);
   if (as === 'kernels') {
     const { kernels } = specification;
     expectStored(path, info, 'U8', [kernels, rows / kernels, Math.ceil(cols / 8)]);
@@ -97,10 +104,22 @@ export async function readParameter(weights: WeightReader, specification: Stored
     expectStored(path, info, 'I8', [rows, cols]);
     return { matrix: await weights.readMatrix(name, 'i8'), storage: 'I8' };
   }
-  expectStored(path, info, info.dtype, rows === 1 && info.shape.length === 1 ? [cols] : [rows, cols]);
+  const turned = specification.transposed && as === undefined;
+  const plain = rows === 1 && info.shape.length === 1 ? [cols] : [rows, cols];
+  expectStored(path, info, info.dtype, turned ? [cols, rows] : plain);
   const storage = storageOf(path, info);
   const narrow = as === undefined && NARROW.includes(role);
-  return { matrix: await weights.readMatrix(name, narrow ? MEMORY_TYPES[storage] : 'f32'), storage };
+  const matrix = await weights.readMatrix(name, narrow ? MEMORY_TYPES[storage] : 'f32');
+  return { matrix: turned ? await replacedBy(matrix, transposed) : matrix, storage };
+}
+
+/** What `make` makes of a matrix that is not needed any more. */
+async function replacedBy(matrix: Matrix, make: (matrix: Matrix) => Promise<Matrix>): Promise<Matrix> {
+  try {
+    return await make(matrix);
+  } finally {
+    matrix.dispose();
+  }
 }
 
 const MEMORY_TYPES = { F32: 'f32', F16: 'f16', BF16: 'bf16' } as const;
@@ -120,28 +139,42 @@ function expectStored(path: string, info: WeightEntry, dtype: string, shape: rea
   );
 }
 
+/** What files say of matrices in a way of their own. */
+export interface FileLayout {
+  readonly kernels: KernelCounts;
+  /** Names of matrices that files hold as [cols, rows]. */
+  readonly transposed: ReadonlySet<string>;
+}
+
 /** Writes the matrices to a safetensors file, one tensor in memory at a time. Throws MBOK_IO, MBOK_ABORTED. */
 export async function writeParameters(
   path: string,
   parameters: ReadonlyMap<string, StoredMatrix>,
-  kernels: KernelCounts,
+  { kernels, transposed: turned }: FileLayout,
   { signal, onProgress }: ProgressOptions = {},
 ): Promise<void> {
   let written = 0;
   const sources = [...parameters].map(([name, stored]): TensorSource => {
-    const bytes = () => {
+    const { matrix, storage } = stored;
+    const bytes = async () => {
       throwIfAborted(signal);
       onProgress?.({ done: written++ / parameters.size, what: name });
-      return encode(stored);
+      if (!turned.has(name)) return encode(stored);
+      const file = await transposed(matrix);
+      try {
+        return encode({ matrix: file, storage });
+      } finally {
+        file.dispose();
+      }
     };
-    const { matrix, storage } = stored;
     if (storage === 'bits') {
       const count = kernels.get(name.slice(0, -KERNELS.length - 1)) as number;
       return { name, dtype: 'U8', shape: [count, matrix.rows / count, Math.ceil(matrix.cols / 8)], bytes };
     }
     const isScale = [`.${OUTPUT_SCALES}`, `.${INPUT_SCALES}`, scaleName('')].some((end) => name.endsWith(end));
-    const shape = matrix.rows === 1 && !isScale ? [matrix.cols] : [matrix.rows, matrix.cols];
-    return { name, dtype: storage, shape, bytes };
+    const { rows, cols } = matrix;
+    const plain = rows === 1 && !isScale ? [cols] : [rows, cols];
+    return { name, dtype: storage, shape: turned.has(name) ? [cols, rows] : plain, bytes };
   });
   await writeSafetensors(path, sources, { format: 'pt' });
 }

@@ -160,5 +160,12 @@ function checked(c: GatedDecoderConfig, place: string): GatedDecoderConfig {
       `${place}: ${c.heads} heads of dimension ${c.headDimension} do not group over ${c.keyValueHeads} key-value heads`,
     );
   }
+  // the native attention's scratch is laid out for heads up to this size
+  if (c.headDimension > 256) {
+    throw new MbokError(
+      'MBOK_UNSUPPORTED',
+      `${place}: heads of dimension ${c.headDimension} are not supported; 256 are`,
+    );
+  }
   return c;
 }

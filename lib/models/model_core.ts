@@ -238,11 +238,13 @@ export class ModelCore {
    * whole or not at all; an older one at the same path stays until then. Throws MBOK_IO, MBOK_ABORTED, MBOK_DISPOSED.
    */
   async save(folder: string, { signal, onProgress }: ProgressOptions = {}): Promise<void> {
-    const { stored } = this;
+    const { stored, kernels } = this;
+    const columnsFirst = this.family.parameters(this.config).filter(({ transposed }) => transposed);
+    const layout = { kernels, transposed: new Set(columnsFirst.map(({ name }) => name)) };
     await writeFolder(folder, { signal }, async (directory) => {
       await writeFile(join(directory, 'config.json'), `${JSON.stringify(this.savedJson, null, 2)}\n`);
       for (const [name, content] of this.companions) await writeFile(join(directory, name), content);
-      await writeParameters(join(directory, WEIGHTS_FILE), stored, this.kernels, { signal, onProgress });
+      await writeParameters(join(directory, WEIGHTS_FILE), stored, layout, { signal, onProgress });
     });
     onProgress?.({ done: 1, what: 'saved' });
   }

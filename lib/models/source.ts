@@ -103,7 +103,7 @@ export class ModelSource {
 
   /** Reads one tensor; the caller owns the matrix. Throws as {@link readParameter}. */
   async read(specification: StoredSpecification): Promise<StoredMatrix> {
-    return await readParameter(this.weights, specification);
+    return await readParameter(this.weights, specification, this.family);
   }
 
   /** Closes the files. */
