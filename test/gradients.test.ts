@@ -6,6 +6,13 @@ import { activation, gatedActivation } from '../lib/graph/operations/activation'
 import { add } from '../lib/graph/operations/add';
 import { attention } from '../lib/graph/operations/attention';
 import { embedding } from '../lib/graph/operations/embedding';
+import {
+  type HeadLossOptions,
+  headCrossEntropy,
+  headDivergence,
+  headKeptDivergence,
+  topTokens,
+} from '../lib/graph/operations/head_loss';
 import { layerNorm } from '../lib/graph/operations/layer_norm';
 import { linear } from '../lib/graph/operations/linear';
 import { crossEntropy, hiddenLoss, klDivergence } from '../lib/graph/operations/losses';
@@ -164,6 +171,23 @@ const CASES: readonly [string, Build][] = [
       hiddenLoss(operand(rows, 19), constant(Matrix.from(random.normals(rows * 19), { rows, cols: 19 })), kind),
   ]),
   [
+    'head with cross-entropy',
+    ({ operand, constant, ids, random, rows, graph }) => {
+      const w = constant(Matrix.from(random.normals(37 * 9), { rows: 37, cols: 9 }));
+      const logits = softcap(linear(operand(rows, 9), w), 2);
+      return (headCrossEntropy(logits, ids(37), { seed: lossSeed(graph) }) as { loss: Tensor }).loss;
+    },
+  ],
+  [
+    'head with divergence',
+    ({ operand, constant, random, rows, graph }) => {
+      const matrix = (count: number, cols: number) =>
+        constant(Matrix.from(random.normals(count * cols), { rows: count, cols }));
+      const teacher = linear(matrix(rows, 5), matrix(37, 5));
+      return headDivergence(linear(operand(rows, 9), matrix(37, 9)), teacher, { seed: lossSeed(graph) }) as Tensor;
+    },
+  ],
+  [
     'weighted sum',
     ({ operand }) =>
       weightedSum([
@@ -257,4 +281,100 @@ describe('gradients agree with central differences', () => {
       });
     }
   });
+});
+
+/** Gradients and losses of a head over `judge`, whole and in one operation. */
+async function bothWays(judge: (graph: Graph, logits: Tensor, options: HeadLossOptions) => Tensor) {
+  const random = new Random(5);
+  const [rows, cols, vocabulary] = [40, 12, 90];
+  const states = random.normals(rows * cols);
+  const weights = Matrix.from(random.normals(vocabulary * cols), { rows: vocabulary, cols });
+  const results: Float32Array[][] = [];
+  for (const whole of [true, false]) {
+    const graph = new Graph();
+    const x = graph.input('x', { rows, cols });
+    const w = graph.bind(weights);
+    const gradient = new Matrix({ rows: vocabulary, cols });
+    const accumulators = new Map([[w, graph.bind(gradient, 'gradients')]]);
+    const seed = lossSeed(graph);
+    const loss = judge(graph, linear(x, w), whole ? {} : { seed, accumulators });
+    const [dx] = appendGradients(loss, seed, { accumulators, wanted: [x] });
+    graph.output('loss', loss);
+    graph.output('dx', dx as Tensor);
+    await using plan = new Plan(graph, { maxRows: rows });
+    const { loss: value, dx: given } = await plan.run({ inputs: { x: states }, scalars: { rows, lossScale: 0.25 } });
+    results.push([value as Float32Array, given as Float32Array, gradient.toFloat32()]);
+    expect(graph.nodes.some(({ name }) => name === 'linear')).toBe(whole);
+  }
+  return results as [Float32Array[], Float32Array[]];
+}
+
+test.each([
+  [
+    'cross-entropy',
+    (graph, logits, options) => {
+      const ids = Matrix.from(
+        Int32Array.from({ length: 40 }, (_, i) => (i % 5 === 2 ? -1 : i)),
+        { rows: 40, cols: 1 },
+      );
+      const targets = graph.bind(ids);
+      return options.seed
+        ? (headCrossEntropy(logits, targets, options)?.loss as Tensor)
+        : crossEntropy(logits, targets);
+    },
+  ],
+  [
+    'divergence',
+    (graph, logits, options) => {
+      const random = new Random(8);
+      const bound = (rows: number, cols: number) =>
+        graph.bind(Matrix.from(random.normals(rows * cols), { rows, cols }));
+      const [hidden, weights] = [bound(40, 6), bound(90, 6)];
+      // whole: its linear layer would be one more
+      if (options.seed) return headDivergence(logits, linear(hidden, weights), options) as Tensor;
+      return klDivergence(logits, linear(hidden, weights));
+    },
+  ],
+] as [string, (graph: Graph, logits: Tensor, options: HeadLossOptions) => Tensor][])(
+  'a head and its %s in one give what they give by themselves',
+  async (_, judge) => {
+    const [whole, fused] = await bothWays(judge);
+    whole.forEach((values, i) => {
+      const size = Math.hypot(...values);
+      const error = Math.hypot(...values.map((value, j) => value - ((fused[i] as Float32Array)[j] as number)));
+      expect(error).toBeLessThan(2e-6 * size);
+      expect(size).toBeGreaterThan(0);
+    });
+  },
+);
+
+test('a divergence from kept tokens falls to what was not kept of the teacher', async () => {
+  const random = new Random(6);
+  const [rows, cols, vocabulary, k] = [12, 8, 50, 10];
+  const weights = Matrix.from(random.normals(vocabulary * cols), { rows: vocabulary, cols });
+  const x = random.normals(rows * cols);
+  const teacher = new Graph();
+  const logits = linear(teacher.input('x', { rows: 'tokens', cols }), teacher.bind(weights));
+  ['kept', 'ids', 'error'].forEach((name, i) => {
+    teacher.output(name, topTokens(logits, k)[i] as Tensor);
+  });
+  await using first = new Plan(teacher, { maxRows: rows });
+  const { kept, ids, error } = await first.run({ inputs: { x }, scalars: { rows } });
+  const student = new Graph();
+  const own = linear(student.input('x', { rows: 'tokens', cols }), student.bind(weights));
+  const seed = lossSeed(student);
+  const inputs = {
+    kept: student.input('kept', { rows: 'tokens', cols: k + 1 }),
+    ids: student.input('ids', { rows: 'tokens', cols: k, type: 'i32' }),
+  };
+  const loss = headKeptDivergence(own, inputs, { seed });
+  student.output('loss', loss);
+  await using second = new Plan(student, { maxRows: rows });
+  const run = await second.run({
+    inputs: { x, kept: kept as Float32Array, ids: Int32Array.from(ids as Float32Array) },
+    scalars: { rows },
+  });
+  // the student is the teacher: nothing is left but the rounding of what was kept
+  expect(Math.abs((run.loss as Float32Array)[0] as number)).toBeLessThan(1e-3);
+  expect(Math.min(...(error as Float32Array))).toBeGreaterThan(0);
 });

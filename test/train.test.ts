@@ -134,6 +134,50 @@ test('a batch in parts gives the step of the whole batch', async () => {
   expect(result.memory.activations).toBeLessThan(whole.result.memory.activations);
 });
 
+describe('memory', () => {
+  const options = { train: ['scales', 'norms', 'embeddings'], steps: 3 } as const;
+  const run = (more: Partial<FinetuneOptions>) => train({ ...options, ...more });
+  // the process of a test grows as it likes
+  beforeEach(() => {
+    const usage = { rss: 1e8, heapTotal: 0, heapUsed: 0, external: 0, arrayBuffers: 0 };
+    jest.spyOn(process, 'memoryUsage').mockImplementation(Object.assign(() => usage, { rss: () => usage.rss }));
+  });
+  afterEach(() => jest.restoreAllMocks());
+
+  test.each([
+    ['distillation', {}],
+    ['cross-entropy', { teacher: undefined }],
+    ['latent weights', { latent: true }],
+    ['two micro-batches and running statistics', { microBatch: 2, decay: 0.9 }],
+  ] as [string, Partial<FinetuneOptions>][])('recomputed activations change no bit: %s', async (_, more) => {
+    const kept = await run({ microBatch: 4, ...more });
+    const { memory } = kept.result;
+    expect(memory.recompute).toBe(false);
+    // a budget that all but the activations fit
+    const budget = memory.total + memory.overhead - 1000;
+    const recomputed = await run({ microBatch: 4, ...more, memory: budget });
+    expect(recomputed.result.memory.recompute).toBe(true);
+    expect(recomputed.result.memory.activations).toBeLessThan(memory.activations);
+    expect(losses(recomputed.result.history)).toEqual(losses(kept.result.history));
+    expect(recomputed.after).toEqual(kept.after);
+  });
+
+  test('a budget chooses the micro-batch', async () => {
+    const { memory: most } = (await run({ microBatch: 4 })).result;
+    const { memory: least } = (await run({ microBatch: 1 })).result;
+    expect((await run({ memory: most.total + most.overhead + 2e8 })).result.memory.microBatch).toBe(4);
+    const tight = (await run({ memory: least.total + least.overhead + 1e6 })).result.memory;
+    expect(tight.total + tight.overhead).toBeLessThanOrEqual(least.total + least.overhead + 1e6);
+  });
+
+  test('a budget that cannot be met is an error that names the least that would do', async () => {
+    await expect(run({ memory: 1e6 })).rejects.toMatchObject({
+      code: 'MBOK_OUT_OF_MEMORY',
+      message: expect.stringMatching(/'memory' is 0.001 GB.* at least \d\.\d+ GB \(\d+ bytes\)/),
+    });
+  });
+});
+
 test('native state is 16 bits a trained weight and little more, latent weights 96 besides the gradient', async () => {
   const weights = [...(await makeStudent(teacher, 1)).parameters].filter(([name]) => name.endsWith('.boolean_kernels'));
   const count = weights.reduce((sum, [, { rows, cols }]) => sum + rows * cols, 0);

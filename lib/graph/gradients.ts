@@ -4,6 +4,7 @@ import { MbokError } from '../errors';
 import type { Node } from './graph';
 import type { BooleanTarget } from './operation';
 import { add } from './operations/add';
+import { Recomputation } from './recomputation';
 import type { Tensor } from './tensor';
 
 /** Where gradients go. */
@@ -14,6 +15,11 @@ export interface GradientTargets {
   readonly booleans?: ReadonlyMap<Tensor, BooleanTarget>;
   /** Further tensors (inputs of the graph, say) whose gradients are wanted as results. */
   readonly wanted?: readonly Tensor[];
+  /**
+   * Runs of the forward pass, in order, whose results are computed again for their gradients rather than kept: blocks of
+   * a model, say. The same bits in less memory. No part may change another's parameters.
+   */
+  readonly recomputed?: readonly (readonly Node[])[];
 }
 
 /**
@@ -27,7 +33,7 @@ export interface GradientTargets {
 export function appendGradients(
   loss: Tensor,
   seed: Tensor,
-  { accumulators = new Map(), booleans = new Map(), wanted = [] }: GradientTargets,
+  { accumulators = new Map(), booleans = new Map(), wanted = [], recomputed = [] }: GradientTargets,
 ): (Tensor | undefined)[] {
   const { graph } = loss;
   const forward = [...graph.nodes];
@@ -39,18 +45,20 @@ export function appendGradients(
     carriers.push(node);
   }
   const gradients = new Map<Tensor, Tensor>([[loss, seed]]);
-  for (const node of carriers.reverse()) {
+  const recomputation = new Recomputation(graph, recomputed);
+  for (const node of backwards(carriers)) {
     if (!node.outputs.some((output) => output !== undefined && gradients.has(output))) continue;
     const rule = node.definition?.gradient;
     if (rule === undefined) throw new MbokError('MBOK_UNSUPPORTED', `operation '${node.name}' has no gradient`);
+    recomputation.enter(node);
     const trained = (tensor: Tensor) => accumulators.has(tensor) || booleans.has(tensor);
     const at = <T>(i: number, look: (tensor: Tensor) => T): T | undefined => {
       const tensor = node.inputs[i];
       return tensor === undefined ? undefined : look(tensor);
     };
     const results = rule({
-      inputs: node.inputs,
-      outputs: node.outputs,
+      inputs: recomputation.instead(node.inputs),
+      outputs: recomputation.instead(node.outputs),
       attributes: node.attributes,
       upstream: (i) => {
         const output = node.outputs[i];
@@ -67,5 +75,21 @@ export function appendGradients(
       gradients.set(input, earlier === undefined ? gradient : add(earlier, gradient));
     });
   }
+  recomputation.leave();
   return wanted.map((tensor) => gradients.get(tensor));
+}
+
+/**
+ * The operations so that each comes before those whose results it reads, and otherwise as late as can be: what only looks
+ * at a tensor in passing (a loss of hidden states) has its turn when that tensor's gradient is due, and not long before,
+ * when its result would have to be kept.
+ */
+function backwards(nodes: readonly Node[]): Node[] {
+  const made = new Map<Tensor, number>();
+  const keys = nodes.map((node, index) => {
+    for (const output of node.outputs) if (output !== undefined) made.set(output, index);
+    const latest = node.inputs.reduce((most, input) => Math.max(most, (input && made.get(input)) ?? -1), -1);
+    return { node, index, latest };
+  });
+  return keys.sort((a, b) => b.latest - a.latest || b.index - a.index).map(({ node }) => node);
 }

@@ -25,6 +25,8 @@ export interface EmitOptions {
   /** When the operation runs within an optimizer step. Default 'always'. */
   readonly phase?: Phase;
   readonly inPlace?: number;
+  /** Where it is differentiated through, by its gradient rule. */
+  readonly definition?: OperationDefinition;
 }
 
 /**
@@ -112,11 +114,28 @@ export class Graph {
     inputs: readonly (Tensor | undefined)[],
     outputs: readonly (Tensor | undefined)[],
     attributes: readonly number[] = [],
-    { phase = 'always', inPlace }: EmitOptions = {},
+    { phase = 'always', inPlace, definition }: EmitOptions = {},
   ): void {
     this.#own(inputs);
     this.#own(outputs);
-    this.nodes.push({ name, inputs, outputs, attributes, phase, inPlace, definition: undefined });
+    this.nodes.push({ name, inputs, outputs, attributes, phase, inPlace, definition });
+  }
+
+  /** Takes operations out again. Nothing may read what they would have made. */
+  remove(nodes: readonly Node[]): void {
+    for (const node of nodes) this.nodes.splice(this.nodes.indexOf(node), 1);
+    const lost = new Set(nodes.flatMap(({ outputs }) => outputs));
+    if (this.nodes.some(({ inputs }) => inputs.some((input) => input !== undefined && lost.has(input)))) {
+      throw new MbokError('MBOK_INTERNAL', 'an operation is still needed');
+    }
+  }
+
+  /** Adds operations again that read and write other tensors instead of some. */
+  repeat(nodes: readonly Node[], instead: ReadonlyMap<Tensor, Tensor>): Node[] {
+    const swap = (tensors: Node['inputs']) => tensors.map((tensor) => tensor && (instead.get(tensor) ?? tensor));
+    const copies = nodes.map((node) => ({ ...node, inputs: swap(node.inputs), outputs: swap(node.outputs) }));
+    this.nodes.push(...copies);
+    return copies;
   }
 
   /** A new intermediate tensor for {@link emit} to write. */

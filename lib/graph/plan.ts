@@ -28,6 +28,25 @@ export type MemoryReport = Record<MemoryRole, number> & {
   readonly total: number;
 };
 
+/** Bytes that a plan of the graph computes with, but for scratch, which only the plan itself can tell. */
+export function graphBytes(graph: Graph, maxRows: number): number {
+  const ports = graph.tensors.filter(({ binding }) => binding.kind === 'port');
+  const roles = Object.values(roleBytes(graph)).reduce((sum, bytes) => sum + bytes, 0);
+  return (
+    ports.reduce((sum, tensor) => sum + alignUp(tensorBytes(tensor, maxRows)), roles) +
+    layOutArena(graph, maxRows).bytes
+  );
+}
+
+/** Bytes of the matrices that a graph is bound to. */
+function roleBytes(graph: Graph): Record<MemoryRole, number> {
+  const bound = new Map<Matrix, MemoryRole>();
+  for (const { binding } of graph.tensors) if (binding.kind === 'bound') bound.set(binding.matrix, binding.role);
+  const roles: Record<MemoryRole, number> = { weights: 0, teacher: 0, gradients: 0, state: 0 };
+  for (const [matrix, role] of bound) roles[role] += matrix.byteLength;
+  return roles;
+}
+
 /** Options of {@link Plan.run}. */
 export interface RunOptions {
   /** Every input of the graph: token ids as Int32Array, the rest as Float32Array, row by row. */
@@ -76,14 +95,10 @@ export class Plan {
     const arena = layOutArena(graph, maxRows);
     const ports = new Map<Tensor, number>();
     let portBytes = 0;
-    const bound = new Map<Matrix, MemoryRole>();
     for (const tensor of graph.tensors) {
-      if (tensor.binding.kind === 'port') {
-        ports.set(tensor, portBytes);
-        portBytes += alignUp(tensorBytes(tensor, maxRows));
-      } else if (tensor.binding.kind === 'bound') {
-        bound.set(tensor.binding.matrix, tensor.binding.role);
-      }
+      if (tensor.binding.kind !== 'port') continue;
+      ports.set(tensor, portBytes);
+      portBytes += alignUp(tensorBytes(tensor, maxRows));
     }
     this.#portOffsets = ports;
     this.#ports = guarded(() => new (addon().NativeBuffer)(portBytes));
@@ -106,8 +121,7 @@ export class Plan {
           })),
         }),
     );
-    const roles: Record<MemoryRole, number> = { weights: 0, teacher: 0, gradients: 0, state: 0 };
-    for (const [matrix, role] of bound) roles[role] += matrix.byteLength;
+    const roles = roleBytes(graph);
     const activations = arena.bytes + portBytes;
     const scratch = this.#native.scratchBytes;
     const total = Object.values(roles).reduce((sum, bytes) => sum + bytes, activations + scratch);

@@ -45,6 +45,13 @@ export async function saveCheckpoint<Progress>(
   await writeFolder(folder, { marker: PROGRESS_FILE }, fill);
 }
 
+/** The fingerprint of the checkpoint in `folder`; undefined where there is none. Throws MBOK_FORMAT, MBOK_IO. */
+export async function savedFingerprint(folder: string): Promise<Readonly<Record<string, unknown>> | undefined> {
+  await recoverFolder(folder);
+  const place = join(folder, PROGRESS_FILE);
+  return (await exists(place)) ? ((await readJson(place)).fingerprint as Record<string, unknown>) : undefined;
+}
+
 /**
  * Reads the checkpoint in `folder` into `matrices`. Resolves to undefined where there is none, and changes nothing then.
  * Throws MBOK_INVALID_ARGUMENT naming the option that differs from the run that wrote it, MBOK_UNSUPPORTED for another

@@ -1,9 +1,15 @@
 /** What finetuning minimises, as a graph. */
 
-import type { Graph } from '../graph/graph';
+import type { Graph, Node } from '../graph/graph';
+import {
+  type HeadLossOptions,
+  headCrossEntropy,
+  headDivergence,
+  headKeptDivergence,
+} from '../graph/operations/head_loss';
 import { crossEntropy, hiddenLoss, klDivergence } from '../graph/operations/losses';
 import { weightedSum } from '../graph/operations/weighted_sum';
-import type { Tensor } from '../graph/tensor';
+import type { MemoryRole, Tensor } from '../graph/tensor';
 import type { ModelCore } from '../models/model_core';
 
 export type HiddenLoss = 'relative' | 'plain';
@@ -15,27 +21,43 @@ export interface TrainingLoss {
   readonly parts: Readonly<Record<string, Tensor>>;
 }
 
-/** The inputs of a loss graph, i32 [tokens, 1] each. */
+/** A model's forward pass in a graph. */
+export interface ForwardPass {
+  /** Every block's output, the last one after the final norm. */
+  readonly blocks: readonly Tensor[];
+  /** The operations of every block, the final norm counted to the last. */
+  readonly parts: readonly (readonly Node[])[];
+  readonly logits: Tensor;
+}
+
+/** The inputs of a training graph: i32 [tokens, 1] each, what a teacher's cache keeps [tokens, k + 1] and [tokens, k]. */
 export const IDS = 'ids';
 export const TARGETS = 'targets';
+export const KEPT = 'kept';
+export const KEPT_IDS = 'kept ids';
+
+/** Emits a model's forward pass. */
+export function forwardPass(graph: Graph, model: ModelCore, ids: Tensor, role: MemoryRole): ForwardPass {
+  const builder = model.builder(graph, { role });
+  const { hiddenStates, finished } = model.build(builder, ids);
+  const ends = hiddenStates.map((state) => graph.nodes.findIndex(({ outputs }) => outputs.includes(state)) + 1);
+  const parts = ends.slice(1).map((end, layer) => graph.nodes.slice(ends[layer], end));
+  return { blocks: hiddenStates.slice(1), parts, logits: model.family.head(builder, finished, model.config) };
+}
 
 /**
  * Distillation (paper §4.3.2): KL(teacher ‖ student) on logits, mean over tokens, + γ · mean over layers of the distance
  * of hidden states, every block's output counted, the last one after the final norm. Only the student is reached by
- * gradients.
+ * gradients. `options.seed` must be the gradient of the whole loss.
  */
 export function distillationLoss(
-  graph: Graph,
-  student: ModelCore,
-  teacher: ModelCore,
-  { gamma, hidden }: { readonly gamma: number; readonly hidden: HiddenLoss },
+  student: ForwardPass,
+  teacher: ForwardPass,
+  { gamma, hidden, ...options }: { readonly gamma: number; readonly hidden: HiddenLoss } & HeadLossOptions,
 ): TrainingLoss {
-  const ids = graph.input(IDS, { rows: 'tokens', cols: 1, type: 'i32' });
-  const wanted = forward(graph, teacher, ids, 'teacher');
-  const got = forward(graph, student, ids, 'weights');
-  const kl = klDivergence(got.logits, wanted.logits);
+  const kl = headDivergence(student.logits, teacher.logits, options) ?? klDivergence(student.logits, teacher.logits);
   if (gamma === 0) return { loss: kl, parts: { kl } };
-  const distances = got.blocks.map((state, layer) => hiddenLoss(state, wanted.blocks[layer] as Tensor, hidden));
+  const distances = student.blocks.map((state, layer) => hiddenLoss(state, teacher.blocks[layer] as Tensor, hidden));
   const mean = weightedSum(distances.map((value) => ({ value, weight: 1 / distances.length })));
   const loss = weightedSum([
     { value: kl, weight: 1 },
@@ -44,16 +66,20 @@ export function distillationLoss(
   return { loss, parts: { kl, hidden: mean } };
 }
 
-/** Next-token cross-entropy on text, mean over the tokens that have a successor in their window. */
-export function languageModelLoss(graph: Graph, student: ModelCore): TrainingLoss {
-  const ids = graph.input(IDS, { rows: 'tokens', cols: 1, type: 'i32' });
-  const targets = graph.input(TARGETS, { rows: 'tokens', cols: 1, type: 'i32' });
-  const loss = crossEntropy(forward(graph, student, ids, 'weights').logits, targets);
-  return { loss, parts: { crossEntropy: loss } };
+/** KL from what was kept of a teacher's predictions, mean over tokens. `options.seed` must be the loss's gradient. */
+export function keptLoss(
+  student: ForwardPass,
+  kept: { readonly kept: Tensor; readonly ids: Tensor },
+  options: HeadLossOptions,
+): TrainingLoss {
+  const kl = headKeptDivergence(student.logits, kept, options);
+  return { loss: kl, parts: { kl } };
 }
 
-function forward(graph: Graph, model: ModelCore, ids: Tensor, role: 'weights' | 'teacher') {
-  const builder = model.builder(graph, { role });
-  const { hiddenStates, finished } = model.build(builder, ids);
-  return { blocks: hiddenStates.slice(1), logits: model.family.head(builder, finished, model.config) };
+/**
+ * Cross-entropy of the given targets, mean over those that count (not −1). `options.seed` must be the loss's gradient.
+ */
+export function languageModelLoss(student: ForwardPass, targets: Tensor, options: HeadLossOptions): TrainingLoss {
+  const loss = headCrossEntropy(student.logits, targets, options)?.loss ?? crossEntropy(student.logits, targets);
+  return { loss, parts: { crossEntropy: loss } };
 }

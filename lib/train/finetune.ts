@@ -5,11 +5,11 @@ import type { Dataset } from '../data/dataset';
 import { type TextData, toDataset } from '../data/load';
 import { MbokError } from '../errors';
 import { evaluatePerplexity } from '../eval/perplexity';
-import type { MemoryReport } from '../graph/plan';
 import type { ModelCore } from '../models/model_core';
 import { throwIfAborted } from '../validate';
-import { loadCheckpoint, saveCheckpoint } from './checkpoint';
+import { loadCheckpoint, saveCheckpoint, savedFingerprint } from './checkpoint';
 import { TrainingLog } from './log';
+import type { TrainingMemory } from './memory';
 import {
   type EvaluationOptions,
   type FinetuneOptions,
@@ -35,8 +35,8 @@ export interface FinetuneResult {
   readonly tokensPerSecond: number;
   /** Moves of trained weights, all steps together. */
   readonly flips: number;
-  /** Bytes that training computed with, known before its first step. */
-  readonly memory: MemoryReport;
+  /** Bytes that training computed with, known before its first step, and what was chosen to fit them. */
+  readonly memory: TrainingMemory;
 }
 
 /** What a checkpoint keeps besides matrices. */
@@ -105,7 +105,7 @@ class Run {
     await data.batch({ window, batch: 1, seed: 0, step: 0 });
     const held = evaluation && (await this.#encode('evaluation.data', evaluation.data));
     await widenTrained(this.#student, this.#settings.train, this.#settings.signal);
-    const trainer = this.#trainer();
+    const trainer = await this.#trainer();
     let log: TrainingLog | undefined;
     try {
       const fingerprint = this.#settings.checkpoint && this.#fingerprint(trainer, data, held);
@@ -130,10 +130,13 @@ class Run {
     }
   }
 
-  #trainer(): Trainer {
-    const { rule, normaliser, decay, accumulator, latent, flipRate, ...rest } = this.#settings;
+  async #trainer(): Promise<Trainer> {
+    const { rule, normaliser, decay, accumulator, latent, flipRate, resume, checkpoint, ...rest } = this.#settings;
     const native = flipRate === 0 ? ('frozen' as const) : { rule, normaliser, decay, accumulator };
-    return new Trainer(this.#student, { ...rest, bits: latent ? 'latent' : native });
+    // results depend on it: another machine, or fuller memory, must not make a resumed run another one
+    const begun = resume && checkpoint ? (await savedFingerprint(checkpoint.folder))?.microBatch : undefined;
+    const microBatch = rest.microBatch ?? (begun as number | undefined);
+    return new Trainer(this.#student, { ...rest, microBatch, bits: latent ? 'latent' : native });
   }
 
   #encode(name: string, data: TextData): Promise<Dataset> {
@@ -238,11 +241,13 @@ class Run {
 
   /** Everything that the result depends on, apart from what a checkpoint restores. */
   #fingerprint(trainer: Trainer, data: Dataset, held: Dataset | undefined): Record<string, unknown> {
-    const { teacher, checkpoint, resume, log, signal, onProgress, evaluation, data: _, ...options } = this.#settings;
+    const { teacher, checkpoint, resume, log, signal, onProgress, evaluation, data: _, ...given } = this.#settings;
+    const { memory: __, ...options } = given;
     const { changed } = trainer;
     const frozen = [...this.#student.parameters].filter(([name]) => !changed.has(name));
     return {
       ...options,
+      microBatch: trainer.memory.microBatch,
       teacher: teacher?.json ?? null,
       text: data.digest,
       evaluation: evaluation ? { ...evaluation, data: (held as Dataset).digest } : null,

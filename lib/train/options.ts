@@ -41,8 +41,16 @@ export interface FinetuneOptions extends Partial<BooleanOptimizerSettings> {
   readonly batch?: number;
   /** Tokens of a sequence. Default 256. */
   readonly window?: number;
-  /** Sequences computed at once, a divisor of `batch`: less memory for the same step. Default `batch`. */
+  /**
+   * Sequences computed at once, a divisor of `batch`: less memory for the same step. Default: as many as `memory` allows,
+   * or those of 2048 tokens where there is no budget. A resumed run takes what it began with.
+   */
   readonly microBatch?: number;
+  /**
+   * Bytes that the process may use, evaluations not counted; decides the micro-batch and whether activations are computed
+   * again in the backward pass, which changes no result. Default: half of what is free.
+   */
+  readonly memory?: number;
   /** Groups of f32 parameters that train. Default scales and norms. */
   readonly train?: readonly Trainable[];
   /** AdamW's, at its height. Default 1e-3. */
@@ -102,7 +110,7 @@ export interface FinetuneProgress {
 export type FinetuneSettings = Omit<Required<FinetuneOptions>, keyof Optional> & Optional;
 type Optional = Pick<
   FinetuneOptions,
-  'teacher' | 'evaluation' | 'checkpoint' | 'log' | 'signal' | 'onProgress' | 'data'
+  'teacher' | 'evaluation' | 'checkpoint' | 'log' | 'signal' | 'onProgress' | 'data' | 'microBatch' | 'memory'
 >;
 
 const KEYS = [
@@ -116,6 +124,7 @@ const KEYS = [
   'batch',
   'window',
   'microBatch',
+  'memory',
   'train',
   'learningRate',
   'flipRate',
@@ -143,8 +152,9 @@ export function finetuneSettings(student: ModelCore, given: FinetuneOptions): Fi
   const set = { rule, normaliser, decay, accumulator };
   const batch = integerInRange('batch', given.batch ?? 8, 1, 2 ** 16);
   const window = checkedWindow('window', given.window ?? 256, student);
-  const microBatch = integerInRange('microBatch', given.microBatch ?? batch, 1, batch);
-  if (batch % microBatch !== 0) invalid('microBatch', `a divisor of the batch of ${batch}`, microBatch);
+  const { microBatch, memory } = given;
+  if (batch % integerInRange('microBatch', microBatch ?? 1, 1, batch) !== 0)
+    invalid('microBatch', `a divisor of the batch of ${batch}`, microBatch);
   const single = [...student.kernels.values()].every((kernels) => kernels === 1);
   const { teacher, evaluation, checkpoint, log, signal, onProgress, data } = given;
   if (teacher !== undefined) checkTeacher(student, teacher);
@@ -158,6 +168,7 @@ export function finetuneSettings(student: ModelCore, given: FinetuneOptions): Fi
     batch,
     window,
     microBatch,
+    memory: memory === undefined ? undefined : finiteNumber('memory', memory, 1),
     train: checkedGroups(given.train ?? ['scales', 'norms']),
     learningRate: finiteNumber('learningRate', given.learningRate ?? 1e-3, 0, 1),
     flipRate: finiteNumber('flipRate', given.flipRate ?? (single ? FLIP_RATE.single : FLIP_RATE.several), 0, 1),

@@ -4,21 +4,37 @@ import { MbokError } from '../errors';
 import { appendGradients } from '../graph/gradients';
 import { Graph, type Precision } from '../graph/graph';
 import type { BooleanTarget } from '../graph/operation';
+import type { HeadLossOptions } from '../graph/operations/head_loss';
 import { lossSeed, requireFinite } from '../graph/operations/training';
-import { type MemoryReport, Plan } from '../graph/plan';
+import type { Plan } from '../graph/plan';
 import type { Tensor } from '../graph/tensor';
 import type { ModelCore } from '../models/model_core';
 import type { Matrix } from '../native/matrix';
 import { KERNELS } from '../nn/linear';
 import { AdamW } from './adamw';
 import { BooleanOptimizer, type BooleanOptimizerSettings } from './boolean_optimizer';
-import { distillationLoss, type HiddenLoss, IDS, languageModelLoss, TARGETS } from './distillation';
+import {
+  distillationLoss,
+  type ForwardPass,
+  forwardPass,
+  type HiddenLoss,
+  IDS,
+  KEPT,
+  KEPT_IDS,
+  keptLoss,
+  languageModelLoss,
+  TARGETS,
+  type TrainingLoss,
+} from './distillation';
 import { LatentWeights } from './latent_weights';
+import { fitMemory, type TrainingMemory } from './memory';
 import { type BooleanModule, booleanModules, type Trainable, trainedParameters } from './trained';
 
 export interface TrainerOptions {
-  /** Absent: next-token cross-entropy on the text itself. */
+  /** Absent: next-token cross-entropy on the text itself, or what `kept` says. */
   readonly teacher?: ModelCore | undefined;
+  /** Tokens that were kept of a teacher's predictions at every position; the step is given them instead of a teacher. */
+  readonly kept?: number | undefined;
   readonly train: readonly Trainable[];
   /** How bits are trained: natively, by latent weights, or not at all. */
   readonly bits: BooleanOptimizerSettings | 'latent' | 'frozen';
@@ -28,8 +44,12 @@ export interface TrainerOptions {
   readonly clip: number;
   /** Tokens of a sequence. */
   readonly window: number;
-  /** Sequences of a micro-batch. */
-  readonly microBatch: number;
+  /** Sequences of a step. */
+  readonly batch: number;
+  /** Sequences of a micro-batch. Default: chosen to fit the memory. */
+  readonly microBatch?: number | undefined;
+  /** Bytes that the process may use. Default: half of what is free, micro-batches of up to 2048 tokens. */
+  readonly memory?: number | undefined;
 }
 
 export interface StepOptions {
@@ -39,6 +59,8 @@ export interface StepOptions {
   readonly ids: Int32Array;
   /** What follows each, −1 where that does not count; read where there is no teacher. */
   readonly targets: Int32Array;
+  /** With {@link TrainerOptions.kept}: logarithms and ids of every position's kept tokens. */
+  readonly kept?: { readonly logarithms: Float32Array; readonly ids: Int32Array } | undefined;
   readonly learningRate: number;
   readonly flipRate: number;
   /** Heeded until the first update of the step. */
@@ -63,7 +85,7 @@ const NORM = 'gradient norm';
 /** Owns plan and optimizer state; the student's matrices are changed in place. Dispose it. */
 export class Trainer {
   /** What training computes with, known before the first step. */
-  readonly memory: MemoryReport;
+  readonly memory: TrainingMemory;
   /** Weights whose bits are trained: those of one kernel of every Boolean module. */
   readonly trainedBits: number;
   readonly #options: TrainerOptions;
@@ -73,34 +95,26 @@ export class Trainer {
   readonly #native = new Map<BooleanModule, BooleanOptimizer>();
   readonly #latent = new Map<BooleanModule, LatentWeights>();
   readonly #plan: Plan;
-  readonly #outputs: readonly string[];
+  #outputs: readonly string[] = [];
 
   /** Throws MBOK_INVALID_ARGUMENT, MBOK_SHAPE, MBOK_OUT_OF_MEMORY, MBOK_DISPOSED. */
   constructor(student: ModelCore, trainerOptions: TrainerOptions) {
-    const { teacher, train, bits, hiddenLoss, gamma, precision, clip, window, microBatch } = trainerOptions;
+    const { teacher, train, bits, clip } = trainerOptions;
     this.#options = trainerOptions;
     this.#modules = booleanModules(student);
     this.trainedBits = this.#modules.reduce((sum, { rows, cols }) => sum + rows * cols, 0);
     this.#parameters = trainedParameters(student, train);
-    const graph = new Graph({ precision });
-    const { loss, parts } =
-      teacher === undefined
-        ? languageModelLoss(graph, student)
-        : distillationLoss(graph, student, teacher, { gamma, hidden: hiddenLoss });
-    // before the first operation that changes state: what is not finite changes nothing
-    requireFinite(loss);
+    const models = teacher === undefined ? [student] : [student, teacher];
+    const residents = new Set(models.flatMap((model) => [...model.parameters.values()]));
     this.#adamw = new AdamW(this.#parameters, { clip });
-    const accumulators = this.#adamw.accumulators(graph);
-    const booleans = this.#targets(graph, bits);
-    appendGradients(loss, lossSeed(graph), { accumulators, booleans });
-    const norm = this.#adamw.step(graph);
-    for (const latent of this.#latent.values()) latent.step(graph);
-    for (const [name, part] of Object.entries(parts)) graph.output(name, part);
-    graph.output(LOSS, loss);
-    if (norm !== undefined) graph.output(NORM, norm);
-    this.#outputs = Object.keys(parts);
-    this.#plan = new Plan(graph, { maxRows: window * microBatch });
-    this.memory = this.#plan.memory;
+    for (const entry of this.#modules) {
+      const { kernels, count, rows, cols } = entry;
+      if (bits === 'latent') this.#latent.set(entry, new LatentWeights(kernels, count));
+      else if (bits !== 'frozen') this.#native.set(entry, new BooleanOptimizer({ rows, cols, ...bits }));
+    }
+    const fitted = fitMemory((recompute) => this.#graph(student, recompute), residents, trainerOptions);
+    this.#plan = fitted.plan;
+    this.memory = fitted.memory;
   }
 
   /** What training changes in the student: f32 parameters and bits, by checkpoint name. */
@@ -126,17 +140,22 @@ export class Trainer {
    * Where the loss is finite and a gradient is not, f32 parameters have not changed, but bits may have moved: each
    * layer's move while its gradient is at hand, before the norm of all gradients is known.
    */
-  async step({ step, ids, targets, learningRate, flipRate, signal }: StepOptions): Promise<StepResult> {
-    const { window, microBatch, teacher } = this.#options;
-    const rows = window * microBatch;
+  async step({ step, ids, targets, kept, learningRate, flipRate, signal }: StepOptions): Promise<StepResult> {
+    const { window, teacher, kept: count } = this.#options;
+    const rows = window * this.memory.microBatch;
     const microBatches = ids.length / rows;
-    const shares = teacher === undefined ? countedShares(targets, rows) : undefined;
+    const judged = teacher !== undefined || count !== undefined;
+    const shares = !judged ? countedShares(targets, rows) : undefined;
     const sums = new Map<string, number>();
     let gradientNorm = 0;
     for (let index = 0; index < microBatches; index++) {
       const part = (all: Int32Array) => all.subarray(index * rows, (index + 1) * rows);
-      const inputs: Record<string, Int32Array> = { [IDS]: part(ids) };
-      if (teacher === undefined) inputs[TARGETS] = part(targets);
+      const inputs: Record<string, Int32Array | Float32Array> = { [IDS]: part(ids) };
+      if (!judged) inputs[TARGETS] = part(targets);
+      if (count !== undefined && kept !== undefined) {
+        inputs[KEPT] = kept.logarithms.subarray(index * rows * (count + 1), (index + 1) * rows * (count + 1));
+        inputs[KEPT_IDS] = kept.ids.subarray(index * rows * count, (index + 1) * rows * count);
+      }
       const last = index === microBatches - 1;
       const share = shares?.[index] ?? 1 / microBatches;
       const scalars = {
@@ -168,22 +187,46 @@ export class Trainer {
     for (const optimizer of [...this.#native.values(), ...this.#latent.values()]) optimizer.dispose();
   }
 
-  #targets(graph: Graph, bits: TrainerOptions['bits']): Map<Tensor, BooleanTarget> {
-    const targets = new Map<Tensor, BooleanTarget>();
-    if (bits === 'frozen') return targets;
-    for (const entry of this.#modules) {
-      const { kernels, count, rows, cols } = entry;
-      if (bits === 'latent') {
-        const latent = new LatentWeights(kernels, count);
-        this.#latent.set(entry, latent);
-        targets.set(graph.bind(kernels), latent.target(graph));
-      } else {
-        const optimizer = new BooleanOptimizer({ rows, cols, ...bits });
-        this.#native.set(entry, optimizer);
-        targets.set(graph.bind(kernels), optimizer.target(graph));
-      }
+  /** The graph of a micro-batch, with the blocks' activations kept or computed again. */
+  #graph(student: ModelCore, recompute: boolean): Graph {
+    const graph = new Graph({ precision: this.#options.precision });
+    const seed = lossSeed(graph);
+    const ids = graph.input(IDS, { rows: 'tokens', cols: 1, type: 'i32' });
+    const { teacher } = this.#options;
+    const wanted = teacher && forwardPass(graph, teacher, ids, 'teacher');
+    const pass = forwardPass(graph, student, ids, 'weights');
+    // before the loss, which adds to gradients; the blocks' part is still ahead when it turns out not to be finite
+    const accumulators = this.#adamw.accumulators(graph);
+    const { loss, parts } = this.#loss(graph, pass, wanted, { seed, accumulators });
+    requireFinite(loss);
+    const booleans = this.#targets(graph);
+    appendGradients(loss, seed, { accumulators, booleans, recomputed: recompute ? pass.parts : [] });
+    const norm = this.#adamw.step(graph);
+    for (const latent of this.#latent.values()) latent.step(graph);
+    for (const [name, part] of Object.entries(parts)) graph.output(name, part);
+    graph.output(LOSS, loss);
+    if (norm !== undefined) graph.output(NORM, norm);
+    this.#outputs = Object.keys(parts);
+    return graph;
+  }
+
+  #loss(graph: Graph, pass: ForwardPass, teacher: ForwardPass | undefined, options: HeadLossOptions): TrainingLoss {
+    const { gamma, hiddenLoss: hidden, kept: count } = this.#options;
+    if (teacher !== undefined) return distillationLoss(pass, teacher, { gamma, hidden, ...options });
+    if (count !== undefined) {
+      const kept = graph.input(KEPT, { rows: 'tokens', cols: count + 1 });
+      return keptLoss(
+        pass,
+        { kept, ids: graph.input(KEPT_IDS, { rows: 'tokens', cols: count, type: 'i32' }) },
+        options,
+      );
     }
-    return targets;
+    return languageModelLoss(pass, graph.input(TARGETS, { rows: 'tokens', cols: 1, type: 'i32' }), options);
+  }
+
+  #targets(graph: Graph): Map<Tensor, BooleanTarget> {
+    const optimizers = [...this.#native, ...this.#latent];
+    return new Map(optimizers.map(([{ kernels }, optimizer]) => [graph.bind(kernels), optimizer.target(graph)]));
   }
 
   #parts(sums: ReadonlyMap<string, number>): Record<string, number> {
