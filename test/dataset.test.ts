@@ -16,6 +16,7 @@ import { tinyTokenizer } from './tokenizers';
 
 const folder = temporaryFolder();
 const cache = join(folder, 'cache');
+mkdirSync(join(cache, 'datasets'), { recursive: true });
 const valid = join(TINY_STORIES, 'corpus/valid.txt');
 const stories = readFileSync(valid, 'utf8').split('<|endoftext|>');
 
