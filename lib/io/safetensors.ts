@@ -21,6 +21,9 @@ const PIECE_BYTES = 1 << 22;
  * is open gives an error, not a dead process.
  */
 export class SafetensorsFile implements WeightReader {
+  /** The memory of pieces from the last tensor that was read: with one for each, hundreds wait to be collected. */
+  private spare: ArrayBuffer | undefined;
+
   private constructor(
     /** As given to `open`. */
     readonly path: string,
@@ -140,12 +143,15 @@ export class SafetensorsFile implements WeightReader {
   /** The tensor piece by piece: `count` elements at the start of `source`, which the next piece overwrites. */
   private async *pieces(name: string): AsyncGenerator<{ first: number; source: ArrayBuffer; count: number }> {
     const { dtype, byteOffset, byteLength } = this.entry(name);
-    const source = new ArrayBuffer(Math.min(PIECE_BYTES, byteLength));
+    const wanted = Math.min(PIECE_BYTES, byteLength);
+    const source = this.spare !== undefined && this.spare.byteLength >= wanted ? this.spare : new ArrayBuffer(wanted);
+    this.spare = undefined;
     for (let done = 0; done < byteLength; done += PIECE_BYTES) {
       const length = Math.min(PIECE_BYTES, byteLength - done);
       await this.file.fill(name, byteOffset + done, new Uint8Array(source, 0, length));
       yield { first: done / DTYPE_BYTES[dtype], source, count: length / DTYPE_BYTES[dtype] };
     }
+    this.spare = source;
   }
 }
 
