@@ -20,7 +20,7 @@ export function projectHeads(builder: Builder, module: string, x: Tensor): Heads
 
 /** Rotary positions of every head of x, by a table of ./rotary. */
 export function rotate(builder: Builder, x: Tensor, table: Matrix, headDimension: number): Tensor {
-  return rope(x, builder.graph.bind(table), headDimension);
+  return rope(x, builder.graph.bind(table), headDimension, builder.places?.positions);
 }
 
 /** Causal attention of the layer `module`, over the run's own sequences or over what its key-value cache holds. */
@@ -29,5 +29,5 @@ export function attend(builder: Builder, module: string, [q, k, v]: Heads, optio
   const entry = builder.cache.get(module);
   if (entry === undefined) throw new MbokError('MBOK_INTERNAL', `the key-value cache lacks '${module}'`);
   const cache = [builder.graph.bind(entry.keys, 'state'), builder.graph.bind(entry.values, 'state')] as const;
-  return cachedAttention([q, k, v], cache, options);
+  return cachedAttention([q, k, v], cache, options, builder.places);
 }

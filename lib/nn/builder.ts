@@ -2,13 +2,14 @@
 
 import { MbokError } from '../errors';
 import type { Graph } from '../graph/graph';
+import type { Places } from '../graph/operations/attention';
 import type { MemoryRole, Tensor } from '../graph/tensor';
 import type { Matrix } from '../native/matrix';
 
 /** The matrices of a model by the names of its checkpoint, e.g. 'model.norm.weight'. */
 export type Parameters = ReadonlyMap<string, Matrix>;
 
-/** Key and value cache of one generation: per attention layer a matrix [context, key-value columns] each. */
+/** Key and value caches: per attention layer a matrix [sequences · context, key-value columns] each. */
 export type KeyValueCache = ReadonlyMap<string, { readonly keys: Matrix; readonly values: Matrix }>;
 
 /** Name of the scales of a weight that is stored in 8 bits. */
@@ -21,6 +22,8 @@ export interface BuilderOptions {
   readonly role?: MemoryRole;
   /** Present for inference that goes on from call to call; attention then reads and extends it. */
   readonly cache?: KeyValueCache;
+  /** Present where the rows of a run belong to several sequences, with a cache of as many slots. */
+  readonly places?: Places;
   /** Told the input of every linear layer, e.g. to collect calibration statistics. */
   readonly onLinear?: (module: string, input: Tensor) => void;
 }
@@ -28,16 +31,18 @@ export interface BuilderOptions {
 /** What layers need while they are built: the graph, the parameters, and how the model is being used. */
 export class Builder {
   readonly cache: KeyValueCache | undefined;
+  readonly places: Places | undefined;
   readonly onLinear: ((module: string, input: Tensor) => void) | undefined;
   readonly #role: MemoryRole;
 
   constructor(
     readonly graph: Graph,
     readonly parameters: Parameters,
-    { role = 'weights', cache, onLinear }: BuilderOptions = {},
+    { role = 'weights', cache, places, onLinear }: BuilderOptions = {},
   ) {
     this.#role = role;
     this.cache = cache;
+    this.places = places;
     this.onLinear = onLinear;
   }
 

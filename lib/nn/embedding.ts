@@ -13,7 +13,8 @@ export function embeddingLayer(builder: Builder, module: string, ids: Tensor): T
 
 /** x plus the learned positions of `module`, whose table has `offset` rows before that of position 0. */
 export function addPositions(builder: Builder, module: string, x: Tensor, offset = 0): Tensor {
-  return add(x, positionEmbedding(builder.parameter(`${module}.weight`), x.rows, offset));
+  const positions = builder.places?.positions;
+  return add(x, positionEmbedding(builder.parameter(`${module}.weight`), x.rows, offset, positions));
 }
 
 /** x between the embeddings' width and the hidden size, by a matrix that stays dense. */

@@ -1,6 +1,11 @@
-// Attention of R new rows of one sequence, at positions scalars.position…, to everything before them: their keys and
-// values are written into the cache, then all rows attend to the cache. Attributes: head dimension d, scale, window, softcap.
-// One task a head and block of queries, so that decoding one token is spread over the heads.
+// Attention of R new rows to everything before them in their sequences: their keys and values are written into the cache,
+// then all rows attend to it. Attributes: head dimension d, scale, window, softcap, capacity.
+//
+// Without the optional inputs the rows are one sequence at positions scalars.position…, and the cache is its own. With
+// them, i32 [R, 1] each, every row has a slot and a position: the cache is slots of `capacity` rows, one sequence each.
+//
+// One task a head and block of queries, so that decoding one token is spread over the heads; a block is a run of rows at
+// successive positions of one slot.
 #include <cstring>
 #include <string>
 
@@ -11,51 +16,98 @@
 namespace mbok {
 namespace {
 
+struct Block {
+  int64_t row, count;  // of the run
+  int64_t start;       // of the slot: row of the cache
+  int64_t position;    // of the first row in its slot
+};
+
+int64_t capacity_of(const Call& call) { return call.has_input(3) ? call.integer(4) : call.output(1).rows; }
+
 void check(const Call& call) {
-  expect_counts(call, 3, 3, 4);
+  expect_counts_between(call, 3, 5, 3, 3, 5);
   const AttentionShape s = attention_shape(call, call.input(0), call.input(1), call.input(2));
   const int64_t longest = call.output(1).rows;
   expect_tensor(call, call.output(0), "o", TensorType::kF32, s.rows, s.heads * s.d);
   expect_tensor(call, call.output(1), "k_cache", TensorType::kF32, longest, s.kv_heads * s.d);
   expect_tensor(call, call.output(2), "v_cache", TensorType::kF32, longest, s.kv_heads * s.d);
+  expect(call, call.has_input(3) == call.has_input(4), "slots and positions come together");
+  const int64_t capacity = call.integer(4);
+  if (!call.has_input(3)) {
+    expect(call, capacity == 0, "without slots the whole cache is one sequence's");
+    return;
+  }
+  expect(call, capacity > 0 && longest % capacity == 0, "the capacity must divide the rows of the cache");
+  expect_tensor(call, call.input(3), "slots", TensorType::kI32, s.rows, 1);
+  expect_tensor(call, call.input(4), "positions", TensorType::kI32, s.rows, 1);
 }
 
+size_t block_bytes(const Call& call) { return align_up(static_cast<size_t>(call.input(0).rows) * sizeof(Block)); }
+
 size_t scratch_bytes(const Call& call, int threads) {
-  return static_cast<size_t>(threads) * align_up(static_cast<size_t>(attention_scratch(call.integer(0))) * 4);
+  return block_bytes(call) +
+         static_cast<size_t>(threads) * align_up(static_cast<size_t>(attention_scratch(call.integer(0))) * 4);
+}
+
+// Cuts the rows into blocks; returns their number. Throws Error MBOK_INVALID_ARGUMENT for places outside the cache.
+int64_t cut(const Call& call, int64_t rows, Block* blocks) {
+  const int64_t capacity = capacity_of(call), longest = call.output(1).rows;
+  const bool placed = call.has_input(3);
+  const int64_t first = static_cast<int64_t>(call.scalars->position);
+  int64_t count = 0;
+  for (int64_t r = 0; r < rows; ++r) {
+    const int64_t slot = placed ? call.input(3).i32()[r] : 0;
+    const int64_t position = placed ? call.input(4).i32()[r] : first + r;
+    if (position < 0 || position >= capacity)
+      throw Error("MBOK_INVALID_ARGUMENT", "position " + std::to_string(position) + " lies beyond the cache of " +
+                                               std::to_string(capacity) + " rows");
+    if (slot < 0 || slot >= longest / capacity)
+      throw Error("MBOK_INVALID_ARGUMENT", "slot " + std::to_string(slot) + " lies beyond the cache's " +
+                                               std::to_string(longest / capacity));
+    Block* last = count > 0 ? blocks + count - 1 : nullptr;
+    if (last != nullptr && last->count < kAttentionQueries && last->start == slot * capacity &&
+        last->position + last->count == position) {
+      ++last->count;
+    } else {
+      blocks[count++] = {r, 1, slot * capacity, position};
+    }
+  }
+  return count;
 }
 
 void run(const Call& call) {
   const AttentionShape s = attention_shape(call, call.input(0), call.input(1), call.input(2));
-  const int64_t position = static_cast<int64_t>(call.scalars->position), longest = call.output(1).rows;
-  if (position + s.rows > longest)
-    throw Error("MBOK_INVALID_ARGUMENT", "position " + std::to_string(position + s.rows - 1) +
-                                             " lies beyond the cache of " + std::to_string(longest) + " rows");
   const int64_t group = s.heads / s.kv_heads, q_stride = s.heads * s.d, kv_stride = s.kv_heads * s.d;
-  const size_t new_bytes = static_cast<size_t>(s.rows * kv_stride) * sizeof(float);
+  Block* blocks = reinterpret_cast<Block*>(call.scratch);
+  const int64_t count = cut(call, s.rows, blocks);
   for (int i = 1; i <= 2; ++i)
-    std::memcpy(call.output(i).f32() + position * kv_stride, call.input(i).f32(), new_bytes);
+    for (int64_t b = 0; b < count; ++b)
+      std::memcpy(call.output(i).f32() + (blocks[b].start + blocks[b].position) * kv_stride,
+                  call.input(i).f32() + blocks[b].row * kv_stride,
+                  static_cast<size_t>(blocks[b].count * kv_stride) * sizeof(float));
 
-  const int64_t blocks = (s.rows + kAttentionQueries - 1) / kAttentionQueries;
+  std::byte* scratch = call.scratch + block_bytes(call);
   const size_t share = align_up(static_cast<size_t>(attention_scratch(s.d)) * 4);
-  call.pool->parallel_for(s.heads * blocks, [&](int64_t task, int worker) {
-    const int64_t first = (blocks - 1 - task / s.heads) * kAttentionQueries;  // the longest tasks first
-    const int64_t head = task % s.heads;
+  call.pool->parallel_for(s.heads * count, [&](int64_t task, int worker) {
+    const Block& block = blocks[count - 1 - task / s.heads];  // the longest tasks of one sequence first
+    const int64_t head = task % s.heads, at = block.row * q_stride + head * s.d;
+    const int64_t kv = block.start * kv_stride + head / group * s.d;
     AttentionBlock b;
-    b.q = call.input(0).f32() + first * q_stride + head * s.d;
-    b.k = call.output(1).f32() + head / group * s.d;
-    b.v = call.output(2).f32() + head / group * s.d;
-    b.o = call.output(0).f32() + first * q_stride + head * s.d;
+    b.q = call.input(0).f32() + at;
+    b.k = call.output(1).f32() + kv;
+    b.v = call.output(2).f32() + kv;
+    b.o = call.output(0).f32() + at;
     b.lse = nullptr;
     b.q_stride = b.o_stride = q_stride;
     b.k_stride = b.v_stride = kv_stride;
     b.lse_stride = 0;
-    b.first = position + first;
-    b.count = s.rows - first < kAttentionQueries ? s.rows - first : kAttentionQueries;
+    b.first = block.position;
+    b.count = block.count;
     b.d = s.d;
     b.scale = s.scale;
     b.window = s.window;
     b.softcap = s.softcap;
-    attention_table.best()(b, reinterpret_cast<float*>(call.scratch + static_cast<size_t>(worker) * share));
+    attention_table.best()(b, reinterpret_cast<float*>(scratch + static_cast<size_t>(worker) * share));
   });
 }
 

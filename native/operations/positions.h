@@ -1,4 +1,5 @@
-// Rows of a position table: row r of a run stands at position scalars.position + r mod T of its sequence.
+// Rows of a position table: where each row of a run stands in its sequence. Either the caller says so, by an i32 [R, 1], or
+// row r stands at position scalars.position + r mod T.
 #pragma once
 
 #include <cstdint>
@@ -9,22 +10,35 @@
 namespace mbok {
 
 struct Positions {
-  int64_t first;   // row of the table for the first token of every sequence
-  int64_t length;  // of a sequence
+  int64_t first;         // row of the table for the first token of every sequence; with `given`, for position 0
+  int64_t length;        // of a sequence
+  const int32_t* given;  // may be null
 
-  int64_t row(int64_t r) const { return first + r % length; }
+  int64_t row(int64_t r) const { return first + (given != nullptr ? given[r] : r % length); }
 };
 
+// Checks the optional input `index`, the positions of `rows` rows.
+inline void expect_positions(const Call& call, int index, int64_t rows) {
+  if (call.has_input(index)) expect_tensor(call, call.input(index), "positions", TensorType::kI32, rows, 1);
+}
+
 // Throws Error MBOK_INVALID_ARGUMENT where a position of the run's `rows` lies beyond the table, whose first `offset`
-// rows stand for no position.
-inline Positions checked_positions(const Call& call, int64_t rows, const Tensor& table, int64_t offset) {
+// rows stand for no position. `index`: of the optional input with positions.
+inline Positions checked_positions(const Call& call, int64_t rows, const Tensor& table, int64_t offset, int index) {
+  const auto expect_within = [&](int64_t position) {
+    if (position < 0 || offset + position >= table.rows)
+      throw Error("MBOK_INVALID_ARGUMENT", "position " + std::to_string(position) + " lies beyond the model's limit of " +
+                                               std::to_string(table.rows - offset));
+  };
+  if (call.has_input(index)) {
+    const int32_t* given = call.input(index).i32();
+    for (int64_t r = 0; r < rows; ++r) expect_within(given[r]);
+    return {offset, 1, given};
+  }
   const int64_t length = static_cast<int64_t>(call.scalars->sequence_length);
   const int64_t position = static_cast<int64_t>(call.scalars->position);
-  const int64_t last = position + (rows < length ? rows : length) - 1;
-  if (offset + last >= table.rows)
-    throw Error("MBOK_INVALID_ARGUMENT", "position " + std::to_string(last) + " lies beyond the model's limit of " +
-                                             std::to_string(table.rows - offset));
-  return {offset + position, length};
+  expect_within(position + (rows < length ? rows : length) - 1);
+  return {offset + position, length, nullptr};
 }
 
 }  // namespace mbok

@@ -1,18 +1,16 @@
-// Rotary position embedding of every head in a row, or of as much of it as the table is wide; row r has position
-// scalars.position + r mod T. Attributes: head dimension d, direction (+1, or −1 for the inverse, which is the gradient).
-// y may be x.
+// Rotary position embedding of every head in a row, or of as much of it as the table is wide; see positions.h for the
+// position of a row and the optional third input. Attributes: head dimension d, direction (+1, or −1 for the inverse,
+// which is the gradient). y may be x.
 #include "kernels/rope/rope.h"
 
-#include <string>
-
+#include "operations/positions.h"
 #include "operations/rows.h"
-#include "runtime/operation.h"
 
 namespace mbok {
 namespace {
 
 void check(const Call& call) {
-  expect_counts(call, 2, 1, 2);
+  expect_counts_between(call, 2, 3, 1, 1, 2);
   const Tensor& x = call.input(0);
   const Tensor& table = call.input(1);
   const int64_t d = call.integer(0);
@@ -21,6 +19,7 @@ void check(const Call& call) {
   expect(call, table.cols >= 2 && table.cols % 2 == 0 && table.cols <= d, "the table must be even and fit the head");
   expect_tensor(call, table, "table", TensorType::kF32, table.rows, table.cols);
   expect_tensor(call, call.output(0), "y", TensorType::kF32, x.rows, x.cols);
+  expect_positions(call, 2, x.rows);
 }
 
 void run(const Call& call) {
@@ -28,15 +27,10 @@ void run(const Call& call) {
   const Tensor& table = call.input(1);
   const int64_t d = call.integer(0);
   const float direction = static_cast<float>(call.attribute(1));
-  const int64_t length = static_cast<int64_t>(call.scalars->sequence_length);
-  const int64_t position = static_cast<int64_t>(call.scalars->position);
-  const int64_t longest = x.rows < length ? x.rows : length;
-  if (position + longest > table.rows)
-    throw Error("MBOK_INVALID_ARGUMENT", "position " + std::to_string(position + longest - 1) +
-                                             " lies beyond the model's limit of " + std::to_string(table.rows));
+  const Positions positions = checked_positions(call, x.rows, table, 0, 2);
   for_row_tasks(*call.pool, split_rows(x.rows, x.cols), [&](int64_t first, int64_t count) {
     for (int64_t r = first; r < first + count; ++r)
-      rope_table.best()(x.f32() + r * x.cols, table.f32() + (position + r % length) * table.cols,
+      rope_table.best()(x.f32() + r * x.cols, table.f32() + positions.row(r) * table.cols,
                         call.output(0).f32() + r * x.cols, x.cols / d, d, table.cols, direction);
   });
 }

@@ -229,6 +229,12 @@ TEST("attention: NaN in a query or a key reaches what it concerns") {
   for (int64_t i = 0; i < 70; ++i) CHECK(std::isnan(o[static_cast<size_t>(i * 8)]) == (i >= 66), std::to_string(i));
 }
 
+std::vector<double> cached_attributes(const Shape& s, int64_t capacity) {
+  std::vector<double> attributes = s.attributes();
+  attributes.push_back(static_cast<double>(capacity));
+  return attributes;
+}
+
 TEST("attention_cached: a sequence in chunks of any size gives what attention gives at once") {
   Random random(76);
   const std::vector<std::vector<int64_t>> plans = {{150}, {1, 1, 1, 3, 4, 5, 6, 64, 65}, {100, 1, 2, 1, 46}, {149, 1}};
@@ -253,7 +259,7 @@ TEST("attention_cached: a sequence in chunks of any size gives what attention gi
                               {slice(t.q, s.q_cols()), slice(t.k, s.kv_cols()), slice(t.v, s.kv_cols())},
                               {slice(out[0], s.q_cols()), matrix(out[1], capacity, s.kv_cols()),
                                matrix(out[2], capacity, s.kv_cols())},
-                              s.attributes(), scalars);
+                              cached_attributes(s, 0), scalars);
           position += rows;
         }
       });
@@ -262,15 +268,70 @@ TEST("attention_cached: a sequence in chunks of any size gives what attention gi
   }
 }
 
-TEST("attention_cached: a position beyond the cache is an error") {
-  std::vector<float> row(4), cache(8);
+TEST("attention_cached: rows of several sequences, in any order and pace, give what each sequence alone gives") {
+  Random random(77);
+  const Shape s = {3, 90, 4, 2, 16, 25, 2, 3};
+  Tensors t = random_tensors(s, random);
+  define(s, t);
+  const int64_t capacity = 96, slots = 4;
+  const int64_t slot_of[] = {2, 0, 3};
+  const std::vector<float> empty(static_cast<size_t>(slots * capacity * s.kv_cols()), NAN);
+  const Vectors got = test::same_for_any_threads({t.o, empty, empty}, "slots", [&](ThreadPool& pool, Vectors& out) {
+    std::fill(out[0].begin(), out[0].end(), 0.0f);
+    int64_t done[] = {0, 0, 0};
+    for (int64_t turn = 0; done[0] + done[1] + done[2] < s.rows(); ++turn) {
+      // a prompt beside single tokens, then all of them token by token
+      std::vector<int64_t> rows;
+      std::vector<int32_t> slot_ids, positions;
+      for (int64_t i = 0; i < 3; ++i) {
+        const int64_t chunk = turn == i ? 70 : turn < i ? 0 : 1;
+        for (int64_t c = 0; c < chunk && done[i] < s.length; ++c, ++done[i]) {
+          rows.push_back(i * s.length + done[i]);
+          slot_ids.push_back(static_cast<int32_t>(slot_of[i]));
+          positions.push_back(static_cast<int32_t>(done[i]));
+        }
+      }
+      const int64_t count = static_cast<int64_t>(rows.size());
+      const auto gather = [&](const std::vector<float>& from, int64_t cols) {
+        std::vector<float> chosen;
+        for (const int64_t row : rows) chosen.insert(chosen.end(), from.begin() + row * cols, from.begin() + (row + 1) * cols);
+        return chosen;
+      };
+      const auto q = gather(t.q, s.q_cols()), k = gather(t.k, s.kv_cols()), v = gather(t.v, s.kv_cols());
+      std::vector<float> o(q.size());
+      test::run_operation(pool, "attention_cached",
+                          {matrix(q, count, s.q_cols()), matrix(k, count, s.kv_cols()), matrix(v, count, s.kv_cols()),
+                           test::integers(slot_ids), test::integers(positions)},
+                          {matrix(o, count, s.q_cols()), matrix(out[1], slots * capacity, s.kv_cols()),
+                           matrix(out[2], slots * capacity, s.kv_cols())},
+                          cached_attributes(s, capacity));
+      for (int64_t r = 0; r < count; ++r)
+        std::copy_n(o.begin() + r * s.q_cols(), s.q_cols(), out[0].begin() + rows[static_cast<size_t>(r)] * s.q_cols());
+    }
+  });
+  check_close(got[0], t.o, tolerance(s), "slots");
+}
+
+TEST("attention_cached: places outside the cache are errors") {
+  std::vector<float> row(4), cache(4 * 4);
   Scalars scalars;
-  scalars.position = 2;
-  CHECK(test::throws("MBOK_INVALID_ARGUMENT", [&] {
-          const Tensor one = matrix(row, 1, 4);
-          test::run_operation(ThreadPool::shared(), "attention_cached", {one, one, one},
-                              {one, matrix(cache, 2, 4), matrix(cache, 2, 4)}, {4, 0.5, 0, 0}, scalars);
-        }), "full cache");
+  scalars.position = 4;
+  const Tensor one = matrix(row, 1, 4), all = matrix(cache, 4, 4);
+  const auto run = [&](std::vector<Tensor> places, double capacity) {
+    std::vector<Tensor> inputs = {one, one, one};
+    inputs.insert(inputs.end(), places.begin(), places.end());
+    test::run_operation(ThreadPool::shared(), "attention_cached", inputs, {one, all, all}, {4, 0.5, 0, 0, capacity}, scalars);
+  };
+  CHECK(test::throws("MBOK_INVALID_ARGUMENT", [&] { run({}, 0); }), "full cache");
+  const std::vector<int32_t> zero = {0}, first = {1}, second = {2}, below = {-1};
+  run({test::integers(first), test::integers(first)}, 2);
+  CHECK(test::throws("MBOK_INVALID_ARGUMENT", [&] { run({test::integers(second), test::integers(zero)}, 2); }), "slot");
+  CHECK(test::throws("MBOK_INVALID_ARGUMENT", [&] { run({test::integers(below), test::integers(zero)}, 2); }), "slot -1");
+  CHECK(test::throws("MBOK_INVALID_ARGUMENT", [&] { run({test::integers(zero), test::integers(second)}, 2); }), "position");
+  CHECK(test::throws("MBOK_INVALID_ARGUMENT", [&] { run({test::integers(zero), test::integers(below)}, 2); }), "position -1");
+  CHECK(test::throws("MBOK_SHAPE", [&] { run({test::integers(zero), test::integers(zero)}, 3); }), "capacity");
+  CHECK(test::throws("MBOK_SHAPE", [&] { run({test::integers(zero)}, 2); }), "slots without positions");
+  CHECK(test::throws("MBOK_SHAPE", [&] { run({}, 2); }), "capacity without slots");
 }
 
 }  // namespace

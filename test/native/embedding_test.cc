@@ -78,6 +78,15 @@ TEST("position_embedding: every sequence starts at the run's position, gradient 
             test::run_operation(pool, "position_embedding_gradient", {matrix(dy, rows, cols)},
                                 {matrix(out[0], offset + positions, cols)}, {static_cast<double>(offset)}, scalars);
           })[0] == gradient, name + " gradient");
+    std::vector<int32_t> given;
+    for (int64_t r = 0; r < rows; ++r) given.push_back(static_cast<int32_t>(start + r % length));
+    Vectors out = {std::vector<float>(y.size()), before};
+    test::run_operation(ThreadPool::shared(), "position_embedding", {whole, test::integers(given)},
+                        {matrix(out[0], rows, cols)}, {static_cast<double>(offset)});
+    test::run_operation(ThreadPool::shared(), "position_embedding_gradient",
+                        {matrix(dy, rows, cols), test::integers(given)}, {matrix(out[1], offset + positions, cols)},
+                        {static_cast<double>(offset)});
+    CHECK(out[0] == y && out[1] == gradient, name + " given");
     scalars.position = 11;  // 11 + 40 positions do not fit 50
     CHECK(test::throws("MBOK_INVALID_ARGUMENT", [&] {
             test::run_operation(ThreadPool::shared(), "position_embedding", {whole}, {matrix(y, rows, cols)},

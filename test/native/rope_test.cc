@@ -82,6 +82,24 @@ TEST("rope: rows of several sequences take their positions, and the inverse undo
   check_close(turned, expected, 1e-6, "rope");
   check_close(run(turned, -1), x, 1e-6, "inverse");
 
+  std::vector<int32_t> given(static_cast<size_t>(rows));
+  for (int64_t r = 0; r < rows; ++r) given[static_cast<size_t>(r)] = static_cast<int32_t>(r * 37 % 64);
+  const auto run_given = [&] {
+    std::vector<float> y(x.size());
+    test::run_operation(ThreadPool::shared(), "rope",
+                        {matrix(x, rows, cols), matrix(table, 64, d), test::integers(given)}, {matrix(y, rows, cols)},
+                        {static_cast<double>(d), 1}, scalars);
+    return y;
+  };
+  for (int64_t r = 0; r < rows; ++r)
+    scalar::rope(x.data() + r * cols, table.data() + given[static_cast<size_t>(r)] * d, expected.data() + r * cols, heads,
+                 d, d, 1);
+  check_close(run_given(), expected, 1e-6, "given positions");
+  given[5] = 64;
+  CHECK(test::throws("MBOK_INVALID_ARGUMENT", run_given), "given position beyond the table");
+  given[5] = -1;
+  CHECK(test::throws("MBOK_INVALID_ARGUMENT", run_given), "negative position");
+
   scalars.position = 15;  // 15 + 50 positions do not fit a table of 64
   CHECK(test::throws("MBOK_INVALID_ARGUMENT", [&] { run(x, 1); }), "position beyond the table");
 }

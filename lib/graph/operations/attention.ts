@@ -56,19 +56,33 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOpt
   return q.graph.apply(definition, [q, k, v], encode(options))[0] as Tensor;
 }
 
+/** Where the rows of a run belong in a cache of several sequences. */
+export interface Places {
+  /** i32 [rows, 1]: the sequence of each row. */
+  readonly slots: Tensor;
+  /** i32 [rows, 1]: its position there. */
+  readonly positions: Tensor;
+  /** Rows of the cache that each sequence has. */
+  readonly capacity: number;
+}
+
 /**
- * Attention of one sequence that goes on: k and v are first stored in `keyCache` and `valueCache`
- * [context, Hkv·d] from the run's position on. For inference; has no gradient.
+ * Attention of sequences that go on: k and v are first stored in `keyCache` and `valueCache`. Without `places` these
+ * [context, Hkv·d] are one sequence's and the run's rows stand at the run's position and after it; with `places` they are
+ * [slots · capacity, Hkv·d] and every row has its own place. For inference; has no gradient.
  */
 export function cachedAttention(
   [q, k, v]: readonly [Tensor, Tensor, Tensor],
   [keyCache, valueCache]: readonly [Tensor, Tensor],
   options: AttentionOptions,
+  places?: Places,
 ): Tensor {
   const query = queryShape('attention_cached', [q, k, v], options.headDimension);
   expectShape('attention_cached', 'keyCache', keyCache, { cols: k.cols });
   expectShape('attention_cached', 'valueCache', valueCache, { rows: keyCache.rows, cols: k.cols });
   const output = q.graph.create(query);
-  q.graph.emit('attention_cached', [q, k, v], [output, keyCache, valueCache], encode(options));
+  const inputs = places ? [q, k, v, places.slots, places.positions] : [q, k, v];
+  const attributes = [...encode(options), places?.capacity ?? 0];
+  q.graph.emit('attention_cached', inputs, [output, keyCache, valueCache], attributes);
   return output;
 }

@@ -5,10 +5,13 @@ import { matrixShape, type Rows, type Tensor } from '../tensor';
 function definition(rows: Rows): OperationDefinition {
   return {
     name: 'position_embedding',
-    outputs: ([table]) => [matrixShape(rows, expectShape('position_embedding', 'table', table, {}).cols)],
-    gradient({ attributes, upstream, accumulator }) {
+    outputs([table, positions]) {
+      if (positions) expectShape('position_embedding', 'positions', positions, { rows, cols: 1, type: 'i32' });
+      return [matrixShape(rows, expectShape('position_embedding', 'table', table, {}).cols)];
+    },
+    gradient({ inputs, attributes, upstream, accumulator }) {
       const target = accumulator(0);
-      target?.graph.emit('position_embedding_gradient', [upstream(0)], [target], attributes);
+      target?.graph.emit('position_embedding_gradient', [upstream(0), ...inputs.slice(1)], [target], attributes);
       return [];
     },
   };
@@ -16,8 +19,10 @@ function definition(rows: Rows): OperationDefinition {
 
 /**
  * Rows of `table` [offset + positions, h] by the position of each of `rows` rows of the run; a run beyond the last
- * position fails with MBOK_INVALID_ARGUMENT.
+ * position fails with MBOK_INVALID_ARGUMENT. `positions` i32 [rows, 1] says where each row stands; by default rows stand
+ * at successive positions of the run's sequences.
  */
-export function positionEmbedding(table: Tensor, rows: Rows, offset = 0): Tensor {
-  return table.graph.apply(definition(rows), [table], [offset])[0] as Tensor;
+export function positionEmbedding(table: Tensor, rows: Rows, offset = 0, positions?: Tensor): Tensor {
+  const inputs = positions ? [table, positions] : [table];
+  return table.graph.apply(definition(rows), inputs, [offset])[0] as Tensor;
 }
