@@ -59,10 +59,11 @@ interface StateFile {
 export class FileStateStore implements StateStore, AsyncDisposable {
   readonly #files = new Map<string, StateFile>();
 
-  /** `chunkBytes`: of every chunk but the last. */
+  /** `chunkBytes`: of every chunk but the last; `bytes`: of all chunks. */
   constructor(
     private readonly folder: string,
     private readonly chunkBytes: number,
+    private readonly bytes: number,
   ) {}
 
   /** Opens the states that an earlier process left for `layer`. */
@@ -70,8 +71,10 @@ export class FileStateStore implements StateStore, AsyncDisposable {
     const path = this.#path(side, layer);
     try {
       const file = await open(path, 'r');
+      this.#files.set(path, { file, path, chunks: Math.ceil(this.bytes / this.chunkBytes) });
       const { size } = await file.stat();
-      this.#files.set(path, { file, path, chunks: Math.ceil(size / this.chunkBytes) });
+      if (size === this.bytes) return;
+      throw new MbokError('MBOK_FORMAT', `'${path}' has ${size} bytes instead of ${this.bytes}; start anew`);
     } catch (error) {
       throw ioFailure('read', path, error);
     }
@@ -85,15 +88,14 @@ export class FileStateStore implements StateStore, AsyncDisposable {
     const path = this.#path(side, layer);
     const { file } = this.#files.get(path) as StateFile;
     try {
-      const { size } = await file.stat();
       const begin = chunk * this.chunkBytes;
-      const data = new Float32Array(Math.max(0, Math.min(this.chunkBytes, size - begin)) / 4);
+      const data = new Float32Array(Math.min(this.chunkBytes, this.bytes - begin) / 4);
       const { bytesRead } = await file.read(data, 0, data.byteLength, begin);
-      if (bytesRead === data.byteLength && bytesRead > 0) return data;
+      if (bytesRead === data.byteLength) return data;
     } catch (error) {
       throw ioFailure('read', path, error);
     }
-    throw new MbokError('MBOK_FORMAT', `'${path}' ends before its end`);
+    throw new MbokError('MBOK_FORMAT', `'${path}' was truncated while it was open`);
   }
 
   async write(side: Side, layer: number, chunk: number, data: Float32Array): Promise<void> {

@@ -1,0 +1,35 @@
+/** A model on disk as a conversion sees it. */
+
+import type { ModelSource } from '../models/source';
+import type { Matrix } from '../native/matrix';
+import type { DenseSource } from './dense_source';
+
+/** A model on disk: what is borrowed is read, and freed on release. Dispose the constants after use. */
+export function diskSource(source: ModelSource): DenseSource & Disposable {
+  const { family, config } = source;
+  const constants = family.constants(config);
+  return {
+    family,
+    config,
+    constants,
+    specifications: source.specifications,
+    async borrow(specifications) {
+      const parameters = new Map<string, Matrix>();
+      const release = () => {
+        for (const matrix of parameters.values()) matrix.dispose();
+      };
+      try {
+        for (const specification of specifications) {
+          parameters.set(specification.name, (await source.read(specification)).matrix);
+        }
+        return { parameters, release };
+      } catch (error) {
+        release();
+        throw error;
+      }
+    },
+    [Symbol.dispose]() {
+      for (const matrix of Object.values(constants)) matrix.dispose();
+    },
+  };
+}

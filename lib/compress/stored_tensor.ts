@@ -1,0 +1,31 @@
+/** A matrix as a safetensors file stores it. */
+
+import { f32ToHalf } from '../io/half';
+import type { TensorSource } from '../io/safetensors';
+import type { StoredMatrix } from '../models/checkpoint';
+import type { BitMatrix } from '../native/bit_matrix';
+import { INPUT_SCALES, KERNELS, OUTPUT_SCALES } from '../nn/linear';
+
+/** Shape and type that a tensor of the model has in a file. Kernels of a module are `scales` many. */
+export function storedTensor(name: string, stored: StoredMatrix): TensorSource {
+  const { matrix, storage } = stored;
+  const bytes = () => storedBytes(stored);
+  if (storage === 'bits') {
+    // rows are counted kernel by kernel; readers know how many kernels there are from the scales
+    return { name, dtype: 'U8', shape: [matrix.rows, Math.ceil(matrix.cols / 8)], bytes };
+  }
+  return { name, dtype: storage as 'F32' | 'F16' | 'BF16', shape: [matrix.rows, matrix.cols], bytes };
+}
+
+/** The bytes of a matrix in the element type that it is saved in. */
+export function storedBytes({ matrix, storage }: StoredMatrix): Uint8Array {
+  if (storage === 'bits') return (matrix as BitMatrix).toPacked();
+  const converts = matrix.type === 'f32' && (storage === 'F16' || storage === 'BF16');
+  const data = converts ? f32ToHalf(matrix.toFloat32(), storage) : matrix.raw();
+  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+}
+
+/** Whether a tensor is one of a converted module. */
+export function isConverted(name: string): boolean {
+  return [KERNELS, OUTPUT_SCALES, INPUT_SCALES].some((part) => name.endsWith(`.${part}`));
+}

@@ -1,0 +1,130 @@
+/**
+ * What a conversion keeps beside its output while it runs: one safetensors file a finished block, the hidden states
+ * before the next one, and a fingerprint of what is converted how. A process that is killed at any moment leaves a folder
+ * that the next one goes on from, to the same bits: files of blocks appear whole or not at all, and those of hidden
+ * states before the file of the block that they follow from.
+ */
+
+import { createHash } from 'node:crypto';
+import { readdir, rm, stat } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { MbokError } from '../errors';
+import { makeFolder, writeFile } from '../io/atomic';
+import { ioFailure, isSystemError } from '../io/failure';
+import { readJson } from '../io/json';
+import { SafetensorsFile, type TensorSource, writeSafetensors } from '../io/safetensors';
+import type { ModelSource } from '../models/source';
+import { type ConvertedModules, disposeConverted } from './block_conversion';
+import type { ConversionTask } from './convert_model';
+import { storedTensor } from './stored_tensor';
+
+const MANIFEST = 'conversion.json';
+const VERSION = 1;
+const blockFile = (layer: number) => `block-${layer}.safetensors`;
+
+/** Where the blocks of an unfinished conversion to `output` are kept. */
+export function workFolderOf(output: string): string {
+  return `${resolve(output)}.partial`;
+}
+
+/** A hash of the source, the options and the calibration windows. */
+export async function fingerprint(
+  source: ModelSource,
+  { decomposition, calibration }: ConversionTask,
+): Promise<string> {
+  const hash = createHash('sha256');
+  const tensors = [...source.weights.tensors.values()].map(({ name, dtype, shape }) => [name, dtype, shape]);
+  const { data: _, ...settings } = calibration?.settings ?? { data: undefined };
+  const files = await filesOf(source.weights.path);
+  hash.update(JSON.stringify([VERSION, source.json, tensors, files, decomposition, settings]));
+  for (const window of calibration?.windows ?? []) hash.update(window);
+  return hash.digest('hex');
+}
+
+/** Sizes and times of the files that weights are read from: a hash of a hundred gigabytes would take minutes. */
+async function filesOf(path: string): Promise<readonly (readonly [string, number, number])[]> {
+  try {
+    const folder = (await stat(path)).isDirectory();
+    const names = folder ? (await readdir(path)).filter((name) => name.endsWith('.safetensors')).sort() : [''];
+    return await Promise.all(
+      names.map(async (name) => {
+        const { size, mtimeMs } = await stat(join(path, name));
+        return [name, size, mtimeMs] as const;
+      }),
+    );
+  } catch (error) {
+    throw ioFailure('read', path, error);
+  }
+}
+
+export class WorkFolder {
+  private constructor(
+    readonly path: string,
+    /** Blocks finished by earlier processes. */
+    readonly finished: number,
+  ) {}
+
+  /**
+   * Opens the folder of an unfinished conversion or begins a new one. Throws MBOK_INVALID_ARGUMENT where the folder
+   * belongs to another conversion, unless `restart` is set: then it is emptied.
+   */
+  static async open(path: string, own: string, { restart }: { readonly restart: boolean }): Promise<WorkFolder> {
+    if (restart) await removeFolder(path);
+    await makeFolder(path);
+    const manifest = join(path, MANIFEST);
+    const found = await readManifest(manifest, path);
+    if (found === undefined) {
+      await writeFile(manifest, JSON.stringify({ version: VERSION, fingerprint: own }));
+      return new WorkFolder(path, 0);
+    }
+    if (found !== own) {
+      throw new MbokError(
+        'MBOK_INVALID_ARGUMENT',
+        `'${path}' holds an unfinished conversion of another source or with other options; go on with those, restart, or remove it`,
+      );
+    }
+    const names = new Set(await readdir(path));
+    let finished = 0;
+    while (names.has(blockFile(finished))) finished++;
+    return new WorkFolder(path, finished);
+  }
+
+  /** Writes a finished block and frees its matrices. */
+  async keep(layer: number, block: ConvertedModules): Promise<void> {
+    const tensors = [...block.replaced].map(([name, stored]): TensorSource => storedTensor(name, stored));
+    const residuals = JSON.stringify(Object.fromEntries(block.residuals));
+    await writeSafetensors(join(this.path, blockFile(layer)), tensors, { residuals });
+    disposeConverted(block);
+  }
+
+  /** Opens a finished block. */
+  async block(layer: number): Promise<{ file: SafetensorsFile; residuals: Readonly<Record<string, number>> }> {
+    const file = await SafetensorsFile.open(join(this.path, blockFile(layer)));
+    return { file, residuals: JSON.parse(file.metadata.get('residuals') ?? '{}') };
+  }
+
+  async remove(): Promise<void> {
+    await removeFolder(this.path);
+  }
+}
+
+async function readManifest(manifest: string, folder: string): Promise<string | undefined> {
+  try {
+    const json = await readJson(manifest);
+    return String(json.fingerprint);
+  } catch (error) {
+    const cause = (error as Error).cause;
+    if (!isSystemError(cause) || cause.code !== 'ENOENT') throw error;
+  }
+  const names = (await readdir(folder)).filter((name) => !name.startsWith(MANIFEST));
+  if (names.length === 0) return undefined;
+  throw new MbokError('MBOK_IO', `will not work in the folder '${folder}': it holds files but no ${MANIFEST}`);
+}
+
+async function removeFolder(path: string): Promise<void> {
+  try {
+    await rm(path, { recursive: true, force: true });
+  } catch (error) {
+    throw ioFailure('remove', path, error);
+  }
+}
