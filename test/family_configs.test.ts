@@ -3,7 +3,7 @@
 import { ConfigReader } from '../lib/models/config_reader';
 import type { GatedDecoderConfig } from '../lib/models/gated_decoder';
 import { findFamily } from '../lib/models/registry';
-import { rotaryFrequencies } from '../lib/nn/rotary';
+import { rotaryFrequencies, rotaryTable } from '../lib/nn/rotary';
 
 type Json = Record<string, unknown>;
 
@@ -212,4 +212,19 @@ describe('refused', () => {
       expect.objectContaining({ code, message: expect.stringMatching(message) }),
     );
   });
+});
+
+test('a rotary table holds the cosines and sines of its angles, also far out', () => {
+  const config = { theta: 10000, dimension: 8, positions: 5000, magnitude: 1.25 };
+  const data = rotaryTable(config).toFloat32();
+  const frequencies = rotaryFrequencies(config);
+  for (const position of [0, 1, 63, 64, 65, 4095, 4999]) {
+    const expected = [Math.cos, Math.sin].flatMap((f) =>
+      [...frequencies].map((w) => Math.fround(1.25 * f(position * w))),
+    );
+    const row = [...data.subarray(8 * position, 8 * position + 8)];
+    row.forEach((value, j) => {
+      expect(Math.abs(value - (expected[j] as number))).toBeLessThan(1.3e-7);
+    });
+  }
 });

@@ -42,17 +42,32 @@ export function rotaryFrequencies({
   });
 }
 
-/** The table [positions, dimension]: cosines of the pairs' angles, then their sines. */
+/** Rows from one cosine to the next that is computed as such. */
+const STRIDE = 64;
+
+/**
+ * The table [positions, dimension]: cosines of the pairs' angles, then their sines. Models for 131072 positions have
+ * millions of them, so within a stride each is turned from the one before, in f64: an error of 64 roundings, far below f32.
+ */
 export function rotaryTable(config: RotaryConfig): Matrix {
   const { positions, dimension, magnitude = 1 } = config;
-  const frequencies = rotaryFrequencies(config);
-  const half = frequencies.length;
   const table = new Float32Array(positions * dimension);
-  for (let position = 0; position < positions; position++) {
-    frequencies.forEach((frequency, j) => {
-      table[position * dimension + j] = magnitude * Math.cos(position * frequency);
-      table[position * dimension + half + j] = magnitude * Math.sin(position * frequency);
-    });
+  const frequencies = rotaryFrequencies(config);
+  const [stepCosines, stepSines] = [frequencies.map(Math.cos), frequencies.map(Math.sin)];
+  for (let first = 0; first < positions; first += STRIDE) {
+    const end = Math.min(first + STRIDE, positions) * dimension;
+    for (let j = 0; j < frequencies.length; j++) {
+      const [stepCosine, stepSine] = [stepCosines[j] as number, stepSines[j] as number];
+      const angle = first * (frequencies[j] as number);
+      let [cosine, sine] = [magnitude * Math.cos(angle), magnitude * Math.sin(angle)];
+      for (let at = first * dimension + j; at < end; at += dimension) {
+        table[at] = cosine;
+        table[at + frequencies.length] = sine;
+        const next = cosine * stepCosine - sine * stepSine;
+        sine = sine * stepCosine + cosine * stepSine;
+        cosine = next;
+      }
+    }
   }
   return Matrix.from(table, { rows: positions, cols: dimension });
 }
