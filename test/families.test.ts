@@ -4,6 +4,7 @@
  */
 
 import { join } from 'node:path';
+import { exportDense } from '../lib/cli/dense_folder';
 import { binarize } from '../lib/compress/binarize';
 import { Decoder } from '../lib/generate/decoder';
 import { appendGradients } from '../lib/graph/gradients';
@@ -177,6 +178,15 @@ function liveThrough(folder: string): void {
     expect(calibrated.kernels.size).toBe(dense.linears.length);
     const { data } = await calibrated.logits(randomIds(40, 1));
     expect(data.every(Number.isFinite)).toBe(true);
+  });
+
+  test('is exported as a dense folder that computes the same', async () => {
+    const place = join(temporary, `dense${folder.replace(/\W/g, '-')}`);
+    await exportDense(student, place, { type: 'F32' });
+    await using exported = await Model.load(place);
+    const ids = randomIds(40, 1);
+    expect(exported.kernels.size).toBe(0);
+    expect(relativeError((await exported.logits(ids)).data, (await student.logits(ids)).data)).toBeLessThan(1e-5);
   });
 
   test('trains 20 steps towards its teacher, saves and loads to identical logits, and goes on', async () => {

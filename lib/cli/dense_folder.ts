@@ -9,6 +9,7 @@ import { f32ToHalf } from '../io/half';
 import { type TensorSource, writeSafetensors } from '../io/safetensors';
 import { moduleOf, type ProgressOptions } from '../models/checkpoint';
 import type { ModelCore } from '../models/model_core';
+import { replacedBy, transposed } from '../models/transposed';
 import { widened } from '../models/widen';
 import { Matrix } from '../native/matrix';
 import { scaleName } from '../nn/builder';
@@ -28,16 +29,18 @@ export async function exportDense(
   { type, signal, onProgress }: ProgressOptions & { readonly type: keyof typeof NAMES },
 ): Promise<void> {
   const specifications = model.family.parameters(model.config);
-  const tensors = specifications.map(({ name, rows, cols, role }, index): TensorSource => {
+  const tensors = specifications.map(({ name, rows, cols, role, transposed: turned }, index): TensorSource => {
     const bytes = async () => {
       throwIfAborted(signal);
       onProgress?.({ done: index / specifications.length, what: name });
       const dense = role === 'linear' && model.kernels.has(moduleOf(name));
-      const data = dense ? await multiplyOut(model, moduleOf(name), { rows, cols }) : await plainNumbers(model, name);
+      const matrix = dense ? await multiplyOut(model, moduleOf(name), { rows, cols }) : await plainNumbers(model, name);
+      const data = await numbers(matrix, turned ?? false);
       const stored = type === 'F32' ? data : f32ToHalf(data, type);
       return new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength);
     };
-    return { name, dtype: type, shape: rows === 1 ? [cols] : [rows, cols], bytes };
+    const shape = turned ? [cols, rows] : [rows, cols];
+    return { name, dtype: type, shape: rows === 1 ? [cols] : shape, bytes };
   });
   const { dtype: _, torch_dtype: __, ...json } = model.json;
   const config = { ...json, dtype: NAMES[type], torch_dtype: NAMES[type] };
@@ -53,21 +56,22 @@ function parameter(model: ModelCore, name: string): Matrix {
 }
 
 /** A matrix that is not of kernels, whatever its element type. */
-async function plainNumbers(model: ModelCore, name: string): Promise<Float32Array> {
-  const wide = await widened(parameter(model, name), model.parameters.get(scaleName(name)));
+function plainNumbers(model: ModelCore, name: string): Promise<Matrix> {
+  return widened(parameter(model, name), model.parameters.get(scaleName(name)));
+}
+
+/** The numbers of a matrix, perhaps column by column, which is then freed. */
+async function numbers(matrix: Matrix, byColumns: boolean): Promise<Float32Array> {
+  const ordered = byColumns ? await replacedBy(matrix, transposed) : matrix;
   try {
-    return wide.toFloat32();
+    return ordered.toFloat32();
   } finally {
-    wide.dispose();
+    ordered.dispose();
   }
 }
 
 /** Ŵ = Σₖ diag(s_out[k]) B[k] diag(s_in[k]) of one module. */
-async function multiplyOut(
-  model: ModelCore,
-  module: string,
-  shape: { rows: number; cols: number },
-): Promise<Float32Array> {
+async function multiplyOut(model: ModelCore, module: string, shape: { rows: number; cols: number }): Promise<Matrix> {
   const dense = new Matrix(shape);
   const graph = new Graph();
   const [kernels, sOut, sIn] = [KERNELS, OUTPUT_SCALES, INPUT_SCALES].map((name) =>
@@ -77,8 +81,9 @@ async function multiplyOut(
     reconstruct({ kernels, sOut, sIn } as Parameters<typeof reconstruct>[0], graph.bind(dense, 'state'));
     await using plan = new Plan(graph);
     await plan.run();
-    return dense.toFloat32();
-  } finally {
+    return dense;
+  } catch (error) {
     dense.dispose();
+    throw error;
   }
 }

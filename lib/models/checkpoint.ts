@@ -11,7 +11,7 @@ import { INPUT_SCALES, KERNELS, OUTPUT_SCALES } from '../nn/linear';
 import { throwIfAborted } from '../validate';
 import type { Family, ParameterRole, ParameterSpecification } from './family';
 import type { KernelCounts } from './quantization';
-import { transposed } from './transposed';
+import { replacedBy, transposed } from './transposed';
 
 /**
  * A matrix and the element type that files store it in; bits are stored packed. Weights are stored as they are in memory,
@@ -111,15 +111,6 @@ export async function readParameter(
   const narrow = as === undefined && NARROW.includes(role);
   const matrix = await weights.readMatrix(name, narrow ? MEMORY_TYPES[storage] : 'f32');
   return { matrix: turned ? await replacedBy(matrix, transposed) : matrix, storage };
-}
-
-/** What `make` makes of a matrix that is not needed any more. */
-async function replacedBy(matrix: Matrix, make: (matrix: Matrix) => Promise<Matrix>): Promise<Matrix> {
-  try {
-    return await make(matrix);
-  } finally {
-    matrix.dispose();
-  }
 }
 
 const MEMORY_TYPES = { F32: 'f32', F16: 'f16', BF16: 'bf16' } as const;

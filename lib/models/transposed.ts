@@ -19,3 +19,12 @@ export async function transposed(matrix: Matrix): Promise<Matrix> {
     throw error;
   }
 }
+
+/** What `make` makes of a matrix that is not needed any more. */
+export async function replacedBy(matrix: Matrix, make: (matrix: Matrix) => Promise<Matrix>): Promise<Matrix> {
+  try {
+    return await make(matrix);
+  } finally {
+    matrix.dispose();
+  }
+}
