@@ -3,12 +3,13 @@ import { binarize } from '../compress/binarize';
 import { evaluatePerplexity } from '../eval/perplexity';
 import { makeFolder, writeFile } from '../io/atomic';
 import { Model } from '../model';
+import { COLORS } from '../plot/frame';
+import { lineChart, smooth } from '../plot/line_chart';
 import { type FinetuneRecord, finetune } from '../train/finetune';
 import type { FinetuneProgress } from '../train/options';
 import type { Command, CommandCall, Outcome } from './command';
 import { readText } from './files';
 import { stepLine } from './finetune';
-import { lineChart, smooth } from './plot';
 import { readStorage } from './storage';
 import { megabytes, StatusLine, say, table } from './terminal';
 
@@ -18,7 +19,7 @@ const KERNELS = 2;
 /** Of the held-out text, the same for every row. */
 const EVALUATION = { window: 256, maxWindows: 64 };
 /** Chosen once on this model's held-out text; choosing again would take longer than all the rest. */
-const CALIBRATION = { windows: 64, length: 256, targetMix: 0.5, rounds: 1 };
+const CALIBRATION = { windows: 64, length: 256 };
 const PROMPT = 'Once upon a time';
 const STORY = { maxTokens: 250, temperature: 0.7, topP: 0.9, seed: 1 };
 const TRAINING = { batch: 8, window: 256, train: ['scales', 'norms', 'embeddings'] } as const;
@@ -129,7 +130,7 @@ async function tellStory(folder: string, signal: AbortSignal): Promise<string> {
 
 function trainingChart(history: readonly FinetuneRecord[]): string {
   const losses = history.map(({ step, loss }) => ({ x: step, y: loss }));
-  const color = '#2563eb';
+  const [color] = COLORS;
   return lineChart({
     title: `Finetuning the bits of tiny-stories, K = ${KERNELS}`,
     xLabel: 'step',
