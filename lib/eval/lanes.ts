@@ -1,6 +1,7 @@
-/** Runs parts of token sequences that continue what a key-value cache holds. */
+/** Runs parts of many token sequences side by side, each continuing what a key-value cache holds of it. */
 
-import { GenerationCache } from '../generate/cache';
+import { setImmediate } from 'node:timers/promises';
+import { cacheBytes, GenerationCache } from '../generate/cache';
 import { Graph, type Precision } from '../graph/graph';
 import { negativeLogLikelihood } from '../graph/operations/losses';
 import { Plan } from '../graph/plan';
@@ -10,8 +11,11 @@ import type { Builder } from '../nn/builder';
 
 /** Tokens of a run that only fills the cache: enough to reuse each weight many times. */
 const FILL_ROWS = 1024;
-/** Logits of a run that scores: 128 MB of them. */
-const LOGITS = 2 ** 25;
+/** Logits of a run that scores: 128 MB of them; 16 MB where they are looked at one by one. */
+const LOGITS = { unread: 2 ** 25, read: 2 ** 22 };
+/** Lanes: enough that even parts of a few tokens reuse weights many times, in not more than 256 MB of cache. */
+const MOST_LANES = 64;
+const CACHE_BYTES = 2 ** 28;
 
 /** Tokens that go on in a lane from a position; what the lane's cache holds from there on is overwritten. */
 export interface Part {
@@ -35,36 +39,45 @@ export interface PartScore {
 }
 
 export interface LaneOptions {
-  /** Sequences side by side. */
-  readonly lanes: number;
-  /** Tokens of the longest one. */
-  readonly context: number;
+  /** Tokens of the longest sequence. */
+  readonly capacity: number;
+  /** There are no more sequences than these. */
+  readonly sequences: number;
   readonly precision: Precision;
   /** Whether to tell if targets are the likeliest tokens. */
   readonly greedy: boolean;
 }
 
-/** A cache of several lanes and the plans that fill it and score with it. Dispose it. */
+/** A cache of several sequences and the plans that fill it and score with it. Dispose it. */
 export class Lanes {
+  /** How many sequences go on side by side. */
+  readonly count: number;
+  /** Tokens that each may have. */
+  readonly capacity: number;
   readonly #cache: GenerationCache;
   readonly #fill: Plan;
   readonly #score: Plan;
 
   /** Throws MBOK_OUT_OF_MEMORY, MBOK_DISPOSED. */
-  constructor(model: ModelCore, { context, precision, greedy }: LaneOptions) {
-    this.#cache = new GenerationCache(model, context);
+  constructor(model: ModelCore, { capacity, sequences, precision, greedy }: LaneOptions) {
+    const fitting = Math.floor(CACHE_BYTES / cacheBytes(model, capacity));
+    this.count = Math.max(1, Math.min(MOST_LANES, fitting, sequences));
+    this.capacity = capacity;
+    this.#cache = new GenerationCache(model, capacity, this.count);
     const plan = (maxRows: number, finish: (builder: Builder, finished: Tensor) => void) => {
       const graph = new Graph({ precision });
-      const ids = graph.input('ids', { rows: 'tokens', cols: 1, type: 'i32' });
-      const builder = model.builder(graph, { cache: this.#cache.entries });
+      const [ids, slots, positions] = ['ids', 'slots', 'positions'].map((name) => column(graph, name)) as Columns;
+      const places = { slots, positions, capacity };
+      const builder = model.builder(graph, { cache: this.#cache.entries, places });
       finish(builder, model.build(builder, ids).finished);
-      return new Plan(graph, { maxRows: Math.min(maxRows, context) });
+      return new Plan(graph, { maxRows: Math.max(1, Math.min(maxRows, capacity * this.count)) });
     };
+    const { vocabularySize } = model.config;
     try {
       this.#fill = plan(FILL_ROWS, () => {});
-      this.#score = plan(Math.max(1, Math.floor(LOGITS / model.config.vocabularySize)), (builder, finished) => {
+      this.#score = plan(Math.floor((greedy ? LOGITS.read : LOGITS.unread) / vocabularySize), (builder, finished) => {
         const { graph } = builder;
-        const targets = graph.input('targets', { rows: 'tokens', cols: 1, type: 'i32' });
+        const targets = column(graph, 'targets');
         const logits = model.family.head(builder, finished, model.config);
         graph.output('losses', negativeLogLikelihood(logits, targets));
         if (greedy) graph.output('logits', logits);
@@ -77,31 +90,36 @@ export class Lanes {
 
   /** Computes keys and values of parts, of which each lane has one at most. */
   async fill(parts: readonly Part[], signal: AbortSignal | undefined): Promise<void> {
-    for (const { position, ids } of parts) {
-      for (const { from, to } of chunks(ids.length, this.#fill.maxRows)) {
-        const scalars = { rows: to - from, position: position + from };
-        await this.#fill.run({ inputs: { ids: ids.subarray(from, to) }, scalars, signal });
-      }
+    for (const rows of runs(parts, this.#fill.maxRows)) {
+      await this.#fill.run({ inputs: places(rows), scalars: { rows: rows.length }, signal });
+    }
+  }
+
+  /** Computes a beginning of all sequences once and copies it into every lane. */
+  async begin(ids: Int32Array, signal: AbortSignal | undefined): Promise<void> {
+    await this.fill([{ lane: 0, position: 0, ids }], signal);
+    for (const matrix of [...this.#cache.entries.values()].flatMap(({ keys, values }) => [keys, values])) {
+      const rows = new Float32Array(ids.length * matrix.cols);
+      matrix.buffer.read(rows, 0);
+      for (let lane = 1; lane < this.count; lane++) matrix.writeAt(lane * this.capacity * matrix.cols * 4, rows);
+      await setImmediate();
     }
   }
 
   /** As {@link fill}, and scores the parts' targets. */
   async score(parts: readonly ScoredPart[], signal: AbortSignal | undefined): Promise<PartScore[]> {
-    const scores: PartScore[] = [];
-    for (const { position, ids, targets } of parts) {
-      let logLikelihood = 0;
-      let greedy = true;
-      for (const { from, to } of chunks(ids.length, this.#score.maxRows)) {
-        const scalars = { rows: to - from, position: position + from };
-        const wanted = targets.subarray(from, to);
-        const inputs = { ids: ids.subarray(from, to), targets: wanted };
-        const { losses, logits } = await this.#score.run({ inputs, scalars, signal });
-        for (const loss of losses as Float32Array) logLikelihood -= loss;
-        greedy &&= logits === undefined || areLikeliest(logits, wanted);
+    const likelihoods = new Float64Array(parts.length);
+    const greedy = new Array<boolean>(parts.length).fill(true);
+    for (const rows of runs(parts, this.#score.maxRows)) {
+      const targets = Int32Array.from(rows, ({ part, i }) => part.targets[i] as number);
+      const inputs = { ...places(rows), targets };
+      const { losses, logits } = await this.#score.run({ inputs, scalars: { rows: rows.length }, signal });
+      for (const [row, { index }] of rows.entries()) {
+        likelihoods[index] = (likelihoods[index] as number) - ((losses as Float32Array)[row] as number);
+        if (logits && !isLikeliest(logits, row, targets)) greedy[index] = false;
       }
-      scores.push({ logLikelihood, greedy });
     }
-    return scores;
+    return parts.map((_, i) => ({ logLikelihood: likelihoods[i] as number, greedy: greedy[i] as boolean }));
   }
 
   /** Frees plans and cache, after the run in flight if there is one. */
@@ -112,15 +130,48 @@ export class Lanes {
   }
 }
 
-function* chunks(length: number, most: number): Generator<{ readonly from: number; readonly to: number }> {
-  for (let from = 0; from < length; from += most) yield { from, to: Math.min(length, from + most) };
+type Columns = [ids: Tensor, slots: Tensor, positions: Tensor];
+
+function column(graph: Graph, name: string): Tensor {
+  return graph.input(name, { rows: 'tokens', cols: 1, type: 'i32' });
 }
 
-/** Whether every target that counts has the largest logit of its row. */
-function areLikeliest(logits: Float32Array, targets: Int32Array): boolean {
+/** A token of the `index`-th part. */
+interface Row<P extends Part> {
+  readonly part: P;
+  readonly index: number;
+  readonly i: number;
+}
+
+/** The tokens of all parts, one part after the other, as many at a time as a run may have. */
+function* runs<P extends Part>(parts: readonly P[], most: number): Generator<Row<P>[]> {
+  let rows: Row<P>[] = [];
+  for (const [index, part] of parts.entries()) {
+    for (let i = 0; i < part.ids.length; i++) {
+      rows.push({ part, index, i });
+      if (rows.length < most) continue;
+      yield rows;
+      rows = [];
+    }
+  }
+  if (rows.length > 0) yield rows;
+}
+
+function places(rows: readonly Row<Part>[]) {
+  return {
+    ids: Int32Array.from(rows, ({ part, i }) => part.ids[i] as number),
+    slots: Int32Array.from(rows, ({ part }) => part.lane),
+    positions: Int32Array.from(rows, ({ part, i }) => part.position + i),
+  };
+}
+
+/** Whether the row's target has the largest logit, or does not count. */
+function isLikeliest(logits: Float32Array, row: number, targets: Int32Array): boolean {
   const size = logits.length / targets.length;
-  return targets.every((target, row) => {
-    const values = logits.subarray(row * size, (row + 1) * size);
-    return target < 0 || values.every((value) => value <= (values[target] as number));
-  });
+  const target = targets[row] as number;
+  if (target < 0) return true;
+  const values = logits.subarray(row * size, (row + 1) * size);
+  const own = values[target] as number;
+  for (const value of values) if (value > own) return false;
+  return true;
 }

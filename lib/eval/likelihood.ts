@@ -3,7 +3,10 @@
 import type { Precision } from '../graph/graph';
 import type { ModelCore } from '../models/model_core';
 import type { ScoredSequence } from './encode';
-import { Lanes, type PartScore } from './lanes';
+import { Lanes, type PartScore, type ScoredPart } from './lanes';
+
+/** Tokens of a lane that need not be cut smaller. */
+const SMALL = 64;
 
 export interface LikelihoodOptions {
   readonly precision: Precision;
@@ -16,7 +19,8 @@ export interface LikelihoodOptions {
 
 /**
  * Scores groups of sequences. What all sequences have in common (worked examples) is computed once, what a group has in
- * common (a question) once a group; the sequences continue from there through the key-value cache.
+ * common (a question) once a group; the sequences continue from there through the key-value cache, those of many groups
+ * side by side.
  *
  * @returns a score for every sequence, in the order given
  */
@@ -25,25 +29,29 @@ export async function scoreGroups(
   groups: readonly (readonly ScoredSequence[])[],
   { precision, greedy, signal, onProgress }: LikelihoodOptions,
 ): Promise<PartScore[][]> {
-  const all = groups.flat();
-  const context = Math.max(...all.map(({ ids }) => ids.length - 1));
-  const common = sharedLength(all);
-  await using lanes = new Lanes(model, { lanes: 1, context, precision, greedy });
-  const [first] = all as [ScoredSequence, ...ScoredSequence[]];
-  await lanes.fill([{ lane: 0, position: 0, ids: first.ids.subarray(0, common) }], signal);
-  const scores: PartScore[][] = [];
-  for (const group of groups) {
-    const shared = sharedLength(group);
-    const ids = (group[0] as ScoredSequence).ids.subarray(common, shared);
-    await lanes.fill([{ lane: 0, position: common, ids }], signal);
-    const results: PartScore[] = [];
-    for (const sequence of group) results.push(...(await lanes.score([rest(sequence, shared)], signal)));
-    scores.push(results);
-    onProgress?.(scores.length);
+  const common = sharedLength(groups.flat());
+  const beginning = groups[0]?.[0]?.ids.subarray(0, common) ?? new Int32Array(0);
+  // long ones first: then caches are cut ever smaller, into more and more lanes
+  const waiting = groups.map((group, index) => ({ group, index, length: longest(group) }));
+  waiting.sort((a, b) => b.length - a.length);
+  const scores = new Array<PartScore[]>(groups.length);
+  let done = 0;
+  while (done < waiting.length) {
+    const capacity = waiting[done]?.length as number;
+    await using lanes = new Lanes(model, { capacity, sequences: waiting.length - done, precision, greedy });
+    await lanes.begin(beginning, signal);
+    // lanes of half the size are worth the making, except where they are small already
+    const least = capacity > SMALL ? capacity / 2 : 0;
+    while (done < waiting.length && (waiting[done]?.length as number) > least) {
+      const batch = waiting.slice(done, done + lanes.count);
+      const results = await scoreBatch(lanes, batch, common, signal);
+      for (const [i, { index }] of batch.entries()) scores[index] = results[i] as PartScore[];
+      done += batch.length;
+      onProgress?.(done);
+    }
   }
   return scores;
 }
-
 /** How many tokens the sequences begin with alike, none of which predicts a scored one. */
 export function sharedLength(sequences: readonly ScoredSequence[]): number {
   const [first] = sequences as [ScoredSequence, ...ScoredSequence[]];
@@ -56,8 +64,47 @@ export function sharedLength(sequences: readonly ScoredSequence[]): number {
   return length;
 }
 
-/** A sequence from a position on. Its last token is a target only. */
-function rest({ ids, scoredFrom }: ScoredSequence, from: number) {
-  const targets = ids.slice(from + 1).fill(-1, 0, scoredFrom - from - 1);
-  return { lane: 0, position: from, ids: ids.subarray(from, -1), targets };
+/** A group whose sequences need `length` tokens of cache at most. */
+interface WaitingGroup {
+  readonly group: readonly ScoredSequence[];
+  readonly length: number;
+}
+
+/** Tokens that a group's longest sequence computes: its last one is a target only. */
+function longest(group: readonly ScoredSequence[]): number {
+  return Math.max(...group.map(({ ids }) => ids.length - 1));
+}
+
+/** Scores a group in each lane, all lanes of which hold the first `common` tokens. */
+async function scoreBatch(
+  lanes: Lanes,
+  batch: readonly WaitingGroup[],
+  common: number,
+  signal: AbortSignal | undefined,
+): Promise<PartScore[][]> {
+  const shared = batch.map(({ group }) => sharedLength(group));
+  await lanes.fill(
+    batch.map(({ group }, lane) => {
+      const { ids } = group[0] as ScoredSequence;
+      return { lane, position: common, ids: ids.subarray(common, shared[lane]) };
+    }),
+    signal,
+  );
+  const results: PartScore[][] = batch.map(() => []);
+  const members = Math.max(...batch.map(({ group }) => group.length));
+  for (let member = 0; member < members; member++) {
+    const parts = batch.flatMap(({ group }, lane) => {
+      const sequence = group[member];
+      return sequence === undefined ? [] : [remainder(sequence, lane, shared[lane] as number)];
+    });
+    const scores = await lanes.score(parts, signal);
+    for (const [i, { lane }] of parts.entries()) results[lane]?.push(scores[i] as PartScore);
+  }
+  return results;
+}
+
+/** A sequence from a position on. */
+function remainder({ ids, scoredFrom }: ScoredSequence, lane: number, position: number): ScoredPart {
+  const targets = ids.slice(position + 1).fill(-1, 0, scoredFrom - position - 1);
+  return { lane, position, ids: ids.subarray(position, -1), targets };
 }
