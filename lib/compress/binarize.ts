@@ -13,6 +13,7 @@ import { type CalibrationOptions, checkCalibration, packCalibration } from './ca
 import { type ConversionTask, calibrationReport, convertModel } from './convert_model';
 import { REFIT_ROUNDS, SVID_ITERATIONS } from './decompose';
 import { loadedSource } from './dense_source';
+import { quantiseTables } from './embeddings';
 import { MemoryStateStore } from './state_store';
 
 const METHODS = ['svid', 'refit', 'calibrated'] as const;
@@ -33,9 +34,23 @@ export interface BinarizeOptions extends ProgressOptions {
   readonly rounds?: number;
   /** Text and settings of the calibrated method, which needs them. */
   readonly calibration?: CalibrationOptions;
+  /** Embeddings and head as they are, or in 8 bits with one scale a row; they cannot be trained then. Default 'kept'. */
+  readonly embeddings?: EmbeddingChoice;
 }
 
-export const BINARIZE_KEYS = ['kernels', 'method', 'rounds', 'calibration', 'signal', 'onProgress'] as const;
+export const EMBEDDING_CHOICES = ['kept', 'int8'] as const;
+/** What becomes of embeddings and head; see {@link BinarizeOptions.embeddings}. */
+export type EmbeddingChoice = (typeof EMBEDDING_CHOICES)[number];
+
+export const BINARIZE_KEYS = [
+  'kernels',
+  'method',
+  'rounds',
+  'calibration',
+  'embeddings',
+  'signal',
+  'onProgress',
+] as const;
 
 /** What a conversion needs to know of a model to check and prepare its options. */
 export interface ConvertibleModel {
@@ -45,7 +60,8 @@ export interface ConvertibleModel {
 }
 
 /**
- * Converts every linear layer of a dense model to ±1 kernels with scales; embeddings, head, norms and biases stay. The
+ * Converts every linear layer of a dense model to ±1 kernels with scales; norms and biases stay, embeddings and head too
+ * unless they are asked for in 8 bits. The
  * model itself is not changed and shares nothing with the result; one block is worked on at a time. How it went is the
  * result's `conversion`, saved with it. Scales are rounded to the F16 that they are saved in. For models that do not fit
  * in memory see {@link binarizeFolder}.
@@ -71,15 +87,15 @@ export async function binarize<T extends ModelCore>(model: T, given: BinarizeOpt
     for (const [module, residual] of block.residuals) converted.residuals.set(module, residual);
   };
   try {
-    await convertModel(loadedSource(model), task, { finished: 0, states: new MemoryStateStore(), keep }, checked);
+    const source = loadedSource(model);
+    await convertModel(source, task, { finished: 0, states: new MemoryStateStore(), keep }, checked);
+    const tables = checked.embeddings === 'int8' ? await quantiseTables(source, signal) : undefined;
+    for (const [name, stored] of tables?.replaced ?? []) converted.replaced.set(name, stored);
     throwIfAborted(signal);
     const modules = linearModules(model).map(({ module }) => module);
     const kernels = new Map(modules.map((module) => [module, task.decomposition.kernels]));
-    const result = model.derive(
-      converted.replaced,
-      kernels,
-      conversionReport(modules, converted.residuals, checked, task),
-    );
+    const report = conversionReport(modules, converted.residuals, checked, task, tables?.errors);
+    const result = model.derive(converted.replaced, kernels, report);
     onProgress?.({ done: 1, what: 'converted' });
     return result;
   } catch (error) {
@@ -93,6 +109,7 @@ export async function prepareTask(model: ConvertibleModel, given: BinarizeOption
   const kernels = integerInRange('kernels', given.kernels, 1, MAX_KERNELS);
   const method = oneOf('method', given.method ?? 'refit', METHODS);
   const rounds = integerInRange('rounds', given.rounds ?? REFIT_ROUNDS, 1, 1000);
+  oneOf('embeddings', given.embeddings ?? 'kept', EMBEDDING_CHOICES);
   if ((method === 'calibrated') !== (given.calibration !== undefined)) {
     invalid('calibration', "given with method 'calibrated' and with no other", given.calibration);
   }
@@ -116,6 +133,7 @@ export function conversionReport(
   residuals: ReadonlyMap<string, number>,
   { method = 'refit' }: BinarizeOptions,
   task: ConversionTask,
+  embeddingErrors: ReadonlyMap<string, number> | undefined,
 ): ConversionReport {
   const ordered = modules.map((module) => [module, residuals.get(module) as number] as const);
   const sum = ordered.reduce((total, [, residual]) => total + residual, 0);
@@ -125,5 +143,6 @@ export function conversionReport(
     residual: sum / modules.length,
     residuals: Object.fromEntries(ordered),
     ...(calibration && { calibration }),
+    ...(embeddingErrors && { embeddingErrors: Object.fromEntries(embeddingErrors) }),
   };
 }

@@ -11,12 +11,13 @@ import { writeQuantization } from '../models/quantization';
 import { ModelSource } from '../models/source';
 import { boolean, options, throwIfAborted } from '../validate';
 import { BINARIZE_KEYS, type BinarizeOptions, conversionReport, prepareTask } from './binarize';
-import { convertModel } from './convert_model';
+import { type ConversionTask, convertModel } from './convert_model';
 import { layerOf } from './dense_source';
 import { diskSource } from './disk_source';
+import { type QuantisedTables, quantiseTables } from './embeddings';
 import { windowsPerChunk } from './hidden_states';
 import { FileStateStore, MemoryStateStore } from './state_store';
-import { isConverted, storedBytes } from './stored_tensor';
+import { isConverted, storedBytes, storedTensor } from './stored_tensor';
 import { fingerprint, WorkFolder, workFolderOf } from './work_folder';
 
 /** Options of {@link binarizeFolder}. */
@@ -59,7 +60,8 @@ export async function binarizeFolder(
   const keep: WorkFolder['keep'] = (layer, block) => work.keep(layer, block);
   await convertModel(dense, task, { finished: work.finished, states, keep }, checked);
   throwIfAborted(signal);
-  const report = await assemble(model, work, output, { ...checked, task });
+  const tables = checked.embeddings === 'int8' ? await quantiseTables(dense, signal) : undefined;
+  const report = await assemble(model, work, output, { ...checked, task, tables });
   await work.remove();
   onProgress?.({ done: 1, what: 'converted' });
   return report;
@@ -84,7 +86,12 @@ async function assemble(
   source: ModelSource,
   work: WorkFolder,
   output: string,
-  { task, signal, ...options }: BinarizeOptions & { readonly task: Parameters<typeof conversionReport>[3] },
+  {
+    task,
+    tables,
+    signal,
+    ...options
+  }: BinarizeOptions & { readonly task: ConversionTask; readonly tables: QuantisedTables | undefined },
 ): Promise<ConversionReport> {
   const blocks: SafetensorsFile[] = [];
   const residuals = new Map<string, number>();
@@ -96,14 +103,16 @@ async function assemble(
     }
     const dense = source.family.parameters(source.config);
     const modules = dense.filter(({ role }) => role === 'linear').map(({ name }) => moduleOf(name));
-    const report = conversionReport(modules, residuals, options, task);
+    const report = conversionReport(modules, residuals, options, task, tables?.errors);
     const kernels = new Map(modules.map((module) => [module, task.decomposition.kernels]));
-    const json = { ...source.json, quantization_config: writeQuantization(kernels, undefined, report) };
-    const tensors = storedSpecifications(dense, { kernels, int8: () => false }).map((specification) =>
-      isConverted(specification.name)
-        ? convertedTensor(specification, blocks[layerOf(specification.name) as number] as SafetensorsFile)
-        : copiedTensor(specification, source),
-    );
+    const json = { ...source.json, quantization_config: writeQuantization(kernels, tables && 'int8', report) };
+    const choice = { kernels, int8: () => tables !== undefined };
+    const tensors = storedSpecifications(dense, choice).map((specification) => {
+      const { name } = specification;
+      if (isConverted(name)) return convertedTensor(specification, blocks[layerOf(name) as number] as SafetensorsFile);
+      const table = tables?.replaced.get(name);
+      return table === undefined ? copiedTensor(specification, source) : storedTensor(name, table);
+    });
     await writeFolder(output, { signal }, async (directory) => {
       await writeFile(join(directory, 'config.json'), `${JSON.stringify(json, null, 2)}\n`);
       for (const [name, content] of source.companions) await writeFile(join(directory, name), content);
@@ -112,6 +121,7 @@ async function assemble(
     return report;
   } finally {
     for (const file of blocks) await file.close();
+    for (const { matrix } of tables?.replaced.values() ?? []) matrix.dispose();
   }
 }
 

@@ -14,7 +14,7 @@ export function storedTensor(name: string, stored: StoredMatrix): TensorSource {
     // rows are counted kernel by kernel; readers know how many kernels there are from the scales
     return { name, dtype: 'U8', shape: [matrix.rows, Math.ceil(matrix.cols / 8)], bytes };
   }
-  return { name, dtype: storage as 'F32' | 'F16' | 'BF16', shape: [matrix.rows, matrix.cols], bytes };
+  return { name, dtype: storage, shape: [matrix.rows, matrix.cols], bytes };
 }
 
 /** The bytes of a matrix in the element type that it is saved in. */

@@ -12,6 +12,8 @@ export interface ConversionReport {
   readonly residuals: Readonly<Record<string, number>>;
   /** Of the calibrated method. */
   readonly calibration?: CalibrationReport;
+  /** ‖W − Ŵ‖ / ‖W‖ by embedding table and head, where these were put into 8 bits. */
+  readonly embeddingErrors?: Readonly<Record<string, number>>;
 }
 
 export interface CalibrationReport {
@@ -37,16 +39,19 @@ export interface CalibrationReport {
 export function readConversion(settings: ConfigReader | undefined): ConversionReport | undefined {
   const json = settings?.object('conversion');
   if (json === undefined) return undefined;
-  const residuals = json.object('residuals');
   const calibration = json.object('calibration');
+  const embeddingErrors = json.object('embedding_errors');
   return {
     method: json.string('method'),
     residual: json.amount('residual'),
-    residuals: Object.fromEntries(
-      Object.keys(residuals?.json ?? {}).map((name) => [name, residuals?.amount(name) ?? 0]),
-    ),
+    residuals: readAmounts(json.object('residuals')),
     ...(calibration && { calibration: readCalibration(calibration) }),
+    ...(embeddingErrors && { embeddingErrors: readAmounts(embeddingErrors) }),
   };
+}
+
+function readAmounts(json: ConfigReader | undefined): Record<string, number> {
+  return Object.fromEntries(Object.keys(json?.json ?? {}).map((name) => [name, json?.amount(name) ?? 0]));
 }
 
 /** Models of earlier versions lack what these did not have: they aimed at outputs alone, in f32. */
@@ -66,8 +71,13 @@ function readCalibration(json: ConfigReader): CalibrationReport {
 }
 
 /** The entry that {@link readConversion} reads, with names as configurations have them. */
-export function writeConversion({ calibration, ...report }: ConversionReport): Record<string, unknown> {
-  if (calibration === undefined) return report;
+export function writeConversion({
+  calibration,
+  embeddingErrors,
+  ...report
+}: ConversionReport): Record<string, unknown> {
+  const errors = embeddingErrors && { embedding_errors: embeddingErrors };
+  if (calibration === undefined) return { ...report, ...errors };
   const { targetMix, residualMix, ...rest } = calibration;
-  return { ...report, calibration: { ...rest, target_mix: targetMix, residual_mix: residualMix } };
+  return { ...report, ...errors, calibration: { ...rest, target_mix: targetMix, residual_mix: residualMix } };
 }

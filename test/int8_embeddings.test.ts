@@ -1,0 +1,207 @@
+/** Embeddings and head in 8 bits: computed with, saved, trained around, exported. */
+
+import { cpSync, mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { exportDense } from '../lib/cli/dense_folder';
+import { binarize } from '../lib/compress/binarize';
+import { binarizeFolder } from '../lib/compress/binarize_folder';
+import { loadedSource } from '../lib/compress/dense_source';
+import { quantiseTables } from '../lib/compress/embeddings';
+import { evaluatePerplexity } from '../lib/eval/perplexity';
+import { SafetensorsFile } from '../lib/io/safetensors';
+import { Model } from '../lib/model';
+import { widened } from '../lib/models/widen';
+import { finetune } from '../lib/train/finetune';
+import { changeConfig, changeWeights, GOLDEN, TINY_STORIES, temporaryFolder } from './folders';
+import { contents, differences, learnableIds } from './training_models';
+
+const folder = temporaryFolder();
+const IDS = Int32Array.from({ length: 40 }, (_, i) => (i * 37) % 160);
+const TABLE = 'model.embed_tokens.weight';
+const HEAD = 'lm_head.weight';
+
+/** A golden family with two kernels and tables in 8 bits. */
+async function small(family: string): Promise<Model> {
+  await using model = await Model.load(join(GOLDEN, family));
+  return await binarize(model, { kernels: 2, method: 'svid', embeddings: 'int8' });
+}
+
+function relativeError(values: Float32Array, expected: Float32Array): number {
+  const square = (sum: number, value: number) => sum + value * value;
+  return Math.sqrt(
+    values.map((value, i) => value - (expected[i] as number)).reduce(square, 0) / expected.reduce(square, 0),
+  );
+}
+
+test.each([
+  ['an untied head', 'llama', [TABLE, HEAD]],
+  ['a tied head', 'llama-tied-rope3', [TABLE]],
+] as const)('with %s the model computes what the numbers that it stands for do', async (_, family, tables) => {
+  await using model = await small(family);
+  expect(model.embeddings).toBe('int8');
+  const replaced = new Map();
+  for (const name of tables) {
+    expect(model.stored.get(name)).toMatchObject({ storage: 'I8', matrix: { type: 'i8' } });
+    const scales = model.parameters.get(`${name}_scale`);
+    replaced.set(name, { matrix: await widened(model.parameters.get(name) as never, scales), storage: 'F32' });
+    expect(model.conversion?.embeddingErrors?.[name]).toBeGreaterThan(1e-3);
+    expect(model.conversion?.embeddingErrors?.[name]).toBeLessThan(1e-2);
+  }
+  expect(Object.keys(model.conversion?.embeddingErrors ?? {})).toEqual(tables);
+  await using wide = model.derive(replaced, model.kernels);
+  expect(wide.embeddings).toBeUndefined();
+  // a prompt, and as few rows as decoding has
+  for (const ids of [IDS, IDS.subarray(0, 3)]) {
+    const { data } = await model.logits(ids);
+    expect(relativeError(data, (await wide.logits(ids)).data)).toBeLessThan(2e-6);
+  }
+});
+
+test.each(['llama', 'llama-tied-rope3'])(
+  '%s saves and reloads to identical logits, and its copy too',
+  async (family) => {
+    const place = join(folder, `saved-${family}`);
+    await using model = await small(family);
+    const { data } = await model.logits(IDS);
+    await model.save(place);
+    await using file = await SafetensorsFile.open(join(place, 'model.safetensors'));
+    const { vocabularySize, hiddenSize } = model.config;
+    expect(file.entry(TABLE)).toMatchObject({ dtype: 'I8', shape: [vocabularySize, hiddenSize] });
+    expect(file.entry(`${TABLE}_scale`)).toMatchObject({ dtype: 'F16', shape: [vocabularySize, 1] });
+    const config = JSON.parse(readFileSync(join(place, 'config.json'), 'utf8'));
+    expect(config.quantization_config).toMatchObject({ quant_method: 'mbok', embeddings: 'int8' });
+    await using again = await Model.load(place);
+    await using copy = again.derive(new Map(), again.kernels);
+    for (const other of [again, copy]) {
+      expect((await other.logits(IDS)).data).toEqual(data);
+      expect(other.conversion).toEqual(model.conversion);
+      expect(other.embeddings).toBe('int8');
+    }
+  },
+);
+
+test('a folder converted on disk has the bytes of one converted in memory', async () => {
+  const options = { kernels: 2, method: 'svid', embeddings: 'int8' } as const;
+  const [inMemory, onDisk] = [join(folder, 'memory'), join(folder, 'disk')];
+  await using model = await Model.load(join(GOLDEN, 'llama'));
+  await using converted = await binarize(model, options);
+  await converted.save(inMemory);
+  const report = await binarizeFolder(join(GOLDEN, 'llama'), onDisk, options);
+  expect(report).toEqual(converted.conversion);
+  await using one = await SafetensorsFile.open(join(inMemory, 'model.safetensors'));
+  await using other = await SafetensorsFile.open(join(onDisk, 'model.safetensors'));
+  expect([...other.tensors.keys()].sort()).toEqual([...one.tensors.keys()].sort());
+  for (const name of one.tensors.keys()) expect(await other.read(name)).toEqual(await one.read(name));
+});
+
+test('on the embedded model 8 bits cost less than 0.2 % of perplexity', async () => {
+  await using model = await Model.load(TINY_STORIES);
+  const text = readFileSync(join(TINY_STORIES, 'corpus/valid.txt'), 'utf8');
+  const judge = (each: Model) => evaluatePerplexity(each, text, { window: 256, maxWindows: 40 });
+  const { replaced, errors } = await quantiseTables(loadedSource(model), undefined);
+  expect([...errors.keys()]).toEqual([TABLE]);
+  await using quantised = model.derive(replaced, model.kernels);
+  const [before, after] = [await judge(model), await judge(quantised)];
+  expect(Math.abs(after.perplexity / before.perplexity - 1)).toBeLessThan(0.002);
+  expect(after.perplexity).not.toBe(before.perplexity);
+});
+
+test('everything but the tables can be trained', async () => {
+  await using teacher = await Model.load(join(GOLDEN, 'llama'));
+  await using student = await small('llama');
+  const data = learnableIds(600);
+  const options = { teacher, data, window: 32, batch: 4, steps: 3, flipRate: 0.3 };
+  await expect(finetune(student, { ...options, train: ['scales', 'embeddings'] })).rejects.toMatchObject({
+    code: 'MBOK_INVALID_ARGUMENT',
+    message: expect.stringContaining('8 bits'),
+  });
+  const before = contents(student);
+  await finetune(student, { ...options, train: ['scales', 'norms'] });
+  const changed = differences(before, contents(student));
+  expect(changed.length).toBeGreaterThan(10);
+  expect(changed.filter((name) => name.startsWith(TABLE) || name.startsWith(HEAD))).toEqual([]);
+});
+
+test('an exported model is dense and holds the numbers that 8 bits stand for', async () => {
+  const place = join(folder, 'dense');
+  await using model = await small('llama');
+  await exportDense(model, place, { type: 'F32' });
+  await using dense = await Model.load(place);
+  expect([dense.embeddings, dense.kernels.size]).toEqual([undefined, 0]);
+  const table = await widened(model.parameters.get(TABLE) as never, model.parameters.get(`${TABLE}_scale`));
+  expect(dense.parameters.get(TABLE)?.toFloat32()).toEqual(table.toFloat32());
+  expect(relativeError((await dense.logits(IDS)).data, (await model.logits(IDS)).data)).toBeLessThan(1e-5);
+});
+
+describe('what does not fit is an error', () => {
+  test('an unknown way to store embeddings', async () => {
+    await using model = await Model.load(join(GOLDEN, 'llama'));
+    const options = { kernels: 1, method: 'svid', embeddings: 'int4' } as never;
+    await expect(binarize(model, options)).rejects.toMatchObject({ code: 'MBOK_INVALID_ARGUMENT' });
+  });
+
+  const saved = async () => {
+    const place = join(folder, 'sound');
+    await using model = await small('llama');
+    await model.save(place);
+    return place;
+  };
+  test.each([
+    [
+      'a configuration that names another way',
+      'MBOK_UNSUPPORTED',
+      (place: string) => {
+        const { quantization_config } = JSON.parse(readFileSync(join(place, 'config.json'), 'utf8'));
+        changeConfig(place, { quantization_config: { ...quantization_config, embeddings: 'int4' } });
+      },
+    ],
+    [
+      'scales that are missing',
+      'MBOK_SHAPE',
+      (place: string) => {
+        changeWeights(place, ({ header, data }) => {
+          header.other = header[`${TABLE}_scale`] as never;
+          delete header[`${TABLE}_scale`];
+          return { header, data };
+        });
+      },
+    ],
+    [
+      'scales of another shape',
+      'MBOK_SHAPE',
+      (place: string) => {
+        changeWeights(place, ({ header, data }) => {
+          const scales = header[`${TABLE}_scale`] as { shape: number[] };
+          scales.shape = [...scales.shape].reverse();
+          return { header, data };
+        });
+      },
+    ],
+    [
+      'a scale that is not finite',
+      'MBOK_NON_FINITE',
+      (place: string) => {
+        changeWeights(place, ({ header, data }) => {
+          data.writeUInt16LE(0x7c00, header[`${TABLE}_scale`]?.data_offsets[0] as number);
+          return { header, data };
+        });
+      },
+    ],
+    [
+      'a table in another type',
+      'MBOK_SHAPE',
+      (place: string) => {
+        changeWeights(place, ({ header, data }) => {
+          (header[TABLE] as { dtype: string }).dtype = 'U8';
+          return { header, data };
+        });
+      },
+    ],
+  ] as const)('%s: %s', async (name, code, change) => {
+    const place = join(folder, name.replaceAll(' ', '-'));
+    mkdirSync(place);
+    cpSync(await saved(), place, { recursive: true });
+    change(place);
+    await expect(Model.load(place)).rejects.toMatchObject({ code });
+  });
+});
