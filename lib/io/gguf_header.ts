@@ -213,6 +213,8 @@ class HeaderParser {
     const number = NUMBERS[type];
     const least = number?.bytes ?? (type === STRING ? 8 : 1);
     const length = this.#count(least, `values in '${key}'`);
+    // before anything is made of that length
+    if (this.#at + length * least > this.#bytes.length) throw MORE;
     if (number?.list === undefined) return Array.from({ length }, () => this.#value(type, key));
     const start = this.#take(length * number.bytes, `'${key}'`);
     const list = new number.list(length);

@@ -36,7 +36,7 @@ function decoderConfig(reader: ArchitectureReader): JsonObject {
     vocab_size: reader.shape('token_embd.weight')[0],
     hidden_size: hidden,
     intermediate_size: reader.integer('feed_forward_length'),
-    num_hidden_layers: reader.integer('block_count'),
+    num_hidden_layers: blockCount(reader),
     num_attention_heads: heads,
     num_key_value_heads: reader.has('attention.head_count_kv') ? reader.integer('attention.head_count_kv') : heads,
     head_dim: reader.has('attention.key_length') ? reader.integer('attention.key_length') : Math.floor(hidden / heads),
@@ -48,6 +48,13 @@ function decoderConfig(reader: ArchitectureReader): JsonObject {
   };
 }
 
+/** The number of blocks, which must be there: what is made of it is bounded by the size of the file. */
+function blockCount(reader: ArchitectureReader): number {
+  const count = reader.integer('block_count');
+  reader.shape(`blk.${count - 1}.attn_norm.weight`);
+  return count;
+}
+
 function ropeScaling(reader: ArchitectureReader): JsonObject {
   const type = reader.has('rope.scaling.type') ? reader.string('rope.scaling.type') : 'none';
   if (type === 'none') return {};
@@ -56,7 +63,7 @@ function ropeScaling(reader: ArchitectureReader): JsonObject {
 }
 
 function slidingWindow(reader: ArchitectureReader): number | null {
-  const window = reader.has('attention.sliding_window') ? reader.integer('attention.sliding_window') : 0;
+  const window = reader.has('attention.sliding_window') ? reader.integer('attention.sliding_window', 0) : 0;
   return window > 0 ? window : null;
 }
 
@@ -106,9 +113,7 @@ const smollm3: Architecture = {
     mlp_bias: false,
     use_sliding_window: false,
     // every fourth layer knows no positions; the file does not say so
-    no_rope_layers: Array.from({ length: reader.integer('block_count') }, (_, layer) =>
-      (layer + 1) % 4 === 0 ? 0 : 1,
-    ),
+    no_rope_layers: Array.from({ length: blockCount(reader) }, (_, layer) => ((layer + 1) % 4 === 0 ? 0 : 1)),
     no_rope_layer_interval: 4,
   }),
   change: interleaved,
@@ -234,7 +239,7 @@ const gpt2: Architecture = {
     vocab_size: reader.shape('token_embd.weight')[0],
     n_embd: reader.integer('embedding_length'),
     n_inner: reader.integer('feed_forward_length'),
-    n_layer: reader.integer('block_count'),
+    n_layer: blockCount(reader),
     n_head: reader.integer('attention.head_count'),
     n_positions: reader.integer('context_length'),
     layer_norm_epsilon: reader.number('attention.layer_norm_epsilon'),

@@ -25,8 +25,8 @@ export class ArchitectureReader {
     return this.#get(key) !== undefined;
   }
 
-  /** An integer of at least 0. A list that has one a layer must have the same for all. */
-  integer(key: string): number {
+  /** An integer of at least `least`. A list that has one a layer must have the same for all. */
+  integer(key: string, least = 1): number {
     const value = this.#get(key);
     const number = isList(value) && new Set(Array.from(value)).size === 1 ? value[0] : value;
     if (isList(number) && number.length > 0) {
@@ -35,8 +35,8 @@ export class ArchitectureReader {
         `'${this.file.path}': metadata '${this.architecture}.${key}' differs from layer to layer, got ${show(number)}`,
       );
     }
-    if (Number.isSafeInteger(number) && (number as number) >= 0) return number as number;
-    return this.#fail(key, 'an integer of at least 0', number);
+    if (Number.isSafeInteger(number) && (number as number) >= least) return number as number;
+    return this.#fail(key, `an integer of at least ${least}`, number);
   }
 
   /** A finite number, as the decimal that its author wrote: f32 has 9.99999997e-7 for 1e-6. */
