@@ -36,11 +36,13 @@ export type { ChatMessage, ChatTemplate, EncodedChat } from './text/chat';
 export { encodeChat } from './text/chat';
 export type { DecodeOptions, EncodeOptions, Tokenizer } from './text/tokenizer';
 export { type FinetuneRecord, type FinetuneResult, finetune } from './train/finetune';
+export type { TrainingMemory } from './train/memory';
 export type {
   CheckpointOptions,
   EvaluationOptions,
   FinetuneOptions,
   FinetuneProgress,
+  TeacherCacheOptions,
 } from './train/options';
 export type { Trainable } from './train/trained';
 

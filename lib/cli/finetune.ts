@@ -9,8 +9,10 @@ import {
   type Normaliser,
 } from '../train/boolean_optimizer';
 import { type FinetuneResult, finetune } from '../train/finetune';
+import { gigabytes, type TrainingMemory } from '../train/memory';
 import type { FinetuneOptions, FinetuneProgress } from '../train/options';
 import { TRAINABLE } from '../train/trained';
+import { readBytes } from './bytes';
 import { type Command, type CommandCall, choiceList, given, isAbort, type Outcome, UsageError } from './command';
 import { DATA_OPTIONS, openText, requiredTextFiles, textFiles, textOption } from './data';
 import { expectTarget } from './files';
@@ -33,8 +35,16 @@ export const finetuneCommand: Command = {
       value: 'N',
       minimum: 1,
       help: 'sequences at once; less memory',
-      byDefault: 'the batch',
+      byDefault: 'what fits, or 2048 tokens',
     },
+    memory: {
+      kind: 'text',
+      value: 'SIZE',
+      help: 'what the process may use, e.g. 8GB; sets micro-batch and recomputation',
+      byDefault: 'half of what is free',
+    },
+    'teacher-cache': { kind: 'text', value: 'FILE', help: "keep the teacher's likeliest tokens; goes with --gamma 0" },
+    'top-k': { kind: 'integer', value: 'N', minimum: 1, help: 'tokens kept at every position', byDefault: '64' },
     train: {
       kind: 'text',
       value: 'LIST',
@@ -80,7 +90,13 @@ export const finetuneCommand: Command = {
       help: 'distance of hidden states',
       byDefault: 'relative',
     },
-    gamma: { kind: 'number', value: 'X', minimum: 0, help: 'weight of the hidden-state loss', byDefault: '10' },
+    gamma: {
+      kind: 'number',
+      value: 'X',
+      minimum: 0,
+      help: 'weight of the hidden-state loss',
+      byDefault: '10; with --teacher-cache 0',
+    },
     precision: { kind: 'choice', choices: ['f32', 'bf16'], help: 'of dense products', byDefault: 'f32' },
     seed: { kind: 'integer', value: 'N', minimum: 0, help: 'of the choice of windows', byDefault: '1' },
     'eval-text': textOption('measure perplexity on it and keep the best model'),
@@ -123,7 +139,11 @@ async function run(call: CommandCall): Promise<Outcome> {
     const evaluation = held && { data: held, ...evaluationOptions(call) };
     const onProgress = (progress: FinetuneProgress) => status.show(stepLine(progress));
     const chosen = { ...options, data, ...(teacher && { teacher }), ...(evaluation && { evaluation }) };
-    const result = await finetune(student, { ...chosen, signal, onProgress });
+    const onMemory = (memory: TrainingMemory) => {
+      status.clear();
+      say(memoryLine(memory, options.window ?? 256));
+    };
+    const result = await finetune(student, { ...chosen, signal, onMemory, onProgress });
     await student.save(target, { signal });
     status.clear();
     // what it held is in OUT now
@@ -142,7 +162,12 @@ function readOptions(call: CommandCall, folder: string): Omit<FinetuneOptions, '
   for (const name of ['eval-every', 'eval-windows']) {
     if (!call.has('eval-text') && call.has(name)) throw new UsageError(`--${name} goes with --eval-text`);
   }
+  const file = call.text('teacher-cache');
+  if (file === undefined && call.has('top-k')) throw new UsageError('--top-k goes with --teacher-cache');
+  const memory = call.text('memory');
   return given({
+    memory: memory === undefined ? undefined : readBytes('memory', memory),
+    teacherCache: file === undefined ? undefined : { file, ...given({ topK: call.number('top-k') }) },
     steps: call.number('steps'),
     batch: call.number('batch'),
     window: call.number('window'),
@@ -169,6 +194,12 @@ function evaluationOptions(call: CommandCall) {
   return { every: call.number('eval-every') ?? 100, ...given({ windows: call.number('eval-windows') }) };
 }
 
+/** What training fits into, for people. */
+function memoryLine({ total, overhead, microBatch, recompute }: TrainingMemory, window: number): string {
+  const activations = recompute ? 'computed again' : 'kept';
+  return `memory ${gigabytes(total + overhead)}: ${microBatch} × ${window} tokens at once, activations ${activations}`;
+}
+
 /** One step for people to follow. */
 export function stepLine({ step, steps, loss, parts, flips, tokensPerSecond, perplexity }: FinetuneProgress): string {
   const named = Object.entries(parts).map(([name, value]) => `${name} ${value.toFixed(4)}`);
@@ -179,7 +210,7 @@ export function stepLine({ step, steps, loss, parts, flips, tokensPerSecond, per
 }
 
 async function outcome(
-  { history, best, flips, tokensPerSecond, memory }: FinetuneResult,
+  { history, best, flips, tokensPerSecond, memory, teacherCacheError }: FinetuneResult,
   target: string,
 ): Promise<Outcome> {
   const { bitsPerWeight, bytes } = await readStorage(target);
@@ -193,10 +224,13 @@ async function outcome(
     tokensPerSecond,
   };
   return {
-    json: { ...result, bitsPerWeight, bytes, memory },
+    json: { ...result, bitsPerWeight, bytes, memory, teacherCacheError },
     lines: [
       `${target}: ${bitsPerWeight.toFixed(3)} bits a weight, ${megabytes(bytes)}`,
       `${history.length} steps, loss ${loss?.toFixed(4)}, ${flips} flips, ${Math.round(tokensPerSecond)} tokens/s`,
+      ...(teacherCacheError === undefined
+        ? []
+        : [`the teacher's cache is off by ${teacherCacheError.toFixed(4)} nats`]),
       ...(best ? [`perplexity ${best.perplexity.toFixed(3)}, best of the evaluations, after step ${best.step}`] : []),
     ],
   };

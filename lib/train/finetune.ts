@@ -19,6 +19,7 @@ import {
 } from './options';
 import { schedule } from './schedule';
 import { restoreSnapshot, type Snapshot, takeSnapshot } from './snapshot';
+import { modelDigest, TeacherCache } from './teacher_cache';
 import { widenTrained } from './trained';
 import { type StepResult, Trainer } from './trainer';
 
@@ -37,6 +38,8 @@ export interface FinetuneResult {
   readonly flips: number;
   /** Bytes that training computed with, known before its first step, and what was chosen to fit them. */
   readonly memory: TrainingMemory;
+  /** With a teacher's cache: mean KL in nats of what it keeps from the teacher's full predictions. */
+  readonly teacherCacheError: number | undefined;
 }
 
 /** What a checkpoint keeps besides matrices. */
@@ -92,6 +95,7 @@ class Run {
   #saved = 0;
   #seconds = 0;
   #tokens = 0;
+  #cache: TeacherCache | undefined;
 
   constructor(student: ModelCore, settings: FinetuneSettings) {
     this.#student = student;
@@ -105,13 +109,17 @@ class Run {
     await data.batch({ window, batch: 1, seed: 0, step: 0 });
     const held = evaluation && (await this.#encode('evaluation.data', evaluation.data));
     await widenTrained(this.#student, this.#settings.train, this.#settings.signal);
-    const trainer = await this.#trainer();
+    this.#cache = await this.#openCache(data);
+    let trainer: Trainer | undefined;
     let log: TrainingLog | undefined;
     try {
+      trainer = await this.#trainer();
+      this.#settings.onMemory?.(trainer.memory);
       const fingerprint = this.#settings.checkpoint && this.#fingerprint(trainer, data, held);
       if (this.#settings.resume) await this.#resume(trainer, fingerprint as Record<string, unknown>);
       log = path === undefined ? undefined : await TrainingLog.open(path, this.#step);
-      await log?.write({ step: this.#step, event: this.#step === 0 ? 'start' : 'resume', memory: trainer.memory });
+      const event = this.#step === 0 ? 'start' : 'resume';
+      await log?.write({ step: this.#step, event, memory: trainer.memory, teacherCacheError: this.#cache?.error });
       try {
         await this.#evaluateIfDue(trainer, held, log);
         while (this.#step < this.#settings.steps) {
@@ -126,8 +134,24 @@ class Run {
       return this.#result(trainer);
     } finally {
       await log?.close();
-      trainer.dispose();
+      trainer?.dispose();
+      await this.#cache?.close();
     }
+  }
+
+  async #openCache(data: Dataset): Promise<TeacherCache | undefined> {
+    const { teacher, teacherCache, window, batch, seed, steps, precision, signal } = this.#settings;
+    if (teacherCache === undefined) return undefined;
+    const { file, topK = 64 } = teacherCache;
+    const shape = { window, batch, seed, steps, topK, precision };
+    const key = { teacher: teacher && modelDigest(teacher), data: data.digest, ...shape };
+    const found = await TeacherCache.open(file, key, this.#student.config.vocabularySize);
+    if (found !== undefined) return found;
+    if (teacher !== undefined) return TeacherCache.write(file, teacher, data, key, { signal });
+    throw new MbokError(
+      'MBOK_INVALID_ARGUMENT',
+      `'${file}' holds no predictions for these windows of this data, and without 'teacher' none can be made`,
+    );
   }
 
   async #trainer(): Promise<Trainer> {
@@ -136,7 +160,8 @@ class Run {
     // results depend on it: another machine, or fuller memory, must not make a resumed run another one
     const begun = resume && checkpoint ? (await savedFingerprint(checkpoint.folder))?.microBatch : undefined;
     const microBatch = rest.microBatch ?? (begun as number | undefined);
-    return new Trainer(this.#student, { ...rest, microBatch, bits: latent ? 'latent' : native });
+    const judge = this.#cache && { teacher: undefined, kept: this.#settings.teacherCache?.topK };
+    return new Trainer(this.#student, { ...rest, ...judge, microBatch, bits: latent ? 'latent' : native });
   }
 
   #encode(name: string, data: TextData): Promise<Dataset> {
@@ -155,8 +180,9 @@ class Run {
     const rate = schedule(this.#step, steps);
     const rates = { learningRate: this.#settings.learningRate * rate, flipRate: this.#settings.flipRate * rate };
     const { ids, targets } = await data.batch({ window, batch, seed, step: this.#step });
+    const kept = await this.#cache?.read(this.#step);
     const started = performance.now();
-    const result = await trainer.step({ step: this.#step, ids, targets, ...rates, signal });
+    const result = await trainer.step({ step: this.#step, ids, targets, kept, ...rates, signal });
     const seconds = (performance.now() - started) / 1000;
     this.#step++;
     this.#seconds += seconds;
@@ -242,13 +268,14 @@ class Run {
   /** Everything that the result depends on, apart from what a checkpoint restores. */
   #fingerprint(trainer: Trainer, data: Dataset, held: Dataset | undefined): Record<string, unknown> {
     const { teacher, checkpoint, resume, log, signal, onProgress, evaluation, data: _, ...given } = this.#settings;
-    const { memory: __, ...options } = given;
+    const { memory: __, onMemory: ___, teacherCache, ...options } = given;
     const { changed } = trainer;
     const frozen = [...this.#student.parameters].filter(([name]) => !changed.has(name));
     return {
       ...options,
       microBatch: trainer.memory.microBatch,
-      teacher: teacher?.json ?? null,
+      teacher: (teacherCache ? undefined : teacher?.json) ?? null,
+      teacherCache: teacherCache?.topK ?? null,
       text: data.digest,
       evaluation: evaluation ? { ...evaluation, data: (held as Dataset).digest } : null,
       'frozen weights': digest(frozen.map(([, matrix]) => matrix.raw())),
@@ -258,7 +285,9 @@ class Run {
   #result(trainer: Trainer): FinetuneResult {
     const flips = this.#history.reduce((sum, entry) => sum + Math.round(entry.flips * trainer.trainedBits), 0);
     const tokensPerSecond = this.#seconds === 0 ? 0 : this.#tokens / this.#seconds;
-    return { history: this.#history, best: this.#best, tokensPerSecond, flips, memory: trainer.memory };
+    const teacherCacheError = this.#cache?.error;
+    const { memory } = trainer;
+    return { history: this.#history, best: this.#best, tokensPerSecond, flips, memory, teacherCacheError };
   }
 }
 

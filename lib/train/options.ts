@@ -7,6 +7,7 @@ import { ModelCore } from '../models/model_core';
 import { boolean, finiteNumber, integerInRange, invalid, oneOf, options, string } from '../validate';
 import { type BooleanOptimizerSettings, booleanSettings } from './boolean_optimizer';
 import type { HiddenLoss } from './distillation';
+import type { TrainingMemory } from './memory';
 import { TRAINABLE, type Trainable } from './trained';
 
 /** How a run is judged on its way. */
@@ -29,10 +30,23 @@ export interface CheckpointOptions {
   readonly every: number;
 }
 
+/** A teacher's predictions, kept in a file. */
+export interface TeacherCacheOptions {
+  /** Made if it is not there or was made for another teacher, data or choice of windows. */
+  readonly file: string;
+  /** Tokens kept at every position, all others as one. Default 64. */
+  readonly topK?: number;
+}
+
 /** Options of {@link finetune}. */
 export interface FinetuneOptions extends Partial<BooleanOptimizerSettings> {
   /** The original model, to distil from. Absent: next-token cross-entropy on the text itself. */
   readonly teacher?: ModelCore;
+  /**
+   * Keep the teacher's predictions of all steps in a file and imitate what was kept: several runs on the same windows then
+   * need the teacher once, and none where the file is there already. Of hidden states nothing is kept, so `gamma` is 0.
+   */
+  readonly teacherCache?: TeacherCacheOptions;
   /** What to train on. Without a teacher, of conversations only what the assistant says counts. */
   readonly data: TextData;
   /** Optimizer steps. Default 300. */
@@ -59,7 +73,7 @@ export interface FinetuneOptions extends Partial<BooleanOptimizerSettings> {
   readonly flipRate?: number;
   /** Default 'relative': massive activations do not drown it. */
   readonly hiddenLoss?: HiddenLoss;
-  /** Weight of the hidden-state loss. Default 10. */
+  /** Weight of the hidden-state loss. Default 10; with a teacher's cache 0. */
   readonly gamma?: number;
   /** Of dense products. Default 'f32'. */
   readonly precision?: Precision;
@@ -82,6 +96,8 @@ export interface FinetuneOptions extends Partial<BooleanOptimizerSettings> {
   readonly log?: string;
   /** Stops the run after a whole number of steps; it then throws MBOK_ABORTED. */
   readonly signal?: AbortSignal;
+  /** Told before the first step what training computes with and what was chosen to fit it. */
+  readonly onMemory?: (memory: TrainingMemory) => void;
   /** Told after every step, its evaluation included. */
   readonly onProgress?: (progress: FinetuneProgress) => void;
 }
@@ -110,7 +126,17 @@ export interface FinetuneProgress {
 export type FinetuneSettings = Omit<Required<FinetuneOptions>, keyof Optional> & Optional;
 type Optional = Pick<
   FinetuneOptions,
-  'teacher' | 'evaluation' | 'checkpoint' | 'log' | 'signal' | 'onProgress' | 'data' | 'microBatch' | 'memory'
+  | 'teacher'
+  | 'evaluation'
+  | 'checkpoint'
+  | 'log'
+  | 'signal'
+  | 'onProgress'
+  | 'data'
+  | 'microBatch'
+  | 'memory'
+  | 'teacherCache'
+  | 'onMemory'
 >;
 
 const KEYS = [
@@ -119,6 +145,7 @@ const KEYS = [
   'decay',
   'accumulator',
   'teacher',
+  'teacherCache',
   'data',
   'steps',
   'batch',
@@ -139,6 +166,7 @@ const KEYS = [
   'resume',
   'log',
   'signal',
+  'onMemory',
   'onProgress',
 ] as const;
 
@@ -158,11 +186,13 @@ export function finetuneSettings(student: ModelCore, given: FinetuneOptions): Fi
   const single = [...student.kernels.values()].every((kernels) => kernels === 1);
   const { teacher, evaluation, checkpoint, log, signal, onProgress, data } = given;
   if (teacher !== undefined) checkTeacher(student, teacher);
+  const teacherCache = given.teacherCache && checkedCache(given.teacherCache, given.gamma, student);
   if (given.resume === true && checkpoint === undefined)
     invalid('checkpoint', 'given where resume is true', checkpoint);
   return {
     ...booleanSettings(Object.fromEntries(Object.entries(set).filter(([, value]) => value !== undefined))),
     teacher,
+    teacherCache,
     data,
     steps: integerInRange('steps', given.steps ?? 300, 1, 2 ** 31),
     batch,
@@ -173,7 +203,7 @@ export function finetuneSettings(student: ModelCore, given: FinetuneOptions): Fi
     learningRate: finiteNumber('learningRate', given.learningRate ?? 1e-3, 0, 1),
     flipRate: finiteNumber('flipRate', given.flipRate ?? (single ? FLIP_RATE.single : FLIP_RATE.several), 0, 1),
     hiddenLoss: oneOf('hiddenLoss', given.hiddenLoss ?? 'relative', ['relative', 'plain']),
-    gamma: finiteNumber('gamma', given.gamma ?? 10, 0, 1e6),
+    gamma: finiteNumber('gamma', given.gamma ?? (teacherCache ? 0 : 10), 0, 1e6),
     precision: oneOf('precision', given.precision ?? 'f32', ['f32', 'bf16']),
     seed: integerInRange('seed', given.seed ?? 1, 0, 2 ** 32 - 1),
     clip: finiteNumber('clip', given.clip ?? 1, 0),
@@ -183,8 +213,23 @@ export function finetuneSettings(student: ModelCore, given: FinetuneOptions): Fi
     resume: boolean('resume', given.resume ?? false),
     log: log === undefined ? undefined : string('log', log),
     signal,
+    onMemory: given.onMemory,
     onProgress,
   };
+}
+
+function checkedCache(
+  given: TeacherCacheOptions,
+  gamma: number | undefined,
+  student: ModelCore,
+): Required<TeacherCacheOptions> {
+  const { file, topK = 64 } = options('teacherCache', given, ['file', 'topK']);
+  if (gamma !== undefined && gamma !== 0) {
+    const why = "0 with 'teacherCache', which keeps predictions alone: hidden states need the teacher itself";
+    invalid('gamma', why, gamma);
+  }
+  const most = Math.min(4096, student.config.vocabularySize - 1);
+  return { file: string('teacherCache.file', file), topK: integerInRange('teacherCache.topK', topK, 1, most) };
 }
 
 function checkedWindow(name: string, window: number, student: ModelCore): number {

@@ -1,0 +1,230 @@
+/** A teacher's predictions on the windows of a run, kept in a file: its likeliest tokens, and all others as one. */
+
+import { createHash } from 'node:crypto';
+import { type FileHandle, open, rename, rm } from 'node:fs/promises';
+import type { Dataset } from '../data/dataset';
+import { MbokError } from '../errors';
+import { Graph, type Precision } from '../graph/graph';
+import { topTokens } from '../graph/operations/head_loss';
+import { Plan } from '../graph/plan';
+import { ioFailure, isSystemError } from '../io/failure';
+import { f32ToHalf, halfToF32 } from '../io/half';
+import type { ModelCore } from '../models/model_core';
+import { throwIfAborted } from '../validate';
+
+/** Everything that the kept predictions depend on. */
+export interface CacheKey {
+  /** A hash of the teacher's weights and configuration; undefined where it is not at hand: any will do. */
+  readonly teacher: string | undefined;
+  /** A hash of the data. */
+  readonly data: string;
+  readonly window: number;
+  readonly batch: number;
+  readonly seed: number;
+  readonly steps: number;
+  readonly topK: number;
+  readonly precision: Precision;
+}
+
+interface Header extends Omit<CacheKey, 'teacher'> {
+  readonly teacher: string;
+  readonly format: 'mbok teacher cache 1';
+  /** Mean KL(teacher ‖ kept, the rest spread evenly over all other tokens) in nats. */
+  readonly error: number;
+}
+
+/** What was kept of a run's positions. */
+export interface KeptTokens {
+  readonly logarithms: Float32Array;
+  readonly ids: Int32Array;
+}
+
+const HEADER_BYTES = 1024;
+/** Rows of logits at once: 50 MB over a vocabulary of 49152. */
+const HEAD_ROWS = 256;
+
+/** A hash of a model's weights and configuration. */
+export function modelDigest(model: ModelCore): string {
+  const hash = createHash('sha256').update(JSON.stringify(model.savedJson));
+  for (const [name, matrix] of model.parameters) hash.update(name).update(matrix.raw());
+  return hash.digest('hex');
+}
+
+/** An open cache. Logarithms are f16, ids 16 bits or 32 where the vocabulary needs them. Close it. */
+export class TeacherCache {
+  private constructor(
+    readonly path: string,
+    /** Mean KL in nats of what was kept from the teacher's full predictions, measured while they were written. */
+    readonly error: number,
+    private readonly file: FileHandle,
+    private readonly key: CacheKey,
+    private readonly wide: boolean,
+  ) {}
+
+  /** Opens the cache in a file if it was made for this key; undefined where there is none or another's. Throws MBOK_IO. */
+  static async open(path: string, key: CacheKey, vocabulary: number): Promise<TeacherCache | undefined> {
+    let file: FileHandle;
+    try {
+      file = await open(path, 'r');
+    } catch (error) {
+      if (isSystemError(error) && error.code === 'ENOENT') return undefined;
+      throw ioFailure('read', path, error);
+    }
+    try {
+      const bytes = Buffer.alloc(HEADER_BYTES);
+      await file.read(bytes, 0, HEADER_BYTES, 0);
+      const header = parseHeader(bytes);
+      const { size } = await file.stat();
+      const wide = vocabulary > 0x10000;
+      if (header !== undefined && matches(header, key) && size === HEADER_BYTES + key.steps * stepBytes(key, wide)) {
+        return new TeacherCache(path, header.error, file, key, wide);
+      }
+    } catch (error) {
+      await file.close();
+      throw ioFailure('read', path, error);
+    }
+    await file.close();
+    return undefined;
+  }
+
+  /**
+   * Runs the teacher over the windows of every step and keeps what it says. The file appears whole or not at all.
+   * Throws MBOK_IO, MBOK_ABORTED, MBOK_OUT_OF_MEMORY.
+   */
+  static async write(
+    path: string,
+    teacher: ModelCore,
+    data: Dataset,
+    key: CacheKey,
+    { signal, onProgress }: { signal?: AbortSignal | undefined; onProgress?: ((done: number) => void) | undefined },
+  ): Promise<TeacherCache> {
+    const temporary = `${path}.${process.pid}.tmp`;
+    const wide = teacher.config.vocabularySize > 0x10000;
+    const writer = new Writer(teacher, key, wide);
+    const { window, batch, seed, steps } = key;
+    try {
+      const file = await open(temporary, 'w');
+      try {
+        let error = 0;
+        for (let step = 0; step < steps; step++) {
+          throwIfAborted(signal);
+          const { ids } = await data.batch({ window, batch, seed, step });
+          const { bytes, error: own } = await writer.predict(ids, signal);
+          await file.write(bytes, 0, bytes.length, HEADER_BYTES + step * bytes.length);
+          error += own / steps;
+          onProgress?.((step + 1) / steps);
+        }
+        const header: Header = { format: FORMAT, ...key, teacher: key.teacher as string, error };
+        await file.write(Buffer.from(JSON.stringify(header).padEnd(HEADER_BYTES)), 0, HEADER_BYTES, 0);
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+      await rename(temporary, path);
+    } catch (error) {
+      await rm(temporary, { force: true });
+      throw isSystemError(error) ? ioFailure('write', path, error) : error;
+    } finally {
+      writer.dispose();
+    }
+    return (await TeacherCache.open(path, key, teacher.config.vocabularySize)) as TeacherCache;
+  }
+
+  /** What was kept of the positions of step `step` (from 0). Throws MBOK_IO. */
+  async read(step: number): Promise<KeptTokens> {
+    const { key, wide } = this;
+    const bytes = new Uint8Array(stepBytes(key, wide));
+    try {
+      const { bytesRead } = await this.file.read(bytes, 0, bytes.length, HEADER_BYTES + step * bytes.length);
+      if (bytesRead !== bytes.length) throw new MbokError('MBOK_IO', `'${this.path}' was cut short`);
+    } catch (error) {
+      throw isSystemError(error) ? ioFailure('read', this.path, error) : error;
+    }
+    const rows = key.batch * key.window;
+    const logarithms = new Uint16Array(bytes.buffer, 0, rows * (key.topK + 1));
+    const tokens = wide
+      ? new Uint32Array(bytes.slice(logarithms.byteLength).buffer)
+      : new Uint16Array(bytes.buffer, logarithms.byteLength);
+    return { logarithms: halfToF32(logarithms, 'F16'), ids: Int32Array.from(tokens) };
+  }
+
+  async close(): Promise<void> {
+    await this.file.close();
+  }
+}
+
+const FORMAT = 'mbok teacher cache 1';
+
+function parseHeader(bytes: Buffer): Header | undefined {
+  try {
+    const header = JSON.parse(bytes.toString('utf8')) as Header;
+    return header.format === FORMAT && Number.isFinite(header.error) ? header : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function matches(header: Header, key: CacheKey): boolean {
+  return (Object.keys(key) as (keyof CacheKey)[]).every(
+    (name) => key[name] === undefined || header[name] === key[name],
+  );
+}
+
+/** Logarithms [rows, k + 1] in f16, then ids [rows, k]. */
+function stepBytes({ batch, window, topK }: CacheKey, wide: boolean): number {
+  return batch * window * (2 * (topK + 1) + (wide ? 4 : 2) * topK);
+}
+
+/** Runs the teacher: blocks over a sequence at a time, the head over a part of its rows. */
+class Writer {
+  readonly #states: Plan;
+  readonly #head: Plan;
+
+  constructor(
+    private readonly teacher: ModelCore,
+    private readonly key: CacheKey,
+    private readonly wide: boolean,
+  ) {
+    const { precision, window, topK } = key;
+    const body = new Graph({ precision });
+    const ids = body.input('ids', { rows: 'tokens', cols: 1, type: 'i32' });
+    body.output('states', teacher.build(teacher.builder(body), ids).finished);
+    this.#states = new Plan(body, { maxRows: window });
+    const head = new Graph({ precision });
+    const states = head.input('states', { rows: 'tokens', cols: teacher.config.hiddenSize });
+    const logits = teacher.family.head(teacher.builder(head), states, teacher.config);
+    const kept = topTokens(logits, topK);
+    for (const [i, name] of ['kept', 'ids', 'error'].entries()) head.output(name, kept[i] as (typeof kept)[number]);
+    this.#head = new Plan(head, { maxRows: Math.min(HEAD_ROWS, window) });
+  }
+
+  /** The bytes of one step and its mean error. */
+  async predict(ids: Int32Array, signal: AbortSignal | undefined): Promise<{ bytes: Uint8Array; error: number }> {
+    const { window, topK, batch } = this.key;
+    const width = this.teacher.config.hiddenSize;
+    const bytes = new Uint8Array(stepBytes(this.key, this.wide));
+    const logarithms = new Uint16Array(bytes.buffer, 0, ids.length * (topK + 1));
+    const tokens = this.wide ? new Uint32Array(ids.length * topK) : new Uint16Array(ids.length * topK);
+    let error = 0;
+    for (let sequence = 0; sequence < batch; sequence++) {
+      const own = ids.subarray(sequence * window, (sequence + 1) * window);
+      const { states } = await this.#states.run({ inputs: { ids: own }, scalars: { rows: window }, signal });
+      for (let first = 0; first < window; first += this.#head.maxRows) {
+        const rows = Math.min(this.#head.maxRows, window - first);
+        const part = (states as Float32Array).subarray(first * width, (first + rows) * width);
+        const found = await this.#head.run({ inputs: { states: part }, scalars: { rows }, signal });
+        const at = sequence * window + first;
+        logarithms.set(f32ToHalf(found.kept as Float32Array, 'F16'), at * (topK + 1));
+        tokens.set(found.ids as Float32Array, at * topK);
+        for (const value of found.error as Float32Array) error += value / ids.length;
+      }
+    }
+    bytes.set(new Uint8Array(tokens.buffer), logarithms.byteLength);
+    return { bytes, error };
+  }
+
+  dispose(): void {
+    this.#states.dispose();
+    this.#head.dispose();
+  }
+}
