@@ -8,6 +8,7 @@
  */
 
 export { type BinarizeOptions, binarize, type ConversionMethod } from './compress/binarize';
+export { type BinarizeFolderOptions, binarizeFolder } from './compress/binarize_folder';
 export type { CalibrationOptions } from './compress/calibration';
 export type { Dataset } from './data/dataset';
 export { type DatasetOptions, loadDataset, type TextData } from './data/load';
@@ -27,7 +28,7 @@ export {
 } from './eval/perplexity';
 export type { Measurement } from './eval/statistics';
 export type { Generation } from './generate/generate';
-export type { EndReason, GenerateOptions, GenerationResult } from './generate/options';
+export type { BatchOptions, EndReason, GenerateOptions, GenerationResult } from './generate/options';
 export type { SamplingOptions } from './generate/sampler';
 export { type Logits, type LogitsOptions, Model } from './model';
 export type { ProgressOptions } from './models/checkpoint';

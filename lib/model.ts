@@ -2,8 +2,9 @@
 
 import { join } from 'node:path';
 import { MbokError } from './errors';
+import { generateBatch } from './generate/batch';
 import { Generation } from './generate/generate';
-import { type GenerateOptions, readRequest } from './generate/options';
+import { type BatchOptions, type GenerateOptions, type GenerationResult, readRequest } from './generate/options';
 import { recommendedSampling } from './generate/recommended';
 import type { SamplingOptions } from './generate/sampler';
 import { Graph, type Precision } from './graph/graph';
@@ -76,6 +77,24 @@ export class Model extends ModelCore {
    */
   generate(prompt: string | ArrayLike<number>, given: GenerateOptions = {}): Generation {
     return new Generation(this, readRequest(this, prompt, given));
+  }
+
+  /**
+   * Continues several prompts side by side, which takes little longer than the longest of them alone: each weight is read
+   * once for all. The texts are those that {@link Model.generate} gives, prompt `i` with seed `seed + i`, up to rounding.
+   *
+   * @param prompts - as `generate` takes them
+   * @returns the results in the order of the prompts
+   * @throws MbokError what `generate` throws, MBOK_ABORTED, MBOK_NON_FINITE, MBOK_OUT_OF_MEMORY
+   *
+   * @example
+   * const [first, second] = await model.generateBatch(['Once', 'One day'], { maxTokens: 50, temperature: 0 });
+   */
+  async generateBatch(
+    prompts: readonly (string | ArrayLike<number>)[],
+    given: BatchOptions = {},
+  ): Promise<GenerationResult[]> {
+    return await generateBatch(this, prompts, given);
   }
 
   /**

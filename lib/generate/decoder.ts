@@ -7,7 +7,7 @@ import type { ModelCore } from '../models/model_core';
 import { GenerationCache } from './cache';
 
 /** Tokens of the prompt computed at once: enough to reuse each weight many times, little memory. */
-const PREFILL_ROWS = 256;
+export const PREFILL_ROWS = 256;
 
 /** Dispose it; the model's weights are shared, everything else is its own. */
 export class Decoder {

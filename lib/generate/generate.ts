@@ -2,15 +2,11 @@
 
 import { MbokError } from '../errors';
 import type { ModelCore } from '../models/model_core';
-import { StopMatcher, StreamDecoder } from '../text/stream';
 import { throwIfAborted } from '../validate';
 import { cacheBytes } from './cache';
 import { Decoder } from './decoder';
-import type { EndReason, GenerationRequest, GenerationResult } from './options';
-import { Sampler } from './sampler';
-
-/** Tokens of the prompt that the decoding of the first token's text looks back at. */
-const CONTEXT_TOKENS = 4;
+import { contextOf, type EndReason, type GenerationRequest, type GenerationResult } from './options';
+import { Writer } from './writer';
 
 /**
  * A running generation: iterate it for the text, piece by piece. Pieces never split a character and never hold a part of
@@ -86,23 +82,19 @@ interface Settlement {
 class GenerationRun {
   readonly result: Promise<GenerationResult>;
   readonly cacheBytes: number;
-  /** Tokens that the cache has room for: the last token generated needs no place, nothing is computed after it. */
+  /** Tokens that the cache has room for. */
   readonly #context: number;
   readonly #model: ModelCore;
   readonly #request: GenerationRequest;
-  readonly #sampler: Sampler;
+  readonly #writer: Writer;
   #settlement: Settlement | undefined;
-  #text = '';
-  #tokens = 0;
-  #started = 0;
-  #firstToken = 0;
 
   constructor(model: ModelCore, request: GenerationRequest) {
     this.#model = model;
     this.#request = request;
-    this.#context = request.prompt.length + request.maxTokens - 1;
+    this.#context = contextOf(request);
     this.cacheBytes = cacheBytes(model, this.#context);
-    this.#sampler = new Sampler(request.options);
+    this.#writer = new Writer(model.tokenizer, request);
     this.result = new Promise((resolve, reject) => {
       this.#settlement = { resolve, reject };
     });
@@ -129,17 +121,7 @@ class GenerationRun {
     const settlement = this.#settlement;
     this.#settlement = undefined;
     if (settlement === undefined) return;
-    const now = performance.now();
-    const result: GenerationResult = {
-      reason,
-      text: this.#text,
-      tokens: this.#tokens,
-      promptTokens: this.#request.prompt.length,
-      seed: this.#sampler.seed,
-      cacheBytes: this.cacheBytes,
-      prefillSeconds: this.#tokens === 0 ? 0 : (this.#firstToken - this.#started) / 1000,
-      decodeSeconds: this.#tokens === 0 ? 0 : (now - this.#firstToken) / 1000,
-    };
+    const result = this.#writer.result(reason, this.cacheBytes);
     settlement.resolve(result);
     const { onProgress, onEnd } = this.#request.options;
     onProgress?.({ done: 1, what: reason });
@@ -147,40 +129,21 @@ class GenerationRun {
   }
 
   async *#generate(): AsyncGenerator<string, EndReason, undefined> {
-    const { prompt, maxTokens, limitedByContext, stop, ends, precision, options } = this.#request;
+    const { prompt, maxTokens, precision, options } = this.#request;
     const { signal, onProgress } = options;
     throwIfAborted(signal);
     onProgress?.({ done: 0, what: 'prompt' });
-    const { tokenizer } = this.#model;
-    this.#started = performance.now();
+    const writer = this.#writer;
+    writer.start();
     await using decoder = new Decoder(this.#model, { context: this.#context, precision });
-    const text = new StreamDecoder(tokenizer);
-    // a token's text may depend on its neighbours: the prompt's end is context, its own text is not given out
-    for (const id of prompt.subarray(-CONTEXT_TOKENS)) text.push(id);
-    const matcher = new StopMatcher(stop);
-    for (const id of prompt) this.#sampler.see(id);
-    for (let next = prompt; ; ) {
-      const id = this.#sampler.sample(await decoder.append(next, signal));
-      if (this.#tokens++ === 0) this.#firstToken = performance.now();
-      const ended = ends.includes(id);
-      const last = ended || this.#tokens === maxTokens;
-      const found = matcher.push(ended ? text.flush() : text.push(id) + (last ? text.flush() : ''));
-      const stopped = found.stop !== undefined;
-      yield* this.#emit(found.text + (last && !stopped ? matcher.flush() : ''));
-      if (stopped) return 'stop';
-      if (ended) return 'end-of-text';
-      if (last) return limitedByContext ? 'context' : 'max-tokens';
+    for (let ids = prompt; ; ) {
+      const { text, next } = writer.write(await decoder.append(ids, signal));
+      if (text !== '') yield text;
+      if (next === undefined) return writer.reason as EndReason;
       throwIfAborted(signal);
       if (this.#model.disposed) throw new MbokError('MBOK_DISPOSED', 'the model was disposed while it generated');
-      onProgress?.({ done: this.#tokens / maxTokens, what: 'tokens' });
-      this.#sampler.see(id);
-      next = Int32Array.of(id);
+      onProgress?.({ done: writer.tokens / maxTokens, what: 'tokens' });
+      ids = Int32Array.of(next);
     }
-  }
-
-  *#emit(piece: string): Generator<string, void, undefined> {
-    if (piece === '') return;
-    this.#text += piece;
-    yield piece;
   }
 }

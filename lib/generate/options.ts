@@ -46,6 +46,14 @@ export interface GenerateOptions extends SamplingOptions, ProgressOptions {
   readonly onEnd?: ((result: GenerationResult) => void) | undefined;
 }
 
+/** Options of `model.generateBatch`. The seed is the first prompt's; the next one's is one more, and so on. */
+export interface BatchOptions extends Omit<GenerateOptions, 'onEnd'> {
+  /** Prompts computed side by side at most; each takes a key-value cache. Default 8. */
+  readonly parallel?: number;
+  /** Told whenever a generation ends. */
+  readonly onEnd?: ((result: GenerationResult, index: number) => void) | undefined;
+}
+
 const KEYS = [...SAMPLING_OPTIONS, 'maxTokens', 'stop', 'precision', 'signal', 'onProgress', 'onEnd'] as const;
 
 /** Checked options and the prompt as token ids. */
@@ -99,6 +107,11 @@ export function readRequest(
     ends,
     precision,
   };
+}
+
+/** Places that a generation needs in a cache: the last token needs none, nothing is computed after it. */
+export function contextOf({ prompt, maxTokens }: GenerationRequest): number {
+  return prompt.length + maxTokens - 1;
 }
 
 /** A text is encoded with what the tokenizer puts around one; an empty text begins a new document. */

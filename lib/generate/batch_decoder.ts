@@ -1,0 +1,83 @@
+/** Computes the logits of several texts that grow side by side: one plan, one cache with a slot a text. */
+
+import { Graph, type Precision } from '../graph/graph';
+import { embedding } from '../graph/operations/embedding';
+import { Plan } from '../graph/plan';
+import type { ModelCore } from '../models/model_core';
+import { GenerationCache } from './cache';
+import { PREFILL_ROWS } from './decoder';
+
+export interface BatchDecoderOptions {
+  /** Texts side by side. */
+  readonly slots: number;
+  /** Tokens of the longest text. */
+  readonly context: number;
+  readonly precision: Precision;
+}
+
+/** Tokens that a text goes on with. */
+export interface Piece {
+  readonly slot: number;
+  /** Of the first token. */
+  readonly position: number;
+  readonly ids: Int32Array;
+}
+
+/** Dispose it; the model's weights are shared, everything else is its own. */
+export class BatchDecoder {
+  /** Tokens of all pieces of a run together. */
+  readonly maxRows: number;
+  readonly #slots: number;
+  readonly #vocabularySize: number;
+  readonly #cache: GenerationCache;
+  readonly #plan: Plan;
+
+  /** Throws MBOK_OUT_OF_MEMORY, MBOK_DISPOSED. */
+  constructor(model: ModelCore, { slots, context, precision }: BatchDecoderOptions) {
+    this.#slots = slots;
+    this.#vocabularySize = model.config.vocabularySize;
+    this.maxRows = Math.max(slots, Math.min(PREFILL_ROWS, slots * context));
+    this.#cache = new GenerationCache(model, context, slots);
+    try {
+      const graph = new Graph({ precision });
+      const column = (name: string, rows: number | 'tokens') => graph.input(name, { rows, cols: 1, type: 'i32' });
+      const places = { slots: column('slots', 'tokens'), positions: column('positions', 'tokens'), capacity: context };
+      const builder = model.builder(graph, { cache: this.#cache.entries, places });
+      const { finished } = model.build(builder, column('ids', 'tokens'));
+      // logits are wanted after the last token of each piece only
+      graph.output('logits', model.family.head(builder, embedding(finished, column('ends', slots)), model.config));
+      this.#plan = new Plan(graph, { maxRows: this.maxRows });
+    } catch (error) {
+      this.#cache.dispose();
+      throw error;
+    }
+  }
+
+  /**
+   * Appends pieces to their texts, of which each has one at most.
+   *
+   * @returns the logits [V] after each piece, in the order of the pieces
+   */
+  async append(pieces: readonly Piece[], signal: AbortSignal | undefined): Promise<Float32Array[]> {
+    const rows = pieces.reduce((sum, { ids }) => sum + ids.length, 0);
+    const [ids, slots, positions] = [new Int32Array(rows), new Int32Array(rows), new Int32Array(rows)];
+    const ends = new Int32Array(this.#slots);
+    let row = 0;
+    for (const [index, piece] of pieces.entries()) {
+      ids.set(piece.ids, row);
+      slots.fill(piece.slot, row, row + piece.ids.length);
+      for (let i = 0; i < piece.ids.length; i++) positions[row + i] = piece.position + i;
+      row += piece.ids.length;
+      ends[index] = row - 1;
+    }
+    const { logits } = await this.#plan.run({ inputs: { ids, slots, positions, ends }, scalars: { rows }, signal });
+    const size = this.#vocabularySize;
+    return pieces.map((_, index) => (logits as Float32Array).subarray(index * size, (index + 1) * size));
+  }
+
+  /** Frees plan and cache, after the run in flight if there is one. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#plan[Symbol.asyncDispose]();
+    this.#cache.dispose();
+  }
+}
