@@ -7,7 +7,7 @@ import { Dataset } from '../lib/data/dataset';
 import { type DatasetOptions, loadDataset, toDataset } from '../lib/data/load';
 import { ModelCore } from '../lib/models/model_core';
 import { ChatTemplate } from '../lib/text/chat';
-import { encodeCorpus, nextTokens, randomWindows, splitWindows } from '../lib/text/corpus';
+import { encodeCorpus } from '../lib/text/corpus';
 import type { Tokenizer } from '../lib/text/tokenizer';
 import { finetune } from '../lib/train/finetune';
 import type { FinetuneOptions } from '../lib/train/options';
@@ -183,27 +183,59 @@ describe('conversations', () => {
   });
 });
 
-describe('batches and windows', () => {
-  test('are those of the token array', async () => {
-    await using data = await loadDataset({ files: valid, cache }, tokenizer);
-    const tokens = await encodeCorpus(tokenizer, readFileSync(valid, 'utf8'));
-    const options = { window: 32, batch: 5, seed: 3, step: 7 };
-    const batch = await data.batch(options);
-    expect(batch.ids).toEqual(randomWindows(tokens, options));
-    expect(batch.targets).toEqual(nextTokens(batch.ids, 32));
-    const some = { every: 3, most: 6 };
-    expect(await data.windows(64, some)).toEqual(
-      splitWindows(tokens, 64, some).map((window) => Int32Array.from(window)),
+describe('batches', () => {
+  const model = () => ({ tokenizer, config: { vocabularySize: 100 } });
+  const options = { window: 8, batch: 4, seed: 1, step: 3 };
+
+  test('depend on seed, step and place alone and reach both ends', async () => {
+    const data = await toDataset(
+      'data',
+      Uint16Array.from({ length: 40 }, (_, i) => i),
+      model(),
     );
+    const { ids } = await data.batch(options);
+    expect((await data.batch(options)).ids).toEqual(ids);
+    expect((await data.batch({ ...options, batch: 2 })).ids).toEqual(ids.subarray(0, 16));
+    expect((await data.batch({ ...options, step: 4 })).ids).not.toEqual(ids);
+    expect((await data.batch({ ...options, seed: 2 })).ids).not.toEqual(ids);
+    const starts = new Set<number>();
+    for (let step = 0; step < 200; step++) {
+      const batch = await data.batch({ ...options, step });
+      for (let i = 0; i < 4; i++) {
+        const start = batch.ids[8 * i] as number;
+        starts.add(start);
+        const follow = Array.from({ length: 8 }, (_, j) => start + j);
+        expect([...batch.ids.subarray(8 * i, 8 * i + 8)]).toEqual(follow);
+        expect([...batch.targets.subarray(8 * i, 8 * i + 8)]).toEqual([...follow.slice(1), -1]);
+      }
+    }
+    expect(Math.min(...starts)).toBe(0);
+    expect(Math.max(...starts)).toBe(32);
   });
 
-  test('a text shorter than a window has no batch, but a window of its own', async () => {
-    const data = await toDataset('data', [1, 2, 3], { tokenizer, config: { vocabularySize: 10 } });
-    await expect(data.batch({ window: 4, batch: 1, seed: 1, step: 0 })).rejects.toMatchObject({
+  test('of tokens on disk are those of the same tokens in memory', async () => {
+    await using kept = await loadDataset({ files: valid, cache }, tokenizer);
+    await using read = await loadDataset({ files: valid, cache: false }, tokenizer);
+    expect(await kept.batch(options)).toEqual(await read.batch(options));
+    expect(kept.digest).toBe(read.digest);
+  });
+
+  test('cannot be had of a text that is shorter than a window', async () => {
+    const data = await toDataset('data', [1, 2, 3], model());
+    await expect(data.batch({ ...options, window: 4 })).rejects.toMatchObject({
       code: 'MBOK_INVALID_ARGUMENT',
       message: expect.stringContaining("'window' is 4 tokens, but the text has only 3"),
     });
-    expect(await data.windows(4)).toEqual([Int32Array.of(1, 2, 3)]);
+  });
+
+  test.each([
+    [-1, 1],
+    [0, 4],
+    [3, 1],
+    [0.5, 1],
+  ])('a range that is not within the data is refused: %d + %d', async (start, length) => {
+    const data = await toDataset('data', [1, 2, 3], model());
+    await expect(data.read(start, length)).rejects.toMatchObject({ code: 'MBOK_INVALID_ARGUMENT' });
   });
 });
 

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { uniform, uniformInteger } from '../lib/random';
-import { encodeCorpus, randomWindows, splitDocuments, splitWindows } from '../lib/text/corpus';
+import { encodeCorpus, splitDocuments } from '../lib/text/corpus';
 import { HuggingFaceTokenizer } from '../lib/text/huggingface';
 import { StopMatcher, StreamDecoder } from '../lib/text/stream';
 import { Tokenizer } from '../lib/text/tokenizer';
@@ -254,41 +254,6 @@ describe('corpus', () => {
     const controller = new AbortController();
     const encoding = encodeCorpus(tokenizer, text, { signal: controller.signal, onProgress: () => controller.abort() });
     await expect(encoding).rejects.toMatchObject({ code: 'MBOK_ABORTED' });
-  });
-
-  test('windows do not overlap and the rest is left out', () => {
-    const tokens = Uint16Array.from({ length: 26 }, (_, i) => i);
-    const starts = (windows: Uint16Array[]) => windows.map((window) => `${window[0]}+${window.length}`);
-    expect(starts(splitWindows(tokens, 8))).toEqual(['0+8', '8+8', '16+8']);
-    expect(starts(splitWindows(tokens, 8, { every: 2 }))).toEqual(['0+8', '16+8']);
-    expect(starts(splitWindows(tokens, 8, { most: 2 }))).toEqual(['0+8', '8+8']);
-    expect(starts(splitWindows(tokens, 26))).toEqual(['0+26']);
-    expect(starts(splitWindows(tokens, 27))).toEqual(['0+26']);
-    expect(() => splitWindows(tokens, 1)).toThrow(/'window' must be an integer of at least 2/);
-    expect(() => splitWindows(tokens.subarray(0, 1), 8)).toThrow(/2 are needed/);
-  });
-
-  test('random windows depend on seed, step and place alone and reach both ends', () => {
-    const tokens = Uint16Array.from({ length: 40 }, (_, i) => i);
-    const options = { window: 8, batch: 4, seed: 1, step: 3 };
-    const batch = randomWindows(tokens, options);
-    expect(randomWindows(tokens, options)).toEqual(batch);
-    expect(randomWindows(tokens, { ...options, batch: 2 })).toEqual(batch.subarray(0, 16));
-    expect(randomWindows(tokens, { ...options, step: 4 })).not.toEqual(batch);
-    expect(randomWindows(tokens, { ...options, seed: 2 })).not.toEqual(batch);
-    const starts = new Set<number>();
-    for (let step = 0; step < 200; step++) {
-      const windows = randomWindows(tokens, { ...options, step });
-      for (let i = 0; i < 4; i++) {
-        starts.add(windows[8 * i] as number);
-        expect((windows[8 * i + 7] as number) - (windows[8 * i] as number)).toBe(7);
-      }
-    }
-    expect(Math.min(...starts)).toBe(0);
-    expect(Math.max(...starts)).toBe(32);
-    expect(() => randomWindows(tokens, { ...options, window: 41 })).toThrow(
-      /'window' is 41 tokens, but the text has only 40/,
-    );
   });
 
   test('counter-based random numbers are uniform and stay as they are from version to version', () => {

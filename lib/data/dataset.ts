@@ -82,30 +82,6 @@ export class Dataset implements AsyncDisposable {
     return { ids, targets };
   }
 
-  /**
-   * Windows that do not overlap, from the start of the data. The rest that fills no window is left out, but data shorter
-   * than one window is a window of its own.
-   *
-   * @param window - tokens a window
-   * @param options - `every`: take each so many-th window (default 1: all); `most`: at most so many windows
-   * @throws MbokError MBOK_INVALID_ARGUMENT when there are fewer than two tokens: nothing could be predicted; MBOK_IO,
-   *   MBOK_FORMAT, MBOK_DISPOSED
-   */
-  async windows(
-    window: number,
-    { every = 1, most = Infinity }: { readonly every?: number; readonly most?: number } = {},
-  ): Promise<Int32Array[]> {
-    integerInRange('window', window, 2);
-    if (this.length < 2)
-      throw new MbokError('MBOK_INVALID_ARGUMENT', `the text has ${this.length} tokens, 2 are needed`);
-    if (this.length < window) return [await this.read(0, this.length)];
-    const windows: Int32Array[] = [];
-    for (let at = 0; at + window <= this.length && windows.length < most; at += every * window) {
-      windows.push(await this.read(at, window));
-    }
-    return windows;
-  }
-
   /** Closes the file behind it; further reads fail with MBOK_DISPOSED. Closing twice is allowed. */
   async close(): Promise<void> {
     await this.#store.close();

@@ -1,6 +1,4 @@
 import { MbokError } from '../errors';
-import { uniformInteger } from '../random';
-import { integerInRange } from '../validate';
 import { DocumentEncoder } from './document_encoder';
 import { Pause } from './pause';
 import { type TokenArray, TokenBuffer } from './token_buffer';
@@ -52,60 +50,4 @@ export async function encodeCorpus(
     }
   }
   return tokens.tokens;
-}
-
-/**
- * Cuts a token stream into windows that do not overlap. The rest that fills no window is left out, but a stream shorter
- * than one window is a window of its own.
- *
- * @param window - tokens a window
- * @param options - `every`: take each so many-th window (default 1: all); `most`: at most so many windows
- * @throws MbokError MBOK_INVALID_ARGUMENT when the stream has fewer than two tokens: nothing could be predicted
- */
-export function splitWindows<T extends TokenArray>(
-  tokens: T,
-  window: number,
-  { every = 1, most = Infinity }: { readonly every?: number; readonly most?: number } = {},
-): T[] {
-  integerInRange('window', window, 2);
-  if (tokens.length < 2)
-    throw new MbokError('MBOK_INVALID_ARGUMENT', `the text has ${tokens.length} tokens, 2 are needed`);
-  if (tokens.length < window) return [tokens];
-  const windows: T[] = [];
-  for (let at = 0; at + window <= tokens.length && windows.length < most; at += every * window) {
-    windows.push(tokens.subarray(at, at + window) as T);
-  }
-  return windows;
-}
-
-/**
- * The batch of one training step: windows at random offsets that depend on seed, step and place in the batch alone.
- *
- * @param options - `window`: tokens a sequence; `batch`: sequences a step; `seed`; `step`, from 0
- * @returns the sequences one after the other, [batch · window]
- * @throws MbokError MBOK_INVALID_ARGUMENT when the stream is shorter than a window
- */
-export function randomWindows(
-  tokens: TokenArray,
-  options: { readonly window: number; readonly batch: number; readonly seed: number; readonly step: number },
-): Int32Array {
-  const { window, batch, seed, step } = options;
-  const places = tokens.length - window + 1;
-  if (places < 1) {
-    throw new MbokError(
-      'MBOK_INVALID_ARGUMENT',
-      `'window' is ${window} tokens, but the text has only ${tokens.length}`,
-    );
-  }
-  const result = new Int32Array(batch * window);
-  for (let index = 0; index < batch; index++) {
-    const offset = uniformInteger(places, seed, step, index);
-    result.set(tokens.subarray(offset, offset + window), index * window);
-  }
-  return result;
-}
-
-/** Each token's successor in its window, −1 (not counted by losses) at a window's end. */
-export function nextTokens(ids: Int32Array, window: number): Int32Array {
-  return ids.map((_, i) => ((i + 1) % window === 0 ? -1 : (ids[i + 1] as number)));
 }
