@@ -10,7 +10,8 @@ import { mean, perplexity } from '../lib/eval/statistics';
 import { TASKS } from '../lib/eval/tasks/registry';
 import { Model } from '../lib/model';
 import { uniformInteger } from '../lib/random';
-import { GOLDEN, TINY_STORIES, temporaryFolder } from './folders';
+import { FAMILIES, repositoryFolder } from './family_folders';
+import { TINY_STORIES, temporaryFolder } from './folders';
 import { describeWithShared, sharedPath } from './shared';
 
 const folder = temporaryFolder();
@@ -273,13 +274,8 @@ async function expectFullRecomputation(path: string): Promise<void> {
 }
 
 describe('likelihoods through the shared cache are those of full recomputation', () => {
-  const own = ['llama', 'llama-bias', 'llama-tied-rope3'].map((family) => join(GOLDEN, family));
-  test.each([...own, TINY_STORIES])('%s', expectFullRecomputation);
-});
-
-const FAMILIES = ['gemma2', 'gemma3', 'mistral-sliding', 'opt', 'opt-350m-like', 'phi3', 'qwen3', 'smollm3'];
-describeWithShared('likelihoods through the shared cache, of other families', ['golden'], () => {
-  test.each(FAMILIES)('%s', (family) => expectFullRecomputation(sharedPath(`golden/${family}`)));
+  const families = FAMILIES.map(repositoryFolder).filter((path) => path !== undefined);
+  test.each([...families, TINY_STORIES])('%s', expectFullRecomputation);
 });
 
 test('what sequences share ends before the token that predicts the first scored one', () => {
