@@ -56,6 +56,19 @@ describe('the way from a dense model to a Boolean one that tells a story', () =>
     expect(result).toMatchObject({ method: 'calibrated', calibration: { targetMix: 0.5, rounds: 1, windows: 4 } });
   });
 
+  test('binarize with text that the model writes itself, the same for the same seed', () => {
+    const convert = (name: string, seed: string) => {
+      const windows = ['--calibration-windows', '3', '--calibration-window', '40'];
+      const args = ['--kernels', '1', '--calibration', 'self', '--seed', seed, ...windows];
+      const result = json('binarize', TINY_STORIES, at(name), ...args);
+      expect(result).toMatchObject({ method: 'calibrated', calibration: { windows: 3, length: 40 } });
+      return readFileSync(join(at(name), 'model.safetensors'));
+    };
+    const first = convert('self-1', '1');
+    expect(convert('self-1-again', '1').equals(first)).toBe(true);
+    expect(convert('self-2', '2').equals(first)).toBe(false);
+  });
+
   test('eval perplexity', () => {
     const args = ['--text', text, '--window', '128', '--max-windows', '8'];
     const dense = json('eval', 'perplexity', TINY_STORIES, ...args);
@@ -170,7 +183,7 @@ describe('mistakes end with code 2 and say what was wrong', () => {
       ['binarize', 'a', 'b', '--method', 'magic'],
       /--method must be one of svid, refit, calibrated/,
     ],
-    ['calibration without text', ['binarize', 'a', 'b', '--method', 'calibrated'], /--calibration FILE/],
+    ['calibration without text', ['binarize', 'a', 'b', '--method', 'calibrated'], /--calibration PATH/],
     ['an unknown group', ['finetune', 'a', 'b', '--text', MAIN, '--train', 'scales,bits'], /--train .*'bits'/],
     ['no text', ['eval', 'perplexity', 'a'], /--text is needed/],
     ['no prompt', ['generate', 'a'], /--prompt is needed/],
@@ -278,12 +291,12 @@ describe('Ctrl-C', () => {
     expect(weights('interrupted').equals(weights('uninterrupted'))).toBe(true);
   });
 
-  test('of a conversion leaves nothing behind', async () => {
+  test('of a conversion leaves what the next run goes on from, and no output', async () => {
     const started = performance.now();
     const args = ['binarize', TINY_STORIES, at('halfway'), '--kernels', '8', '--rounds', '1000'];
     // long after it has started, long before it can end
     const { status } = await interrupt(args, () => performance.now() - started > 3000);
     expect(status).toBe(130);
-    expect(readdirSync(folder).filter((name) => name.includes('halfway'))).toEqual([]);
+    expect(readdirSync(folder).filter((name) => name.includes('halfway'))).toEqual(['halfway.partial']);
   });
 });

@@ -1,14 +1,26 @@
-import { type BinarizeOptions, binarize, type ConversionMethod } from '../compress/binarize';
-import { Model } from '../model';
+import { type ConversionMethod, EMBEDDING_CHOICES, type EmbeddingChoice } from '../compress/binarize';
+import { type BinarizeFolderOptions, binarizeFolder } from '../compress/binarize_folder';
 import { MAX_KERNELS } from '../models/quantization';
+import { calibrationText } from './calibration_text';
 import { type Command, type CommandCall, given, type Outcome, UsageError } from './command';
-import { expectTarget, readText } from './files';
+import { expectTarget } from './files';
 import { readStorage } from './storage';
-import { megabytes, StatusLine, say } from './terminal';
+import { megabytes, RemainingTime, StatusLine, say } from './terminal';
 
 /** Those that only the calibrated method reads. */
-const CALIBRATION_OPTIONS = ['calibration', 'calibration-windows', 'calibration-window', 'target-mix'] as const;
+const CALIBRATION_OPTIONS = [
+  'calibration',
+  'calibration-windows',
+  'calibration-window',
+  'target-mix',
+  'residual-mix',
+  'precision',
+  'field',
+  'cache',
+  'seed',
+] as const;
 const METHODS: readonly ConversionMethod[] = ['svid', 'refit', 'calibrated'];
+const mix = { kind: 'number', value: 'A', minimum: 0, maximum: 1, byDefault: '0.5' } as const;
 
 export const binarizeCommand: Command = {
   name: 'binarize',
@@ -24,87 +36,133 @@ export const binarizeCommand: Command = {
       byDefault: '2',
     },
     method: { kind: 'choice', choices: METHODS, help: 'how', byDefault: 'calibrated with --calibration, else refit' },
-    calibration: { kind: 'text', value: 'FILE', help: 'text that calibration keeps the outputs on' },
-    'calibration-windows': { kind: 'integer', value: 'N', minimum: 1, help: 'windows of it', byDefault: '64' },
-    'calibration-window': { kind: 'integer', value: 'N', minimum: 2, help: 'tokens of a window', byDefault: '256' },
-    'target-mix': {
-      kind: 'number',
-      value: 'A',
-      minimum: 0,
-      maximum: 1,
-      help: 'how far layers make up for the errors before them',
-      byDefault: 'the best of 0, 0.25, 0.5 on held-out windows',
+    calibration: {
+      kind: 'text',
+      value: 'PATH',
+      many: true,
+      help: "text to keep the outputs on: files and folders, one each time; 'self': the model writes it",
     },
+    'calibration-windows': {
+      kind: 'integer',
+      value: 'N',
+      minimum: 1,
+      help: 'windows of it',
+      byDefault: '64; of its own text 16',
+    },
+    'calibration-window': { kind: 'integer', value: 'N', minimum: 2, help: 'tokens of a window', byDefault: '1024' },
+    field: { kind: 'text', value: 'NAME', help: 'field of a *.jsonl line that holds the text', byDefault: 'text' },
+    cache: {
+      kind: 'text',
+      value: 'DIR',
+      help: 'keeps the tokens of texts for the next run',
+      byDefault: '~/.cache/mbok',
+    },
+    'target-mix': { ...mix, help: 'how far layers make up for the errors before them in their outputs' },
+    'residual-mix': { ...mix, help: 'how far layers make up for the errors of the hidden states' },
     rounds: {
       kind: 'integer',
       value: 'R',
       minimum: 1,
       help: 'rounds: of the refit, or of calibrated signs and scales',
-      byDefault: '10 for refit; the better of 1 and 2 for calibrated',
+      byDefault: '10 for refit, 3 for calibrated',
     },
+    precision: { kind: 'choice', choices: ['f32', 'bf16'], help: 'of products that see text', byDefault: 'bf16' },
+    seed: { kind: 'integer', value: 'N', minimum: 0, help: 'of the text that the model writes', byDefault: '0' },
+    embeddings: {
+      kind: 'choice',
+      choices: EMBEDDING_CHOICES,
+      help: 'embeddings and head as they are, or in 8 bits',
+      byDefault: 'kept',
+    },
+    restart: { kind: 'flag', help: 'forget an unfinished conversion to OUT instead of going on with it' },
   },
-  help: `SRC is a Hugging Face folder (config.json, model.safetensors, tokenizer.json); OUT becomes one that every mbok
-command reads. Each linear layer W turns into K matrices of ±1 with a scale per row and column; embeddings, norms
-and biases stay.
+  help: `SRC is a Hugging Face folder (config.json, safetensors, tokenizer.json) or a GGUF file; OUT becomes a folder that
+every mbok command reads. Each linear layer W turns into K matrices of ±1 with a scale per row and column; norms
+and biases stay, embeddings and head too: on small models they are most of the file, and --embeddings int8 gives them 8
+bits a number and a scale a row, after which they cannot be trained. Weights are read and converted block by block: memory holds one block of SRC. Finished blocks
+wait in OUT.partial: a conversion that was interrupted goes on from there when it is started again in the same way.
 
   svid        one kernel after the other, each the best for what is left; no data, seconds
   refit       then all kernels together; closer from two kernels on; no data
   calibrated  keeps the layers' outputs on some text: much the best where little or no finetuning follows;
-              a few thousand tokens like those the model will see are enough
+              some ten thousand tokens like those the model will see are enough
 
 K = 2 is a good start; K = 1 wants finetuning (see mbok finetune --help).`,
   examples: [
     'mbok binarize assets/tiny-stories /tmp/small --kernels 2 --method refit',
-    'mbok binarize MODEL OUT --kernels 3 --method calibrated --calibration train.txt --json',
+    'mbok binarize MODEL.gguf OUT --kernels 3 --calibration train.txt --json',
+    'mbok binarize MODEL OUT --kernels 2 --calibration self',
   ],
   run,
 };
 
 async function run(call: CommandCall): Promise<Outcome> {
   const [source, target] = [call.operand(0), call.operand(1)];
-  const options = await readOptions(call);
+  const method = readMethod(call);
   await expectTarget(source, target);
   const status = new StatusLine();
-  const { signal } = call;
   try {
-    await using model = await Model.load(source, { signal, onProgress: status.progress('load') });
-    const onProgress = status.progress('convert');
-    await using converted = await binarize(model, { ...options, signal, onProgress });
-    await converted.save(target, { signal, onProgress: status.progress('save') });
-    status.clear();
-    const { bitsPerWeight, bytes } = await readStorage(target);
-    const { residual, calibration, method } = converted.conversion as NonNullable<typeof converted.conversion>;
-    const chosen = calibration && { targetMix: calibration.targetMix, rounds: calibration.rounds };
-    return {
-      json: { bitsPerWeight, bytes, residual, method, kernels: options.kernels, ...(calibration && { calibration }) },
-      lines: [
-        `${target}: ${bitsPerWeight.toFixed(3)} bits a weight, ${megabytes(bytes)}, residual ${residual.toFixed(4)}`,
-        ...(chosen ? [`calibrated with target mix ${chosen.targetMix}, rounds ${chosen.rounds}`] : []),
-      ],
-    };
+    const text = method === 'calibrated' ? await calibrationText(call, source, status) : undefined;
+    try {
+      const options = conversionOptions(call, method, text);
+      const remaining = new RemainingTime();
+      const onProgress = ({ done, what }: { done: number; what: string }) =>
+        status.bar('convert', done, `${what}${remaining.after(done)}`);
+      const { residual, calibration } = await binarizeFolder(source, target, {
+        ...options,
+        signal: call.signal,
+        onProgress,
+      });
+      status.clear();
+      const { bitsPerWeight, bytes } = await readStorage(target);
+      return {
+        json: { bitsPerWeight, bytes, residual, method, kernels: options.kernels, ...(calibration && { calibration }) },
+        lines: [
+          `${target}: ${bitsPerWeight.toFixed(3)} bits a weight, ${megabytes(bytes)}, residual ${residual.toFixed(4)}`,
+          ...(calibration ? [`calibrated on ${calibration.windows} windows of ${calibration.length} tokens`] : []),
+        ],
+      };
+    } finally {
+      await text?.close();
+    }
   } finally {
     status.clear();
   }
 }
 
-async function readOptions(call: CommandCall): Promise<BinarizeOptions> {
-  const kernels = call.number('kernels') ?? 2;
-  const file = call.text('calibration');
-  const method = (call.text('method') as ConversionMethod | undefined) ?? (file === undefined ? 'refit' : 'calibrated');
-  const rounds = call.number('rounds');
-  if (method !== 'calibrated') {
-    const unread = method === 'svid' ? [...CALIBRATION_OPTIONS, 'rounds'] : CALIBRATION_OPTIONS;
-    const unused = unread.filter((name) => call.has(name)).map((name) => `--${name}`);
-    if (unused.length > 0) say(`mbok: ${unused.join(', ')} not used: --method is ${method}`);
-    return given({ kernels, method, rounds }) as BinarizeOptions;
+function readMethod(call: CommandCall): ConversionMethod {
+  const calibrated = call.has('calibration');
+  const method = (call.text('method') as ConversionMethod | undefined) ?? (calibrated ? 'calibrated' : 'refit');
+  if (method === 'calibrated') {
+    if (!calibrated) throw new UsageError('--method calibrated needs --calibration PATH');
+    return method;
   }
-  if (file === undefined) throw new UsageError('--method calibrated needs --calibration FILE');
+  const unread = method === 'svid' ? [...CALIBRATION_OPTIONS, 'rounds'] : CALIBRATION_OPTIONS;
+  const unused = unread.filter((name) => call.has(name)).map((name) => `--${name}`);
+  if (unused.length > 0) say(`mbok: ${unused.join(', ')} not used: --method is ${method}`);
+  return method;
+}
+
+function conversionOptions(
+  call: CommandCall,
+  method: ConversionMethod,
+  text: Awaited<ReturnType<typeof calibrationText>> | undefined,
+): BinarizeFolderOptions {
+  const kernels = call.number('kernels') ?? 2;
+  const rounds = call.number('rounds');
+  const restart = call.flag('restart');
+  const embeddings = call.text('embeddings') as EmbeddingChoice | undefined;
+  if (text === undefined) {
+    return given({ kernels, method, rounds: method === 'svid' ? undefined : rounds, embeddings, restart });
+  }
   const calibration = given({
-    data: await readText(file),
-    windows: call.number('calibration-windows'),
+    data: text.data,
+    windows: call.number('calibration-windows') ?? text.windows,
     length: call.number('calibration-window'),
     targetMix: call.number('target-mix'),
+    residualMix: call.number('residual-mix'),
     rounds,
+    precision: call.text('precision') as 'f32' | 'bf16' | undefined,
   });
-  return { kernels, method, calibration };
+  return given({ kernels, method, calibration, embeddings, restart });
 }

@@ -38,6 +38,21 @@ export class StatusLine {
   }
 }
 
+/** How long a piece of work will still take, from what its own progress says: text to put behind what is being done. */
+export class RemainingTime {
+  #first: { readonly done: number; readonly at: number } | undefined;
+
+  after(done: number): string {
+    const now = performance.now();
+    this.#first ??= { done, at: now };
+    const share = done - this.#first.done;
+    // a first part may be unlike the rest
+    if (share < 0.01) return '';
+    const seconds = ((now - this.#first.at) / 1000 / share) * (1 - done);
+    return seconds < 90 ? `, ${Math.ceil(seconds)} s left` : `, ${Math.ceil(seconds / 60)} min left`;
+  }
+}
+
 /** A message for people; results go to stdout, everything else here. */
 export function say(text: string): void {
   stderr.write(`${text}\n`);

@@ -1,0 +1,63 @@
+/** What calibration keeps a model's outputs on: files, or text of the model's own. */
+
+import type { Dataset } from '../data/dataset';
+import { loadDataset, type TextData } from '../data/load';
+import { MbokError } from '../errors';
+import { Model } from '../model';
+import { ModelSource } from '../models/source';
+import { DOCUMENT_MARKER } from '../text/corpus';
+import { type CommandCall, UsageError } from './command';
+import { textFiles } from './data';
+import type { StatusLine } from './terminal';
+
+/** In place of a file: the model writes the text. */
+const SELF = 'self';
+/** Windows of the model's own text: it writes a few hundred tokens a second at most. */
+const SELF_WINDOWS = 16;
+
+/** The text of the option --calibration and how many windows it is worth by default. Throws as `loadDataset`. */
+export async function calibrationText(
+  call: CommandCall,
+  source: string,
+  status: StatusLine,
+): Promise<{ readonly data: TextData; readonly windows?: number; readonly close: () => Promise<void> }> {
+  const names = call.texts('calibration');
+  if (names.includes(SELF)) {
+    if (names.length > 1) throw new UsageError(`--calibration ${SELF} stands alone`);
+    const windows = call.number('calibration-windows') ?? SELF_WINDOWS;
+    return { data: await ownText(call, source, windows, status), windows, close: async () => {} };
+  }
+  const dataset = await encode(call, source, status);
+  return { data: dataset, close: () => dataset.close() };
+}
+
+async function encode(call: CommandCall, source: string, status: StatusLine): Promise<Dataset> {
+  const files = await textFiles(call, 'calibration');
+  await using model = await ModelSource.open(source);
+  const { tokenizer, place } = model;
+  if (tokenizer === undefined) throw new MbokError('MBOK_NO_TOKENIZER', `${place}: this model has no tokenizer`);
+  const { signal } = call;
+  const [field, cache] = [call.text('field'), call.text('cache')];
+  return await loadDataset({ files, field, cache, signal, onProgress: status.progress('encode') }, tokenizer);
+}
+
+/** Documents that the model writes at temperature 1, from nothing, until there are as many tokens as the windows hold. */
+async function ownText(call: CommandCall, source: string, windows: number, status: StatusLine): Promise<string> {
+  const { signal } = call;
+  await using model = await Model.load(source, { signal, onProgress: status.progress('load') });
+  const length = Math.min(call.number('calibration-window') ?? 1024, model.config.maxPositions);
+  const seed = call.number('seed') ?? 0;
+  const wanted = windows * length;
+  const documents: string[] = [];
+  for (let tokens = 0; tokens < wanted; ) {
+    // each document has a seed of its own and counts its start, so that one which ends at once does not count for nothing
+    const options = { temperature: 1, topK: 0, topP: 1, minP: 0, repetitionPenalty: 1, seed: seed + documents.length };
+    const generation = model.generate('', { ...options, maxTokens: length - 1, signal });
+    for await (const _ of generation);
+    const { text, tokens: written } = await generation.result;
+    documents.push(text);
+    tokens += written + 1;
+    status.bar('write', Math.min(1, tokens / wanted), `${documents.length} documents of the model's own`);
+  }
+  return documents.join(DOCUMENT_MARKER);
+}
