@@ -1,5 +1,5 @@
 import type { Command, CommandCall, Outcome } from './command';
-import { type ModelStorage, readStorage } from './storage';
+import { type ModelStorage, type Part, readStorage } from './storage';
 import { megabytes, table } from './terminal';
 
 export const inspectCommand: Command = {
@@ -7,41 +7,72 @@ export const inspectCommand: Command = {
   summary: "Show a model's layers, kernels and bits per weight.",
   operands: ['MODEL'],
   options: {},
-  help: `Reads the folder's config.json and the header of its model.safetensors, so it takes no time whatever the size.
-Bits per weight are strict: every byte of the stored linear layers, scales included, times 8, by their weights.
-The size is that of the whole file, embeddings included.`,
-  examples: ['mbok inspect /tmp/small', 'mbok inspect /tmp/small --json'],
+  help: `MODEL is a Hugging Face folder, dense or Boolean, or a GGUF file. Only headers and the configuration are read, so it
+takes no time whatever the size. Bits per weight of linear layers are strict: every byte stored for them, scales and
+biases included, times 8, by their weights. Bits per weight over everything: every byte of the model, tokenizer
+included, times 8, by all parameters.`,
+  examples: ['mbok inspect /tmp/small', 'mbok inspect MODEL.gguf', 'mbok inspect /tmp/small --json'],
   run,
 };
 
 async function run(call: CommandCall): Promise<Outcome> {
   const storage = await readStorage(call.operand(0));
-  const { conversion, ...json } = storage;
-  return { json: { ...json, ...(conversion && { conversion }) }, lines: describe(storage) };
+  const { conversion, embeddings, layers, ...json } = storage;
+  return {
+    json: {
+      ...json,
+      layers: layers.map(({ residual, ...layer }) => ({ ...layer, ...(residual !== undefined && { residual }) })),
+      ...(embeddings && { embeddings }),
+      ...(conversion && { conversion }),
+    },
+    lines: describe(storage),
+  };
 }
 
-function describe({
-  family,
-  parameters,
-  linearWeights,
-  bitsPerWeight,
-  bytes,
-  layers,
-  conversion,
-}: ModelStorage): string[] {
-  const rows = layers.map(({ module, rows, cols, kernels, bitsPerWeight: bits }) => [
+/** What people call the parts. */
+const TITLES: Readonly<Record<Part, string>> = {
+  kernels: 'linear layers: kernels',
+  scales: 'linear layers: scales',
+  dense: 'linear layers: dense weights',
+  biases: 'linear layers: biases',
+  embeddings: 'embeddings',
+  head: 'head',
+  norms: 'norms and other biases',
+  tokenizer: 'tokenizer files',
+  other: 'headers, metadata, configuration',
+};
+
+function describe(storage: ModelStorage): string[] {
+  const { family, parameters, linearWeights, bitsPerWeight, bitsPerParameter, bytes, layers, conversion } = storage;
+  const rows = layers.map(({ module, rows, cols, kernels, residual, bitsPerWeight: bits }) => [
     module,
     `${rows} × ${cols}`,
     kernels === 0 ? 'dense' : `K = ${kernels}`,
     bits.toFixed(3),
-    conversion?.residuals[module]?.toFixed(4) ?? '',
+    residual?.toFixed(4) ?? '',
   ]);
   const header = ['layer', 'rows × columns', 'kernels', 'bits a weight', conversion ? 'residual' : ''];
+  const total = Object.values(storage.parts).reduce((sum, part) => sum + part, 0);
+  const parts = (Object.keys(TITLES) as Part[])
+    .filter((part) => storage.parts[part] > 0)
+    .map((part) => [
+      part === 'embeddings' || part === 'head' ? `${TITLES[part]}${eightBits(storage)}` : TITLES[part],
+      megabytes(storage.parts[part]),
+      `${((storage.parts[part] / total) * 100).toFixed(1)} %`,
+    ]);
   return [
     ...table([header, ...rows]),
     '',
+    ...table([['part', 'size', 'share'], ...parts]),
+    '',
     `family ${family}, ${parameters} parameters, ${linearWeights} of them in linear layers`,
     ...(conversion ? [`converted by ${conversion.method}, mean residual ${conversion.residual.toFixed(4)}`] : []),
-    `${bitsPerWeight.toFixed(3)} bits a weight in linear layers; the file has ${megabytes(bytes)}`,
+    `${bitsPerWeight.toFixed(3)} bits a weight in linear layers, ${bitsPerParameter.toFixed(3)} over everything; the weights' files have ${megabytes(bytes)}`,
   ];
+}
+
+function eightBits({ embeddings, conversion }: ModelStorage): string {
+  if (embeddings === undefined) return '';
+  const errors = Object.values(conversion?.embeddingErrors ?? {});
+  return errors.length === 0 ? ' in 8 bits' : ` in 8 bits, residual ${Math.max(...errors).toFixed(4)}`;
 }

@@ -1,16 +1,12 @@
-/** What a model's files hold, read from their headers alone. */
+/** What a model's files hold, told from their headers alone. */
 
 import { stat } from 'node:fs/promises';
-import { join } from 'node:path';
-import { recoverFolder } from '../io/atomic';
+import { MbokError } from '../errors';
 import { ioFailure } from '../io/failure';
-import { readJson } from '../io/json';
-import { SafetensorsFile } from '../io/safetensors';
-import { moduleOf } from '../models/checkpoint';
-import { ConfigReader } from '../models/config_reader';
-import { readConversion } from '../models/conversion';
-import { readQuantization } from '../models/quantization';
-import { findFamily } from '../models/registry';
+import type { StoredSpecification } from '../models/checkpoint';
+import type { ConversionReport } from '../models/conversion';
+import type { EmbeddingStorage } from '../models/quantization';
+import { ModelSource } from '../models/source';
 
 export interface LayerStorage {
   readonly module: string;
@@ -18,11 +14,21 @@ export interface LayerStorage {
   readonly cols: number;
   /** 0: dense. */
   readonly kernels: number;
+  /** ‖W − Ŵ‖ / ‖W‖ at conversion; undefined for a dense layer. */
+  readonly residual: number | undefined;
   /** All of the layer's tensors: kernels and scales, or the weight; and the bias. */
   readonly bytes: number;
   /** bytes · 8 / (rows · cols). */
   readonly bitsPerWeight: number;
 }
+
+const PARTS = ['kernels', 'scales', 'dense', 'biases', 'embeddings', 'head', 'norms', 'tokenizer', 'other'] as const;
+/**
+ * What bytes are for. Linear layers: 'kernels' with their 'scales', 'dense' weights and 'biases'. 'embeddings' has learned
+ * positions and projections too; 'norms' other biases. 'tokenizer': files beside the weights; a GGUF file has its
+ * tokenizer in its metadata, which are 'other' as headers and configuration are.
+ */
+export type Part = (typeof PARTS)[number];
 
 export interface ModelStorage {
   readonly family: string;
@@ -32,46 +38,85 @@ export interface ModelStorage {
   readonly linearWeights: number;
   /** Strict: every byte of the stored linear layers · 8 / their weights. */
   readonly bitsPerWeight: number;
-  /** Of model.safetensors, embeddings included. */
+  /** Every byte of the model, tokenizer included, · 8 / its parameters. */
+  readonly bitsPerParameter: number;
+  /** Of the files that hold weights. */
   readonly bytes: number;
   readonly linearBytes: number;
+  /** Bytes of every file by what they are for. */
+  readonly parts: Readonly<Record<Part, number>>;
+  /** How embeddings and head are stored; undefined for real numbers. */
+  readonly embeddings: EmbeddingStorage | undefined;
   readonly layers: readonly LayerStorage[];
-  readonly conversion: ReturnType<typeof readConversion>;
+  readonly conversion: ConversionReport | undefined;
 }
 
-/** Reads config.json and the header of model.safetensors. Throws MBOK_IO, MBOK_FORMAT, MBOK_UNSUPPORTED. */
-export async function readStorage(folder: string): Promise<ModelStorage> {
-  await recoverFolder(folder);
-  const place = join(folder, 'config.json');
-  const reader = new ConfigReader(await readJson(place), place);
-  const kernels = readQuantization(reader);
-  const family = findFamily(reader);
-  const specifications = family.parameters(family.config(reader));
-  const weights = join(folder, 'model.safetensors');
-  await using file = await SafetensorsFile.open(weights);
-  const linears = specifications.filter(({ role }) => role === 'linear');
-  const layers = linears.map(({ name, rows, cols }): LayerStorage => {
-    const module = moduleOf(name);
-    const own = [...file.tensors].filter(([tensor]) => tensor.startsWith(`${module}.`));
-    const bytes = sum(own, ([, { byteLength }]) => byteLength);
-    return { module, rows, cols, kernels: kernels.get(module) ?? 0, bytes, bitsPerWeight: (bytes * 8) / (rows * cols) };
+/**
+ * Reads what a Hugging Face folder or a GGUF file says of itself; no weight is loaded. Throws MBOK_IO, MBOK_FORMAT,
+ * MBOK_UNSUPPORTED, MBOK_SHAPE where a tensor is missing.
+ */
+export async function readStorage(path: string): Promise<ModelStorage> {
+  await using source = await ModelSource.open(path);
+  const { family, config, kernels, conversion, embeddings, weights } = source;
+  const dense = family.parameters(config);
+  const modules = new Map(
+    dense.filter(({ role }) => role === 'linear').map((specification) => [parentOf(specification.name), specification]),
+  );
+  const parts = Object.fromEntries(PARTS.map((part) => [part, 0])) as Record<Part, number>;
+  const moduleBytes = new Map<string, number>();
+  for (const specification of source.specifications) {
+    const bytes = bytesOf(source, specification.name);
+    const module = parentOf(specification.name);
+    parts[partOf(specification, modules.has(module))] += bytes;
+    moduleBytes.set(module, (moduleBytes.get(module) ?? 0) + bytes);
+  }
+  const used = sum(Object.values(parts));
+  if (source.place !== weights.path) parts.tokenizer = sum([...source.companions.values()].map(({ length }) => length));
+  parts.other = weights.byteLength - used + (source.place === weights.path ? 0 : await fileBytes(source.place));
+  const layers = [...modules].map(([module, { rows, cols }]): LayerStorage => {
+    const bytes = moduleBytes.get(module) as number;
+    const residual = conversion?.residuals[module];
+    const own = { module, rows, cols, kernels: kernels.get(module) ?? 0, residual };
+    return { ...own, bytes, bitsPerWeight: (bytes * 8) / (rows * cols) };
   });
-  const linearWeights = sum(layers, ({ rows, cols }) => rows * cols);
-  const linearBytes = sum(layers, ({ bytes }) => bytes);
+  const linearWeights = sum(layers.map(({ rows, cols }) => rows * cols));
+  const linearBytes = sum(layers.map(({ bytes }) => bytes));
+  const parameters = sum(dense.map(({ rows, cols }) => rows * cols));
   return {
     family: family.name,
-    parameters: sum(specifications, ({ rows, cols }) => rows * cols),
+    parameters,
     linearWeights,
     bitsPerWeight: (linearBytes * 8) / linearWeights,
-    bytes: await fileBytes(weights),
+    bitsPerParameter: (sum(Object.values(parts)) * 8) / parameters,
+    bytes: weights.byteLength,
     linearBytes,
+    parts,
+    embeddings,
     layers,
-    conversion: readConversion(reader.object('quantization_config')),
+    conversion,
   };
 }
 
-function sum<T>(items: readonly T[], value: (item: T) => number): number {
-  return items.reduce((total, item) => total + value(item), 0);
+/** Of a tensor, as the file stores it. */
+function bytesOf({ weights, family }: ModelSource, name: string): number {
+  const entry = weights.tensors.get(name) ?? weights.tensors.get(family.alternativeName?.(name) ?? name);
+  if (entry === undefined) throw new MbokError('MBOK_SHAPE', `${weights.path}: tensor '${name}' is missing`);
+  return entry.storedBytes ?? entry.byteLength;
+}
+
+function partOf({ role, as }: StoredSpecification, ofLinear: boolean): Part {
+  if (role === 'linear') return as === 'kernels' || as === 'scales' ? as : 'dense';
+  if (role === 'bias') return ofLinear ? 'biases' : 'norms';
+  if (role === 'norm') return 'norms';
+  return role === 'head' ? 'head' : 'embeddings';
+}
+
+function parentOf(name: string): string {
+  return name.slice(0, name.lastIndexOf('.'));
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0);
 }
 
 async function fileBytes(path: string): Promise<number> {

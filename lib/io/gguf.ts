@@ -36,6 +36,11 @@ export class GgufFile implements AsyncDisposable {
     return this.file.path;
   }
 
+  /** Of the file. */
+  get byteLength(): number {
+    return this.file.size;
+  }
+
   get metadata(): ReadonlyMap<string, MetadataValue> {
     return this.header.metadata;
   }

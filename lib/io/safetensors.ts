@@ -53,6 +53,10 @@ export class SafetensorsFile implements WeightReader {
     }
   }
 
+  get byteLength(): number {
+    return this.file.size;
+  }
+
   /**
    * Describes a tensor.
    *

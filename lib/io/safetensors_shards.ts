@@ -54,6 +54,10 @@ class SafetensorsShards implements WeightReader {
     }
   }
 
+  get byteLength(): number {
+    return [...new Set(this.files.values())].reduce((sum, { byteLength }) => sum + byteLength, 0);
+  }
+
   async read(name: string): Promise<Uint8Array> {
     return await this.#file(name).read(name);
   }

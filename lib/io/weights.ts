@@ -13,6 +13,8 @@ export interface WeightEntry {
   /** Row-major; empty for a scalar. */
   readonly shape: readonly number[];
   readonly byteLength: number;
+  /** Bytes that the tensor takes in the file where it is presented in another way than it is stored. */
+  readonly storedBytes?: number;
 }
 
 /**
@@ -22,6 +24,8 @@ export interface WeightEntry {
 export interface WeightReader extends AsyncDisposable {
   /** For messages. */
   readonly path: string;
+  /** Of all files together, headers included. */
+  readonly byteLength: number;
   /** What there is, by name. */
   readonly tensors: ReadonlyMap<string, WeightEntry>;
   /** The bytes of a tensor as stored (little endian). Throws MBOK_FORMAT (no such tensor, truncated since), MBOK_IO. */

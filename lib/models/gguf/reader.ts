@@ -35,6 +35,10 @@ export class GgufReader implements WeightReader {
   }
 
   /** Blocks of a matrix that has to be transposed are read as F16. */
+  get byteLength(): number {
+    return this.file.byteLength;
+  }
+
   async read(name: string): Promise<Uint8Array> {
     const mapped = this.#find(name);
     const { dtype, byteLength } = present(mapped);
@@ -130,7 +134,7 @@ function present({ name, tensor, change }: MappedTensor): WeightEntry {
   const { dtype, shape, byteLength } = tensor;
   if (change?.kind !== 'transposed') return { name, dtype, shape, byteLength };
   const own = dtype in PLAIN_TYPES ? { dtype, byteLength } : { dtype: 'F16', byteLength: 2 * elements(tensor) };
-  return { name, shape: [...shape].reverse(), ...own };
+  return { name, shape: [...shape].reverse(), ...own, storedBytes: byteLength };
 }
 
 function elements({ shape }: GgufTensor): number {
