@@ -1,0 +1,58 @@
+/** The tokenizer and the chat template of a real GGUF file, SmolLM2-135M-Instruct. */
+
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ModelSource } from '../lib/models/source';
+import { ChatTemplate, encodeChat, endTokens } from '../lib/text/chat';
+import type { Tokenizer } from '../lib/text/tokenizer';
+import { describeWithShared, sharedPath } from './shared';
+
+const FILE = 'models/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf';
+const GOLDEN = 'golden/smollm2-135m-instruct';
+const TEXT = 'data/wikitext2_raw/wiki.test.raw';
+
+describeWithShared('SmolLM2', [FILE, GOLDEN, TEXT], () => {
+  let tokenizer: Tokenizer;
+  let template: ChatTemplate;
+  beforeAll(async () => {
+    await using source = await ModelSource.open(sharedPath(FILE));
+    tokenizer = source.tokenizer as Tokenizer;
+    template = ChatTemplate.fromFiles(source.companions, join(source.place, '..')) as ChatTemplate;
+  });
+
+  test('encodes the golden cases', () => {
+    const path = sharedPath(`${GOLDEN}/tokenizer_cases.json`);
+    const cases = JSON.parse(readFileSync(path, 'utf8')) as { text: string; ids: number[] }[];
+    expect(cases.map(({ text }) => ({ text, ids: tokenizer.encode(text) }))).toEqual(cases);
+    expect(tokenizer).toMatchObject({ vocabSize: 49152, bosTokenId: 1, eosTokenIds: [2, 0], documentStartId: 0 });
+  });
+
+  test('encodes the whole WikiText-2 test in two seconds of computing', () => {
+    const text = readFileSync(sharedPath(TEXT), 'utf8');
+    const golden = readFileSync(sharedPath(`${GOLDEN}/window_2048_0_7.u16`));
+    const before = process.cpuUsage();
+    const ids = tokenizer.encode(text);
+    const { user } = process.cpuUsage(before);
+    expect(ids).toHaveLength(303415);
+    const first = Array.from({ length: golden.length / 2 }, (_, i) => golden.readUInt16LE(2 * i));
+    expect(ids.slice(0, first.length)).toEqual(first);
+    // 1.2 s where nothing else runs; collecting garbage on other cores counts here too
+    expect(user / 1e6).toBeLessThan(3);
+  });
+
+  test('writes conversations with its special tokens', () => {
+    const messages = [
+      { role: 'user', content: 'Hi' },
+      { role: 'assistant', content: 'Hello!' },
+    ];
+    expect(template.apply(messages.slice(0, 1), { addGenerationPrompt: true })).toBe(
+      '<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n' +
+        '<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n',
+    );
+    const { ids, assistant } = encodeChat(tokenizer, template, messages);
+    const said = [...ids].filter((_, i) => assistant[i] === 1);
+    expect(tokenizer.decode(said)).toBe('Hello!<|im_end|>');
+    expect([...ids].filter((id) => id === 1)).toHaveLength(3);
+    expect(endTokens(tokenizer, template)).toEqual([2, 0]);
+  });
+});
