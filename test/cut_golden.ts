@@ -1,17 +1,21 @@
 /**
- * Makes the golden files of the families that the repository keeps out of the whole ones: inputs, loss and logits as they
- * are, hidden states and gradients as projections. To be run by hand from the repository's folder:
+ * Makes the golden files that the repository keeps out of whole ones: inputs, loss and logits as they are, hidden states
+ * and gradients as projections. The whole ones are those of ../shared or, where the environment names a folder VARIANTS,
+ * what golden/make_variants.py wrote there. To be run by hand from the repository's folder:
  *
  *   npx jest --runTestsByPath test/cut_golden.ts --testMatch '**\/cut_golden.ts'
  */
 
-import { cpSync, mkdirSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeSafetensors } from '../lib/io/safetensors';
-import { sharedFolder } from './family_folders';
+import { sharedFolder, VARIANTS } from './family_folders';
 import { type Golden, projections, readGolden } from './golden';
 
 const KEPT = [
+  'llama',
+  'llama-bias',
+  'llama-tied-rope3',
   'smollm3',
   'mistral-sliding',
   'qwen2',
@@ -38,10 +42,17 @@ function cut(golden: Golden) {
   });
 }
 
-test.each(KEPT)('%s', async (family) => {
-  const folder = join(__dirname, 'golden', family);
+const made = process.env.VARIANTS;
+const jobs = made
+  ? VARIANTS.map((name) => [join('variants', name), join(made, name)] as const)
+  : KEPT.map((name) => [name, sharedFolder(name)] as const);
+
+test.each(jobs)('%s', async (name, from) => {
+  const folder = join(__dirname, 'golden', name);
   mkdirSync(folder, { recursive: true });
-  for (const file of ['config.json', 'model.safetensors']) cpSync(join(sharedFolder(family), file), join(folder, file));
-  const golden = readGolden(join(sharedFolder(family), 'golden.safetensors'));
+  for (const file of ['config.json', 'model.safetensors']) {
+    writeFileSync(join(folder, file), readFileSync(join(from, file)));
+  }
+  const golden = readGolden(join(from, 'golden.safetensors'));
   await writeSafetensors(join(folder, 'golden.safetensors'), cut(golden), { format: 'pt' });
 });

@@ -15,7 +15,7 @@ import { Plan } from '../lib/graph/plan';
 import { Model } from '../lib/model';
 import { Matrix } from '../lib/native/matrix';
 import { finetune } from '../lib/train/finetune';
-import { FAMILIES, repositoryFolder, sharedFolder } from './family_folders';
+import { FAMILIES, repositoryFolder, sharedFolder, VARIANTS, variantFolder } from './family_folders';
 import { changeWeights, copyGolden, temporaryFolder } from './folders';
 import { type Golden, projections, readGolden } from './golden';
 import { Random, relativeError } from './random';
@@ -128,6 +128,10 @@ describe.each(FAMILIES.filter(repositoryFolder))('%s computes what transformers 
   compareWithTransformers(repositoryFolder(family) as string);
 });
 
+describe.each(VARIANTS)('%s computes what transformers computes', (variant) => {
+  compareWithTransformers(variantFolder(variant));
+});
+
 describe.each(FAMILIES)('%s, by all values', (family) => {
   describeWithShared('computes what transformers computes', [`golden/${family}`], () => {
     compareWithTransformers(sharedFolder(family));
@@ -233,6 +237,10 @@ function likeliest(logits: Float32Array): number {
 
 describe.each(FAMILIES.filter(repositoryFolder))('%s from dense to Boolean', (family) => {
   liveThrough(repositoryFolder(family) as string);
+});
+
+describe.each(VARIANTS)('%s from dense to Boolean', (variant) => {
+  liveThrough(variantFolder(variant));
 });
 
 test('GPT-2 is also read by the names of its first checkpoints', async () => {

@@ -24,6 +24,24 @@ export const FAMILIES = [
   'gpt2',
 ] as const;
 
+/** Settings of published checkpoints that those leave out; see golden/make_variants.py. */
+export const VARIANTS = [
+  'llama-linear',
+  'mistral-head',
+  'qwen2-window',
+  'qwen3-window-bias',
+  'smollm3-window',
+  'gemma2-caps',
+  'gemma3-linear',
+  'phi3-partial-longrope',
+  'opt-no-bias',
+  'gpt2-scaled',
+] as const;
+
+export function variantFolder(variant: (typeof VARIANTS)[number]): string {
+  return join(__dirname, 'golden/variants', variant);
+}
+
 /** The folder in the repository; variants that add nothing to another are left to ../shared, to keep clones small. */
 export function repositoryFolder(family: string): string | undefined {
   const folder = join(__dirname, 'golden', family);
