@@ -34,11 +34,11 @@ export class GgufReader implements WeightReader {
     this.tensors = new Map(mapped.map((entry) => [entry.name, present(entry)]));
   }
 
-  /** Blocks of a matrix that has to be transposed are read as F16. */
   get byteLength(): number {
     return this.file.byteLength;
   }
 
+  /** Blocks of a matrix that has to be transposed are read as F16. */
   async read(name: string): Promise<Uint8Array> {
     const mapped = this.#find(name);
     const { dtype, byteLength } = present(mapped);
