@@ -19,7 +19,7 @@ function mbok(...args: string[]) {
 
 function json(...args: string[]): Record<string, unknown> {
   const { status, stdout, stderr } = mbok(...args, '--json');
-  expect({ args, status, stderr }).toEqual({ args, status: 0, stderr: '' });
+  if (status !== 0) throw new Error(`${args.join(' ')}: ${stderr}`);
   return JSON.parse(stdout.trimEnd().split('\n').at(-1) as string);
 }
 
@@ -58,6 +58,14 @@ test('a folder, a list and one file of the same documents train alike', () => {
 test('tokens are kept where --cache says', () => {
   finetune('--text', at('all.txt'), '--cache', at('mine'));
   expect(readdirSync(at('mine/datasets'))).toHaveLength(1);
+});
+
+test('perplexity is measured on lines of JSON and on conversations', () => {
+  const perplexity = (...args: string[]) =>
+    json('eval', 'perplexity', at('source'), ...args, '--window', '32').perplexity;
+  const plain = perplexity('--text', at('all.txt'));
+  expect(perplexity('--text', at('texts/1.txt'), '--text', at('texts/2.jsonl'), '--field', 'story')).toBe(plain);
+  expect(perplexity('--text', at('talks.jsonl'), '--chat')).toBeGreaterThan(1);
 });
 
 test('conversations are read by the template of the model', () => {

@@ -9,6 +9,8 @@ const MAIN = join(__dirname, '../dist/cli/main.js');
 const VALID = join(TINY_STORIES, 'corpus/valid.txt');
 const folder = temporaryFolder();
 const at = (name: string) => join(folder, name);
+// the commands below keep tokens there
+process.env.MBOK_CACHE = at('cache');
 
 function mbok(...args: string[]) {
   const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...args], { encoding: 'utf8', cwd: folder });

@@ -42,14 +42,15 @@ export async function textFiles(call: CommandCall, name: string): Promise<readon
   return files;
 }
 
-/** Encodes files as {@link DATA_OPTIONS} say. Throws as `loadDataset`. */
+/** Encodes files as {@link DATA_OPTIONS} say, as far as `maxTokens`. Throws as `loadDataset`. */
 export async function openText(
   files: readonly string[],
   call: CommandCall,
   model: Model,
   status: StatusLine,
+  maxTokens?: number,
 ): Promise<Dataset> {
   const [field, chat, cache] = [call.text('field'), call.flag('chat'), call.text('cache')];
   const onProgress = status.progress('encode');
-  return await loadDataset({ files, field, chat, cache, signal: call.signal, onProgress }, model);
+  return await loadDataset({ files, field, chat, cache, maxTokens, signal: call.signal, onProgress }, model);
 }

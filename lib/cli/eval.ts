@@ -1,7 +1,7 @@
-import { loadDataset } from '../data/load';
 import { evaluatePerplexity } from '../eval/perplexity';
 import { Model } from '../model';
-import { type Command, type CommandCall, given, type Outcome, UsageError } from './command';
+import { type Command, type CommandCall, given, type Outcome } from './command';
+import { DATA_OPTIONS, openText, requiredTextFiles, textOption } from './data';
 import { StatusLine } from './terminal';
 
 /** The usual window; a text need not be read further than its windows reach. */
@@ -12,13 +12,8 @@ export const perplexityCommand: Command = {
   summary: 'Measure how well a model predicts a text.',
   operands: ['MODEL'],
   options: {
-    text: {
-      kind: 'text',
-      value: 'PATH',
-      many: true,
-      help: 'file or folder of text; needed; may be given several times',
-    },
-    field: { kind: 'text', value: 'NAME', help: 'field of a *.jsonl line that holds the text', byDefault: 'text' },
+    text: textOption('the text, needed'),
+    ...DATA_OPTIONS,
     window: {
       kind: 'integer',
       value: 'N',
@@ -58,17 +53,14 @@ Figures can be compared only for the same text, window, stride and tokenizer: al
 };
 
 async function run(call: CommandCall): Promise<Outcome> {
-  const text = call.texts('text');
-  if (text.length === 0) throw new UsageError('option --text is needed');
+  const text = await requiredTextFiles(call, 'text');
   const status = new StatusLine();
   const { signal } = call;
   try {
     await using model = await Model.load(call.operand(0), { signal, onProgress: status.progress('load') });
     const [window, maxWindows] = [call.number('window'), call.number('max-windows')];
     const maxTokens = maxWindows && (window ?? LONGEST_DEFAULT_WINDOW) * maxWindows + 1;
-    const field = call.text('field');
-    const onProgress = status.progress('encode');
-    await using data = await loadDataset({ files: text, field, maxTokens, cache: false, signal, onProgress }, model);
+    await using data = await openText(text, call, model, status, maxTokens);
     const options = given({
       window,
       maxWindows,

@@ -4,8 +4,6 @@ import { Pause } from './pause';
 import { type TokenArray, TokenBuffer } from './token_buffer';
 import type { Tokenizer } from './tokenizer';
 
-export type { TokenArray };
-
 /** Separates the documents of a text file. */
 export const DOCUMENT_MARKER = '<|endoftext|>';
 
