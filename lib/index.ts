@@ -10,6 +10,7 @@
 export { type BinarizeOptions, binarize, type ConversionMethod } from './compress/binarize';
 export { type BinarizeFolderOptions, binarizeFolder } from './compress/binarize_folder';
 export type { CalibrationOptions } from './compress/calibration';
+export { type ConversionPlan, planConversion } from './compress/memory_plan';
 export type { Dataset } from './data/dataset';
 export { type DatasetOptions, loadDataset, type TextData } from './data/load';
 export { MbokError, MbokErrorCode } from './errors';
@@ -29,6 +30,7 @@ export {
 export type { Measurement } from './eval/statistics';
 export type { Generation } from './generate/generate';
 export type { BatchOptions, EndReason, GenerateOptions, GenerationResult } from './generate/options';
+export { PromptCache } from './generate/prompt_cache';
 export type { SamplingOptions } from './generate/sampler';
 export { type Logits, type LogitsOptions, Model } from './model';
 export type { ProgressOptions } from './models/checkpoint';

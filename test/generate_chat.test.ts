@@ -2,7 +2,9 @@
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Decoder } from '../lib/generate/decoder';
 import type { GenerateOptions } from '../lib/generate/options';
+import { PromptCache } from '../lib/generate/prompt_cache';
 import { recommendedSampling } from '../lib/generate/recommended';
 import { Model } from '../lib/model';
 import type { ChatMessage } from '../lib/text/chat';
@@ -69,6 +71,66 @@ test('the key-value cache is stated before it exists', async () => {
   // 6 layers, keys and values of 2 heads of 32 f32; nothing is computed after the last token
   expect(cacheBytes).toBe(6 * 2 * 64 * 4 * (promptTokens + 4));
   expect(result.cacheBytes).toBe(cacheBytes);
+});
+
+describe('a prompt cache', () => {
+  const options = { temperature: 0, maxTokens: 12 };
+  /** Three turns; the answers and what was computed for their prompts. */
+  async function converse(promptCache?: PromptCache) {
+    const messages = [...ASK];
+    const computed: number[] = [];
+    const append = jest.spyOn(Decoder.prototype, 'append');
+    for (const question of ['And then?', 'Why?', '']) {
+      append.mockClear();
+      const { text } = await answer(messages, { ...options, promptCache });
+      computed.push(append.mock.calls[0]?.[0].length ?? 0);
+      messages.push({ role: 'assistant', content: text }, { role: 'user', content: question });
+    }
+    append.mockRestore();
+    return { messages, computed };
+  }
+
+  test('gives the same answers and computes new tokens only', async () => {
+    const fresh = await converse();
+    await using promptCache = new PromptCache();
+    const kept = await converse(promptCache);
+    expect(kept.messages).toEqual(fresh.messages);
+    expect(kept.computed[0]).toBe(fresh.computed[0]);
+    // the answer may be encoded otherwise than it was generated, the question before it is not
+    expect(kept.computed[1]).toBeLessThan(fresh.computed[1] as number);
+    expect(kept.computed[2]).toBeLessThan((fresh.computed[2] as number) / 2);
+    // the same prompt again: its last token's logits are computed anew
+    const again = await answer(ASK, { ...options, promptCache });
+    expect(again.text).toBe(fresh.messages[1]?.content);
+  });
+
+  test('is given another model, grows, and says how large it is', async () => {
+    await using promptCache = new PromptCache();
+    const first = await answer(ASK, { ...options, promptCache });
+    await using other = await Model.load(TINY_STORIES);
+    for (const user of [other, model]) {
+      const generation = user.generate('Once upon a time', { temperature: 0, maxTokens: 60, promptCache });
+      for await (const _ of generation);
+      const { cacheBytes, text } = await generation.result;
+      expect(cacheBytes).toBe(generation.cacheBytes);
+      expect(text.startsWith(', there was')).toBe(true);
+    }
+    const last = await answer(ASK, { ...options, promptCache });
+    expect(last.text).toBe(first.text);
+    expect(last.cacheBytes).toBeGreaterThan(first.cacheBytes);
+  });
+
+  test('serves one generation at a time, and none when disposed', async () => {
+    const promptCache = new PromptCache();
+    const generation = model.chat(ASK, { ...options, promptCache });
+    await generation.next();
+    await expect(answer(ASK, { ...options, promptCache })).rejects.toMatchObject({ code: 'MBOK_BUSY' });
+    await promptCache[Symbol.asyncDispose]();
+    for await (const _ of generation);
+    expect(await generation.result).toMatchObject({ tokens: 12 });
+    await expect(answer(ASK, { ...options, promptCache })).rejects.toMatchObject({ code: 'MBOK_DISPOSED' });
+    expect(() => model.chat(ASK, { promptCache: {} as PromptCache })).toThrow(/'promptCache' must be a PromptCache/);
+  });
 });
 
 test.each<[string, readonly ChatMessage[], RegExp]>([

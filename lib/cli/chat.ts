@@ -1,6 +1,7 @@
 import { createInterface, type Interface } from 'node:readline';
 import { MbokError } from '../errors';
 import type { GenerateOptions, GenerationResult } from '../generate/options';
+import { PromptCache } from '../generate/prompt_cache';
 import { Model } from '../model';
 import { type ChatMessage, encodeRendered } from '../text/chat';
 import { type Command, type CommandCall, isAbort, type Outcome } from './command';
@@ -38,10 +39,12 @@ async function run(call: CommandCall): Promise<Outcome> {
   try {
     await using model = await Model.load(call.operand(0), { signal, onProgress: status.progress('load') });
     status.clear();
+    await using promptCache = new PromptCache();
     const conversation = new Conversation(model, {
       ...model.recommendedSampling,
       maxTokens: MAX_TOKENS,
       ...alone(givenSampling(call)),
+      promptCache,
     });
     const system = call.text('system');
     if (system !== undefined) conversation.messages.push({ role: 'system', content: system });

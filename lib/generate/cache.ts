@@ -26,6 +26,15 @@ export class GenerationCache {
     this.bytes = cacheBytes(model, shape.rows);
   }
 
+  /** Copies the rows of a smaller cache of one sequence. */
+  takeOver(smaller: GenerationCache): void {
+    for (const [module, { keys, values }] of smaller.entries) {
+      const own = this.entries.get(module);
+      own?.keys.writeAt(0, keys.toFloat32());
+      own?.values.writeAt(0, values.toFloat32());
+    }
+  }
+
   dispose(): void {
     for (const { keys, values } of this.entries.values()) {
       keys.dispose();

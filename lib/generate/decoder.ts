@@ -9,14 +9,25 @@ import { GenerationCache } from './cache';
 /** Tokens of the prompt computed at once: enough to reuse each weight many times, little memory. */
 export const PREFILL_ROWS = 256;
 
+export interface DecoderOptions {
+  /** Tokens that there is room for. */
+  readonly context: number;
+  readonly precision: Precision;
+}
+
 /** Dispose it; the model's weights are shared, everything else is its own. */
 export class Decoder {
   readonly cache: GenerationCache;
+  readonly context: number;
+  readonly precision: Precision;
   readonly #plan: Plan;
-  #position = 0;
+  /** The tokens that the cache holds. */
+  #held: number[] = [];
 
   /** Room for `context` tokens. Throws MBOK_OUT_OF_MEMORY, MBOK_DISPOSED. */
-  constructor(model: ModelCore, { context, precision }: { readonly context: number; readonly precision: Precision }) {
+  constructor(model: ModelCore, { context, precision }: DecoderOptions) {
+    this.context = context;
+    this.precision = precision;
     this.cache = new GenerationCache(model, context);
     try {
       const graph = new Graph({ precision });
@@ -37,11 +48,31 @@ export class Decoder {
     let logits: Float32Array = new Float32Array(0);
     for (let start = 0; start < ids.length; start += maxRows) {
       const chunk = ids.subarray(start, start + maxRows);
-      const scalars = { rows: chunk.length, position: this.#position };
+      const scalars = { rows: chunk.length, position: this.#held.length };
       logits = (await this.#plan.run({ inputs: { ids: chunk }, scalars, signal })).logits as Float32Array;
-      this.#position += chunk.length;
+      this.#held.push(...chunk);
     }
     return logits;
+  }
+
+  /**
+   * Goes back to where the text that the cache holds parts from `ids`, at most to the last of them, whose logits are still
+   * to be computed.
+   *
+   * @returns how many of `ids` need no computing
+   */
+  rewind(ids: Int32Array): number {
+    const most = Math.min(ids.length - 1, this.#held.length);
+    let same = 0;
+    while (same < most && ids[same] === this.#held[same]) same++;
+    this.#held.length = same;
+    return same;
+  }
+
+  /** Copies what a smaller cache of the same model holds. */
+  takeOver(smaller: Decoder): void {
+    this.cache.takeOver(smaller.cache);
+    this.#held = [...smaller.#held];
   }
 
   /** Frees plan and cache, after the run in flight if there is one. */

@@ -4,8 +4,9 @@ import { MbokError } from '../errors';
 import type { ModelCore } from '../models/model_core';
 import { throwIfAborted } from '../validate';
 import { cacheBytes } from './cache';
-import { Decoder } from './decoder';
+import { Decoder, type DecoderOptions } from './decoder';
 import { contextOf, type EndReason, type GenerationRequest, type GenerationResult } from './options';
+import type { Lease } from './prompt_cache';
 import { Writer } from './writer';
 
 /**
@@ -93,7 +94,8 @@ class GenerationRun {
     this.#model = model;
     this.#request = request;
     this.#context = contextOf(request);
-    this.cacheBytes = cacheBytes(model, this.#context);
+    const { promptCache } = request.options;
+    this.cacheBytes = cacheBytes(model, promptCache?.capacityFor(model, this.#context) ?? this.#context);
     this.#writer = new Writer(model.tokenizer, request);
     this.result = new Promise((resolve, reject) => {
       this.#settlement = { resolve, reject };
@@ -130,13 +132,15 @@ class GenerationRun {
 
   async *#generate(): AsyncGenerator<string, EndReason, undefined> {
     const { prompt, maxTokens, precision, options } = this.#request;
-    const { signal, onProgress } = options;
+    const { signal, onProgress, promptCache } = options;
     throwIfAborted(signal);
     onProgress?.({ done: 0, what: 'prompt' });
     const writer = this.#writer;
     writer.start();
-    await using decoder = new Decoder(this.#model, { context: this.#context, precision });
-    for (let ids = prompt; ; ) {
+    const settings = { context: this.#context, precision };
+    await using lease = (await promptCache?.lend(this.#model, settings)) ?? ownDecoder(this.#model, settings);
+    const { decoder } = lease;
+    for (let ids = prompt.subarray(decoder.rewind(prompt)); ; ) {
       const { text, next } = writer.write(await decoder.append(ids, signal));
       if (text !== '') yield text;
       if (next === undefined) return writer.reason as EndReason;
@@ -146,4 +150,10 @@ class GenerationRun {
       ids = Int32Array.of(next);
     }
   }
+}
+
+/** A decoder that ends with its generation. */
+function ownDecoder(model: ModelCore, options: DecoderOptions): Lease {
+  const decoder = new Decoder(model, options);
+  return { decoder, [Symbol.asyncDispose]: () => decoder[Symbol.asyncDispose]() };
 }

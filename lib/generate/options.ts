@@ -5,7 +5,8 @@ import type { Precision } from '../graph/graph';
 import type { ProgressOptions } from '../models/checkpoint';
 import type { ModelCore } from '../models/model_core';
 import type { Tokenizer } from '../text/tokenizer';
-import { integerInRange, integers, oneOf, options, string } from '../validate';
+import { integerInRange, integers, invalid, oneOf, options, string } from '../validate';
+import { PromptCache } from './prompt_cache';
 import { SAMPLING_OPTIONS, type SamplingOptions } from './sampler';
 
 /**
@@ -42,19 +43,30 @@ export interface GenerateOptions extends SamplingOptions, ProgressOptions {
   readonly stop?: string | readonly string[];
   /** Of dense products. Default 'f32'. */
   readonly precision?: Precision;
+  /** Keeps keys and values for the next generation, and has those of the last. Default: none are kept. */
+  readonly promptCache?: PromptCache | undefined;
   /** Told once when the generation ends, unless it fails. */
   readonly onEnd?: ((result: GenerationResult) => void) | undefined;
 }
 
 /** Options of `model.generateBatch`. The seed is the first prompt's; the next one's is one more, and so on. */
-export interface BatchOptions extends Omit<GenerateOptions, 'onEnd'> {
+export interface BatchOptions extends Omit<GenerateOptions, 'onEnd' | 'promptCache'> {
   /** Prompts computed side by side at most; each takes a key-value cache. Default 8. */
   readonly parallel?: number;
   /** Told whenever a generation ends. */
   readonly onEnd?: ((result: GenerationResult, index: number) => void) | undefined;
 }
 
-const KEYS = [...SAMPLING_OPTIONS, 'maxTokens', 'stop', 'precision', 'signal', 'onProgress', 'onEnd'] as const;
+const KEYS = [
+  ...SAMPLING_OPTIONS,
+  'maxTokens',
+  'stop',
+  'precision',
+  'promptCache',
+  'signal',
+  'onProgress',
+  'onEnd',
+] as const;
 
 /** Checked options and the prompt as token ids. */
 export interface GenerationRequest {
@@ -81,7 +93,10 @@ export function readRequest(
   ends: readonly number[] = model.tokenizer.eosTokenIds,
 ): GenerationRequest {
   const checked = options('options', given, KEYS);
-  const { maxTokens, stop = [], precision = 'f32' } = checked;
+  const { maxTokens, stop = [], precision = 'f32', promptCache } = checked;
+  if (promptCache !== undefined && !(promptCache instanceof PromptCache)) {
+    invalid('promptCache', 'a PromptCache', promptCache);
+  }
   if (maxTokens !== undefined) integerInRange('maxTokens', maxTokens, 1);
   oneOf('precision', precision, ['f32', 'bf16'] as const);
   const stops = typeof stop === 'string' ? [stop] : [...stop];
