@@ -7,7 +7,7 @@
  * @packageDocumentation
  */
 
-export { type BinarizeOptions, binarize, type ConversionMethod } from './compress/binarize';
+export { type BinarizeOptions, binarize, type ConversionMethod, type EmbeddingChoice } from './compress/binarize';
 export { type BinarizeFolderOptions, binarizeFolder } from './compress/binarize_folder';
 export type { CalibrationOptions } from './compress/calibration';
 export { type ConversionPlan, planConversion } from './compress/memory_plan';

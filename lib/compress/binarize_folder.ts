@@ -67,7 +67,8 @@ export async function binarizeFolder(
   return report;
 }
 
-function convertible({ config, kernels, tokenizer, place }: ModelSource) {
+/** A model on disk as options are checked against it. */
+export function convertible({ config, kernels, tokenizer, place }: ModelSource) {
   return {
     config,
     kernels,

@@ -34,7 +34,7 @@ export function chunkPlan(graph: Graph, walk: Walk): Plan {
   return new Plan(graph, { maxRows: windowsPerChunk(walk) * walk.length });
 }
 
-export function hiddenInput(graph: Graph, { source }: Walk, name: string): Tensor {
+export function hiddenInput(graph: Graph, { source }: Pick<Walk, 'source'>, name: string): Tensor {
   return graph.input(name, { rows: 'tokens', cols: source.config.hiddenSize });
 }
 

@@ -1,0 +1,124 @@
+/** How much memory a conversion from disk to disk will take, known before it begins. */
+
+import { Graph } from '../graph/graph';
+import { layOutArena } from '../graph/planner';
+import { moduleOf, storedSpecifications } from '../models/checkpoint';
+import type { ParameterSpecification } from '../models/family';
+import { ModelSource } from '../models/source';
+import { Matrix } from '../native/matrix';
+import { options } from '../validate';
+import { BINARIZE_KEYS, type BinarizeOptions, prepareTask } from './binarize';
+import { convertible } from './binarize_folder';
+import { sharedInputs, traceBlock } from './block_trace';
+import { blockSpecifications, type DenseSource } from './dense_source';
+import { diskSource } from './disk_source';
+import { hiddenInput, windowsPerChunk } from './hidden_states';
+
+/** What {@link planConversion} tells. */
+export interface ConversionPlan {
+  /** Native memory at the largest moment; a Node process without any needs about 60 MB. */
+  readonly peakBytes: number;
+  /** What that moment is, e.g. a module. */
+  readonly largest: string;
+  /** Of the output's tensors. */
+  readonly outputBytes: number;
+}
+
+interface Moment {
+  readonly what: string;
+  readonly bytes: number;
+}
+
+const F32 = 4;
+
+/**
+ * Plans a conversion without reading a weight. Throws as `binarizeFolder` does for the same arguments.
+ *
+ * @example
+ * const { peakBytes } = await planConversion('models/llama-7b', { kernels: 2 });
+ */
+export async function planConversion(source: string, given: BinarizeOptions): Promise<ConversionPlan> {
+  const checked = options('options', given, BINARIZE_KEYS);
+  await using model = await ModelSource.open(source);
+  const task = await prepareTask(convertible(model), checked);
+  using dense = diskSource(model);
+  const { kernels } = task.decomposition;
+  const moments =
+    task.calibration === undefined
+      ? dataFreeMoments(model, dense, kernels)
+      : calibratedMoments(model, dense, kernels, task.calibration.settings.length);
+  const largest = moments.reduce((most, moment) => (moment.bytes > most.bytes ? moment : most));
+  return { peakBytes: largest.bytes, largest: largest.what, outputBytes: outputBytes(model, kernels) };
+}
+
+function elementBytes(model: ModelSource, name: string): number {
+  return model.weights.tensors.get(name)?.dtype === 'F32' ? F32 : 2;
+}
+
+function outputBytes(model: ModelSource, kernels: number): number {
+  const dense = model.family.parameters(model.config);
+  const counts = new Map(dense.filter(({ role }) => role === 'linear').map(({ name }) => [moduleOf(name), kernels]));
+  return storedSpecifications(dense, { kernels: counts, int8: () => false }).reduce((sum, { name, rows, cols, as }) => {
+    if (as === 'kernels') return sum + rows * Math.ceil(cols / 8);
+    return sum + rows * cols * (as === 'scales' ? 2 : elementBytes(model, name));
+  }, 0);
+}
+
+const bitBytes = ({ rows, cols }: ParameterSpecification, kernels: number) =>
+  kernels * rows * Math.ceil(cols / 64) * 8 + kernels * (rows + cols) * F32;
+
+function dataFreeMoments(model: ModelSource, dense: DenseSource, kernels: number): readonly Moment[] {
+  return Array.from({ length: dense.config.layers }, (_, layer) => {
+    const linears = blockSpecifications(dense, layer).filter(({ role }) => role === 'linear');
+    const block = linears.reduce((sum, linear) => sum + bitBytes(linear, kernels), 0);
+    return linears.map((linear): Moment => {
+      // the weight, the same in f32 where it is not, and what earlier kernels leave of it
+      const stored = elementBytes(model, linear.name);
+      const bytes = linear.rows * linear.cols * (stored + (stored === F32 ? 0 : F32) + F32);
+      return { what: linear.name, bytes: bytes + block };
+    });
+  }).flat();
+}
+
+/**
+ * For every group of layers with one input: while tokens are seen, while H is factored, while a matrix is converted. All
+ * blocks are counted as the first, which the families' are like.
+ */
+function calibratedMoments(model: ModelSource, dense: DenseSource, kernels: number, length: number): readonly Moment[] {
+  const specifications = blockSpecifications(dense, 0);
+  const linears = new Map(
+    specifications.filter(({ role }) => role === 'linear').map((linear) => [moduleOf(linear.name), linear]),
+  );
+  const block = specifications.reduce(
+    (sum, { name, rows, cols }) => sum + rows * cols * (linears.has(moduleOf(name)) ? elementBytes(model, name) : F32),
+    0,
+  );
+  const bits = [...linears.values()].reduce((sum, linear) => sum + bitBytes(linear, kernels), 0);
+  // zeroed memory that is never touched takes no room
+  const matrices = specifications.map(({ name, rows, cols }) => [name, new Matrix({ rows, cols })] as const);
+  try {
+    const graph = new Graph();
+    const walk = { source: dense, length };
+    const trace = traceBlock(dense, 0, new Map(matrices), hiddenInput(graph, walk, 'x'));
+    const rows = windowsPerChunk(walk) * length;
+    // two sides, and their chunk in and out
+    const activations = 2 * (layOutArena(graph, rows).bytes + 2 * rows * dense.config.hiddenSize * F32);
+    return sharedInputs(trace).flatMap((modules): Moment[] => {
+      const own = modules.map((module) => linears.get(module) as ParameterSpecification);
+      const n = own[0]?.cols as number;
+      const square = n * n * F32;
+      const corrections = own.reduce((sum, linear) => sum + linear.rows * n * F32, 0);
+      const base = block + bits + corrections;
+      const largest = Math.max(...own.map((linear) => linear.rows)) * n * F32;
+      const what = modules.join(', ');
+      return [
+        { what: `${what}: tokens`, bytes: base + square + activations },
+        { what: `${what}: factor`, bytes: base + 3 * square },
+        // the weight in f32, its target, and what is left of it
+        { what: `${what}: signs and scales`, bytes: base + 2 * square + 3 * largest },
+      ];
+    });
+  } finally {
+    for (const [, matrix] of matrices) matrix.dispose();
+  }
+}
