@@ -114,6 +114,7 @@ function rows(models: readonly ModelResults[]): string[][] {
 }
 
 function show({ value, standardError }: Measurement, metric: Metric): string {
-  const digits = metric === 'perplexity' ? 2 : 4;
-  return `${value.toFixed(digits)} ± ${standardError.toFixed(digits)}`;
+  // a model that has lost its language has perplexities of any size
+  const write = (x: number) => (value < 1e5 ? x.toFixed(metric === 'perplexity' ? 2 : 4) : x.toExponential(2));
+  return `${write(value)} ± ${write(standardError)}`;
 }

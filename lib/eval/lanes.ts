@@ -13,9 +13,11 @@ import type { Builder } from '../nn/builder';
 const FILL_ROWS = 1024;
 /** Logits of a run that scores: 128 MB of them; 16 MB where they are looked at one by one. */
 const LOGITS = { unread: 2 ** 25, read: 2 ** 22 };
-/** Lanes: enough that even parts of a few tokens reuse weights many times, in not more than 256 MB of cache. */
+/** Lanes: enough that even parts of a few tokens reuse weights many times, … */
 const MOST_LANES = 64;
+/** … in a cache of not more than 256 MB, or an eighth of the weights. */
 const CACHE_BYTES = 2 ** 28;
+const CACHE_SHARE = 8;
 
 /** Tokens that go on in a lane from a position; what the lane's cache holds from there on is overwritten. */
 export interface Part {
@@ -60,7 +62,8 @@ export class Lanes {
 
   /** Throws MBOK_OUT_OF_MEMORY, MBOK_DISPOSED. */
   constructor(model: ModelCore, { capacity, sequences, precision, greedy }: LaneOptions) {
-    const fitting = Math.floor(CACHE_BYTES / cacheBytes(model, capacity));
+    const weights = [...model.parameters.values()].reduce((sum, { byteLength }) => sum + byteLength, 0);
+    const fitting = Math.floor(Math.max(CACHE_BYTES, weights / CACHE_SHARE) / cacheBytes(model, capacity));
     this.count = Math.max(1, Math.min(MOST_LANES, fitting, sequences));
     this.capacity = capacity;
     this.#cache = new GenerationCache(model, capacity, this.count);
