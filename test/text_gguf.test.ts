@@ -2,6 +2,8 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import fc from 'fast-check';
+import { MbokError } from '../lib/errors';
 import { AddedTokens } from '../lib/text/added_tokens';
 import { huggingFaceTokenizer } from '../lib/text/gguf_tokenizer';
 import { Tokenizer } from '../lib/text/tokenizer';
@@ -147,6 +149,40 @@ describe('what cannot be a tokenizer', () => {
       expect.objectContaining({ code, message: expect.stringMatching(message) }),
     );
   });
+});
+
+test('whatever an entry holds, there is a tokenizer or one MbokError', () => {
+  const entries = Object.entries({ ...byteLevelMetadata(), ...pieceMetadata() });
+  const value = fc.oneof(
+    fc.anything({ withBigInt: true, withTypedArray: true }),
+    fc.constantFrom('gpt2', 'llama', 'smollm', 'x'.repeat(100_000)),
+    fc.array(fc.string(), { maxLength: 5 }),
+    fc.integer(),
+  );
+  const keys = [
+    ...entries.map(([key]) => key),
+    'tokenizer.ggml.merges',
+    'tokenizer.ggml.pre',
+    'tokenizer.chat_template',
+  ];
+  fc.assert(
+    fc.property(fc.array(fc.tuple(fc.constantFrom(...keys), value), { minLength: 1, maxLength: 3 }), (changes) => {
+      const changed = Object.fromEntries([...entries, ['tokenizer.ggml.pre', 'gpt-2'], ...changes]);
+      try {
+        huggingFaceTokenizer(changed);
+      } catch (error) {
+        expect(error).toBeInstanceOf(MbokError);
+      }
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test('a piece of a million characters costs no more than others', () => {
+  const tokens = pieces.tokens.with(-1, 'a'.repeat(1e6));
+  const start = performance.now();
+  huggingFaceTokenizer(pieceMetadata({ tokens }));
+  expect(performance.now() - start).toBeLessThan(2000);
 });
 
 test('a vocabulary larger than the embedding is refused, added tokens past it are not', () => {

@@ -7,6 +7,9 @@ import type { GgufVocabulary, TokenizerParts } from './gguf_tokenizer';
 /** SentencePiece's sign for a space. */
 const SPACE = '\u2581';
 
+/** No model has longer pieces that are merged from others; the work for one grows with the square of its length. */
+const LONGEST = 256;
+
 /** Throws MBOK_FORMAT where the scores are missing. */
 export function sentencePieceParts(vocabulary: GgufVocabulary): TokenizerParts {
   const { tokens, type, scores, unknown, addsSpacePrefix = true } = vocabulary;
@@ -62,7 +65,7 @@ function derivedMerges(
   const isPiece = (id: number | undefined) => id !== undefined && ['normal', 'unused'].includes(type(id));
   const merges: { readonly parts: [string, string]; readonly score: number }[] = [];
   for (const [id, piece] of tokens.entries()) {
-    if (!isPiece(id)) continue;
+    if (!isPiece(id) || piece.length > LONGEST) continue;
     let cut = 0;
     for (const character of piece) {
       cut += character.length;
