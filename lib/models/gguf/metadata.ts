@@ -39,15 +39,11 @@ export class ArchitectureReader {
     return this.#fail(key, `an integer of at least ${least}`, number);
   }
 
-  /** A finite number, as the decimal that its author wrote: f32 has 9.99999997e-7 for 1e-6. */
+  /** A finite number, {@link asWritten}. */
   number(key: string): number {
     const value = this.#get(key);
     if (typeof value !== 'number' || !Number.isFinite(value)) return this.#fail(key, 'a finite number', value);
-    for (let digits = 1; digits < 9; digits++) {
-      const short = Number(value.toPrecision(digits));
-      if (Math.fround(short) === Math.fround(value)) return short;
-    }
-    return value;
+    return asWritten(value);
   }
 
   string(key: string): string {
@@ -66,6 +62,15 @@ export class ArchitectureReader {
       `'${this.file.path}': metadata '${this.architecture}.${key}' must be ${wanted}, got ${got}`,
     );
   }
+}
+
+/** An f32 as the decimal that its author wrote: files have 9.99999997e-7 for 1e-6. */
+export function asWritten(value: number): number {
+  for (let digits = 1; digits < 9; digits++) {
+    const short = Number(value.toPrecision(digits));
+    if (Math.fround(short) === Math.fround(value)) return short;
+  }
+  return value;
 }
 
 function isList(value: unknown): value is ArrayLike<unknown> {

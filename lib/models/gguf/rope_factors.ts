@@ -3,6 +3,7 @@
 import { MbokError } from '../../errors';
 import type { JsonObject } from '../../io/json';
 import { rotaryFrequencies } from '../../nn/rotary';
+import { asWritten } from './metadata';
 
 /** What each pair's angle is divided by: for all lengths, or for texts up to the original length and for longer ones. */
 export interface RopeFactors {
@@ -22,12 +23,12 @@ export const ROPE_TENSORS: Readonly<Record<keyof RopeFactors, string>> = {
 export function withRopeFactors(config: JsonObject, { all, short, long }: RopeFactors, path: string): JsonObject {
   if (all !== undefined) return { ...config, rope_scaling: llama3Scaling(config, all, path) };
   if (short === undefined || long === undefined) return config;
-  const scaling = { rope_type: 'longrope', short_factor: decimals(short), long_factor: decimals(long) };
+  const scaling = {
+    rope_type: 'longrope',
+    short_factor: Array.from(short, asWritten),
+    long_factor: Array.from(long, asWritten),
+  };
   return { ...config, rope_scaling: scaling };
-}
-
-function decimals(factors: Float32Array): number[] {
-  return Array.from(factors, (factor) => Number(factor.toPrecision(8)));
 }
 
 /** Powers of two that an original context length is looked for among. */
