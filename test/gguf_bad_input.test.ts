@@ -193,6 +193,12 @@ describe('metadata', () => {
       /has no tensor 'blk.4294967294/,
     ],
     [
+      'with absurdly many positions',
+      withValue('llama.context_length', { u32: 2 ** 31 }),
+      'MBOK_UNSUPPORTED',
+      /2147483648 positions/,
+    ],
+    [
       'with no heads',
       withValue('llama.attention.head_count', { u32: 0 }),
       'MBOK_FORMAT',

@@ -12,6 +12,9 @@ export interface RotaryShape {
   readonly theta?: number;
 }
 
+/** 2 M positions of 128 numbers, 1 GB: a configuration must not choose how much memory a model takes. */
+const MOST_TABLE_NUMBERS = 2 ** 28;
+
 /** Recent configurations write `rope_parameters`, older ones `rope_theta` and `rope_scaling`. */
 export function readRotary(json: ConfigReader, shape: RotaryShape): RotaryConfig {
   return rotaryConfig(json, json.object('rope_parameters') ?? json.object('rope_scaling'), shape);
@@ -37,6 +40,12 @@ export function rotaryConfig(
     throw new MbokError(
       'MBOK_FORMAT',
       `${json.place}: ${plain.dimension} of ${headDimension} numbers of a head cannot be turned in pairs`,
+    );
+  }
+  if (positions * plain.dimension > MOST_TABLE_NUMBERS) {
+    throw new MbokError(
+      'MBOK_UNSUPPORTED',
+      `${json.place}: tables of rotary embeddings for ${positions} positions are not supported; lower the limit of positions`,
     );
   }
   const type = settings?.string('rope_type', settings.has('type') ? settings.string('type') : 'default');
