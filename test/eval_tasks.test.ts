@@ -2,6 +2,7 @@
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { binarize } from '../lib/compress/binarize';
 import { PairEncoder, type ScoredSequence } from '../lib/eval/encode';
 import { evaluateTasks, TASK_NAMES } from '../lib/eval/evaluate_tasks';
 import { scoreGroups, sharedLength } from '../lib/eval/likelihood';
@@ -220,6 +221,15 @@ describe('context and continuation', () => {
     expect(scoredFrom).toBe(1);
   });
 
+  test('a continuation that melts into the last token of the context has that token scored', () => {
+    const [context, whole] = ['Once upon a ti', 'Once upon a time'].map((part) => model.tokenizer.encode(part));
+    expect(whole?.length).toBeLessThanOrEqual(context?.length as number);
+    const encoder = new PairEncoder(model.tokenizer, 256);
+    const { ids, scoredFrom } = encoder.encode({ context: 'Once upon a ti', continuation: 'me' });
+    expect([...ids]).toEqual(whole);
+    expect(scoredFrom).toBe(ids.length - 1);
+  });
+
   test("what the model's limit has no room for is cut off at the start", () => {
     const context = 'cat '.repeat(300).trim();
     const { ids, scoredFrom } = new PairEncoder(model.tokenizer, 256).encode({ context, continuation: ' the end' });
@@ -258,8 +268,7 @@ async function recompute(model: Model, { ids, scoredFrom }: ScoredSequence) {
   return { logLikelihood, greedy };
 }
 
-async function expectFullRecomputation(path: string): Promise<void> {
-  await using model = await Model.load(path);
+async function expectFullRecomputation(model: Model): Promise<void> {
   const { vocabularySize, maxPositions } = model.config;
   const groups = randomGroups(vocabularySize, Math.min(maxPositions, 200));
   const scores = await scoreGroups(model, groups, { precision: 'f32', greedy: true });
@@ -275,7 +284,16 @@ async function expectFullRecomputation(path: string): Promise<void> {
 
 describe('likelihoods through the shared cache are those of full recomputation', () => {
   const families = FAMILIES.map(repositoryFolder).filter((path) => path !== undefined);
-  test.each([...families, TINY_STORIES])('%s', expectFullRecomputation);
+  test.each([...families, TINY_STORIES])('%s', async (path) => {
+    await using model = await Model.load(path);
+    await expectFullRecomputation(model);
+  });
+
+  test('of a Boolean model', async () => {
+    await using dense = await Model.load(TINY_STORIES);
+    await using model = await binarize(dense, { kernels: 2, method: 'svid' });
+    await expectFullRecomputation(model);
+  });
 });
 
 test('what sequences share ends before the token that predicts the first scored one', () => {
