@@ -8,7 +8,8 @@
 namespace mbok {
 namespace {
 
-constexpr int64_t kStripDepth = 64;  // widened at a time: 64 × 64 floats are 16 KiB
+// Widened at a time: 64 × 256 floats stay in L2, and half a kilobyte of a row at once is what prefetchers follow.
+constexpr int64_t kStripDepth = 256;
 
 }  // namespace
 
@@ -62,15 +63,16 @@ void WeightOperand::pack(int64_t col, int64_t cols, int64_t depth_begin, int64_t
     return DenseOperand(reinterpret_cast<const float*>(weights_.row(0)), weights_.cols() / 2, false, Precision::kF32)
         .pack(col, cols, depth_begin / 2, depth / 2, panel, nullptr);
   float* const strip = reinterpret_cast<float*>(scratch);
-  const DenseOperand packed(strip, kStripDepth, transposed_, precision_);
-  static_assert(kStripDepth == kPanelCols && kStripDepth % 2 == 0, "a strip is a square of whole steps");
+  const int64_t stride = transposed_ ? kPanelCols : kStripDepth;
+  const DenseOperand packed(strip, stride, transposed_, precision_);
+  static_assert(kStripDepth % 2 == 0, "a strip is of whole steps");
   const int64_t step = precision_ == Precision::kBf16 ? 2 : 1;
   for (int64_t d = 0; d < depth; d += kStripDepth) {
     const int64_t count = std::min(kStripDepth, depth - d);
     if (transposed_)
-      for (int64_t i = 0; i < count; ++i) weights_.widen(depth_begin + d + i, col, cols, strip + i * kStripDepth);
+      for (int64_t i = 0; i < count; ++i) weights_.widen(depth_begin + d + i, col, cols, strip + i * stride);
     else
-      for (int64_t i = 0; i < cols; ++i) weights_.widen(col + i, depth_begin + d, count, strip + i * kStripDepth);
+      for (int64_t i = 0; i < cols; ++i) weights_.widen(col + i, depth_begin + d, count, strip + i * stride);
     packed.pack(0, cols, 0, count, static_cast<float*>(panel) + d / step * kPanelCols, nullptr);
   }
 }

@@ -35,7 +35,7 @@ class Weights {
 };
 
 // B of a product: w transposed ([n, depth], the weights of Y = X·Wᵀ) or, with `transposed`, as it is ([depth, n]).
-// Narrow weights are widened strip by strip into a buffer that stays in L1 and packed from there; bf16 that stays bf16
+// Narrow weights are widened strip by strip into a buffer that stays in cache and packed from there; bf16 that stays bf16
 // is packed as pairs of its bits.
 class WeightOperand final : public PanelOperand {
  public:
