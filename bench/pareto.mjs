@@ -2,8 +2,9 @@
  * node bench/pareto.mjs [POINTS.json [OUT.svg]]: perplexity against bytes of the file, for several ways of making a model
  * small. Prints a table, and for every point of the first family the nearest one of the second; draws both.
  *
- * POINTS.json: { title, parameters, families: [{ name, points: [{ label, bytes, ratio }] }] }; `bytes` of the file,
- * tokenizer included; `ratio` of its perplexity to the original's. Default: pareto.json beside this script.
+ * POINTS.json: { title, parameters, families: [{ name, points: [{ label, bytes, ratio }] }] }; `bytes` of all weights,
+ * embeddings included (a GGUF file without its metadata, which hold the tokenizer; model.safetensors); `ratio` of the
+ * perplexity to the original's. Default: pareto.json beside this script.
  */
 
 import { readFile, writeFile } from 'node:fs/promises';
@@ -46,7 +47,7 @@ for (const peer of own?.points.length > 0 ? peers.points : []) {
 if (target !== undefined) {
   const chart = {
     title,
-    xLabel: 'bytes of all files, MB',
+    xLabel: 'bytes of all weights, embeddings included, MB',
     yLabel: 'perplexity / that of the original',
     series: series.filter(({ points }) => points.length > 0),
   };

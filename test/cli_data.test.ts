@@ -75,6 +75,14 @@ test('conversations are read by the template of the model', () => {
   expect(stderr).toMatch(/all\.txt/);
 });
 
+test('calibration reads conversations and fields', () => {
+  const settings = ['--kernels', '1', '--rounds', '1', '--calibration-windows', '2', '--calibration-window', '16'];
+  const convert = (...args: string[]) =>
+    json('binarize', at('source'), at('calibrated'), ...args, ...settings, '--precision', 'f32', '--restart').residual;
+  expect(convert('--calibration', at('texts/2.jsonl'), '--field', 'story')).toBeGreaterThan(0);
+  expect(convert('--calibration', at('talks.jsonl'), '--chat')).toBeGreaterThan(0);
+});
+
 test.each<[string, string[], number, RegExp]>([
   ['no text', [], 2, /option --text is needed/],
   ['a missing file', ['--text', 'nowhere.txt'], 1, /nowhere\.txt.*ENOENT/],

@@ -3,6 +3,7 @@ import { type BinarizeFolderOptions, binarizeFolder } from '../compress/binarize
 import { MAX_KERNELS } from '../models/quantization';
 import { calibrationText } from './calibration_text';
 import { type Command, type CommandCall, given, type Outcome, UsageError } from './command';
+import { DATA_OPTIONS } from './data';
 import { expectTarget } from './files';
 import { readStorage } from './storage';
 import { megabytes, RemainingTime, StatusLine, say } from './terminal';
@@ -15,8 +16,7 @@ const CALIBRATION_OPTIONS = [
   'target-mix',
   'residual-mix',
   'precision',
-  'field',
-  'cache',
+  ...Object.keys(DATA_OPTIONS),
   'seed',
 ] as const;
 const METHODS: readonly ConversionMethod[] = ['svid', 'refit', 'calibrated'];
@@ -50,13 +50,7 @@ export const binarizeCommand: Command = {
       byDefault: '64; of its own text 16',
     },
     'calibration-window': { kind: 'integer', value: 'N', minimum: 2, help: 'tokens of a window', byDefault: '1024' },
-    field: { kind: 'text', value: 'NAME', help: 'field of a *.jsonl line that holds the text', byDefault: 'text' },
-    cache: {
-      kind: 'text',
-      value: 'DIR',
-      help: 'keeps the tokens of texts for the next run',
-      byDefault: '~/.cache/mbok',
-    },
+    ...DATA_OPTIONS,
     'target-mix': { ...mix, help: 'how far layers make up for the errors before them in their outputs' },
     'residual-mix': { ...mix, help: 'how far layers make up for the errors of the hidden states' },
     rounds: {

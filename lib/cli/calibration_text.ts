@@ -1,13 +1,15 @@
 /** What calibration keeps a model's outputs on: files, or text of the model's own. */
 
+import { dirname } from 'node:path';
 import type { Dataset } from '../data/dataset';
-import { loadDataset, type TextData } from '../data/load';
+import type { TextData } from '../data/load';
 import { MbokError } from '../errors';
 import { Model } from '../model';
 import { ModelSource } from '../models/source';
+import { ChatTemplate } from '../text/chat';
 import { DOCUMENT_MARKER } from '../text/corpus';
 import { type CommandCall, UsageError } from './command';
-import { textFiles } from './data';
+import { openText, textFiles } from './data';
 import type { StatusLine } from './terminal';
 
 /** In place of a file: the model writes the text. */
@@ -34,11 +36,10 @@ export async function calibrationText(
 async function encode(call: CommandCall, source: string, status: StatusLine): Promise<Dataset> {
   const files = await textFiles(call, 'calibration');
   await using model = await ModelSource.open(source);
-  const { tokenizer, place } = model;
+  const { tokenizer, place, companions } = model;
   if (tokenizer === undefined) throw new MbokError('MBOK_NO_TOKENIZER', `${place}: this model has no tokenizer`);
-  const { signal } = call;
-  const [field, cache] = [call.text('field'), call.text('cache')];
-  return await loadDataset({ files, field, cache, signal, onProgress: status.progress('encode') }, tokenizer);
+  const chatTemplate = ChatTemplate.fromFiles(companions, dirname(place));
+  return await openText(files, call, { tokenizer, chatTemplate }, status);
 }
 
 /** Documents that the model writes at temperature 1, from nothing, until there are as many tokens as the windows hold. */

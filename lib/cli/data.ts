@@ -3,7 +3,6 @@
 import type { Dataset } from '../data/dataset';
 import { loadDataset } from '../data/load';
 import { listFiles } from '../data/sources';
-import type { Model } from '../model';
 import { type CommandCall, type OptionTable, UsageError } from './command';
 import type { StatusLine } from './terminal';
 
@@ -46,7 +45,7 @@ export async function textFiles(call: CommandCall, name: string): Promise<readon
 export async function openText(
   files: readonly string[],
   call: CommandCall,
-  model: Model,
+  model: Parameters<typeof loadDataset>[1],
   status: StatusLine,
   maxTokens?: number,
 ): Promise<Dataset> {
