@@ -80,8 +80,11 @@ export async function convertCalibrated(
     const student = new Map(teacher);
     return await collectModules(async (converted) => {
       const graph = new Graph();
-      for (const modules of sharedInputs(traceBlock(walk.source, layer, teacher, hiddenInput(graph, walk, 'x')))) {
-        const moments = await collectMoments(walk, { layer, modules, sides: { student, teacher }, aims: settings });
+      const groups = sharedInputs(traceBlock(walk.source, layer, teacher, hiddenInput(graph, walk, 'x')));
+      for (const [index, modules] of groups.entries()) {
+        const advanceTeacher = index === groups.length - 1;
+        const sides = { student, teacher };
+        const moments = await collectMoments(walk, { layer, modules, sides, aims: settings, advanceTeacher });
         const prepared = await prepareOrDispose(moments, signal);
         try {
           for (const module of modules) {
@@ -99,8 +102,7 @@ export async function convertCalibrated(
         }
         for (const [name, { matrix }] of converted.replaced) student.set(name, matrix);
       }
-      await advance(walk, layer, student, 'student');
-      await advance(walk, layer, teacher, 'teacher');
+      await advance(walk, layer, student);
     });
   } finally {
     borrowed.release();

@@ -66,16 +66,16 @@ export async function embedWindows(walk: Walk, windows: readonly Int32Array[], s
   }
 }
 
-/** Takes one side's hidden states through block `layer` with the given parameters. */
-export async function advance(walk: Walk, layer: number, parameters: Parameters, side: Side): Promise<void> {
+/** Takes the student's hidden states through block `layer` with the given parameters. */
+export async function advance(walk: Walk, layer: number, parameters: Parameters): Promise<void> {
   const { source, states, signal } = walk;
   const graph = new Graph({ precision: walk.precision });
   const x = hiddenInput(graph, walk, 'states');
   graph.output('next', source.family.block(new Builder(graph, parameters), layer, x, source.config, source.constants));
   await using plan = chunkPlan(graph, walk);
-  for (let chunk = 0; chunk < states.chunks(side, layer); chunk++) {
-    const data = await states.read(side, layer, chunk);
+  for (let chunk = 0; chunk < states.chunks('student', layer); chunk++) {
+    const data = await states.read('student', layer, chunk);
     const { next } = await plan.run({ inputs: { states: data }, scalars: chunkScalars(walk, data), signal });
-    await states.write(side, layer + 1, chunk, next as Float32Array);
+    await states.write('student', layer + 1, chunk, next as Float32Array);
   }
 }

@@ -38,10 +38,19 @@ export interface PreparedMoments extends InputMoments {
   readonly compensation: { readonly factor: Matrix; readonly order: Matrix } | undefined;
 }
 
-/** One side's parameters of a block. */
+/** Parameters of a block, as converted so far and as they were. */
 export interface Sides {
   readonly student: Parameters;
   readonly teacher: Parameters;
+}
+
+/** What {@link collectMoments} does. */
+export interface MomentsTask {
+  readonly layer: number;
+  readonly modules: readonly string[];
+  readonly sides: Sides;
+  readonly aims: Aims;
+  readonly advanceTeacher?: boolean;
 }
 
 /**
@@ -51,10 +60,12 @@ export interface Sides {
  * A token counts by the inverse square of its hidden state's size in the original: the norms after it see the direction
  * alone, so an error of a tenth of the state matters alike whether the state is large or small, and real models have
  * tokens with massive ones. Keys, queries and values count plainly: attention carries their errors to other tokens.
+ *
+ * With `advanceTeacher` the original's hidden states are taken to the next block in the same pass.
  */
 export async function collectMoments(
   walk: Walk,
-  { layer, modules, sides, aims }: { layer: number; modules: readonly string[]; sides: Sides; aims: Aims },
+  { layer, modules, sides, aims, advanceTeacher = false }: MomentsTask,
 ): Promise<InputMoments> {
   const { states, signal } = walk;
   const graph = new Graph({ precision: walk.precision });
@@ -75,6 +86,7 @@ export async function collectMoments(
       moments.corrections.set(module, correction);
       accumulateGram(weighted(z), x, graph.bind(correction, 'state'));
     }
+    if (advanceTeacher) graph.output('next', original.output);
     prune(graph);
     await using plan = chunkPlan(graph, walk);
     let rows = 0;
@@ -82,7 +94,8 @@ export async function collectMoments(
       const student = await states.read('student', layer, chunk);
       const teacher = await states.read('teacher', layer, chunk);
       const scalars = chunkScalars(walk, student);
-      await plan.run({ inputs: { student, teacher }, scalars, signal });
+      const { next } = await plan.run({ inputs: { student, teacher }, scalars, signal });
+      if (next !== undefined) await states.write('teacher', layer + 1, chunk, next);
       rows += scalars.rows;
     }
     await divide(moments, rows, signal);
