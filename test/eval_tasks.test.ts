@@ -1,19 +1,14 @@
-/** Question sets: prompts as the harness writes them, likelihoods through the shared cache, metrics, bad files. */
+/** Question sets: prompts as the harness writes them, what a model is asked and what comes of it, bad files. */
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { binarize } from '../lib/compress/binarize';
-import { PairEncoder, type ScoredSequence } from '../lib/eval/encode';
 import { evaluateTasks, TASK_NAMES } from '../lib/eval/evaluate_tasks';
-import { scoreGroups, sharedLength } from '../lib/eval/likelihood';
 import { loadTask, scoredTexts } from '../lib/eval/load_task';
-import { mean, perplexity } from '../lib/eval/statistics';
 import { TASKS } from '../lib/eval/tasks/registry';
 import { Model } from '../lib/model';
-import { uniformInteger } from '../lib/random';
-import { FAMILIES, repositoryFolder } from './family_folders';
 import { TINY_STORIES, temporaryFolder } from './folders';
 import { describeWithShared, sharedPath } from './shared';
+import { CASES, lines } from './task_records';
 
 const folder = temporaryFolder();
 
@@ -26,115 +21,6 @@ function dataFolder(name: string, files: Record<string, string>): string {
   }
   return data;
 }
-
-const lines = (...records: object[]) => records.map((record) => `${JSON.stringify(record)}\n`).join('');
-
-/** A record in the published format of each task, with the texts that lm-evaluation-harness 0.4 makes of it. */
-const CASES: readonly {
-  readonly task: string;
-  readonly files: Record<string, string>;
-  readonly texts: readonly (readonly [context: string, continuation: string])[];
-  readonly answer: number;
-}[] = [
-  {
-    task: 'arc_easy',
-    files: {
-      'arc/ARC-Easy-Test.jsonl': lines({
-        id: 'x',
-        question: {
-          stem: 'What is hot?',
-          choices: [
-            { text: 'ice', label: '1' },
-            { text: 'the sun', label: '2' },
-          ],
-        },
-        answerKey: '2',
-      }),
-    },
-    texts: [
-      ['Question: What is hot?\nAnswer:', ' ice'],
-      ['Question: What is hot?\nAnswer:', ' the sun'],
-    ],
-    answer: 1,
-  },
-  {
-    task: 'arc_challenge',
-    files: {
-      'ARC-Challenge/ARC-Challenge-Test.jsonl': lines({
-        question: { stem: 'Which?', choices: [{ text: 'this', label: 'A' }] },
-        answerKey: 'A',
-      }),
-    },
-    texts: [['Question: Which?\nAnswer:', ' this']],
-    answer: 0,
-  },
-  {
-    task: 'boolq',
-    files: { 'boolq/dev.jsonl': lines({ question: 'is it so', title: 'It', answer: true, passage: 'It is so.' }) },
-    texts: [
-      ['It -- It is so.\nQuestion: is it so?\nAnswer:', ' no'],
-      ['It -- It is so.\nQuestion: is it so?\nAnswer:', ' yes'],
-    ],
-    answer: 1,
-  },
-  {
-    task: 'piqa',
-    files: {
-      'piqa/valid.jsonl': lines({ goal: 'dresser', sol1: 'replace drawer ', sol2: 'finish it' }),
-      'piqa/valid-labels.lst': '1\n',
-    },
-    texts: [
-      ['Question: dresser\nAnswer:', ' replace drawer '],
-      ['Question: dresser\nAnswer:', ' finish it'],
-    ],
-    answer: 1,
-  },
-  {
-    task: 'hellaswag',
-    files: {
-      'hellaswag/hellaswag_val.jsonl': lines({
-        activity_label: 'Baking',
-        ctx_a: '[header] How to bake [title] Mix.  [step] Stir',
-        ctx_b: 'then Ann',
-        label: '1',
-        endings: ['leaves.', ' [substeps] eats  it.'],
-      }),
-    },
-    texts: [
-      ['Baking: How to bake. Mix.  Stir Then ann', ' leaves.'],
-      ['Baking: How to bake. Mix.  Stir Then ann', '  eats it.'],
-    ],
-    answer: 1,
-  },
-  {
-    task: 'winogrande',
-    files: {
-      'winogrande_1.1/dev.jsonl': lines({
-        sentence: 'Ann met Eve because _ was late.',
-        option1: 'Ann',
-        option2: 'Eve',
-        answer: '2',
-      }),
-    },
-    texts: [
-      ['Ann met Eve because Ann', ' was late.'],
-      ['Ann met Eve because Eve', ' was late.'],
-    ],
-    answer: 1,
-  },
-  {
-    task: 'lambada_openai',
-    files: { 'lambada_openai/lambada_openai.jsonl': lines({ context: 'He asked for a', continuation: 'sign' }) },
-    texts: [['He asked for a', ' sign']],
-    answer: 0,
-  },
-  {
-    task: 'lambada_openai',
-    files: { 'lambada_openai/test.jsonl': lines({ text: 'He asked for\n\n"a sign' }) },
-    texts: [['He asked for\n\n"a', ' sign']],
-    answer: 0,
-  },
-];
 
 const definition = (name: string) => TASKS.find((task) => task.name === name) as (typeof TASKS)[number];
 const everything = { shots: 0, seed: 0, limit: Infinity };
@@ -190,131 +76,6 @@ describe('worked examples', () => {
   test('must be fewer than there are', async () => {
     const data = dataFolder('shots-many', piqa(3));
     await expect(load(data, { shots: 3 })).rejects.toMatchObject({ code: 'MBOK_INVALID_ARGUMENT' });
-  });
-});
-
-describe('context and continuation', () => {
-  let model: Model;
-  beforeAll(async () => {
-    model = await Model.load(TINY_STORIES);
-  });
-  afterAll(() => model.dispose());
-
-  test('are encoded together and split where the context ends', () => {
-    const encoder = new PairEncoder(model.tokenizer, 256);
-    const { ids, scoredFrom } = encoder.encode({ context: 'Once upon a', continuation: ' time there' });
-    expect([...ids]).toEqual(model.tokenizer.encode('Once upon a time there'));
-    expect(scoredFrom).toBe(model.tokenizer.encode('Once upon a').length);
-  });
-
-  test("white space at the context's end is scored with the continuation", () => {
-    const encoder = new PairEncoder(model.tokenizer, 256);
-    const { ids, scoredFrom } = encoder.encode({ context: 'Once upon a \n', continuation: 'time' });
-    expect([...ids]).toEqual(model.tokenizer.encode('Once upon a \ntime'));
-    expect(scoredFrom).toBe(model.tokenizer.encode('Once upon a').length);
-  });
-
-  test('an empty context becomes the token that starts a document', () => {
-    const encoder = new PairEncoder(model.tokenizer, 256);
-    const { ids, scoredFrom } = encoder.encode({ context: '', continuation: ' time' });
-    expect([...ids]).toEqual([model.tokenizer.documentStartId, ...model.tokenizer.encode(' time')]);
-    expect(scoredFrom).toBe(1);
-  });
-
-  test('a continuation that melts into the last token of the context has that token scored', () => {
-    const [context, whole] = ['Once upon a ti', 'Once upon a time'].map((part) => model.tokenizer.encode(part));
-    expect(whole?.length).toBeLessThanOrEqual(context?.length as number);
-    const encoder = new PairEncoder(model.tokenizer, 256);
-    const { ids, scoredFrom } = encoder.encode({ context: 'Once upon a ti', continuation: 'me' });
-    expect([...ids]).toEqual(whole);
-    expect(scoredFrom).toBe(ids.length - 1);
-  });
-
-  test("what the model's limit has no room for is cut off at the start", () => {
-    const context = 'cat '.repeat(300).trim();
-    const { ids, scoredFrom } = new PairEncoder(model.tokenizer, 256).encode({ context, continuation: ' the end' });
-    const whole = model.tokenizer.encode(`${context} the end`);
-    expect([...ids]).toEqual(whole.slice(-257));
-    expect(ids.length - scoredFrom).toBe(whole.length - model.tokenizer.encode(context).length);
-  });
-});
-
-/** Groups that share a start, of which the members share more, as random ids. */
-function randomGroups(vocabularySize: number, longest: number): ScoredSequence[][] {
-  const ids = (count: number, ...seeds: number[]) =>
-    Array.from({ length: count }, (_, i) => uniformInteger(vocabularySize, 7, i, ...seeds));
-  const start = ids(5, 1);
-  return [0, 1, 2, 3, 4].map((group) => {
-    const context = [...start, ...ids(group === 3 ? longest - 20 : 3 * group, 2, group)];
-    return Array.from({ length: 1 + (group % 4) }, (_, member) => {
-      const ends = ids(member === 2 ? 1 : 4 + member, 3, group, member);
-      return { ids: Int32Array.from([...context, ...ends]), scoredFrom: context.length };
-    });
-  });
-}
-
-/** The same from the logits of the whole sequence, in float64. */
-async function recompute(model: Model, { ids, scoredFrom }: ScoredSequence) {
-  const { data, shape } = await model.logits(ids.subarray(0, -1));
-  let logLikelihood = 0;
-  let greedy = true;
-  for (let at = scoredFrom; at < ids.length; at++) {
-    const row = data.subarray((at - 1) * shape[1], at * shape[1]);
-    const largest = row.reduce((most, value) => Math.max(most, value), -Infinity);
-    const total = row.reduce((sum, value) => sum + Math.exp(value - largest), 0);
-    logLikelihood += (row[ids[at] as number] as number) - largest - Math.log(total);
-    greedy &&= row[ids[at] as number] === largest;
-  }
-  return { logLikelihood, greedy };
-}
-
-async function expectFullRecomputation(model: Model): Promise<void> {
-  const { vocabularySize, maxPositions } = model.config;
-  const groups = randomGroups(vocabularySize, Math.min(maxPositions, 200));
-  const scores = await scoreGroups(model, groups, { precision: 'f32', greedy: true });
-  for (const [g, group] of groups.entries()) {
-    for (const [s, sequence] of group.entries()) {
-      const { logLikelihood, greedy } = await recompute(model, sequence);
-      const score = scores[g]?.[s];
-      expect(Math.abs((score?.logLikelihood ?? Number.NaN) / logLikelihood - 1)).toBeLessThan(1e-4);
-      expect(score?.greedy).toBe(greedy);
-    }
-  }
-}
-
-describe('likelihoods through the shared cache are those of full recomputation', () => {
-  const families = FAMILIES.map(repositoryFolder).filter((path) => path !== undefined);
-  test.each([...families, TINY_STORIES])('%s', async (path) => {
-    await using model = await Model.load(path);
-    await expectFullRecomputation(model);
-  });
-
-  test('of a Boolean model', async () => {
-    await using dense = await Model.load(TINY_STORIES);
-    await using model = await binarize(dense, { kernels: 2, method: 'svid' });
-    await expectFullRecomputation(model);
-  });
-});
-
-test('what sequences share ends before the token that predicts the first scored one', () => {
-  const sequence = (ids: number[], scoredFrom: number) => ({ ids: Int32Array.from(ids), scoredFrom });
-  expect(sharedLength([sequence([1, 2, 3, 4], 3), sequence([1, 2, 3, 5], 3)])).toBe(2);
-  expect(sharedLength([sequence([1, 2, 3, 4], 3), sequence([1, 9, 3, 5], 3)])).toBe(1);
-  expect(sharedLength([sequence([1, 2], 1)])).toBe(0);
-});
-
-describe('metrics', () => {
-  test('a mean has the standard error of the unbiased sample deviation', () => {
-    const { value, standardError } = mean([1, 0, 1, 1]);
-    expect(value).toBe(0.75);
-    expect(standardError).toBeCloseTo(0.25, 12);
-    expect(mean([1])).toEqual({ value: 1, standardError: 0 });
-  });
-
-  test('a perplexity has that of the mean, carried through the exponential', () => {
-    const { value, standardError } = perplexity([1, 3]);
-    expect(value).toBeCloseTo(Math.exp(2), 12);
-    expect(standardError).toBeCloseTo(Math.exp(2), 12);
   });
 });
 
