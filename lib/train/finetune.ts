@@ -225,8 +225,8 @@ class Run {
     this.#student.roundToStorage();
     try {
       const limits = { ...(window && { window }), ...(windows && { maxWindows: windows }) };
-      const { signal } = this.#settings;
-      const { perplexity } = await evaluatePerplexity(this.#student, held, { ...limits, signal });
+      const { signal, precision } = this.#settings;
+      const { perplexity } = await evaluatePerplexity(this.#student, held, { ...limits, precision, signal });
       if (perplexity < (this.#best?.perplexity ?? Infinity)) {
         this.#best = { perplexity, step: this.#step };
         this.#bestWeights = weights;

@@ -1,22 +1,36 @@
 // Causal attention of grouped heads inside each sequence of T rows; lse (logsumexp of every row and head) may be
-// absent. Attributes: head dimension d, scale, window and softcap (0: none). One task a sequence, head and block of queries.
+// absent. Attributes: head dimension d, scale, window and softcap (0: none), precision. One task a sequence, head and
+// block of queries.
 #include "kernels/attention/attention.h"
 
-#include "operations/attention_shape.h"
+#include "operations/attention_bf16.h"
 #include "runtime/operation.h"
 
 namespace mbok {
 namespace {
 
 void check(const Call& call) {
-  expect_counts_between(call, 3, 3, 1, 2, 4);
+  expect_counts_between(call, 3, 3, 1, 2, 5);
   const AttentionShape s = attention_shape(call, call.input(0), call.input(1), call.input(2));
   expect_tensor(call, call.output(0), "o", TensorType::kF32, s.rows, s.heads * s.d);
   if (call.has_output(1)) expect_tensor(call, call.output(1), "lse", TensorType::kF32, s.rows, s.heads);
 }
 
+struct Pieces {
+  Pieces(const Call& call, const AttentionShape& s, int threads, Scratch scratch)
+      : share(static_cast<int64_t>(align_up(static_cast<size_t>(attention_scratch(s.d)) * 4) / 4)),
+        workers(scratch.take<float>(share * threads)),
+        operands(s, precision_attribute(call, 4), false, scratch),
+        bytes(scratch.used()) {}
+  int64_t share;
+  float* workers;
+  AttentionBf16Operands operands;
+  size_t bytes;
+};
+
 size_t scratch_bytes(const Call& call, int threads) {
-  return static_cast<size_t>(threads) * align_up(static_cast<size_t>(attention_scratch(call.integer(0))) * 4);
+  const AttentionShape s = attention_shape(call, call.input(0), call.input(1), call.input(2));
+  return Pieces(call, s, threads, Scratch(nullptr)).bytes;
 }
 
 void run(const Call& call) {
@@ -25,7 +39,8 @@ void run(const Call& call) {
   const int64_t sequences = s.rows / length;
   const int64_t blocks = (length + kAttentionQueries - 1) / kAttentionQueries;
   const int64_t group = s.heads / s.kv_heads, q_stride = s.heads * s.d, kv_stride = s.kv_heads * s.d;
-  const size_t share = align_up(static_cast<size_t>(attention_scratch(s.d)) * 4);
+  Pieces pieces(call, s, call.pool->threads(), Scratch(call.scratch));
+  pieces.operands.convert(*call.pool, call.input(1), call.input(2), length);
   call.pool->parallel_for(sequences * s.heads * blocks, [&](int64_t task, int worker) {
     const int64_t block = blocks - 1 - task / (sequences * s.heads);  // the longest tasks first
     const int64_t sequence = task / s.heads % sequences, head = task % s.heads;
@@ -46,7 +61,9 @@ void run(const Call& call) {
     b.scale = s.scale;
     b.window = s.window;
     b.softcap = s.softcap;
-    attention_table.best()(b, reinterpret_cast<float*>(call.scratch + static_cast<size_t>(worker) * share));
+    const AttentionBf16 bf16 = pieces.operands.at(sequence, head / group);
+    if (pieces.operands.used()) b.bf16 = &bf16;
+    attention_table.best()(b, pieces.workers + worker * pieces.share);
   });
 }
 

@@ -1,4 +1,4 @@
-// dq, dk and dv of attention, from its output and logsumexp. Attributes: head dimension d, scale, window, softcap.
+// dq, dk and dv of attention, from its output and logsumexp. Attributes: head dimension d, scale, window, softcap, precision.
 //
 // dk and dv are sums over all later queries of all heads of the group. Where sequences and key-value heads alone keep
 // many threads busy, a task is one of each and adds up in place. Else a task is one query head and a share of its
@@ -8,7 +8,7 @@
 #include <cstring>
 
 #include "kernels/attention/attention.h"
-#include "operations/attention_shape.h"
+#include "operations/attention_bf16.h"
 #include "operations/scratch.h"
 #include "runtime/operation.h"
 
@@ -18,7 +18,7 @@ namespace {
 enum Input { kDo, kQ, kK, kV, kO, kLse };
 
 void check(const Call& call) {
-  expect_counts(call, 6, 3, 4);
+  expect_counts(call, 6, 3, 5);
   const AttentionShape s = attention_shape(call, call.input(kQ), call.input(kK), call.input(kV));
   const int64_t q_cols = s.heads * s.d, kv_cols = s.kv_heads * s.d;
   expect_tensor(call, call.input(kDo), "do", TensorType::kF32, s.rows, q_cols);
@@ -29,6 +29,7 @@ void check(const Call& call) {
   expect_tensor(call, call.output(2), "dv", TensorType::kF32, s.rows, kv_cols);
 }
 
+constexpr int64_t kRun = 16;     // floats added at once: a cache line, and a count that compilers make vectors of
 constexpr int64_t kEnough = 32;  // tasks that need no further splitting
 constexpr int64_t kWanted = 64;  // and how many it then aims at
 constexpr int64_t kSums = 1 << 23;  // floats of dk in scratch, so long as one share of every head takes no more
@@ -61,18 +62,17 @@ struct Split {
 };
 
 struct Pieces {
-  Pieces(const Split& split, int threads, std::byte* base) {
-    Scratch scratch(base);
+  Pieces(const Call& call, const Split& split, int threads, Scratch scratch)
+      : operands(split.shape, precision_attribute(call, 4), true, scratch) {
     const size_t worker = align_up(static_cast<size_t>(attention_gradient_scratch(split.shape.d)) * sizeof(float));
     worker_floats = static_cast<int64_t>(worker / sizeof(float));
     workers = scratch.take<float>(worker_floats * threads);
     sums = scratch.take<float>(2 * split.sums() * split.tasks());
-    bytes = scratch.used();
   }
+  AttentionBf16Operands operands;
   int64_t worker_floats;
   float* workers;
   float* sums;  // of every task: dk, then dv
-  size_t bytes;
 };
 
 // Enough for any run: one sequence has the most shares, and with fewer rows there are more shares, but of no more floats
@@ -82,7 +82,10 @@ size_t scratch_bytes(const Call& call, int threads) {
   const int64_t share = s.rows * s.heads * s.d, most = std::max(kSums, share);
   const int64_t sums = std::min(most, share * ((kWanted + s.heads - 1) / s.heads));
   const size_t worker = align_up(static_cast<size_t>(attention_gradient_scratch(s.d)) * sizeof(float));
-  return worker * static_cast<size_t>(threads) + align_up(static_cast<size_t>(2 * sums) * sizeof(float));
+  Scratch operands(nullptr);
+  AttentionBf16Operands(s, precision_attribute(call, 4), true, operands);
+  return operands.used() + worker * static_cast<size_t>(threads) +
+         align_up(static_cast<size_t>(2 * sums) * sizeof(float));
 }
 
 AttentionGradientGroup group_of(const Call& call, const Split& split, int64_t sequence, int64_t kv_head, int64_t head) {
@@ -119,6 +122,8 @@ void run_in_place(const Call& call, const Split& split, const Pieces& pieces) {
     const int64_t kv_head = task % kv_heads;
     AttentionGradientGroup g = group_of(call, split, task / kv_heads, kv_head, kv_head * group);
     g.heads = group;
+    const AttentionBf16 bf16 = pieces.operands.at(task / kv_heads, kv_head);
+    if (pieces.operands.used()) g.bf16 = &bf16;
     attention_gradient_table.best()(g, pieces.workers + worker * pieces.worker_floats);
   });
 }
@@ -130,6 +135,8 @@ void run_share(const Call& call, const Split& split, const Pieces& pieces, int64
   g.dk = pieces.sums + 2 * task * split.sums();
   g.dv = g.dk + split.sums();
   g.dkv_stride = g.d;
+  const AttentionBf16 bf16 = pieces.operands.at(sequence, head / (split.shape.heads / split.shape.kv_heads));
+  if (pieces.operands.used()) g.bf16 = &bf16;
   const auto reached = static_cast<size_t>(split.reach(share) * g.d) * sizeof(float);
   std::memset(g.dk, 0, reached);
   std::memset(g.dv, 0, reached);
@@ -151,23 +158,30 @@ void add_sums(const Call& call, const Split& split, const Pieces& pieces, int64_
   const int64_t sequence = task / split.blocks / s.kv_heads, group = s.heads / s.kv_heads;
   const int64_t first = block * kAttentionQueries, end = std::min(split.length, first + kAttentionQueries);
   const int64_t stride = s.kv_heads * s.d, to = sequence * split.length * stride + kv_head * s.d;
+  const int64_t shares = std::min(split.shares, split.blocks - block);  // that reach the block
   for (int output = 1; output < 3; ++output)
-    for (int64_t row = first; row < end; ++row) {
-      float* const sum = call.output(output).f32() + to + row * stride;
-      std::memset(sum, 0, static_cast<size_t>(s.d) * sizeof(float));
-      for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head)
-        for (int64_t share = 0; share < split.shares && first < split.reach(share); ++share) {
-          const int64_t source = (sequence * s.heads + head) * split.shares + share;
-          const float* const part = pieces.sums + (2 * source + output - 1) * split.sums() + row * s.d;
-          for (int64_t c = 0; c < s.d; ++c) sum[c] += part[c];
-        }
-    }
+    for (int64_t row = first; row < end; ++row)
+      for (int64_t c = 0; c < s.d; c += kRun) {
+        const int64_t count = std::min(kRun, s.d - c);
+        float sum[kRun] = {};
+        for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head)
+          for (int64_t share = 0; share < shares; ++share) {
+            const int64_t source = (sequence * s.heads + head) * split.shares + share;
+            const float* const part = pieces.sums + (2 * source + output - 1) * split.sums() + row * s.d + c;
+            if (count == kRun)
+              for (int64_t i = 0; i < kRun; ++i) sum[i] += part[i];
+            else
+              for (int64_t i = 0; i < count; ++i) sum[i] += part[i];
+          }
+        std::copy(sum, sum + count, call.output(output).f32() + to + row * stride + c);
+      }
 }
 
 void run(const Call& call) {
   const AttentionShape s = attention_shape(call, call.input(kQ), call.input(kK), call.input(kV));
   const Split split(s, static_cast<int64_t>(call.scalars->sequence_length));
-  const Pieces pieces(split, call.pool->threads(), call.scratch);
+  Pieces pieces(call, split, call.pool->threads(), Scratch(call.scratch));
+  pieces.operands.convert(*call.pool, call.input(kK), call.input(kV), split.length);
   if (split.in_place) return run_in_place(call, split, pieces);
   call.pool->parallel_for(split.tasks(), [&](int64_t task, int worker) { run_share(call, split, pieces, task, worker); });
   call.pool->parallel_for(split.sequences * s.kv_heads * split.blocks,

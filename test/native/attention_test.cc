@@ -111,7 +111,17 @@ std::vector<Tensor> qkv(const Shape& s, const Tensors& t) {
 // Large scores lose what f32 scores lose: an error of 1e-7 · |score| in the exponent.
 double tolerance(const Shape& s) { return s.size > 1 ? 2e-4 : 3e-6; }
 
-TEST("attention: any heads, windows, lengths and sequences, any number of threads") {
+// Attributes of attention and its gradient.
+std::vector<double> attributes(const Shape& s, bool bf16 = false) {
+  std::vector<double> list = s.attributes();
+  list.push_back(bf16 ? 1 : 0);
+  return list;
+}
+
+// Rounding to bf16 is 2⁻⁹ of a number, and of a large score so much of its exponent.
+double tolerance(const Shape& s, bool bf16) { return !bf16 ? tolerance(s) : s.size > 1 ? 0.4 : 2e-2; }
+
+void check_forward(bool bf16) {
   Random random(71);
   for (const Shape& s : kShapes) {
     Tensors t = random_tensors(s, random);
@@ -119,15 +129,15 @@ TEST("attention: any heads, windows, lengths and sequences, any number of thread
     const Vectors start = {std::vector<float>(t.o.size()), std::vector<float>(t.lse.size())};
     const Vectors got = test::same_for_any_threads(start, s.name(), [&](ThreadPool& pool, Vectors& out) {
       test::run_operation(pool, "attention", qkv(s, t),
-                          {matrix(out[0], s.rows(), s.q_cols()), matrix(out[1], s.rows(), s.heads)}, s.attributes(),
+                          {matrix(out[0], s.rows(), s.q_cols()), matrix(out[1], s.rows(), s.heads)}, attributes(s, bf16),
                           s.scalars());
     });
-    check_close(got[0], t.o, tolerance(s), s.name() + "o");
-    check_close(got[1], t.lse, 1e-6, s.name() + "lse");
+    check_close(got[0], t.o, tolerance(s, bf16), s.name() + "o");
+    check_close(got[1], t.lse, bf16 ? tolerance(s, true) : 1e-6, s.name() + "lse");
   }
 }
 
-TEST("attention_gradient: any heads, windows, lengths and sequences, any number of threads") {
+void check_gradient(bool bf16) {
   Random random(72);
   for (const Shape& s : kShapes) {
     Tensors t = random_tensors(s, random);
@@ -141,16 +151,21 @@ TEST("attention_gradient: any heads, windows, lengths and sequences, any number 
                            matrix(t.o, s.rows(), s.q_cols()), matrix(t.lse, s.rows(), s.heads)},
                           {matrix(out[0], s.rows(), s.q_cols()), matrix(out[1], s.rows(), s.kv_cols()),
                            matrix(out[2], s.rows(), s.kv_cols())},
-                          s.attributes(), s.scalars());
+                          attributes(s, bf16), s.scalars());
     });
     // one visible key: its gradients with respect to q and k are exactly zero, the results rounding errors of it
     if (s.length > 1 && s.window != 1) {
-      check_close(got[0], t.dq, tolerance(s), s.name() + "dq");
-      check_close(got[1], t.dk, tolerance(s), s.name() + "dk");
+      check_close(got[0], t.dq, tolerance(s, bf16), s.name() + "dq");
+      check_close(got[1], t.dk, tolerance(s, bf16), s.name() + "dk");
     }
-    check_close(got[2], t.dv, tolerance(s), s.name() + "dv");
+    check_close(got[2], t.dv, tolerance(s, bf16), s.name() + "dv");
   }
 }
+
+TEST("attention: any heads, windows, lengths and sequences, any number of threads") { check_forward(false); }
+TEST("attention: the same in bf16, as near as that is") { check_forward(true); }
+TEST("attention_gradient: any heads, windows, lengths and sequences, any number of threads") { check_gradient(false); }
+TEST("attention_gradient: the same in bf16, as near as that is") { check_gradient(true); }
 
 TEST("attention: the definition's own gradients are finite differences") {
   Random random(73);
@@ -224,7 +239,7 @@ TEST("attention: NaN in a query or a key reaches what it concerns") {
   Tensors t = random_tensors(s, random);
   t.k[66 * 8 + 1] = NAN;
   std::vector<float> o(t.q.size());
-  test::run_operation(ThreadPool::shared(), "attention", qkv(s, t), {matrix(o, s.rows(), s.q_cols())}, s.attributes(),
+  test::run_operation(ThreadPool::shared(), "attention", qkv(s, t), {matrix(o, s.rows(), s.q_cols())}, attributes(s),
                       s.scalars());
   for (int64_t i = 0; i < 70; ++i) CHECK(std::isnan(o[static_cast<size_t>(i * 8)]) == (i >= 66), std::to_string(i));
 }

@@ -1,6 +1,7 @@
 import { MbokError } from '../../errors';
 import { expectShape, type OperationDefinition, required } from '../operation';
 import { matrixShape, type Shape, type Tensor } from '../tensor';
+import { precisionCode } from './linear';
 
 export interface AttentionOptions {
   readonly headDimension: number;
@@ -50,10 +51,11 @@ const definition: OperationDefinition = {
 
 /**
  * Causal attention within each sequence of a run: q [rows, H·d], k and v [rows, Hkv·d] with H a multiple of Hkv
- * (grouped heads): [rows, H·d]. No matrix of rows × rows is kept.
+ * (grouped heads): [rows, H·d]. No matrix of rows × rows is kept. Products are in the graph's precision, scores and sums
+ * always f32.
  */
 export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions): Tensor {
-  return q.graph.apply(definition, [q, k, v], encode(options))[0] as Tensor;
+  return q.graph.apply(definition, [q, k, v], [...encode(options), precisionCode(q)])[0] as Tensor;
 }
 
 /** Where the rows of a run belong in a cache of several sequences. */

@@ -17,6 +17,8 @@
 
 #include <cstdint>
 
+#include "kernels/dense_panel/dense_panel.h"
+#include "kernels/dense_product/dense_product.h"
 #include "runtime/dispatch.h"
 
 namespace mbok {
@@ -24,6 +26,17 @@ namespace mbok {
 constexpr int64_t kAttentionQueries = 64;  // a block: 16 KiB of scores, half of a small L1
 constexpr int64_t kAttentionKeys = 64;
 constexpr int64_t kAttentionMaxHead = 256;
+
+// Products in bf16: the functions that multiply and pack, and one key-value head's keys and values as they read them, from
+// position 0 of the sequence on. Scores, sums and everything between the products stay f32. Strides are 32-bit steps.
+struct AttentionBf16 {
+  DenseProductFunction* product;
+  DensePanelFunction *rows, *columns;
+  Bf16ConvertFunction* convert;
+  const float *k_rows, *v_rows;    // [position][d/2]: two components a step
+  const float *k_pairs, *v_pairs;  // [position/2][d]: two positions a step
+  int64_t row_stride, pair_stride;
+};
 
 struct AttentionBlock {
   const float* q;  // first query of the block
@@ -38,6 +51,7 @@ struct AttentionBlock {
   float scale;     // > 0
   int64_t window;  // 0: none
   float softcap;   // 0: none
+  const AttentionBf16* bf16 = nullptr;  // null: f32
 };
 
 // What queries first_query … end_query − 1 of one sequence have to do with one key-value head; every pointer is at the
@@ -56,8 +70,11 @@ struct AttentionGradientGroup {
   float scale;
   int64_t window;
   float softcap;
+  const AttentionBf16* bf16 = nullptr;  // null: f32
 };
 
+// Scalar functions always multiply in f32.
+//
 // Floats of scratch that one call needs, aligned to 64 bytes.
 int64_t attention_scratch(int64_t d);
 int64_t attention_gradient_scratch(int64_t d);

@@ -10,11 +10,13 @@ int64_t attention_scratch(int64_t d) {
          2 * kAttentionQueries;
 }
 
-// qᵀ, doᵀ, dqᵀ, q, do, keys, values; probabilities and their gradients; lse and D.
+// qᵀ, doᵀ, dqᵀ, q, do, keys, values; probabilities and their gradients; lse and D; for bf16 panels of q and do, one of ds
+// and rows of probabilities.
 int64_t attention_gradient_scratch(int64_t d) {
   const int64_t padded = (d + 15) / 16 * 16;
+  const int64_t panels = (d + kPanelCols - 1) / kPanelCols;
   return (5 * kAttentionQueries + 2 * kAttentionKeys) * padded + 2 * kAttentionKeys * kAttentionQueries +
-         2 * kAttentionQueries;
+         2 * kAttentionQueries + (2 * panels + 2) * kAttentionQueries / 2 * kPanelCols;
 }
 
 const KernelTable<AttentionFunction> attention_table("attention", {

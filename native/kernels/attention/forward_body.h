@@ -62,19 +62,30 @@ void attention_block(const AttentionBlock& b, float* scratch) {
   float factor[kQ];
   const Scores map = {b.scale, b.softcap};
 
-  for (int64_t c = 0; c < d; ++c)
-    for (int64_t i = width - kLanes; i < width; ++i) q[c * kQ + i] = 0;  // lanes without a query
-  transpose(b.q, b.q_stride, b.count, d, q, kQ);
+  const AttentionBf16* const bf16 = b.bf16;
+  if (bf16 != nullptr) {
+    bf16->rows({b.q, b.q_stride, b.count, d, kQ}, q);
+  } else {
+    for (int64_t c = 0; c < d; ++c)
+      for (int64_t i = width - kLanes; i < width; ++i) q[c * kQ + i] = 0;  // lanes without a query
+    transpose(b.q, b.q_stride, b.count, d, q, kQ);
+  }
   for (int64_t x = 0; x < width; x += kLanes) {
     store(running.largest + x, broadcast(kNothing));
     store(running.sum + x, zero());
   }
 
-  const int64_t begin = first_key(b.first, b.window), end = b.first + b.count;
+  // pairs of positions begin at even ones
+  const int64_t begin = first_key(b.first, b.window) / 2 * 2, end = b.first + b.count;
   for (int64_t key = begin; key < end; key += kK) {
     const int64_t keys = smaller(kK, end - key);
-    gather_rows(b.k + key * b.k_stride, b.k_stride, keys, d, k, padded);
-    multiply({k, padded, 1, q, kQ, scores, kQ, keys, width, d, false});
+    if (bf16 != nullptr) {
+      bf16->product({bf16->k_rows + key * bf16->row_stride, bf16->row_stride, 1, q, scores, kQ, keys, width, d / 2, false,
+                     nullptr});
+    } else {
+      gather_rows(b.k + key * b.k_stride, b.k_stride, keys, d, k, padded);
+      multiply({k, padded, 1, q, kQ, scores, kQ, keys, width, d, false});
+    }
     for (int64_t j = 0; j < keys; ++j) cap_scores(map, scores + j * kQ, width);
     if (!all_seen(b.first, b.count, key, keys, b.window))
       for (int64_t j = 0; j < keys; ++j)
@@ -86,8 +97,14 @@ void attention_block(const AttentionBlock& b, float* scratch) {
     if (key > begin)
       for (int64_t c = 0; c < d; ++c)
         for (int64_t x = 0; x < width; x += kLanes) store(o + c * kQ + x, load(o + c * kQ + x) * load(factor + x));
-    gather_rows(b.v + key * b.v_stride, b.v_stride, keys, d, v, padded);
-    multiply({v, 1, padded, scores, kQ, o, kQ, d, width, keys, key > begin});
+    if (bf16 != nullptr) {
+      bf16->columns({scores, kQ, width, keys, kQ}, k);  // keys and values have no copies: room for a panel
+      bf16->product({bf16->v_pairs + key / 2 * bf16->pair_stride, 1, bf16->pair_stride, k, o, kQ, d, width, (keys + 1) / 2,
+                     key > begin, nullptr});
+    } else {
+      gather_rows(b.v + key * b.v_stride, b.v_stride, keys, d, v, padded);
+      multiply({v, 1, padded, scores, kQ, o, kQ, d, width, keys, key > begin});
+    }
   }
 
   for (int64_t x = 0; x < width; x += kLanes) {
