@@ -9,6 +9,7 @@ import { SafetensorsFile, type TensorSource, writeSafetensors } from '../lib/io/
 import { Model } from '../lib/model';
 import { linearModules } from '../lib/models/model_core';
 import { TENSOR_TYPES } from '../lib/native/addon';
+import { Matrix } from '../lib/native/matrix';
 import { finetune } from '../lib/train/finetune';
 import { copyGolden, GOLDEN, temporaryFolder } from './folders';
 import { runTypeScript } from './run_typescript';
@@ -228,3 +229,22 @@ const sanitized = /asan|tsan|ubsan/.test(process.env.LD_PRELOAD ?? '');
     expect((peak - before) / bytes).toBeGreaterThan(0.9);
   },
 );
+
+test('matrices are copied and saved piece by piece, whole', async () => {
+  const data = randomFillSync(new Uint8Array((1 << 22) * 2 + 12));
+  const matrix = new Matrix({ rows: 1, cols: data.length, type: 'i8' });
+  matrix.write(data);
+  const pieces = [...matrix.pieces()].map(({ length }) => length);
+  expect(pieces).toEqual([1 << 22, 1 << 22, 12]);
+  expect(digest(matrix.clone().raw())).toBe(digest(data));
+  const place = join(folder, 'pieces.safetensors');
+  const tensor = { name: 'w', dtype: 'I8', shape: [data.length], bytes: () => matrix.pieces() } as const;
+  await writeSafetensors(place, [tensor]);
+  await using file = await SafetensorsFile.open(place);
+  expect(digest(await file.read('w'))).toBe(digest(data));
+  // pieces that are too few or too many leave the file that was there
+  for (const shape of [[data.length + 1], [data.length - 1]]) {
+    await expect(writeSafetensors(place, [{ ...tensor, shape }])).rejects.toMatchObject({ code: 'MBOK_SHAPE' });
+  }
+  expect(digest(await file.read('w'))).toBe(digest(data));
+});

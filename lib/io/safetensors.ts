@@ -192,14 +192,20 @@ function allFinite(values: Values, dtype: Dtype): boolean {
   return true;
 }
 
+/** All bytes of a tensor, or one piece after the other. */
+export type TensorBytes = Uint8Array | Iterable<Uint8Array>;
+
 /** A tensor to be written. */
 export interface TensorSource {
   name: string;
   dtype: Dtype;
   /** Row-major; empty for a scalar. */
   shape: readonly number[];
-  /** Gives the bytes (little endian, as many as dtype and shape say) when their turn comes, so that one tensor at a time is in memory. */
-  bytes: () => Uint8Array | Promise<Uint8Array>;
+  /**
+   * Gives the bytes (little endian, as many as dtype and shape say) when their turn comes, so that one tensor at a time is
+   * in memory, or less where they come in pieces, each of which may overwrite the one before.
+   */
+  bytes: () => TensorBytes | Promise<TensorBytes>;
 }
 
 /**
@@ -225,14 +231,18 @@ export async function writeSafetensors(
 
 async function appendTensor(file: Appender, tensor: TensorSource, path: string): Promise<void> {
   const bytes = await tensor.bytes();
-  if (bytes.byteLength !== byteLengthOf(tensor)) {
+  let length = 0;
+  for (const piece of ArrayBuffer.isView(bytes) ? [bytes] : bytes) {
+    length += piece.byteLength;
+    await file.append(piece);
+  }
+  if (length !== byteLengthOf(tensor)) {
     throw new MbokError(
       'MBOK_SHAPE',
-      `tensor '${tensor.name}' for '${path}' has ${bytes.byteLength} bytes, ` +
+      `tensor '${tensor.name}' for '${path}' has ${length} bytes, ` +
         `but ${tensor.dtype} of shape [${tensor.shape.join(', ')}] has ${byteLengthOf(tensor)}`,
     );
   }
-  await file.append(bytes);
 }
 
 function byteLengthOf(tensor: TensorSource): number {

@@ -150,7 +150,7 @@ export async function writeParameters(
     const bytes = async () => {
       throwIfAborted(signal);
       onProgress?.({ done: written++ / parameters.size, what: name });
-      if (!turned.has(name)) return encode(stored);
+      if (!turned.has(name)) return isAsStored(stored) ? matrix.pieces() : encode(stored);
       const file = await transposed(matrix);
       try {
         return encode({ matrix: file, storage });
@@ -168,6 +168,11 @@ export async function writeParameters(
     return { name, dtype: storage, shape: turned.has(name) ? [cols, rows] : plain, bytes };
   });
   await writeSafetensors(path, sources, { format: 'pt' });
+}
+
+/** Whether memory holds the bytes that the file will. */
+function isAsStored({ matrix, storage }: StoredMatrix): boolean {
+  return storage !== 'bits' && (matrix.type !== 'f32' || storage === 'F32');
 }
 
 function encode({ matrix, storage }: StoredMatrix): Uint8Array {

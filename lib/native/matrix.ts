@@ -30,7 +30,7 @@ export interface MatrixShape {
   readonly type?: TensorType;
 }
 
-/** Copied at a time, so that a copy needs no third one. */
+/** Copied at a time: a copy needs no third one, and the event loop waits for a millisecond. */
 const PIECE_BYTES = 1 << 22;
 
 type Elements = Float32Array | Int32Array | Uint16Array | Uint8Array | Int8Array;
@@ -106,14 +106,23 @@ export class Matrix {
     return data as Float32Array;
   }
 
+  /** The bytes of the matrix, some megabytes at a time; each piece overwrites the one before. */
+  *pieces(): Generator<Uint8Array, void> {
+    const memory = new Uint8Array(Math.min(this.byteLength, PIECE_BYTES));
+    for (let done = 0; done < this.byteLength; done += PIECE_BYTES) {
+      const piece = memory.subarray(0, Math.min(PIECE_BYTES, this.byteLength - done));
+      guarded(() => this.buffer.read(piece, done));
+      yield piece;
+    }
+  }
+
   /** An independent copy. */
   clone(): Matrix {
     const copy = new Matrix(this);
-    const piece = new Uint8Array(Math.min(this.byteLength, PIECE_BYTES));
-    for (let done = 0; done < this.byteLength; done += PIECE_BYTES) {
-      const part = piece.subarray(0, Math.min(PIECE_BYTES, this.byteLength - done));
-      guarded(() => this.buffer.read(part, done));
-      copy.writeAt(done, part);
+    let done = 0;
+    for (const piece of this.pieces()) {
+      copy.writeAt(done, piece);
+      done += piece.length;
     }
     return copy;
   }
