@@ -105,7 +105,6 @@ void multiply_tile(const PanelProduct& p, const PanelOperand& b, DenseProductFun
   float* const tile = reinterpret_cast<float*>(panel + layout.panel);
   std::byte* const operand_scratch = panel + layout.panel + layout.tile;
   ProductBlock part = {};
-  part.b = panel;
   part.rows = rows;
   part.cols = std::min(kPanelCols, p.n - col);
   part.c = p.sink != nullptr ? tile : p.c + (origin + row) * p.c_stride + col;
@@ -113,7 +112,9 @@ void multiply_tile(const PanelProduct& p, const PanelOperand& b, DenseProductFun
   part.bias = p.bias != nullptr ? p.bias + col : nullptr;
   for (int64_t d = 0; d == 0 || d < p.depth; d += depth_block) {
     const int64_t depth = std::min(depth_block, p.depth - d);
-    b.pack(col, part.cols, d, depth, panel, operand_scratch);
+    const std::byte* const packed = b.packed(col, d);
+    if (packed == nullptr) b.pack(col, part.cols, d, depth, panel, operand_scratch);
+    part.b = packed != nullptr ? packed : panel;
     place_rows(p, converted, origin, row, d, part);
     part.depth = ceil_div(depth, step);
     part.accumulate = d > 0 || p.accumulate;

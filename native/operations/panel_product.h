@@ -20,6 +20,8 @@ class PanelOperand {
  public:
   virtual void pack(int64_t col, int64_t cols, int64_t depth_begin, int64_t depth, void* panel,
                     std::byte* scratch) const = 0;
+  // Where that lies already, as pack() would make it; null where it does not.
+  virtual const std::byte* packed(int64_t, int64_t) const { return nullptr; }
   // Of one worker, at `scratch`, a multiple of 64.
   virtual size_t scratch_bytes() const { return 0; }
 
