@@ -93,6 +93,37 @@ test('a plan tells its memory before it runs', () => {
   expect(memory.total).toBe(memory.weights + memory.teacher + memory.activations + memory.scratch);
 });
 
+test('a plan tells where its runs have spent their time', async () => {
+  const graph = new Graph();
+  const w = graph.bind(new Matrix({ rows: 256, cols: 256 }));
+  const x = graph.input('x', { rows: 'tokens', cols: 256 });
+  graph.output('y', scale(linear(linear(x, w), w), 2));
+  const plan = new Plan(graph, { maxRows: 64 });
+  expect([...plan.profile()]).toEqual([
+    ['linear', 0],
+    ['scale', 0],
+  ]);
+  const run = () => plan.run({ inputs: { x: new Float32Array(64 * 256) }, scalars: { rows: 64 } });
+  await run();
+  const once = plan.profile();
+  expect(once.get('linear')).toBeGreaterThan(0);
+  await run();
+  expect(plan.profile().get('linear')).toBeGreaterThan(once.get('linear') as number);
+  const flight = run();
+  expect(() => plan.profile()).toThrow(expect.objectContaining({ code: 'MBOK_BUSY' }));
+  await flight;
+  plan.dispose();
+  expect(() => plan.profile()).toThrow(expect.objectContaining({ code: 'MBOK_DISPOSED' }));
+});
+
+test('an operation that is still needed cannot be taken out of a graph', () => {
+  const { graph, tensors } = randomGraph(4);
+  const needed = graph.nodes.filter(({ inputs }) => inputs.includes(tensors[0]))[0];
+  const user = graph.nodes.find((node) => node.inputs.includes(needed?.outputs[0]));
+  expect(user).toBeDefined();
+  expect(() => graph.remove([needed as (typeof graph.nodes)[number]])).toThrow(/still needed/);
+});
+
 describe('a graph or plan refuses', () => {
   const ready = () => {
     const graph = new Graph();

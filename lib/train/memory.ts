@@ -55,7 +55,9 @@ export function fitMemory(
   const { rss } = process.memoryUsage();
   const resident = [...residents].reduce((sum, { byteLength }) => sum + byteLength, 0);
   const overhead = Math.max(SLACK, rss - resident) + SLACK;
-  const budget = wishes.memory ?? rss + freemem() / 2;
+  // a container may allow less than the machine has; no limit reads as 0 or as more than there is
+  const limit = process.constrainedMemory() || Infinity;
+  const budget = wishes.memory ?? rss + Math.min(freemem(), Math.max(0, limit - rss)) / 2;
   const graphs = new Map<boolean, Graph>();
   const graphOf = (recompute: boolean) => {
     const graph = graphs.get(recompute) ?? build(recompute);
