@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type BinarizeOptions, binarize } from '../lib/compress/binarize';
 import { type BinarizeFolderOptions, binarizeFolder } from '../lib/compress/binarize_folder';
+import { planConversion } from '../lib/compress/memory_plan';
 import { Model } from '../lib/model';
 import { Random } from './random';
 import { typeScriptArguments } from './run_typescript';
@@ -167,4 +168,18 @@ test('a Boolean model is refused before anything is written', async () => {
   const again = newOutput();
   await expect(binarizeFolder(output, again, { kernels: 1 })).rejects.toMatchObject({ code: 'MBOK_INVALID_ARGUMENT' });
   expect(existsSync(`${again}.partial`)).toBe(false);
+});
+
+test('a plan tells the bytes of the output and the largest moment, and needs more for calibration', async () => {
+  const output = newOutput();
+  await binarizeFolder(TINY_STORIES, output, { kernels: 3 });
+  const dataFree = await planConversion(TINY_STORIES, { kernels: 3 });
+  const file = readFileSync(join(output, 'model.safetensors'));
+  expect(dataFree.outputBytes).toBe(file.length - 8 - Number(file.readBigUInt64LE()));
+  // 512 × 192 weights in f16, in f32, and what is left of them
+  expect(dataFree.peakBytes).toBeGreaterThan(512 * 192 * 10);
+  const calibrated = await planConversion(TINY_STORIES, { ...CALIBRATED, kernels: 3 });
+  expect(calibrated.outputBytes).toBe(dataFree.outputBytes);
+  expect(calibrated.peakBytes).toBeGreaterThan(dataFree.peakBytes);
+  expect(calibrated.largest).toContain('model.layers.0.');
 });
