@@ -2,6 +2,7 @@
 
 import { cpSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { binarizeCommand } from '../lib/cli/binarize';
 import { exportDense } from '../lib/cli/dense_folder';
 import { binarize } from '../lib/compress/binarize';
 import { binarizeFolder } from '../lib/compress/binarize_folder';
@@ -92,6 +93,23 @@ test('a folder converted on disk has the bytes of one converted in memory', asyn
   await using other = await SafetensorsFile.open(join(onDisk, 'model.safetensors'));
   expect([...other.tensors.keys()].sort()).toEqual([...one.tensors.keys()].sort());
   for (const name of one.tensors.keys()) expect(await other.read(name)).toEqual(await one.read(name));
+});
+
+test('the command line converts so and says what that loses', async () => {
+  const place = join(folder, 'by-command');
+  const options: Record<string, unknown> = { kernels: 2, method: 'svid', embeddings: 'int8' };
+  const { json, lines } = await binarizeCommand.run({
+    operand: (index: number) => [join(GOLDEN, 'llama'), place][index] as string,
+    text: (name: string) => options[name],
+    number: (name: string) => options[name],
+    flag: () => false,
+    has: (name: string) => name in options,
+    signal: new AbortController().signal,
+  } as never);
+  expect(json).toMatchObject({ embeddingErrors: { [TABLE]: expect.any(Number), [HEAD]: expect.any(Number) } });
+  expect(lines.join('\n')).toMatch(/embed_tokens\.weight in 8 bits, residual 0\.00/);
+  await using model = await Model.load(place);
+  expect(model.embeddings).toBe('int8');
 });
 
 test('on the embedded model 8 bits cost less than 0.2 % of perplexity', async () => {

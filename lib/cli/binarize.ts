@@ -102,7 +102,7 @@ async function run(call: CommandCall): Promise<Outcome> {
       const remaining = new RemainingTime();
       const onProgress = ({ done, what }: { done: number; what: string }) =>
         status.bar('convert', done, `${what}${remaining.after(done)}`);
-      const { residual, calibration } = await binarizeFolder(source, target, {
+      const { residual, calibration, embeddingErrors } = await binarizeFolder(source, target, {
         ...options,
         signal: call.signal,
         onProgress,
@@ -110,10 +110,17 @@ async function run(call: CommandCall): Promise<Outcome> {
       status.clear();
       const { bitsPerWeight, bytes } = await readStorage(target);
       return {
-        json: { bitsPerWeight, bytes, residual, method, kernels: options.kernels, ...(calibration && { calibration }) },
+        json: {
+          ...{ bitsPerWeight, bytes, residual, method, kernels: options.kernels },
+          ...(calibration && { calibration }),
+          ...(embeddingErrors && { embeddingErrors }),
+        },
         lines: [
           `${target}: ${bitsPerWeight.toFixed(3)} bits a weight, ${megabytes(bytes)}, residual ${residual.toFixed(4)}`,
           ...(calibration ? [`calibrated on ${calibration.windows} windows of ${calibration.length} tokens`] : []),
+          ...Object.entries(embeddingErrors ?? {}).map(
+            ([name, error]) => `${name} in 8 bits, residual ${error.toFixed(4)}`,
+          ),
         ],
       };
     } finally {
