@@ -43,11 +43,8 @@ describeWithShared('tiny-stories on 256 windows of 256', ['data/tinystories'], (
     [2, 8.45],
     [3, 7.2],
     [4, 6.96],
-  ] as const)(
-    'calibrated to %i kernels on 64 windows of training text it has at most %d',
-    async (kernels, most) => {
-      const calibration = { data: text('train'), windows: 64, length: 256 };
-      expect(await converted({ kernels, method: 'calibrated', calibration })).toBeLessThanOrEqual(most);
-    },
-  );
+  ] as const)('calibrated to %i kernels on 64 windows of training text it has at most %d', async (kernels, most) => {
+    const calibration = { data: text('train'), windows: 64, length: 256 };
+    expect(await converted({ kernels, method: 'calibrated', calibration })).toBeLessThanOrEqual(most);
+  });
 });
