@@ -73,8 +73,9 @@ export const binarizeCommand: Command = {
   help: `SRC is a Hugging Face folder (config.json, safetensors, tokenizer.json) or a GGUF file; OUT becomes a folder that
 every mbok command reads. Each linear layer W turns into K matrices of ±1 with a scale per row and column; norms
 and biases stay, embeddings and head too: on small models they are most of the file, and --embeddings int8 gives them 8
-bits a number and a scale a row, after which they cannot be trained. Weights are read and converted block by block: memory holds one block of SRC. Finished blocks
-wait in OUT.partial: a conversion that was interrupted goes on from there when it is started again in the same way.
+bits a number and a scale a row, after which they cannot be trained. Weights are read and converted block by block:
+memory holds one block of SRC. Finished blocks wait in OUT.partial: a conversion that was interrupted goes on from
+there when it is started again in the same way.
 
   svid        one kernel after the other, each the best for what is left; no data, seconds
   refit       then all kernels together; closer from two kernels on; no data

@@ -141,7 +141,7 @@ async function run(call: CommandCall): Promise<Outcome> {
     const chosen = { ...options, data, ...(teacher && { teacher }), ...(evaluation && { evaluation }) };
     const onMemory = (memory: TrainingMemory) => {
       status.clear();
-      say(memoryLine(memory, options.window ?? 256));
+      if (!call.flag('json')) say(memoryLine(memory, options.window ?? 256));
     };
     const result = await finetune(student, { ...chosen, signal, onMemory, onProgress });
     await student.save(target, { signal });

@@ -212,7 +212,7 @@ size_t boolean_update_scratch(const BooleanUpdate& update, const TileGrid& grid)
   return scratch.used();
 }
 
-void run_boolean_update(ThreadPool& pool, const BooleanUpdate& u, const TileSource& source, const Scalars& scalars,
+void run_boolean_update(ThreadPool& pool, const BooleanUpdate& u, TileSource& source, const Scalars& scalars,
                         std::byte* scratch) {
   const TileGrid grid = source.grid();
   Scratch pieces(scratch);

@@ -3,7 +3,7 @@
 // boolean_update those of a dense signal; the rule exists here only.
 //
 // Instant statistics (and the first step of the running ones) must be known before the first tile is consumed, so the
-// source is asked twice; running ones need one pass. Micro-batches: with A of them the statistics of the summed signal
+// source is fed twice; running ones need one pass. Micro-batches: with A of them the statistics of the summed signal
 // are estimated as A times a micro-batch's second moments (√A times its mean |Q|), as if they were independent.
 #pragma once
 
@@ -32,7 +32,7 @@ void read_boolean_rule(const Call& call, int first, BooleanUpdate& update);
 void check_boolean_update(const Call& call, const BooleanUpdate& update);
 
 size_t boolean_update_scratch(const BooleanUpdate& update, const TileGrid& grid);
-void run_boolean_update(ThreadPool& pool, const BooleanUpdate& update, const TileSource& source,
+void run_boolean_update(ThreadPool& pool, const BooleanUpdate& update, TileSource& source,
                         const Scalars& scalars, std::byte* scratch);
 
 }  // namespace mbok

@@ -43,7 +43,8 @@ size_t scratch_bytes(const Call& call, int) {
 }
 
 void run(const Call& call) {
-  run_boolean_update(*call.pool, describe(call), DenseTiles(call.input(0)), *call.scalars, call.scratch);
+  DenseTiles tiles(call.input(0));
+  run_boolean_update(*call.pool, describe(call), tiles, *call.scalars, call.scratch);
 }
 
 }  // namespace

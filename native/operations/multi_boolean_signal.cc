@@ -66,7 +66,7 @@ void run(const Call& call) {
   const ScaleGradients gradients(layer, grid, differentiates(call), scratch);
   SignalSink sink(layer, call.integer(1), call.has_output(2) ? call.output(2).f32() : nullptr,
                   differentiates(call) ? &gradients : nullptr);
-  ProductTiles(dy, x, precision_attribute(call, 0), call.scratch + scratch.used()).feed(*call.pool, sink);
+  ProductTiles(dy, x, precision_attribute(call, 0), nullptr, call.scratch + scratch.used()).feed(*call.pool, sink);
   gradients.add_to(*call.pool, call.has_output(0) ? call.output(0).f32() : nullptr,
                    call.has_output(1) ? call.output(1).f32() : nullptr);
 }

@@ -1,5 +1,5 @@
-// The backward pass of a multi-Boolean linear layer that ends in the optimizer: from G = dyᵀ·x, consumed tile by tile
-// and never stored, ds_out += ∂s_out, ds_in += ∂s_in, and the step of the Boolean optimizer.
+// The backward pass of a multi-Boolean linear layer that ends in the optimizer: from G = dyᵀ·x, consumed tile by tile,
+// ds_out += ∂s_out, ds_in += ∂s_in, and the step of the Boolean optimizer.
 //   dy [R,m], x [R,n], kernels bits [K·m,n], s_out [K,m], s_in [K,n] → += ds_out?, ds_in?; in place: kernels (the same
 //   tensor), accumulator [m,n], row_statistics [2,m], column_statistics [2,n], state [1,8];
 //   attributes: precision, rule, normaliser, decay
@@ -38,18 +38,33 @@ void check(const Call& call) {
   check_boolean_update(call, u);
 }
 
-size_t scratch_bytes(const Call& call, int threads) {
-  const Tensor &dy = call.input(0), &x = call.input(1);
-  return align_up(ProductTiles::scratch_bytes(dy, x, precision_attribute(call, 0), threads)) +
-         boolean_update_scratch(describe(call), product_tile_grid(dy.cols, x.cols));
-}
+// Where the product's tiles wait for their statistics: with running ones nothing waits but in the first step.
+struct Pieces {
+  Pieces(const Call& call, int threads, std::byte* base) {
+    const Tensor &dy = call.input(0), &x = call.input(1);
+    const BooleanUpdate u = describe(call);
+    Scratch scratch(base);
+    update = scratch.take<std::byte>(
+        static_cast<int64_t>(boolean_update_scratch(u, product_tile_grid(dy.cols, x.cols))));
+    if (u.normaliser != Normaliser::kNone && u.decay == 0)
+      kept = scratch.take<float>(ProductTiles::kept_size(dy, x));
+    product = scratch.take<std::byte>(
+        static_cast<int64_t>(ProductTiles::scratch_bytes(dy, x, precision_attribute(call, 0), threads)));
+    bytes = scratch.used();
+  }
+
+  std::byte* update;
+  float* kept = nullptr;
+  std::byte* product;
+  size_t bytes;
+};
+
+size_t scratch_bytes(const Call& call, int threads) { return Pieces(call, threads, nullptr).bytes; }
 
 void run(const Call& call) {
-  const Tensor &dy = call.input(0), &x = call.input(1);
-  const BooleanUpdate u = describe(call);
-  const size_t own = boolean_update_scratch(u, product_tile_grid(dy.cols, x.cols));
-  const ProductTiles tiles(dy, x, precision_attribute(call, 0), call.scratch + own);
-  run_boolean_update(*call.pool, u, tiles, *call.scalars, call.scratch);
+  const Pieces pieces(call, call.pool->threads(), call.scratch);
+  ProductTiles tiles(call.input(0), call.input(1), precision_attribute(call, 0), pieces.kept, pieces.product);
+  run_boolean_update(*call.pool, describe(call), tiles, *call.scalars, pieces.update);
 }
 
 }  // namespace
