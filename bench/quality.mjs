@@ -27,19 +27,19 @@ const teacher = await Model.load(join(root, 'assets', 'tiny-stories'));
 
 const perplexity = async (model) =>
   (await evaluatePerplexity(model, valid, { window: 256, maxWindows: 256 })).perplexity;
-const convert = (kernels, method, settings) =>
+const convert = (kernels, method) =>
   binarize(teacher, {
     kernels,
     method,
-    ...(method === 'calibrated' && { calibration: { data: train, windows: 64, length: 256, ...settings } }),
+    ...(method === 'calibrated' && { calibration: { data: train, windows: 64, length: 256 } }),
   });
 
-/** Calibrated once for every K and start, since the search for the best settings takes longest. */
+/** Calibrated once for every K. */
 const cache = await mkdtemp(join(tmpdir(), 'mbok-quality-'));
-async function calibrated(kernels, start = {}) {
-  const folder = join(cache, `${kernels}${Object.values(start).join('-')}`);
+async function calibrated(kernels) {
+  const folder = join(cache, `${kernels}`);
   if (!existsSync(folder)) {
-    const model = await convert(kernels, 'calibrated', start);
+    const model = await convert(kernels, 'calibrated');
     await model.save(folder);
     model.dispose();
   }
@@ -55,8 +55,8 @@ function row(what, figures) {
 }
 
 /** Finetunes the calibrated model with scales, norms and embeddings training as well, and evaluates. */
-async function finetuned({ kernels = 2, steps = 300, ...options }, start = {}) {
-  const student = await calibrated(kernels, start);
+async function finetuned({ kernels = 2, steps = 300, ...options }) {
+  const student = await calibrated(kernels);
   const before = await perplexity(student);
   const began = performance.now();
   const { memory } = await finetune(student, {
@@ -75,9 +75,6 @@ async function finetuned({ kernels = 2, steps = 300, ...options }, start = {}) {
   student.dispose();
 }
 
-/** Fixed, so that these comparisons do not depend on what the search finds. */
-const FIXED = { targetMix: 0.5, rounds: 1 };
-
 const sections = {
   async conversion() {
     for (const method of ['svid', 'refit']) {
@@ -93,8 +90,7 @@ const sections = {
       const start = performance.now();
       const model = await calibrated(kernels);
       const seconds = (performance.now() - start) / 1000;
-      const { targetMix, rounds } = model.conversion.calibration;
-      row(`calibrated K=${kernels}`, { targetMix, rounds, perplexity: await perplexity(model), seconds });
+      row(`calibrated K=${kernels}`, { perplexity: await perplexity(model), seconds });
       model.dispose();
     }
   },
@@ -111,12 +107,12 @@ const sections = {
   async normaliser() {
     for (const rule of ['neighbours', 'lastKernel']) {
       for (const normaliser of ['factored', 'mean']) {
-        for (const decay of [0, 0.9]) await finetuned({ precision: 'f32', rule, normaliser, decay }, FIXED);
+        for (const decay of [0, 0.9]) await finetuned({ precision: 'f32', rule, normaliser, decay });
       }
     }
   },
   async accumulator() {
-    for (const accumulator of ['bf16', 'f16', 'f32']) await finetuned({ precision: 'f32', accumulator }, FIXED);
+    for (const accumulator of ['bf16', 'f16', 'f32']) await finetuned({ precision: 'f32', accumulator });
   },
 };
 
