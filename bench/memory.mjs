@@ -84,7 +84,8 @@ async function measure(latent) {
 function report(name, { memory, peak, weights }) {
   const mega = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
   console.log(`${name}: ${(weights / 1e6).toFixed(1)} M linear weights, K = ${KERNELS}`);
-  for (const [what, bytes] of Object.entries(memory)) console.log(`  ${what.padEnd(12)} ${mega(bytes).padStart(10)}`);
+  const { microBatch, recompute, overhead, ...planned } = memory;
+  for (const [what, bytes] of Object.entries(planned)) console.log(`  ${what.padEnd(12)} ${mega(bytes).padStart(10)}`);
   const apart = peak / memory.total - 1;
   console.log(`  measured     ${mega(peak).padStart(10)}  (${apart < 0 ? '' : '+'}${(100 * apart).toFixed(1)} %)`);
   const bits = (8 * (memory.state + memory.gradients)) / weights;
