@@ -3,19 +3,16 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { MAIN, runMbok } from './command_line';
 import { copyGolden, TINY_STORIES, temporaryFolder } from './folders';
 
-const MAIN = join(__dirname, '../dist/cli/main.js');
 const VALID = join(TINY_STORIES, 'corpus/valid.txt');
 const folder = temporaryFolder();
 const at = (name: string) => join(folder, name);
 // the commands below keep tokens there
 process.env.MBOK_CACHE = at('cache');
 
-function mbok(...args: string[]) {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...args], { encoding: 'utf8', cwd: folder });
-  return { status, stdout, stderr };
-}
+const mbok = (...args: string[]) => runMbok(folder, args);
 
 /** Runs a command that must succeed and be quiet; parses the last line of its output. */
 function json(...args: string[]): Record<string, unknown> {

@@ -1,21 +1,17 @@
 /** `mbok eval`, end to end, as a shell runs it: needs the compiled package (`npm run build:ts`). */
 
-import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { runMbok } from './command_line';
 import { TINY_STORIES, temporaryFolder } from './folders';
 
-const MAIN = join(__dirname, '../dist/cli/main.js');
 const VALID = join(TINY_STORIES, 'corpus/valid.txt');
 const folder = temporaryFolder();
 const at = (name: string) => join(folder, name);
 // the commands below keep tokens there
 process.env.MBOK_CACHE = at('cache');
 
-function mbok(...args: string[]) {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...args], { encoding: 'utf8', cwd: folder });
-  return { status, stdout, stderr };
-}
+const mbok = (...args: string[]) => runMbok(folder, args);
 
 const lines = (...records: object[]) => records.map((record) => `${JSON.stringify(record)}\n`).join('');
 
