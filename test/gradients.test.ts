@@ -15,7 +15,7 @@ import {
 } from '../lib/graph/operations/head_loss';
 import { layerNorm } from '../lib/graph/operations/layer_norm';
 import { linear } from '../lib/graph/operations/linear';
-import { crossEntropy, hiddenLoss, klDivergence } from '../lib/graph/operations/losses';
+import { crossEntropy, HIDDEN_LOSSES, hiddenLoss, klDivergence } from '../lib/graph/operations/losses';
 import { multiBooleanLinear } from '../lib/graph/operations/multi_boolean_linear';
 import { positionEmbedding } from '../lib/graph/operations/position_embedding';
 import { rmsNorm } from '../lib/graph/operations/rms_norm';
@@ -165,7 +165,7 @@ const CASES: readonly [string, Build][] = [
     ({ operand, constant, random, rows }) =>
       klDivergence(operand(rows, 37), constant(Matrix.from(random.normals(rows * 37), { rows, cols: 37 }))),
   ],
-  ...(['plain', 'relative'] as const).map((kind): [string, Build] => [
+  ...HIDDEN_LOSSES.map((kind): [string, Build] => [
     `${kind} hidden loss`,
     ({ operand, constant, random, rows }) =>
       hiddenLoss(operand(rows, 19), constant(Matrix.from(random.normals(rows * 19), { rows, cols: 19 })), kind),

@@ -106,6 +106,7 @@ test.each([
   ['cross-entropy without a teacher', { teacher: undefined, train: ['scales', 'norms', 'embeddings'] }],
   ['latent weights', { latent: true, learningRate: 2e-3 }],
   ['the plain hidden loss', { hiddenLoss: 'plain' }],
+  ['the relative hidden loss', { hiddenLoss: 'relative' }],
   ['the KL alone', { gamma: 0 }],
   ['bf16 products', { precision: 'bf16' }],
   ['the last-kernel rule with running statistics', { rule: 'lastKernel', decay: 0.9 }],

@@ -134,7 +134,7 @@ function trainingChart(history: readonly FinetuneRecord[]): string {
   return lineChart({
     title: `Finetuning the bits of tiny-stories, K = ${KERNELS}`,
     xLabel: 'step',
-    yLabel: 'KL + 10 · relative hidden-state loss',
+    yLabel: 'KL + 10 · hidden-state loss',
     series: [
       { name: 'each step', color, faint: true, points: losses },
       { name: 'smoothed', color, points: smooth(losses, Math.ceil(losses.length / 25)) },

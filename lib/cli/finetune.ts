@@ -1,4 +1,5 @@
 import { rm } from 'node:fs/promises';
+import { HIDDEN_LOSSES, type HiddenLoss } from '../graph/operations/losses';
 import { Model } from '../model';
 import {
   ACCUMULATOR_TYPES,
@@ -86,9 +87,9 @@ export const finetuneCommand: Command = {
     latent: { kind: 'flag', help: 'latent weights, straight-through estimator and Adam instead, to compare' },
     'hidden-loss': {
       kind: 'choice',
-      choices: ['relative', 'plain'],
+      choices: HIDDEN_LOSSES,
       help: 'distance of hidden states',
-      byDefault: 'relative',
+      byDefault: 'logarithmic',
     },
     gamma: {
       kind: 'number',
@@ -180,7 +181,7 @@ function readOptions(call: CommandCall, folder: string): Omit<FinetuneOptions, '
     decay: call.number('decay'),
     accumulator: call.text('accumulator') as AccumulatorType | undefined,
     latent: call.flag('latent'),
-    hiddenLoss: call.text('hidden-loss') as 'relative' | 'plain' | undefined,
+    hiddenLoss: call.text('hidden-loss') as HiddenLoss | undefined,
     gamma: call.number('gamma'),
     precision: call.text('precision') as 'f32' | 'bf16' | undefined,
     seed: call.number('seed'),

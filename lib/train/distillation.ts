@@ -7,12 +7,10 @@ import {
   headDivergence,
   headKeptDivergence,
 } from '../graph/operations/head_loss';
-import { crossEntropy, hiddenLoss, klDivergence } from '../graph/operations/losses';
+import { crossEntropy, type HiddenLoss, hiddenLoss, klDivergence } from '../graph/operations/losses';
 import { weightedSum } from '../graph/operations/weighted_sum';
 import type { MemoryRole, Tensor } from '../graph/tensor';
 import type { ModelCore } from '../models/model_core';
-
-export type HiddenLoss = 'relative' | 'plain';
 
 export interface TrainingLoss {
   /** [1, 1]. */

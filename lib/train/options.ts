@@ -3,10 +3,10 @@
 import type { TextData } from '../data/load';
 import { MbokError } from '../errors';
 import type { Precision } from '../graph/graph';
+import { HIDDEN_LOSSES, type HiddenLoss } from '../graph/operations/losses';
 import { ModelCore } from '../models/model_core';
 import { boolean, finiteNumber, integerInRange, invalid, oneOf, options, string } from '../validate';
 import { type BooleanOptimizerSettings, booleanSettings } from './boolean_optimizer';
-import type { HiddenLoss } from './distillation';
 import type { TrainingMemory } from './memory';
 import { TRAINABLE, type Trainable } from './trained';
 
@@ -71,7 +71,10 @@ export interface FinetuneOptions extends Partial<BooleanOptimizerSettings> {
   readonly learningRate?: number;
   /** η of the Boolean optimizer at its height; 0 leaves all bits as they are. Default 0.03, or 0.06 where K = 1. */
   readonly flipRate?: number;
-  /** Default 'relative': massive activations do not drown it. */
+  /**
+   * Default 'logarithmic': massive activations do not drown it. SmolLM2 at K = 2: with 'relative' the gradient's norm
+   * jumps from 5 to 200 whenever the student makes one token's activation massive, and KL is a tenth higher after 40 steps.
+   */
   readonly hiddenLoss?: HiddenLoss;
   /** Weight of the hidden-state loss. Default 10; with a teacher's cache 0. */
   readonly gamma?: number;
@@ -202,7 +205,7 @@ export function finetuneSettings(student: ModelCore, given: FinetuneOptions): Fi
     train: checkedGroups(given.train ?? ['scales', 'norms']),
     learningRate: finiteNumber('learningRate', given.learningRate ?? 1e-3, 0, 1),
     flipRate: finiteNumber('flipRate', given.flipRate ?? (single ? FLIP_RATE.single : FLIP_RATE.several), 0, 1),
-    hiddenLoss: oneOf('hiddenLoss', given.hiddenLoss ?? 'relative', ['relative', 'plain']),
+    hiddenLoss: oneOf('hiddenLoss', given.hiddenLoss ?? 'logarithmic', HIDDEN_LOSSES),
     gamma: finiteNumber('gamma', given.gamma ?? (teacherCache ? 0 : 10), 0, 1e6),
     precision: oneOf('precision', given.precision ?? 'f32', ['f32', 'bf16']),
     seed: integerInRange('seed', given.seed ?? 1, 0, 2 ** 32 - 1),

@@ -5,6 +5,7 @@ import { appendGradients } from '../graph/gradients';
 import { Graph, type Precision } from '../graph/graph';
 import type { BooleanTarget } from '../graph/operation';
 import type { HeadLossOptions } from '../graph/operations/head_loss';
+import type { HiddenLoss } from '../graph/operations/losses';
 import { lossSeed, requireFinite } from '../graph/operations/training';
 import type { Plan } from '../graph/plan';
 import type { Tensor } from '../graph/tensor';
@@ -17,7 +18,6 @@ import {
   distillationLoss,
   type ForwardPass,
   forwardPass,
-  type HiddenLoss,
   IDS,
   KEPT,
   KEPT_IDS,

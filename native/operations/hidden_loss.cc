@@ -1,8 +1,5 @@
-// Distance of hidden states h from the original model's t. Attribute relative: 0 mean over all elements of (h − t)²;
-// 1 mean over rows of ‖h − t‖² / (‖t‖² + 1e-6).
-#include "kernels/hidden_loss/hidden_loss.h"
-
-#include "operations/hidden_loss_floor.h"
+// Distance of hidden states h from the original model's t, mean over rows. Attribute 0: its kind.
+#include "operations/hidden_loss_kind.h"
 #include "operations/rows.h"
 
 namespace mbok {
@@ -14,6 +11,7 @@ void check(const Call& call) {
   expect_tensor(call, h, "h", TensorType::kF32, h.rows, h.cols);
   expect_tensor(call, call.input(1), "t", TensorType::kF32, h.rows, h.cols);
   expect_tensor(call, call.output(0), "loss", TensorType::kF32, 1, 1);
+  expect_hidden_loss_kind(call, 0);
 }
 
 size_t scratch_bytes(const Call& call, int) { return static_cast<size_t>(call.input(0).rows) * sizeof(double); }
@@ -22,12 +20,12 @@ void run(const Call& call) {
   const Tensor& h = call.input(0);
   const float* t = call.input(1).f32();
   const int64_t cols = h.cols;
-  const bool relative = call.attribute(0) != 0;
+  const HiddenLossKind kind = hidden_loss_kind(call, 0);
   double* values = reinterpret_cast<double*>(call.scratch);
   for_row_tasks(*call.pool, split_rows(h.rows, cols), [&](int64_t first, int64_t count) {
     for (int64_t r = first; r < first + count; ++r) {
       const HiddenDistance d = hidden_distance_table.best()(h.f32() + r * cols, t + r * cols, cols);
-      values[r] = d.difference / (relative ? d.norm + kHiddenLossFloor : static_cast<double>(cols));
+      values[r] = hidden_loss_value(kind, d, cols);
     }
   });
   double sum = 0;

@@ -150,7 +150,7 @@ TEST("kl_divergence and hidden_loss: definitions and finite differences, any num
     const std::vector<float> upstream = {0.3f};
     const auto t64 = test::to_double(t);
     const size_t n = static_cast<size_t>(cols);
-    for (int kind = 0; kind < 3; ++kind) {
+    for (int kind = 0; kind < 4; ++kind) {
       const auto loss = [&](const std::vector<double>& x) {
         double sum = 0;
         for (size_t r = 0; r < x.size() / n; ++r) {
@@ -158,20 +158,21 @@ TEST("kl_divergence and hidden_loss: definitions and finite differences, any num
           for (size_t j = 0; j < n; ++j) {
             difference += std::pow(x[r * n + j] - t64[r * n + j], 2);
             norm += t64[r * n + j] * t64[r * n + j];
-            if (kind == 2) {
+            if (kind == 3) {
               const double p = log_softmax(t64, r, n, j);
               sum += std::exp(p) * (p - log_softmax(x, r, n, j));
             }
           }
-          if (kind < 2) sum += difference / (kind == 1 ? norm + 1e-6 : static_cast<double>(cols));
+          const double ratio = difference / (norm + 1e-6);
+          if (kind < 3) sum += kind == 0 ? difference / static_cast<double>(cols) : kind == 1 ? ratio : std::log1p(ratio);
         }
         return sum / static_cast<double>(rows);
       };
-      const std::string operation = kind == 2 ? "kl_divergence" : "hidden_loss";
+      const std::string operation = kind == 3 ? "kl_divergence" : "hidden_loss";
       const std::string name =
           operation + " " + std::to_string(kind) + ": " + std::to_string(rows) + " x " + std::to_string(cols);
       std::vector<double> attributes;
-      if (kind < 2) attributes.push_back(kind);
+      if (kind < 3) attributes.push_back(kind);
       const Vectors got = test::same_for_any_threads({{0}, h}, name, [&](ThreadPool& pool, Vectors& out) {
         test::run_operation(pool, operation.c_str(), {matrix(h, rows, cols), matrix(t, rows, cols)},
                             {matrix(out[0], 1, 1)}, attributes);

@@ -58,15 +58,20 @@ export function klDivergence(student: Tensor, teacher: Tensor): Tensor {
   return student.graph.apply(klDefinition, [student, teacher])[0] as Tensor;
 }
 
+/** Distances of hidden states, in the order of the native kinds. */
+export const HIDDEN_LOSSES = ['plain', 'relative', 'logarithmic'] as const;
+export type HiddenLoss = (typeof HIDDEN_LOSSES)[number];
+
 /**
- * Distance of hidden states from the teacher's: 'plain' is the mean squared error, 'relative' the mean over rows of
- * ‖h − t‖² / ‖t‖², which massive activations do not drown. The gradient goes to `hidden` alone.
+ * Distance of hidden states from the teacher's, mean over rows: 'plain' is the squared error's mean over components,
+ * 'relative' r = ‖h − t‖² / ‖t‖², which massive activations of the teacher do not drown, 'logarithmic' log(1 + r), which
+ * massive activations of the student alone do not drown either. The gradient goes to `hidden` alone.
  *
  * @param hidden - the student's [rows, n]
  * @param teacher - the teacher's, of the same shape
  * @returns [1, 1]
  * @throws MbokError MBOK_SHAPE where shapes do not fit
  */
-export function hiddenLoss(hidden: Tensor, teacher: Tensor, kind: 'plain' | 'relative'): Tensor {
-  return hidden.graph.apply(hiddenDefinition, [hidden, teacher], [kind === 'relative' ? 1 : 0])[0] as Tensor;
+export function hiddenLoss(hidden: Tensor, teacher: Tensor, kind: HiddenLoss): Tensor {
+  return hidden.graph.apply(hiddenDefinition, [hidden, teacher], [HIDDEN_LOSSES.indexOf(kind)])[0] as Tensor;
 }
