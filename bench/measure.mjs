@@ -12,6 +12,7 @@ export const { BitMatrix } = dist('native/bit_matrix');
 export const { addon } = dist('native/addon');
 export const { linear } = dist('graph/operations/linear');
 export const { multiBooleanLinear } = dist('graph/operations/multi_boolean_linear');
+export const { tiled } = dist('models/bit_tiles');
 export const { booleanLinear } = dist('graph/operations/boolean_linear');
 
 const RUNS = 9;

@@ -1,6 +1,6 @@
 /**
  * The products that models are made of, as fractions of the limit that binds each: floating-point peak for dense and
- * multi-Boolean products of many rows, memory reads of the packed weights for decoding, popcount peak for ±1 × ±1.
+ * multi-Boolean products of many rows, popcount peak for ±1 × ±1.
  */
 
 import {
@@ -12,11 +12,11 @@ import {
   randomBits,
   randomMatrix,
   secondsPerOperation,
+  tiled,
   verify,
 } from './measure.mjs';
 
 const KERNELS = [1, 2, 4];
-const DECODE_ROWS = [1, 4];
 
 /** Reads an f32 result of a one-operation graph. */
 async function evaluate(rows, build) {
@@ -40,7 +40,7 @@ function reference(x, w, rows, m, n) {
   return y;
 }
 
-function booleanOperands(kernels, m, n) {
+export function booleanOperands(kernels, m, n) {
   return {
     bits: randomBits(kernels * m, n, 3),
     sOut: randomMatrix(kernels, m, 4),
@@ -68,10 +68,12 @@ export async function verifyProducts() {
     for (const kernels of KERNELS) {
       const operands = booleanOperands(kernels, m, n);
       const { bits, sOut, sIn } = operands;
-      const y = await evaluate(count, (graph) =>
-        multiBooleanLinear(graph.bind(x), graph.bind(bits), graph.bind(sOut), graph.bind(sIn)),
-      );
-      verify('multi-Boolean product', y, reference(x.toFloat32(), denseOf(operands, m, n), count, m, n), 1e-5);
+      for (const matrix of [bits, await tiled(bits, kernels)]) {
+        const y = await evaluate(count, (graph) =>
+          multiBooleanLinear(graph.bind(x), graph.bind(matrix), graph.bind(sOut), graph.bind(sIn)),
+        );
+        verify('multi-Boolean product', y, reference(x.toFloat32(), denseOf(operands, m, n), count, m, n), 1e-5);
+      }
     }
     const [a, b] = [randomBits(count, n, 6), randomBits(m, n, 7)];
     const y = await evaluate(count, (graph) => booleanLinear(graph.bind(a), graph.bind(b)));
@@ -79,7 +81,7 @@ export async function verifyProducts() {
   }
 }
 
-function emitter(precision, emit) {
+export function emitter(precision, emit) {
   return Object.assign(emit, { precision });
 }
 
@@ -141,28 +143,6 @@ export async function* timeProducts(limits, { rows = 512, m = 2048, n = 2048 } =
       );
     }
   }
-  const copies = 8; // distinct weights, so that they come from memory
-  for (const decodeRows of DECODE_ROWS)
-    for (const kernels of KERNELS) {
-      const [dm, dn] = [4096, 11008];
-      const input = randomMatrix(decodeRows, dn, 1);
-      const operands = Array.from({ length: copies }, () => booleanOperands(kernels, dm, dn));
-      const decode = emitter('f32', (graph, i) => {
-        const { bits, sOut, sIn } = operands[i];
-        multiBooleanLinear(graph.bind(input), graph.bind(bits), graph.bind(sOut), graph.bind(sIn));
-      });
-      const seconds = await secondsPerOperation(decode, { rows: decodeRows, copies });
-      const bytes = (kernels * dm * dn) / 8;
-      yield entry(
-        `decode K=${kernels}`,
-        seconds,
-        bytes,
-        'weight bytes/s',
-        limits.read_bytes_per_second,
-        `${decodeRows} × ${dm} × ${dn}`,
-      );
-      for (const { bits, sOut, sIn } of operands) for (const matrix of [bits, sOut, sIn]) matrix.dispose();
-    }
   const [a, b] = [randomBits(rows, n, 6), randomBits(m, n, 7)];
   const boolean = emitter('f32', (graph) => booleanLinear(graph.bind(a), graph.bind(b)));
   yield entry(

@@ -3,6 +3,7 @@
  * against float64 before it is timed; figures are medians of nine runs, limits the best of fifteen.
  */
 
+import { timeDecode } from './decode.mjs';
 import { measureLimits } from './limits.mjs';
 import { addon } from './measure.mjs';
 import { timeProducts, verifyProducts } from './products.mjs';
@@ -23,14 +24,15 @@ say(`xor and popcount       ${giga(limits.popcount_bits_per_second)} Gbit/s\n`);
 
 await verifyProducts();
 const products = [];
-for await (const row of timeProducts(limits)) {
-  products.push(row);
-  const { what, shape, seconds, rate, unit, fraction } = row;
-  const time = `${(seconds * 1e3).toFixed(3).padStart(9)} ms`;
-  say(
-    `${what.padEnd(32)} ${shape.padEnd(18)} ${time} ${giga(rate)} G${unit.padEnd(15)} ${(100 * fraction).toFixed(0).padStart(4)} %`,
-  );
-}
+for (const rows of [timeProducts(limits), timeDecode(limits)])
+  for await (const row of rows) {
+    products.push(row);
+    const { what, shape, seconds, rate, unit, fraction, speedup } = row;
+    const time = `${(seconds * 1e3).toFixed(3).padStart(9)} ms`;
+    const share = `${(100 * fraction).toFixed(0).padStart(4)} %`;
+    const ratio = speedup === undefined ? '' : `${speedup.toFixed(2).padStart(7)} × f16`;
+    say(`${what.padEnd(32)} ${shape.padEnd(18)} ${time} ${giga(rate)} G${unit.padEnd(11)} ${share}${ratio}`);
+  }
 
 const scaling = measureScaling(threads);
 say(`\n${threads} threads against 1 on a product of 1536 × 1536 × 1536: ${scaling.toFixed(2)} ×`);

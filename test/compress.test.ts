@@ -341,6 +341,7 @@ describe('binarize', () => {
     expect(Math.abs((small.conversion?.residual as number) - residual)).toBeLessThanOrEqual(0.001);
     expect(Object.keys(small.conversion?.residuals ?? {})).toEqual([...small.kernels.keys()]);
     const [module, reported] = Object.entries(small.conversion?.residuals ?? {})[3] as [string, number];
+    await small.arrange('rows');
     const matrices = ['boolean_kernels', 's_out', 's_in'].map((name) => small.parameters.get(`${module}.${name}`));
     const [bits, sOut, sIn] = matrices as [never, Matrix, Matrix];
     const weight = model.parameters.get(`${module}.weight`) as Matrix;

@@ -6,11 +6,11 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { binarize } from '../lib/compress/binarize';
 import { evaluatePerplexity } from '../lib/eval/perplexity';
-import { ModelCore } from '../lib/models/model_core';
+import { linearModules, ModelCore } from '../lib/models/model_core';
 import type { Matrix } from '../lib/native/matrix';
 import { type FinetuneRecord, finetune } from '../lib/train/finetune';
 import type { FinetuneOptions } from '../lib/train/options';
-import { contents, differences, learnableIds, loadTeacher, makeStudent } from './training_models';
+import { contents, differences, kernelRows, learnableIds, loadTeacher, makeStudent } from './training_models';
 
 const ASSETS = join(__dirname, '../assets/tiny-stories');
 const data = learnableIds(4000);
@@ -84,12 +84,12 @@ describe('what changes', () => {
 
   test('bits flip alone where nothing else trains, in the last kernel alone by that rule', async () => {
     const student = await makeStudent(teacher);
-    const kernels = [...student.parameters].filter(([name]) => name.endsWith('.boolean_kernels'));
+    const modules = [...student.kernels.keys()];
     const firstKernel = () =>
-      kernels.map(([, matrix]) => (matrix.raw() as Uint8Array).subarray(0, matrix.byteLength / 2));
+      modules.map((module) => kernelRows(student, module)).map((rows) => rows.subarray(0, rows.length / 2));
     const [before, first] = [contents(student), firstKernel()];
     await finetune(student, { ...small, teacher, train: [], rule: 'lastKernel', flipRate: 0.5 });
-    expect(differences(before, contents(student))).toEqual(kernels.map(([name]) => name));
+    expect(differences(before, contents(student))).toEqual(modules.map((module) => `${module}.boolean_kernels`));
     expect(firstKernel()).toEqual(first);
     await finetune(student, { ...small, teacher, train: [], rule: 'neighbours', flipRate: 0.5 });
     expect(firstKernel()).not.toEqual(first);
@@ -180,9 +180,9 @@ describe('memory', () => {
 });
 
 test('native state is 16 bits a trained weight and little more, latent weights 96 besides the gradient', async () => {
-  const weights = [...(await makeStudent(teacher, 1)).parameters].filter(([name]) => name.endsWith('.boolean_kernels'));
-  const count = weights.reduce((sum, [, { rows, cols }]) => sum + rows * cols, 0);
-  const lines = weights.reduce((sum, [, { rows, cols }]) => sum + rows + cols, 0);
+  const weights = linearModules(teacher);
+  const count = weights.reduce((sum, { rows, cols }) => sum + rows * cols, 0);
+  const lines = weights.reduce((sum, { rows, cols }) => sum + rows + cols, 0);
   const native = (await train({ train: [] }, 1)).result.memory;
   expect(native.state).toBe(count * 2 + lines * 8 + weights.length * 32);
   expect(native.gradients).toBe(0);

@@ -4,6 +4,8 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { binarize } from '../lib/compress/binarize';
 import { ModelCore } from '../lib/models/model_core';
+import { type Matrix, rowBytes } from '../lib/native/matrix';
+import { KERNELS } from '../lib/nn/linear';
 import { Random } from './random';
 
 /** A LLaMA of two layers with random weights. */
@@ -23,10 +25,27 @@ export function learnableIds(count: number, { seed = 1, limit = 160 } = {}): num
   return ids;
 }
 
-/** Bytes of every matrix by name. */
+/** The ±1 kernels of a module, row by row in whole bytes, in whichever order they lie in memory. */
+export function kernelRows(model: ModelCore, module: string): Uint8Array {
+  const matrix = model.parameters.get(`${module}.boolean_kernels`) as Matrix;
+  const rows = (model.parameters.get(`${module}.s_out`) as Matrix).cols;
+  const bytes = matrix.raw() as Uint8Array;
+  const [width, kernels] = [rowBytes('bits', matrix.cols), model.kernels.get(module) as number];
+  if (matrix.type === 'bits') return bytes;
+  const tiles = Math.ceil(rows / 64);
+  return Uint8Array.from({ length: kernels * rows * width }, (_, at) => {
+    const [row, byte] = [Math.floor(at / width) % rows, at % width];
+    const tile = Math.floor(at / width / rows) * tiles + Math.floor(row / 64);
+    return bytes[(tile * width + byte) * 64 + (row % 64)] as number;
+  });
+}
+
+/** A digest of every matrix by name. */
 export function contents(model: ModelCore): Map<string, string> {
   const hash = (bytes: NodeJS.TypedArray) => createHash('sha256').update(bytes).digest('hex');
-  return new Map([...model.parameters].map(([name, matrix]) => [name, hash(matrix.raw())]));
+  const bytes = (name: string, matrix: Matrix) =>
+    name.endsWith(`.${KERNELS}`) ? kernelRows(model, name.slice(0, -KERNELS.length - 1)) : matrix.raw();
+  return new Map([...model.parameters].map(([name, matrix]) => [name, hash(bytes(name, matrix))]));
 }
 
 /** Names of the matrices that differ. */

@@ -7,6 +7,7 @@ import { Plan } from '../graph/plan';
 import { writeFile, writeFolder } from '../io/atomic';
 import { f32ToHalf } from '../io/half';
 import { type TensorSource, writeSafetensors } from '../io/safetensors';
+import { untiled } from '../models/bit_tiles';
 import { moduleOf, type ProgressOptions } from '../models/checkpoint';
 import type { ModelCore } from '../models/model_core';
 import { replacedBy, transposed } from '../models/transposed';
@@ -72,18 +73,21 @@ async function numbers(matrix: Matrix, byColumns: boolean): Promise<Float32Array
 
 /** Ŵ = Σₖ diag(s_out[k]) B[k] diag(s_in[k]) of one module. */
 async function multiplyOut(model: ModelCore, module: string, shape: { rows: number; cols: number }): Promise<Matrix> {
+  const count = model.kernels.get(module) as number;
+  const kernels = await untiled(parameter(model, `${module}.${KERNELS}`), { kernels: count, rows: shape.rows });
   const dense = new Matrix(shape);
-  const graph = new Graph();
-  const [kernels, sOut, sIn] = [KERNELS, OUTPUT_SCALES, INPUT_SCALES].map((name) =>
-    graph.bind(parameter(model, `${module}.${name}`)),
-  );
   try {
-    reconstruct({ kernels, sOut, sIn } as Parameters<typeof reconstruct>[0], graph.bind(dense, 'state'));
+    const graph = new Graph();
+    const [sOut, sIn] = [OUTPUT_SCALES, INPUT_SCALES].map((name) => graph.bind(parameter(model, `${module}.${name}`)));
+    const tensors = { kernels: graph.bind(kernels), sOut, sIn } as Parameters<typeof reconstruct>[0];
+    reconstruct(tensors, graph.bind(dense, 'state'));
     await using plan = new Plan(graph);
     await plan.run();
     return dense;
   } catch (error) {
     dense.dispose();
     throw error;
+  } finally {
+    kernels.dispose();
   }
 }

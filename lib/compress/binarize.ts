@@ -86,6 +86,7 @@ export async function binarize<T extends ModelCore>(model: T, given: BinarizeOpt
     for (const [name, stored] of block.replaced) converted.replaced.set(name, stored);
     for (const [module, residual] of block.residuals) converted.residuals.set(module, residual);
   };
+  let result: T | undefined;
   try {
     const source = loadedSource(model);
     await convertModel(source, task, { finished: 0, states: new MemoryStateStore(), keep }, checked);
@@ -95,11 +96,13 @@ export async function binarize<T extends ModelCore>(model: T, given: BinarizeOpt
     const modules = linearModules(model).map(({ module }) => module);
     const kernels = new Map(modules.map((module) => [module, task.decomposition.kernels]));
     const report = conversionReport(modules, converted.residuals, checked, task, tables?.errors);
-    const result = model.derive(converted.replaced, kernels, report);
+    result = model.derive(converted.replaced, kernels, report);
+    await result.arrange('tiles', signal);
     onProgress?.({ done: 1, what: 'converted' });
     return result;
   } catch (error) {
     disposeConverted(converted);
+    result?.dispose();
     throw error;
   }
 }

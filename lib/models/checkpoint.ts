@@ -9,6 +9,7 @@ import type { Matrix } from '../native/matrix';
 import { scaleName } from '../nn/builder';
 import { INPUT_SCALES, KERNELS, OUTPUT_SCALES } from '../nn/linear';
 import { throwIfAborted } from '../validate';
+import { tiled, untiled } from './bit_tiles';
 import type { Family, ParameterRole, ParameterSpecification } from './family';
 import type { KernelCounts } from './quantization';
 import { replacedBy, transposed } from './transposed';
@@ -98,7 +99,8 @@ export async function readParameter(
   if (as === 'kernels') {
     const { kernels } = specification;
     expectStored(path, info, 'U8', [kernels, rows / kernels, Math.ceil(cols / 8)]);
-    return { matrix: BitMatrix.fromPacked(await weights.read(name), { rows, cols }), storage: 'bits' };
+    const bits = BitMatrix.fromPacked(await weights.read(name), { rows, cols });
+    return { matrix: await replacedBy(bits, () => tiled(bits, kernels)), storage: 'bits' };
   }
   if (as === 'int8') {
     expectStored(path, info, 'I8', [rows, cols]);
@@ -144,14 +146,20 @@ export async function writeParameters(
   { kernels, transposed: turned }: FileLayout,
   { signal, onProgress }: ProgressOptions = {},
 ): Promise<void> {
+  const shapeOfKernels = (name: string) => {
+    const module = name.slice(0, -KERNELS.length - 1);
+    const scales = parameters.get(`${module}.${OUTPUT_SCALES}`)?.matrix as Matrix;
+    return { kernels: kernels.get(module) as number, rows: scales.cols };
+  };
   let written = 0;
   const sources = [...parameters].map(([name, stored]): TensorSource => {
     const { matrix, storage } = stored;
     const bytes = async () => {
       throwIfAborted(signal);
       onProgress?.({ done: written++ / parameters.size, what: name });
-      if (!turned.has(name)) return isAsStored(stored) ? matrix.pieces() : encode(stored);
-      const file = await transposed(matrix);
+      if (isAsStored(stored) && !turned.has(name)) return matrix.pieces();
+      if (matrix.type !== 'bitTiles' && !turned.has(name)) return encode(stored);
+      const file = turned.has(name) ? await transposed(matrix) : await untiled(matrix, shapeOfKernels(name));
       try {
         return encode({ matrix: file, storage });
       } finally {
@@ -159,8 +167,8 @@ export async function writeParameters(
       }
     };
     if (storage === 'bits') {
-      const count = kernels.get(name.slice(0, -KERNELS.length - 1)) as number;
-      return { name, dtype: 'U8', shape: [count, matrix.rows / count, Math.ceil(matrix.cols / 8)], bytes };
+      const { kernels: count, rows } = shapeOfKernels(name);
+      return { name, dtype: 'U8', shape: [count, rows, Math.ceil(matrix.cols / 8)], bytes };
     }
     const isScale = [`.${OUTPUT_SCALES}`, `.${INPUT_SCALES}`, scaleName('')].some((end) => name.endsWith(end));
     const { rows, cols } = matrix;

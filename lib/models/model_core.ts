@@ -7,10 +7,13 @@ import type { Tensor } from '../graph/tensor';
 import { writeFile, writeFolder } from '../io/atomic';
 import { f32ToHalf, halfToF32 } from '../io/half';
 import { WEIGHTS_FILE } from '../io/safetensors_shards';
+import type { BitMatrix } from '../native/bit_matrix';
 import type { Matrix } from '../native/matrix';
 import { Builder, type BuilderOptions, type Parameters } from '../nn/builder';
+import { KERNELS, OUTPUT_SCALES } from '../nn/linear';
 import type { Tokenizer } from '../text/tokenizer';
 import { throwIfAborted } from '../validate';
+import { type BitOrder, tiled, untiled } from './bit_tiles';
 import { moduleOf, type ProgressOptions, type StoredMatrix, storedSpecifications, writeParameters } from './checkpoint';
 import { ConfigReader } from './config_reader';
 import type { ConversionReport } from './conversion';
@@ -148,11 +151,35 @@ export class ModelCore {
       if (storage === 'I8') {
         throw new MbokError('MBOK_INVALID_ARGUMENT', `'${name}' is stored in 8 bits and cannot be trained`);
       }
-      const wide = await widened(matrix, undefined, signal);
-      this.#stored.set(name, { matrix: wide, storage });
-      this.#parameters.set(name, wide);
-      matrix.dispose();
+      this.#replace(name, { matrix: await widened(matrix, undefined, signal), storage });
     }
+  }
+
+  /**
+   * Brings the ±1 kernels of all modules into the order that inference ('tiles', as they are loaded) or training ('rows')
+   * reads, one module at a time. Plans that were made before go on with matrices that are gone. Throws MBOK_DISPOSED,
+   * MBOK_OUT_OF_MEMORY, MBOK_ABORTED.
+   */
+  async arrange(order: BitOrder, signal?: AbortSignal): Promise<void> {
+    for (const [module, kernels] of this.kernels) {
+      const name = `${module}.${KERNELS}`;
+      const { matrix, storage } = this.stored.get(name) as StoredMatrix;
+      if ((matrix.type === 'bitTiles') === (order === 'tiles')) continue;
+      const { cols: rows } = this.#parameters.get(`${module}.${OUTPUT_SCALES}`) as Matrix;
+      const made =
+        order === 'tiles'
+          ? await tiled(matrix as BitMatrix, kernels, signal)
+          : await untiled(matrix, { kernels, rows }, signal);
+      if (this.#disposed) made.dispose();
+      this.#alive();
+      this.#replace(name, { matrix: made, storage });
+    }
+  }
+
+  #replace(name: string, stored: StoredMatrix): void {
+    this.#stored.get(name)?.matrix.dispose();
+    this.#stored.set(name, stored);
+    this.#parameters.set(name, stored.matrix);
   }
 
   /** Tables that all layers share. Throws MBOK_DISPOSED. */

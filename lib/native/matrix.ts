@@ -8,6 +8,7 @@ import { addon, guarded, type NativeBuffer, type TensorType } from './addon';
 export function rowBytes(type: TensorType, cols: number): number {
   switch (type) {
     case 'bits':
+    case 'bitTiles':
       return Math.ceil(cols / 64) * 8;
     case 'f16':
     case 'bf16':
@@ -41,7 +42,7 @@ export class Matrix {
   readonly rows: number;
   /** Elements of a row. */
   readonly cols: number;
-  /** Element type; rows of 'bits' are padded to whole 64-bit words. */
+  /** Element type; rows of 'bits' are padded to whole 64-bit words, 'bitTiles' are bits in the order of decoding. */
   readonly type: TensorType;
   #buffer: NativeBuffer | undefined;
 
@@ -138,7 +139,8 @@ export class Matrix {
     if (this.type === 'f32') return new Float32Array(elements);
     if (this.type === 'i32') return new Int32Array(elements);
     if (this.type === 'i8') return new Int8Array(elements);
-    return this.type === 'bits' || this.type === 'u8' ? new Uint8Array(this.byteLength) : new Uint16Array(elements);
+    if (this.type === 'f16' || this.type === 'bf16') return new Uint16Array(elements);
+    return new Uint8Array(this.byteLength);
   }
 }
 

@@ -16,7 +16,16 @@ import type { Snapshot } from './snapshot';
 const FORMAT_VERSION = 1;
 const PROGRESS_FILE = 'progress.json';
 const STATE_FILE = 'state.safetensors';
-const DTYPES = { f32: 'F32', f16: 'F16', bf16: 'BF16', i32: 'I32', bits: 'U8', u8: 'U8', i8: 'I8' } as const;
+const DTYPES = {
+  f32: 'F32',
+  f16: 'F16',
+  bf16: 'BF16',
+  i32: 'I32',
+  bits: 'U8',
+  bitTiles: 'U8',
+  u8: 'U8',
+  i8: 'I8',
+} as const;
 /** Prefix of the tensors of the best model so far. */
 const BEST = 'best:';
 
@@ -96,7 +105,7 @@ export async function loadCheckpoint<Progress>(
 
 function describe(name: string, { rows, cols, type }: Matrix, data: () => ReturnType<Matrix['raw']>): TensorSource {
   const bytes = () => bytesOf(data());
-  return { name, dtype: DTYPES[type], shape: [rows, type === 'bits' ? rowBytes(type, cols) : cols], bytes };
+  return { name, dtype: DTYPES[type], shape: [rows, DTYPES[type] === 'U8' ? rowBytes(type, cols) : cols], bytes };
 }
 
 function bytesOf({ buffer, byteOffset, byteLength }: ReturnType<Matrix['raw']>): Uint8Array {

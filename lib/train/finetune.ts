@@ -78,8 +78,11 @@ export async function finetune(student: ModelCore, given: FinetuneOptions): Prom
   try {
     return await new Run(student, settings).complete();
   } finally {
+    if (!student.disposed) {
+      student.roundToStorage();
+      await student.arrange('tiles');
+    }
     training.delete(student);
-    if (!student.disposed) student.roundToStorage();
   }
 }
 
@@ -109,6 +112,7 @@ class Run {
     await data.batch({ window, batch: 1, seed: 0, step: 0 });
     const held = evaluation && (await this.#encode('evaluation.data', evaluation.data));
     await widenTrained(this.#student, this.#settings.train, this.#settings.signal);
+    await this.#student.arrange('rows', this.#settings.signal);
     this.#cache = await this.#openCache(data);
     let trainer: Trainer | undefined;
     let log: TrainingLog | undefined;

@@ -13,7 +13,8 @@ BooleanOperand::BooleanOperand(const BooleanLayer& weights, Depth depth, Precisi
     : weights_(weights),
       depth_(depth),
       panel_((precision == Precision::kBf16 ? boolean_panel_bf16_table : boolean_panel_f32_table).best()),
-      transpose_(bit_transpose_table.best()) {}
+      transpose_(bit_transpose_table.best()),
+      planes_(bit_planes_table.best()) {}
 
 // across [kernels, 64], then, where rows have to be transposed, signs [kernels, kMaxDepth].
 size_t BooleanOperand::scratch_bytes() const {
@@ -41,8 +42,14 @@ void BooleanOperand::pack(int64_t col, int64_t cols, int64_t depth_begin, int64_
   if (along_columns) {
     uint64_t* const signs = reinterpret_cast<uint64_t*>(across + w.kernels * kPanelCols);
     for (int64_t k = 0; k < w.kernels; ++k)
-      for (int64_t d = 0; d < depth; d += 64)  // depth_begin is a multiple of 64, so words are whole
-        transpose_(w.row(k, col) + (depth_begin + d) / 64, words, cols, signs + k * kMaxDepth + d);
+      for (int64_t d = 0; d < depth; d += 64) {  // depth_begin is a multiple of 64, so words are whole
+        const int64_t word = (depth_begin + d) / 64;
+        uint64_t* const block = signs + k * kMaxDepth + d;
+        if (w.tiles != nullptr)
+          planes_(w.block(k, col, word), block);
+        else
+          transpose_(w.row(k, col) + word, words, cols, block);
+      }
     source.signs = signs;
     source.kernel_stride = kMaxDepth;
     source.depth_stride = 1;

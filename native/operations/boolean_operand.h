@@ -13,7 +13,7 @@ enum class Depth { kColumns /* Y = X·Ŵᵀ */, kRows /* dX = dY·Ŵ */ };
 
 class BooleanOperand final : public PanelOperand {
  public:
-  // The layer must have both scales.
+  // The layer must have both scales, and bits in rows where the depth is rows.
   BooleanOperand(const BooleanLayer& weights, Depth depth, Precision precision);
   void pack(int64_t col, int64_t cols, int64_t depth_begin, int64_t depth, void* panel,
             std::byte* scratch) const override;
@@ -24,6 +24,7 @@ class BooleanOperand final : public PanelOperand {
   Depth depth_;
   BooleanPanelFunction* panel_;
   BitTransposeFunction* transpose_;
+  BitPlanesFunction* planes_;
 };
 
 }  // namespace mbok

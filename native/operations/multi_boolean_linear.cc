@@ -1,20 +1,23 @@
 // Y = X·Ŵᵀ + bias, Ŵ = Σ_k diag(s_out[k])·B[k]·diag(s_in[k]) rebuilt panel by panel: the cost of a prompt or a training
-// step does not grow with the number of kernels. A few rows stream the bits instead (boolean_decode), in f32 whatever
-// the precision.
-//   x [R,n], kernels bits [K·m,n], s_out [K,m], s_in [K,n], bias? [1,m] → y [R,m]
+// step does not grow with the number of kernels. A few rows stream the bits instead: from tiles by look-up tables
+// (boolean_lookup), which round inputs to about 10 bits where the precision is bf16 and to 20 where it is f32; from rows
+// by changes of sign (boolean_decode), in f32 whatever the precision.
+//   x [R,n], kernels bits [K·m,n] or tiles, s_out [K,m], s_in [K,n], bias? [1,m] → y [R,m]
 #include <algorithm>
 
 #include "kernels/boolean_decode/boolean_decode.h"
+#include "kernels/boolean_lookup/boolean_lookup.h"
 #include "kernels/dense_decode/dense_decode.h"
 #include "operations/boolean_operand.h"
 #include "operations/linear_product.h"
+#include "operations/scratch.h"
 
 namespace mbok {
 namespace {
 
 void check(const Call& call) {
   expect_counts_between(call, 4, 5, 1, 1, 1);
-  const BooleanLayer w = expect_boolean_layer(call, 1);
+  const BooleanLayer w = expect_boolean_layer(call, 1, true);
   const int64_t rows = call.input(0).rows;
   expect_tensor(call, call.input(0), "x", TensorType::kF32, rows, w.n);
   if (call.input_count > 4) expect_tensor(call, call.input(4), "bias", TensorType::kF32, 1, w.m, true);
@@ -31,23 +34,69 @@ bool decodes(const PanelProduct& p, const BooleanLayer& w) {
   return p.m <= 2 || (p.m <= kDecodeRows && p.m * w.kernels <= 6);
 }
 
-// The scaled inputs of decoding: [rows, kernels, 64·words].
-size_t scaled_bytes(const PanelProduct& p, const BooleanLayer& w) {
-  const int64_t rows = p.m < kDecodeRows ? p.m : kDecodeRows;
-  return static_cast<size_t>(rows * w.kernels * w.words() * 64) * sizeof(float);
-}
+int64_t decoded_rows(const PanelProduct& p) { return p.m < kDecodeRows ? p.m : kDecodeRows; }
+
+// What a few rows are turned into before the bits are read: for tiles tables and their scales, for rows of bits the
+// scaled inputs [rows, kernels, 64·words].
+struct DecodeInputs {
+  DecodeInputs(const PanelProduct& p, const BooleanLayer& w, std::byte* base)
+      : parts(p.precision == Precision::kBf16 ? 1 : kMaxLookupParts) {
+    Scratch scratch(base);
+    const int64_t blocks = decoded_rows(p) * w.kernels * w.words();
+    if (w.tiles != nullptr) {
+      tables = scratch.take<uint8_t>(blocks * parts * kLookupBytes);
+      scales = scratch.take<float>(blocks * parts);
+    } else {
+      scaled = scratch.take<float>(blocks * 64);
+    }
+    bytes = scratch.used();
+  }
+
+  int64_t parts;
+  uint8_t* tables = nullptr;
+  float *scales = nullptr, *scaled = nullptr;
+  size_t bytes;
+};
 
 // Enough for any number of rows up to the call's.
 size_t scratch_bytes(const Call& call, int threads) {
   const PanelProduct p = describe(call);
   const BooleanLayer w = boolean_layer(call, 1);
   const size_t product = panel_product_scratch(p, BooleanOperand(w, Depth::kColumns, p.precision), threads);
-  return std::max(product, scaled_bytes(p, w));
+  return std::max(product, DecodeInputs(p, w, nullptr).bytes);
+}
+
+void look_up(const Call& call, const PanelProduct& p, const BooleanLayer& w) {
+  const DecodeInputs inputs(p, w, call.scratch);
+  const int64_t blocks = inputs.parts * w.words();
+  LookupTablesFunction* const tabulate = lookup_tables_table.best();
+  for (int64_t r = 0; r < p.m; ++r)
+    for (int64_t k = 0; k < w.kernels; ++k) {
+      const int64_t at = (r * w.kernels + k) * blocks;
+      tabulate({p.a + r * w.n, w.s_in + k * w.n, w.n, inputs.parts}, inputs.tables + at * kLookupBytes,
+               inputs.scales + at);
+    }
+  BooleanLookupFunction* const kernel = boolean_lookup_table.best();
+  constexpr int64_t kTask = 1 << 16;  // bytes of bits: a few microseconds
+  const int64_t pair = 2 * w.tile_bytes() * w.kernels;
+  const int64_t outputs = 2 * kTileRows * std::max<int64_t>(1, kTask / pair);
+  call.pool->parallel_for((w.m + outputs - 1) / outputs, [&](int64_t task, int) {
+    const int64_t last = std::min(w.m, (task + 1) * outputs);
+    // a pair of tiles stays in cache for all rows
+    for (int64_t begin = task * outputs; begin < last; begin += 2 * kTileRows)
+      for (int64_t r = 0; r < p.m; ++r) {
+        const int64_t at = r * w.kernels * blocks;
+        kernel({w.block(0, begin, 0), w.kernel_bytes(), w.words(), w.kernels, inputs.parts,
+                inputs.tables + at * kLookupBytes, inputs.scales + at, w.s_out + begin, w.m,
+                std::min(last - begin, 2 * kTileRows), p.bias != nullptr ? p.bias + begin : nullptr,
+                p.c + r * w.m + begin});
+      }
+  });
 }
 
 void decode(const Call& call, const PanelProduct& p, const BooleanLayer& w) {
   const int64_t words = w.words(), padded = 64 * words;
-  float* const scaled = reinterpret_cast<float*>(call.scratch);
+  float* const scaled = DecodeInputs(p, w, call.scratch).scaled;
   DecodeScaleFunction* const scale = decode_scale_table.best();
   for (int64_t r = 0; r < p.m; ++r)
     for (int64_t k = 0; k < w.kernels; ++k)
@@ -64,7 +113,7 @@ void decode(const Call& call, const PanelProduct& p, const BooleanLayer& w) {
 void run(const Call& call) {
   const PanelProduct p = describe(call);
   const BooleanLayer w = boolean_layer(call, 1);
-  if (decodes(p, w)) return decode(call, p, w);
+  if (decodes(p, w)) return w.tiles != nullptr ? look_up(call, p, w) : decode(call, p, w);
   panel_product(*call.pool, p, BooleanOperand(w, Depth::kColumns, p.precision), call.scratch);
 }
 

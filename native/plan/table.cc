@@ -11,6 +11,7 @@
   X(position_embedding) \
   X(position_embedding_gradient) \
   X(transpose) \
+  X(arrange_bits) \
   X(quantise_int8) \
   X(widen) \
   X(dequantise) \

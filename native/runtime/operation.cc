@@ -21,6 +21,8 @@ const char* type_name(TensorType type) {
       return "u8";
     case TensorType::kI8:
       return "i8";
+    case TensorType::kBitTiles:
+      return "bitTiles";
   }
   return "unknown";
 }

@@ -14,8 +14,9 @@ enum class TensorType : int32_t {
   kBits = 4,  // ±1 as bits, least significant first; each row padded with zeros to whole 64-bit words
   kU8 = 5,    // raw bytes: blocks of a file's own format
   kI8 = 6,    // whole numbers of weights that have one scale a row
+  kBitTiles = 7,  // ±1 as bits in tiles of 64 rows, see kernels/bit_tiles; rows is a multiple of 64
 };
-constexpr TensorType kLastTensorType = TensorType::kI8;
+constexpr TensorType kLastTensorType = TensorType::kBitTiles;
 
 // 64-bit words in one row of a bit matrix with `cols` columns.
 inline int64_t words_per_row(int64_t cols) { return (cols + 63) / 64; }
@@ -23,6 +24,7 @@ inline int64_t words_per_row(int64_t cols) { return (cols + 63) / 64; }
 inline size_t row_bytes(TensorType type, int64_t cols) {
   switch (type) {
     case TensorType::kBits:
+    case TensorType::kBitTiles:
       return static_cast<size_t>(words_per_row(cols)) * 8;
     case TensorType::kF16:
     case TensorType::kBf16:

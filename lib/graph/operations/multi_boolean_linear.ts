@@ -1,5 +1,6 @@
 import { expectShape, type GradientContext, type OperationDefinition, required } from '../operation';
 import { matrixShape, type Tensor } from '../tensor';
+import { tiledRows } from './arrange_bits';
 import { precisionCode } from './linear';
 
 const NAME = 'multi_boolean_linear';
@@ -11,7 +12,8 @@ const definition: OperationDefinition = {
     const { rows, cols } = expectShape(NAME, 'x', x, {});
     const { rows: count, cols: m } = expectShape(NAME, 'sOut', sOut, {});
     expectShape(NAME, 'sIn', sIn, { rows: count, cols });
-    expectShape(NAME, 'kernels', kernels, { rows: (count as number) * m, cols, type: 'bits' });
+    const tiles = kernels?.type === 'bitTiles' && { rows: tiledRows(count as number, m), type: kernels.type };
+    expectShape(NAME, 'kernels', kernels, { rows: (count as number) * m, type: 'bits', cols, ...tiles });
     if (bias !== undefined) expectShape(NAME, 'bias', bias, { rows: 1, cols: m });
     return [matrixShape(rows, m)];
   },
@@ -53,7 +55,7 @@ function emitSignal({ inputs, attributes, accumulator, booleanTarget }: Gradient
  * The multi-Boolean linear layer, y = Σₖ ((x ⊙ sIn[k]) B[k]ᵀ) ⊙ sOut[k] + bias, in the graph's precision.
  *
  * @param x - [rows, n]
- * @param kernels - ±1 [K·m, n]: kernel k's row i is row k·m + i
+ * @param kernels - ±1 [K·m, n]: kernel k's row i is row k·m + i; or their tiles, which have no gradient
  * @param sOut - [K, m]
  * @param sIn - [K, n]
  * @param bias - [1, m]

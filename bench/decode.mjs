@@ -1,0 +1,72 @@
+/**
+ * One row of inputs through one layer, weights from memory: what decoding is made of. Bytes of weights a second against
+ * what memory gives, and the time against that of the same layer in F16 from the same run.
+ */
+
+import { linear, Matrix, multiBooleanLinear, randomMatrix, secondsPerOperation, tiled } from './measure.mjs';
+import { booleanOperands, emitter } from './products.mjs';
+
+/** Outputs × inputs: the layers of a LLaMA of 13 B parameters. */
+const SHAPES = [
+  [5120, 5120],
+  [13824, 5120],
+  [5120, 13824],
+];
+const KERNELS = [1, 2, 4];
+/** Of different weights in one run, more than any cache holds. */
+const BYTES = 256e6;
+
+function randomHalves(rows, cols) {
+  const matrix = new Matrix({ rows, cols, type: 'f16' });
+  const values = new Uint16Array(rows * cols);
+  for (let i = 0; i < values.length; i++) values[i] = 0x2c00 + (Math.imul(i, 2654435761) >>> 23); // 2^-4 to 2^-3
+  matrix.write(values);
+  return matrix;
+}
+
+/** @yields {{what: string, shape: string, seconds: number, rate: number, unit: string, fraction: number, speedup: number}} */
+export async function* timeDecode(limits) {
+  for (const [m, n] of SHAPES) {
+    const x = randomMatrix(1, n, 1);
+    const time = async (what, bytes, make, precision, f16) => {
+      const copies = Math.ceil(BYTES / bytes);
+      const operands = [];
+      for (let i = 0; i < copies; i++) operands.push(await make());
+      const emit = emitter(precision, (graph, i) => {
+        const [weights, ...scales] = operands[i].map((matrix) => graph.bind(matrix));
+        if (scales.length === 0) linear(graph.bind(x), weights);
+        else multiBooleanLinear(graph.bind(x), weights, ...scales);
+      });
+      const seconds = await secondsPerOperation(emit, { rows: 1, copies });
+      for (const matrix of operands.flat()) matrix.dispose();
+      const rate = bytes / seconds;
+      const fraction = rate / limits.read_bytes_per_second;
+      return {
+        what,
+        shape: `1 × ${m} × ${n}`,
+        seconds,
+        rate,
+        unit: 'weight B/s',
+        fraction,
+        speedup: (f16 ?? seconds) / seconds,
+      };
+    };
+    const dense = await time('decode f16', 2 * m * n, async () => [randomHalves(m, n)], 'f32');
+    yield dense;
+    for (const kernels of KERNELS) {
+      const make = async () => {
+        const { bits, sOut, sIn } = booleanOperands(kernels, m, n);
+        const tiles = await tiled(bits, kernels);
+        bits.dispose();
+        return [tiles, sOut, sIn];
+      };
+      for (const [precision, width] of [
+        ['bf16', 10],
+        ['f32', 20],
+      ]) {
+        const what = `decode K=${kernels}, ${width} bits`;
+        yield await time(what, (kernels * m * n) / 8, make, precision, dense.seconds);
+      }
+    }
+  }
+}

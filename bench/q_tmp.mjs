@@ -1,0 +1,132 @@
+/**
+ * npm run bench:quality [-- SECTION …]: what conversion and finetuning do to the embedded model's perplexity; the tables
+ * of README.md. Sections: conversion, calibrated, finetuned, long, normaliser, accumulator. Default: all.
+ *
+ * Perplexity is measured on 256 windows of 256 tokens of TinyStories validation text, training is 8 × 256 tokens a step
+ * of TinyStories training text (../shared/data/tinystories, which is not part of this repository).
+ */
+
+import { existsSync } from 'node:fs';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+const require = createRequire(import.meta.url);
+const { Model, binarize, evaluatePerplexity, finetune } = require('../dist/index.js');
+const { addon } = require('../dist/native/addon.js');
+
+const root = join(import.meta.dirname, '..');
+const texts = join(root, '..', 'shared', 'data', 'tinystories');
+if (!existsSync(texts)) {
+  console.log(`skipped: ${texts} is absent`);
+  process.exit(0);
+}
+const [train, valid] = await Promise.all(['train.txt', 'valid.txt'].map((name) => readFile(join(texts, name), 'utf8')));
+const teacher = await Model.load(join(root, 'assets', 'tiny-stories'));
+
+const perplexity = async (model) =>
+  (await evaluatePerplexity(model, valid, { window: 256, maxWindows: 256 })).perplexity;
+const convert = (kernels, method) =>
+  binarize(teacher, {
+    kernels,
+    method,
+    ...(method === 'calibrated' && { calibration: { data: train, windows: 64, length: 256 } }),
+  });
+
+/** Calibrated once for every K. */
+const cache = await mkdtemp(join(tmpdir(), 'mbok-quality-'));
+async function calibrated(kernels) {
+  const folder = join(cache, `${kernels}`);
+  if (!existsSync(folder)) {
+    const model = await convert(kernels, 'calibrated');
+    await model.save(folder);
+    model.dispose();
+  }
+  return Model.load(folder);
+}
+
+function row(what, figures) {
+  const cells = Object.entries(figures).map(([name, value]) => {
+    const text = typeof value === 'number' ? Number(value.toPrecision(6)).toString() : String(value);
+    return `${name} ${text}`;
+  });
+  console.log(`${what.padEnd(56)} ${cells.join('  ')}`);
+}
+
+/** Finetunes the calibrated model with scales, norms and embeddings training as well, and evaluates. */
+async function finetuned({ kernels = 2, steps = 300, ...options }) {
+  const student = await calibrated(kernels);
+  const before = await perplexity(student);
+  const began = performance.now();
+  const { memory } = await finetune(student, {
+    teacher,
+    data: train,
+    steps,
+    batch: 8,
+    window: 256,
+    precision: 'bf16',
+    train: ['scales', 'norms', 'embeddings'],
+    ...options,
+  });
+  const seconds = (performance.now() - began) / 1000;
+  const what = [`K=${kernels}, ${steps} steps`, ...Object.entries(options).map(([name, value]) => `${name} ${value}`)];
+  row(what.join(', '), { before, after: await perplexity(student), seconds, 'state MB': memory.state / 1e6 });
+  student.dispose();
+}
+
+const sections = {
+  async conversion() {
+    for (const method of ['svid', 'refit']) {
+      for (const kernels of [1, 2, 3, 4]) {
+        const model = await convert(kernels, method);
+        row(`${method} K=${kernels}`, { residual: model.conversion.residual, perplexity: await perplexity(model) });
+        model.dispose();
+      }
+    }
+  },
+  async calibrated() {
+    for (const kernels of [1, 2, 3, 4]) {
+      const start = performance.now();
+      const model = await calibrated(kernels);
+      const seconds = (performance.now() - start) / 1000;
+      row(`calibrated K=${kernels}`, { perplexity: await perplexity(model), seconds });
+      model.dispose();
+    }
+  },
+  async finetuned() {
+    for (const o of [
+      { kernels: 4 },
+      { kernels: 4, flipRate: 0.0075 },
+      { kernels: 4, flipRate: 0.0075, learningRate: 3e-4 },
+      { kernels: 3, flipRate: 0.015 },
+    ])
+      await finetuned(o);
+  },
+  async long() {
+    for (const latent of [false, true]) await finetuned({ steps: 1500, hiddenLoss: 'plain', latent });
+  },
+  async normaliser() {
+    for (const rule of ['neighbours', 'lastKernel']) {
+      for (const normaliser of ['factored', 'mean']) {
+        for (const decay of [0, 0.9])
+          await finetuned({ precision: 'f32', hiddenLoss: 'relative', rule, normaliser, decay });
+      }
+    }
+  },
+  async accumulator() {
+    for (const accumulator of ['bf16', 'f16', 'f32'])
+      await finetuned({ precision: 'f32', hiddenLoss: 'relative', accumulator });
+  },
+};
+
+const { cpu, isa, threads } = addon().info();
+console.log(`${cpu}, ${isa}, ${threads} threads`);
+row('original', { perplexity: await perplexity(teacher) });
+const wanted = process.argv.slice(2);
+for (const name of wanted.length > 0 ? wanted : Object.keys(sections)) {
+  if (sections[name] === undefined)
+    throw new Error(`no section '${name}'; there are ${Object.keys(sections).join(', ')}`);
+  await sections[name]();
+}
+await rm(cache, { recursive: true });

@@ -1,0 +1,113 @@
+#include "kernels/bit_tiles/bit_tiles.h"
+#include "kernels/boolean_lookup/candidates.h"
+#include "kernels/simd/avx2.h"
+
+#if defined(MBOK_X86)
+MBOK_TARGET_AVX2
+namespace mbok::avx2 {
+namespace {
+
+constexpr int64_t kBytes = 32;
+constexpr int kWideVectors = 2;  // a tile: more would not fit sixteen registers
+
+struct Bytes {
+  __m256i v;
+};
+
+MBOK_INLINE Bytes no_bytes() { return {_mm256_setzero_si256()}; }
+MBOK_INLINE Bytes load_bytes(const uint8_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
+MBOK_INLINE Bytes load_table(const uint8_t* p) {
+  return {_mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+}
+MBOK_INLINE Bytes low_nibbles(Bytes a) { return {_mm256_and_si256(a.v, _mm256_set1_epi8(15))}; }
+MBOK_INLINE Bytes high_nibbles(Bytes a) { return low_nibbles({_mm256_srli_epi16(a.v, 4)}); }
+MBOK_INLINE Bytes shuffle(Bytes table, Bytes index) { return {_mm256_shuffle_epi8(table.v, index.v)}; }
+MBOK_INLINE Bytes unpack_low(Bytes a, Bytes b) { return {_mm256_unpacklo_epi8(a.v, b.v)}; }
+MBOK_INLINE Bytes unpack_high(Bytes a, Bytes b) { return {_mm256_unpackhi_epi8(a.v, b.v)}; }
+MBOK_INLINE Bytes add16(Bytes a, Bytes b) { return {_mm256_add_epi16(a.v, b.v)}; }
+
+// sums[i] += scale · (the i-th of 16 numbers)
+MBOK_INLINE void add_scaled(Bytes a, float scale, float* sums) {
+  const __m256 low = _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm256_castsi256_si128(a.v)));
+  const __m256 high = _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm256_extracti128_si256(a.v, 1)));
+  const __m256 factor = _mm256_set1_ps(scale);
+  _mm256_storeu_ps(sums, _mm256_fmadd_ps(factor, low, _mm256_loadu_ps(sums)));
+  _mm256_storeu_ps(sums + 8, _mm256_fmadd_ps(factor, high, _mm256_loadu_ps(sums + 8)));
+}
+
+// y[i] += a[i] · b[i], eight of them
+MBOK_INLINE void multiply_add8(const float* a, const float* b, float* y) {
+  _mm256_storeu_ps(y, _mm256_fmadd_ps(_mm256_loadu_ps(a), _mm256_loadu_ps(b), _mm256_loadu_ps(y)));
+}
+
+#include "kernels/boolean_lookup/body.h"
+
+// The table of four inputs: entry v is Σ_b ±q[b], + where bit b of v is set.
+MBOK_INLINE void store_table(const int16_t* q, uint8_t* table) {
+  const __m256i bit0 = _mm256_setr_epi16(-1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1);
+  const __m256i bit1 = _mm256_setr_epi16(-1, -1, 1, 1, -1, -1, 1, 1, -1, -1, 1, 1, -1, -1, 1, 1);
+  const __m256i bit2 = _mm256_setr_epi16(-1, -1, -1, -1, 1, 1, 1, 1, -1, -1, -1, -1, 1, 1, 1, 1);
+  const __m256i bit3 = _mm256_setr_epi16(-1, -1, -1, -1, -1, -1, -1, -1, 1, 1, 1, 1, 1, 1, 1, 1);
+  const __m256i sums =
+      _mm256_add_epi16(_mm256_add_epi16(_mm256_sign_epi16(_mm256_set1_epi16(q[0]), bit0),
+                                        _mm256_sign_epi16(_mm256_set1_epi16(q[1]), bit1)),
+                       _mm256_add_epi16(_mm256_sign_epi16(_mm256_set1_epi16(q[2]), bit2),
+                                        _mm256_sign_epi16(_mm256_set1_epi16(q[3]), bit3)));
+  // low bytes of both lanes to the front, high bytes behind them
+  const __m256i order = _mm256_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15,  //
+                                         0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
+  const __m256i bytes = _mm256_permute4x64_epi64(_mm256_shuffle_epi8(sums, order), 0xd8);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(table), bytes);
+}
+
+constexpr float kLargest = 511, kLeastScale = 1.17549435e-38f;  // of normal numbers: 1 / scale is finite
+
+// values ← what q · scale leaves of them.
+MBOK_INLINE void quantise(float* values, float* scale, int16_t* q) {
+  Vec largest = zero();
+  Mask finite = first_lanes(kLanes);
+  for (int64_t j = 0; j < kLookupBlock; j += kLanes) {
+    const Vec magnitude = abs(load(values + j));
+    finite = finite & (magnitude <= broadcast(3.402823466e38f));
+    largest = max(magnitude, largest);
+  }
+  const bool usable = _mm256_movemask_ps(finite.m) == 255;
+  *scale = usable ? reduce_max(largest) / kLargest : __builtin_nanf("");
+  const float inverse = usable && *scale >= kLeastScale ? 1 / *scale : 0;
+  for (int64_t j = 0; j < kLookupBlock; j += kLanes) {
+    const Vec v = load(values + j);
+    Vec rounded = round_even(v * broadcast(inverse));
+    rounded = max(broadcast(-kLargest), min(broadcast(kLargest), rounded));
+    if (!usable) rounded = zero();
+    const __m256i whole = _mm256_cvtps_epi32(rounded.v);
+    const __m128i narrow = _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(q + j), narrow);
+    store(values + j, fnma(rounded, broadcast(*scale), v));
+  }
+}
+
+}  // namespace
+
+void lookup_tables(const LookupInputs& in, uint8_t* tables, float* scales) {
+  const int64_t words = (in.n + kLookupBlock - 1) / kLookupBlock;
+  for (int64_t word = 0; word < words; ++word) {
+    float values[kLookupBlock];
+    for (int64_t j = 0; j < kLookupBlock; j += kLanes) {
+      const int64_t at = word * kLookupBlock + j, left = in.n - at;
+      const int64_t n = left < 0 ? 0 : left < kLanes ? left : kLanes;
+      store(values + j, n == 0 ? zero() : load_n(in.x + at, n) * load_n(in.s_in + at, n));
+    }
+    for (int64_t part = 0; part < in.parts; ++part) {
+      int16_t q[kLookupBlock];
+      quantise(values, scales + part * words + word, q);
+      uint8_t* const table = tables + (part * words + word) * kLookupBytes;
+      for (int64_t j = 0; j < kLookupBlock; j += 4) store_table(q + j, table + 8 * j);
+    }
+  }
+}
+
+void boolean_lookup(const BooleanLookup& p) { p.parts == 1 ? look_up<1>(p) : look_up<2>(p); }
+
+}  // namespace mbok::avx2
+MBOK_TARGET_END
+#endif

@@ -1,0 +1,51 @@
+#include "kernels/bit_tiles/bit_tiles.h"
+#include "kernels/boolean_lookup/candidates.h"
+#include "kernels/simd/avx512.h"
+
+#if defined(MBOK_X86)
+MBOK_TARGET_AVX512
+namespace mbok::avx512 {
+namespace {
+
+constexpr int64_t kBytes = 64;
+constexpr int kWideVectors = 2;  // two tiles share the loads of their tables
+
+struct Bytes {
+  __m512i v;
+};
+
+MBOK_INLINE Bytes no_bytes() { return {_mm512_setzero_si512()}; }
+MBOK_INLINE Bytes load_bytes(const uint8_t* p) { return {_mm512_loadu_si512(p)}; }
+MBOK_INLINE Bytes load_table(const uint8_t* p) {
+  return {_mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+}
+MBOK_INLINE Bytes low_nibbles(Bytes a) { return {_mm512_and_si512(a.v, _mm512_set1_epi8(15))}; }
+MBOK_INLINE Bytes high_nibbles(Bytes a) { return low_nibbles({_mm512_srli_epi16(a.v, 4)}); }
+MBOK_INLINE Bytes shuffle(Bytes table, Bytes index) { return {_mm512_shuffle_epi8(table.v, index.v)}; }
+MBOK_INLINE Bytes unpack_low(Bytes a, Bytes b) { return {_mm512_unpacklo_epi8(a.v, b.v)}; }
+MBOK_INLINE Bytes unpack_high(Bytes a, Bytes b) { return {_mm512_unpackhi_epi8(a.v, b.v)}; }
+MBOK_INLINE Bytes add16(Bytes a, Bytes b) { return {_mm512_add_epi16(a.v, b.v)}; }
+
+// sums[i] += scale · (the i-th of 32 numbers)
+MBOK_INLINE void add_scaled(Bytes a, float scale, float* sums) {
+  const __m512 low = _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(_mm512_castsi512_si256(a.v)));
+  const __m512 high = _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(_mm512_extracti64x4_epi64(a.v, 1)));
+  const __m512 factor = _mm512_set1_ps(scale);
+  _mm512_storeu_ps(sums, _mm512_fmadd_ps(factor, low, _mm512_loadu_ps(sums)));
+  _mm512_storeu_ps(sums + 16, _mm512_fmadd_ps(factor, high, _mm512_loadu_ps(sums + 16)));
+}
+
+// y[i] += a[i] · b[i], eight of them
+MBOK_INLINE void multiply_add8(const float* a, const float* b, float* y) {
+  _mm256_storeu_ps(y, _mm256_fmadd_ps(_mm256_loadu_ps(a), _mm256_loadu_ps(b), _mm256_loadu_ps(y)));
+}
+
+#include "kernels/boolean_lookup/body.h"
+
+}  // namespace
+
+void boolean_lookup(const BooleanLookup& p) { p.parts == 1 ? look_up<1>(p) : look_up<2>(p); }
+
+}  // namespace mbok::avx512
+MBOK_TARGET_END
+#endif

@@ -1,0 +1,89 @@
+// Written once for every Bytes (kBytes of them, in lanes of 16). Included into an anonymous namespace inside
+// mbok::<isa>, after the operations on Bytes.
+
+// Unpacking leaves outputs in groups of eight: first the even groups of a vector, then the odd ones.
+MBOK_INLINE int64_t group_of(int64_t piece) {
+  constexpr int64_t kHalf = kBytes / 16;
+  return piece < kHalf ? 2 * piece : 2 * (piece - kHalf) + 1;
+}
+
+// sums[v] += a block's: kVectors · kBytes outputs from `bits` on, whose vectors lie at offset(v).
+template <int kParts, int kVectors>
+MBOK_INLINE void add_block(const uint8_t* bits, int64_t tile_bytes, const uint8_t* tables, int64_t part_stride,
+                           const float* scales, int64_t scale_stride, float* sums) {
+  Bytes even[kParts][kVectors], odd[kParts][kVectors];
+  MBOK_UNROLL
+  for (int part = 0; part < kParts; ++part) {
+    MBOK_UNROLL
+    for (int v = 0; v < kVectors; ++v) even[part][v] = odd[part][v] = no_bytes();
+  }
+  for (int b = 0; b < 8; ++b) {
+    Bytes low[kVectors], high[kVectors];
+    MBOK_UNROLL
+    for (int v = 0; v < kVectors; ++v) {
+      const int64_t at = v * kBytes;
+      const Bytes byte = load_bytes(bits + at / kTileRows * tile_bytes + at % kTileRows + b * kTileRows);
+      low[v] = low_nibbles(byte);
+      high[v] = high_nibbles(byte);
+    }
+    MBOK_UNROLL
+    for (int part = 0; part < kParts; ++part) {
+      const uint8_t* table = tables + part * part_stride + b * 64;
+      const Bytes first_low = load_table(table), first_high = load_table(table + 16);
+      const Bytes second_low = load_table(table + 32), second_high = load_table(table + 48);
+      MBOK_UNROLL
+      for (int v = 0; v < kVectors; ++v) {
+        const Bytes al = shuffle(first_low, low[v]), ah = shuffle(first_high, low[v]);
+        const Bytes bl = shuffle(second_low, high[v]), bh = shuffle(second_high, high[v]);
+        even[part][v] = add16(even[part][v], add16(unpack_low(al, ah), unpack_low(bl, bh)));
+        odd[part][v] = add16(odd[part][v], add16(unpack_high(al, ah), unpack_high(bl, bh)));
+      }
+    }
+  }
+  MBOK_UNROLL
+  for (int part = 0; part < kParts; ++part) {
+    MBOK_UNROLL
+    for (int v = 0; v < kVectors; ++v) {
+      add_scaled(even[part][v], scales[part * scale_stride], sums + v * kBytes);
+      add_scaled(odd[part][v], scales[part * scale_stride], sums + v * kBytes + kBytes / 2);
+    }
+  }
+}
+
+template <int kParts, int kVectors>
+MBOK_INLINE void look_up_outputs(const BooleanLookup& p, int64_t first) {
+  constexpr int64_t kOutputs = kVectors * kBytes;
+  const int64_t count = p.outputs - first < kOutputs ? p.outputs - first : kOutputs;
+  const int64_t tile_bytes = p.words * kBlockBytes;
+  float y[kOutputs], scale[kOutputs];
+  for (int64_t i = 0; i < kOutputs; ++i) {
+    y[i] = p.bias != nullptr && i < count ? p.bias[first + i] : 0;
+    scale[i] = 0;
+  }
+  for (int64_t k = 0; k < p.kernels; ++k) {
+    const uint8_t* bits = p.tiles + k * p.kernel_stride + first / kTileRows * tile_bytes + first % kTileRows;
+    const uint8_t* tables = p.tables + k * p.parts * p.words * kLookupBytes;
+    const float* scales = p.scales + k * p.parts * p.words;
+    float sums[kOutputs];
+    for (int64_t i = 0; i < kOutputs; ++i) sums[i] = 0;
+    for (int64_t word = 0; word < p.words; ++word)
+      add_block<kParts, kVectors>(bits + word * kBlockBytes, tile_bytes, tables + word * kLookupBytes,
+                                  p.words * kLookupBytes, scales + word, p.words, sums);
+    for (int64_t i = 0; i < count; ++i) scale[i] = p.s_out[k * p.s_out_stride + first + i];
+    for (int64_t v = 0; v < kOutputs; v += kBytes)
+      for (int64_t piece = 0; piece < kBytes / 8; ++piece) {
+        const int64_t at = v + 8 * group_of(piece);
+        multiply_add8(scale + at, sums + v + 8 * piece, y + at);
+      }
+  }
+  for (int64_t i = 0; i < count; ++i) p.y[first + i] = y[i];
+}
+
+template <int kParts>
+MBOK_INLINE void look_up(const BooleanLookup& p) {
+  constexpr int64_t kWide = kWideVectors * kBytes;
+  int64_t first = 0;
+  for (; p.outputs - first > kTileRows && kWide > kTileRows; first += kWide)
+    look_up_outputs<kParts, kWideVectors>(p, first);
+  for (; first < p.outputs; first += kTileRows) look_up_outputs<kParts, kTileRows / kBytes>(p, first);
+}

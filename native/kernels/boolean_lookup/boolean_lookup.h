@@ -1,0 +1,54 @@
+// A multi-Boolean layer for one row of inputs by look-up tables, straight from tiled bits (kernels/bit_tiles):
+//
+//   y[i] = bias[i] + Σ_k s_out[k, i] · Σ_j ±x[j]·s_in[k, j],   + where bit j of row i of kernel k is 1.
+//
+// Four inputs have 16 signed sums, so four bits of a weight are the index of one: a byte shuffle looks up 64 (AVX-512)
+// or 32 of them, the low and the high bytes of the sums in turn. Tables are integers: in every block of 64 inputs
+// v = x ⊙ s_in is rounded to multiples q of scale = max |v| / 511, so that the sum of a whole block fits 16 bits, and
+// blocks are summed in f32. One part keeps v within max |v| / 1022 of the block; a second part does the same to what the
+// first left, 10^-6 of the block's maximum, which is f32 for practical purposes and costs twice the shuffles.
+//
+// Numerics. Integers are exact and blocks are summed in their order by fused multiply-adds: every instruction set gives
+// the same bits. A block whose v is not finite makes its kernel's outputs NaN.
+//
+// Budget. AVX-512, one part, 128 outputs at a time: 8 inputs are a load, three operations that cut out nibbles, four
+// shuffles, four unpacks and four sums for every 64 outputs, and four table loads: 1024 weights in 34 operations.
+// Shuffles and unpacks go to two ports of Zen 5: 128 bytes of bits in 16 cycles, 8 a cycle and core, 30 GB/s; memory
+// gives two cores about 50.
+#pragma once
+
+#include <cstdint>
+
+#include "runtime/dispatch.h"
+
+namespace mbok {
+
+constexpr int kMaxLookupParts = 2;
+constexpr int64_t kLookupBlock = 64;     // inputs that share a scale
+constexpr int64_t kLookupBytes = 16 * 32;  // tables of a block: for every four inputs 16 low bytes and 16 high bytes
+
+struct BooleanLookup {
+  const uint8_t* tiles;   // of kernel 0, from the first output's on; kernel k lies k · kernel_stride bytes further
+  int64_t kernel_stride;
+  int64_t words, kernels, parts;
+  const uint8_t* tables;  // [kernels, parts, words, kLookupBytes]
+  const float* scales;    // [kernels, parts, words]
+  const float* s_out;     // [outputs] of kernel 0; kernel k is k · s_out_stride further
+  int64_t s_out_stride;
+  int64_t outputs;        // from the first of a tile on
+  const float* bias;      // [outputs] or null
+  float* y;               // [outputs]
+};
+using BooleanLookupFunction = void(const BooleanLookup& lookup);
+extern const KernelTable<BooleanLookupFunction> boolean_lookup_table;
+
+// Tables and scales of x ⊙ s_in, n inputs: tables [parts, words, kLookupBytes], scales [parts, words], words = ⌈n / 64⌉.
+// Entry v of four inputs is Σ_b (bit b of v ? q[b] : −q[b]); inputs from n on are 0.
+struct LookupInputs {
+  const float *x, *s_in;
+  int64_t n, parts;
+};
+using LookupTablesFunction = void(const LookupInputs& inputs, uint8_t* tables, float* scales);
+extern const KernelTable<LookupTablesFunction> lookup_tables_table;
+
+}  // namespace mbok

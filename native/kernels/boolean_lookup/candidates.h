@@ -1,0 +1,18 @@
+// The candidates behind the tables of boolean_lookup.h.
+#pragma once
+
+#include "kernels/boolean_lookup/boolean_lookup.h"
+
+namespace mbok {
+namespace scalar {
+void boolean_lookup(const BooleanLookup& lookup);
+void lookup_tables(const LookupInputs& inputs, uint8_t* tables, float* scales);
+}  // namespace scalar
+namespace avx2 {
+void boolean_lookup(const BooleanLookup& lookup);
+void lookup_tables(const LookupInputs& inputs, uint8_t* tables, float* scales);
+}  // namespace avx2
+namespace avx512 {
+void boolean_lookup(const BooleanLookup& lookup);
+}  // namespace avx512
+}  // namespace mbok

@@ -1,0 +1,86 @@
+#include <cmath>
+
+#include "kernels/bit_tiles/bit_tiles.h"
+#include "kernels/boolean_lookup/candidates.h"
+
+namespace mbok::scalar {
+namespace {
+
+constexpr float kLargest = 511, kLeastScale = 1.17549435e-38f;  // of normal numbers: 1 / scale is finite
+
+// values ← what q · scale leaves of them.
+void quantise(float* values, float* scale, int* q) {
+  float largest = 0;
+  bool finite = true;
+  for (int64_t j = 0; j < kLookupBlock; ++j) {
+    finite = finite && std::isfinite(values[j]);
+    largest = std::fmax(largest, std::fabs(values[j]));
+  }
+  *scale = finite ? largest / kLargest : NAN;
+  const float inverse = finite && *scale >= kLeastScale ? 1 / *scale : 0;
+  for (int64_t j = 0; j < kLookupBlock; ++j) {
+    const float rounded = finite ? std::nearbyint(values[j] * inverse) : 0;
+    // 1 / scale may round upwards
+    q[j] = static_cast<int>(std::fmax(-kLargest, std::fmin(kLargest, rounded)));
+    values[j] = std::fma(-static_cast<float>(q[j]), *scale, values[j]);
+  }
+}
+
+int entry(const int* q, int set) {
+  int sum = 0;
+  for (int b = 0; b < 4; ++b) sum += set >> b & 1 ? q[b] : -q[b];
+  return sum;
+}
+
+int value(const uint8_t* table, int index) {
+  return static_cast<int16_t>(static_cast<uint16_t>(table[index] | table[16 + index] << 8));
+}
+
+}  // namespace
+
+void lookup_tables(const LookupInputs& in, uint8_t* tables, float* scales) {
+  const int64_t words = (in.n + kLookupBlock - 1) / kLookupBlock;
+  for (int64_t word = 0; word < words; ++word) {
+    float values[kLookupBlock];
+    for (int64_t j = 0; j < kLookupBlock; ++j) {
+      const int64_t at = word * kLookupBlock + j;
+      values[j] = at < in.n ? in.x[at] * in.s_in[at] : 0;
+    }
+    for (int64_t part = 0; part < in.parts; ++part) {
+      int q[kLookupBlock];
+      quantise(values, scales + part * words + word, q);
+      uint8_t* table = tables + (part * words + word) * kLookupBytes;
+      for (int group = 0; group < kLookupBlock / 4; ++group, table += 32)
+        for (int set = 0; set < 16; ++set) {
+          const int sum = entry(q + 4 * group, set);
+          table[set] = static_cast<uint8_t>(sum & 255);
+          table[16 + set] = static_cast<uint8_t>(sum >> 8 & 255);
+        }
+    }
+  }
+}
+
+void boolean_lookup(const BooleanLookup& p) {
+  for (int64_t i = 0; i < p.outputs; ++i) {
+    float y = p.bias != nullptr ? p.bias[i] : 0;
+    for (int64_t k = 0; k < p.kernels; ++k) {
+      const uint8_t* bits = p.tiles + k * p.kernel_stride + i / kTileRows * p.words * kBlockBytes + i % kTileRows;
+      float sum = 0;
+      for (int64_t word = 0; word < p.words; ++word)
+        for (int64_t part = 0; part < p.parts; ++part) {
+          const int64_t at = (k * p.parts + part) * p.words + word;
+          int block = 0;
+          for (int b = 0; b < 8; ++b) {
+            const int byte = bits[word * kBlockBytes + b * kTileRows];
+            const uint8_t* table = p.tables + at * kLookupBytes + b * 64;
+            block += value(table, byte & 15) + value(table + 32, byte >> 4);
+          }
+          sum = std::fma(p.scales[at], static_cast<float>(block), sum);
+        }
+      y = std::fma(p.s_out[k * p.s_out_stride + i], sum, y);
+    }
+    p.y[i] = y;
+  }
+}
+
+}  // namespace mbok::scalar
