@@ -52,7 +52,7 @@ const PLANS: readonly [string, string, () => unknown][] = [
   ['a tensor that is no object', INVALID, () => planOf({ tensors: [1] })],
   ['more arena than there is', 'MBOK_OUT_OF_MEMORY', () => planOf({ arenaBytes: Number.MAX_SAFE_INTEGER })],
   ['no rows', INVALID, () => planOf({ maxRows: 0 })],
-  ['a type that does not exist', INVALID, withTensor({ type: 7 })],
+  ['a type that does not exist', INVALID, withTensor({ type: Math.max(...Object.values(TENSOR_TYPES)) + 1 })],
   ['a type beyond 32 bits', INVALID, withTensor({ type: 2 ** 32 })],
   ['a tensor without rows', INVALID, withTensor({ rows: 0 })],
   ['negative rows', INVALID, withTensor({ rows: -2 })],

@@ -66,29 +66,41 @@ size_t scratch_bytes(const Call& call, int threads) {
   return std::max(product, DecodeInputs(p, w, nullptr).bytes);
 }
 
+// Tasks of 32 blocks, a microsecond each; what is less than two of them is not worth handing out.
+void make_tables(ThreadPool& pool, const PanelProduct& p, const BooleanLayer& w, const DecodeInputs& inputs) {
+  constexpr int64_t kBlocks = 32;
+  const int64_t words = w.words(), across = (words + kBlocks - 1) / kBlocks;
+  LookupTablesFunction* const tabulate = lookup_tables_table.best();
+  const auto make = [&](int64_t task, int) {
+    const int64_t table = task / across, k = table % w.kernels, word = task % across * kBlocks;
+    const int64_t at = table * inputs.parts * words + word, j = word * kLookupBlock;
+    tabulate({p.a + table / w.kernels * w.n + j, w.s_in + k * w.n + j, std::min(w.n - j, kBlocks * kLookupBlock),
+              inputs.parts, words},
+             inputs.tables + at * kLookupBytes, inputs.scales + at);
+  };
+  const int64_t tasks = p.m * w.kernels * across;
+  if (p.m * w.kernels * words * inputs.parts >= 2 * kBlocks) return pool.parallel_for(tasks, make);
+  for (int64_t task = 0; task < tasks; ++task) make(task, 0);
+}
+
 void look_up(const Call& call, const PanelProduct& p, const BooleanLayer& w) {
   const DecodeInputs inputs(p, w, call.scratch);
   const int64_t blocks = inputs.parts * w.words();
-  LookupTablesFunction* const tabulate = lookup_tables_table.best();
-  for (int64_t r = 0; r < p.m; ++r)
-    for (int64_t k = 0; k < w.kernels; ++k) {
-      const int64_t at = (r * w.kernels + k) * blocks;
-      tabulate({p.a + r * w.n, w.s_in + k * w.n, w.n, inputs.parts}, inputs.tables + at * kLookupBytes,
-               inputs.scales + at);
-    }
+  make_tables(*call.pool, p, w, inputs);
   BooleanLookupFunction* const kernel = boolean_lookup_table.best();
-  constexpr int64_t kTask = 1 << 16;  // bytes of bits: a few microseconds
-  const int64_t pair = 2 * w.tile_bytes() * w.kernels;
-  const int64_t outputs = 2 * kTileRows * std::max<int64_t>(1, kTask / pair);
+  // A task reads a microsecond's worth of bits at least; of large layers long runs, since each begins without prefetch.
+  constexpr int64_t kLeastBytes = 1 << 15, kTasks = 16;
+  const int64_t bytes = std::max(kLeastBytes, w.kernel_bytes() * w.kernels / kTasks);
+  const int64_t outputs = kTileRows * std::max<int64_t>(1, bytes / (w.tile_bytes() * w.kernels));
   call.pool->parallel_for((w.m + outputs - 1) / outputs, [&](int64_t task, int) {
     const int64_t last = std::min(w.m, (task + 1) * outputs);
-    // a pair of tiles stays in cache for all rows
-    for (int64_t begin = task * outputs; begin < last; begin += 2 * kTileRows)
+    // a tile stays in cache for all rows
+    for (int64_t begin = task * outputs; begin < last; begin += kTileRows)
       for (int64_t r = 0; r < p.m; ++r) {
         const int64_t at = r * w.kernels * blocks;
         kernel({w.block(0, begin, 0), w.kernel_bytes(), w.words(), w.kernels, inputs.parts,
                 inputs.tables + at * kLookupBytes, inputs.scales + at, w.s_out + begin, w.m,
-                std::min(last - begin, 2 * kTileRows), p.bias != nullptr ? p.bias + begin : nullptr,
+                std::min(last - begin, kTileRows), p.bias != nullptr ? p.bias + begin : nullptr,
                 p.c + r * w.m + begin});
       }
   });

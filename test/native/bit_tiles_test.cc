@@ -77,7 +77,7 @@ TEST("lookup tables: every candidate makes those of scalar, which hold the input
           std::pair<std::vector<uint8_t>, std::vector<float>> out = {
               std::vector<uint8_t>(static_cast<size_t>(parts * words * kLookupBytes), 0xaa),
               std::vector<float>(static_cast<size_t>(parts * words), -1.0f)};
-          function({x.data(), s_in.data(), n, parts}, out.first.data(), out.second.data());
+          function({x.data(), s_in.data(), n, parts, words}, out.first.data(), out.second.data());
           return out;
         };
         const auto expected = build(lookup_tables_table.candidates().back().function);
@@ -126,7 +126,7 @@ TEST("boolean lookup: every candidate gives the bits of scalar") {
           std::vector<uint8_t> tables(static_cast<size_t>(kernels * parts * words * kLookupBytes));
           std::vector<float> scales(static_cast<size_t>(kernels * parts * words));
           for (int64_t k = 0; k < kernels; ++k)
-            lookup_tables_table.best()({x.data(), w.s_in.data() + k * n, n, parts},
+            lookup_tables_table.best()({x.data(), w.s_in.data() + k * n, n, parts, words},
                                        tables.data() + k * parts * words * kLookupBytes, scales.data() + k * parts * words);
           const auto run = [&](BooleanLookupFunction* function, const float* bias) {
             std::vector<float> y(static_cast<size_t>(m) + 1, 7.0f);

@@ -8,7 +8,6 @@ namespace mbok::avx2 {
 namespace {
 
 constexpr int64_t kBytes = 32;
-constexpr int kWideVectors = 2;  // a tile: more would not fit sixteen registers
 
 struct Bytes {
   __m256i v;
@@ -89,8 +88,7 @@ MBOK_INLINE void quantise(float* values, float* scale, int16_t* q) {
 }  // namespace
 
 void lookup_tables(const LookupInputs& in, uint8_t* tables, float* scales) {
-  const int64_t words = (in.n + kLookupBlock - 1) / kLookupBlock;
-  for (int64_t word = 0; word < words; ++word) {
+  for (int64_t word = 0; word * kLookupBlock < in.n; ++word) {
     float values[kLookupBlock];
     for (int64_t j = 0; j < kLookupBlock; j += kLanes) {
       const int64_t at = word * kLookupBlock + j, left = in.n - at;
@@ -99,8 +97,8 @@ void lookup_tables(const LookupInputs& in, uint8_t* tables, float* scales) {
     }
     for (int64_t part = 0; part < in.parts; ++part) {
       int16_t q[kLookupBlock];
-      quantise(values, scales + part * words + word, q);
-      uint8_t* const table = tables + (part * words + word) * kLookupBytes;
+      quantise(values, scales + part * in.words + word, q);
+      uint8_t* const table = tables + (part * in.words + word) * kLookupBytes;
       for (int64_t j = 0; j < kLookupBlock; j += 4) store_table(q + j, table + 8 * j);
     }
   }

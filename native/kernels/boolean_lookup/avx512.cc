@@ -8,7 +8,6 @@ namespace mbok::avx512 {
 namespace {
 
 constexpr int64_t kBytes = 64;
-constexpr int kWideVectors = 2;  // two tiles share the loads of their tables
 
 struct Bytes {
   __m512i v;

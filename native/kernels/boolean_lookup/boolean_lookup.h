@@ -11,10 +11,11 @@
 // Numerics. Integers are exact and blocks are summed in their order by fused multiply-adds: every instruction set gives
 // the same bits. A block whose v is not finite makes its kernel's outputs NaN.
 //
-// Budget. AVX-512, one part, 128 outputs at a time: 8 inputs are a load, three operations that cut out nibbles, four
-// shuffles, four unpacks and four sums for every 64 outputs, and four table loads: 1024 weights in 34 operations.
-// Shuffles and unpacks go to two ports of Zen 5: 128 bytes of bits in 16 cycles, 8 a cycle and core, 30 GB/s; memory
-// gives two cores about 50.
+// Budget. AVX-512, one part: 8 inputs of 64 outputs are a load and a prefetch, three operations that cut out nibbles,
+// four table loads, four shuffles, four unpacks and four sums: 512 weights in 21 operations. Shuffles and unpacks go to
+// two ports of Zen 5, so 64 bytes take 4 cycles at least; 24 to 45 GB/s a core are measured in cache, 45 GB/s on two cores
+// from memory that gives 45. One tile at a time: two would share their table loads, but their two streams from memory
+// are a quarter slower than one.
 #pragma once
 
 #include <cstdint>
@@ -42,11 +43,11 @@ struct BooleanLookup {
 using BooleanLookupFunction = void(const BooleanLookup& lookup);
 extern const KernelTable<BooleanLookupFunction> boolean_lookup_table;
 
-// Tables and scales of x ⊙ s_in, n inputs: tables [parts, words, kLookupBytes], scales [parts, words], words = ⌈n / 64⌉.
-// Entry v of four inputs is Σ_b (bit b of v ? q[b] : −q[b]); inputs from n on are 0.
+// Tables and scales of n inputs x ⊙ s_in: ⌈n / 64⌉ blocks of tables [parts, words, kLookupBytes] and scales [parts,
+// words], of which these may be some. Entry v of four inputs is Σ_b (bit b of v ? q[b] : −q[b]); inputs from n on are 0.
 struct LookupInputs {
   const float *x, *s_in;
-  int64_t n, parts;
+  int64_t n, parts, words;
 };
 using LookupTablesFunction = void(const LookupInputs& inputs, uint8_t* tables, float* scales);
 extern const KernelTable<LookupTablesFunction> lookup_tables_table;

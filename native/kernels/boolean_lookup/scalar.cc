@@ -39,8 +39,7 @@ int value(const uint8_t* table, int index) {
 }  // namespace
 
 void lookup_tables(const LookupInputs& in, uint8_t* tables, float* scales) {
-  const int64_t words = (in.n + kLookupBlock - 1) / kLookupBlock;
-  for (int64_t word = 0; word < words; ++word) {
+  for (int64_t word = 0; word * kLookupBlock < in.n; ++word) {
     float values[kLookupBlock];
     for (int64_t j = 0; j < kLookupBlock; ++j) {
       const int64_t at = word * kLookupBlock + j;
@@ -48,8 +47,8 @@ void lookup_tables(const LookupInputs& in, uint8_t* tables, float* scales) {
     }
     for (int64_t part = 0; part < in.parts; ++part) {
       int q[kLookupBlock];
-      quantise(values, scales + part * words + word, q);
-      uint8_t* table = tables + (part * words + word) * kLookupBytes;
+      quantise(values, scales + part * in.words + word, q);
+      uint8_t* table = tables + (part * in.words + word) * kLookupBytes;
       for (int group = 0; group < kLookupBlock / 4; ++group, table += 32)
         for (int set = 0; set < 16; ++set) {
           const int sum = entry(q + 4 * group, set);
