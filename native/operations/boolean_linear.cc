@@ -15,11 +15,18 @@ void check(const Call& call) {
   expect_tensor(call, call.output(0), "y", TensorType::kF32, x.rows, w.rows);
 }
 
+size_t scratch_bytes(const Call& call, int) {
+  const Tensor& w = call.input(1);
+  return static_cast<size_t>(packed_words(w.rows, w.words())) * sizeof(uint64_t);
+}
+
 void run(const Call& call) {
   const Tensor &x = call.input(0), &w = call.input(1);
+  auto* const packed = reinterpret_cast<uint64_t*>(call.scratch);
+  pack_bits(*call.pool, w.bits(), w.rows, w.cols, packed);
   BooleanProduct p = {};
   p.x = x.bits();
-  p.w = w.bits();
+  p.w = packed;
   p.rows = x.rows;
   p.cols = w.rows;
   p.words = x.words();
@@ -34,6 +41,6 @@ void run(const Call& call) {
 }  // namespace
 
 extern const Operation boolean_linear_operation;
-const Operation boolean_linear_operation = {"boolean_linear", check, nullptr, run, false};
+const Operation boolean_linear_operation = {"boolean_linear", check, scratch_bytes, run, false};
 
 }  // namespace mbok

@@ -16,16 +16,16 @@ void check(const Call& call) {
 
 size_t scratch_bytes(const Call& call, int) {
   const Tensor& w = call.input(1);
-  return static_cast<size_t>(transposed_words(w.rows, w.cols)) * sizeof(uint64_t);
+  return static_cast<size_t>(packed_words(w.cols, words_per_row(w.rows))) * sizeof(uint64_t);
 }
 
 void run(const Call& call) {
   const Tensor &z = call.input(0), &w = call.input(1);
-  auto* const transposed = reinterpret_cast<uint64_t*>(call.scratch);
-  transpose_bits(*call.pool, w.bits(), w.rows, w.cols, transposed);
+  auto* const packed = reinterpret_cast<uint64_t*>(call.scratch);
+  pack_transposed_bits(*call.pool, w.bits(), w.rows, w.cols, packed);
   BooleanProduct p = {};
   p.x = z.bits();
-  p.w = transposed;
+  p.w = packed;
   p.rows = z.rows;
   p.cols = w.cols;
   p.words = z.words();

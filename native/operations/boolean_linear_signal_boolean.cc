@@ -17,9 +17,9 @@ void check(const Call& call) {
 
 struct Parts {
   Parts(const Call& call, Scratch& scratch)
-      : z(scratch.take<uint64_t>(transposed_words(call.input(0).rows, call.input(0).cols))),
-        x(scratch.take<uint64_t>(transposed_words(call.input(1).rows, call.input(1).cols))) {}
-  uint64_t *z, *x;  // transposed
+      : z(scratch.take<uint64_t>(call.input(0).cols * words_per_row(call.input(0).rows))),
+        x(scratch.take<uint64_t>(packed_words(call.input(1).cols, words_per_row(call.input(1).rows)))) {}
+  uint64_t *z, *x;  // columns as rows, columns packed
 };
 
 size_t scratch_bytes(const Call& call, int) {
@@ -33,7 +33,7 @@ void run(const Call& call) {
   Scratch scratch(call.scratch);
   const Parts parts(call, scratch);
   transpose_bits(*call.pool, z.bits(), z.rows, z.cols, parts.z);
-  transpose_bits(*call.pool, x.bits(), x.rows, x.cols, parts.x);
+  pack_transposed_bits(*call.pool, x.bits(), x.rows, x.cols, parts.x);
   BooleanProduct p = {};
   p.x = parts.z;
   p.w = parts.x;

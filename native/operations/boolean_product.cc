@@ -3,6 +3,29 @@
 #include "kernels/boolean_panel/boolean_panel.h"
 
 namespace mbok {
+namespace {
+
+// Where word `word` of column `col` lies in packed columns of `words` words.
+uint64_t* packed_word(uint64_t* packed, int64_t words, int64_t col, int64_t word) {
+  return packed + (col / kPackedColumns * words + word) * kPackedColumns + col % kPackedColumns;
+}
+
+// put(column, word, bits) for every column of bits[rows, cols], whose rows become words. Tasks own 64 columns.
+template <class Put>
+void for_transposed(ThreadPool& pool, const uint64_t* bits, int64_t rows, int64_t cols, int64_t out_cols, Put&& put) {
+  BitTransposeFunction* const transpose = bit_transpose_table.best();
+  const int64_t words = words_per_row(cols), out_words = words_per_row(rows);
+  pool.parallel_for(words, [&](int64_t task, int) {
+    const int64_t count = out_cols - task * 64 < 64 ? out_cols - task * 64 : 64;
+    uint64_t block[64];
+    for (int64_t w = 0; w < out_words; ++w) {
+      transpose(bits + w * 64 * words + task, words, rows - w * 64 < 64 ? rows - w * 64 : 64, block);
+      for (int64_t j = 0; j < count; ++j) put(task * 64 + j, w, block[j]);
+    }
+  });
+}
+
+}  // namespace
 
 // Blocks of 64 rows by 64 columns: up to a depth of 16384 both operands of a block stay in the second-level cache.
 void boolean_product(ThreadPool& pool, const BooleanProduct& p) {
@@ -22,18 +45,25 @@ void boolean_product(ThreadPool& pool, const BooleanProduct& p) {
   });
 }
 
-// Tasks own 64 columns, which are 64 rows of the result.
-void transpose_bits(ThreadPool& pool, const uint64_t* bits, int64_t rows, int64_t cols, uint64_t* out) {
-  BitTransposeFunction* const transpose = bit_transpose_table.best();
-  const int64_t words = words_per_row(cols), out_words = words_per_row(rows);
-  pool.parallel_for(words, [=](int64_t task, int) {
-    const int64_t count = cols - task * 64 < 64 ? cols - task * 64 : 64;
-    uint64_t block[64];
-    for (int64_t w = 0; w < out_words; ++w) {
-      transpose(bits + w * 64 * words + task, words, rows - w * 64 < 64 ? rows - w * 64 : 64, block);
-      for (int64_t j = 0; j < count; ++j) out[(task * 64 + j) * out_words + w] = block[j];
-    }
+void pack_bits(ThreadPool& pool, const uint64_t* bits, int64_t rows, int64_t cols, uint64_t* packed) {
+  PackColumnsFunction* const pack = pack_columns_table.best();
+  const int64_t words = words_per_row(cols);
+  pool.parallel_for((rows + kPackedColumns - 1) / kPackedColumns, [=](int64_t task, int) {
+    const int64_t first = task * kPackedColumns, left = rows - first;
+    pack(bits + first * words, left < kPackedColumns ? left : kPackedColumns, words, packed + first * words);
   });
+}
+
+void transpose_bits(ThreadPool& pool, const uint64_t* bits, int64_t rows, int64_t cols, uint64_t* out) {
+  const int64_t words = words_per_row(rows);
+  for_transposed(pool, bits, rows, cols, cols,
+                 [=](int64_t col, int64_t word, uint64_t value) { out[col * words + word] = value; });
+}
+
+void pack_transposed_bits(ThreadPool& pool, const uint64_t* bits, int64_t rows, int64_t cols, uint64_t* packed) {
+  const int64_t words = words_per_row(rows), filled = packed_words(cols, 1);
+  for_transposed(pool, bits, rows, cols, filled,
+                 [=](int64_t col, int64_t word, uint64_t value) { *packed_word(packed, words, col, word) = value; });
 }
 
 }  // namespace mbok

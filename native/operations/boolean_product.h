@@ -1,4 +1,4 @@
-// Products of two bit matrices, cut into tasks, and the transposition that gradients need before them.
+// Products of two bit matrices, cut into tasks, and what gets their operands into order.
 #pragma once
 
 #include <cstddef>
@@ -12,8 +12,13 @@ namespace mbok {
 // kernels/boolean_product of all rows and columns.
 void boolean_product(ThreadPool& pool, const BooleanProduct& product);
 
-// out[cols, rows] = bits[rows, cols]ᵀ, padding zero. out has transposed_words(rows, cols) words.
+// The rows of bits[rows, cols] as packed columns of a product: packed_words(rows, words_per_row(cols)) words.
+void pack_bits(ThreadPool& pool, const uint64_t* bits, int64_t rows, int64_t cols, uint64_t* packed);
+
+// The columns of bits[rows, cols] as rows of a product, padding zero: cols · words_per_row(rows) words.
 void transpose_bits(ThreadPool& pool, const uint64_t* bits, int64_t rows, int64_t cols, uint64_t* out);
-inline int64_t transposed_words(int64_t rows, int64_t cols) { return cols * words_per_row(rows); }
+
+// The columns of bits[rows, cols] as packed columns of a product: packed_words(cols, words_per_row(rows)) words.
+void pack_transposed_bits(ThreadPool& pool, const uint64_t* bits, int64_t rows, int64_t cols, uint64_t* packed);
 
 }  // namespace mbok

@@ -48,9 +48,11 @@ TEST("Boolean product: every candidate gives scalar's integers") {
   Random random(1);
   for (const int64_t depth : {1, 63, 64, 65, 200, 256, 511, 512, 513, 8200})
     for (const int64_t rows : {1, 2, 3, 4, 5, 9})
-      for (const int64_t cols : {1, 3, 4, 5, 8, 11, 17})
+      for (const int64_t cols : {1, 3, 8, 11, 31, 32, 33, 67})
         for (const bool accumulate : {false, true}) {
-          const std::vector<uint64_t> x = random.bits(rows, depth), w = random.bits(cols, depth);
+          const std::vector<uint64_t> x = random.bits(rows, depth), columns = random.bits(cols, depth);
+          std::vector<uint64_t> w(static_cast<size_t>(packed_words(cols, words_per_row(depth))));
+          pack_bits(one_thread(), columns.data(), cols, depth, w.data());
           const std::vector<float> bias = random.normals(cols), start = random.normals(rows * (cols + 2));
           std::vector<float> expected = start;
           BooleanProduct p = {x.data(), w.data(), rows, cols, words_per_row(depth), depth, 0.37f,
@@ -64,6 +66,25 @@ TEST("Boolean product: every candidate gives scalar's integers") {
             CHECK(actual == expected, std::string(candidate.name) + " depth " + std::to_string(depth));
           }
         }
+}
+
+TEST("pack columns: word i of column c at [i][c], zeros beyond the last") {
+  Random random(3);
+  for (const int64_t count : {1, 5, 8})
+    for (const int64_t words : {1, 7, 8, 9, 33}) {
+      std::vector<uint64_t> rows(static_cast<size_t>(count * words));
+      for (uint64_t& word : rows) word = random.next();
+      for (const auto& candidate : pack_columns_table.candidates()) {
+        if (!candidate.supported()) continue;
+        std::vector<uint64_t> packed(static_cast<size_t>(words * 8) + 1, 77);
+        candidate.function(rows.data(), count, words, packed.data());
+        bool right = packed.back() == 77;
+        for (int64_t i = 0; i < words * 8; ++i)
+          right = right && packed[static_cast<size_t>(i)] ==
+                               (i % 8 < count ? rows[static_cast<size_t>(i % 8 * words + i / 8)] : 0);
+        CHECK(right, std::string(candidate.name) + " " + std::to_string(count) + " x " + std::to_string(words));
+      }
+    }
 }
 
 TEST("Boolean linear: y = x w' + bias, exactly") {

@@ -1,4 +1,3 @@
-// Tiles of 2 rows (or the last 1) by 4 columns; words beyond a multiple of 4 by the scalar popcnt instruction.
 #include "kernels/boolean_product/boolean_product.h"
 #include "kernels/simd/avx2.h"
 
@@ -7,7 +6,6 @@ MBOK_TARGET_AVX2
 namespace mbok::avx2 {
 namespace {
 
-constexpr int kCols = 4;
 constexpr int64_t kSteps = 31;  // a byte counter takes 8 a step
 
 MBOK_INLINE __m256i popcount_bytes(__m256i v) {
@@ -20,56 +18,57 @@ MBOK_INLINE __m256i popcount_bytes(__m256i v) {
 
 MBOK_INLINE __m256i load_words(const uint64_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
 
-MBOK_INLINE int64_t sum_of(__m256i v) {
-  const __m128i halves = _mm_add_epi64(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
-  return _mm_cvtsi128_si64(halves) + _mm_extract_epi64(halves, 1);
-}
-
-// Columns beyond the edge repeat the last one and are not stored.
+// Eight columns, of which p.cols − col count, in two halves of a vector each.
 template <int kRows>
 MBOK_INLINE void tile(const BooleanProduct& p, int64_t row, int64_t col) {
-  const int64_t cols = p.cols - col < kCols ? p.cols - col : kCols;
-  const uint64_t* x[kRows];
-  const uint64_t* w[kCols];
-  for (int r = 0; r < kRows; ++r) x[r] = p.x + (row + r) * p.words;
-  for (int c = 0; c < kCols; ++c) w[c] = p.w + (col + (c < cols ? c : cols - 1)) * p.words;
-  int64_t totals[kRows][kCols] = {};
-  int64_t i = 0;
-  while (i + 4 <= p.words) {
-    __m256i bytes[kRows][kCols];
+  const uint64_t* const x = p.x + row * p.words;
+  const uint64_t* const w = p.w + col * p.words;
+  __m256i totals[kRows][2];
+  MBOK_UNROLL
+  for (int t = 0; t < 2 * kRows; ++t) totals[t / 2][t % 2] = _mm256_setzero_si256();
+  for (int64_t i = 0; i < p.words;) {
+    __m256i bytes[kRows][2];
     MBOK_UNROLL
-    for (int t = 0; t < kRows * kCols; ++t) bytes[t / kCols][t % kCols] = _mm256_setzero_si256();
-    for (int64_t end = i + 4 * kSteps; i + 4 <= p.words && i < end; i += 4) {
+    for (int t = 0; t < 2 * kRows; ++t) bytes[t / 2][t % 2] = _mm256_setzero_si256();
+    for (const int64_t end = i + kSteps < p.words ? i + kSteps : p.words; i < end; ++i) {
+      const __m256i low = load_words(w + i * kPackedColumns), high = load_words(w + i * kPackedColumns + 4);
       MBOK_UNROLL
-      for (int t = 0; t < kRows * kCols; ++t) {
-        const __m256i different = _mm256_xor_si256(load_words(x[t / kCols] + i), load_words(w[t % kCols] + i));
-        bytes[t / kCols][t % kCols] = _mm256_add_epi8(bytes[t / kCols][t % kCols], popcount_bytes(different));
+      for (int r = 0; r < kRows; ++r) {
+        const __m256i word = _mm256_set1_epi64x(static_cast<long long>(x[r * p.words + i]));
+        bytes[r][0] = _mm256_add_epi8(bytes[r][0], popcount_bytes(_mm256_xor_si256(word, low)));
+        bytes[r][1] = _mm256_add_epi8(bytes[r][1], popcount_bytes(_mm256_xor_si256(word, high)));
       }
     }
     MBOK_UNROLL
-    for (int t = 0; t < kRows * kCols; ++t)
-      totals[t / kCols][t % kCols] += sum_of(_mm256_sad_epu8(bytes[t / kCols][t % kCols], _mm256_setzero_si256()));
-  }
-  for (; i < p.words; ++i)
-    for (int r = 0; r < kRows; ++r)
-      for (int c = 0; c < kCols; ++c) totals[r][c] += __builtin_popcountll(x[r][i] ^ w[c][i]);
-  for (int r = 0; r < kRows; ++r)
-    for (int64_t c = 0; c < cols; ++c) {
-      const float bias = p.bias != nullptr ? p.bias[col + c] : 0.0f;
-      const float value = p.factor * static_cast<float>(p.depth - 2 * totals[r][c]) + bias;
-      float* const y = p.y + (row + r) * p.y_stride + col + c;
-      *y = p.accumulate ? *y + value : value;
+    for (int t = 0; t < 2 * kRows; ++t) {
+      const __m256i widened = _mm256_sad_epu8(bytes[t / 2][t % 2], _mm256_setzero_si256());
+      totals[t / 2][t % 2] = _mm256_add_epi64(totals[t / 2][t % 2], widened);
     }
+  }
+  const int64_t count = p.cols - col < kPackedColumns ? p.cols - col : kPackedColumns;
+  const Vec bias = p.bias != nullptr ? load_n(p.bias + col, count) : zero();
+  for (int r = 0; r < kRows; ++r) {
+    // counts fit 32 bits, whose low halves are gathered
+    const __m256i evens = _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6);
+    const __m256i low = _mm256_permutevar8x32_epi32(totals[r][0], evens);
+    const __m256i high = _mm256_permutevar8x32_epi32(totals[r][1], evens);
+    const __m256i different = _mm256_blend_epi32(low, high, 0xf0);
+    const __m256i product = _mm256_sub_epi32(_mm256_set1_epi32(static_cast<int>(p.depth)), _mm256_slli_epi32(different, 1));
+    Vec value = Vec{_mm256_cvtepi32_ps(product)} * broadcast(p.factor) + bias;
+    float* const y = p.y + (row + r) * p.y_stride + col;
+    if (p.accumulate) value = load_n(y, count) + value;
+    store_n(y, value, count);
+  }
 }
 
 }  // namespace
 
 void boolean_product(const BooleanProduct& p) {
-  int64_t row = 0;
-  for (; row + 2 <= p.rows; row += 2)
-    for (int64_t col = 0; col < p.cols; col += kCols) tile<2>(p, row, col);
-  if (row < p.rows)
-    for (int64_t col = 0; col < p.cols; col += kCols) tile<1>(p, row, col);
+  for (int64_t col = 0; col < p.cols; col += kPackedColumns) {
+    int64_t row = 0;
+    for (; row + 2 <= p.rows; row += 2) tile<2>(p, row, col);
+    if (row < p.rows) tile<1>(p, row, col);
+  }
 }
 
 }  // namespace mbok::avx2

@@ -2,13 +2,16 @@
 //
 //   y[r, c] (+)= factor·(depth − 2·popcount(x[r] xor w[c])) + bias[c]
 //
-// x and w are rows of `words` 64-bit words, `depth` of whose bits count; padding bits are equal (zero) in both, so that
-// they vanish in the xor. The integers are exact, also in f32 (|sum| ≤ depth < 2²⁴); factor and bias round as f32.
+// x is rows of `words` 64-bit words, `depth` of whose bits count. w is packed: the words of eight columns side by side,
+// word i of column c at w[(c / 8 · words + i) · 8 + c % 8], columns filled up to eight by zeros. Padding bits are equal
+// (zero) in both, so that they vanish in the xor. The integers are exact, also in f32 (|sum| ≤ depth < 2²⁴); factor and
+// bias round as f32.
 //
-// Budget. Sixty-four products cost a xor, a popcount and an addition in a word. avx512_vpopcntdq: a 4 × 4 register
-// tile, for 8 words of the depth 8 loads and 16 each of vpxorq, vpopcntq and vpaddq: bound by vpopcntq (1-2 a cycle),
-// 0.5-1 cycle per 512 products; one reduction of 16 accumulators (50 instructions) a tile. avx2: a 2 × 4 tile, 4 words by two
-// vpshufb look-ups of nibbles, byte counters widened by vpsadbw every 31 steps: 9 instructions per 256 products.
+// Budget. A word of x against eight columns is a xor, a popcount and an addition; every lane is an output, so nothing is
+// reduced. avx512_vpopcntdq: tiles of 4 rows by 32 columns, for a word of the depth 4 loads, 4 broadcasts and 16 each of
+// vpxorq, vpopcntq and vpaddq: four vector ports take 12 cycles for 8192 products, and the tile ends with 6 operations for
+// 8 outputs. avx2: 2 rows by 8 columns, popcounts by two vpshufb look-ups of nibbles, byte counters widened by vpsadbw
+// every 31 words: 9 instructions per 256 products.
 #pragma once
 
 #include <cstdint>
@@ -17,9 +20,15 @@
 
 namespace mbok {
 
+// Columns side by side.
+constexpr int64_t kPackedColumns = 8;
+inline int64_t packed_words(int64_t cols, int64_t words) {
+  return (cols + kPackedColumns - 1) / kPackedColumns * kPackedColumns * words;
+}
+
 struct BooleanProduct {
   const uint64_t* x;  // [rows, words]
-  const uint64_t* w;  // [cols, words]
+  const uint64_t* w;  // packed columns
   int64_t rows, cols, words, depth;
   float factor;
   const float* bias;  // [cols], or null
@@ -32,14 +41,21 @@ using BooleanProductFunction = void(const BooleanProduct& product);
 
 extern const KernelTable<BooleanProductFunction> boolean_product_table;
 
+// Eight packed columns from `count` of as many rows of `words` words.
+using PackColumnsFunction = void(const uint64_t* rows, int64_t count, int64_t words, uint64_t* packed);
+
+extern const KernelTable<PackColumnsFunction> pack_columns_table;
+
 namespace scalar {
 BooleanProductFunction boolean_product;
-}
+PackColumnsFunction pack_columns;
+}  // namespace scalar
 namespace avx2 {
 BooleanProductFunction boolean_product;
 }
 namespace avx512 {
 BooleanProductFunction boolean_product_vpopcntdq;
-}
+PackColumnsFunction pack_columns;
+}  // namespace avx512
 
 }  // namespace mbok

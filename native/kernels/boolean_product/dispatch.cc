@@ -11,4 +11,11 @@ const KernelTable<BooleanProductFunction> boolean_product_table("boolean_product
     {"scalar", kNone, scalar::boolean_product},
 });
 
+const KernelTable<PackColumnsFunction> pack_columns_table("pack_columns", {
+#if defined(MBOK_X86)
+    {"avx512", kAvx512, avx512::pack_columns},
+#endif
+    {"scalar", kNone, scalar::pack_columns},
+});
+
 }  // namespace mbok
