@@ -1,9 +1,8 @@
 /** A Boolean model as the dense one that it stands for. */
 
 import { join } from 'node:path';
-import { Graph } from '../graph/graph';
+import { filled } from '../graph/filled';
 import { reconstruct } from '../graph/operations/conversion';
-import { Plan } from '../graph/plan';
 import { writeFile, writeFolder } from '../io/atomic';
 import { f32ToHalf } from '../io/half';
 import { type TensorSource, writeSafetensors } from '../io/safetensors';
@@ -75,18 +74,13 @@ async function numbers(matrix: Matrix, byColumns: boolean): Promise<Float32Array
 async function multiplyOut(model: ModelCore, module: string, shape: { rows: number; cols: number }): Promise<Matrix> {
   const count = model.kernels.get(module) as number;
   const kernels = await untiled(parameter(model, `${module}.${KERNELS}`), { kernels: count, rows: shape.rows });
-  const dense = new Matrix(shape);
   try {
-    const graph = new Graph();
-    const [sOut, sIn] = [OUTPUT_SCALES, INPUT_SCALES].map((name) => graph.bind(parameter(model, `${module}.${name}`)));
-    const tensors = { kernels: graph.bind(kernels), sOut, sIn } as Parameters<typeof reconstruct>[0];
-    reconstruct(tensors, graph.bind(dense, 'state'));
-    await using plan = new Plan(graph);
-    await plan.run();
-    return dense;
-  } catch (error) {
-    dense.dispose();
-    throw error;
+    return await filled(new Matrix(shape), (graph, dense) => {
+      const [sOut, sIn] = [OUTPUT_SCALES, INPUT_SCALES].map((name) =>
+        graph.bind(parameter(model, `${module}.${name}`)),
+      );
+      reconstruct({ kernels: graph.bind(kernels), sOut, sIn } as Parameters<typeof reconstruct>[0], dense);
+    });
   } finally {
     kernels.dispose();
   }

@@ -1,8 +1,7 @@
 /** The ±1 kernels of a module in the order that inference or training reads them. */
 
-import { Graph } from '../graph/graph';
+import { filled } from '../graph/filled';
 import { arrangeBits, tiledRows } from '../graph/operations/arrange_bits';
-import { Plan } from '../graph/plan';
 import { BitMatrix } from '../native/bit_matrix';
 import { Matrix } from '../native/matrix';
 
@@ -12,7 +11,8 @@ export type BitOrder = 'tiles' | 'rows';
 /** A copy of kernels [K·m, n] as tiles. Dispose it. */
 export async function tiled(bits: BitMatrix, kernels: number, signal?: AbortSignal): Promise<Matrix> {
   const rows = tiledRows(kernels, bits.rows / kernels);
-  return arranged(bits, new Matrix({ rows, cols: bits.cols, type: 'bitTiles' }), kernels, signal);
+  const tiles = new Matrix({ rows, cols: bits.cols, type: 'bitTiles' });
+  return filled(tiles, (graph, target) => arrangeBits(graph.bind(bits), target, kernels), signal);
 }
 
 /** A copy of tiles as kernels [K·m, n], m being `rows`. Dispose it. */
@@ -21,18 +21,6 @@ export async function untiled(
   { kernels, rows }: { readonly kernels: number; readonly rows: number },
   signal?: AbortSignal,
 ): Promise<BitMatrix> {
-  return arranged(tiles, new BitMatrix({ rows: kernels * rows, cols: tiles.cols }), kernels, signal);
-}
-
-async function arranged<T extends Matrix>(from: Matrix, to: T, kernels: number, signal?: AbortSignal): Promise<T> {
-  try {
-    const graph = new Graph();
-    arrangeBits(graph.bind(from), graph.bind(to), kernels);
-    await using plan = new Plan(graph);
-    await plan.run({ signal });
-    return to;
-  } catch (error) {
-    to.dispose();
-    throw error;
-  }
+  const bits = new BitMatrix({ rows: kernels * rows, cols: tiles.cols });
+  return filled(bits, (graph, target) => arrangeBits(graph.bind(tiles), target, kernels), signal);
 }

@@ -1,23 +1,13 @@
 /** Weights of any element type as f32, for the few things that need one matrix so. */
 
-import { Graph } from '../graph/graph';
+import { filled } from '../graph/filled';
 import { widenInto } from '../graph/operations/weights';
-import { Plan } from '../graph/plan';
 import { Matrix } from '../native/matrix';
 
 /** A copy in f32; of an i8 matrix its `scales` [rows, 1] are needed. Dispose it. */
 export async function widened(weight: Matrix, scales?: Matrix, signal?: AbortSignal): Promise<Matrix> {
   const wide = new Matrix({ rows: weight.rows, cols: weight.cols });
-  try {
-    const graph = new Graph();
-    widenInto(graph.bind(wide), graph.bind(weight), scales && graph.bind(scales));
-    await using plan = new Plan(graph);
-    await plan.run({ signal });
-    return wide;
-  } catch (error) {
-    wide.dispose();
-    throw error;
-  }
+  return filled(wide, (graph, target) => widenInto(target, graph.bind(weight), scales && graph.bind(scales)), signal);
 }
 
 /** Calls `use` with the matrix in f32: itself where it is, else a copy that lives as long as the call. */
