@@ -62,7 +62,7 @@ export async function* timeDecode(limits) {
       };
       for (const [precision, width] of [
         ['bf16', 10],
-        ['f32', 20],
+        ['f32', 30],
       ]) {
         const what = `decode K=${kernels}, ${width} bits`;
         yield await time(what, (kernels * m * n) / 8, make, precision, dense.seconds);

@@ -171,8 +171,7 @@ function liveThrough(folder: string): void {
       const { data, shape } = await model.logits(ids);
       for (const [i, logits] of (await cachedLogits(model, ids, 21)).entries()) {
         const at = (20 + i) * shape[1];
-        // tables round what a converted layer takes in to 20 bits
-        expect(relativeError(logits, data.subarray(at, at + shape[1]))).toBeLessThan(model === dense ? 1e-5 : 3e-5);
+        expect(relativeError(logits, data.subarray(at, at + shape[1]))).toBeLessThan(1e-5);
       }
     }
   });

@@ -1,6 +1,6 @@
 // Y = X·Ŵᵀ + bias, Ŵ = Σ_k diag(s_out[k])·B[k]·diag(s_in[k]) rebuilt panel by panel: the cost of a prompt or a training
 // step does not grow with the number of kernels. A few rows stream the bits instead: from tiles by look-up tables
-// (boolean_lookup), which round inputs to about 10 bits where the precision is bf16 and to 20 where it is f32; from rows
+// (boolean_lookup), which round inputs to about 10 bits where the precision is bf16 and not at all, to f32, where it is f32; from rows
 // by changes of sign (boolean_decode), in f32 whatever the precision.
 //   x [R,n], kernels bits [K·m,n] or tiles, s_out [K,m], s_in [K,n], bias? [1,m] → y [R,m]
 #include <algorithm>

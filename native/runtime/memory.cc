@@ -32,6 +32,7 @@ bool maps(size_t bytes) {
 void* map(size_t bytes) {
   constexpr size_t kHuge = size_t{2} << 20;
   const size_t spare = bytes >= kHuge ? kHuge : 0;
+  if (bytes > SIZE_MAX - spare) return nullptr;
   void* const mapped = mmap(nullptr, bytes + spare, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapped == MAP_FAILED) return nullptr;
   if (spare == 0) return mapped;

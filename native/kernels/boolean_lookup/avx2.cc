@@ -104,7 +104,7 @@ void lookup_tables(const LookupInputs& in, uint8_t* tables, float* scales) {
   }
 }
 
-void boolean_lookup(const BooleanLookup& p) { p.parts == 1 ? look_up<1>(p) : look_up<2>(p); }
+void boolean_lookup(const BooleanLookup& p) { p.parts == 1 ? look_up<1>(p) : p.parts == 2 ? look_up<2>(p) : look_up<3>(p); }
 
 }  // namespace mbok::avx2
 MBOK_TARGET_END

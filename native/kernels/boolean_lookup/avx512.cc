@@ -43,7 +43,7 @@ MBOK_INLINE void multiply_add8(const float* a, const float* b, float* y) {
 
 }  // namespace
 
-void boolean_lookup(const BooleanLookup& p) { p.parts == 1 ? look_up<1>(p) : look_up<2>(p); }
+void boolean_lookup(const BooleanLookup& p) { p.parts == 1 ? look_up<1>(p) : p.parts == 2 ? look_up<2>(p) : look_up<3>(p); }
 
 }  // namespace mbok::avx512
 MBOK_TARGET_END

@@ -5,8 +5,9 @@
 // Four inputs have 16 signed sums, so four bits of a weight are the index of one: a byte shuffle looks up 64 (AVX-512)
 // or 32 of them, the low and the high bytes of the sums in turn. Tables are integers: in every block of 64 inputs
 // v = x ⊙ s_in is rounded to multiples q of scale = max |v| / 511, so that the sum of a whole block fits 16 bits, and
-// blocks are summed in f32. One part keeps v within max |v| / 1022 of the block; a second part does the same to what the
-// first left, 10^-6 of the block's maximum, which is f32 for practical purposes and costs twice the shuffles.
+// blocks are summed in f32. One part keeps v within max |v| / 1022 of the block; each further part does the same to what
+// the one before left: two parts 10^-6 of the block's maximum, three 10^-9, which is f32, for two and three times the
+// shuffles.
 //
 // Numerics. Integers are exact and blocks are summed in their order by fused multiply-adds: every instruction set gives
 // the same bits. A block whose v is not finite makes its kernel's outputs NaN.
@@ -24,7 +25,7 @@
 
 namespace mbok {
 
-constexpr int kMaxLookupParts = 2;
+constexpr int kMaxLookupParts = 3;
 constexpr int64_t kLookupBlock = 64;     // inputs that share a scale
 constexpr int64_t kLookupBytes = 16 * 32;  // tables of a block: for every four inputs 16 low bytes and 16 high bytes
 
