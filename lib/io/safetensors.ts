@@ -109,20 +109,7 @@ export class SafetensorsFile implements WeightReader {
     }
     const convert = own?.type === type ? own.view : this.converter(name);
     const rows = shape.slice(0, -1).reduce((product, size) => product * size, 1);
-    const matrix = new Matrix({ rows, cols: shape.at(-1) ?? 1, type });
-    try {
-      for await (const { first, source, count } of this.pieces(name)) {
-        const values = convert(source, count);
-        if (!allFinite(values, dtype)) {
-          throw new MbokError('MBOK_NON_FINITE', `${this.path}: tensor '${name}' holds NaN or infinite values`);
-        }
-        matrix.writeAt(first * values.BYTES_PER_ELEMENT, values);
-      }
-      return matrix;
-    } catch (error) {
-      matrix.dispose();
-      throw error;
-    }
+    return await Matrix.ofPieces({ rows, cols: shape.at(-1) ?? 1, type }, this.finite(name, convert));
   }
 
   /** Closes the file; further reads fail. Closing twice is allowed. */
@@ -132,6 +119,16 @@ export class SafetensorsFile implements WeightReader {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  private async *finite(name: string, convert: Convert): AsyncGenerator<Values> {
+    for await (const { source, count } of this.pieces(name)) {
+      const values = convert(source, count);
+      if (!allFinite(values, this.entry(name).dtype)) {
+        throw new MbokError('MBOK_NON_FINITE', `${this.path}: tensor '${name}' holds NaN or infinite values`);
+      }
+      yield values;
+    }
   }
 
   private converter(name: string): (source: ArrayBuffer, count: number) => Float32Array {

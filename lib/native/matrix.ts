@@ -93,6 +93,22 @@ export class Matrix {
     guarded(() => this.buffer.write(data, byteOffset));
   }
 
+  /** A new matrix of the shape's type that holds the pieces one after the other; disposed of again where one fails. */
+  static async ofPieces(shape: MatrixShape, pieces: AsyncIterable<Elements>): Promise<Matrix> {
+    const matrix = new Matrix(shape);
+    try {
+      let done = 0;
+      for await (const piece of pieces) {
+        matrix.writeAt(done, piece);
+        done += piece.byteLength;
+      }
+      return matrix;
+    } catch (error) {
+      matrix.dispose();
+      throw error;
+    }
+  }
+
   /** The elements as they lie in memory: Float32Array, Int32Array, Uint16Array (f16, bf16), Int8Array (i8) or Uint8Array. */
   raw(): Elements {
     const view = this.#view();

@@ -64,20 +64,8 @@ export class GgufReader implements WeightReader {
     if (type === 'i8' || (mapped.change?.kind === 'plusOne' && type !== 'f32')) {
       throw new MbokError('MBOK_UNSUPPORTED', `tensor '${name}' of '${this.path}' is not read as ${type}`);
     }
-    const { shape } = present(mapped);
-    const cols = shape.at(-1) as number;
-    const matrix = new Matrix({ rows: elements(mapped.tensor) / cols, cols, type });
-    try {
-      let done = 0;
-      for await (const piece of this.#pieces(mapped, type)) {
-        matrix.writeAt(done, piece);
-        done += piece.length;
-      }
-      return matrix;
-    } catch (error) {
-      matrix.dispose();
-      throw error;
-    }
+    const cols = present(mapped).shape.at(-1) as number;
+    return await Matrix.ofPieces({ rows: elements(mapped.tensor) / cols, cols, type }, this.#pieces(mapped, type));
   }
 
   async close(): Promise<void> {
