@@ -24,7 +24,7 @@ say(`xor and popcount       ${giga(limits.popcount_bits_per_second)} Gbit/s\n`);
 
 await verifyProducts();
 const products = [];
-for (const rows of [timeProducts(limits), timeDecode(limits)])
+for (const rows of [timeProducts(limits), timeDecode()])
   for await (const row of rows) {
     products.push(row);
     const { what, shape, seconds, rate, unit, fraction, speedup } = row;

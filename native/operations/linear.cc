@@ -1,6 +1,8 @@
 // Y = X·Wᵀ + bias. Up to eight rows stream the weights once at memory bandwidth (dense_decode), in f32 whatever the
 // precision; more rows are a packed product.
 //   x [R,n], w [m,n] (any type of weights.h), bias? [1,m], scales? [m,1] → y [R,m]
+#include <algorithm>
+
 #include "operations/linear_product.h"
 #include "operations/weights.h"
 
@@ -49,7 +51,9 @@ DenseDecodeFunction* decode_function(TensorType type) {
 void decode(const Call& call, const PanelProduct& p) {
   const Weights w(call, kWeights, kScales);
   DenseDecodeFunction* const kernel = decode_function(w.type());
-  const int64_t outputs = decode_outputs(p.depth, p.n);
+  // of large layers long runs, since each begins without prefetch
+  constexpr int64_t kTasks = 16;
+  const int64_t outputs = std::max(decode_outputs(p.depth, p.n), (p.n + kTasks - 1) / kTasks);
   call.pool->parallel_for((p.n + outputs - 1) / outputs, [&](int64_t task, int) {
     const int64_t begin = task * outputs, count = begin + outputs < p.n ? outputs : p.n - begin;
     kernel({p.a, p.m, p.depth, w.row(begin), count, w.scales() != nullptr ? w.scales() + begin : nullptr,

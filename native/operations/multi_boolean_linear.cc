@@ -1,7 +1,7 @@
 // Y = X·Ŵᵀ + bias, Ŵ = Σ_k diag(s_out[k])·B[k]·diag(s_in[k]) rebuilt panel by panel: the cost of a prompt or a training
 // step does not grow with the number of kernels. A few rows stream the bits instead: from tiles by look-up tables
-// (boolean_lookup), which round inputs to about 10 bits where the precision is bf16 and not at all, to f32, where it is f32; from rows
-// by changes of sign (boolean_decode), in f32 whatever the precision.
+// (boolean_lookup), which round inputs to about 10 bits where the precision is bf16 and to f32 where it is f32; from rows by
+// changes of sign (boolean_decode), in f32 whatever the precision.
 //   x [R,n], kernels bits [K·m,n] or tiles, s_out [K,m], s_in [K,n], bias? [1,m] → y [R,m]
 #include <algorithm>
 
@@ -88,10 +88,11 @@ void look_up(const Call& call, const PanelProduct& p, const BooleanLayer& w) {
   const int64_t blocks = inputs.parts * w.words();
   make_tables(*call.pool, p, w, inputs);
   BooleanLookupFunction* const kernel = boolean_lookup_table.best();
-  // A task reads a microsecond's worth of bits at least; of large layers long runs, since each begins without prefetch.
-  constexpr int64_t kLeastBytes = 1 << 15, kTasks = 16;
-  const int64_t bytes = std::max(kLeastBytes, w.kernel_bytes() * w.kernels / kTasks);
-  const int64_t outputs = kTileRows * std::max<int64_t>(1, bytes / (w.tile_bytes() * w.kernels));
+  // A run of tiles begins without prefetch, so runs are long: one a thread where the layer is small.
+  constexpr int64_t kRunBytes = 1 << 17, kMostRuns = 16;
+  const int64_t tiles = (w.m + kTileRows - 1) / kTileRows, bytes = w.tile_bytes() * w.kernels * tiles;
+  const int64_t runs = std::min(std::max<int64_t>(call.pool->threads(), bytes / kRunBytes), kMostRuns);
+  const int64_t outputs = (tiles + runs - 1) / runs * kTileRows;
   call.pool->parallel_for((w.m + outputs - 1) / outputs, [&](int64_t task, int) {
     const int64_t last = std::min(w.m, (task + 1) * outputs);
     // a tile stays in cache for all rows

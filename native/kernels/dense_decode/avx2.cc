@@ -6,15 +6,15 @@ MBOK_TARGET_AVX2
 namespace mbok::avx2 {
 namespace {
 
-constexpr int kSums = 8;
+constexpr int kRows = 2;
 #include "kernels/dense_decode/body.h"
 
 }  // namespace
 
-void dense_decode_f32(const DenseDecode& p) { decode(Typed<F32>{p}); }
-void dense_decode_f16(const DenseDecode& p) { decode(Typed<F16>{p}); }
-void dense_decode_bf16(const DenseDecode& p) { decode(Typed<Bf16>{p}); }
-void dense_decode_i8(const DenseDecode& p) { decode(Typed<I8>{p}); }
+void dense_decode_f32(const DenseDecode& p) { decode<F32>(p); }
+void dense_decode_f16(const DenseDecode& p) { decode<F16>(p); }
+void dense_decode_bf16(const DenseDecode& p) { decode<Bf16>(p); }
+void dense_decode_i8(const DenseDecode& p) { decode<I8>(p); }
 
 }  // namespace mbok::avx2
 MBOK_TARGET_END

@@ -1,14 +1,14 @@
 // y[r, i] = bias[i] + scale[i] · Σ_d x[r, d] · w[i, d] for one to eight rows r: each weight is read once and used for all
 // rows. Weights lie in memory as f32, f16, bf16 or, with scales, as i8, and are widened in registers.
 //
-// Numerics. Every (r, i) sums lane by lane in the order of d, then halves the lanes: the same for any number of rows,
-// not the same bits as scalar, which sums in the order of d (both within the rounding of f32 sums).
+// Numerics. Every (r, i) sums in four vectors of lanes that take turns, then those and their lanes in pairs: the same for
+// any number of rows, not the same bits as scalar, which sums in the order of d (both within the rounding of f32 sums).
 //
-// Budget. One row, 8 outputs at a time: 8 FMAs with a memory operand and one load for 8 vectors of weights, 4 cycles,
-// so one core consumes 128 bytes a cycle from L1 and waits for memory: bound by memory bandwidth. Eight rows, two
-// outputs: 16 FMAs for 2 vectors of weights, 16 bytes a cycle, still faster than memory delivers. Narrow weights add a
-// conversion (f16) or two (bf16: extend and shift; i8: extend and convert) a vector, of which one core does one or two a
-// cycle: 32 bytes a cycle of f16, 16 of bf16 and i8, with one row.
+// Budget. One output at a time, so that a core reads its weights as one stream, prefetched 6 KB ahead: eight outputs
+// would load x an eighth as often, but their eight streams from memory are slower by a third. A vector of 16 weights is a
+// load with its conversion (f16: one operation, bf16 and i8: two), an FMA with x from L1 and its share of the prefetch:
+// about a cycle, 64 bytes of f32, 32 of f16 and bf16, 16 of i8. Rows add an FMA each; of more than four (AVX2: two) the
+// weights are read again, from L1.
 #pragma once
 
 #include <cstdint>
