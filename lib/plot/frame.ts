@@ -14,7 +14,7 @@ export const AREA = {
 };
 
 /** Colours that stand out on white as well as on nearly black. */
-export const COLORS = ['#2f81f7', '#e8710a', '#1a9e55', '#b35bd0'] as const;
+export const COLORS = ['#2f81f7', '#e8710a', '#1a9e55', '#b35bd0', '#d1344b'] as const;
 
 const STYLE = `<style>
 .page{fill:#fff}.halo{stroke:#fff}text{fill:#444}.title{fill:#111}.grid{stroke:#e4e4e4}.axis{stroke:#888}

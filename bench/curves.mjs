@@ -1,0 +1,37 @@
+// Draws the training curves of several runs from the logs that `mbok finetune --log FILE` wrote: the mean of the
+// Kullback-Leibler divergence from the teacher over each step and those around it.
+//
+//   node bench/curves.mjs OUT.svg "K = 1=k1.jsonl" "K = 2=k2.jsonl" … [--title TEXT]
+
+import { readFile, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { parseArgs } from 'node:util';
+
+const require = createRequire(import.meta.url);
+const { COLORS } = require('../dist/plot/frame.js');
+const { lineChart, smooth } = require('../dist/plot/line_chart.js');
+
+/** Steps on either side of one that its point is the mean of. */
+const RADIUS = 5;
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { title: { type: 'string', default: 'Finetuning' } },
+});
+const [target, ...runs] = positionals;
+if (runs.length === 0 || runs.length > COLORS.length) {
+  throw new Error(`usage: node bench/curves.mjs OUT.svg NAME=LOG.jsonl … (up to ${COLORS.length})`);
+}
+
+const series = [];
+for (const [i, run] of runs.entries()) {
+  const at = run.lastIndexOf('=');
+  const lines = (await readFile(run.slice(at + 1), 'utf8')).trim().split('\n');
+  const steps = lines.map((line) => JSON.parse(line)).filter(({ parts }) => parts?.kl !== undefined);
+  const points = steps.map(({ step, parts }) => ({ x: step, y: parts.kl }));
+  series.push({ name: run.slice(0, at), color: COLORS[i], points: smooth(points, RADIUS) });
+}
+await writeFile(
+  target,
+  lineChart({ title: values.title, xLabel: 'step', yLabel: 'KL from the original, nats a token', series }),
+);
