@@ -7,7 +7,7 @@ const root = join(import.meta.dirname, '..');
 const build = join(root, 'native', 'build', 'bench');
 
 /** @returns {{cpu: string, isa: string, threads: number, read_bytes_per_second: number, f32_flops_per_second: number,
- *   bf16_flops_per_second: number, popcount_bits_per_second: number}} */
+ *   bf16_flops_per_second: number, int8_flops_per_second: number, popcount_bits_per_second: number}} */
 export function measureLimits() {
   const quiet = { stdio: ['ignore', 'ignore', 'inherit'] };
   execFileSync('cmake', ['-S', root, '-B', build, '-DMBOK_BENCH=ON'], quiet);

@@ -143,6 +143,15 @@ export async function* timeProducts(limits, { rows = 512, m = 2048, n = 2048 } =
       );
     }
   }
+  for (const kernels of limits.int8_flops_per_second > 0 ? KERNELS : []) {
+    const { bits, sOut, sIn } = booleanOperands(kernels, m, n);
+    const tiles = await tiled(bits, kernels);
+    const forward = emitter('int8', (graph) =>
+      multiBooleanLinear(graph.bind(x), ...[tiles, sOut, sIn].map((matrix) => graph.bind(matrix))),
+    );
+    const seconds = await secondsPerOperation(forward, { rows });
+    yield entry(`prefill K=${kernels} int8`, seconds, flops, 'FLOP/s', limits.int8_flops_per_second);
+  }
   const [a, b] = [randomBits(rows, n, 6), randomBits(m, n, 7)];
   const boolean = emitter('f32', (graph) => booleanLinear(graph.bind(a), graph.bind(b)));
   yield entry(

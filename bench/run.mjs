@@ -20,6 +20,7 @@ say(`${limits.cpu}, ${isa}, ${threads} threads, Node ${process.version}`);
 say(`reads from memory      ${giga(limits.read_bytes_per_second)} GB/s`);
 say(`f32 fused multiply-add ${giga(limits.f32_flops_per_second)} GFLOP/s`);
 say(`bf16 dot product       ${giga(limits.bf16_flops_per_second)} GFLOP/s`);
+say(`int8 dot product       ${giga(limits.int8_flops_per_second)} GFLOP/s`);
 say(`xor and popcount       ${giga(limits.popcount_bits_per_second)} Gbit/s\n`);
 
 await verifyProducts();

@@ -7,7 +7,7 @@ import { Generation } from './generate/generate';
 import { type BatchOptions, type GenerateOptions, type GenerationResult, readRequest } from './generate/options';
 import { recommendedSampling } from './generate/recommended';
 import type { SamplingOptions } from './generate/sampler';
-import { Graph, type Precision } from './graph/graph';
+import { Graph, PRECISIONS, type Precision } from './graph/graph';
 import { Plan } from './graph/plan';
 import type { ProgressOptions } from './models/checkpoint';
 import { ModelCore } from './models/model_core';
@@ -51,7 +51,7 @@ export class Model extends ModelCore {
    */
   async logits(ids: ArrayLike<number>, given: LogitsOptions = {}): Promise<Logits> {
     const { precision = 'f32', signal, onProgress } = options('options', given, ['precision', 'signal', 'onProgress']);
-    oneOf('precision', precision, ['f32', 'bf16'] as const);
+    oneOf('precision', precision, PRECISIONS);
     const { vocabularySize, maxPositions } = this.config;
     const rows = integers('ids', ids, 0, vocabularySize - 1).length;
     if (rows < 1 || rows > maxPositions) {

@@ -88,7 +88,7 @@ const PLANS: readonly [string, string, () => unknown][] = [
   ['an attribute that is no number', INVALID, withOperation({ name: 'scale', inputs: [0], attributes: ['1'] })],
   ['NaN as a head dimension', SHAPE, withOperation({ name: 'rope', attributes: [Number.NaN, 1] })],
   ['a kind beyond 64 bits', SHAPE, withOperation({ name: 'activation', inputs: [0], attributes: [1e300] })],
-  ['a precision that does not exist', SHAPE, withOperation({ name: 'linear_gradient_weight', attributes: [2] })],
+  ['a precision that does not exist', SHAPE, withOperation({ name: 'linear_gradient_weight', attributes: [3] })],
   [
     'fixed rows that equal the open ones at their most only',
     SHAPE,

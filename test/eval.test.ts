@@ -2,6 +2,7 @@
 
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { binarize } from '../lib/compress/binarize';
 import { loadDataset } from '../lib/data/load';
 import { evaluatePerplexity } from '../lib/eval/perplexity';
 import { evaluationWindows } from '../lib/eval/windows';
@@ -124,6 +125,15 @@ describe('windows', () => {
     await refused({ window: 3, stride: 4 }).toMatchObject({ message: expect.stringContaining("'stride' must be") });
     await refused({ window: 9999 }).toMatchObject({ message: expect.stringContaining("model's limit of") });
   });
+});
+
+test.each(['bf16', 'int8'] as const)('of a Boolean model in %s is close to that in f32', async (precision) => {
+  await using small = await binarize(model, { kernels: 2 });
+  const windows = { window: 200, maxWindows: 13 };
+  const { perplexity: exact } = await evaluatePerplexity(small, text, windows);
+  const rounded = await evaluatePerplexity(small, text, { ...windows, precision });
+  expect(rounded.precision).toBe(precision);
+  expect(Math.abs(rounded.perplexity / exact - 1)).toBeLessThan(5e-3);
 });
 
 test('does not depend on how windows are grouped, and stops at maxWindows', async () => {

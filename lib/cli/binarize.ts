@@ -1,5 +1,6 @@
 import { type ConversionMethod, EMBEDDING_CHOICES, type EmbeddingChoice } from '../compress/binarize';
 import { type BinarizeFolderOptions, binarizeFolder } from '../compress/binarize_folder';
+import { TRAINING_PRECISIONS, type TrainingPrecision } from '../graph/graph';
 import { MAX_KERNELS } from '../models/quantization';
 import { calibrationText } from './calibration_text';
 import { type Command, type CommandCall, given, type Outcome, UsageError } from './command';
@@ -60,7 +61,7 @@ export const binarizeCommand: Command = {
       help: 'rounds: of the refit, or of calibrated signs and scales',
       byDefault: '10 for refit, 3 for calibrated',
     },
-    precision: { kind: 'choice', choices: ['f32', 'bf16'], help: 'of products that see text', byDefault: 'bf16' },
+    precision: { kind: 'choice', choices: TRAINING_PRECISIONS, help: 'of products that see text', byDefault: 'bf16' },
     seed: { kind: 'integer', value: 'N', minimum: 0, help: 'of the text that the model writes', byDefault: '0' },
     embeddings: {
       kind: 'choice',
@@ -164,7 +165,7 @@ function conversionOptions(
     targetMix: call.number('target-mix'),
     residualMix: call.number('residual-mix'),
     rounds,
-    precision: call.text('precision') as 'f32' | 'bf16' | undefined,
+    precision: call.text('precision') as TrainingPrecision | undefined,
   });
   return given({ kernels, method, calibration, embeddings, restart });
 }

@@ -1,4 +1,5 @@
 import { evaluatePerplexity } from '../eval/perplexity';
+import { PRECISIONS, type Precision } from '../graph/graph';
 import { Model } from '../model';
 import { type Command, type CommandCall, given, type Outcome } from './command';
 import { DATA_OPTIONS, openText, requiredTextFiles, textOption } from './data';
@@ -35,7 +36,7 @@ export const perplexityCommand: Command = {
       help: "at most so many from the start; 256 for C4's usual figures",
       byDefault: 'all',
     },
-    precision: { kind: 'choice', choices: ['f32', 'bf16'], help: 'of dense products', byDefault: 'f32' },
+    precision: { kind: 'choice', choices: PRECISIONS, help: 'of dense products', byDefault: 'f32' },
   },
   help: `Perplexity is e to the mean negative log-likelihood of the text's tokens: 1 is clairvoyance, the vocabulary's
 size is guessing. The text is joined and cut into windows from its start, the rest that fills none left out; every
@@ -65,7 +66,7 @@ async function run(call: CommandCall): Promise<Outcome> {
       window,
       maxWindows,
       stride: call.number('stride'),
-      precision: call.text('precision') as 'f32' | 'bf16' | undefined,
+      precision: call.text('precision') as Precision | undefined,
     });
     const result = await evaluatePerplexity(model, data, {
       ...options,

@@ -1,4 +1,5 @@
 import { rm } from 'node:fs/promises';
+import { TRAINING_PRECISIONS, type TrainingPrecision } from '../graph/graph';
 import { HIDDEN_LOSSES, type HiddenLoss } from '../graph/operations/losses';
 import { Model } from '../model';
 import {
@@ -98,7 +99,7 @@ export const finetuneCommand: Command = {
       help: 'weight of the hidden-state loss',
       byDefault: '10; with --teacher-cache 0',
     },
-    precision: { kind: 'choice', choices: ['f32', 'bf16'], help: 'of dense products', byDefault: 'f32' },
+    precision: { kind: 'choice', choices: TRAINING_PRECISIONS, help: 'of dense products', byDefault: 'f32' },
     seed: { kind: 'integer', value: 'N', minimum: 0, help: 'of the choice of windows', byDefault: '1' },
     'eval-text': textOption('measure perplexity on it and keep the best model'),
     'eval-every': { kind: 'integer', value: 'N', minimum: 1, help: 'steps between evaluations', byDefault: '100' },
@@ -183,7 +184,7 @@ function readOptions(call: CommandCall, folder: string): Omit<FinetuneOptions, '
     latent: call.flag('latent'),
     hiddenLoss: call.text('hidden-loss') as HiddenLoss | undefined,
     gamma: call.number('gamma'),
-    precision: call.text('precision') as 'f32' | 'bf16' | undefined,
+    precision: call.text('precision') as TrainingPrecision | undefined,
     seed: call.number('seed'),
     checkpoint: { folder, every: call.number('save-every') ?? 100 },
     resume: call.flag('resume'),

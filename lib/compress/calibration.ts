@@ -2,7 +2,7 @@
 
 import { type TextData, toDataset } from '../data/load';
 import { MbokError } from '../errors';
-import type { Precision } from '../graph/graph';
+import { TRAINING_PRECISIONS, type TrainingPrecision } from '../graph/graph';
 import type { DecoderConfig } from '../models/family';
 import type { Tokenizer } from '../text/tokenizer';
 import { finiteNumber, integerInRange, oneOf, options } from '../validate';
@@ -25,7 +25,7 @@ export interface CalibrationOptions {
   /** Rounds of signs and scales. Default 3. */
   readonly rounds?: number;
   /** Of the products that see tokens. Default 'bf16', which falls back to 'f32' where the CPU has no bf16 products. */
-  readonly precision?: Precision;
+  readonly precision?: TrainingPrecision;
 }
 
 /** Options with their defaults. */
@@ -53,7 +53,7 @@ export function checkCalibration(config: DecoderConfig, given: CalibrationOption
     targetMix: finiteNumber('calibration.targetMix', targetMix, 0, 1),
     residualMix: finiteNumber('calibration.residualMix', residualMix, 0, 1),
     rounds: integerInRange('calibration.rounds', rounds, 1, 100),
-    precision: oneOf('calibration.precision', precision, ['f32', 'bf16'] as const),
+    precision: oneOf('calibration.precision', precision, TRAINING_PRECISIONS),
   };
 }
 

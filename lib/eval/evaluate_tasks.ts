@@ -2,7 +2,7 @@
 
 import { setImmediate } from 'node:timers/promises';
 import { MbokError } from '../errors';
-import type { Precision } from '../graph/graph';
+import { PRECISIONS, type Precision } from '../graph/graph';
 import type { ModelCore } from '../models/model_core';
 import { integerInRange, invalid, oneOf, options, string, throwIfAborted } from '../validate';
 import { PairEncoder, type ScoredSequence } from './encode';
@@ -91,7 +91,7 @@ export async function evaluateTasks(model: ModelCore, given: TaskOptions): Promi
   integerInRange('shots', shots, 0);
   integerInRange('seed', seed, 0);
   if (limit !== undefined) integerInRange('limit', limit, 1);
-  oneOf('precision', precision, ['f32', 'bf16'] as const);
+  oneOf('precision', precision, PRECISIONS);
   const definitions = readTasks(tasks);
   throwIfAborted(signal);
   // all files before the first question: a mistake in the last one should not show after an hour

@@ -3,7 +3,7 @@
 import type { Dataset } from '../data/dataset';
 import { type TextData, toDataset } from '../data/load';
 import { MbokError } from '../errors';
-import type { Precision } from '../graph/graph';
+import { PRECISIONS, type Precision } from '../graph/graph';
 import type { ModelCore } from '../models/model_core';
 import { integerInRange, oneOf, options, throwIfAborted } from '../validate';
 import { WindowScorer } from './window_scorer';
@@ -83,7 +83,7 @@ export async function evaluatePerplexity(
   const window = evaluationWindow(given.window, model.config.maxPositions);
   const stride = integerInRange('stride', given.stride ?? window, 1, window);
   if (maxWindows !== undefined) integerInRange('maxWindows', maxWindows, 1);
-  oneOf('precision', precision, ['f32', 'bf16'] as const);
+  oneOf('precision', precision, PRECISIONS);
   throwIfAborted(signal);
   const dataset = await toDataset('data', data, model, { signal });
   const first = await textStart(model, data, dataset);

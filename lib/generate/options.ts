@@ -1,7 +1,7 @@
 /** Options of a generation and what is told when it ends. */
 
 import { MbokError } from '../errors';
-import type { Precision } from '../graph/graph';
+import { PRECISIONS, type Precision } from '../graph/graph';
 import type { ProgressOptions } from '../models/checkpoint';
 import type { ModelCore } from '../models/model_core';
 import type { Tokenizer } from '../text/tokenizer';
@@ -98,7 +98,7 @@ export function readRequest(
     invalid('promptCache', 'a PromptCache', promptCache);
   }
   if (maxTokens !== undefined) integerInRange('maxTokens', maxTokens, 1);
-  oneOf('precision', precision, ['f32', 'bf16'] as const);
+  oneOf('precision', precision, PRECISIONS);
   const stops = typeof stop === 'string' ? [stop] : [...stop];
   for (const [i, entry] of stops.entries()) string(`stop[${i}]`, entry);
   // needed for the text that comes out even where the prompt is given as ids

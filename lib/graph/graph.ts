@@ -6,8 +6,17 @@ import type { Matrix } from '../native/matrix';
 import type { OperationDefinition } from './operation';
 import { type Binding, type MemoryRole, type Shape, Tensor } from './tensor';
 
-/** 'bf16' rounds the operands of dense products to bf16 where the CPU multiplies them faster; sums stay f32. */
-export type Precision = 'f32' | 'bf16';
+/** Precisions of dense products that learning works with. */
+export const TRAINING_PRECISIONS = ['f32', 'bf16'] as const;
+export type TrainingPrecision = (typeof TRAINING_PRECISIONS)[number];
+
+/**
+ * Precisions of dense products. 'bf16' rounds their operands to bf16 where the CPU multiplies them faster; sums stay f32.
+ * 'int8' rounds the tokens and the weights of multi-Boolean layers to 8 bits with a scale for every 256 inputs, where the
+ * CPU multiplies those faster, and is 'bf16' elsewhere: for computing, not for learning.
+ */
+export const PRECISIONS = [...TRAINING_PRECISIONS, 'int8'] as const;
+export type Precision = (typeof PRECISIONS)[number];
 
 export interface Node {
   readonly name: string;

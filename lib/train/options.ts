@@ -2,7 +2,7 @@
 
 import type { TextData } from '../data/load';
 import { MbokError } from '../errors';
-import type { Precision } from '../graph/graph';
+import { TRAINING_PRECISIONS, type TrainingPrecision } from '../graph/graph';
 import { HIDDEN_LOSSES, type HiddenLoss } from '../graph/operations/losses';
 import { ModelCore } from '../models/model_core';
 import { boolean, finiteNumber, integerInRange, invalid, oneOf, options, string } from '../validate';
@@ -79,7 +79,7 @@ export interface FinetuneOptions extends Partial<BooleanOptimizerSettings> {
   /** Weight of the hidden-state loss. Default 10; with a teacher's cache 0. */
   readonly gamma?: number;
   /** Of dense products. Default 'f32'. */
-  readonly precision?: Precision;
+  readonly precision?: TrainingPrecision;
   /** Of the choice of windows. Default 1. */
   readonly seed?: number;
   /** Norm that the gradient of all f32 parameters together is clipped at; 0: never. Default 1. */
@@ -207,7 +207,7 @@ export function finetuneSettings(student: ModelCore, given: FinetuneOptions): Fi
     flipRate: finiteNumber('flipRate', given.flipRate ?? (single ? FLIP_RATE.single : FLIP_RATE.several), 0, 1),
     hiddenLoss: oneOf('hiddenLoss', given.hiddenLoss ?? 'logarithmic', HIDDEN_LOSSES),
     gamma: finiteNumber('gamma', given.gamma ?? (teacherCache ? 0 : 10), 0, 1e6),
-    precision: oneOf('precision', given.precision ?? 'f32', ['f32', 'bf16']),
+    precision: oneOf('precision', given.precision ?? 'f32', TRAINING_PRECISIONS),
     seed: integerInRange('seed', given.seed ?? 1, 0, 2 ** 32 - 1),
     clip: finiteNumber('clip', given.clip ?? 1, 0),
     latent: boolean('latent', given.latent ?? false),

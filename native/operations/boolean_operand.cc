@@ -7,12 +7,17 @@
 namespace mbok {
 namespace {
 constexpr int64_t kMaxDepth = 2 * kDepthBlock;  // of one call of pack, in bf16
+
+BooleanPanelFunction* panel_function(Precision precision) {
+  if (precision == Precision::kInt8) return boolean_panel_i8_table.best();
+  return (precision == Precision::kBf16 ? boolean_panel_bf16_table : boolean_panel_f32_table).best();
+}
 }
 
 BooleanOperand::BooleanOperand(const BooleanLayer& weights, Depth depth, Precision precision)
     : weights_(weights),
       depth_(depth),
-      panel_((precision == Precision::kBf16 ? boolean_panel_bf16_table : boolean_panel_f32_table).best()),
+      panel_(panel_function(precision)),
       transpose_(bit_transpose_table.best()),
       planes_(bit_planes_table.best()) {}
 

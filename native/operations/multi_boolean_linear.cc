@@ -1,6 +1,6 @@
 // Y = X·Ŵᵀ + bias, Ŵ = Σ_k diag(s_out[k])·B[k]·diag(s_in[k]) rebuilt panel by panel: the cost of a prompt or a training
 // step does not grow with the number of kernels. A few rows stream the bits instead: from tiles by look-up tables
-// (boolean_lookup), which round inputs to about 10 bits where the precision is bf16 and to f32 where it is f32; from rows by
+// (boolean_lookup), which round inputs to about 10 bits where the precision is bf16 or int8 and to f32 where it is f32; from rows by
 // changes of sign (boolean_decode), in f32 whatever the precision.
 //   x [R,n], kernels bits [K·m,n] or tiles, s_out [K,m], s_in [K,n], bias? [1,m] → y [R,m]
 #include <algorithm>
@@ -26,7 +26,7 @@ void check(const Call& call) {
 
 PanelProduct describe(const Call& call) {
   return rows_product(call.input(0), call.output(0), call.has_input(4) ? call.input(4).f32() : nullptr,
-                      precision_attribute(call, 0));
+                      precision_attribute(call, 0, true));
 }
 
 // Measured on Zen 5: decoding costs rows · kernels, rebuilding little more for eight rows than for one.
@@ -40,7 +40,7 @@ int64_t decoded_rows(const PanelProduct& p) { return p.m < kDecodeRows ? p.m : k
 // scaled inputs [rows, kernels, 64·words].
 struct DecodeInputs {
   DecodeInputs(const PanelProduct& p, const BooleanLayer& w, std::byte* base)
-      : parts(p.precision == Precision::kBf16 ? 1 : kMaxLookupParts) {
+      : parts(p.precision == Precision::kF32 ? kMaxLookupParts : 1) {
     Scratch scratch(base);
     const int64_t blocks = decoded_rows(p) * w.kernels * w.words();
     if (w.tiles != nullptr) {

@@ -48,7 +48,7 @@ struct PanelProduct {
   const float* a;  // [m, depth] or, transposed, [depth, m]
   int64_t a_stride;
   bool a_transposed;
-  Precision precision;  // usable_precision() of what was asked for, as in b
+  Precision precision;  // usable_precision() of what was asked for, as in b; kInt8 not with a transposed A
   float* c;             // null: tiles go to the sink
   int64_t c_stride;
   bool accumulate;      // C += instead of C =
@@ -59,7 +59,8 @@ struct PanelProduct {
 void panel_product(ThreadPool& pool, const PanelProduct& product, const PanelOperand& b, std::byte* scratch);
 size_t panel_product_scratch(const PanelProduct& product, const PanelOperand& b, int threads);
 
-// kBf16 only where the CPU multiplies bf16.
+// kBf16 only where the CPU multiplies bf16; kInt8 only where it multiplies bytes and has no matrix unit, which is faster
+// in bf16.
 Precision usable_precision(Precision wanted);
 
 }  // namespace mbok

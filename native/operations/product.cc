@@ -67,10 +67,11 @@ class PackedColumns final : public PanelOperand {
 
 }  // namespace
 
-Precision precision_attribute(const Call& call, int index) {
+Precision precision_attribute(const Call& call, int index, bool has_int8) {
   const int64_t value = call.integer(index);
-  expect(call, value == 0 || value == 1, "the precision must be 0 (f32) or 1 (bf16)");
-  return usable_precision(static_cast<Precision>(value));
+  expect(call, value >= 0 && value <= 2, "the precision must be 0 (f32), 1 (bf16) or 2 (int8)");
+  const auto wanted = static_cast<Precision>(value);
+  return usable_precision(wanted == Precision::kInt8 && !has_int8 ? Precision::kBf16 : wanted);
 }
 
 void product(ThreadPool& pool, const float* a, const float* b, float* c, const ProductShape& shape,

@@ -15,10 +15,12 @@ namespace mbok {
 enum class Precision : int32_t {
   kF32 = 0,
   kBf16 = 1,  // operands rounded to bf16, sums in f32; f32 where the CPU has no bf16 dot product
+  kInt8 = 2,  // operands rounded to 8 bits block by block, sums in integers; bf16 where that is as fast, or all there is
 };
 
-// The attribute that chooses the precision, narrowed to what the CPU has; throws Error MBOK_SHAPE for any other number.
-Precision precision_attribute(const Call& call, int index);
+// The attribute that chooses the precision, narrowed to what the CPU has and the operation does; throws Error MBOK_SHAPE
+// for any other number.
+Precision precision_attribute(const Call& call, int index, bool has_int8 = false);
 
 // A finished tile of C: all of the depth has been summed. Tiles form a fixed grid that depends on the shape alone,
 // never on the number of threads: tile (i, j) covers rows [i·tile_rows, …) and columns [j·tile_cols, …).

@@ -1,3 +1,4 @@
+import { PRECISIONS } from '../graph';
 import { expectShape, expectWeights, type OperationDefinition, required } from '../operation';
 import { matrixShape, type Tensor } from '../tensor';
 
@@ -40,5 +41,5 @@ export function linear(x: Tensor, w: Tensor, bias?: Tensor, scales?: Tensor): Te
 
 /** The graph's precision as the native products take it. */
 export function precisionCode({ graph }: Tensor): number {
-  return graph.precision === 'bf16' ? 1 : 0;
+  return PRECISIONS.indexOf(graph.precision);
 }

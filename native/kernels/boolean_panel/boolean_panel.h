@@ -5,7 +5,8 @@
 // summed in the order of k from zero with fused multiply-adds: every instruction set gives the same bits. Along the
 // depth of Y = X·Ŵᵀ lies s_in and the signs are those of 64 rows, transposed; for dX = dY·Ŵ along is s_out and the
 // signs are words of the bit matrix as they are. The bf16 table rounds the finished sums to nearest even and packs two
-// neighbours of the depth in a step.
+// neighbours of the depth in a step. The i8 table makes the block in 8 bits that dense_product.h describes, by way
+// of the rotated weights in f32: the panel has to have room for those.
 //
 // Budget. Sixteen weights of one kernel cost a mask load, a masked xor and an FMA (AVX-512): 2 cycles at most, against
 // 1024 for their products with 2048 tokens, so the rebuild is bound by nothing that matters. AVX2 spreads each byte to
@@ -30,6 +31,7 @@ struct BooleanPanel {
 using BooleanPanelFunction = void(const BooleanPanel& source, void* panel);
 extern const KernelTable<BooleanPanelFunction> boolean_panel_f32_table;
 extern const KernelTable<BooleanPanelFunction> boolean_panel_bf16_table;
+extern const KernelTable<BooleanPanelFunction> boolean_panel_i8_table;
 
 // out[j] bit i = rows[i · stride] bit j, for i < count ≤ 64 (rows from count on read as zero), j < 64.
 // Budget (AVX-512): 64 words in 8 registers, six rounds of swaps, about 130 instructions: 0.03 a bit.

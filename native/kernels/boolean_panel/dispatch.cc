@@ -15,6 +15,13 @@ const KernelTable<BooleanPanelFunction> boolean_panel_bf16_table("boolean_panel_
     {"scalar", kNone, scalar::boolean_panel_bf16},
 });
 
+const KernelTable<BooleanPanelFunction> boolean_panel_i8_table("boolean_panel_i8", {
+#if defined(MBOK_X86)
+    {"avx512", kAvx512, avx512::boolean_panel_i8},
+#endif
+    {"scalar", kNone, scalar::boolean_panel_i8},
+});
+
 const KernelTable<BitTransposeFunction> bit_transpose_table("bit_transpose", {
 #if defined(MBOK_X86)
     {"avx512", kAvx512, avx512::bit_transpose},

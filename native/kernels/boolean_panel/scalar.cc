@@ -3,6 +3,7 @@
 
 #include "kernels/boolean_panel/candidates.h"
 #include "kernels/dense_product/dense_product.h"
+#include "kernels/dense_product/rotate.h"
 
 namespace mbok::scalar {
 namespace {
@@ -16,6 +17,8 @@ float weight(const BooleanPanel& s, int64_t d, int64_t j) {
   }
   return sum;
 }
+
+constexpr float kLeastBound = 1e-36f;  // 127 / it is finite
 
 uint32_t to_bf16(float value) {
   uint32_t bits;
@@ -40,6 +43,23 @@ void boolean_panel_bf16(const BooleanPanel& s, void* panel) {
       const uint32_t pair = to_bf16(weight(s, d, j)) | second << 16;
       std::memcpy(out, &pair, 4);
     }
+}
+
+void boolean_panel_i8(const BooleanPanel& s, void* panel) {
+  unsigned char* out = static_cast<unsigned char*>(panel);
+  const int64_t depth = (s.depth + kRotated - 1) / kRotated * kRotated;
+  for (int64_t j = 0; j < kPanelCols; ++j) {
+    float weights[4 * kInt8Steps];
+    float largest = 0;
+    for (int64_t d = 0; d < depth; ++d) weights[d] = d < s.depth ? weight(s, d, j) : 0;
+    for (int64_t d = 0; d < depth; d += kRotated) rotate(weights + d);
+    for (int64_t d = 0; d < depth; ++d) largest = std::fmax(largest, std::fabs(weights[d]));
+    const float inverse = largest > kLeastBound ? 127 / largest : 0, scale = largest / 127;
+    for (int64_t d = 0; d < depth; ++d)
+      out[(d / 4 * kPanelCols + j) * 4 + d % 4] =
+          static_cast<unsigned char>(std::fmin(255.0f, std::nearbyint(std::fma(weights[d], inverse, 128.0f))));
+    std::memcpy(out + (kInt8Steps * kPanelCols + j) * 4, &scale, 4);
+  }
 }
 
 void bit_transpose(const uint64_t* rows, int64_t stride, int64_t count, uint64_t* out) {

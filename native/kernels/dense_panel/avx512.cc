@@ -1,4 +1,5 @@
 #include "kernels/dense_panel/candidates.h"
+#include "kernels/dense_product/dense_product.h"
 #include "kernels/simd/avx512.h"
 
 #if defined(MBOK_X86)
@@ -8,6 +9,19 @@ namespace {
 
 #include "kernels/dense_panel/columns_body.h"
 #include "kernels/dense_panel/transpose16.h"
+
+// The rotation of sixteen numbers: sums and differences of lanes 1, 2, 4 and 8 apart.
+MBOK_INLINE Vec rotate_lanes(Vec a) {
+  const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  MBOK_UNROLL
+  for (int apart = 1; apart < 16; apart *= 2) {
+    const __m512i apart_lanes = _mm512_set1_epi32(apart);
+    const Vec partner = {_mm512_permutexvar_ps(_mm512_xor_si512(lanes, apart_lanes), a.v)};
+    const __mmask16 high = _mm512_test_epi32_mask(lanes, apart_lanes);
+    a = {_mm512_mask_sub_ps(_mm512_add_ps(a.v, partner.v), high, partner.v, a.v)};
+  }
+  return a;
+}
 
 }  // namespace
 
@@ -28,6 +42,52 @@ void dense_panel_rows_f32(const PanelSource& s, void* panel) {
 }
 
 void dense_panel_columns_f32(const PanelSource& s, void* panel) { copy_columns(s, static_cast<float*>(panel)); }
+
+void int8_row(const float* x, int64_t cols, void* y) {
+  constexpr int64_t kNumbers = 4 * kInt8Steps;
+  constexpr float kLargest = 127, kLeastScale = 1.17549435e-38f;  // of normal numbers: 1 / scale is finite
+  char* block = static_cast<char*>(y);
+  for (int64_t first = 0; first < cols; first += kNumbers, block += 4 * kInt8RowSteps) {
+    Vec r[kNumbers / 16];
+    MBOK_UNROLL
+    for (int i = 0; i < kNumbers / 16; i += 4) {
+      MBOK_UNROLL
+      for (int j = i; j < i + 4; ++j) {
+        const int64_t left = cols - first - 16 * j;
+        r[j] = rotate_lanes(load_n(x + first + 16 * j, left < 0 ? 0 : left < 16 ? left : 16));
+      }
+      const Vec a = r[i] + r[i + 1], b = r[i] - r[i + 1], c = r[i + 2] + r[i + 3], d = r[i + 2] - r[i + 3];
+      r[i] = a + c;
+      r[i + 1] = b + d;
+      r[i + 2] = a - c;
+      r[i + 3] = b - d;
+    }
+    Vec largest = zero();
+    Mask finite = first_lanes(kLanes);
+    for (const Vec value : r) {
+      finite = finite & (abs(value) <= broadcast(3.402823466e38f));
+      largest = max(abs(value), largest);
+    }
+    const bool usable = finite.m == 0xffff;
+    const float scale = usable ? reduce_max(largest) / kLargest : __builtin_nanf("");
+    const Vec inverse = broadcast(usable && scale >= kLeastScale ? 1 / scale : 0);
+    __m512i sum = _mm512_setzero_si512();
+    for (const Vec value : r) {
+      // 1 / scale may round upwards
+      Vec rounded = max(broadcast(-kLargest), min(broadcast(kLargest), round_even(value * inverse)));
+      if (!usable) rounded = zero();
+      const __m512i whole = _mm512_cvtps_epi32(rounded.v);
+      sum = _mm512_add_epi32(sum, whole);
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(block), _mm512_cvtepi32_epi8(whole));
+      block += 16;
+    }
+    block -= kNumbers;
+    const float product_scale = scale / kRotated;
+    const int32_t start = -128 * _mm512_reduce_add_epi32(sum);
+    __builtin_memcpy(block + kNumbers, &product_scale, sizeof product_scale);
+    __builtin_memcpy(block + kNumbers + 4, &start, sizeof start);
+  }
+}
 
 }  // namespace mbok::avx512
 MBOK_TARGET_END

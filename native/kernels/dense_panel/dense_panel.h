@@ -5,6 +5,9 @@
 //             blocks in registers: 64 shuffles for 256 steps, bound by the shuffle port.
 //   columns:  source[d][item] → panel[step][item]: a copy, for bf16 an interleave of two rows. Bound by L2 and memory.
 //   convert:  f32 → bf16 rows with the depth left where it is. Bound by memory.
+//   int8:     a row of f32 → blocks of 8 bits as dense_product.h describes them, rotated and rounded to nearest (ties to
+//             even) with the scale max |x| / 127; a block that is not finite gets the scale NaN. Bound by 8 operations
+//             a vector for the rotation.
 //
 // Items from `items` to the panel's width, and the missing half of an odd depth, become zero.
 #pragma once
@@ -32,5 +35,9 @@ extern const KernelTable<DensePanelFunction> dense_panel_columns_bf16_table;
 // y[row, 0 … 2·⌈cols/2⌉) = bf16(x[row, ·]).
 using Bf16ConvertFunction = void(const float* x, int64_t rows, int64_t cols, uint16_t* y);
 extern const KernelTable<Bf16ConvertFunction> bf16_convert_table;
+
+// y = ⌈cols / 256⌉ blocks of kInt8RowSteps steps; numbers from cols on are zero.
+using Int8RowFunction = void(const float* x, int64_t cols, void* y);
+extern const KernelTable<Int8RowFunction> int8_row_table;
 
 }  // namespace mbok

@@ -1,29 +1,29 @@
-// The register-tiled product, written once for every Vec and both precisions. Included into an anonymous namespace
-// inside mbok::<isa> after kTileVectors (of a tile, across: as many as leave registers for 6 rows of sums) and
-// multiply_add() (of one step) are defined.
+// The register-tiled product, written once for every Vec and every precision. Included into an anonymous namespace
+// inside mbok::<isa> after kTileVectors (of a tile, across: as many as leave registers for 6 rows of sums), the types Step
+// and Sum and what is done with them: load_step(), broadcast_step(), first_sum() (of a row of A), multiply_add() (of one
+// step) and add_sum() (to what C holds).
 
 constexpr int kTileRows = 6;
 
 template <int Rows, int Vectors>
 MBOK_INLINE void multiply_tile(const ProductBlock& p, int64_t row, int64_t col, int64_t cols) {
-  Vec sum[Rows][Vectors];
-  MBOK_UNROLL
-  for (int i = 0; i < Rows; ++i) {
-    MBOK_UNROLL
-    for (int v = 0; v < Vectors; ++v) sum[i][v] = zero();
-  }
+  Sum sum[Rows][Vectors];
   const float* a[Rows];
   MBOK_UNROLL
-  for (int i = 0; i < Rows; ++i) a[i] = static_cast<const float*>(p.a) + (row + i) * p.a_row;
+  for (int i = 0; i < Rows; ++i) {
+    a[i] = static_cast<const float*>(p.a) + (row + i) * p.a_row;
+    MBOK_UNROLL
+    for (int v = 0; v < Vectors; ++v) sum[i][v] = first_sum(a[i]);
+  }
   const float* b = static_cast<const float*>(p.b) + col;
   int64_t at = 0;
   for (int64_t d = 0; d < p.depth; ++d, b += kPanelCols, at += p.a_depth) {
-    Vec across[Vectors];
+    Step across[Vectors];
     MBOK_UNROLL
-    for (int v = 0; v < Vectors; ++v) across[v] = load(b + v * kLanes);
+    for (int v = 0; v < Vectors; ++v) across[v] = load_step(b + v * kLanes);
     MBOK_UNROLL
     for (int i = 0; i < Rows; ++i) {
-      const Vec along = broadcast(a[i][at]);
+      const Step along = broadcast_step(a[i] + at);
       MBOK_UNROLL
       for (int v = 0; v < Vectors; ++v) sum[i][v] = multiply_add(along, across[v], sum[i][v]);
     }
@@ -40,7 +40,7 @@ MBOK_INLINE void multiply_tile(const ProductBlock& p, int64_t row, int64_t col, 
         start = load_n(c + v * kLanes, lanes);
       else if (p.bias != nullptr)
         start = load_n(p.bias + col + v * kLanes, lanes);
-      store_n(c + v * kLanes, start + sum[i][v], lanes);
+      store_n(c + v * kLanes, add_sum(p, a[i], col + v * kLanes, start, sum[i][v]), lanes);
     }
   }
 }

@@ -7,6 +7,7 @@ namespace mbok {
 namespace scalar {
 void dense_product_f32(const ProductBlock& block);
 void dense_product_bf16(const ProductBlock& block);
+void dense_product_i8(const ProductBlock& block);
 }  // namespace scalar
 namespace avx2 {
 void dense_product_f32(const ProductBlock& block);
@@ -15,5 +16,6 @@ namespace avx512 {
 void dense_product_f32(const ProductBlock& block);
 void dense_product_bf16(const ProductBlock& block);
 void dense_product_amx(const ProductBlock& block);
+void dense_product_i8(const ProductBlock& block);
 }  // namespace avx512
 }  // namespace mbok

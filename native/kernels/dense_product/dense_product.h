@@ -1,18 +1,28 @@
 // C[rows, cols] (+)= Σ_d A[row, d] · B[d, col] for cols ≤ 64 and a block of the depth: the micro-kernel under every
 // dense product.
 //
-// Layout. Depth is counted in steps of 32 bits: one float, or for the bf16 table a pair of bf16 numbers (the earlier
-// in the lower half; an odd depth ends with a zero). A is read with any two strides, so that a row-major matrix needs
-// no packing; B is a panel, 64 columns a step, aligned to 64 bytes, columns from `cols` on zero.
+// Layout. Depth is counted in steps of 32 bits: one float, for the bf16 table a pair of bf16 numbers (the earlier in the
+// lower half; an odd depth ends with a zero), for the i8 table four bytes, the earliest lowest. A is read with any two
+// strides, so that a row-major matrix needs no packing; B is a panel, 64 columns a step, aligned to 64 bytes, columns
+// from `cols` on zero. In 8 bits a block of the depth is kInt8Steps at most: a row of A is that many steps of int8, the
+// f32 scale of the block, and −128 times the sum of its numbers as an i32; B is kInt8Steps steps of bytes that hold
+// their number plus 128, then the f32 scales of the 64 columns.
+//
+// Rotation. Real tokens have channels tens of times as large as the others, which would leave those few of the 8 bits. So
+// both operands are multiplied by a Hadamard matrix, 64 numbers of the depth at a time, before they are rounded: it
+// spreads what is large, and as Hᵀ·H = 64·I the product is the same but for a factor, which the scale of A undoes
+// (Ashkboos et al., "QuaRot: Outlier-Free 4-Bit Inference in Rotated LLMs", 2024). The depth is padded to whole groups.
 //
 // Numerics. The f32 functions sum a block in the order of d with fused multiply-adds, from zero, and add the sum to C:
 // every instruction set gives the same bits. The bf16 functions sum in f32 with the rounding of vdpbf16ps (pairs,
 // subnormals flushed); scalar rounds like a CPU without that instruction would, so they agree to about 1e-6 of
-// Σ|a·b|, the rounding of f32 sums.
+// Σ|a·b|, the rounding of f32 sums. The i8 functions sum integers and fuse the product with both scales and its sum:
+// every instruction set gives the same bits.
 //
 // Budget. AVX-512: 6 rows × 64 columns are 24 accumulators; a step costs 4 loads of B, 6 broadcasts of A and 24 FMAs,
 // 12 cycles on two FMA ports against 10 loads on two load ports: bound by the multipliers. The panel (64 KiB a block)
-// streams from L2 at 21 bytes a cycle. AVX2: 6 × 16, 12 accumulators, 2 loads, 6 broadcasts, 12 FMAs: the same bound.
+// streams from L2 at 21 bytes a cycle. In 8 bits a step is four numbers; C is read and written every 256 of them, a
+// sixteenth of the time. AVX2: 6 × 16, 12 accumulators, 2 loads, 6 broadcasts, 12 FMAs: the same bound.
 #pragma once
 
 #include <cstdint>
@@ -23,6 +33,8 @@ namespace mbok {
 
 constexpr int64_t kPanelCols = 64;
 constexpr int64_t kDepthBlock = 256;  // steps; C is read and written once a block
+constexpr int64_t kInt8Steps = 64, kInt8RowSteps = kInt8Steps + 2;  // of a block in 8 bits, and with its scale and sum
+constexpr int64_t kRotated = 64;  // numbers of 8-bit operands that are rotated together
 
 struct ProductBlock {
   const void* a;
@@ -38,5 +50,6 @@ struct ProductBlock {
 using DenseProductFunction = void(const ProductBlock& block);
 extern const KernelTable<DenseProductFunction> dense_product_f32_table;
 extern const KernelTable<DenseProductFunction> dense_product_bf16_table;
+extern const KernelTable<DenseProductFunction> dense_product_i8_table;
 
 }  // namespace mbok

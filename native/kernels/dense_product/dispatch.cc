@@ -16,4 +16,11 @@ const KernelTable<DenseProductFunction> dense_product_bf16_table("dense_product_
     {"scalar", kNone, scalar::dense_product_bf16},
 });
 
+const KernelTable<DenseProductFunction> dense_product_i8_table("dense_product_i8", {
+#if defined(MBOK_X86)
+    {"avx512_vnni", kAvx512 | kAvx512Vnni, avx512::dense_product_i8},
+#endif
+    {"scalar", kNone, scalar::dense_product_i8},
+});
+
 }  // namespace mbok

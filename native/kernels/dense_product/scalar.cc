@@ -1,4 +1,5 @@
 #include <cmath>
+#include <cstddef>
 #include <cstring>
 
 #include "kernels/dense_product/candidates.h"
@@ -44,6 +45,28 @@ void dense_product_bf16(const ProductBlock& p) {
       }
       store(p, row, col, sum);
     }
+}
+
+void dense_product_i8(const ProductBlock& p) {
+  const std::byte* const a = static_cast<const std::byte*>(p.a);
+  const std::byte* const b = static_cast<const std::byte*>(p.b);
+  for (int64_t row = 0; row < p.rows; ++row) {
+    const std::byte* const numbers = a + row * p.a_row * 4;
+    float scale;
+    int32_t first;
+    std::memcpy(&scale, numbers + kInt8Steps * 4, sizeof scale);
+    std::memcpy(&first, numbers + kInt8Steps * 4 + 4, sizeof first);
+    for (int64_t col = 0; col < p.cols; ++col) {
+      int32_t sum = first;
+      for (int64_t d = 0; d < 4 * p.depth; ++d)
+        sum += static_cast<int8_t>(numbers[d]) * static_cast<uint8_t>(b[d / 4 * kPanelCols * 4 + col * 4 + d % 4]);
+      float across;
+      std::memcpy(&across, b + (kInt8Steps * kPanelCols + col) * 4, sizeof across);
+      float& c = p.c[row * p.c_stride + col];
+      const float start = p.accumulate ? c : p.bias != nullptr ? p.bias[col] : 0.0f;
+      c = std::fma(static_cast<float>(sum), scale * across, start);
+    }
+  }
 }
 
 }  // namespace mbok::scalar
