@@ -95,7 +95,7 @@ TEST("lookup tables: every candidate makes those of scalar, which hold the input
             for (int64_t part = 0; part < parts; ++part) {
               // entries with and without the input's bit differ by 2q
               const uint8_t* table = expected.first.data() + (part * words + word) * kLookupBytes + j % 64 / 4 * 32;
-              const auto entry = [&](int set) { return static_cast<int16_t>(table[set] | table[16 + set] << 8); };
+              const auto entry = [&](int set) { return table[set] + (table[16 + set] - kHighBias) * (1 << kLowBits); };
               held += (entry(1 << j % 4) - entry(0)) / 2.0 * static_cast<double>(expected.second[static_cast<size_t>(part * words + word)]);
             }
             largest = std::fmax(largest, std::fabs(value));

@@ -13,7 +13,6 @@ struct Bytes {
   __m256i v;
 };
 
-MBOK_INLINE Bytes no_bytes() { return {_mm256_setzero_si256()}; }
 MBOK_INLINE Bytes load_bytes(const uint8_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
 MBOK_INLINE Bytes load_table(const uint8_t* p) {
   return {_mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
@@ -23,7 +22,11 @@ MBOK_INLINE Bytes high_nibbles(Bytes a) { return low_nibbles({_mm256_srli_epi16(
 MBOK_INLINE Bytes shuffle(Bytes table, Bytes index) { return {_mm256_shuffle_epi8(table.v, index.v)}; }
 MBOK_INLINE Bytes unpack_low(Bytes a, Bytes b) { return {_mm256_unpacklo_epi8(a.v, b.v)}; }
 MBOK_INLINE Bytes unpack_high(Bytes a, Bytes b) { return {_mm256_unpackhi_epi8(a.v, b.v)}; }
+MBOK_INLINE Bytes add8(Bytes a, Bytes b) { return {_mm256_add_epi8(a.v, b.v)}; }
 MBOK_INLINE Bytes add16(Bytes a, Bytes b) { return {_mm256_add_epi16(a.v, b.v)}; }
+MBOK_INLINE Bytes all16(int16_t a) { return {_mm256_set1_epi16(a)}; }
+// Of pairs of a low and a high part the sums in 16 bits.
+MBOK_INLINE Bytes together(Bytes pairs) { return {_mm256_maddubs_epi16(pairs.v, all16(1 << kLowBits << 8 | 1).v)}; }
 
 // sums[i] += scale · (the i-th of 16 numbers)
 MBOK_INLINE void add_scaled(Bytes a, float scale, float* sums) {
@@ -52,10 +55,13 @@ MBOK_INLINE void store_table(const int16_t* q, uint8_t* table) {
                                         _mm256_sign_epi16(_mm256_set1_epi16(q[1]), bit1)),
                        _mm256_add_epi16(_mm256_sign_epi16(_mm256_set1_epi16(q[2]), bit2),
                                         _mm256_sign_epi16(_mm256_set1_epi16(q[3]), bit3)));
-  // low bytes of both lanes to the front, high bytes behind them
+  const __m256i low = _mm256_and_si256(sums, _mm256_set1_epi16((1 << kLowBits) - 1));
+  const __m256i high = _mm256_add_epi16(_mm256_srai_epi16(sums, kLowBits), _mm256_set1_epi16(kHighBias));
+  // low parts of both lanes to the front, high parts behind them
   const __m256i order = _mm256_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15,  //
                                          0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
-  const __m256i bytes = _mm256_permute4x64_epi64(_mm256_shuffle_epi8(sums, order), 0xd8);
+  const __m256i bytes = _mm256_permute4x64_epi64(
+      _mm256_shuffle_epi8(_mm256_or_si256(low, _mm256_slli_epi16(high, 8)), order), 0xd8);
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(table), bytes);
 }
 

@@ -13,7 +13,6 @@ struct Bytes {
   __m512i v;
 };
 
-MBOK_INLINE Bytes no_bytes() { return {_mm512_setzero_si512()}; }
 MBOK_INLINE Bytes load_bytes(const uint8_t* p) { return {_mm512_loadu_si512(p)}; }
 MBOK_INLINE Bytes load_table(const uint8_t* p) {
   return {_mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
@@ -23,7 +22,11 @@ MBOK_INLINE Bytes high_nibbles(Bytes a) { return low_nibbles({_mm512_srli_epi16(
 MBOK_INLINE Bytes shuffle(Bytes table, Bytes index) { return {_mm512_shuffle_epi8(table.v, index.v)}; }
 MBOK_INLINE Bytes unpack_low(Bytes a, Bytes b) { return {_mm512_unpacklo_epi8(a.v, b.v)}; }
 MBOK_INLINE Bytes unpack_high(Bytes a, Bytes b) { return {_mm512_unpackhi_epi8(a.v, b.v)}; }
+MBOK_INLINE Bytes add8(Bytes a, Bytes b) { return {_mm512_add_epi8(a.v, b.v)}; }
 MBOK_INLINE Bytes add16(Bytes a, Bytes b) { return {_mm512_add_epi16(a.v, b.v)}; }
+MBOK_INLINE Bytes all16(int16_t a) { return {_mm512_set1_epi16(a)}; }
+// Of pairs of a low and a high part the sums in 16 bits.
+MBOK_INLINE Bytes together(Bytes pairs) { return {_mm512_maddubs_epi16(pairs.v, all16(1 << kLowBits << 8 | 1).v)}; }
 
 // sums[i] += scale · (the i-th of 32 numbers)
 MBOK_INLINE void add_scaled(Bytes a, float scale, float* sums) {

@@ -12,6 +12,9 @@ MBOK_INLINE int64_t group_of(int64_t piece) {
   return piece < kHalf ? 2 * piece : 2 * (piece - kHalf) + 1;
 }
 
+// Sums of a block begin with what sixteen biases add to them, taken off.
+constexpr int16_t kStart = static_cast<int16_t>(-(16 * kHighBias) * (1 << kLowBits));
+
 // sums += what a block of 64 inputs adds to the outputs of a tile, in the order of unpacking.
 template <int kParts>
 MBOK_INLINE void add_block(const uint8_t* block, const uint8_t* tables, int64_t part_stride, const float* scales,
@@ -20,29 +23,39 @@ MBOK_INLINE void add_block(const uint8_t* block, const uint8_t* tables, int64_t 
   MBOK_UNROLL
   for (int part = 0; part < kParts; ++part) {
     MBOK_UNROLL
-    for (int v = 0; v < kVectors; ++v) even[part][v] = odd[part][v] = no_bytes();
+    for (int v = 0; v < kVectors; ++v) even[part][v] = odd[part][v] = all16(kStart);
   }
-  for (int b = 0; b < 8; ++b) {
-    Bytes low[kVectors], high[kVectors];
+  for (int b = 0; b < 8; b += 2) {
+    Bytes nibbles[4][kVectors];
     MBOK_UNROLL
-    for (int v = 0; v < kVectors; ++v) {
-      const uint8_t* from = block + b * kTileRows + v * kBytes;
-      __builtin_prefetch(from + kPrefetch);
-      const Bytes byte = load_bytes(from);
-      low[v] = low_nibbles(byte);
-      high[v] = high_nibbles(byte);
+    for (int half = 0; half < 2; ++half) {
+      MBOK_UNROLL
+      for (int v = 0; v < kVectors; ++v) {
+        const uint8_t* from = block + (b + half) * kTileRows + v * kBytes;
+        __builtin_prefetch(from + kPrefetch);
+        const Bytes byte = load_bytes(from);
+        nibbles[2 * half][v] = low_nibbles(byte);
+        nibbles[2 * half + 1][v] = high_nibbles(byte);
+      }
     }
     MBOK_UNROLL
     for (int part = 0; part < kParts; ++part) {
-      const uint8_t* table = tables + part * part_stride + b * 64;
-      const Bytes first_low = load_table(table), first_high = load_table(table + 16);
-      const Bytes second_low = load_table(table + 32), second_high = load_table(table + 48);
+      const uint8_t* const table = tables + part * part_stride + b * 64;
+      Bytes low[kVectors], high[kVectors];
+      MBOK_UNROLL
+      for (int i = 0; i < 4; ++i) {
+        const Bytes low_table = load_table(table + 32 * i), high_table = load_table(table + 32 * i + 16);
+        MBOK_UNROLL
+        for (int v = 0; v < kVectors; ++v) {
+          const Bytes l = shuffle(low_table, nibbles[i][v]), h = shuffle(high_table, nibbles[i][v]);
+          low[v] = i == 0 ? l : add8(low[v], l);
+          high[v] = i == 0 ? h : add8(high[v], h);
+        }
+      }
       MBOK_UNROLL
       for (int v = 0; v < kVectors; ++v) {
-        const Bytes al = shuffle(first_low, low[v]), ah = shuffle(first_high, low[v]);
-        const Bytes bl = shuffle(second_low, high[v]), bh = shuffle(second_high, high[v]);
-        even[part][v] = add16(even[part][v], add16(unpack_low(al, ah), unpack_low(bl, bh)));
-        odd[part][v] = add16(odd[part][v], add16(unpack_high(al, ah), unpack_high(bl, bh)));
+        even[part][v] = add16(even[part][v], together(unpack_low(low[v], high[v])));
+        odd[part][v] = add16(odd[part][v], together(unpack_high(low[v], high[v])));
       }
     }
   }

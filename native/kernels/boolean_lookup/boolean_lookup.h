@@ -3,19 +3,19 @@
 //   y[i] = bias[i] + Σ_k s_out[k, i] · Σ_j ±x[j]·s_in[k, j],   + where bit j of row i of kernel k is 1.
 //
 // Four inputs have 16 signed sums, so four bits of a weight are the index of one: a byte shuffle looks up 64 (AVX-512)
-// or 32 of them, the low and the high bytes of the sums in turn. Tables are integers: in every block of 64 inputs
-// v = x ⊙ s_in is rounded to multiples q of scale = max |v| / 511, so that the sum of a whole block fits 16 bits, and
-// blocks are summed in f32. One part keeps v within max |v| / 1022 of the block; each further part does the same to what
+// or 32 of them, the low six bits and the others of the sums in turn, so that four of each fit a byte before they are
+// put together. Tables are integers: in every block of 64 inputs v = x ⊙ s_in is rounded to multiples q of scale =
+// max |v| / 511, so that the sum of a whole block fits 16 bits, and blocks are summed in f32. One part keeps v within max |v| / 1022 of the block; each further part does the same to what
 // the one before left: two parts 10^-6 of the block's maximum, three 10^-9, which is f32, for two and three times the
 // shuffles.
 //
 // Numerics. Integers are exact and blocks are summed in their order by fused multiply-adds: every instruction set gives
 // the same bits. A block whose v is not finite makes its kernel's outputs NaN.
 //
-// Budget. AVX-512, one part: 8 inputs of 64 outputs are a load and a prefetch, three operations that cut out nibbles,
-// four table loads, four shuffles, four unpacks and four sums: 512 weights in 21 operations. Shuffles and unpacks go to
-// two ports of Zen 5, so 64 bytes take 4 cycles at least; 24 to 45 GB/s a core are measured in cache, 45 GB/s on two cores
-// from memory that gives 45. One tile at a time: two would share their table loads, but their two streams from memory
+// Budget. AVX-512, one part: 16 inputs of 64 outputs are two loads and prefetches, six operations that cut out nibbles,
+// eight table loads, eight shuffles, six sums of bytes, and two unpacks, products and sums of 16 bits: 1024 weights in 36
+// operations, 20 of them on the vector units besides the six. Shuffles and unpacks go to two ports of Zen 5, so 128 bytes
+// take 5 cycles at least, and 6.5 by the number of vector operations. One tile at a time: two would share their table loads, but their two streams from memory
 // are a quarter slower than one.
 #pragma once
 
@@ -27,7 +27,9 @@ namespace mbok {
 
 constexpr int kMaxLookupParts = 3;
 constexpr int64_t kLookupBlock = 64;     // inputs that share a scale
-constexpr int64_t kLookupBytes = 16 * 32;  // tables of a block: for every four inputs 16 low bytes and 16 high bytes
+constexpr int64_t kLookupBytes = 16 * 32;  // tables of a block: for every four inputs 16 bytes of each part of the sums
+constexpr int kLowBits = 6;  // of a sum, in the first 16 bytes; the others hold the rest and kHighBias
+constexpr int kHighBias = 32;
 
 struct BooleanLookup {
   const uint8_t* tiles;   // of kernel 0, from the first output's on; kernel k lies k · kernel_stride bytes further
@@ -45,7 +47,8 @@ using BooleanLookupFunction = void(const BooleanLookup& lookup);
 extern const KernelTable<BooleanLookupFunction> boolean_lookup_table;
 
 // Tables and scales of n inputs x ⊙ s_in: ⌈n / 64⌉ blocks of tables [parts, words, kLookupBytes] and scales [parts,
-// words], of which these may be some. Entry v of four inputs is Σ_b (bit b of v ? q[b] : −q[b]); inputs from n on are 0.
+// words], of which these may be some. Entry v of four inputs is Σ_b (bit b of v ? q[b] : −q[b]), its low kLowBits bits and
+// the others plus kHighBias, which makes them positive; inputs from n on are 0.
 struct LookupInputs {
   const float *x, *s_in;
   int64_t n, parts, words;

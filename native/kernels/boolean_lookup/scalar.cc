@@ -33,7 +33,7 @@ int entry(const int* q, int set) {
 }
 
 int value(const uint8_t* table, int index) {
-  return static_cast<int16_t>(static_cast<uint16_t>(table[index] | table[16 + index] << 8));
+  return table[index] + (table[16 + index] - kHighBias) * (1 << kLowBits);
 }
 
 }  // namespace
@@ -52,8 +52,8 @@ void lookup_tables(const LookupInputs& in, uint8_t* tables, float* scales) {
       for (int group = 0; group < kLookupBlock / 4; ++group, table += 32)
         for (int set = 0; set < 16; ++set) {
           const int sum = entry(q + 4 * group, set);
-          table[set] = static_cast<uint8_t>(sum & 255);
-          table[16 + set] = static_cast<uint8_t>(sum >> 8 & 255);
+          table[set] = static_cast<uint8_t>(sum & ((1 << kLowBits) - 1));
+          table[16 + set] = static_cast<uint8_t>((sum >> kLowBits) + kHighBias);
         }
     }
   }
