@@ -1,7 +1,7 @@
 // Y = X·Ŵᵀ + bias, Ŵ = Σ_k diag(s_out[k])·B[k]·diag(s_in[k]) rebuilt panel by panel: the cost of a prompt or a training
 // step does not grow with the number of kernels. A few rows stream the bits instead: from tiles by look-up tables
-// (boolean_lookup), which round inputs to about 10 bits where the precision is bf16 or int8 and to f32 where it is f32; from rows by
-// changes of sign (boolean_decode), in f32 whatever the precision.
+// (boolean_lookup), which round inputs to about 10 bits where bf16 or int8 is asked for, whatever the CPU multiplies, and to
+// f32 where it is f32; from rows by changes of sign (boolean_decode), in f32 whatever the precision.
 //   x [R,n], kernels bits [K·m,n] or tiles, s_out [K,m], s_in [K,n], bias? [1,m] → y [R,m]
 #include <algorithm>
 
@@ -39,8 +39,8 @@ int64_t decoded_rows(const PanelProduct& p) { return p.m < kDecodeRows ? p.m : k
 // What a few rows are turned into before the bits are read: for tiles tables and their scales, for rows of bits the
 // scaled inputs [rows, kernels, 64·words].
 struct DecodeInputs {
-  DecodeInputs(const PanelProduct& p, const BooleanLayer& w, std::byte* base)
-      : parts(p.precision == Precision::kF32 ? kMaxLookupParts : 1) {
+  DecodeInputs(const Call& call, const PanelProduct& p, const BooleanLayer& w, std::byte* base)
+      : parts(wanted_precision(call, 0) == Precision::kF32 ? kMaxLookupParts : 1) {
     Scratch scratch(base);
     const int64_t blocks = decoded_rows(p) * w.kernels * w.words();
     if (w.tiles != nullptr) {
@@ -63,7 +63,7 @@ size_t scratch_bytes(const Call& call, int threads) {
   const PanelProduct p = describe(call);
   const BooleanLayer w = boolean_layer(call, 1);
   const size_t product = panel_product_scratch(p, BooleanOperand(w, Depth::kColumns, p.precision), threads);
-  return std::max(product, DecodeInputs(p, w, nullptr).bytes);
+  return std::max(product, DecodeInputs(call, p, w, nullptr).bytes);
 }
 
 // Tasks of 32 blocks, a microsecond each; what is less than two of them is not worth handing out.
@@ -84,7 +84,7 @@ void make_tables(ThreadPool& pool, const PanelProduct& p, const BooleanLayer& w,
 }
 
 void look_up(const Call& call, const PanelProduct& p, const BooleanLayer& w) {
-  const DecodeInputs inputs(p, w, call.scratch);
+  const DecodeInputs inputs(call, p, w, call.scratch);
   const int64_t blocks = inputs.parts * w.words();
   make_tables(*call.pool, p, w, inputs);
   BooleanLookupFunction* const kernel = boolean_lookup_table.best();
@@ -109,7 +109,7 @@ void look_up(const Call& call, const PanelProduct& p, const BooleanLayer& w) {
 
 void decode(const Call& call, const PanelProduct& p, const BooleanLayer& w) {
   const int64_t words = w.words(), padded = 64 * words;
-  float* const scaled = DecodeInputs(p, w, call.scratch).scaled;
+  float* const scaled = DecodeInputs(call, p, w, call.scratch).scaled;
   DecodeScaleFunction* const scale = decode_scale_table.best();
   for (int64_t r = 0; r < p.m; ++r)
     for (int64_t k = 0; k < w.kernels; ++k)

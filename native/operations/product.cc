@@ -67,10 +67,14 @@ class PackedColumns final : public PanelOperand {
 
 }  // namespace
 
-Precision precision_attribute(const Call& call, int index, bool has_int8) {
+Precision wanted_precision(const Call& call, int index) {
   const int64_t value = call.integer(index);
   expect(call, value >= 0 && value <= 2, "the precision must be 0 (f32), 1 (bf16) or 2 (int8)");
-  const auto wanted = static_cast<Precision>(value);
+  return static_cast<Precision>(value);
+}
+
+Precision precision_attribute(const Call& call, int index, bool has_int8) {
+  const Precision wanted = wanted_precision(call, index);
   return usable_precision(wanted == Precision::kInt8 && !has_int8 ? Precision::kBf16 : wanted);
 }
 

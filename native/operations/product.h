@@ -18,8 +18,10 @@ enum class Precision : int32_t {
   kInt8 = 2,  // operands rounded to 8 bits block by block, sums in integers; bf16 where that is as fast, or all there is
 };
 
-// The attribute that chooses the precision, narrowed to what the CPU has and the operation does; throws Error MBOK_SHAPE
-// for any other number.
+// The attribute that chooses the precision; throws Error MBOK_SHAPE for any other number.
+Precision wanted_precision(const Call& call, int index);
+
+// The same, narrowed to what the CPU has and the operation does.
 Precision precision_attribute(const Call& call, int index, bool has_int8 = false);
 
 // A finished tile of C: all of the depth has been summed. Tiles form a fixed grid that depends on the shape alone,

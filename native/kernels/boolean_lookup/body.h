@@ -19,52 +19,37 @@ constexpr int16_t kStart = static_cast<int16_t>(-(16 * kHighBias) * (1 << kLowBi
 template <int kParts>
 MBOK_INLINE void add_block(const uint8_t* block, const uint8_t* tables, int64_t part_stride, const float* scales,
                            int64_t scale_stride, float* sums) {
-  Bytes even[kParts][kVectors], odd[kParts][kVectors];
-  MBOK_UNROLL
-  for (int part = 0; part < kParts; ++part) {
+  for (int v = 0; v < kVectors; ++v) {
+    Bytes even[kParts], odd[kParts];
     MBOK_UNROLL
-    for (int v = 0; v < kVectors; ++v) even[part][v] = odd[part][v] = all16(kStart);
-  }
-  for (int b = 0; b < 8; b += 2) {
-    Bytes nibbles[4][kVectors];
-    MBOK_UNROLL
-    for (int half = 0; half < 2; ++half) {
+    for (int part = 0; part < kParts; ++part) even[part] = odd[part] = all16(kStart);
+    for (int b = 0; b < 8; b += 2) {
+      Bytes nibbles[4];
       MBOK_UNROLL
-      for (int v = 0; v < kVectors; ++v) {
+      for (int half = 0; half < 2; ++half) {
         const uint8_t* from = block + (b + half) * kTileRows + v * kBytes;
         __builtin_prefetch(from + kPrefetch);
         const Bytes byte = load_bytes(from);
-        nibbles[2 * half][v] = low_nibbles(byte);
-        nibbles[2 * half + 1][v] = high_nibbles(byte);
+        nibbles[2 * half] = low_nibbles(byte);
+        nibbles[2 * half + 1] = high_nibbles(byte);
+      }
+      MBOK_UNROLL
+      for (int part = 0; part < kParts; ++part) {
+        const uint8_t* const table = tables + part * part_stride + b * 64;
+        Bytes low = shuffle(load_table(table), nibbles[0]), high = shuffle(load_table(table + 16), nibbles[0]);
+        MBOK_UNROLL
+        for (int i = 1; i < 4; ++i) {
+          low = add8(low, shuffle(load_table(table + 32 * i), nibbles[i]));
+          high = add8(high, shuffle(load_table(table + 32 * i + 16), nibbles[i]));
+        }
+        even[part] = add16(even[part], together(unpack_low(low, high)));
+        odd[part] = add16(odd[part], together(unpack_high(low, high)));
       }
     }
     MBOK_UNROLL
     for (int part = 0; part < kParts; ++part) {
-      const uint8_t* const table = tables + part * part_stride + b * 64;
-      Bytes low[kVectors], high[kVectors];
-      MBOK_UNROLL
-      for (int i = 0; i < 4; ++i) {
-        const Bytes low_table = load_table(table + 32 * i), high_table = load_table(table + 32 * i + 16);
-        MBOK_UNROLL
-        for (int v = 0; v < kVectors; ++v) {
-          const Bytes l = shuffle(low_table, nibbles[i][v]), h = shuffle(high_table, nibbles[i][v]);
-          low[v] = i == 0 ? l : add8(low[v], l);
-          high[v] = i == 0 ? h : add8(high[v], h);
-        }
-      }
-      MBOK_UNROLL
-      for (int v = 0; v < kVectors; ++v) {
-        even[part][v] = add16(even[part][v], together(unpack_low(low[v], high[v])));
-        odd[part][v] = add16(odd[part][v], together(unpack_high(low[v], high[v])));
-      }
-    }
-  }
-  MBOK_UNROLL
-  for (int part = 0; part < kParts; ++part) {
-    MBOK_UNROLL
-    for (int v = 0; v < kVectors; ++v) {
-      add_scaled(even[part][v], scales[part * scale_stride], sums + v * kBytes);
-      add_scaled(odd[part][v], scales[part * scale_stride], sums + v * kBytes + kBytes / 2);
+      add_scaled(even[part], scales[part * scale_stride], sums + v * kBytes);
+      add_scaled(odd[part], scales[part * scale_stride], sums + v * kBytes + kBytes / 2);
     }
   }
 }
