@@ -7,7 +7,7 @@ import { writeFile } from '../io/atomic';
 import { ioFailure } from '../io/failure';
 import { Model } from '../model';
 import { type Command, type CommandCall, choiceList, given, type Outcome } from './command';
-import { StatusLine, table } from './terminal';
+import { StatusLine, say, table } from './terminal';
 
 export const tasksCommand: Command = {
   name: 'eval tasks',
@@ -70,7 +70,11 @@ async function run(call: CommandCall): Promise<Outcome> {
         data,
         signal,
         onProgress: status.progress(basename(path)),
-        onResult: (result) => results.push(result),
+        onResult: (result) => {
+          results.push(result);
+          status.clear();
+          if (!call.flag('json')) say(`${basename(path)}: ${result.task} ${summary(result)}`);
+        },
       });
     }
   } finally {
@@ -112,6 +116,11 @@ function rows(models: readonly ModelResults[]): string[][] {
       }),
     ]),
   ];
+}
+
+function summary({ metrics }: TaskResult): string {
+  const shown = Object.entries(metrics).map(([metric, measured]) => `${metric} ${show(measured, metric as Metric)}`);
+  return shown.join(', ');
 }
 
 function show({ value, standardError }: Measurement, metric: Metric): string {
