@@ -61,7 +61,9 @@ async function run(call: CommandCall): Promise<Outcome> {
   const status = new StatusLine();
   const { signal } = call;
   try {
-    for (const path of call.operands) {
+    const labels = labelsOf(call.operands);
+    for (const [i, path] of call.operands.entries()) {
+      const label = labels[i] as string;
       const results: TaskResult[] = [];
       models.push({ model: path, results });
       await using model = await Model.load(path, { signal, onProgress: status.progress('load') });
@@ -69,11 +71,11 @@ async function run(call: CommandCall): Promise<Outcome> {
         ...options,
         data,
         signal,
-        onProgress: status.progress(basename(path)),
+        onProgress: status.progress(label),
         onResult: (result) => {
           results.push(result);
           status.clear();
-          if (!call.flag('json')) say(`${basename(path)}: ${result.task} ${summary(result)}`);
+          if (!call.flag('json')) say(`${label}: ${result.task} ${summary(result)}`);
         },
       });
     }
@@ -95,11 +97,16 @@ async function expectWritable(path: string): Promise<void> {
   }
 }
 
+/** Short names of models; their paths where two names are the same. */
+function labelsOf(paths: readonly string[]): readonly string[] {
+  const names = paths.map((path) => basename(resolve(path)));
+  return new Set(names).size === names.length ? names : paths;
+}
+
 /** A row for every metric of every task, a column for every model. */
 function rows(models: readonly ModelResults[]): string[][] {
   const [first] = models as [ModelResults, ...ModelResults[]];
-  const names = models.map(({ model }) => basename(resolve(model)));
-  const labels = new Set(names).size === names.length ? names : models.map(({ model }) => model);
+  const labels = labelsOf(models.map(({ model }) => model));
   const metrics = first.results.flatMap(({ task, metrics: measured, questions, shots }) =>
     (Object.keys(measured) as Metric[]).map((metric) => ({ task, metric, questions, shots })),
   );

@@ -12,10 +12,11 @@ export type TrainingPrecision = (typeof TRAINING_PRECISIONS)[number];
 
 /**
  * Precisions of dense products. 'bf16' rounds their operands to bf16 where the CPU multiplies them faster; sums stay f32.
- * A token or two at a time, multi-Boolean layers read packed bits instead, and round what they are given to 10 bits of the
- * largest of 64 inputs in 'bf16' and 'int8', and to f32 in 'f32'.
  * 'int8' rounds the tokens and the weights of multi-Boolean layers to 8 bits with a scale for every 256 inputs, where the
  * CPU multiplies those faster, and is 'bf16' elsewhere: for computing, not for learning.
+ *
+ * A token or two at a time, multi-Boolean layers read packed bits instead, and round what they are given to 10 bits of the
+ * largest of 64 inputs in 'bf16' and 'int8', and to f32 in 'f32'.
  */
 export const PRECISIONS = [...TRAINING_PRECISIONS, 'int8'] as const;
 export type Precision = (typeof PRECISIONS)[number];

@@ -63,7 +63,7 @@ int64_t tile_rows(const PanelProduct& p, int threads) {
   return tile_rows_of(rows, p.n, std::max(kTasks, kTasksPerThread * threads), std::min(rows, kChunkRows));
 }
 
-// Where the parts of scratch lie: first A in bf16 (shared), then for each worker a panel of B, a tile, the operand's.
+// Where the parts of scratch lie: first A converted (shared), then for each worker a panel of B, a tile, the operand's.
 struct Layout {
   size_t converted, panel, tile, operand;
   size_t worker() const { return panel + tile + operand; }

@@ -3,8 +3,8 @@
 // namespace inside mbok::<isa>.
 
 // y = bias + the lanes' total.
-template <int Rows, int Outputs, class Problem>
-MBOK_INLINE void store_outputs(const Problem& p, int64_t first, const Vec (&sum)[Rows][Outputs]) {
+template <int Rows, int Outputs>
+MBOK_INLINE void store_outputs(const BooleanDecode& p, int64_t first, const Vec (&sum)[Rows][Outputs]) {
   MBOK_UNROLL
   for (int i = 0; i < Outputs; ++i) {
     const float start = p.bias != nullptr ? p.bias[first + i] : 0.0f;
@@ -13,8 +13,8 @@ MBOK_INLINE void store_outputs(const Problem& p, int64_t first, const Vec (&sum)
   }
 }
 
-template <int Rows, int Outputs, class Problem>
-MBOK_INLINE void decode_outputs(const Problem& p, int64_t first) {
+template <int Rows, int Outputs>
+MBOK_INLINE void decode_outputs(const BooleanDecode& p, int64_t first) {
   const int64_t padded = 64 * p.words;
   Vec total[Rows][Outputs];
   MBOK_UNROLL
@@ -66,16 +66,15 @@ MBOK_INLINE void scale_inputs(const float* x, const float* s_in, int64_t n, floa
   for (; j % 64 != 0; j += kLanes) store(scaled + j, zero());
 }
 
-template <int Rows, class Problem>
-void decode_rows(const Problem& p) {
+template <int Rows>
+void decode_rows(const BooleanDecode& p) {
   constexpr int kOutputs = kSums / Rows < 8 ? kSums / Rows : 8;
   int64_t i = 0;
   for (; i + kOutputs <= p.outputs; i += kOutputs) decode_outputs<Rows, kOutputs>(p, i);
   for (; i < p.outputs; ++i) decode_outputs<Rows, 1>(p, i);
 }
 
-template <class Problem>
-MBOK_INLINE void decode(const Problem& p) {
+MBOK_INLINE void decode(const BooleanDecode& p) {
   switch (p.rows) {
     case 1:
       return decode_rows<1>(p);

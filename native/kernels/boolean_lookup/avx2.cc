@@ -65,29 +65,24 @@ MBOK_INLINE void store_table(const int16_t* q, uint8_t* table) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(table), bytes);
 }
 
-constexpr float kLargest = 511, kLeastScale = 1.17549435e-38f;  // of normal numbers: 1 / scale is finite
+#include "kernels/simd/round_block_body.h"
+
+constexpr float kLargest = 511;
 
 // values ← what q · scale leaves of them.
 MBOK_INLINE void quantise(float* values, float* scale, int16_t* q) {
-  Vec largest = zero();
-  Mask finite = first_lanes(kLanes);
-  for (int64_t j = 0; j < kLookupBlock; j += kLanes) {
-    const Vec magnitude = abs(load(values + j));
-    finite = finite & (magnitude <= broadcast(3.402823466e38f));
-    largest = max(magnitude, largest);
-  }
-  const bool usable = _mm256_movemask_ps(finite.m) == 255;
-  *scale = usable ? reduce_max(largest) / kLargest : __builtin_nanf("");
-  const float inverse = usable && *scale >= kLeastScale ? 1 / *scale : 0;
-  for (int64_t j = 0; j < kLookupBlock; j += kLanes) {
-    const Vec v = load(values + j);
-    Vec rounded = round_even(v * broadcast(inverse));
-    rounded = max(broadcast(-kLargest), min(broadcast(kLargest), rounded));
-    if (!usable) rounded = zero();
-    const __m256i whole = _mm256_cvtps_epi32(rounded.v);
+  Vec v[kLookupBlock / kLanes];
+  MBOK_UNROLL
+  for (int64_t i = 0; i < kLookupBlock / kLanes; ++i) v[i] = load(values + i * kLanes);
+  const BlockScale block = block_scale(v, kLargest);
+  *scale = block.scale;
+  MBOK_UNROLL
+  for (int64_t i = 0; i < kLookupBlock / kLanes; ++i) {
+    const Vec number = rounded(v[i], block, kLargest);
+    const __m256i whole = _mm256_cvtps_epi32(number.v);
     const __m128i narrow = _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(q + j), narrow);
-    store(values + j, fnma(rounded, broadcast(*scale), v));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(q + i * kLanes), narrow);
+    store(values + i * kLanes, fnma(number, broadcast(block.scale), v[i]));
   }
 }
 
@@ -110,7 +105,7 @@ void lookup_tables(const LookupInputs& in, uint8_t* tables, float* scales) {
   }
 }
 
-void boolean_lookup(const BooleanLookup& p) { p.parts == 1 ? look_up<1>(p) : p.parts == 2 ? look_up<2>(p) : look_up<3>(p); }
+void boolean_lookup(const BooleanLookup& p) { look_up(p); }
 
 }  // namespace mbok::avx2
 MBOK_TARGET_END

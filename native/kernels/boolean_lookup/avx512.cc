@@ -46,7 +46,7 @@ MBOK_INLINE void multiply_add8(const float* a, const float* b, float* y) {
 
 }  // namespace
 
-void boolean_lookup(const BooleanLookup& p) { p.parts == 1 ? look_up<1>(p) : p.parts == 2 ? look_up<2>(p) : look_up<3>(p); }
+void boolean_lookup(const BooleanLookup& p) { look_up(p); }
 
 }  // namespace mbok::avx512
 MBOK_TARGET_END

@@ -82,6 +82,17 @@ MBOK_INLINE void look_up_tile(const BooleanLookup& p, int64_t first) {
 }
 
 template <int kParts>
-MBOK_INLINE void look_up(const BooleanLookup& p) {
+MBOK_INLINE void look_up_parts(const BooleanLookup& p) {
   for (int64_t first = 0; first < p.outputs; first += kTileRows) look_up_tile<kParts>(p, first);
+}
+
+MBOK_INLINE void look_up(const BooleanLookup& p) {
+  switch (p.parts) {
+    case 1:
+      return look_up_parts<1>(p);
+    case 2:
+      return look_up_parts<2>(p);
+    default:
+      return look_up_parts<kMaxLookupParts>(p);
+  }
 }

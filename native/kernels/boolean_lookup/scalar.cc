@@ -2,27 +2,20 @@
 
 #include "kernels/bit_tiles/bit_tiles.h"
 #include "kernels/boolean_lookup/candidates.h"
+#include "kernels/simd/round_block.h"
 
 namespace mbok::scalar {
 namespace {
 
-constexpr float kLargest = 511, kLeastScale = 1.17549435e-38f;  // of normal numbers: 1 / scale is finite
+constexpr float kLargest = 511;
 
 // values ← what q · scale leaves of them.
 void quantise(float* values, float* scale, int* q) {
-  float largest = 0;
-  bool finite = true;
+  const BlockScale block = block_scale(values, kLookupBlock, kLargest);
+  *scale = block.scale;
   for (int64_t j = 0; j < kLookupBlock; ++j) {
-    finite = finite && std::isfinite(values[j]);
-    largest = std::fmax(largest, std::fabs(values[j]));
-  }
-  *scale = finite ? largest / kLargest : NAN;
-  const float inverse = finite && *scale >= kLeastScale ? 1 / *scale : 0;
-  for (int64_t j = 0; j < kLookupBlock; ++j) {
-    const float rounded = finite ? std::nearbyint(values[j] * inverse) : 0;
-    // 1 / scale may round upwards
-    q[j] = static_cast<int>(std::fmax(-kLargest, std::fmin(kLargest, rounded)));
-    values[j] = std::fma(-static_cast<float>(q[j]), *scale, values[j]);
+    q[j] = rounded(values[j], block, kLargest);
+    values[j] = std::fma(-static_cast<float>(q[j]), block.scale, values[j]);
   }
 }
 

@@ -9,6 +9,7 @@ namespace {
 
 #include "kernels/dense_panel/columns_body.h"
 #include "kernels/dense_panel/transpose16.h"
+#include "kernels/simd/round_block_body.h"
 
 // The rotation of sixteen numbers: sums and differences of lanes 1, 2, 4 and 8 apart.
 MBOK_INLINE Vec rotate_lanes(Vec a) {
@@ -45,7 +46,7 @@ void dense_panel_columns_f32(const PanelSource& s, void* panel) { copy_columns(s
 
 void int8_row(const float* x, int64_t cols, void* y) {
   constexpr int64_t kNumbers = 4 * kInt8Steps;
-  constexpr float kLargest = 127, kLeastScale = 1.17549435e-38f;  // of normal numbers: 1 / scale is finite
+  constexpr float kLargest = 127;
   char* block = static_cast<char*>(y);
   for (int64_t first = 0; first < cols; first += kNumbers, block += 4 * kInt8RowSteps) {
     Vec r[kNumbers / 16];
@@ -62,27 +63,16 @@ void int8_row(const float* x, int64_t cols, void* y) {
       r[i + 2] = a - c;
       r[i + 3] = b - d;
     }
-    Vec largest = zero();
-    Mask finite = first_lanes(kLanes);
-    for (const Vec value : r) {
-      finite = finite & (abs(value) <= broadcast(3.402823466e38f));
-      largest = max(abs(value), largest);
-    }
-    const bool usable = finite.m == 0xffff;
-    const float scale = usable ? reduce_max(largest) / kLargest : __builtin_nanf("");
-    const Vec inverse = broadcast(usable && scale >= kLeastScale ? 1 / scale : 0);
+    const BlockScale scale = block_scale(r, kLargest);
     __m512i sum = _mm512_setzero_si512();
     for (const Vec value : r) {
-      // 1 / scale may round upwards
-      Vec rounded = max(broadcast(-kLargest), min(broadcast(kLargest), round_even(value * inverse)));
-      if (!usable) rounded = zero();
-      const __m512i whole = _mm512_cvtps_epi32(rounded.v);
+      const __m512i whole = _mm512_cvtps_epi32(rounded(value, scale, kLargest).v);
       sum = _mm512_add_epi32(sum, whole);
       _mm_storeu_si128(reinterpret_cast<__m128i*>(block), _mm512_cvtepi32_epi8(whole));
       block += 16;
     }
     block -= kNumbers;
-    const float product_scale = scale / kRotated;
+    const float product_scale = scale.scale / kRotated;
     const int32_t start = -128 * _mm512_reduce_add_epi32(sum);
     __builtin_memcpy(block + kNumbers, &product_scale, sizeof product_scale);
     __builtin_memcpy(block + kNumbers + 4, &start, sizeof start);

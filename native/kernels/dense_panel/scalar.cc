@@ -1,8 +1,8 @@
-#include <cmath>
 #include <cstring>
 
 #include "kernels/dense_panel/candidates.h"
 #include "kernels/dense_product/rotate.h"
+#include "kernels/simd/round_block.h"
 
 namespace mbok::scalar {
 namespace {
@@ -61,29 +61,20 @@ void bf16_convert(const float* x, int64_t rows, int64_t cols, uint16_t* y) {
 
 void int8_row(const float* x, int64_t cols, void* y) {
   constexpr int64_t kNumbers = 4 * kInt8Steps;
-  constexpr float kLargest = 127, kLeastScale = 1.17549435e-38f;  // of normal numbers: 1 / scale is finite
+  constexpr float kLargest = 127;
   std::byte* block = static_cast<std::byte*>(y);
   for (int64_t first = 0; first < cols; first += kNumbers, block += 4 * kInt8RowSteps) {
     float values[kNumbers];
     for (int64_t j = 0; j < kNumbers; ++j) values[j] = first + j < cols ? x[first + j] : 0;
     for (int64_t j = 0; j < kNumbers; j += kRotated) rotate(values + j);
-    float largest = 0;
-    bool finite = true;
-    for (const float value : values) {
-      finite = finite && std::isfinite(value);
-      largest = std::fmax(largest, std::fabs(value));
-    }
-    const float scale = finite ? largest / kLargest : NAN;
-    const float inverse = finite && scale >= kLeastScale ? 1 / scale : 0;
+    const BlockScale scale = block_scale(values, kNumbers, kLargest);
     int32_t sum = 0;
     for (int64_t j = 0; j < kNumbers; ++j) {
-      // 1 / scale may round upwards
-      const float rounded = finite ? std::nearbyint(values[j] * inverse) : 0;
-      const auto number = static_cast<int8_t>(std::fmax(-kLargest, std::fmin(kLargest, rounded)));
+      const int number = rounded(values[j], scale, kLargest);
       block[j] = static_cast<std::byte>(number);
       sum += number;
     }
-    const float product_scale = scale / kRotated;
+    const float product_scale = scale.scale / kRotated;
     sum *= -128;
     std::memcpy(block + kNumbers, &product_scale, sizeof product_scale);
     std::memcpy(block + kNumbers + 4, &sum, sizeof sum);

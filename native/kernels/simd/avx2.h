@@ -81,6 +81,7 @@ MBOK_INLINE Mask operator==(Vec a, Vec b) { return {_mm256_cmp_ps(a.v, b.v, _CMP
 MBOK_INLINE Mask operator&(Mask a, Mask b) { return {_mm256_and_ps(a.m, b.m)}; }
 MBOK_INLINE Mask operator|(Mask a, Mask b) { return {_mm256_or_ps(a.m, b.m)}; }
 MBOK_INLINE bool any(Mask a) { return _mm256_movemask_ps(a.m) != 0; }
+MBOK_INLINE bool all(Mask a) { return _mm256_movemask_ps(a.m) == 0xff; }
 MBOK_INLINE Vec select(Mask m, Vec yes, Vec no) { return {_mm256_blendv_ps(no.v, yes.v, m.m)}; }
 
 // Halves added (compared) until one lane is left: a fixed order.

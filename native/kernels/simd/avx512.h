@@ -76,6 +76,7 @@ MBOK_INLINE Mask operator==(Vec a, Vec b) { return {_mm512_cmp_ps_mask(a.v, b.v,
 MBOK_INLINE Mask operator&(Mask a, Mask b) { return {static_cast<__mmask16>(a.m & b.m)}; }
 MBOK_INLINE Mask operator|(Mask a, Mask b) { return {static_cast<__mmask16>(a.m | b.m)}; }
 MBOK_INLINE bool any(Mask a) { return a.m != 0; }
+MBOK_INLINE bool all(Mask a) { return a.m == 0xffff; }
 MBOK_INLINE Vec select(Mask m, Vec yes, Vec no) { return {_mm512_mask_blend_ps(m.m, no.v, yes.v)}; }
 
 // Halves added (compared) until one lane is left: a fixed order.
