@@ -1,6 +1,7 @@
 #include "operations/panel_product.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "kernels/dense_product/dense_product.h"
 #include "runtime/memory.h"
@@ -8,115 +9,169 @@
 namespace mbok {
 namespace {
 
-// C in memory. How its rows are cut changes no sum, so it may depend on the threads.
-constexpr int64_t kChunkRows = 2048;    // of A that one panel of B serves, for every four threads
+// C in memory. How it is cut changes no sum, so it may depend on the threads.
+constexpr int64_t kChunkRows = 2048;    // of A that B is packed for, for every four threads
 constexpr int64_t kTasksPerThread = 3;  // tiles wanted at least, so that small products keep all threads busy
 constexpr int64_t kTasks = 12;          // and never fewer
+constexpr int64_t kGroupPanels = 8;     // of B that one task multiplies on a matrix unit: half its L2 cache
 
 // Tiles for a sink, which sees how C is cut: by the shape alone.
 constexpr int64_t kSinkRows = 384;  // at most: the tile waits in scratch
 constexpr int64_t kSinkTasks = 48;  // wanted at least
 
 constexpr int64_t kRowMultiple = 48;  // whole register tiles: of 6 rows, of 32 and 16 on AMX
+constexpr int64_t kPackedBytes = 1 << 20;  // of B that are packed at once, for every thread: they stay in its cache
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+int64_t round_up(int64_t a, int64_t unit) { return ceil_div(a, unit) * unit; }
 
-int64_t tile_rows_of(int64_t m, int64_t n, int64_t tasks, int64_t limit) {
-  const int64_t panels = std::max<int64_t>(1, ceil_div(n, kPanelCols));
-  const int64_t wanted = ceil_div(ceil_div(m, ceil_div(tasks, panels)), kRowMultiple) * kRowMultiple;
+// The size of equal parts of at most so many.
+int64_t equal_parts(int64_t count, int64_t most) {
+  most = std::max<int64_t>(1, most);
+  return std::max<int64_t>(1, ceil_div(count, std::max<int64_t>(1, ceil_div(count, most))));
+}
+
+int64_t tile_rows_of(int64_t m, int64_t across, int64_t tasks, int64_t limit) {
+  const int64_t wanted = round_up(ceil_div(m, ceil_div(tasks, std::max<int64_t>(1, across))), kRowMultiple);
   return std::max(kRowMultiple, std::min(wanted, limit));
 }
 
-int64_t sink_rows(int64_t m, int64_t n) { return tile_rows_of(m, n, kSinkTasks, kSinkRows); }
+int64_t sink_rows(int64_t m, int64_t n) { return tile_rows_of(m, ceil_div(n, kPanelCols), kSinkTasks, kSinkRows); }
 
 // Numbers of the depth in one 32-bit step.
 int64_t step_size(Precision precision) {
   return precision == Precision::kInt8 ? 4 : precision == Precision::kBf16 ? 2 : 1;
 }
 
-// Of the depth that is multiplied at once.
-int64_t block_steps(Precision precision) { return precision == Precision::kInt8 ? kInt8Steps : kDepthBlock; }
+// How the depth is cut: blocks of one size but the last, so that no short one is left over where they can be alike.
+struct Depth {
+  explicit Depth(const PanelProduct& p) : numbers(p.depth) {
+    const int64_t step = step_size(p.precision);
+    if (p.precision == Precision::kInt8) {
+      block = kInt8Steps * step;
+      panel_steps = kInt8Steps + 1;
+    } else {
+      block = round_up(equal_parts(numbers, kDepthBlock * step), kUnit);
+      panel_steps = block / step;
+    }
+    blocks = std::max<int64_t>(1, ceil_div(numbers, block));
+  }
+  int64_t numbers_of(int64_t index) const { return std::min(block, numbers - index * block); }
+
+  static constexpr int64_t kUnit = 64;  // a word of bits
+  int64_t numbers, blocks;
+  int64_t block;        // in numbers
+  int64_t panel_steps;  // that a block of B takes, each of 64 columns
+};
 
 // A in f32 is read where it is, whichever way it lies: measured, packing it never paid. In bf16 and int8 a chunk of it is
-// converted first: rows as rows, a transposed A as [steps, m].
+// converted first.
 bool converts(const PanelProduct& p) { return p.precision != Precision::kF32; }
-
-// That `depth` numbers take.
-int64_t steps_of(Precision precision, int64_t depth) {
-  const int64_t whole = precision == Precision::kInt8 ? ceil_div(depth, kRotated) * kRotated : depth;
-  return ceil_div(whole, step_size(precision));
-}
-
-// Of a converted row of `depth` numbers.
-int64_t row_steps(Precision precision, int64_t depth) {
-  if (precision == Precision::kInt8) return ceil_div(depth, 4 * kInt8Steps) * kInt8RowSteps;
-  return steps_of(precision, depth);
-}
 
 int64_t chunk_rows(const PanelProduct& p, int threads) {
   return converts(p) && !p.a_transposed ? std::min(p.m, kChunkRows * ceil_div(threads, 4)) : p.m;
 }
 
-int64_t tile_rows(const PanelProduct& p, int threads) {
-  if (p.sink != nullptr) return sink_rows(p.m, p.n);
-  const int64_t rows = chunk_rows(p, threads);
-  return tile_rows_of(rows, p.n, std::max(kTasks, kTasksPerThread * threads), std::min(rows, kChunkRows));
-}
-
-// Where the parts of scratch lie: first A converted (shared), then for each worker a panel of B, a tile, the operand's.
-struct Layout {
-  size_t converted, panel, tile, operand;
-  size_t worker() const { return panel + tile + operand; }
+// A converted: element (row, block of the depth) at row · `row` + block · `block`, in steps. In bf16 block after block,
+// rows an odd number of cache lines apart: the tile loads of a matrix unit take a line of many rows at once, which would
+// share a few sets of the cache if rows were as far apart as in the matrix.
+struct Converted {
+  Converted(const PanelProduct& p, const Depth& depth, int threads) {
+    if (!converts(p)) return;
+    constexpr int64_t kLine = 16;
+    if (p.precision == Precision::kInt8) {
+      block = kInt8RowSteps;
+      row = depth.blocks * block;
+    } else {
+      row = (ceil_div(depth.panel_steps, kLine) | 1) * kLine;
+      block = chunk_rows(p, threads) * row;
+    }
+    steps = chunk_rows(p, threads) * depth.blocks * (p.precision == Precision::kInt8 ? block : row);
+  }
+  int64_t row = 0, block = 0, steps = 0;
 };
 
-Layout layout_of(const PanelProduct& p, const PanelOperand& b, int threads) {
-  const size_t step_bytes = sizeof(float);
-  const auto steps = static_cast<size_t>(row_steps(p.precision, p.depth));
-  Layout layout = {};
-  if (converts(p)) layout.converted = align_up(static_cast<size_t>(chunk_rows(p, threads)) * steps * step_bytes);
-  layout.panel = kDepthBlock * kPanelCols * step_bytes;
-  if (p.sink != nullptr) layout.tile = static_cast<size_t>(sink_rows(p.m, p.n)) * kPanelCols * sizeof(float);
-  layout.operand = align_up(b.scratch_bytes());
-  return layout;
-}
-
-// Converts rows [begin, begin + rows) of A, or the whole of a transposed one; some of its rows in memory a task.
-void convert(ThreadPool& pool, const PanelProduct& p, int64_t begin, int64_t rows, std::byte* out) {
-  constexpr int64_t kRows = 32;
-  const int64_t steps = row_steps(p.precision, p.depth), step_bytes = sizeof(float);
-  if (p.a_transposed) {
-    DensePanelFunction* const pack = dense_panel_columns_bf16_table.best();
-    return pool.parallel_for(ceil_div(p.depth, kRows), [&](int64_t task, int) {
-      const int64_t d = task * kRows;
-      pack({p.a + d * p.a_stride, p.a_stride, p.m, std::min(kRows, p.depth - d), p.m}, out + d / 2 * p.m * step_bytes);
-    });
+// One product on so many threads: how it is cut, and where the parts of scratch lie: A converted and panels of B (shared),
+// then for each worker a tile, a panel in the making and what the operand needs.
+struct Work {
+  Work(const PanelProduct& product, const PanelOperand& operand, int threads)
+      : p(product), b(operand), depth(p), a(p, depth, threads), panels(ceil_div(p.n, kPanelCols)) {
+    constexpr auto kStepBytes = static_cast<int64_t>(sizeof(float));
+    panel_bytes = depth.panel_steps * kPanelCols * kStepBytes;
+    at_once = equal_parts(panels, kPackedBytes * threads / (panel_bytes * depth.blocks));
+    const bool matrix_unit = p.precision == Precision::kBf16 && (cpu_features() & kAmxBf16) != 0;
+    group = matrix_unit && p.sink == nullptr ? equal_parts(at_once, kGroupPanels) : 1;
+    const int64_t rows = chunk_rows(p, threads), tasks = std::max(kTasks, kTasksPerThread * threads);
+    tile_rows = p.sink != nullptr
+                    ? sink_rows(p.m, p.n)
+                    : tile_rows_of(rows, ceil_div(at_once, group), tasks, std::min(rows, kChunkRows));
+    packed_at = align_up(static_cast<size_t>(a.steps * kStepBytes));
+    workers_at = packed_at + static_cast<size_t>(at_once * depth.blocks * panel_bytes);
+    if (p.sink != nullptr) tile_bytes = static_cast<size_t>(tile_rows * kPanelCols * kStepBytes);
+    // in 8 bits the weights of a block in f32 come before its bytes
+    if (p.precision == Precision::kInt8) panel_scratch = static_cast<size_t>(depth.block * kPanelCols * kStepBytes);
+    worker_bytes = tile_bytes + panel_scratch + align_up(b.scratch_bytes());
   }
+
+  const PanelProduct& p;
+  const PanelOperand& b;
+  Depth depth;
+  Converted a;
+  int64_t panels;       // of B
+  int64_t at_once;      // that are packed together
+  int64_t group;        // that one task multiplies
+  int64_t tile_rows;    // of A that it multiplies
+  int64_t panel_bytes;  // of one block of one panel
+  size_t packed_at, workers_at, tile_bytes = 0, panel_scratch = 0, worker_bytes;
+};
+
+constexpr int64_t kConvertRows = 32;
+
+// Rows [begin, begin + rows) of A, some of them a task.
+void convert_rows(ThreadPool& pool, const Work& w, int64_t begin, int64_t rows, std::byte* out) {
   Bf16ConvertFunction* const to_bf16 = bf16_convert_table.best();
   Int8RowFunction* const to_int8 = int8_row_table.best();
-  pool.parallel_for(ceil_div(rows, kRows), [&](int64_t task, int) {
-    const int64_t end = std::min(rows, (task + 1) * kRows);
-    for (int64_t row = task * kRows; row < end; ++row) {
-      const float* const from = p.a + (begin + row) * p.a_stride;
-      std::byte* const to = out + row * steps * step_bytes;
-      if (p.precision == Precision::kInt8)
-        to_int8(from, p.depth, to);
-      else
-        to_bf16(from, 1, p.depth, reinterpret_cast<uint16_t*>(to));
+  pool.parallel_for(ceil_div(rows, kConvertRows), [&](int64_t task, int) {
+    const int64_t end = std::min(rows, (task + 1) * kConvertRows);
+    for (int64_t row = task * kConvertRows; row < end; ++row) {
+      const float* const from = w.p.a + (begin + row) * w.p.a_stride;
+      float* const to = reinterpret_cast<float*>(out) + row * w.a.row;
+      if (w.p.precision == Precision::kInt8) {
+        to_int8(from, w.p.depth, to);
+        continue;
+      }
+      for (int64_t i = 0; i < w.depth.blocks; ++i)
+        to_bf16(from + i * w.depth.block, 1, w.depth.numbers_of(i), reinterpret_cast<uint16_t*>(to + i * w.a.block));
     }
   });
 }
 
-// A from (row, depth d) on, `row` counted in the chunk that starts at `origin`.
-void place_rows(const PanelProduct& p, const std::byte* converted, int64_t origin, int64_t row, int64_t d,
-                ProductBlock& part) {
-  const int64_t stride = !converts(p) ? p.a_stride : p.a_transposed ? p.m : row_steps(p.precision, p.depth);
-  part.a_row = p.a_transposed ? 1 : stride;
-  part.a_depth = p.a_transposed ? stride : 1;
-  const int64_t offset = row * part.a_row + row_steps(p.precision, d) * part.a_depth;
-  if (converts(p))
-    part.a = converted + offset * static_cast<int64_t>(sizeof(float));
-  else
-    part.a = p.a + origin * part.a_row + offset;
+// The whole of a transposed A, in bf16: pairs of the depth side by side, then steps along the rows.
+void convert_columns(ThreadPool& pool, const Work& w, std::byte* out) {
+  DensePanelFunction* const pair = dense_panel_columns_bf16_table.best();
+  DensePanelFunction* const transpose = dense_panel_rows_f32_table.best();
+  pool.parallel_for(w.depth.blocks * ceil_div(w.p.m, kConvertRows), [&](int64_t task, int) {
+    alignas(64) float pairs[kDepthBlock * kConvertRows];
+    const int64_t i = task % w.depth.blocks, row = task / w.depth.blocks * kConvertRows;
+    const int64_t rows = std::min(kConvertRows, w.p.m - row), numbers = w.depth.numbers_of(i);
+    const float* const from = w.p.a + i * w.depth.block * w.p.a_stride + row;
+    pair({from, w.p.a_stride, rows, numbers, kConvertRows}, pairs);
+    transpose({pairs, kConvertRows, ceil_div(numbers, 2), rows, w.a.row},
+              reinterpret_cast<float*>(out) + i * w.a.block + row * w.a.row);
+  });
+}
+
+// Panels [first, first + count) of B, one block of the depth a task: [block][panel].
+void pack(ThreadPool& pool, const Work& w, int64_t first, int64_t count, std::byte* scratch) {
+  pool.parallel_for(w.depth.blocks * count, [&](int64_t task, int worker) {
+    const int64_t i = task / count, col = (first + task % count) * kPanelCols;
+    std::byte* const own = scratch + w.workers_at + w.worker_bytes * static_cast<size_t>(worker) + w.tile_bytes;
+    std::byte* const panel = scratch + w.packed_at + static_cast<size_t>(task * w.panel_bytes);
+    std::byte* const made = w.panel_scratch > 0 ? own : panel;
+    w.b.pack(col, std::min(kPanelCols, w.p.n - col), i * w.depth.block, w.depth.numbers_of(i), made,
+             own + w.panel_scratch);
+    if (made != panel) std::memcpy(panel, made, static_cast<size_t>(w.panel_bytes));
+  });
 }
 
 DenseProductFunction* product_function(Precision precision) {
@@ -124,28 +179,35 @@ DenseProductFunction* product_function(Precision precision) {
   return (precision == Precision::kBf16 ? dense_product_bf16_table : dense_product_f32_table).best();
 }
 
-// The tile at (row, col), rows × up to 64, of the chunk that starts at `origin`.
-void multiply_tile(const PanelProduct& p, const PanelOperand& b, DenseProductFunction* multiply, const Layout& layout,
-                   const std::byte* converted, int64_t origin, int64_t row, int64_t rows, int64_t col,
-                   std::byte* scratch, int worker) {
-  const int64_t depth_block = block_steps(p.precision) * step_size(p.precision);
-  std::byte* const panel = scratch;
-  float* const tile = reinterpret_cast<float*>(panel + layout.panel);
-  std::byte* const operand_scratch = panel + layout.panel + layout.tile;
+// Rows [row, row + rows) of the chunk from `origin` on, and `group` panels from `panel` of the `count` from `first` on.
+void multiply_tile(const Work& w, DenseProductFunction* multiply, int64_t origin, int64_t row, int64_t rows,
+                   int64_t first, int64_t panel, int64_t count, std::byte* scratch, int worker) {
+  const PanelProduct& p = w.p;
+  const int64_t col = (first + panel) * kPanelCols;
+  float* const tile =
+      reinterpret_cast<float*>(scratch + w.workers_at + w.worker_bytes * static_cast<size_t>(worker));
   ProductBlock part = {};
   part.rows = rows;
-  part.cols = std::min(kPanelCols, p.n - col);
+  part.cols = std::min(std::min(w.group, count - panel) * kPanelCols, p.n - col);
+  part.b_panel = w.depth.panel_steps * kPanelCols;
   part.c = p.sink != nullptr ? tile : p.c + (origin + row) * p.c_stride + col;
   part.c_stride = p.sink != nullptr ? kPanelCols : p.c_stride;
   part.bias = p.bias != nullptr ? p.bias + col : nullptr;
-  for (int64_t d = 0; d == 0 || d < p.depth; d += depth_block) {
-    const int64_t depth = std::min(depth_block, p.depth - d);
-    const std::byte* const packed = b.packed(col, d);
-    if (packed == nullptr) b.pack(col, part.cols, d, depth, panel, operand_scratch);
-    part.b = packed != nullptr ? packed : panel;
-    place_rows(p, converted, origin, row, d, part);
-    part.depth = steps_of(p.precision, depth);
-    part.accumulate = d > 0 || p.accumulate;
+  for (int64_t i = 0; i < w.depth.blocks; ++i) {
+    if (converts(p)) {
+      part.a = reinterpret_cast<const float*>(scratch) + row * w.a.row + i * w.a.block;
+      part.a_row = w.a.row;
+      part.a_depth = 1;
+    } else {
+      part.a_row = p.a_transposed ? 1 : p.a_stride;
+      part.a_depth = p.a_transposed ? p.a_stride : 1;
+      part.a = p.a + (origin + row) * part.a_row + i * w.depth.block * part.a_depth;
+    }
+    part.b = scratch + w.packed_at + static_cast<size_t>((i * count + panel) * w.panel_bytes);
+    const int64_t numbers = w.depth.numbers_of(i);
+    const int64_t whole = p.precision == Precision::kInt8 ? round_up(numbers, kRotated) : numbers;
+    part.depth = ceil_div(whole, step_size(p.precision));
+    part.accumulate = i > 0 || p.accumulate;
     multiply(part);
   }
   if (p.sink != nullptr) p.sink->consume({origin + row, col, rows, part.cols, tile, kPanelCols}, worker);
@@ -180,23 +242,29 @@ TileGrid product_tile_grid(int64_t m, int64_t n) {
 }
 
 size_t panel_product_scratch(const PanelProduct& p, const PanelOperand& b, int threads) {
-  const Layout layout = layout_of(p, b, threads);
-  return layout.converted + layout.worker() * static_cast<size_t>(threads);
+  const Work w(p, b, threads);
+  return w.workers_at + w.worker_bytes * static_cast<size_t>(threads);
 }
 
 void panel_product(ThreadPool& pool, const PanelProduct& p, const PanelOperand& b, std::byte* scratch) {
-  const Layout layout = layout_of(p, b, pool.threads());
+  const Work w(p, b, pool.threads());
   DenseProductFunction* const multiply = product_function(p.precision);
-  const int64_t panels = ceil_div(p.n, kPanelCols), height = tile_rows(p, pool.threads());
   const int64_t chunk = std::max<int64_t>(1, chunk_rows(p, pool.threads()));
   for (int64_t origin = 0; origin < p.m; origin += chunk) {
     const int64_t rows = std::min(chunk, p.m - origin);
-    if (converts(p)) convert(pool, p, origin, rows, scratch);
-    pool.parallel_for(panels * ceil_div(rows, height), [&](int64_t task, int worker) {
-      const int64_t row = task / panels * height, col = task % panels * kPanelCols;
-      multiply_tile(p, b, multiply, layout, scratch, origin, row, std::min(height, rows - row), col,
-                    scratch + layout.converted + layout.worker() * static_cast<size_t>(worker), worker);
-    });
+    if (converts(p) && p.a_transposed)
+      convert_columns(pool, w, scratch);
+    else if (converts(p))
+      convert_rows(pool, w, origin, rows, scratch);
+    for (int64_t first = 0; first < w.panels; first += w.at_once) {
+      const int64_t count = std::min(w.at_once, w.panels - first), across = ceil_div(count, w.group);
+      pack(pool, w, first, count, scratch);
+      pool.parallel_for(across * ceil_div(rows, w.tile_rows), [&](int64_t task, int worker) {
+        const int64_t row = task / across * w.tile_rows, panel = task % across * w.group;
+        const int64_t height = std::min(w.tile_rows, rows - row);
+        multiply_tile(w, multiply, origin, row, height, first, panel, count, scratch, worker);
+      });
+    }
   }
 }
 

@@ -1,10 +1,11 @@
 // The driver behind product.h and the linear operations: C[m, n] = Σ_d A[m, d] · B[d, n] with B packed panel by panel
 // from wherever it comes (PanelOperand) and C written to memory or handed to a TileSink.
 //
-// Work. C is cut into tiles of rows × 64. A task packs the 64 columns of B for one block of the depth once and
-// multiplies them with all of the tile's rows, block after block in order, so results do not depend on the number of
-// threads, and weights that are rebuilt while packing are rebuilt once for up to 2048 rows. Where C has few columns the
-// rows are cut as well, so that there is work for all threads; the tiles that a sink sees are cut by the shape alone.
+// Work. A few megabytes of B's panels are packed at a time by all threads, weights that are rebuilt from bits among
+// them, for up to 2048 rows of A and more. Then C is cut into tiles of rows × 64 (on a matrix unit several times 64: it
+// reads an operand as fast as it multiplies, so each must be used often from the near caches), and a task sums one, block
+// of the depth after block, so that results do not depend on the number of threads. The tiles that a sink sees are cut by
+// the shape alone.
 #pragma once
 
 #include <cstddef>
@@ -15,13 +16,12 @@
 
 namespace mbok {
 
-// Packs columns [col, col + cols) (cols ≤ 64) of B at depth [depth_begin, depth_begin + depth) as dense_product.h asks.
+// Packs columns [col, col + cols) (cols ≤ 64) of B at depth [depth_begin, depth_begin + depth) as dense_product.h asks;
+// depth_begin is a multiple of 64, the depth at most kDepthBlock steps.
 class PanelOperand {
  public:
   virtual void pack(int64_t col, int64_t cols, int64_t depth_begin, int64_t depth, void* panel,
                     std::byte* scratch) const = 0;
-  // Where that lies already, as pack() would make it; null where it does not.
-  virtual const std::byte* packed(int64_t, int64_t) const { return nullptr; }
   // Of one worker, at `scratch`, a multiple of 64.
   virtual size_t scratch_bytes() const { return 0; }
 

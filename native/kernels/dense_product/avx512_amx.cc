@@ -1,12 +1,12 @@
 // The bf16 product on AMX tiles: 2 × 2 tiles of 16 × 16 sums, operands in tiles of 16 rows × 32 bf16 numbers.
 //
 // A panel of B is already what a tile wants (a row of a tile is 16 columns of one step), so its tiles are loaded in
-// place with the panel's stride. A is loaded in place where its depth runs along its rows; where its rows do (the
-// transposed A of a weight gradient) 32 rows of the block are transposed first, 16 × 16 steps at a time.
+// place with the panel's stride. A is loaded in place where its depth runs along its rows; where its rows do (the keys
+// and values of attention) 32 rows of the block are transposed first, 16 × 16 steps at a time.
 //
 // Budget. 32 × 32 sums and 16 steps: 4 tile products of 16 cycles each on the one matrix unit, 4 tile loads of 8
-// cycles each, which overlap with them, 4 KiB from L1 and L2 in 64 cycles: bound by the matrix unit, 1024 operations a
-// cycle and core. Transposing costs 128 shuffles for the same 64 cycles, on other ports.
+// cycles each, which overlap with them, 4 KiB in 64 cycles. 32 rows of A, 40 KiB a block, stay in L1 while all panels
+// of B pass from L2 at 32 bytes a cycle: bound by the matrix unit, 1024 operations a cycle and core.
 //
 // Numerics. A tile product adds the even and the odd numbers of 16 pairs apart and then both to the sum, in f32:
 // another order than vdpbf16ps, the same rounding error.
@@ -20,6 +20,7 @@ namespace mbok::avx512 {
 namespace {
 
 #include "kernels/dense_panel/transpose16.h"
+#include "kernels/dense_product/panels.h"
 
 constexpr int kTile = 16;  // rows, columns and steps of a tile
 
@@ -73,16 +74,31 @@ void configure(const Extents& e) {
   _tile_loadconfig(&c);
 }
 
-// Sums of `steps` steps (all of one tile's, or `count` tiles of 16) added to C in memory.
+// Where the sums of a register block begin.
+enum class Start { kZero, kAdd };
+
 template <bool Rows, bool Cols>
-void multiply_tiles(const char* a, int64_t a_bytes, const char* b, float* c, int64_t c_bytes, int64_t count) {
+void start_sums(Start start, const char* c0, const char* c1, int64_t c_bytes) {
+  if (start == Start::kZero) {
+    _tile_zero(SUM00);
+    if (Cols) _tile_zero(SUM01);
+    if (Rows) _tile_zero(SUM10);
+    if (Rows && Cols) _tile_zero(SUM11);
+  } else {
+    _tile_loadd(SUM00, c0, c_bytes);
+    if (Cols) _tile_loadd(SUM01, c0 + 64, c_bytes);
+    if (Rows) _tile_loadd(SUM10, c1, c_bytes);
+    if (Rows && Cols) _tile_loadd(SUM11, c1 + 64, c_bytes);
+  }
+}
+
+// Sums of `count` tiles of steps.
+template <bool Rows, bool Cols>
+void multiply_tiles(Start start, const char* a, int64_t a_bytes, const char* b, float* c, int64_t c_bytes, int64_t count) {
   constexpr int64_t b_bytes = kPanelCols * 4;
   char* const c0 = reinterpret_cast<char*>(c);
   char* const c1 = c0 + kTile * c_bytes;
-  _tile_loadd(SUM00, c0, c_bytes);
-  if (Cols) _tile_loadd(SUM01, c0 + 64, c_bytes);
-  if (Rows) _tile_loadd(SUM10, c1, c_bytes);
-  if (Rows && Cols) _tile_loadd(SUM11, c1 + 64, c_bytes);
+  start_sums<Rows, Cols>(start, c0, c1, c_bytes);
   for (int64_t i = 0; i < count; ++i, a += 64, b += kTile * b_bytes) {
     _tile_loadd(A0, a, a_bytes);
     _tile_loadd(B0, b, b_bytes);
@@ -103,25 +119,21 @@ void multiply_tiles(const char* a, int64_t a_bytes, const char* b, float* c, int
   if (Rows && Cols) _tile_stored(SUM11, c1 + 64, c_bytes);
 }
 
-// C as it is before the sums are added: itself, the bias or zero.
-void start(const ProductBlock& p, int64_t row, int64_t rows) {
-  if (p.accumulate) return;
-  for (int64_t i = 0; i < rows; ++i) {
-    float* c = p.c + (row + i) * p.c_stride;
+// Writes the bias, which the sums are then added to.
+void write_bias(const ProductBlock& p) {
+  for (int64_t i = 0; i < p.rows; ++i)
     for (int64_t j = 0; j < p.cols; j += kTile) {
       const int64_t left = p.cols - j;
       const __mmask16 mask = left >= kTile ? 0xffff : static_cast<__mmask16>((1u << left) - 1);
-      const __m512 value = p.bias == nullptr ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask, p.bias + j);
-      _mm512_mask_storeu_ps(c + j, mask, value);
+      _mm512_mask_storeu_ps(p.c + i * p.c_stride + j, mask, _mm512_maskz_loadu_ps(mask, p.bias + j));
     }
-  }
 }
 
-// Rows of A, `rows` ≤ 32 from `row` on, with the depth along them: [32][kDepthBlock] steps.
-void transpose_rows(const ProductBlock& p, int64_t row, int64_t rows, float* out) {
-  const float* a = static_cast<const float*>(p.a) + row;
-  for (int64_t half = 0; half < rows; half += kTile) {
-    const int64_t left = rows - half;
+// The rows of a block, at most 32, with the depth along them: [32][kDepthBlock] steps.
+void transpose_rows(const ProductBlock& p, float* out) {
+  const float* a = static_cast<const float*>(p.a);
+  for (int64_t half = 0; half < p.rows; half += kTile) {
+    const int64_t left = p.rows - half;
     const __mmask16 mask = left >= kTile ? 0xffff : static_cast<__mmask16>((1u << left) - 1);
     for (int64_t d = 0; d < p.depth; d += kTile) {
       __m512 r[kTile];
@@ -136,52 +148,46 @@ void transpose_rows(const ProductBlock& p, int64_t row, int64_t rows, float* out
   }
 }
 
-class Rows {
+class Tiles {
  public:
-  explicit Rows(const ProductBlock& p) : p_(p), configured_{0, 0, 0, 0, 0} {}
-
-  // All columns of up to 32 rows.
-  void multiply(int64_t row) {
-    const int64_t rows = smaller(p_.rows - row, 2 * kTile);
-    start(p_, row, rows);
-    const char* a = reinterpret_cast<const char*>(static_cast<const float*>(p_.a) + row * p_.a_row);
-    int64_t a_bytes = p_.a_row * 4;
-    if (p_.a_depth != 1) {
-      transpose_rows(p_, row, rows, transposed_);
-      a = reinterpret_cast<const char*>(transposed_);
-      a_bytes = kDepthBlock * 4;
-    }
+  // Up to 32 rows of one panel.
+  void multiply(const ProductBlock& p) {
+    const bool add = p.accumulate || p.bias != nullptr;
+    if (add && !p.accumulate) write_bias(p);
+    const char* const a = static_cast<const char*>(p.a);
+    const int64_t a_bytes = p.a_row * 4, whole = p.depth / kTile, rest = p.depth % kTile;
     __asm__ volatile("" ::: "memory");  // tile loads do not say which memory they read
-    for (int64_t col = 0; col < p_.cols; col += 2 * kTile) {
-      const int64_t cols = smaller(p_.cols - col, 2 * kTile), whole = p_.depth / kTile, rest = p_.depth % kTile;
-      const char* b = reinterpret_cast<const char*>(static_cast<const float*>(p_.b) + col);
-      float* c = p_.c + row * p_.c_stride + col;
-      if (whole > 0) run(extents(rows, cols, kTile), a, a_bytes, b, c, whole);
+    for (int64_t col = 0; col < p.cols; col += 2 * kTile) {
+      const int64_t cols = smaller(p.cols - col, 2 * kTile);
+      const char* const b = reinterpret_cast<const char*>(static_cast<const float*>(p.b) + col);
+      float* const c = p.c + col;
+      const Start start = add ? Start::kAdd : Start::kZero;
+      if (whole > 0 || rest == 0) run(start, extents(p.rows, cols, kTile), a, a_bytes, b, c, p.c_stride, whole);
       if (rest > 0)
-        run(extents(rows, cols, rest), a + whole * 64, a_bytes, b + whole * kTile * kPanelCols * 4, c, 1);
+        run(whole > 0 ? Start::kAdd : start, extents(p.rows, cols, rest), a + whole * 64, a_bytes,
+            b + whole * kTile * kPanelCols * 4, c, p.c_stride, 1);
     }
   }
 
  private:
-  void run(const Extents& e, const char* a, int64_t a_bytes, const char* b, float* c, int64_t count) {
+  void run(Start start, const Extents& e, const char* a, int64_t a_bytes, const char* b, float* c, int64_t c_stride,
+           int64_t count) {
     if (__builtin_memcmp(&e, &configured_, sizeof e) != 0) {
       configure(e);
       configured_ = e;
     }
-    const int64_t c_bytes = p_.c_stride * 4;
+    const int64_t c_bytes = c_stride * 4;
     if (e.rows1 > 0 && e.cols1 > 0)
-      multiply_tiles<true, true>(a, a_bytes, b, c, c_bytes, count);
+      multiply_tiles<true, true>(start, a, a_bytes, b, c, c_bytes, count);
     else if (e.rows1 > 0)
-      multiply_tiles<true, false>(a, a_bytes, b, c, c_bytes, count);
+      multiply_tiles<true, false>(start, a, a_bytes, b, c, c_bytes, count);
     else if (e.cols1 > 0)
-      multiply_tiles<false, true>(a, a_bytes, b, c, c_bytes, count);
+      multiply_tiles<false, true>(start, a, a_bytes, b, c, c_bytes, count);
     else
-      multiply_tiles<false, false>(a, a_bytes, b, c, c_bytes, count);
+      multiply_tiles<false, false>(start, a, a_bytes, b, c, c_bytes, count);
   }
 
-  const ProductBlock& p_;
-  Extents configured_;
-  alignas(64) float transposed_[2 * kTile * kDepthBlock];
+  Extents configured_ = {0, 0, 0, 0, 0};
 };
 
 #undef SUM00
@@ -196,8 +202,20 @@ class Rows {
 }  // namespace
 
 void dense_product_amx(const ProductBlock& block) {
-  Rows rows(block);
-  for (int64_t row = 0; row < block.rows; row += 2 * kTile) rows.multiply(row);
+  alignas(64) float transposed[2 * kTile * kDepthBlock];
+  Tiles tiles;
+  for (int64_t row = 0; row < block.rows; row += 2 * kTile) {
+    ProductBlock rows = block;
+    rows.rows = smaller(block.rows - row, 2 * kTile);
+    rows.a = static_cast<const float*>(block.a) + row * block.a_row;
+    rows.c = block.c + row * block.c_stride;
+    if (block.a_depth != 1) {
+      transpose_rows(rows, transposed);
+      rows.a = transposed;
+      rows.a_row = kDepthBlock;
+    }
+    for_each_panel(rows, [&](const ProductBlock& panel) { tiles.multiply(panel); });
+  }
   _tile_release();  // a thread without live tiles is switched without saving them
 }
 

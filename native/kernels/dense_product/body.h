@@ -3,6 +3,8 @@
 // and Sum and what is done with them: load_step(), broadcast_step(), first_sum() (of a row of A), multiply_add() (of one
 // step) and add_sum() (to what C holds).
 
+#include "kernels/dense_product/panels.h"
+
 constexpr int kTileRows = 6;
 
 template <int Rows, int Vectors>
@@ -65,7 +67,7 @@ void multiply_columns(const ProductBlock& p, int64_t col, int64_t cols) {
   }
 }
 
-MBOK_INLINE void multiply_block(const ProductBlock& p) {
+void multiply_panel(const ProductBlock& p) {
   for (int64_t col = 0; col < p.cols; col += kTileVectors * kLanes) {
     const int64_t cols = p.cols - col, vectors = (cols + kLanes - 1) / kLanes;
     if (vectors >= kTileVectors)
@@ -78,3 +80,5 @@ MBOK_INLINE void multiply_block(const ProductBlock& p) {
       multiply_columns<1>(p, col, cols);
   }
 }
+
+MBOK_INLINE void multiply_block(const ProductBlock& p) { for_each_panel(p, multiply_panel); }

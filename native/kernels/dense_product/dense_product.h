@@ -1,10 +1,10 @@
-// C[rows, cols] (+)= Σ_d A[row, d] · B[d, col] for cols ≤ 64 and a block of the depth: the micro-kernel under every
+// C[rows, cols] (+)= Σ_d A[row, d] · B[d, col] for a block of the depth: the micro-kernel under every
 // dense product.
 //
 // Layout. Depth is counted in steps of 32 bits: one float, for the bf16 table a pair of bf16 numbers (the earlier in the
 // lower half; an odd depth ends with a zero), for the i8 table four bytes, the earliest lowest. A is read with any two
-// strides, so that a row-major matrix needs no packing; B is a panel, 64 columns a step, aligned to 64 bytes, columns
-// from `cols` on zero. In 8 bits a block of the depth is kInt8Steps at most: a row of A is that many steps of int8, the
+// strides, so that a row-major matrix needs no packing; B is panels of 64 columns a step, one for every
+// 64 columns of C, aligned to 64 bytes, columns from `cols` on zero. In 8 bits a block of the depth is kInt8Steps at most: a row of A is that many steps of int8, the
 // f32 scale of the block, and −128 times the sum of its numbers as an i32; B is kInt8Steps steps of bytes that hold
 // their number plus 128, then the f32 scales of the 64 columns.
 //
@@ -20,7 +20,7 @@
 // every instruction set gives the same bits.
 //
 // Budget. AVX-512: 6 rows × 64 columns are 24 accumulators; a step costs 4 loads of B, 6 broadcasts of A and 24 FMAs,
-// 12 cycles on two FMA ports against 10 loads on two load ports: bound by the multipliers. The panel (64 KiB a block)
+// 12 cycles on two FMA ports against 10 loads on two load ports: bound by the multipliers. The panel (80 KiB a block)
 // streams from L2 at 21 bytes a cycle. In 8 bits a step is four numbers; C is read and written every 256 of them, a
 // sixteenth of the time. AVX2: 6 × 16, 12 accumulators, 2 loads, 6 broadcasts, 12 FMAs: the same bound.
 #pragma once
@@ -32,7 +32,7 @@
 namespace mbok {
 
 constexpr int64_t kPanelCols = 64;
-constexpr int64_t kDepthBlock = 256;  // steps; C is read and written once a block
+constexpr int64_t kDepthBlock = 320;  // steps at most; C is read and written once a block
 constexpr int64_t kInt8Steps = 64, kInt8RowSteps = kInt8Steps + 2;  // of a block in 8 bits, and with its scale and sum
 constexpr int64_t kRotated = 64;  // numbers of 8-bit operands that are rotated together
 
@@ -45,6 +45,7 @@ struct ProductBlock {
   int64_t rows, cols, depth;  // depth in steps
   bool accumulate;            // add to what C holds
   const float* bias;          // [cols], added when not accumulating; may be null
+  int64_t b_panel = 0;        // from a panel of B to the next, in steps of one column; nothing where there is one
 };
 
 using DenseProductFunction = void(const ProductBlock& block);

@@ -7,6 +7,8 @@
 namespace mbok::scalar {
 namespace {
 
+#include "kernels/dense_product/panels.h"
+
 void store(const ProductBlock& p, int64_t row, int64_t col, float sum) {
   float& c = p.c[row * p.c_stride + col];
   c = (p.accumulate ? c : p.bias != nullptr ? p.bias[col] : 0.0f) + sum;
@@ -19,9 +21,7 @@ float from_bf16(uint32_t bits) {
   return value;
 }
 
-}  // namespace
-
-void dense_product_f32(const ProductBlock& p) {
+void panel_f32(const ProductBlock& p) {
   const float* a = static_cast<const float*>(p.a);
   const float* b = static_cast<const float*>(p.b);
   for (int64_t row = 0; row < p.rows; ++row)
@@ -33,7 +33,7 @@ void dense_product_f32(const ProductBlock& p) {
     }
 }
 
-void dense_product_bf16(const ProductBlock& p) {
+void panel_bf16(const ProductBlock& p) {
   const uint32_t* a = static_cast<const uint32_t*>(p.a);
   const uint32_t* b = static_cast<const uint32_t*>(p.b);
   for (int64_t row = 0; row < p.rows; ++row)
@@ -47,7 +47,7 @@ void dense_product_bf16(const ProductBlock& p) {
     }
 }
 
-void dense_product_i8(const ProductBlock& p) {
+void panel_i8(const ProductBlock& p) {
   const std::byte* const a = static_cast<const std::byte*>(p.a);
   const std::byte* const b = static_cast<const std::byte*>(p.b);
   for (int64_t row = 0; row < p.rows; ++row) {
@@ -68,5 +68,11 @@ void dense_product_i8(const ProductBlock& p) {
     }
   }
 }
+
+}  // namespace
+
+void dense_product_f32(const ProductBlock& block) { for_each_panel(block, panel_f32); }
+void dense_product_bf16(const ProductBlock& block) { for_each_panel(block, panel_bf16); }
+void dense_product_i8(const ProductBlock& block) { for_each_panel(block, panel_i8); }
 
 }  // namespace mbok::scalar
