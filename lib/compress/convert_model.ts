@@ -11,8 +11,8 @@ import { embedWindows, type Walk } from './hidden_states';
 import { DAMPING } from './input_moments';
 import type { StateStore } from './state_store';
 
-/** Weight of a column in the decomposition that calibrated scales start from: √H_jj. Measured on SmolLM2 at K = 2. */
-export const COLUMN_POWER = 0.5;
+/** Weight of a column in the decomposition that calibrated scales start from: H_jj. Measured on SmolLM2 at K = 2. */
+export const COLUMN_POWER = 1;
 
 /** What is to be done with every block. */
 export interface ConversionTask {

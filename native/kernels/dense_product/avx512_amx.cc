@@ -199,6 +199,27 @@ class Tiles {
 #undef B0
 #undef B1
 
+// Asks for `lines` cache lines from each row on; tile loads and stores are too irregular for the hardware to foresee.
+template <bool Write>
+void prefetch_rows(const void* first, int64_t stride, int64_t rows, int64_t lines) {
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t line = 0; line < lines; ++line) {
+      const char* const at = static_cast<const char*>(first) + i * stride + line * 64;
+      if (Write)
+        __asm__ volatile("prefetchw %0" : : "m"(*at));
+      else
+        __builtin_prefetch(at, 0, 2);
+    }
+}
+
+// The rows of A from `row` on.
+void prefetch_next_rows(const ProductBlock& block, int64_t row) {
+  const int64_t rows = smaller(block.rows - row, 2 * kTile);
+  if (rows > 0 && block.a_depth == 1)
+    prefetch_rows<false>(static_cast<const float*>(block.a) + row * block.a_row, block.a_row * 4, rows,
+                         (block.depth + kTile - 1) / kTile);
+}
+
 }  // namespace
 
 void dense_product_amx(const ProductBlock& block) {
@@ -214,7 +235,12 @@ void dense_product_amx(const ProductBlock& block) {
       rows.a = transposed;
       rows.a_row = kDepthBlock;
     }
-    for_each_panel(rows, [&](const ProductBlock& panel) { tiles.multiply(panel); });
+    prefetch_next_rows(block, row + 2 * kTile);
+    for_each_panel(rows, [&](const ProductBlock& panel) {
+      const int64_t next = smaller(rows.c + rows.cols - (panel.c + panel.cols), kPanelCols);
+      prefetch_rows<true>(panel.c + panel.cols, panel.c_stride * 4, next > 0 ? rows.rows : 0, (next + kTile - 1) / kTile);
+      tiles.multiply(panel);
+    });
   }
   _tile_release();  // a thread without live tiles is switched without saving them
 }
