@@ -48,7 +48,7 @@ export const binarizeCommand: Command = {
       value: 'N',
       minimum: 1,
       help: 'windows of it',
-      byDefault: '64; of its own text 16',
+      byDefault: '112; of its own text 16',
     },
     'calibration-window': { kind: 'integer', value: 'N', minimum: 2, help: 'tokens of a window', byDefault: '1024' },
     ...DATA_OPTIONS,
