@@ -136,6 +136,25 @@ test.each(['bf16', 'int8'] as const)('of a Boolean model in %s is close to that 
   expect(Math.abs(rounded.perplexity / exact - 1)).toBeLessThan(5e-3);
 });
 
+test('of a Boolean model grows as its activations lose bits', async () => {
+  await using small = await binarize(model, { kernels: 4, method: 'refit' });
+  const windows = { window: 128, maxWindows: 4 };
+  const perplexities: number[] = [];
+  for (const activations of [undefined, 8, 4, 2, 1] as const) {
+    const result = await evaluatePerplexity(small, text, { ...windows, activations });
+    expect(result.activations).toBe(activations);
+    perplexities.push(result.perplexity);
+  }
+  const [exact, ...rounded] = perplexities as [number, ...number[]];
+  expect(Math.abs((rounded[0] as number) / exact - 1)).toBeLessThan(0.005);
+  expect(perplexities.slice(1)).toEqual([...rounded].sort((a, b) => a - b));
+  expect(rounded[1] as number).toBeLessThan(1.2 * exact);
+  await expect(evaluatePerplexity(small, text, { activations: 3 as 4 })).rejects.toMatchObject({
+    code: 'MBOK_INVALID_ARGUMENT',
+    message: expect.stringContaining('activations'),
+  });
+});
+
 test('does not depend on how windows are grouped, and stops at maxWindows', async () => {
   const shown: number[] = [];
   const all = await evaluatePerplexity(model, text, {

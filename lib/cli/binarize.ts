@@ -1,6 +1,6 @@
 import { type ConversionMethod, EMBEDDING_CHOICES, type EmbeddingChoice } from '../compress/binarize';
 import { type BinarizeFolderOptions, binarizeFolder } from '../compress/binarize_folder';
-import { TRAINING_PRECISIONS, type TrainingPrecision } from '../graph/graph';
+import { TRAINING_PRECISIONS, type TrainingPrecision } from '../graph/arithmetic';
 import { MAX_KERNELS } from '../models/quantization';
 import { calibrationText } from './calibration_text';
 import { type Command, type CommandCall, given, type Outcome, UsageError } from './command';

@@ -1,6 +1,6 @@
 import { evaluatePerplexity } from '../eval/perplexity';
-import { PRECISIONS, type Precision } from '../graph/graph';
 import { Model } from '../model';
+import { ARITHMETIC_OPTIONS, givenArithmetic } from './arithmetic';
 import { type Command, type CommandCall, given, type Outcome } from './command';
 import { DATA_OPTIONS, openText, requiredTextFiles, textOption } from './data';
 import { StatusLine } from './terminal';
@@ -36,7 +36,7 @@ export const perplexityCommand: Command = {
       help: "at most so many from the start; 256 for C4's usual figures",
       byDefault: 'all',
     },
-    precision: { kind: 'choice', choices: PRECISIONS, help: 'of dense products', byDefault: 'f32' },
+    ...ARITHMETIC_OPTIONS,
   },
   help: `Perplexity is e to the mean negative log-likelihood of the text's tokens: 1 is clairvoyance, the vocabulary's
 size is guessing. The text is joined and cut into windows from its start, the rest that fills none left out; every
@@ -66,21 +66,22 @@ async function run(call: CommandCall): Promise<Outcome> {
       window,
       maxWindows,
       stride: call.number('stride'),
-      precision: call.text('precision') as Precision | undefined,
+      ...givenArithmetic(call),
     });
     const result = await evaluatePerplexity(model, data, {
       ...options,
       signal,
       onProgress: ({ done, perplexity }) => status.bar('evaluate', done, `perplexity ${perplexity.toFixed(3)}`),
     });
-    const { perplexity, tokens, windows, window: size, stride, precision } = result;
+    const { perplexity, tokens, windows, window: size, stride, precision, activations } = result;
     const { vocabSize, fingerprint } = model.tokenizer;
+    const rounding = activations === undefined ? '' : `, activations of ${activations} bits`;
     const overlap = stride < size ? `, stride ${stride}` : '';
     return {
       json: { ...result, text, tokenizer: { vocabSize, fingerprint } },
       lines: [
         `perplexity ${perplexity.toFixed(4)}  (${tokens} tokens scored in ${windows} windows of ${size}${overlap})`,
-        `of ${text.join(', ')}, tokenizer of ${vocabSize} tokens (${fingerprint.slice(0, 8)}), ${precision}`,
+        `of ${text.join(', ')}, tokenizer of ${vocabSize} tokens (${fingerprint.slice(0, 8)}), ${precision}${rounding}`,
       ],
     };
   } finally {

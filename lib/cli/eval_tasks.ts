@@ -2,10 +2,10 @@ import { access, constants } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
 import { evaluateTasks, type Metric, TASK_NAMES, type TaskResult } from '../eval/evaluate_tasks';
 import type { Measurement } from '../eval/statistics';
-import { PRECISIONS, type Precision } from '../graph/graph';
 import { writeFile } from '../io/atomic';
 import { ioFailure } from '../io/failure';
 import { Model } from '../model';
+import { ARITHMETIC_OPTIONS, givenArithmetic } from './arithmetic';
 import { type Command, type CommandCall, choiceList, given, type Outcome } from './command';
 import { StatusLine, say, table } from './terminal';
 
@@ -19,7 +19,7 @@ export const tasksCommand: Command = {
     shots: { kind: 'integer', value: 'N', minimum: 0, help: 'worked examples before every question', byDefault: '0' },
     seed: { kind: 'integer', value: 'N', minimum: 0, help: 'chooses the worked examples', byDefault: '0' },
     limit: { kind: 'integer', value: 'N', minimum: 1, help: 'at most so many questions a task', byDefault: 'all' },
-    precision: { kind: 'choice', choices: PRECISIONS, help: 'of dense products', byDefault: 'f32' },
+    ...ARITHMETIC_OPTIONS,
     out: { kind: 'text', value: 'FILE', help: 'write the results there as JSON' },
   },
   help: `Prompts, tokenisation, metrics and standard errors are those of EleutherAI's lm-evaluation-harness, so figures can
@@ -55,7 +55,7 @@ async function run(call: CommandCall): Promise<Outcome> {
     shots: call.number('shots'),
     seed: call.number('seed'),
     limit: call.number('limit'),
-    precision: call.text('precision') as Precision | undefined,
+    ...givenArithmetic(call),
   });
   const models: { readonly model: string; readonly results: TaskResult[] }[] = [];
   const status = new StatusLine();

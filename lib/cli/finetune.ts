@@ -1,5 +1,5 @@
 import { rm } from 'node:fs/promises';
-import { TRAINING_PRECISIONS, type TrainingPrecision } from '../graph/graph';
+import { TRAINING_PRECISIONS, type TrainingPrecision } from '../graph/arithmetic';
 import { HIDDEN_LOSSES, type HiddenLoss } from '../graph/operations/losses';
 import { Model } from '../model';
 import {

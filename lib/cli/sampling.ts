@@ -1,7 +1,7 @@
 /** Options of the commands that generate text. */
 
 import type { GenerateOptions, GenerationResult } from '../generate/options';
-import { PRECISIONS, type Precision } from '../graph/graph';
+import { ARITHMETIC_OPTIONS, givenArithmetic } from './arithmetic';
 import { type CommandCall, given, type OptionTable } from './command';
 import { megabytes } from './terminal';
 
@@ -36,7 +36,7 @@ export function samplingOptions(byDefault: { maxTokens: string; temperature: str
     },
     seed: { kind: 'integer', value: 'N', minimum: 0, help: 'the same text again', byDefault: 'another each time' },
     stop: { kind: 'text', value: 'TEXT', many: true, help: 'end before this text; may be given several times' },
-    precision: { kind: 'choice', choices: PRECISIONS, help: 'of dense products', byDefault: 'f32' },
+    ...ARITHMETIC_OPTIONS,
   };
 }
 
@@ -51,7 +51,7 @@ export function givenSampling(call: CommandCall): GenerateOptions {
     repetitionPenalty: call.number('repetition-penalty'),
     seed: call.number('seed'),
     stop: call.texts('stop'),
-    precision: call.text('precision') as Precision | undefined,
+    ...givenArithmetic(call),
   });
 }
 

@@ -2,7 +2,7 @@
 
 import { type TextData, toDataset } from '../data/load';
 import { MbokError } from '../errors';
-import { TRAINING_PRECISIONS, type TrainingPrecision } from '../graph/graph';
+import { TRAINING_PRECISIONS, type TrainingPrecision } from '../graph/arithmetic';
 import type { DecoderConfig } from '../models/family';
 import type { Tokenizer } from '../text/tokenizer';
 import { finiteNumber, integerInRange, oneOf, options } from '../validate';

@@ -1,6 +1,7 @@
 /** Hidden states of calibration windows on their way through a model, block by block. */
 
-import { Graph, type Precision } from '../graph/graph';
+import type { Precision } from '../graph/arithmetic';
+import { Graph } from '../graph/graph';
 import { Plan } from '../graph/plan';
 import type { Tensor } from '../graph/tensor';
 import { Builder, type Parameters } from '../nn/builder';

@@ -2,7 +2,7 @@
 
 import { setImmediate } from 'node:timers/promises';
 import { MbokError } from '../errors';
-import { PRECISIONS, type Precision } from '../graph/graph';
+import { type ActivationBits, arithmeticOf, type Precision } from '../graph/arithmetic';
 import type { ModelCore } from '../models/model_core';
 import { integerInRange, invalid, oneOf, options, string, throwIfAborted } from '../validate';
 import { PairEncoder, type ScoredSequence } from './encode';
@@ -30,6 +30,8 @@ export interface TaskOptions {
   readonly limit?: number;
   /** Of dense products. Default 'f32'. */
   readonly precision?: Precision;
+  /** Bits that the inputs of Boolean layers are rounded to. Default: as the precision asks. */
+  readonly activations?: ActivationBits | undefined;
   /** Stops the evaluation, which then throws MBOK_ABORTED. */
   readonly signal?: AbortSignal | undefined;
   /** Told how much of the work is done, from 0 to 1, and which task is being worked on. */
@@ -51,6 +53,8 @@ export interface TaskResult {
   readonly seed: number;
   /** Of dense products. */
   readonly precision: Precision;
+  /** Bits of the inputs of Boolean layers; undefined where only the precision rounded them. */
+  readonly activations: ActivationBits | undefined;
   /**
    * `acc`: share of the questions whose right option is the likeliest (LAMBADA: whose last word is the one that greedy
    * decoding writes); `acc_norm`: the same by log-likelihood per character; `perplexity`: of LAMBADA's last words.
@@ -61,7 +65,18 @@ export interface TaskResult {
 /** Metrics as the harness calls them. */
 export type Metric = 'acc' | 'acc_norm' | 'perplexity';
 
-const KEYS = ['data', 'tasks', 'shots', 'seed', 'limit', 'precision', 'signal', 'onProgress', 'onResult'] as const;
+const KEYS = [
+  'data',
+  'tasks',
+  'shots',
+  'seed',
+  'limit',
+  'precision',
+  'activations',
+  'signal',
+  'onProgress',
+  'onResult',
+] as const;
 
 /**
  * Asks a model the questions of published tasks. Prompts, tokenisation, metrics and standard errors are those of
@@ -77,21 +92,13 @@ const KEYS = ['data', 'tasks', 'shots', 'seed', 'limit', 'precision', 'signal', 
  * console.log(arc.metrics.acc_norm); // { value: 0.478, standardError: 0.022 }
  */
 export async function evaluateTasks(model: ModelCore, given: TaskOptions): Promise<TaskResult[]> {
-  const {
-    data,
-    tasks = TASK_NAMES,
-    shots = 0,
-    seed = 0,
-    limit,
-    precision = 'f32',
-    ...callbacks
-  } = options('options', given, KEYS);
+  const { data, tasks = TASK_NAMES, shots = 0, seed = 0, limit, ...callbacks } = options('options', given, KEYS);
   const { signal, onProgress, onResult } = callbacks;
   string('data', data);
   integerInRange('shots', shots, 0);
   integerInRange('seed', seed, 0);
   if (limit !== undefined) integerInRange('limit', limit, 1);
-  oneOf('precision', precision, PRECISIONS);
+  const arithmetic = arithmeticOf(given);
   const definitions = readTasks(tasks);
   throwIfAborted(signal);
   // all files before the first question: a mistake in the last one should not show after an hour
@@ -109,14 +116,14 @@ export async function evaluateTasks(model: ModelCore, given: TaskOptions): Promi
     };
     progress(0);
     const scores = await scoreGroups(model, await encodeQuestions(model, task, signal), {
-      precision,
+      arithmetic,
       greedy: definition.kind === 'completion',
       signal,
       onProgress: progress,
     });
     before += task.questions.length;
     const metrics = measure(definition, task.questions, scores);
-    const conditions = { file: task.file, questions: task.questions.length, shots, seed, precision };
+    const conditions = { file: task.file, questions: task.questions.length, shots, seed, ...arithmetic };
     results.push({ task: definition.name, ...conditions, metrics });
     onResult?.(results.at(-1) as TaskResult);
   }

@@ -2,7 +2,8 @@
 
 import { setImmediate } from 'node:timers/promises';
 import { cacheBytes, GenerationCache } from '../generate/cache';
-import { Graph, type Precision } from '../graph/graph';
+import type { Arithmetic } from '../graph/arithmetic';
+import { Graph } from '../graph/graph';
 import { negativeLogLikelihood } from '../graph/operations/losses';
 import { Plan } from '../graph/plan';
 import type { Tensor } from '../graph/tensor';
@@ -45,7 +46,7 @@ export interface LaneOptions {
   readonly capacity: number;
   /** There are no more sequences than these. */
   readonly sequences: number;
-  readonly precision: Precision;
+  readonly arithmetic: Arithmetic;
   /** Whether to tell if targets are the likeliest tokens. */
   readonly greedy: boolean;
 }
@@ -61,14 +62,14 @@ export class Lanes {
   readonly #score: Plan;
 
   /** Throws MBOK_OUT_OF_MEMORY, MBOK_DISPOSED. */
-  constructor(model: ModelCore, { capacity, sequences, precision, greedy }: LaneOptions) {
+  constructor(model: ModelCore, { capacity, sequences, arithmetic, greedy }: LaneOptions) {
     const weights = [...model.parameters.values()].reduce((sum, { byteLength }) => sum + byteLength, 0);
     const fitting = Math.floor(Math.max(CACHE_BYTES, weights / CACHE_SHARE) / cacheBytes(model, capacity));
     this.count = Math.max(1, Math.min(MOST_LANES, fitting, sequences));
     this.capacity = capacity;
     this.#cache = new GenerationCache(model, capacity, this.count);
     const plan = (maxRows: number, finish: (builder: Builder, finished: Tensor) => void) => {
-      const graph = new Graph({ precision });
+      const graph = new Graph(arithmetic);
       const [ids, slots, positions] = ['ids', 'slots', 'positions'].map((name) => column(graph, name)) as Columns;
       const places = { slots, positions, capacity };
       const builder = model.builder(graph, { cache: this.#cache.entries, places });

@@ -1,6 +1,6 @@
 /** Log-likelihoods of many short texts, of which what begins alike is computed once. */
 
-import type { Precision } from '../graph/graph';
+import type { Arithmetic } from '../graph/arithmetic';
 import type { ModelCore } from '../models/model_core';
 import type { ScoredSequence } from './encode';
 import { Lanes, type PartScore, type ScoredPart } from './lanes';
@@ -9,7 +9,7 @@ import { Lanes, type PartScore, type ScoredPart } from './lanes';
 const SMALL = 64;
 
 export interface LikelihoodOptions {
-  readonly precision: Precision;
+  readonly arithmetic: Arithmetic;
   /** Whether to tell if the scored tokens are the likeliest ones. */
   readonly greedy: boolean;
   readonly signal?: AbortSignal | undefined;
@@ -27,7 +27,7 @@ export interface LikelihoodOptions {
 export async function scoreGroups(
   model: ModelCore,
   groups: readonly (readonly ScoredSequence[])[],
-  { precision, greedy, signal, onProgress }: LikelihoodOptions,
+  { arithmetic, greedy, signal, onProgress }: LikelihoodOptions,
 ): Promise<PartScore[][]> {
   const common = sharedLength(groups.flat());
   const beginning = groups[0]?.[0]?.ids.subarray(0, common) ?? new Int32Array(0);
@@ -38,7 +38,7 @@ export async function scoreGroups(
   let done = 0;
   while (done < waiting.length) {
     const capacity = waiting[done]?.length as number;
-    await using lanes = new Lanes(model, { capacity, sequences: waiting.length - done, precision, greedy });
+    await using lanes = new Lanes(model, { capacity, sequences: waiting.length - done, arithmetic, greedy });
     await lanes.begin(beginning, signal);
     // lanes of half the size are worth the making, except where they are small already
     const least = capacity > SMALL ? capacity / 2 : 0;

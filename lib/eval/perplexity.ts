@@ -3,9 +3,9 @@
 import type { Dataset } from '../data/dataset';
 import { type TextData, toDataset } from '../data/load';
 import { MbokError } from '../errors';
-import { PRECISIONS, type Precision } from '../graph/graph';
+import { type ActivationBits, arithmeticOf, type Precision } from '../graph/arithmetic';
 import type { ModelCore } from '../models/model_core';
-import { integerInRange, oneOf, options, throwIfAborted } from '../validate';
+import { integerInRange, options, throwIfAborted } from '../validate';
 import { WindowScorer } from './window_scorer';
 import { type EvaluationWindow, evaluationWindows } from './windows';
 
@@ -19,6 +19,8 @@ export interface PerplexityOptions {
   readonly maxWindows?: number;
   /** Of dense products. Default 'f32'. */
   readonly precision?: Precision;
+  /** Bits that the inputs of Boolean layers are rounded to. Default: as the precision asks. */
+  readonly activations?: ActivationBits | undefined;
   /** Stops the evaluation, which then throws MBOK_ABORTED. */
   readonly signal?: AbortSignal | undefined;
   /** Told after every run how many windows are scored and the perplexity so far. */
@@ -51,9 +53,11 @@ export interface PerplexityResult {
   readonly stride: number;
   /** Of dense products. */
   readonly precision: Precision;
+  /** Bits of the inputs of Boolean layers; undefined where only the precision rounded them. */
+  readonly activations: ActivationBits | undefined;
 }
 
-const KEYS = ['window', 'stride', 'maxWindows', 'precision', 'signal', 'onProgress'] as const;
+const KEYS = ['window', 'stride', 'maxWindows', 'precision', 'activations', 'signal', 'onProgress'] as const;
 const DEFAULT_WINDOW = 2048;
 
 /**
@@ -79,17 +83,17 @@ export async function evaluatePerplexity(
   data: TextData,
   given: PerplexityOptions = {},
 ): Promise<PerplexityResult> {
-  const { maxWindows, precision = 'f32', signal, onProgress } = options('options', given, KEYS);
+  const { maxWindows, signal, onProgress } = options('options', given, KEYS);
+  const arithmetic = arithmeticOf(given);
   const window = evaluationWindow(given.window, model.config.maxPositions);
   const stride = integerInRange('stride', given.stride ?? window, 1, window);
   if (maxWindows !== undefined) integerInRange('maxWindows', maxWindows, 1);
-  oneOf('precision', precision, PRECISIONS);
   throwIfAborted(signal);
   const dataset = await toDataset('data', data, model, { signal });
   const first = await textStart(model, data, dataset);
   const textTokens = dataset.length - first;
   const windows = evaluationWindows(textTokens, { window, stride, most: maxWindows ?? Infinity });
-  await using scorer = new WindowScorer(model, { window, windows: windows.length, precision });
+  await using scorer = new WindowScorer(model, { window, windows: windows.length, arithmetic });
   let sum = 0;
   let tokens = 0;
   for (let done = 0; done < windows.length; ) {
@@ -108,7 +112,7 @@ export async function evaluatePerplexity(
     windows: windows.length,
     window,
     stride,
-    precision,
+    ...arithmetic,
   };
 }
 

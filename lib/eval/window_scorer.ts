@@ -1,6 +1,7 @@
 /** Log-likelihoods of the tokens of windows; the logits of a whole window are never in memory at once. */
 
-import { Graph, type Precision } from '../graph/graph';
+import type { Arithmetic } from '../graph/arithmetic';
+import { Graph } from '../graph/graph';
 import { negativeLogLikelihood } from '../graph/operations/losses';
 import { Plan } from '../graph/plan';
 import type { ModelCore } from '../models/model_core';
@@ -15,7 +16,7 @@ export interface WindowScorerOptions {
   readonly window: number;
   /** There are no more windows than these. */
   readonly windows: number;
-  readonly precision: Precision;
+  readonly arithmetic: Arithmetic;
 }
 
 /** Computes the hidden states of some windows, then the head on some of their rows at a time. Dispose it. */
@@ -29,16 +30,16 @@ export class WindowScorer {
   readonly #head: Plan;
 
   /** Throws MBOK_OUT_OF_MEMORY, MBOK_DISPOSED. */
-  constructor(model: ModelCore, { window, windows, precision }: WindowScorerOptions) {
+  constructor(model: ModelCore, { window, windows, arithmetic }: WindowScorerOptions) {
     this.#window = window;
     this.together = Math.min(windows, Math.max(1, Math.floor(TOKENS_AT_ONCE / window)));
-    const body = new Graph({ precision });
+    const body = new Graph(arithmetic);
     const ids = body.input('ids', { rows: 'tokens', cols: 1, type: 'i32' });
     const { finished } = model.build(model.builder(body), ids);
     body.output('finished', finished);
     this.#width = finished.cols;
 
-    const head = new Graph({ precision });
+    const head = new Graph(arithmetic);
     const hidden = head.input('hidden', { rows: 'tokens', cols: this.#width });
     const targets = head.input('targets', { rows: 'tokens', cols: 1, type: 'i32' });
     const logits = model.family.head(model.builder(head), hidden, model.config);

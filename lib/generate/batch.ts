@@ -43,7 +43,7 @@ export async function generateBatch(
   throwIfAborted(signal);
   const slots = Math.min(parallel, requests.length);
   const context = Math.max(...requests.map(contextOf));
-  await using decoder = new BatchDecoder(model, { slots, context, precision: first.precision });
+  await using decoder = new BatchDecoder(model, { slots, context, arithmetic: first.arithmetic });
   const results: GenerationResult[] = [];
   const waiting = requests.entries();
   const free = Array.from({ length: slots }, (_, slot) => slots - 1 - slot);

@@ -1,6 +1,7 @@
 /** Computes the logits of several texts that grow side by side: one plan, one cache with a slot a text. */
 
-import { Graph, type Precision } from '../graph/graph';
+import type { Arithmetic } from '../graph/arithmetic';
+import { Graph } from '../graph/graph';
 import { embedding } from '../graph/operations/embedding';
 import { Plan } from '../graph/plan';
 import type { ModelCore } from '../models/model_core';
@@ -12,7 +13,7 @@ export interface BatchDecoderOptions {
   readonly slots: number;
   /** Tokens of the longest text. */
   readonly context: number;
-  readonly precision: Precision;
+  readonly arithmetic: Arithmetic;
 }
 
 /** Tokens that a text goes on with. */
@@ -33,13 +34,13 @@ export class BatchDecoder {
   readonly #plan: Plan;
 
   /** Throws MBOK_OUT_OF_MEMORY, MBOK_DISPOSED. */
-  constructor(model: ModelCore, { slots, context, precision }: BatchDecoderOptions) {
+  constructor(model: ModelCore, { slots, context, arithmetic }: BatchDecoderOptions) {
     this.#slots = slots;
     this.#vocabularySize = model.config.vocabularySize;
     this.maxRows = Math.max(slots, Math.min(PREFILL_ROWS, slots * context));
     this.#cache = new GenerationCache(model, context, slots);
     try {
-      const graph = new Graph({ precision });
+      const graph = new Graph(arithmetic);
       const column = (name: string, rows: number | 'tokens') => graph.input(name, { rows, cols: 1, type: 'i32' });
       const places = { slots: column('slots', 'tokens'), positions: column('positions', 'tokens'), capacity: context };
       const builder = model.builder(graph, { cache: this.#cache.entries, places });

@@ -1,6 +1,7 @@
 /** Computes the logits of a text that grows: one plan and one cache a generation. */
 
-import { Graph, type Precision } from '../graph/graph';
+import type { Arithmetic } from '../graph/arithmetic';
+import { Graph } from '../graph/graph';
 import { lastRow } from '../graph/operations/last_row';
 import { Plan } from '../graph/plan';
 import type { ModelCore } from '../models/model_core';
@@ -12,25 +13,25 @@ export const PREFILL_ROWS = 256;
 export interface DecoderOptions {
   /** Tokens that there is room for. */
   readonly context: number;
-  readonly precision: Precision;
+  readonly arithmetic: Arithmetic;
 }
 
 /** Dispose it; the model's weights are shared, everything else is its own. */
 export class Decoder {
   readonly cache: GenerationCache;
   readonly context: number;
-  readonly precision: Precision;
+  readonly arithmetic: Arithmetic;
   readonly #plan: Plan;
   /** The tokens that the cache holds. */
   #held: number[] = [];
 
   /** Room for `context` tokens. Throws MBOK_OUT_OF_MEMORY, MBOK_DISPOSED. */
-  constructor(model: ModelCore, { context, precision }: DecoderOptions) {
+  constructor(model: ModelCore, { context, arithmetic }: DecoderOptions) {
     this.context = context;
-    this.precision = precision;
+    this.arithmetic = arithmetic;
     this.cache = new GenerationCache(model, context);
     try {
-      const graph = new Graph({ precision });
+      const graph = new Graph(arithmetic);
       const ids = graph.input('ids', { rows: 'tokens', cols: 1, type: 'i32' });
       const builder = model.builder(graph, { cache: this.cache.entries });
       const { finished } = model.build(builder, ids);

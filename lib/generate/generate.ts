@@ -131,13 +131,13 @@ class GenerationRun {
   }
 
   async *#generate(): AsyncGenerator<string, EndReason, undefined> {
-    const { prompt, maxTokens, precision, options } = this.#request;
+    const { prompt, maxTokens, arithmetic, options } = this.#request;
     const { signal, onProgress, promptCache } = options;
     throwIfAborted(signal);
     onProgress?.({ done: 0, what: 'prompt' });
     const writer = this.#writer;
     writer.start();
-    const settings = { context: this.#context, precision };
+    const settings = { context: this.#context, arithmetic };
     await using lease = (await promptCache?.lend(this.#model, settings)) ?? ownDecoder(this.#model, settings);
     const { decoder } = lease;
     for (let ids = prompt.subarray(decoder.rewind(prompt)); ; ) {

@@ -1,11 +1,11 @@
 /** Options of a generation and what is told when it ends. */
 
 import { MbokError } from '../errors';
-import { PRECISIONS, type Precision } from '../graph/graph';
+import { type ActivationBits, type Arithmetic, arithmeticOf, type Precision } from '../graph/arithmetic';
 import type { ProgressOptions } from '../models/checkpoint';
 import type { ModelCore } from '../models/model_core';
 import type { Tokenizer } from '../text/tokenizer';
-import { integerInRange, integers, invalid, oneOf, options, string } from '../validate';
+import { integerInRange, integers, invalid, options, string } from '../validate';
 import { PromptCache } from './prompt_cache';
 import { SAMPLING_OPTIONS, type SamplingOptions } from './sampler';
 
@@ -43,6 +43,8 @@ export interface GenerateOptions extends SamplingOptions, ProgressOptions {
   readonly stop?: string | readonly string[];
   /** Of dense products. Default 'f32'. */
   readonly precision?: Precision;
+  /** Bits that the inputs of Boolean layers are rounded to. Default: as the precision asks. */
+  readonly activations?: ActivationBits | undefined;
   /** Keeps keys and values for the next generation, and has those of the last. Default: none are kept. */
   readonly promptCache?: PromptCache | undefined;
   /** Told once when the generation ends, unless it fails. */
@@ -62,6 +64,7 @@ const KEYS = [
   'maxTokens',
   'stop',
   'precision',
+  'activations',
   'promptCache',
   'signal',
   'onProgress',
@@ -79,7 +82,7 @@ export interface GenerationRequest {
   readonly stop: readonly string[];
   /** Tokens that end the text. */
   readonly ends: readonly number[];
-  readonly precision: Precision;
+  readonly arithmetic: Arithmetic;
 }
 
 /**
@@ -93,12 +96,12 @@ export function readRequest(
   ends: readonly number[] = model.tokenizer.eosTokenIds,
 ): GenerationRequest {
   const checked = options('options', given, KEYS);
-  const { maxTokens, stop = [], precision = 'f32', promptCache } = checked;
+  const { maxTokens, stop = [], promptCache } = checked;
   if (promptCache !== undefined && !(promptCache instanceof PromptCache)) {
     invalid('promptCache', 'a PromptCache', promptCache);
   }
   if (maxTokens !== undefined) integerInRange('maxTokens', maxTokens, 1);
-  oneOf('precision', precision, PRECISIONS);
+  const arithmetic = arithmeticOf(checked);
   const stops = typeof stop === 'string' ? [stop] : [...stop];
   for (const [i, entry] of stops.entries()) string(`stop[${i}]`, entry);
   // needed for the text that comes out even where the prompt is given as ids
@@ -120,7 +123,7 @@ export function readRequest(
     limitedByContext: maxTokens === undefined || maxTokens > fitting,
     stop: stops,
     ends,
-    precision,
+    arithmetic,
   };
 }
 

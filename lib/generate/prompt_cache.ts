@@ -1,6 +1,7 @@
 /** Keys and values that outlive a generation, for the next one that begins alike. */
 
 import { MbokError } from '../errors';
+import { sameArithmetic } from '../graph/arithmetic';
 import type { ModelCore } from '../models/model_core';
 import { Decoder, type DecoderOptions } from './decoder';
 
@@ -33,12 +34,12 @@ export class PromptCache {
   }
 
   /** Lends the decoder, with what it holds. Throws MBOK_BUSY, MBOK_DISPOSED, MBOK_OUT_OF_MEMORY. */
-  async lend(model: ModelCore, { context, precision }: DecoderOptions): Promise<Lease> {
+  async lend(model: ModelCore, { context, arithmetic }: DecoderOptions): Promise<Lease> {
     if (this.#disposed) throw new MbokError('MBOK_DISPOSED', 'this prompt cache has been disposed');
     if (this.#lent) throw new MbokError('MBOK_BUSY', 'this prompt cache is in use by another generation');
     this.#lent = true;
     try {
-      const decoder = await this.#prepare(model, { context, precision });
+      const decoder = await this.#prepare(model, { context, arithmetic });
       return { decoder, [Symbol.asyncDispose]: () => this.#release() };
     } catch (error) {
       this.#lent = false;
@@ -46,12 +47,12 @@ export class PromptCache {
     }
   }
 
-  async #prepare(model: ModelCore, { context, precision }: DecoderOptions): Promise<Decoder> {
+  async #prepare(model: ModelCore, { context, arithmetic }: DecoderOptions): Promise<Decoder> {
     const capacity = this.capacityFor(model, context);
     const kept = this.#decoder;
-    const fits = kept !== undefined && model === this.#model && kept.precision === precision;
+    const fits = kept !== undefined && model === this.#model && sameArithmetic(kept.arithmetic, arithmetic);
     if (fits && kept.context === capacity) return kept;
-    const decoder = new Decoder(model, { context: capacity, precision });
+    const decoder = new Decoder(model, { context: capacity, arithmetic });
     if (fits) decoder.takeOver(kept);
     this.#decoder = decoder;
     this.#model = model;

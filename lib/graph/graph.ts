@@ -3,23 +3,9 @@
 import { MbokError } from '../errors';
 import type { Phase } from '../native/addon';
 import type { Matrix } from '../native/matrix';
+import type { Arithmetic } from './arithmetic';
 import type { OperationDefinition } from './operation';
 import { type Binding, type MemoryRole, type Shape, Tensor } from './tensor';
-
-/** Precisions of dense products that learning works with. */
-export const TRAINING_PRECISIONS = ['f32', 'bf16'] as const;
-export type TrainingPrecision = (typeof TRAINING_PRECISIONS)[number];
-
-/**
- * Precisions of dense products. 'bf16' rounds their operands to bf16 where the CPU multiplies them faster; sums stay f32.
- * 'int8' rounds the tokens and the weights of multi-Boolean layers to 8 bits with a scale for every 256 inputs, where the
- * CPU multiplies those faster, and is 'bf16' elsewhere: for computing, not for learning.
- *
- * A token or two at a time, multi-Boolean layers read packed bits instead, and round what they are given to 10 bits of the
- * largest of 64 inputs in 'bf16' and 'int8', and to f32 in 'f32'.
- */
-export const PRECISIONS = [...TRAINING_PRECISIONS, 'int8'] as const;
-export type Precision = (typeof PRECISIONS)[number];
 
 export interface Node {
   readonly name: string;
@@ -52,8 +38,7 @@ export interface EmitOptions {
  * const { y } = await plan.run({ inputs: { x: data } });
  */
 export class Graph {
-  /** Of the dense products among its operations. */
-  readonly precision: Precision;
+  readonly arithmetic: Arithmetic;
   /** The operations, in the order in which they run. */
   readonly nodes: Node[] = [];
   /** Every tensor, in the order in which they were made. */
@@ -64,9 +49,9 @@ export class Graph {
   readonly outputs = new Map<string, Tensor>();
   readonly #bound = new Map<Matrix, Tensor>();
 
-  /** `precision`: of dense products. Default 'f32'. */
-  constructor({ precision = 'f32' }: { precision?: Precision } = {}) {
-    this.precision = precision;
+  /** Default: precision 'f32', activations not rounded. */
+  constructor({ precision = 'f32', activations }: Partial<Arithmetic> = {}) {
+    this.arithmetic = { precision, activations };
   }
 
   /** A matrix that the caller gives at every run: f32, or i32 for token ids. */

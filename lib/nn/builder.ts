@@ -33,6 +33,8 @@ export class Builder {
   readonly cache: KeyValueCache | undefined;
   readonly places: Places | undefined;
   readonly onLinear: ((module: string, input: Tensor) => void) | undefined;
+  /** Inputs of layers and what is left of them in fewer bits. */
+  readonly rounded = new Map<Tensor, Tensor>();
   readonly #role: MemoryRole;
 
   constructor(

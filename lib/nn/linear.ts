@@ -1,5 +1,6 @@
 import { linear } from '../graph/operations/linear';
 import { multiBooleanLinear } from '../graph/operations/multi_boolean_linear';
+import { roundActivations } from '../graph/operations/round_activations';
 import type { Tensor } from '../graph/tensor';
 import type { Builder, Parameters } from './builder';
 
@@ -21,5 +22,14 @@ export function linearLayer(builder: Builder, module: string, x: Tensor): Tensor
   const [kernels, sOut, sIn] = [KERNELS, OUTPUT_SCALES, INPUT_SCALES].map((name) =>
     builder.parameter(`${module}.${name}`),
   ) as [Tensor, Tensor, Tensor];
-  return multiBooleanLinear(x, kernels, sOut, sIn, bias);
+  return multiBooleanLinear(layerInput(builder, x), kernels, sOut, sIn, bias);
+}
+
+/** What a Boolean layer reads: x, rounded where that is asked for, once for all layers that read it. */
+function layerInput({ graph, rounded }: Builder, x: Tensor): Tensor {
+  const bits = graph.arithmetic.activations;
+  if (bits === undefined) return x;
+  const known = rounded.get(x) ?? roundActivations(x, bits);
+  rounded.set(x, known);
+  return known;
 }

@@ -2,7 +2,7 @@
 
 import type { TextData } from '../data/load';
 import { MbokError } from '../errors';
-import { TRAINING_PRECISIONS, type TrainingPrecision } from '../graph/graph';
+import { TRAINING_PRECISIONS, type TrainingPrecision } from '../graph/arithmetic';
 import { HIDDEN_LOSSES, type HiddenLoss } from '../graph/operations/losses';
 import { ModelCore } from '../models/model_core';
 import { boolean, finiteNumber, integerInRange, invalid, oneOf, options, string } from '../validate';

@@ -1,8 +1,9 @@
 /** One model's training: the plan of a step, the optimizers' state, and running it micro-batch by micro-batch. */
 
 import { MbokError } from '../errors';
+import type { Precision } from '../graph/arithmetic';
 import { appendGradients } from '../graph/gradients';
-import { Graph, type Precision } from '../graph/graph';
+import { Graph } from '../graph/graph';
 import type { BooleanTarget } from '../graph/operation';
 import type { HeadLossOptions } from '../graph/operations/head_loss';
 import type { HiddenLoss } from '../graph/operations/losses';

@@ -38,6 +38,7 @@
   X(loss_seed) \
   X(weighted_sum) \
   X(scale) \
+  X(round_activations) \
   X(zero) \
   X(signs) \
   X(gradient_norm) \

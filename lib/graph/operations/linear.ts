@@ -1,4 +1,4 @@
-import { PRECISIONS } from '../graph';
+import { PRECISIONS } from '../arithmetic';
 import { expectShape, expectWeights, type OperationDefinition, required } from '../operation';
 import { matrixShape, type Tensor } from '../tensor';
 
@@ -41,5 +41,5 @@ export function linear(x: Tensor, w: Tensor, bias?: Tensor, scales?: Tensor): Te
 
 /** The graph's precision as the native products take it. */
 export function precisionCode({ graph }: Tensor): number {
-  return PRECISIONS.indexOf(graph.precision);
+  return PRECISIONS.indexOf(graph.arithmetic.precision);
 }

@@ -1,0 +1,23 @@
+/** Options of the commands that run models. */
+
+import { ACTIVATION_BITS, type ActivationBits, PRECISIONS, type Precision } from '../graph/arithmetic';
+import { type CommandCall, given, type OptionTable } from './command';
+
+export const ARITHMETIC_OPTIONS: OptionTable = {
+  precision: { kind: 'choice', choices: PRECISIONS, help: 'of dense products', byDefault: 'f32' },
+  activations: {
+    kind: 'choice',
+    choices: ACTIVATION_BITS.map(String),
+    help: 'round inputs of Boolean layers to so many bits',
+    byDefault: 'as the precision asks',
+  },
+};
+
+/** What was given of them. */
+export function givenArithmetic(call: CommandCall): { precision?: Precision; activations?: ActivationBits } {
+  const bits = call.text('activations');
+  return given({
+    precision: call.text('precision') as Precision | undefined,
+    activations: bits === undefined ? undefined : (Number(bits) as ActivationBits),
+  });
+}
