@@ -146,7 +146,11 @@ async function divide({ h, corrections }: InputMoments, count: number, signal: A
 }
 
 /** Factors H. The result takes over the matrices. */
-export async function prepareMoments(moments: InputMoments, signal: AbortSignal | undefined): Promise<PreparedMoments> {
+export async function prepareMoments(
+  moments: InputMoments,
+  signal: AbortSignal | undefined,
+  damping = DAMPING,
+): Promise<PreparedMoments> {
   const { h } = moments;
   const graph = new Graph();
   graph.output('norm', gradientNorm([graph.bind(h)]));
@@ -155,7 +159,7 @@ export async function prepareMoments(moments: InputMoments, signal: AbortSignal 
   if (norm?.[0] === 0) return { ...moments, compensation: undefined };
   const compensation = { factor: new Matrix(h), order: new Matrix({ rows: h.rows, cols: 1, type: 'i32' }) };
   try {
-    await factorise(h, compensation, signal);
+    await factorise(h, compensation, damping, signal);
     return { ...moments, compensation };
   } catch (error) {
     compensation.factor.dispose();
@@ -167,10 +171,11 @@ export async function prepareMoments(moments: InputMoments, signal: AbortSignal 
 async function factorise(
   h: Matrix,
   { factor, order }: { factor: Matrix; order: Matrix },
+  damping: number,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const graph = new Graph();
-  compensationFactor(graph.bind(h), graph.bind(factor), graph.bind(order), DAMPING);
+  compensationFactor(graph.bind(h), graph.bind(factor), graph.bind(order), damping);
   await using plan = new Plan(graph);
   await plan.run({ signal });
 }
