@@ -52,6 +52,6 @@ export function fitGrid(
 
 /** The value of the grid that is nearest to `value`. */
 export function nearest({ scale, zero, largest }: Grid, value: number): number {
-  const code = Math.min(largest, Math.max(0, Math.round(value / scale) + zero));
-  return scale * (code - zero);
+  const code = Math.round(value / scale) + zero;
+  return scale * ((code < 0 ? 0 : code > largest ? largest : code) - zero);
 }
