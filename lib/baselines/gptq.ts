@@ -16,8 +16,8 @@ const BLOCK = 128;
 /**
  * The rounded weights [rows, cols] of `weight`, row by row. A group is `group` columns that follow each other in
  * `inputs.order`; its grids are fitted when its first column is reached, to the weights as they are then. Blocks end with
- * groups, so that those are always up to date; the authors' code fits groups of fewer than 128 columns to weights
- * of the block's beginning, and is the same otherwise. Throws MBOK_NON_FINITE as {@link fitGrid}, MBOK_ABORTED,
+ * groups, so that those are up to date; the authors' code fits groups that begin within a block of 128 to the weights of
+ * the block's beginning, and is the same for multiples of 128. Throws MBOK_NON_FINITE as {@link fitGrid}, MBOK_ABORTED,
  * MBOK_OUT_OF_MEMORY.
  */
 export async function gptq(

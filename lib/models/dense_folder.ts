@@ -27,7 +27,10 @@ export interface DenseContents {
   readonly read: (specification: ParameterSpecification) => Promise<Matrix>;
 }
 
-/** Writes the folder; it appears whole or not at all. One tensor is in memory at a time. Throws MBOK_IO, MBOK_ABORTED and as `read`. */
+/**
+ * Writes the folder; it appears whole or not at all. One tensor is in memory at a time. Throws MBOK_IO, MBOK_ABORTED and
+ * as `read`.
+ */
 export async function writeDenseFolder(
   folder: string,
   { type, json, companions, specifications, read }: DenseContents,
