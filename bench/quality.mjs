@@ -1,6 +1,7 @@
 /**
  * npm run bench:quality [-- SECTION …]: what conversion and finetuning do to the embedded model's perplexity; the tables
- * of README.md. Sections: conversion, calibrated, finetuned, long, normaliser, accumulator. Default: all.
+ * of README.md and docs/baselines.md. Sections: conversion, calibrated, finetuned, long, normaliser, accumulator,
+ * baselines. Default: all.
  *
  * Perplexity is measured on 256 windows of 256 tokens of TinyStories validation text, training is 8 × 256 tokens a step
  * of TinyStories training text (../shared/data/tinystories, which is not part of this repository).
@@ -13,7 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 const require = createRequire(import.meta.url);
-const { Model, binarize, evaluatePerplexity, finetune } = require('../dist/index.js');
+const { Model, binarize, evaluatePerplexity, finetune, quantiseFolder } = require('../dist/index.js');
 const { addon } = require('../dist/native/addon.js');
 
 const root = join(import.meta.dirname, '..');
@@ -23,7 +24,9 @@ if (!existsSync(texts)) {
   process.exit(0);
 }
 const [train, valid] = await Promise.all(['train.txt', 'valid.txt'].map((name) => readFile(join(texts, name), 'utf8')));
-const teacher = await Model.load(join(root, 'assets', 'tiny-stories'));
+const original = join(root, 'assets', 'tiny-stories');
+const teacher = await Model.load(original);
+const calibration = { data: train, windows: 64, length: 256 };
 
 const perplexity = async (model) =>
   (await evaluatePerplexity(model, valid, { window: 256, maxWindows: 256 })).perplexity;
@@ -31,7 +34,7 @@ const convert = (kernels, method) =>
   binarize(teacher, {
     kernels,
     method,
-    ...(method === 'calibrated' && { calibration: { data: train, windows: 64, length: 256 } }),
+    ...(method === 'calibrated' && { calibration }),
   });
 
 /** Calibrated once for every K. */
@@ -48,15 +51,16 @@ async function calibrated(kernels) {
 
 function row(what, figures) {
   const cells = Object.entries(figures).map(([name, value]) => {
-    const text = typeof value === 'number' ? Number(value.toPrecision(6)).toString() : String(value);
+    const rounds = typeof value === 'number' && !Number.isInteger(value);
+    const text = rounds ? Number(value.toPrecision(6)).toString() : String(value);
     return `${name} ${text}`;
   });
   console.log(`${what.padEnd(56)} ${cells.join('  ')}`);
 }
 
-/** Finetunes the calibrated model with scales, norms and embeddings training as well, and evaluates. */
-async function finetuned({ kernels = 2, steps = 300, ...options }) {
-  const student = await calibrated(kernels);
+/** Finetunes a converted model with scales, norms and embeddings training as well, and evaluates. */
+async function finetuned({ kernels = 2, steps = 300, method = 'calibrated', ...options }) {
+  const student = method === 'calibrated' ? await calibrated(kernels) : await convert(kernels, method);
   const before = await perplexity(student);
   const began = performance.now();
   const { memory } = await finetune(student, {
@@ -70,7 +74,10 @@ async function finetuned({ kernels = 2, steps = 300, ...options }) {
     ...options,
   });
   const seconds = (performance.now() - began) / 1000;
-  const what = [`K=${kernels}, ${steps} steps`, ...Object.entries(options).map(([name, value]) => `${name} ${value}`)];
+  const what = [
+    `${method} K=${kernels}, ${steps} steps`,
+    ...Object.entries(options).map(([name, value]) => `${name} ${value}`),
+  ];
   row(what.join(', '), { before, after: await perplexity(student), seconds, 'state MB': memory.state / 1e6 });
   student.dispose();
 }
@@ -115,6 +122,27 @@ const sections = {
   async accumulator() {
     for (const accumulator of ['bf16', 'f16', 'f32'])
       await finetuned({ precision: 'f32', hiddenLoss: 'relative', accumulator });
+  },
+  async baselines() {
+    const methods = [
+      { method: 'rtn' },
+      ...['natural', 'falling'].map((order) => ({ method: 'gptq', order, calibration })),
+    ];
+    for (const given of methods) {
+      for (const bits of [2, 3, 4]) {
+        const folder = join(cache, 'baseline');
+        const { packed } = await quantiseFolder(original, folder, { ...given, bits });
+        const model = await Model.load(folder);
+        const { bitsPerWeight, linearBytes, bytes } = packed;
+        const what = [given.method, given.order, `${bits} bits`].filter(Boolean).join(', ');
+        row(what, { perplexity: await perplexity(model), bitsPerWeight, linearBytes, bytes });
+        model.dispose();
+      }
+    }
+    // OneBit's
+    for (const gamma of [2, 10]) {
+      await finetuned({ kernels: 1, method: 'svid', latent: true, hiddenLoss: 'relative', gamma });
+    }
   },
 };
 

@@ -193,12 +193,16 @@ describe('mistakes end with code 2 and say what was wrong', () => {
   });
 });
 
-test.each(['binarize', 'finetune', 'export'])('%s tells before it begins that it cannot write', (command) => {
+test.each<[string, () => string[]]>([
+  ['binarize', () => []],
+  ['finetune', () => ['--text', text]],
+  ['export', () => []],
+  ['baseline', () => ['--method', 'rtn', '--bits', '3']],
+])('%s tells before it begins that it cannot write', (command, args) => {
   mkdirSync(at('photos'), { recursive: true });
   writeFileSync(join(at('photos'), 'cat.jpg'), '');
   // a model that does not exist: nothing has been read yet
-  const args = command === 'finetune' ? ['--text', text] : [];
-  const { status, stdout, stderr } = mbok(command, at('nothing-here'), at('photos'), ...args);
+  const { status, stdout, stderr } = mbok(command, at('nothing-here'), at('photos'), ...args());
   expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
   expect(stderr).toMatch(/will not replace the folder .*photos.*\(MBOK_IO\)/);
   expect(readdirSync(at('photos'))).toEqual(['cat.jpg']);
@@ -237,7 +241,7 @@ test('failures end with code 1, the message and its code', () => {
   expect(generated.stderr).toContain('MBOK_NO_TOKENIZER');
 });
 
-test.each(['binarize', 'finetune', 'eval perplexity', 'generate', 'inspect', 'export', 'info', 'demo'])(
+test.each(['binarize', 'finetune', 'eval perplexity', 'generate', 'inspect', 'export', 'baseline', 'info', 'demo'])(
   '%s --help teaches',
   (name) => {
     const { status, stdout, stderr } = mbok(...name.split(' '), '--help');

@@ -1,25 +1,15 @@
 import { type ConversionMethod, EMBEDDING_CHOICES, type EmbeddingChoice } from '../compress/binarize';
 import { type BinarizeFolderOptions, binarizeFolder } from '../compress/binarize_folder';
-import { TRAINING_PRECISIONS, type TrainingPrecision } from '../graph/arithmetic';
+import type { TrainingPrecision } from '../graph/arithmetic';
 import { MAX_KERNELS } from '../models/quantization';
-import { calibrationText } from './calibration_text';
+import { CALIBRATION_OPTIONS, calibrationText } from './calibration_text';
 import { type Command, type CommandCall, given, type Outcome, UsageError } from './command';
-import { DATA_OPTIONS } from './data';
 import { expectTarget } from './files';
 import { readStorage } from './storage';
 import { megabytes, RemainingTime, StatusLine, say } from './terminal';
 
 /** Those that only the calibrated method reads. */
-const CALIBRATION_OPTIONS = [
-  'calibration',
-  'calibration-windows',
-  'calibration-window',
-  'target-mix',
-  'residual-mix',
-  'precision',
-  ...Object.keys(DATA_OPTIONS),
-  'seed',
-] as const;
+const CALIBRATED_OPTIONS = [...Object.keys(CALIBRATION_OPTIONS), 'target-mix', 'residual-mix'];
 const METHODS: readonly ConversionMethod[] = ['svid', 'refit', 'calibrated'];
 const mix = { kind: 'number', value: 'A', minimum: 0, maximum: 1, byDefault: '0.5' } as const;
 
@@ -37,21 +27,7 @@ export const binarizeCommand: Command = {
       byDefault: '2',
     },
     method: { kind: 'choice', choices: METHODS, help: 'how', byDefault: 'calibrated with --calibration, else refit' },
-    calibration: {
-      kind: 'text',
-      value: 'PATH',
-      many: true,
-      help: "text to keep the outputs on: files and folders, one each time; 'self': the model writes it",
-    },
-    'calibration-windows': {
-      kind: 'integer',
-      value: 'N',
-      minimum: 1,
-      help: 'windows of it',
-      byDefault: '112; of its own text 16',
-    },
-    'calibration-window': { kind: 'integer', value: 'N', minimum: 2, help: 'tokens of a window', byDefault: '1024' },
-    ...DATA_OPTIONS,
+    ...CALIBRATION_OPTIONS,
     'target-mix': { ...mix, help: 'how far layers make up for the errors before them in their outputs' },
     'residual-mix': { ...mix, help: 'how far layers make up for the errors of the hidden states' },
     rounds: {
@@ -61,8 +37,6 @@ export const binarizeCommand: Command = {
       help: 'rounds: of the refit, or of calibrated signs and scales',
       byDefault: '10 for refit, 3 for calibrated',
     },
-    precision: { kind: 'choice', choices: TRAINING_PRECISIONS, help: 'of products that see text', byDefault: 'bf16' },
-    seed: { kind: 'integer', value: 'N', minimum: 0, help: 'of the text that the model writes', byDefault: '0' },
     embeddings: {
       kind: 'choice',
       choices: EMBEDDING_CHOICES,
@@ -140,7 +114,7 @@ function readMethod(call: CommandCall): ConversionMethod {
     if (!calibrated) throw new UsageError('--method calibrated needs --calibration PATH');
     return method;
   }
-  const unread = method === 'svid' ? [...CALIBRATION_OPTIONS, 'rounds'] : CALIBRATION_OPTIONS;
+  const unread = method === 'svid' ? [...CALIBRATED_OPTIONS, 'rounds'] : CALIBRATED_OPTIONS;
   const unused = unread.filter((name) => call.has(name)).map((name) => `--${name}`);
   if (unused.length > 0) say(`mbok: ${unused.join(', ')} not used: --method is ${method}`);
   return method;

@@ -4,13 +4,35 @@ import { dirname } from 'node:path';
 import type { Dataset } from '../data/dataset';
 import type { TextData } from '../data/load';
 import { MbokError } from '../errors';
+import { TRAINING_PRECISIONS } from '../graph/arithmetic';
 import { Model } from '../model';
 import { ModelSource } from '../models/source';
 import { ChatTemplate } from '../text/chat';
 import { DOCUMENT_MARKER } from '../text/corpus';
-import { type CommandCall, UsageError } from './command';
-import { openText, textFiles } from './data';
+import { type CommandCall, type OptionTable, UsageError } from './command';
+import { DATA_OPTIONS, openText, textFiles } from './data';
 import type { StatusLine } from './terminal';
+
+/** Options of calibration, whatever is calibrated. */
+export const CALIBRATION_OPTIONS: OptionTable = {
+  calibration: {
+    kind: 'text',
+    value: 'PATH',
+    many: true,
+    help: "text to keep the outputs on: files and folders, one each time; 'self': the model writes it",
+  },
+  'calibration-windows': {
+    kind: 'integer',
+    value: 'N',
+    minimum: 1,
+    help: 'windows of it',
+    byDefault: '112; of its own text 16',
+  },
+  'calibration-window': { kind: 'integer', value: 'N', minimum: 2, help: 'tokens of a window', byDefault: '1024' },
+  ...DATA_OPTIONS,
+  precision: { kind: 'choice', choices: TRAINING_PRECISIONS, help: 'of products that see text', byDefault: 'bf16' },
+  seed: { kind: 'integer', value: 'N', minimum: 0, help: 'of the text that the model writes', byDefault: '0' },
+};
 
 /** In place of a file: the model writes the text. */
 const SELF = 'self';

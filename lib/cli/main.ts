@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { MbokError } from '../errors';
 import { ioFailure } from '../io/failure';
+import { baselineCommand } from './baseline';
 import { binarizeCommand } from './binarize';
 import { chatCommand } from './chat';
 import { type Command, describeCommand, isAbort, parseCall, UsageError } from './command';
@@ -23,6 +24,7 @@ const COMMANDS: readonly Command[] = [
   chatCommand,
   inspectCommand,
   exportCommand,
+  baselineCommand,
   infoCommand,
   demoCommand,
 ];

@@ -15,8 +15,6 @@ import { type ConversionTask, convertModel } from './convert_model';
 import { layerOf } from './dense_source';
 import { diskSource } from './disk_source';
 import { type QuantisedTables, quantiseTables } from './embeddings';
-import { windowsPerChunk } from './hidden_states';
-import { FileStateStore, MemoryStateStore } from './state_store';
 import { isConverted, storedBytes, storedTensor } from './stored_tensor';
 import { fingerprint, WorkFolder, workFolderOf } from './work_folder';
 
@@ -47,16 +45,10 @@ export async function binarizeFolder(
   await using model = await ModelSource.open(source);
   const task = await prepareTask(convertible(model), checked);
   using dense = diskSource(model);
-  const work = await WorkFolder.open(workFolderOf(output), await fingerprint(model, task), { restart });
-  const { calibration } = task;
-  const length = calibration?.settings.length ?? 0;
-  const windowBytes = length * model.config.hiddenSize * 4;
-  const chunkBytes = windowsPerChunk({ source: dense, length }) * windowBytes;
-  await using files = new FileStateStore(work.path, chunkBytes, (calibration?.windows.length ?? 0) * windowBytes);
-  if (calibration !== undefined && work.finished > 0 && work.finished < model.config.layers) {
-    for (const side of ['student', 'teacher'] as const) await files.reopen(side, work.finished);
-  }
-  const states = calibration === undefined ? new MemoryStateStore() : files;
+  const { calibration, decomposition } = task;
+  const own = await fingerprint(model, decomposition, calibration);
+  const work = await WorkFolder.open(workFolderOf(output), own, { restart });
+  await using states = await work.states(dense, calibration, ['student', 'teacher']);
   const keep: WorkFolder['keep'] = (layer, block) => work.keep(layer, block);
   await convertModel(dense, task, { finished: work.finished, states, keep }, checked);
   throwIfAborted(signal);

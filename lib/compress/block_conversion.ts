@@ -11,7 +11,7 @@ import { type CalibratedSettings, calibrateMatrix } from './calibrated_matrix';
 import { type DecompositionSettings, decompose } from './decompose';
 import { blockSpecifications, type DenseSource } from './dense_source';
 import { advance, hiddenInput, type Walk } from './hidden_states';
-import { type Aims, collectMoments, disposeMoments, prepareMoments } from './input_moments';
+import { type Aims, collectMoments, disposeMoments, prepareMoments, type Sides } from './input_moments';
 import { type KernelMatrices, roundScales, storedKernels } from './kernel_matrices';
 import { relativeResidual } from './residual';
 
@@ -39,12 +39,12 @@ function linearsOf(source: DenseSource, layer: number): readonly ParameterSpecif
   return blockSpecifications(source, layer).filter(({ role }) => role === 'linear');
 }
 
-/** Converts block `layer` without data; one weight is in memory at a time. */
-export async function convertDataFree(
+/** Converts the linear weights of block `layer` in turn; one is in memory at a time. */
+export async function convertLinears(
   source: DenseSource,
   layer: number,
-  settings: DecompositionSettings,
   { signal, onModule }: BlockOptions,
+  convert: (module: string, weight: Matrix, converted: ConvertedModules) => Promise<void>,
 ): Promise<ConvertedModules> {
   return await collectModules(async (converted) => {
     for (const specification of linearsOf(source, layer)) {
@@ -53,9 +53,7 @@ export async function convertDataFree(
       throwIfAborted(signal);
       const borrowed = await source.borrow([specification]);
       try {
-        const weight = borrowed.parameters.get(specification.name) as Matrix;
-        const decomposition = await decompose(weight, settings, signal);
-        keep(converted, module, decomposition, decomposition.residual);
+        await convert(module, borrowed.parameters.get(specification.name) as Matrix, converted);
       } finally {
         borrowed.release();
       }
@@ -63,16 +61,37 @@ export async function convertDataFree(
   });
 }
 
+/** Converts block `layer` without data. */
+export async function convertDataFree(
+  source: DenseSource,
+  layer: number,
+  settings: DecompositionSettings,
+  options: BlockOptions,
+): Promise<ConvertedModules> {
+  return await convertLinears(source, layer, options, async (module, weight, converted) => {
+    const decomposition = await decompose(weight, settings, options.signal);
+    keep(converted, module, decomposition, decomposition.residual);
+  });
+}
+
+/** Layers of a block that share an input. */
+export interface SharedInput {
+  readonly layer: number;
+  readonly modules: readonly string[];
+  readonly sides: Sides;
+  /** Whether no layers of the block follow. */
+  readonly last: boolean;
+}
+
 /**
- * Converts block `layer` by its calibration inputs (method §1; error compensation after GPTQ, arXiv 2210.17323) and takes
- * the hidden states of both sides to the next block. Layers are converted in the order in which tokens meet them, those
- * with one input together, each on the inputs that what is converted before it gives, also within the block.
+ * Converts the linear layers of block `layer` in the order in which tokens meet them, those with one input together, each
+ * on the inputs that what is converted before it gives, also within the block; and takes the student's hidden states to
+ * the next block. `convert` adds to `converted`, whose matrices take the place of the weights.
  */
-export async function convertCalibrated(
+export async function convertInOrder(
   walk: Walk,
   layer: number,
-  settings: CalibratedSettings & Aims,
-  { signal, onModule }: BlockOptions,
+  convert: (shared: SharedInput, converted: ConvertedModules) => Promise<void>,
 ): Promise<ConvertedModules> {
   const borrowed = await walk.source.borrow(blockSpecifications(walk.source, layer));
   try {
@@ -82,24 +101,8 @@ export async function convertCalibrated(
       const graph = new Graph();
       const groups = sharedInputs(traceBlock(walk.source, layer, teacher, hiddenInput(graph, walk, 'x')));
       for (const [index, modules] of groups.entries()) {
-        const advanceTeacher = index === groups.length - 1;
-        const sides = { student, teacher };
-        const moments = await collectMoments(walk, { layer, modules, sides, aims: settings, advanceTeacher });
-        const prepared = await prepareOrDispose(moments, signal);
-        try {
-          for (const module of modules) {
-            onModule(module);
-            throwIfAborted(signal);
-            await withWidened(teacher.get(`${module}.weight`) as Matrix, signal, async (weight) => {
-              const { matrices } = await calibrateMatrix(weight, { module, moments: prepared }, settings, signal);
-              keep(converted, module, matrices, undefined);
-              converted.residuals.set(module, await relativeResidual(weight, matrices, signal));
-            });
-            student.delete(`${module}.weight`);
-          }
-        } finally {
-          disposeMoments(prepared);
-        }
+        await convert({ layer, modules, sides: { student, teacher }, last: index === groups.length - 1 }, converted);
+        for (const module of modules) student.delete(`${module}.weight`);
         for (const [name, { matrix }] of converted.replaced) student.set(name, matrix);
       }
       await advance(walk, layer, student);
@@ -107,6 +110,35 @@ export async function convertCalibrated(
   } finally {
     borrowed.release();
   }
+}
+
+/**
+ * Converts block `layer` by its calibration inputs (method §1; error compensation after GPTQ, arXiv 2210.17323) and takes
+ * the hidden states of both sides to the next block.
+ */
+export async function convertCalibrated(
+  walk: Walk,
+  layer: number,
+  settings: CalibratedSettings & Aims,
+  { signal, onModule }: BlockOptions,
+): Promise<ConvertedModules> {
+  return await convertInOrder(walk, layer, async ({ modules, sides, last }, converted) => {
+    const moments = await collectMoments(walk, { layer, modules, sides, aims: settings, advanceTeacher: last });
+    const prepared = await prepareOrDispose(moments, signal);
+    try {
+      for (const module of modules) {
+        onModule(module);
+        throwIfAborted(signal);
+        await withWidened(sides.teacher.get(`${module}.weight`) as Matrix, signal, async (weight) => {
+          const { matrices } = await calibrateMatrix(weight, { module, moments: prepared }, settings, signal);
+          keep(converted, module, matrices, undefined);
+          converted.residuals.set(module, await relativeResidual(weight, matrices, signal));
+        });
+      }
+    } finally {
+      disposeMoments(prepared);
+    }
+  });
 }
 
 async function prepareOrDispose(...[moments, signal]: Parameters<typeof prepareMoments>) {

@@ -3,13 +3,13 @@
 import type { ProgressOptions } from '../models/checkpoint';
 import { moduleOf } from '../models/checkpoint';
 import type { CalibrationReport } from '../models/conversion';
-import { type ConvertedModules, convertCalibrated, convertDataFree } from './block_conversion';
+import { type BlockOptions, type ConvertedModules, convertCalibrated, convertDataFree } from './block_conversion';
 import type { CheckedCalibration } from './calibration';
 import type { DecompositionSettings } from './decompose';
 import type { DenseSource } from './dense_source';
 import { embedWindows, type Walk } from './hidden_states';
 import { DAMPING } from './input_moments';
-import type { StateStore } from './state_store';
+import type { Side, StateStore } from './state_store';
 
 /** Weight of a column in the decomposition that calibrated scales start from: H_jj. Measured on SmolLM2 at K = 2. */
 export const COLUMN_POWER = 1;
@@ -31,10 +31,34 @@ export interface BlockKeeper {
   keep(layer: number, block: ConvertedModules): Promise<void>;
 }
 
-/** Converts the blocks that are not finished yet. */
+/** How the blocks of a model become others. */
+export interface BlockConversion {
+  /** Text that goes through the blocks as they are converted; undefined for conversions without data. */
+  readonly calibration: ConversionTask['calibration'];
+  /** Whose hidden states go with it. */
+  readonly sides: readonly Side[];
+  /** Converts block `layer` and takes the hidden states of `walk`, which calibration has, to the next. */
+  convert(layer: number, walk: Walk | undefined, options: BlockOptions): Promise<ConvertedModules>;
+}
+
+/** Converts the blocks that are not finished yet to ±1 kernels. */
 export async function convertModel(
   source: DenseSource,
   { decomposition, calibration }: ConversionTask,
+  keeper: BlockKeeper,
+  options: ProgressOptions,
+): Promise<void> {
+  const convert: BlockConversion['convert'] = (layer, walk, blockOptions) =>
+    walk === undefined || calibration === undefined
+      ? convertDataFree(source, layer, decomposition, blockOptions)
+      : convertCalibrated(walk, layer, calibratedSettings(decomposition, calibration.settings), blockOptions);
+  await convertBlocks(source, { calibration, sides: ['student', 'teacher'], convert }, keeper, options);
+}
+
+/** Converts the blocks that are not finished yet, one after the other. */
+export async function convertBlocks(
+  source: DenseSource,
+  { calibration, sides, convert }: BlockConversion,
   keeper: BlockKeeper,
   { signal, onProgress }: ProgressOptions,
 ): Promise<void> {
@@ -55,14 +79,10 @@ export async function convertModel(
     signal,
   };
   if (walk !== undefined && keeper.finished === 0) {
-    await embedWindows(walk, (calibration as NonNullable<typeof calibration>).windows, ['student', 'teacher']);
+    await embedWindows(walk, (calibration as NonNullable<typeof calibration>).windows, sides);
   }
   for (let layer = keeper.finished; layer < layers; layer++) {
-    const options = { signal, onModule };
-    const block =
-      walk === undefined || calibration === undefined
-        ? await convertDataFree(source, layer, decomposition, options)
-        : await convertCalibrated(walk, layer, calibratedSettings(decomposition, calibration.settings), options);
+    const block = await convert(layer, walk, { signal, onModule });
     await keeper.states.sync(layer + 1);
     await keeper.keep(layer, block);
     await keeper.states.drop(layer + 1);

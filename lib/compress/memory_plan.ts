@@ -51,8 +51,11 @@ export async function planConversion(source: string, given: BinarizeOptions): Pr
   return { peakBytes: largest.bytes, largest: largest.what, outputBytes: outputBytes(model, kernels) };
 }
 
-function elementBytes(model: ModelSource, name: string): number {
-  return model.weights.tensors.get(name)?.dtype === 'F32' ? F32 : 2;
+/** Of a number of a tensor that stays as it is: block formats become F16. */
+export function elementBytes(model: ModelSource, name: string): number {
+  const { weights, family } = model;
+  const entry = weights.tensors.get(name) ?? weights.tensors.get(family.alternativeName?.(name) ?? name);
+  return entry?.dtype === 'F32' ? F32 : 2;
 }
 
 function outputBytes(model: ModelSource, kernels: number): number {

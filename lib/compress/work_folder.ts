@@ -16,6 +16,9 @@ import { SafetensorsFile, type TensorSource, writeSafetensors } from '../io/safe
 import type { ModelSource } from '../models/source';
 import { type ConvertedModules, disposeConverted } from './block_conversion';
 import type { ConversionTask } from './convert_model';
+import type { DenseSource } from './dense_source';
+import { windowsPerChunk } from './hidden_states';
+import { FileStateStore, type Side } from './state_store';
 import { storedTensor } from './stored_tensor';
 
 const MANIFEST = 'conversion.json';
@@ -27,16 +30,17 @@ export function workFolderOf(output: string): string {
   return `${resolve(output)}.partial`;
 }
 
-/** A hash of the source, the options and the calibration windows. */
+/** A hash of the source, what it is converted to, and the calibration's settings and windows. */
 export async function fingerprint(
   source: ModelSource,
-  { decomposition, calibration }: ConversionTask,
+  conversion: object,
+  calibration: ConversionTask['calibration'],
 ): Promise<string> {
   const hash = createHash('sha256');
   const tensors = [...source.weights.tensors.values()].map(({ name, dtype, shape }) => [name, dtype, shape]);
   const { data: _, ...settings } = calibration?.settings ?? { data: undefined };
   const files = await filesOf(source.weights.path);
-  hash.update(JSON.stringify([VERSION, source.json, tensors, files, decomposition, settings]));
+  hash.update(JSON.stringify([VERSION, source.json, tensors, files, conversion, settings]));
   for (const window of calibration?.windows ?? []) hash.update(window);
   return hash.digest('hex');
 }
@@ -87,6 +91,26 @@ export class WorkFolder {
     let finished = 0;
     while (names.has(blockFile(finished))) finished++;
     return new WorkFolder(path, finished);
+  }
+
+  /** Where the calibration's hidden states wait, those of `sides` before the next block being there already. */
+  async states(
+    source: DenseSource,
+    calibration: ConversionTask['calibration'],
+    sides: readonly Side[],
+  ): Promise<FileStateStore> {
+    const length = calibration?.settings.length ?? 0;
+    const windowBytes = length * source.config.hiddenSize * 4;
+    const chunkBytes = windowsPerChunk({ source, length }) * windowBytes;
+    const files = new FileStateStore(this.path, chunkBytes, (calibration?.windows.length ?? 0) * windowBytes);
+    if (calibration === undefined || this.finished === 0 || this.finished === source.config.layers) return files;
+    try {
+      for (const side of sides) await files.reopen(side, this.finished);
+      return files;
+    } catch (error) {
+      await files[Symbol.asyncDispose]();
+      throw error;
+    }
   }
 
   /** Writes a finished block and frees its matrices. */

@@ -93,6 +93,11 @@ export class Matrix {
     guarded(() => this.buffer.write(data, byteOffset));
   }
 
+  /** Fills all of `target` with the bytes from `byteOffset` on. Throws MBOK_INVALID_ARGUMENT past the end of the matrix. */
+  readAt(byteOffset: number, target: Elements): void {
+    guarded(() => this.buffer.read(target, byteOffset));
+  }
+
   /** A new matrix of the shape's type that holds the pieces one after the other; disposed of again where one fails. */
   static async ofPieces(shape: MatrixShape, pieces: AsyncIterable<Elements>): Promise<Matrix> {
     const matrix = new Matrix(shape);
@@ -112,7 +117,7 @@ export class Matrix {
   /** The elements as they lie in memory: Float32Array, Int32Array, Uint16Array (f16, bf16), Int8Array (i8) or Uint8Array. */
   raw(): Elements {
     const view = this.#view();
-    guarded(() => this.buffer.read(view, 0));
+    this.readAt(0, view);
     return view;
   }
 
@@ -128,7 +133,7 @@ export class Matrix {
     const memory = new Uint8Array(Math.min(this.byteLength, PIECE_BYTES));
     for (let done = 0; done < this.byteLength; done += PIECE_BYTES) {
       const piece = memory.subarray(0, Math.min(PIECE_BYTES, this.byteLength - done));
-      guarded(() => this.buffer.read(piece, done));
+      this.readAt(done, piece);
       yield piece;
     }
   }

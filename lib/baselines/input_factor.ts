@@ -1,0 +1,80 @@
+/** What GPTQ needs to know of a layer's inputs: the order of columns, and the factor that spreads a column's error. */
+
+import { Graph } from '../graph/graph';
+import { compensationFactor } from '../graph/operations/conversion';
+import { Plan } from '../graph/plan';
+import { Matrix } from '../native/matrix';
+
+/** 'natural': as they are; 'falling': by falling H_jj, the `--act-order` of GPTQ's authors. */
+export const COLUMN_ORDERS = ['falling', 'natural'] as const;
+export type ColumnOrder = (typeof COLUMN_ORDERS)[number];
+
+/** Added to the diagonal of H, in units of its mean (arXiv 2210.17323, section 3.3, step 3). */
+export const GPTQ_DAMPING = 0.01;
+
+export interface InputFactor {
+  /** U [n, n], upper triangular, UᵀU = (H + damping · mean(diag H) · I)⁻¹ with rows and columns in `order`. */
+  readonly factor: Matrix;
+  /** Place → column. */
+  readonly order: Int32Array;
+  /** Columns that no token has: their weights do not matter and become 0. */
+  readonly dead: ReadonlySet<number>;
+}
+
+/**
+ * Factors H [n, n], of any scale. A dead column (H_jj = 0) gets the mean of the others' H_jj, which leaves the damping of
+ * those as it is. The native factorisation sorts columns by its diagonal; it is given D H D with ones there, D diagonal, so
+ * that they stay in `order`: U is its factor times D. Throws MBOK_NON_FINITE, MBOK_INVALID_ARGUMENT where H is not
+ * positive semidefinite, MBOK_ABORTED, MBOK_OUT_OF_MEMORY. Dispose the factor.
+ */
+export async function factorInputs(
+  h: Matrix,
+  columnOrder: ColumnOrder,
+  signal: AbortSignal | undefined,
+): Promise<InputFactor> {
+  const n = h.rows;
+  const values = h.toFloat32();
+  const diagonal = Float64Array.from({ length: n }, (_, j) => values[j * n + j] as number);
+  const dead = new Set([...diagonal.keys()].filter((j) => diagonal[j] === 0));
+  const live = n - dead.size;
+  const mean = live === 0 ? 1 : diagonal.reduce((sum, value) => sum + value, 0) / live;
+  for (const j of dead) diagonal[j] = mean;
+  const order = Int32Array.from(diagonal.keys());
+  if (columnOrder === 'falling') order.sort((a, b) => (diagonal[b] as number) - (diagonal[a] as number) || a - b);
+
+  const d = Float64Array.from(order, (j) => 1 / Math.sqrt((diagonal[j] as number) + GPTQ_DAMPING * mean));
+  const scaled = new Float32Array(n * n);
+  for (let i = 0; i < n; i++) {
+    const row = (order[i] as number) * n;
+    for (let j = 0; j < n; j++) {
+      scaled[i * n + j] =
+        i === j ? 1 : (values[row + (order[j] as number)] as number) * (d[i] as number) * (d[j] as number);
+    }
+  }
+  const factor = Matrix.from(scaled, { rows: n, cols: n });
+  try {
+    await factorise(factor, signal);
+    const u = factor.toFloat32();
+    for (let i = 0; i < n; i++) {
+      for (let j = i; j < n; j++) u[i * n + j] = (u[i * n + j] as number) * (d[j] as number);
+    }
+    factor.write(u);
+    return { factor, order, dead };
+  } catch (error) {
+    factor.dispose();
+    throw error;
+  }
+}
+
+/** U of h in its place. */
+async function factorise(h: Matrix, signal: AbortSignal | undefined): Promise<void> {
+  const order = new Matrix({ rows: h.rows, cols: 1, type: 'i32' });
+  try {
+    const graph = new Graph();
+    compensationFactor(graph.bind(h), graph.bind(h), graph.bind(order), 0);
+    await using plan = new Plan(graph);
+    await plan.run({ signal });
+  } finally {
+    order.dispose();
+  }
+}

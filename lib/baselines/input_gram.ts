@@ -1,0 +1,34 @@
+/** Second moments of what layers of a block see. */
+
+import type { SharedInput } from '../compress/block_conversion';
+import { prune, traceBlock } from '../compress/block_trace';
+import { chunkPlan, chunkScalars, hiddenInput, type Walk } from '../compress/hidden_states';
+import { Graph } from '../graph/graph';
+import { accumulateGram } from '../graph/operations/conversion';
+import type { Tensor } from '../graph/tensor';
+import { Matrix } from '../native/matrix';
+
+/**
+ * H = X̃ᵀX̃ [n, n] of the input X̃ that the layers have in the model as converted so far, summed over all tokens alike.
+ * Throws what a block's operations throw, MBOK_ABORTED, MBOK_IO. Dispose it.
+ */
+export async function inputGram(walk: Walk, { layer, modules, sides }: SharedInput): Promise<Matrix> {
+  const { states, signal } = walk;
+  const graph = new Graph({ precision: walk.precision });
+  const { linears } = traceBlock(walk.source, layer, sides.student, hiddenInput(graph, walk, 'states'));
+  const x = linears.get(modules[0] as string)?.input as Tensor;
+  const h = new Matrix({ rows: x.cols, cols: x.cols });
+  try {
+    accumulateGram(x, x, graph.bind(h, 'state'));
+    prune(graph);
+    await using plan = chunkPlan(graph, walk);
+    for (let chunk = 0; chunk < states.chunks('student', layer); chunk++) {
+      const data = await states.read('student', layer, chunk);
+      await plan.run({ inputs: { states: data }, scalars: chunkScalars(walk, data), signal });
+    }
+    return h;
+  } catch (error) {
+    h.dispose();
+    throw error;
+  }
+}

@@ -1,0 +1,81 @@
+/** Options of the baselines: what they mean, their defaults and their limits. */
+
+import { convertible } from '../compress/binarize_folder';
+import { type CalibrationOptions, checkCalibration, packCalibration } from '../compress/calibration';
+import type { ConversionTask } from '../compress/convert_model';
+import { MbokError } from '../errors';
+import type { ProgressOptions } from '../models/checkpoint';
+import type { ModelSource } from '../models/source';
+import { integerInRange, invalid, oneOf, options } from '../validate';
+import type { GridSettings } from './grid';
+import { COLUMN_ORDERS, type ColumnOrder } from './input_factor';
+
+export const BASELINE_METHODS = ['rtn', 'gptq'] as const;
+/** 'rtn': round to nearest; 'gptq': with error compensation on some text. */
+export type BaselineMethod = (typeof BASELINE_METHODS)[number];
+
+/** Bits of a code: what the methods are compared at. */
+export const BITS = { least: 2, most: 4 } as const;
+
+/** Options of {@link quantiseFolder}. */
+export interface QuantiseOptions extends ProgressOptions {
+  /** 'rtn': round to nearest, no data; 'gptq': GPTQ. */
+  readonly method: BaselineMethod;
+  /** Of a weight's code. 2 to 4. */
+  readonly bits: number;
+  /** Inputs that share a scale and a zero point in every row; of more than a layer has, all. Default 128. */
+  readonly group?: number;
+  /** In which GPTQ takes the columns: as they are, or by falling H_jj (`--act-order` of its authors). Default 'falling'. */
+  readonly order?: ColumnOrder;
+  /** Text and settings of GPTQ, which needs them; defaults as for `binarize`. */
+  readonly calibration?: Pick<CalibrationOptions, 'data' | 'windows' | 'length' | 'precision'>;
+  /** Forget an unfinished call for the same output, instead of going on with it. Default false. */
+  readonly restart?: boolean;
+}
+
+export const QUANTISE_KEYS = [
+  'method',
+  'bits',
+  'group',
+  'order',
+  'calibration',
+  'restart',
+  'signal',
+  'onProgress',
+] as const;
+const CALIBRATION_KEYS = ['data', 'windows', 'length', 'precision'] as const;
+/** The group of the paper's section 4 ("additional tricks") and of most published files. */
+const GROUP = 128;
+
+/** How every linear layer is quantised. */
+export interface BaselineSettings extends GridSettings {
+  readonly method: BaselineMethod;
+  /** 'natural' for round to nearest, which has no order. */
+  readonly order: ColumnOrder;
+}
+
+/** Settings with the encoded text. */
+export interface BaselineTask {
+  readonly settings: BaselineSettings;
+  readonly calibration: ConversionTask['calibration'];
+}
+
+/** Checks the options and encodes the text. Throws as {@link quantiseFolder}. */
+export async function prepareBaseline(model: ModelSource, given: QuantiseOptions): Promise<BaselineTask> {
+  const method = oneOf('method', given.method, BASELINE_METHODS);
+  const bits = integerInRange('bits', given.bits, BITS.least, BITS.most);
+  const group = integerInRange('group', given.group ?? GROUP, 1);
+  if (model.kernels.size > 0) {
+    throw new MbokError('MBOK_INVALID_ARGUMENT', "'source' is Boolean already; quantise the dense original instead");
+  }
+  if (method === 'rtn') {
+    if (given.order !== undefined) invalid('order', "given with method 'gptq' only", given.order);
+    if (given.calibration !== undefined) invalid('calibration', "given with method 'gptq' only", given.calibration);
+    return { settings: { method, bits, group, order: 'natural' }, calibration: undefined };
+  }
+  const order = oneOf('order', given.order ?? 'falling', COLUMN_ORDERS);
+  if (given.calibration === undefined) invalid('calibration', "given with method 'gptq'", undefined);
+  const settings = checkCalibration(model.config, options('calibration', given.calibration, CALIBRATION_KEYS));
+  const windows = await packCalibration(convertible(model), settings, given.signal);
+  return { settings: { method, bits, group, order }, calibration: { settings, windows } };
+}

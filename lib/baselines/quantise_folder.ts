@@ -1,0 +1,153 @@
+/** Other people's methods on the same models: from disk to a dense folder that everything here runs on. */
+
+import { type BlockConversion, convertBlocks } from '../compress/convert_model';
+import { layerOf } from '../compress/dense_source';
+import { diskSource } from '../compress/disk_source';
+import { elementBytes } from '../compress/memory_plan';
+import { fingerprint, WorkFolder, workFolderOf } from '../compress/work_folder';
+import type { SafetensorsFile } from '../io/safetensors';
+import { moduleOf, type ProgressOptions } from '../models/checkpoint';
+import { type DenseContents, writeDenseFolder } from '../models/dense_folder';
+import { ModelSource } from '../models/source';
+import { replacedBy } from '../models/transposed';
+import { widened } from '../models/widen';
+import { boolean, options, throwIfAborted } from '../validate';
+import { type ColumnOrder, GPTQ_DAMPING } from './input_factor';
+import {
+  type BaselineMethod,
+  type BaselineTask,
+  prepareBaseline,
+  QUANTISE_KEYS,
+  type QuantiseOptions,
+} from './options';
+import { type PackedBytes, packedBytes } from './packed_bytes';
+import { compensateBlock, roundBlock } from './quantise_block';
+
+/** How a folder was quantised: its baseline.json. */
+export interface BaselineReport {
+  readonly method: BaselineMethod;
+  /** Of a weight's code. */
+  readonly bits: number;
+  /** Inputs that share a scale and a zero point. */
+  readonly group: number;
+  /** Of GPTQ. */
+  readonly order?: ColumnOrder;
+  /** What GPTQ has seen, and what it added to the diagonal of H in units of its mean. */
+  readonly calibration?: {
+    readonly windows: number;
+    readonly length: number;
+    readonly tokens: number;
+    readonly precision: string;
+    readonly damping: number;
+  };
+  /** Mean over the linear modules of ‖W − Ŵ‖ / ‖W‖. */
+  readonly residual: number;
+  /** ‖W − Ŵ‖ / ‖W‖ by module. */
+  readonly residuals: Readonly<Record<string, number>>;
+  /** What a file of packed codes would take: the folder itself holds their values in f32. */
+  readonly packed: PackedBytes;
+}
+
+/** The file beside the weights that holds the report. */
+export const REPORT_FILE = 'baseline.json';
+
+/** GPTQ looks at nothing but the model as quantised so far. */
+const SIDES = ['student'] as const;
+
+/**
+ * Quantises the linear layers of the dense model at `source` (a Hugging Face folder or a GGUF file) by a published method,
+ * for comparison: round to nearest, or GPTQ (arXiv 2210.17323), both on asymmetric min-max grids of 2^bits values, one
+ * for every row and group of inputs. `output` becomes a dense Hugging Face folder in f32 with the values of the codes and, as
+ * baseline.json, the report. Memory holds one block; an interrupted call goes on from the last finished one, as
+ * {@link binarizeFolder} does.
+ *
+ * @returns how it went, and the bytes that packed codes would take
+ * @throws MbokError MBOK_INVALID_ARGUMENT (also for a model that is Boolean already, for GPTQ without calibration and for
+ * calibration without GPTQ), MBOK_NO_TOKENIZER, MBOK_NON_FINITE for weights whose scale is beyond F16, MBOK_ABORTED,
+ * MBOK_OUT_OF_MEMORY, and as ModelSource.open does
+ *
+ * @example
+ * const calibration = { data: text };
+ * const { packed } = await quantiseFolder('llama', 'llama-gptq', { method: 'gptq', bits: 3, calibration });
+ */
+export async function quantiseFolder(source: string, output: string, given: QuantiseOptions): Promise<BaselineReport> {
+  const checked = options('options', given, QUANTISE_KEYS);
+  const restart = boolean('restart', checked.restart ?? false);
+  await using model = await ModelSource.open(source);
+  const task = await prepareBaseline(model, checked);
+  const { settings, calibration } = task;
+  using dense = diskSource(model);
+  const own = await fingerprint(model, settings, calibration);
+  const work = await WorkFolder.open(workFolderOf(output), own, { restart });
+  await using states = await work.states(dense, calibration, SIDES);
+  const keep: WorkFolder['keep'] = (layer, block) => work.keep(layer, block);
+  const convert: BlockConversion['convert'] = (layer, walk, blockOptions) =>
+    walk === undefined
+      ? roundBlock(dense, layer, settings, blockOptions)
+      : compensateBlock(walk, layer, settings, blockOptions);
+  const conversion = { calibration, sides: SIDES, convert };
+  await convertBlocks(dense, conversion, { finished: work.finished, states, keep }, checked);
+  throwIfAborted(checked.signal);
+  const report = await assemble(model, work, output, task, checked);
+  await work.remove();
+  checked.onProgress?.({ done: 1, what: 'quantised' });
+  return report;
+}
+
+/** Writes the output from the finished blocks and, for everything else, the source. */
+async function assemble(
+  source: ModelSource,
+  work: WorkFolder,
+  output: string,
+  task: BaselineTask,
+  { signal }: ProgressOptions,
+): Promise<BaselineReport> {
+  const blocks: SafetensorsFile[] = [];
+  const residuals: Record<string, number> = {};
+  try {
+    for (let layer = 0; layer < source.config.layers; layer++) {
+      const { file, residuals: own } = await work.block(layer);
+      blocks.push(file);
+      Object.assign(residuals, own);
+    }
+    const specifications = source.family.parameters(source.config);
+    const report = baselineReport(source, residuals, task);
+    const read: DenseContents['read'] = async (specification) => {
+      const { name, role } = specification;
+      if (role === 'linear') return await (blocks[layerOf(name) as number] as SafetensorsFile).readMatrix(name, 'f32');
+      const { matrix } = await source.read(specification);
+      return await replacedBy(matrix, (stored) => widened(stored));
+    };
+    const json = Buffer.from(`${JSON.stringify(report, null, 2)}\n`);
+    const companions = new Map(source.companions).set(REPORT_FILE, json);
+    await writeDenseFolder(output, { type: 'F32', json: source.json, companions, specifications, read }, { signal });
+    return report;
+  } finally {
+    for (const file of blocks) await file.close();
+  }
+}
+
+function baselineReport(
+  source: ModelSource,
+  residuals: Readonly<Record<string, number>>,
+  { settings, calibration }: BaselineTask,
+): BaselineReport {
+  const { method, bits, group, order } = settings;
+  const specifications = source.family.parameters(source.config);
+  const modules = specifications.filter(({ role }) => role === 'linear').map(({ name }) => moduleOf(name));
+  const ordered = modules.map((module) => [module, residuals[module] as number] as const);
+  return {
+    ...{ method, bits, group },
+    ...(calibration && { order, calibration: describeCalibration(calibration) }),
+    residual: ordered.reduce((sum, [, residual]) => sum + residual, 0) / modules.length,
+    residuals: Object.fromEntries(ordered),
+    packed: packedBytes(specifications, (name) => elementBytes(source, name), settings),
+  };
+}
+
+function describeCalibration({
+  settings: { length, precision },
+  windows: { length: windows },
+}: NonNullable<BaselineTask['calibration']>): BaselineReport['calibration'] {
+  return { windows, length, tokens: windows * length, precision, damping: GPTQ_DAMPING };
+}

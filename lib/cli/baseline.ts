@@ -1,0 +1,102 @@
+import { COLUMN_ORDERS, type ColumnOrder } from '../baselines/input_factor';
+import { BASELINE_METHODS, type BaselineMethod, BITS, type QuantiseOptions } from '../baselines/options';
+import { quantiseFolder } from '../baselines/quantise_folder';
+import type { TrainingPrecision } from '../graph/arithmetic';
+import { CALIBRATION_OPTIONS, calibrationText } from './calibration_text';
+import { type Command, type CommandCall, given, type Outcome, UsageError } from './command';
+import { expectTarget } from './files';
+import { megabytes, RemainingTime, StatusLine } from './terminal';
+
+export const baselineCommand: Command = {
+  name: 'baseline',
+  summary: 'Quantise a dense model by another method, to compare with.',
+  operands: ['SRC', 'OUT'],
+  options: {
+    method: { kind: 'choice', choices: BASELINE_METHODS, help: 'round to nearest, or GPTQ; needed' },
+    bits: { kind: 'integer', value: 'B', minimum: BITS.least, maximum: BITS.most, help: "of a weight's code; needed" },
+    group: {
+      kind: 'integer',
+      value: 'N',
+      minimum: 1,
+      help: 'inputs that share a scale and a zero point in every row',
+      byDefault: '128',
+    },
+    order: {
+      kind: 'choice',
+      choices: COLUMN_ORDERS,
+      help: "in which GPTQ takes the columns; falling: by their inputs' squares",
+      byDefault: 'falling',
+    },
+    ...CALIBRATION_OPTIONS,
+    restart: { kind: 'flag', help: 'forget an unfinished call for OUT instead of going on with it' },
+  },
+  help: `Every linear layer of SRC (a Hugging Face folder or a GGUF file) gets the values that the method's codes stand for;
+all else stays. OUT becomes a dense Hugging Face folder in f32, which mbok eval and transformers run like any other; what
+a file of the codes would take is printed, and kept with the rest of the report in OUT/baseline.json.
+
+  rtn    each weight to the nearest of 2^B values between the least and the largest of its group; no data
+  gptq   the same values chosen one column after the other, each making up for the errors of those before it on what
+         the layer sees of some text (arXiv 2210.17323); block by block, like mbok binarize, and resumed like it
+
+OneBit's method (signs with latent weights) is mbok binarize --kernels 1 --method svid, then mbok finetune --latent;
+docs/baselines.md says how, and where each method differs from its paper.`,
+  examples: [
+    'mbok baseline assets/tiny-stories /tmp/rtn3 --method rtn --bits 3',
+    'mbok baseline MODEL.gguf OUT --method gptq --bits 3 --calibration train.txt --json',
+    'mbok baseline MODEL OUT --method gptq --bits 4 --order natural --calibration train.txt',
+  ],
+  run,
+};
+
+async function run(call: CommandCall): Promise<Outcome> {
+  const [source, target] = [call.operand(0), call.operand(1)];
+  const method = call.required('method') as BaselineMethod;
+  const bits = call.requiredNumber('bits');
+  if (method === 'gptq' && !call.has('calibration')) throw new UsageError('--method gptq needs --calibration PATH');
+  const unread = ['order', ...Object.keys(CALIBRATION_OPTIONS)].find((name) => method === 'rtn' && call.has(name));
+  if (unread !== undefined) throw new UsageError(`--${unread} is of --method gptq`);
+  await expectTarget(source, target);
+  const status = new StatusLine();
+  try {
+    const text = method === 'gptq' ? await calibrationText(call, source, status) : undefined;
+    try {
+      const remaining = new RemainingTime();
+      const report = await quantiseFolder(source, target, {
+        ...given({
+          group: call.number('group'),
+          order: call.text('order') as ColumnOrder | undefined,
+          calibration: text && calibration(call, text),
+        }),
+        ...{ method, bits, restart: call.flag('restart'), signal: call.signal },
+        onProgress: ({ done, what }) => status.bar('quantise', done, `${what}${remaining.after(done)}`),
+      });
+      status.clear();
+      const { residual, packed } = report;
+      return {
+        json: { ...report },
+        lines: [
+          `${target}: ${packed.bitsPerWeight.toFixed(3)} bits a weight, ${megabytes(packed.bytes)} if packed, residual ${residual.toFixed(4)}`,
+          ...(report.calibration
+            ? [`calibrated on ${report.calibration.windows} windows of ${report.calibration.length} tokens`]
+            : []),
+        ],
+      };
+    } finally {
+      await text?.close();
+    }
+  } finally {
+    status.clear();
+  }
+}
+
+function calibration(
+  call: CommandCall,
+  text: Awaited<ReturnType<typeof calibrationText>>,
+): NonNullable<QuantiseOptions['calibration']> {
+  return given({
+    data: text.data,
+    windows: call.number('calibration-windows') ?? text.windows,
+    length: call.number('calibration-window'),
+    precision: call.text('precision') as TrainingPrecision | undefined,
+  });
+}

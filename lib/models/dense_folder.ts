@@ -1,0 +1,68 @@
+/** The dense Hugging Face folder that transformers and everything else loads, whatever its numbers come from. */
+
+import { join } from 'node:path';
+import { writeFile, writeFolder } from '../io/atomic';
+import { f32ToHalf } from '../io/half';
+import { type TensorSource, writeSafetensors } from '../io/safetensors';
+import { WEIGHTS_FILE } from '../io/safetensors_shards';
+import type { Matrix } from '../native/matrix';
+import { throwIfAborted } from '../validate';
+import type { ProgressOptions } from './checkpoint';
+import type { ParameterSpecification } from './family';
+import { replacedBy, transposed } from './transposed';
+
+/** What transformers calls the types; recent versions read `dtype`, earlier ones `torch_dtype`. */
+const NAMES = { F32: 'float32', F16: 'float16' } as const;
+
+/** What the folder is to hold. */
+export interface DenseContents {
+  /** Element type of all tensors. */
+  readonly type: keyof typeof NAMES;
+  /** config.json but for the element type. */
+  readonly json: Readonly<Record<string, unknown>>;
+  /** Contents of the other small files by name. */
+  readonly companions: ReadonlyMap<string, Buffer>;
+  readonly specifications: readonly ParameterSpecification[];
+  /** A tensor in f32 [rows, cols], freed when it is written. */
+  readonly read: (specification: ParameterSpecification) => Promise<Matrix>;
+}
+
+/**
+ * Writes the folder; it appears whole or not at all. One tensor is in memory at a time. Throws MBOK_IO, MBOK_ABORTED and
+ * as `read`.
+ */
+export async function writeDenseFolder(
+  folder: string,
+  { type, json, companions, specifications, read }: DenseContents,
+  { signal, onProgress }: ProgressOptions,
+): Promise<void> {
+  const tensors = specifications.map((specification, index): TensorSource => {
+    const { name, rows, cols, transposed: turned } = specification;
+    const bytes = async () => {
+      throwIfAborted(signal);
+      onProgress?.({ done: index / specifications.length, what: name });
+      const data = await numbers(await read(specification), turned ?? false);
+      const stored = type === 'F32' ? data : f32ToHalf(data, type);
+      return new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength);
+    };
+    const shape = turned ? [cols, rows] : [rows, cols];
+    return { name, dtype: type, shape: rows === 1 ? [cols] : shape, bytes };
+  });
+  const { dtype: _, torch_dtype: __, ...rest } = json;
+  const config = { ...rest, dtype: NAMES[type], torch_dtype: NAMES[type] };
+  await writeFolder(folder, { signal }, async (directory) => {
+    await writeFile(join(directory, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
+    for (const [name, content] of companions) await writeFile(join(directory, name), content);
+    await writeSafetensors(join(directory, WEIGHTS_FILE), tensors, { format: 'pt' });
+  });
+}
+
+/** The numbers of a matrix, perhaps column by column, which is then freed. */
+async function numbers(matrix: Matrix, byColumns: boolean): Promise<Float32Array> {
+  const ordered = byColumns ? await replacedBy(matrix, transposed) : matrix;
+  try {
+    return ordered.toFloat32();
+  } finally {
+    ordered.dispose();
+  }
+}
