@@ -3,15 +3,16 @@
 import { Graph } from '../graph/graph';
 import { moduleOf, type StoredMatrix } from '../models/checkpoint';
 import type { ParameterSpecification } from '../models/family';
+import type { KernelCounts } from '../models/quantization';
 import { withWidened } from '../models/widen';
 import type { Matrix } from '../native/matrix';
 import { throwIfAborted } from '../validate';
 import { sharedInputs, traceBlock } from './block_trace';
-import { type CalibratedSettings, calibrateMatrix } from './calibrated_matrix';
-import { type DecompositionSettings, decompose } from './decompose';
+import { type CalibrationRounds, calibrateMatrix } from './calibrated_matrix';
+import { type DecompositionRounds, decompose } from './decompose';
 import { blockSpecifications, type DenseSource } from './dense_source';
 import { advance, hiddenInput, type Walk } from './hidden_states';
-import { type Aims, collectMoments, disposeMoments, prepareMoments } from './input_moments';
+import { type Aims, disposeMoments, preparedMoments } from './input_moments';
 import { type KernelMatrices, roundScales, storedKernels } from './kernel_matrices';
 import { relativeResidual } from './residual';
 
@@ -29,6 +30,8 @@ export function disposeConverted({ replaced }: ConvertedModules): void {
 
 /** What the conversion of any block needs. */
 export interface BlockOptions {
+  /** Of every module; those without an entry stay dense. */
+  readonly kernels: KernelCounts;
   readonly signal: AbortSignal | undefined;
   /** Told each module before its turn. */
   readonly onModule: (module: string) => void;
@@ -43,18 +46,20 @@ function linearsOf(source: DenseSource, layer: number): readonly ParameterSpecif
 export async function convertDataFree(
   source: DenseSource,
   layer: number,
-  settings: DecompositionSettings,
-  { signal, onModule }: BlockOptions,
+  settings: DecompositionRounds,
+  { kernels, signal, onModule }: BlockOptions,
 ): Promise<ConvertedModules> {
   return await collectModules(async (converted) => {
     for (const specification of linearsOf(source, layer)) {
       const module = moduleOf(specification.name);
       onModule(module);
+      const count = kernels.get(module);
+      if (count === undefined) continue;
       throwIfAborted(signal);
       const borrowed = await source.borrow([specification]);
       try {
         const weight = borrowed.parameters.get(specification.name) as Matrix;
-        const decomposition = await decompose(weight, settings, signal);
+        const decomposition = await decompose(weight, { ...settings, kernels: count }, signal);
         keep(converted, module, decomposition, decomposition.residual);
       } finally {
         borrowed.release();
@@ -71,8 +76,8 @@ export async function convertDataFree(
 export async function convertCalibrated(
   walk: Walk,
   layer: number,
-  settings: CalibratedSettings & Aims,
-  { signal, onModule }: BlockOptions,
+  settings: CalibrationRounds & Aims,
+  { kernels, signal, onModule }: BlockOptions,
 ): Promise<ConvertedModules> {
   const borrowed = await walk.source.borrow(blockSpecifications(walk.source, layer));
   try {
@@ -84,21 +89,23 @@ export async function convertCalibrated(
       for (const [index, modules] of groups.entries()) {
         const advanceTeacher = index === groups.length - 1;
         const sides = { student, teacher };
-        const moments = await collectMoments(walk, { layer, modules, sides, aims: settings, advanceTeacher });
-        const prepared = await prepareOrDispose(moments, signal);
+        const moments = await preparedMoments(walk, { layer, modules, sides, aims: settings, advanceTeacher });
         try {
           for (const module of modules) {
             onModule(module);
             throwIfAborted(signal);
+            const count = kernels.get(module);
+            if (count === undefined) continue;
+            const own = { ...settings, kernels: count };
             await withWidened(teacher.get(`${module}.weight`) as Matrix, signal, async (weight) => {
-              const { matrices } = await calibrateMatrix(weight, { module, moments: prepared }, settings, signal);
+              const { matrices } = await calibrateMatrix(weight, { module, moments }, own, signal);
               keep(converted, module, matrices, undefined);
               converted.residuals.set(module, await relativeResidual(weight, matrices, signal));
             });
             student.delete(`${module}.weight`);
           }
         } finally {
-          disposeMoments(prepared);
+          disposeMoments(moments);
         }
         for (const [name, { matrix }] of converted.replaced) student.set(name, matrix);
       }
@@ -106,15 +113,6 @@ export async function convertCalibrated(
     });
   } finally {
     borrowed.release();
-  }
-}
-
-async function prepareOrDispose(...[moments, signal]: Parameters<typeof prepareMoments>) {
-  try {
-    return await prepareMoments(moments, signal);
-  } catch (error) {
-    disposeMoments(moments);
-    throw error;
   }
 }
 

@@ -3,21 +3,24 @@
 import type { ProgressOptions } from '../models/checkpoint';
 import { moduleOf } from '../models/checkpoint';
 import type { CalibrationReport } from '../models/conversion';
+import type { KernelCounts } from '../models/quantization';
+import type { AllocationTask } from './allocation/options';
 import { type ConvertedModules, convertCalibrated, convertDataFree } from './block_conversion';
+import { COLUMN_POWER } from './calibrated_matrix';
 import type { CheckedCalibration } from './calibration';
-import type { DecompositionSettings } from './decompose';
+import type { DecompositionRounds } from './decompose';
 import type { DenseSource } from './dense_source';
-import { embedWindows, type Walk } from './hidden_states';
+import { calibrationWalk, embedWindows } from './hidden_states';
 import { DAMPING } from './input_moments';
 import type { StateStore } from './state_store';
 
-/** Weight of a column in the decomposition that calibrated scales start from: H_jj. Measured on SmolLM2 at K = 2. */
-export const COLUMN_POWER = 1;
-
 /** What is to be done with every block. */
 export interface ConversionTask {
-  readonly decomposition: DecompositionSettings;
+  readonly decomposition: DecompositionRounds;
   /** Present for the calibrated method. */
+  readonly allocation: AllocationTask;
+  /** Whether embeddings and head are put into 8 bits. */
+  readonly int8: boolean;
   readonly calibration: { readonly settings: CheckedCalibration; readonly windows: readonly Int32Array[] } | undefined;
 }
 
@@ -31,10 +34,11 @@ export interface BlockKeeper {
   keep(layer: number, block: ConvertedModules): Promise<void>;
 }
 
-/** Converts the blocks that are not finished yet. */
+/** Converts the blocks that are not finished yet, every module to its number of kernels. */
 export async function convertModel(
   source: DenseSource,
-  { decomposition, calibration }: ConversionTask,
+  { decomposition, calibration }: Pick<ConversionTask, 'decomposition' | 'calibration'>,
+  kernels: KernelCounts,
   keeper: BlockKeeper,
   { signal, onProgress }: ProgressOptions,
 ): Promise<void> {
@@ -47,18 +51,12 @@ export async function convertModel(
     onProgress?.({ done: done / weights, what: module });
     done += sizes.get(module) ?? 0;
   };
-  const walk: Walk | undefined = calibration && {
-    source,
-    length: calibration.settings.length,
-    precision: calibration.settings.precision,
-    states: keeper.states,
-    signal,
-  };
+  const walk = calibration && calibrationWalk(source, calibration.settings, keeper.states, signal);
   if (walk !== undefined && keeper.finished === 0) {
     await embedWindows(walk, (calibration as NonNullable<typeof calibration>).windows, ['student', 'teacher']);
   }
   for (let layer = keeper.finished; layer < layers; layer++) {
-    const options = { signal, onModule };
+    const options = { kernels, signal, onModule };
     const block =
       walk === undefined || calibration === undefined
         ? await convertDataFree(source, layer, decomposition, options)
@@ -69,13 +67,13 @@ export async function convertModel(
   }
 }
 
-function calibratedSettings(decomposition: DecompositionSettings, settings: CheckedCalibration) {
+function calibratedSettings(decomposition: DecompositionRounds, settings: CheckedCalibration) {
   const { targetMix, residualMix, rounds } = settings;
   return { ...decomposition, targetMix, residualMix, rounds, columnPower: COLUMN_POWER };
 }
 
 /** What a model's configuration says of its calibration. */
-export function calibrationReport({ calibration }: ConversionTask): CalibrationReport | undefined {
+export function calibrationReport({ calibration }: Pick<ConversionTask, 'calibration'>): CalibrationReport | undefined {
   if (calibration === undefined) return undefined;
   const { length, targetMix, residualMix, rounds, precision } = calibration.settings;
   const windows = calibration.windows.length;

@@ -1,6 +1,6 @@
 /**
- * What a conversion keeps beside its output while it runs: one safetensors file a finished block, the hidden states
- * before the next one, and a fingerprint of what is converted how. A process that is killed at any moment leaves a folder
+ * What a conversion keeps beside its output while it runs: the number of kernels of every layer once they are chosen, one
+ * safetensors file a finished block, the hidden states before the next one, and a fingerprint of what is converted how. A process that is killed at any moment leaves a folder
  * that the next one goes on from, to the same bits: files of blocks appear whole or not at all, and those of hidden
  * states before the file of the block that they follow from.
  */
@@ -13,6 +13,7 @@ import { makeFolder, writeFile } from '../io/atomic';
 import { ioFailure, isSystemError } from '../io/failure';
 import { readJson } from '../io/json';
 import { SafetensorsFile, type TensorSource, writeSafetensors } from '../io/safetensors';
+import type { KernelCounts } from '../models/quantization';
 import type { ModelSource } from '../models/source';
 import { type ConvertedModules, disposeConverted } from './block_conversion';
 import type { ConversionTask } from './convert_model';
@@ -20,6 +21,7 @@ import { storedTensor } from './stored_tensor';
 
 const MANIFEST = 'conversion.json';
 const VERSION = 1;
+const ALLOCATION = 'allocation.json';
 const blockFile = (layer: number) => `block-${layer}.safetensors`;
 
 /** Where the blocks of an unfinished conversion to `output` are kept. */
@@ -30,13 +32,23 @@ export function workFolderOf(output: string): string {
 /** A hash of the source, the options and the calibration windows. */
 export async function fingerprint(
   source: ModelSource,
-  { decomposition, calibration }: ConversionTask,
+  { decomposition, allocation, calibration }: ConversionTask,
 ): Promise<string> {
   const hash = createHash('sha256');
   const tensors = [...source.weights.tensors.values()].map(({ name, dtype, shape }) => [name, dtype, shape]);
   const { data: _, ...settings } = calibration?.settings ?? { data: undefined };
   const files = await filesOf(source.weights.path);
-  hash.update(JSON.stringify([VERSION, source.json, tensors, files, decomposition, settings]));
+  hash.update(
+    JSON.stringify([
+      VERSION,
+      source.json,
+      tensors,
+      files,
+      decomposition,
+      settings,
+      { ...allocation, kept: [...allocation.kept] },
+    ]),
+  );
   for (const window of calibration?.windows ?? []) hash.update(window);
   return hash.digest('hex');
 }
@@ -89,6 +101,16 @@ export class WorkFolder {
     return new WorkFolder(path, finished);
   }
 
+  /** Kernels by module, where an earlier process has chosen them. */
+  async allocation(): Promise<KernelCounts | undefined> {
+    const json = await readIfPresent(join(this.path, ALLOCATION));
+    return json && new Map(Object.entries(json as Record<string, number>));
+  }
+
+  async keepAllocation(kernels: KernelCounts): Promise<void> {
+    await writeFile(join(this.path, ALLOCATION), JSON.stringify(Object.fromEntries(kernels)));
+  }
+
   /** Writes a finished block and frees its matrices. */
   async keep(layer: number, block: ConvertedModules): Promise<void> {
     const tensors = [...block.replaced].map(([name, stored]): TensorSource => storedTensor(name, stored));
@@ -109,16 +131,21 @@ export class WorkFolder {
 }
 
 async function readManifest(manifest: string, folder: string): Promise<string | undefined> {
-  try {
-    const json = await readJson(manifest);
-    return String(json.fingerprint);
-  } catch (error) {
-    const cause = (error as Error).cause;
-    if (!isSystemError(cause) || cause.code !== 'ENOENT') throw error;
-  }
+  const json = await readIfPresent(manifest);
+  if (json !== undefined) return String(json.fingerprint);
   const names = (await readdir(folder)).filter((name) => !name.startsWith(MANIFEST));
   if (names.length === 0) return undefined;
   throw new MbokError('MBOK_IO', `will not work in the folder '${folder}': it holds files but no ${MANIFEST}`);
+}
+
+async function readIfPresent(path: string): Promise<Readonly<Record<string, unknown>> | undefined> {
+  try {
+    return await readJson(path);
+  } catch (error) {
+    const cause = (error as Error).cause;
+    if (!isSystemError(cause) || cause.code !== 'ENOENT') throw error;
+    return undefined;
+  }
 }
 
 async function removeFolder(path: string): Promise<void> {
