@@ -7,6 +7,7 @@
  * @packageDocumentation
  */
 
+export type { AllocationMethod, AllocationOptions, KeptAt } from './compress/allocation/options';
 export { type BinarizeOptions, binarize, type ConversionMethod, type EmbeddingChoice } from './compress/binarize';
 export { type BinarizeFolderOptions, binarizeFolder } from './compress/binarize_folder';
 export type { CalibrationOptions } from './compress/calibration';
