@@ -6,7 +6,7 @@ import { moduleOf, storedSpecifications, WEIGHTS_METADATA } from '../../models/c
 import { type KernelCounts, MAX_KERNELS } from '../../models/quantization';
 import type { DenseSource } from '../dense_source';
 import { storedHead } from '../stored_tensor';
-import { type AllocatableLayer, addGreedily, type Counts, totalBytes } from './layers';
+import { type AllocatableLayer, addGreedily, bytesOnce, type Counts } from './layers';
 import type { AllocationTask, Budget, KeptAt } from './options';
 
 /** Numbers of kernels to choose. */
@@ -87,7 +87,7 @@ function budgetProblem(
     most: stored(source, new Map(), false),
     perBit: weights / 8,
   });
-  return { layers, budget: totalBytes(layers, ones) - excess(ones), excess, kernels };
+  return { layers, budget: bytesOnce(layers) - excess(ones), excess, kernels };
 }
 
 function expectFeasible(
@@ -131,10 +131,7 @@ export function solveAllocation(
   strategy: Strategy,
 ): KernelCounts {
   if (layers.length === 0) return kernels([]);
-  const ones = totalBytes(
-    layers,
-    layers.map(() => 1),
-  );
+  const ones = bytesOnce(layers);
   let counts = strategy.allocate(budget);
   // offsets in the file's header grow by digits as kernels are added
   for (let [left, over] = [budget, excess(counts)]; over > 0; over = excess(counts)) {
@@ -146,12 +143,5 @@ export function solveAllocation(
 
 /** Kernels that a layer of this problem has on average, 1 to 8. */
 export function averageKernels({ layers, budget }: AllocationProblem): number {
-  return Math.min(
-    MAX_KERNELS,
-    budget /
-      totalBytes(
-        layers,
-        layers.map(() => 1),
-      ),
-  );
+  return Math.min(MAX_KERNELS, budget / bytesOnce(layers));
 }

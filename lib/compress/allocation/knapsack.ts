@@ -1,7 +1,7 @@
 /** The multiple-choice knapsack: one number of kernels a layer, least cost within a budget, by dynamic programming. */
 
 import { MAX_KERNELS } from '../../models/quantization';
-import type { AllocatableLayer } from './layers';
+import { type AllocatableLayer, bytesOnce } from './layers';
 
 /** Steps that a budget is cut into at most. With fewer the solution is exact, else bytes of a layer are rounded up. */
 const MOST_UNITS = 2 ** 17;
@@ -21,7 +21,7 @@ export function solveKnapsack(
 ): number[] {
   const common = layers.reduce((divisor, { kernelBytes }) => greatestCommonDivisor(divisor, kernelBytes), 0);
   // every layer has a kernel: what is left is what the choice is about
-  const ones = layers.reduce((sum, { kernelBytes }) => sum + kernelBytes, 0);
+  const ones = bytesOnce(layers);
   const most = Math.min(budget - ones, ones * (MAX_KERNELS - 1));
   const unit = common * Math.max(1, Math.ceil(most / common / MOST_UNITS));
   const units = Math.floor(most / unit);

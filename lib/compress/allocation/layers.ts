@@ -17,6 +17,10 @@ export type Counts = readonly number[];
 export const totalBytes = (layers: readonly AllocatableLayer[], counts: Counts) =>
   layers.reduce((sum, { kernelBytes }, i) => sum + kernelBytes * (counts[i] as number), 0);
 
+/** Bytes of one kernel everywhere. */
+export const bytesOnce = (layers: readonly AllocatableLayer[]) =>
+  layers.reduce((sum, { kernelBytes }) => sum + kernelBytes, 0);
+
 /**
  * Adds one kernel at a time, always the one that gains most a byte, as long as one fits: what is left is less than any
  * kernel that could still be added. The first of equals wins.

@@ -1,17 +1,14 @@
 /** As many kernels everywhere as fit, and one more in layers that are spread evenly over the model. */
 
 import { MAX_KERNELS } from '../../models/quantization';
-import { type AllocatableLayer, totalBytes } from './layers';
+import { type AllocatableLayer, bytesOnce } from './layers';
 
 /**
  * @param budget - bytes; at least one kernel everywhere
  * @returns kernels of every layer, which differ by one at most
  */
 export function allocateUniformly(layers: readonly AllocatableLayer[], budget: number): number[] {
-  const once = totalBytes(
-    layers,
-    layers.map(() => 1),
-  );
+  const once = bytesOnce(layers);
   const everywhere = Math.min(MAX_KERNELS, Math.floor(budget / once));
   const rest = budget - everywhere * once;
   let [passed, spent] = [0, 0];
