@@ -1,7 +1,7 @@
 /**
  * npm run bench:quality [-- SECTION …]: what conversion and finetuning do to the embedded model's perplexity; the tables
- * of README.md and docs/baselines.md. Sections: conversion, calibrated, finetuned, long, normaliser, accumulator,
- * baselines. Default: all.
+ * of README.md, docs/models.md and docs/baselines.md. Sections: conversion, calibrated, allocation, finetuned, long,
+ * normaliser, accumulator, baselines. Default: all.
  *
  * Perplexity is measured on 256 windows of 256 tokens of TinyStories validation text, training is 8 × 256 tokens a step
  * of TinyStories training text (../shared/data/tinystories, which is not part of this repository).
@@ -30,19 +30,20 @@ const calibration = { data: train, windows: 64, length: 256 };
 
 const perplexity = async (model) =>
   (await evaluatePerplexity(model, valid, { window: 256, maxWindows: 256 })).perplexity;
-const convert = (kernels, method) =>
+/** `amount`: {kernels}, or {bits, allocation}. */
+const convert = (amount, method) =>
   binarize(teacher, {
-    kernels,
+    ...amount,
     method,
     ...(method === 'calibrated' && { calibration }),
   });
 
-/** Calibrated once for every K. */
+/** Calibrated once for every amount. */
 const cache = await mkdtemp(join(tmpdir(), 'mbok-quality-'));
-async function calibrated(kernels) {
-  const folder = join(cache, `${kernels}`);
+async function calibrated(amount) {
+  const folder = join(cache, Object.values(amount).join('-'));
   if (!existsSync(folder)) {
-    const model = await convert(kernels, 'calibrated');
+    const model = await convert(amount, 'calibrated');
     await model.save(folder);
     model.dispose();
   }
@@ -59,8 +60,8 @@ function row(what, figures) {
 }
 
 /** Finetunes a converted model with scales, norms and embeddings training as well, and evaluates. */
-async function finetuned({ kernels = 2, steps = 300, method = 'calibrated', ...options }) {
-  const student = method === 'calibrated' ? await calibrated(kernels) : await convert(kernels, method);
+async function finetuned({ kernels = 2, amount = { kernels }, steps = 300, method = 'calibrated', ...options }) {
+  const student = method === 'calibrated' ? await calibrated(amount) : await convert(amount, method);
   const before = await perplexity(student);
   const began = performance.now();
   const { memory } = await finetune(student, {
@@ -74,8 +75,11 @@ async function finetuned({ kernels = 2, steps = 300, method = 'calibrated', ...o
     ...options,
   });
   const seconds = (performance.now() - began) / 1000;
+  const start = Object.entries(amount).map(([name, value]) => `${name} ${value}`);
   const what = [
-    `${method} K=${kernels}, ${steps} steps`,
+    method,
+    ...start,
+    `${steps} steps`,
     ...Object.entries(options).map(([name, value]) => `${name} ${value}`),
   ];
   row(what.join(', '), { before, after: await perplexity(student), seconds, 'state MB': memory.state / 1e6 });
@@ -86,7 +90,7 @@ const sections = {
   async conversion() {
     for (const method of ['svid', 'refit']) {
       for (const kernels of [1, 2, 3, 4]) {
-        const model = await convert(kernels, method);
+        const model = await convert({ kernels }, method);
         row(`${method} K=${kernels}`, { residual: model.conversion.residual, perplexity: await perplexity(model) });
         model.dispose();
       }
@@ -95,10 +99,17 @@ const sections = {
   async calibrated() {
     for (const kernels of [1, 2, 3, 4]) {
       const start = performance.now();
-      const model = await calibrated(kernels);
+      const model = await calibrated({ kernels });
       const seconds = (performance.now() - start) / 1000;
       row(`calibrated K=${kernels}`, { perplexity: await perplexity(model), seconds });
       model.dispose();
+    }
+  },
+  async allocation() {
+    for (const bits of [1.5, 2.25, 2.5, 3.25]) {
+      for (const allocation of ['uniform', 'paper', 'measured']) {
+        await finetuned({ amount: { bits, allocation }, steps: 200 });
+      }
     }
   },
   async finetuned() {

@@ -9,6 +9,7 @@
 
 export type { BaselineMethod, QuantiseOptions } from './baselines/options';
 export { type BaselineReport, quantiseFolder } from './baselines/quantise_folder';
+export type { AllocationMethod, AllocationOptions, KeptAt } from './compress/allocation/options';
 export { type BinarizeOptions, binarize, type ConversionMethod, type EmbeddingChoice } from './compress/binarize';
 export { type BinarizeFolderOptions, binarizeFolder } from './compress/binarize_folder';
 export type { CalibrationOptions } from './compress/calibration';

@@ -2,6 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { AllocationMethod } from '../lib/compress/allocation/options';
 import { type BinarizeOptions, binarize } from '../lib/compress/binarize';
 import { evaluatePerplexity } from '../lib/eval/perplexity';
 import { Model } from '../lib/model';
@@ -46,5 +47,15 @@ describeWithShared('tiny-stories on 256 windows of 256', ['data/tinystories'], (
   ] as const)('calibrated to %i kernels on 64 windows of training text it has at most %d', async (kernels, most) => {
     const calibration = { data: text('train'), windows: 64, length: 256 };
     expect(await converted({ kernels, method: 'calibrated', calibration })).toBeLessThanOrEqual(most);
+  });
+
+  test('at 2.25 bits a weight, kernels that go where errors were measured are worth most', async () => {
+    const calibration = { data: text('train'), windows: 64, length: 256 };
+    const at = (allocation: AllocationMethod) =>
+      converted({ bits: 2.25, allocation, method: 'calibrated', calibration });
+    const [measured, uniform, paper] = [await at('measured'), await at('uniform'), await at('paper')];
+    expect(measured).toBeLessThanOrEqual(8.35);
+    expect(measured).toBeLessThan(uniform);
+    expect(measured).toBeLessThan(paper);
   });
 });

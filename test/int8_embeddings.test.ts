@@ -101,6 +101,7 @@ test('the command line converts so and says what that loses', async () => {
   const { json, lines } = await binarizeCommand.run({
     operand: (index: number) => [join(GOLDEN, 'llama'), place][index] as string,
     text: (name: string) => options[name],
+    texts: () => [],
     number: (name: string) => options[name],
     flag: () => false,
     has: (name: string) => name in options,

@@ -1,7 +1,14 @@
+import {
+  ALLOCATION_METHODS,
+  type AllocationMethod,
+  type AllocationOptions,
+  type KeptAt,
+} from '../compress/allocation/options';
 import { type ConversionMethod, EMBEDDING_CHOICES, type EmbeddingChoice } from '../compress/binarize';
 import { type BinarizeFolderOptions, binarizeFolder } from '../compress/binarize_folder';
 import type { TrainingPrecision } from '../graph/arithmetic';
 import { MAX_KERNELS } from '../models/quantization';
+import { readBytes } from './bytes';
 import { CALIBRATION_OPTIONS, calibrationText } from './calibration_text';
 import { type Command, type CommandCall, given, type Outcome, UsageError } from './command';
 import { expectTarget } from './files';
@@ -26,6 +33,24 @@ export const binarizeCommand: Command = {
       help: '±1 matrices of every linear layer: bits a weight',
       byDefault: '2',
     },
+    bits: {
+      kind: 'number',
+      value: 'B',
+      help: 'instead: bits a weight over all linear layers at most, everything stored for them counted',
+    },
+    size: { kind: 'text', value: 'BYTES', help: 'instead: size of model.safetensors at most, e.g. 60MB' },
+    allocation: {
+      kind: 'choice',
+      choices: ALLOCATION_METHODS,
+      help: 'how --bits or --size become kernels',
+      byDefault: 'measured with --calibration, else uniform',
+    },
+    keep: {
+      kind: 'text',
+      value: 'NAME=K|dense',
+      many: true,
+      help: 'another number of kernels, or none, for some layers: a name as in mbok inspect, * for any characters',
+    },
     method: { kind: 'choice', choices: METHODS, help: 'how', byDefault: 'calibrated with --calibration, else refit' },
     ...CALIBRATION_OPTIONS,
     'target-mix': { ...mix, help: 'how far layers make up for the errors before them in their outputs' },
@@ -41,7 +66,7 @@ export const binarizeCommand: Command = {
       kind: 'choice',
       choices: EMBEDDING_CHOICES,
       help: 'embeddings and head as they are, or in 8 bits',
-      byDefault: 'kept',
+      byDefault: 'kept; with --size int8',
     },
     restart: { kind: 'flag', help: 'forget an unfinished conversion to OUT instead of going on with it' },
   },
@@ -57,11 +82,21 @@ there when it is started again in the same way.
   calibrated  keeps the layers' outputs on some text: much the best where little or no finetuning follows;
               some ten thousand tokens like those the model will see are enough
 
+With --bits or --size layers get 1 to 8 kernels each; the budget is kept to the byte. --size also puts embeddings and head
+into 8 bits, unless --embeddings kept is given.
+
+  measured    the least sum of the errors that each layer leaves in its block's output, relative to the hidden states,
+              measured on calibration text before the conversion begins
+  uniform     equal everywhere, the remainder spread over the model
+  paper       greedily by importance (PWCCA), residual and size (arXiv 2505.22811, section 5): for comparison
+
 K = 2 is a good start; K = 1 wants finetuning (see mbok finetune --help).`,
   examples: [
     'mbok binarize assets/tiny-stories /tmp/small --kernels 2 --method refit',
     'mbok binarize MODEL.gguf OUT --kernels 3 --calibration train.txt --json',
     'mbok binarize MODEL OUT --kernels 2 --calibration self',
+    'mbok binarize MODEL OUT --bits 2.25 --calibration train.txt',
+    "mbok binarize MODEL OUT --size 60MB --calibration train.txt --keep '*.0.mlp.down_proj=4'",
   ],
   run,
 };
@@ -69,30 +104,35 @@ K = 2 is a good start; K = 1 wants finetuning (see mbok finetune --help).`,
 async function run(call: CommandCall): Promise<Outcome> {
   const [source, target] = [call.operand(0), call.operand(1)];
   const method = readMethod(call);
+  const amount = allocationOptions(call);
   await expectTarget(source, target);
   const status = new StatusLine();
   try {
     const text = method === 'calibrated' ? await calibrationText(call, source, status) : undefined;
     try {
-      const options = conversionOptions(call, method, text);
+      const options = { ...amount, ...conversionOptions(call, method, text) };
       const remaining = new RemainingTime();
       const onProgress = ({ done, what }: { done: number; what: string }) =>
         status.bar('convert', done, `${what}${remaining.after(done)}`);
-      const { residual, calibration, embeddingErrors } = await binarizeFolder(source, target, {
+      const { residual, allocation, calibration, embeddingErrors } = await binarizeFolder(source, target, {
         ...options,
         signal: call.signal,
         onProgress,
       });
       status.clear();
-      const { bitsPerWeight, bytes } = await readStorage(target);
+      const { bitsPerWeight, bytes, layers } = await readStorage(target);
+      const kernels = layers.map((layer) => [layer.module, layer.kernels] as const);
       return {
         json: {
-          ...{ bitsPerWeight, bytes, residual, method, kernels: options.kernels },
+          ...{ bitsPerWeight, bytes, residual, method },
+          ...('kernels' in options && { kernels: options.kernels }),
+          ...(allocation && { allocation, layers: Object.fromEntries(kernels) }),
           ...(calibration && { calibration }),
           ...(embeddingErrors && { embeddingErrors }),
         },
         lines: [
           `${target}: ${bitsPerWeight.toFixed(3)} bits a weight, ${megabytes(bytes)}, residual ${residual.toFixed(4)}`,
+          ...(allocation ? [`kernels by ${allocation.method} allocation: ${histogram(kernels)}`] : []),
           ...(calibration ? [`calibrated on ${calibration.windows} windows of ${calibration.length} tokens`] : []),
           ...Object.entries(embeddingErrors ?? {}).map(
             ([name, error]) => `${name} in 8 bits, residual ${error.toFixed(4)}`,
@@ -125,12 +165,11 @@ function conversionOptions(
   method: ConversionMethod,
   text: Awaited<ReturnType<typeof calibrationText>> | undefined,
 ): BinarizeFolderOptions {
-  const kernels = call.number('kernels') ?? 2;
   const rounds = call.number('rounds');
   const restart = call.flag('restart');
   const embeddings = call.text('embeddings') as EmbeddingChoice | undefined;
   if (text === undefined) {
-    return given({ kernels, method, rounds: method === 'svid' ? undefined : rounds, embeddings, restart });
+    return given({ method, rounds: method === 'svid' ? undefined : rounds, embeddings, restart });
   }
   const calibration = given({
     data: text.data,
@@ -141,5 +180,37 @@ function conversionOptions(
     rounds,
     precision: call.text('precision') as TrainingPrecision | undefined,
   });
-  return given({ kernels, method, calibration, embeddings, restart });
+  return given({ method, calibration, embeddings, restart });
+}
+
+/** How many kernels: everywhere, or under a budget. Throws UsageError. */
+function allocationOptions(call: CommandCall): AllocationOptions {
+  const named = ['kernels', 'bits', 'size'].filter((name) => call.has(name));
+  if (named.length > 1) throw new UsageError(`--${named.join(' and --')} exclude each other`);
+  const size = call.text('size');
+  const allocation = call.text('allocation') as AllocationMethod | undefined;
+  if (allocation !== undefined && (named.length === 0 || call.has('kernels'))) {
+    throw new UsageError('--allocation goes with --bits or --size');
+  }
+  const keep = call.texts('keep').map(readKept);
+  return given({
+    kernels: named.length === 0 ? 2 : call.number('kernels'),
+    bits: call.number('bits'),
+    size: size === undefined ? undefined : Math.floor(readBytes('size', size)),
+    allocation,
+    keep: keep.length === 0 ? undefined : Object.fromEntries(keep),
+  });
+}
+
+function readKept(text: string): readonly [string, KeptAt] {
+  const [, name, value] = /^(.+)=(dense|[1-8])$/.exec(text) ?? [];
+  if (name !== undefined) return [name, value === 'dense' ? value : Number(value)];
+  throw new UsageError(`--keep takes NAME=dense or NAME=K with K from 1 to ${MAX_KERNELS}, got '${text}'`);
+}
+
+/** How many layers have how many kernels. */
+function histogram(kernels: readonly (readonly [string, number])[]): string {
+  const counts = [...new Set(kernels.map(([, count]) => count))].sort((a, b) => a - b);
+  const layers = (count: number) => kernels.filter(([, own]) => own === count).length;
+  return counts.map((count) => `${layers(count)} × ${count === 0 ? 'dense' : count}`).join(', ');
 }

@@ -1,13 +1,16 @@
 /** Conversion of a dense model to a Boolean one. */
 
 import { MbokError } from '../errors';
-import type { ProgressOptions } from '../models/checkpoint';
+import { moduleOf, type ProgressOptions } from '../models/checkpoint';
 import type { ConversionReport } from '../models/conversion';
-import type { DecoderConfig } from '../models/family';
+import type { DecoderConfig, Family } from '../models/family';
 import { linearModules, ModelCore } from '../models/model_core';
-import { type KernelCounts, MAX_KERNELS } from '../models/quantization';
+import type { KernelCounts } from '../models/quantization';
 import type { Tokenizer } from '../text/tokenizer';
 import { integerInRange, invalid, oneOf, options, throwIfAborted } from '../validate';
+import { analyses, chooseKernels } from './allocation/allocate';
+import { allocationProblem } from './allocation/budget';
+import { ALLOCATION_KEYS, type AllocationOptions, checkAllocation } from './allocation/options';
 import { type ConvertedModules, disposeConverted } from './block_conversion';
 import { type CalibrationOptions, checkCalibration, packCalibration } from './calibration';
 import { type ConversionTask, calibrationReport, convertModel } from './convert_model';
@@ -21,9 +24,7 @@ const METHODS = ['svid', 'refit', 'calibrated'] as const;
 export type ConversionMethod = (typeof METHODS)[number];
 
 /** Options of {@link binarize}. */
-export interface BinarizeOptions extends ProgressOptions {
-  /** ±1 kernels of every linear layer: bits a weight, scales apart. 1 to 8. */
-  readonly kernels: number;
+export interface BinarizeOptions extends ProgressOptions, AllocationOptions {
   /**
    * 'svid': successive extraction, needs no data; 'refit': then all kernels jointly, closer from two kernels on, needs
    * no data; 'calibrated': keeps the layers' outputs on some text, much better where little or no finetuning follows.
@@ -34,7 +35,10 @@ export interface BinarizeOptions extends ProgressOptions {
   readonly rounds?: number;
   /** Text and settings of the calibrated method, which needs them. */
   readonly calibration?: CalibrationOptions;
-  /** Embeddings and head as they are, or in 8 bits with one scale a row; they cannot be trained then. Default 'kept'. */
+  /**
+   * Embeddings and head as they are, or in 8 bits with one scale a row; they cannot be trained then. Default 'kept', with
+   * `size` 'int8'.
+   */
   readonly embeddings?: EmbeddingChoice;
 }
 
@@ -43,7 +47,7 @@ export const EMBEDDING_CHOICES = ['kept', 'int8'] as const;
 export type EmbeddingChoice = (typeof EMBEDDING_CHOICES)[number];
 
 export const BINARIZE_KEYS = [
-  'kernels',
+  ...ALLOCATION_KEYS,
   'method',
   'rounds',
   'calibration',
@@ -54,6 +58,7 @@ export const BINARIZE_KEYS = [
 
 /** What a conversion needs to know of a model to check and prepare its options. */
 export interface ConvertibleModel {
+  readonly family: Family;
   readonly config: DecoderConfig;
   readonly kernels: KernelCounts;
   readonly tokenizer: Tokenizer;
@@ -86,15 +91,18 @@ export async function binarize<T extends ModelCore>(model: T, given: BinarizeOpt
     for (const [name, stored] of block.replaced) converted.replaced.set(name, stored);
     for (const [module, residual] of block.residuals) converted.residuals.set(module, residual);
   };
+  const states = new MemoryStateStore();
   let result: T | undefined;
   try {
     const source = loadedSource(model);
-    await convertModel(source, task, { finished: 0, states: new MemoryStateStore(), keep }, checked);
-    const tables = checked.embeddings === 'int8' ? await quantiseTables(source, signal) : undefined;
+    const problem = allocationProblem(source, task.allocation, task.int8);
+    const [first, second] = analyses(problem, task) ? inHalves(checked) : [checked, checked];
+    const kernels = await chooseKernels(source, problem, task, states, first);
+    await convertModel(source, task, kernels, { finished: 0, states, keep }, second);
+    const tables = task.int8 ? await quantiseTables(source, signal) : undefined;
     for (const [name, stored] of tables?.replaced ?? []) converted.replaced.set(name, stored);
     throwIfAborted(signal);
     const modules = linearModules(model).map(({ module }) => module);
-    const kernels = new Map(modules.map((module) => [module, task.decomposition.kernels]));
     const report = conversionReport(modules, converted.residuals, checked, task, tables?.errors);
     result = model.derive(converted.replaced, kernels, report);
     await result.arrange('tiles', signal);
@@ -107,44 +115,61 @@ export async function binarize<T extends ModelCore>(model: T, given: BinarizeOpt
   }
 }
 
+/** The same options for two stretches of work. */
+export function inHalves({ signal, onProgress }: ProgressOptions): readonly [ProgressOptions, ProgressOptions] {
+  const half = (from: number): ProgressOptions => ({
+    signal,
+    onProgress: onProgress && (({ done, what }) => onProgress({ done: from + done / 2, what })),
+  });
+  return [half(0), half(0.5)];
+}
+
 /** Checks options that name a conversion and encodes its text. Throws as {@link binarize}. */
 export async function prepareTask(model: ConvertibleModel, given: BinarizeOptions): Promise<ConversionTask> {
-  const kernels = integerInRange('kernels', given.kernels, 1, MAX_KERNELS);
   const method = oneOf('method', given.method ?? 'refit', METHODS);
   const rounds = integerInRange('rounds', given.rounds ?? REFIT_ROUNDS, 1, 1000);
-  oneOf('embeddings', given.embeddings ?? 'kept', EMBEDDING_CHOICES);
+  const byDefault = given.size === undefined ? 'kept' : 'int8';
+  const int8 = oneOf('embeddings', given.embeddings ?? byDefault, EMBEDDING_CHOICES) === 'int8';
+  const linears = model.family.parameters(model.config).filter(({ role }) => role === 'linear');
+  const modules = linears.map(({ name }) => moduleOf(name));
+  const allocation = checkAllocation(given, modules, { calibrated: method === 'calibrated' });
   if ((method === 'calibrated') !== (given.calibration !== undefined)) {
     invalid('calibration', "given with method 'calibrated' and with no other", given.calibration);
   }
   if (model.kernels.size > 0) {
     throw new MbokError('MBOK_INVALID_ARGUMENT', "'model' is Boolean already; convert the dense original instead");
   }
-  const decomposition = { kernels, iterations: SVID_ITERATIONS, refitRounds: method === 'svid' ? 0 : rounds };
+  const decomposition = { iterations: SVID_ITERATIONS, refitRounds: method === 'svid' ? 0 : rounds };
   if (method !== 'calibrated') {
     throwIfAborted(given.signal);
-    return { decomposition, calibration: undefined };
+    return { decomposition, allocation, int8, calibration: undefined };
   }
   const settings = checkCalibration(model.config, given.calibration);
   const windows = await packCalibration(model, settings, given.signal);
   throwIfAborted(given.signal);
-  return { decomposition, calibration: { settings, windows } };
+  return { decomposition, allocation, int8, calibration: { settings, windows } };
 }
 
 /** What the result says of its conversion; `residuals` by module, in any order. */
 export function conversionReport(
   modules: readonly string[],
   residuals: ReadonlyMap<string, number>,
-  { method = 'refit' }: BinarizeOptions,
+  { method = 'refit' }: Pick<BinarizeOptions, 'method'>,
   task: ConversionTask,
   embeddingErrors: ReadonlyMap<string, number> | undefined,
 ): ConversionReport {
-  const ordered = modules.map((module) => [module, residuals.get(module) as number] as const);
+  const ordered = modules.flatMap((module) => {
+    const residual = residuals.get(module);
+    return residual === undefined ? [] : [[module, residual] as const];
+  });
   const sum = ordered.reduce((total, [, residual]) => total + residual, 0);
   const calibration = calibrationReport(task);
+  const { goal, method: allocation } = task.allocation;
   return {
     method,
-    residual: sum / modules.length,
+    residual: ordered.length === 0 ? 0 : sum / ordered.length,
     residuals: Object.fromEntries(ordered),
+    ...(!('kernels' in goal) && { allocation: { method: allocation, ...goal } }),
     ...(calibration && { calibration }),
     ...(embeddingErrors && { embeddingErrors: Object.fromEntries(embeddingErrors) }),
   };

@@ -3,19 +3,29 @@
 import { join } from 'node:path';
 import { MbokError } from '../errors';
 import { writeFile, writeFolder } from '../io/atomic';
+import type { FloatType } from '../io/half';
 import { type SafetensorsFile, type TensorSource, writeSafetensors } from '../io/safetensors';
 import { WEIGHTS_FILE } from '../io/safetensors_shards';
-import { moduleOf, type StoredSpecification, storedSpecifications } from '../models/checkpoint';
+import {
+  moduleOf,
+  type ProgressOptions,
+  type StoredSpecification,
+  storedSpecifications,
+  WEIGHTS_METADATA,
+} from '../models/checkpoint';
 import type { ConversionReport } from '../models/conversion';
-import { writeQuantization } from '../models/quantization';
+import { type KernelCounts, writeQuantization } from '../models/quantization';
 import { ModelSource } from '../models/source';
+import { replacedBy, transposed } from '../models/transposed';
 import { boolean, options, throwIfAborted } from '../validate';
-import { BINARIZE_KEYS, type BinarizeOptions, conversionReport, prepareTask } from './binarize';
+import { analyses, analysisWindows, chooseKernels } from './allocation/allocate';
+import { type AllocationProblem, allocationProblem } from './allocation/budget';
+import { BINARIZE_KEYS, type BinarizeOptions, conversionReport, inHalves, prepareTask } from './binarize';
 import { type ConversionTask, convertModel } from './convert_model';
-import { layerOf } from './dense_source';
+import { type DenseSource, layerOf } from './dense_source';
 import { diskSource } from './disk_source';
 import { type QuantisedTables, quantiseTables } from './embeddings';
-import { isConverted, storedBytes, storedTensor } from './stored_tensor';
+import { isConverted, storedBytes, storedHead, storedTensor } from './stored_tensor';
 import { fingerprint, WorkFolder, workFolderOf } from './work_folder';
 
 /** Options of {@link binarizeFolder}. */
@@ -45,23 +55,42 @@ export async function binarizeFolder(
   await using model = await ModelSource.open(source);
   const task = await prepareTask(convertible(model), checked);
   using dense = diskSource(model);
-  const { calibration, decomposition } = task;
-  const own = await fingerprint(model, decomposition, calibration);
+  const problem = allocationProblem(dense, task.allocation, task.int8);
+  const { calibration, decomposition, allocation } = task;
+  const conversion = { decomposition, allocation: { ...allocation, kept: [...allocation.kept] } };
+  const own = await fingerprint(model, conversion, calibration);
   const work = await WorkFolder.open(workFolderOf(output), own, { restart });
+  const [first, second] = analyses(problem, task) ? inHalves(checked) : [checked, checked];
+  const kernels = (await work.allocation()) ?? (await chosenKernels({ dense, work }, problem, task, first));
   await using states = await work.states(dense, calibration, ['student', 'teacher']);
   const keep: WorkFolder['keep'] = (layer, block) => work.keep(layer, block);
-  await convertModel(dense, task, { finished: work.finished, states, keep }, checked);
+  await convertModel(dense, task, kernels, { finished: work.finished, states, keep }, second);
   throwIfAborted(signal);
-  const tables = checked.embeddings === 'int8' ? await quantiseTables(dense, signal) : undefined;
-  const report = await assemble(model, work, output, { ...checked, task, tables });
+  const tables = task.int8 ? await quantiseTables(dense, signal) : undefined;
+  const report = await assemble({ model, dense, work }, output, { ...checked, task, kernels, tables });
   await work.remove();
   onProgress?.({ done: 1, what: 'converted' });
   return report;
 }
 
+/** Chooses kernels, for good. */
+async function chosenKernels(
+  { dense, work }: { readonly dense: DenseSource; readonly work: WorkFolder },
+  problem: AllocationProblem,
+  task: ConversionTask,
+  options: ProgressOptions,
+): Promise<KernelCounts> {
+  const { settings, windows } = task.calibration ?? { settings: { length: 0 }, windows: [] };
+  await using states = work.freshStates(dense, settings.length, analysisWindows(windows, settings.length));
+  const kernels = await chooseKernels(dense, problem, task, states, options);
+  await work.keepAllocation(kernels);
+  return kernels;
+}
+
 /** A model on disk as options are checked against it. */
-export function convertible({ config, kernels, tokenizer, place }: ModelSource) {
+export function convertible({ family, config, kernels, tokenizer, place }: ModelSource) {
   return {
+    family,
     config,
     kernels,
     get tokenizer() {
@@ -74,42 +103,41 @@ export function convertible({ config, kernels, tokenizer, place }: ModelSource) 
   };
 }
 
+interface Assembly extends Pick<BinarizeOptions, 'method' | 'signal'> {
+  readonly task: ConversionTask;
+  readonly kernels: KernelCounts;
+  readonly tables: QuantisedTables | undefined;
+}
+
 /** Writes the output from the finished blocks and, for everything else, the source: one tensor in memory at a time. */
 async function assemble(
-  source: ModelSource,
-  work: WorkFolder,
+  { model, dense, work }: { readonly model: ModelSource; readonly dense: DenseSource; readonly work: WorkFolder },
   output: string,
-  {
-    task,
-    tables,
-    signal,
-    ...options
-  }: BinarizeOptions & { readonly task: ConversionTask; readonly tables: QuantisedTables | undefined },
+  { task, kernels, tables, signal, method }: Assembly,
 ): Promise<ConversionReport> {
   const blocks: SafetensorsFile[] = [];
   const residuals = new Map<string, number>();
   try {
-    for (let layer = 0; layer < source.config.layers; layer++) {
+    for (let layer = 0; layer < model.config.layers; layer++) {
       const { file, residuals: own } = await work.block(layer);
       blocks.push(file);
       for (const [module, residual] of Object.entries(own)) residuals.set(module, residual);
     }
-    const dense = source.family.parameters(source.config);
-    const modules = dense.filter(({ role }) => role === 'linear').map(({ name }) => moduleOf(name));
-    const report = conversionReport(modules, residuals, options, task, tables?.errors);
-    const kernels = new Map(modules.map((module) => [module, task.decomposition.kernels]));
-    const json = { ...source.json, quantization_config: writeQuantization(kernels, tables && 'int8', report) };
+    const { specifications } = dense;
+    const modules = specifications.filter(({ role }) => role === 'linear').map(({ name }) => moduleOf(name));
+    const report = conversionReport(modules, residuals, { method }, task, tables?.errors);
+    const json = { ...model.json, quantization_config: writeQuantization(kernels, tables && 'int8', report) };
     const choice = { kernels, int8: () => tables !== undefined };
-    const tensors = storedSpecifications(dense, choice).map((specification) => {
+    const tensors = storedSpecifications(specifications, choice).map((specification) => {
       const { name } = specification;
       if (isConverted(name)) return convertedTensor(specification, blocks[layerOf(name) as number] as SafetensorsFile);
       const table = tables?.replaced.get(name);
-      return table === undefined ? copiedTensor(specification, source) : storedTensor(name, table);
+      return table === undefined ? copiedTensor(specification, model, dense.storage(name)) : storedTensor(name, table);
     });
     await writeFolder(output, { signal }, async (directory) => {
       await writeFile(join(directory, 'config.json'), `${JSON.stringify(json, null, 2)}\n`);
-      for (const [name, content] of source.companions) await writeFile(join(directory, name), content);
-      await writeSafetensors(join(directory, WEIGHTS_FILE), tensors, { format: 'pt' });
+      for (const [name, content] of model.companions) await writeFile(join(directory, name), content);
+      await writeSafetensors(join(directory, WEIGHTS_FILE), tensors, WEIGHTS_METADATA);
     });
     return report;
   } finally {
@@ -118,24 +146,21 @@ async function assemble(
   }
 }
 
-function convertedTensor({ name, rows, cols, kernels }: StoredSpecification, file: SafetensorsFile): TensorSource {
-  const bytes = () => file.read(name);
-  if (kernels === undefined) return { name, dtype: 'F16', shape: [rows, cols], bytes };
-  return { name, dtype: 'U8', shape: [kernels, rows / kernels, Math.ceil(cols / 8)], bytes };
+function convertedTensor(specification: StoredSpecification, file: SafetensorsFile): TensorSource {
+  const { name } = specification;
+  return { ...storedHead(specification, 'F16'), bytes: () => file.read(name) };
 }
 
 /** A tensor that stays as it was; one that GGUF stores in a block format becomes F16. */
-function copiedTensor(specification: StoredSpecification, source: ModelSource): TensorSource {
-  const { name, rows, cols } = specification;
-  const stored = source.weights.tensors.get(name)?.dtype;
-  const dtype = stored === 'F32' || stored === 'BF16' ? stored : 'F16';
+function copiedTensor(specification: StoredSpecification, source: ModelSource, storage: FloatType): TensorSource {
   const bytes = async () => {
-    const { matrix } = await source.read(specification);
+    const { matrix: read } = await source.read(specification);
+    const matrix = specification.transposed ? await replacedBy(read, transposed) : read;
     try {
-      return storedBytes({ matrix, storage: dtype });
+      return storedBytes({ matrix, storage });
     } finally {
       matrix.dispose();
     }
   };
-  return { name, dtype, shape: rows === 1 ? [cols] : [rows, cols], bytes };
+  return { ...storedHead(specification, storage), bytes };
 }

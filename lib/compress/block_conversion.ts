@@ -3,15 +3,16 @@
 import { Graph } from '../graph/graph';
 import { moduleOf, type StoredMatrix } from '../models/checkpoint';
 import type { ParameterSpecification } from '../models/family';
+import type { KernelCounts } from '../models/quantization';
 import { withWidened } from '../models/widen';
 import type { Matrix } from '../native/matrix';
 import { throwIfAborted } from '../validate';
 import { sharedInputs, traceBlock } from './block_trace';
-import { type CalibratedSettings, calibrateMatrix } from './calibrated_matrix';
-import { type DecompositionSettings, decompose } from './decompose';
+import { type CalibrationRounds, calibrateMatrix } from './calibrated_matrix';
+import { type DecompositionRounds, decompose } from './decompose';
 import { blockSpecifications, type DenseSource } from './dense_source';
 import { advance, hiddenInput, type Walk } from './hidden_states';
-import { type Aims, collectMoments, disposeMoments, prepareMoments, type Sides } from './input_moments';
+import { type Aims, disposeMoments, preparedMoments, type Sides } from './input_moments';
 import { type KernelMatrices, roundScales, storedKernels } from './kernel_matrices';
 import { relativeResidual } from './residual';
 
@@ -61,15 +62,18 @@ export async function convertLinears(
   });
 }
 
-/** Converts block `layer` without data. */
+/** Converts block `layer` without data. Modules that have no number of kernels stay dense. */
 export async function convertDataFree(
   source: DenseSource,
   layer: number,
-  settings: DecompositionSettings,
+  settings: DecompositionRounds,
+  kernels: KernelCounts,
   options: BlockOptions,
 ): Promise<ConvertedModules> {
   return await convertLinears(source, layer, options, async (module, weight, converted) => {
-    const decomposition = await decompose(weight, settings, options.signal);
+    const count = kernels.get(module);
+    if (count === undefined) return;
+    const decomposition = await decompose(weight, { ...settings, kernels: count }, options.signal);
     keep(converted, module, decomposition, decomposition.residual);
   });
 }
@@ -102,7 +106,7 @@ export async function convertInOrder(
       const groups = sharedInputs(traceBlock(walk.source, layer, teacher, hiddenInput(graph, walk, 'x')));
       for (const [index, modules] of groups.entries()) {
         await convert({ layer, modules, sides: { student, teacher }, last: index === groups.length - 1 }, converted);
-        for (const module of modules) student.delete(`${module}.weight`);
+        for (const module of converted.residuals.keys()) student.delete(`${module}.weight`);
         for (const [name, { matrix }] of converted.replaced) student.set(name, matrix);
       }
       await advance(walk, layer, student);
@@ -114,40 +118,34 @@ export async function convertInOrder(
 
 /**
  * Converts block `layer` by its calibration inputs (method §1; error compensation after GPTQ, arXiv 2210.17323) and takes
- * the hidden states of both sides to the next block.
+ * the hidden states of both sides to the next block. Modules that have no number of kernels stay dense.
  */
 export async function convertCalibrated(
   walk: Walk,
   layer: number,
-  settings: CalibratedSettings & Aims,
+  settings: CalibrationRounds & Aims,
+  kernels: KernelCounts,
   { signal, onModule }: BlockOptions,
 ): Promise<ConvertedModules> {
   return await convertInOrder(walk, layer, async ({ modules, sides, last }, converted) => {
-    const moments = await collectMoments(walk, { layer, modules, sides, aims: settings, advanceTeacher: last });
-    const prepared = await prepareOrDispose(moments, signal);
+    const moments = await preparedMoments(walk, { layer, modules, sides, aims: settings, advanceTeacher: last });
     try {
       for (const module of modules) {
         onModule(module);
         throwIfAborted(signal);
+        const count = kernels.get(module);
+        if (count === undefined) continue;
+        const own = { ...settings, kernels: count };
         await withWidened(sides.teacher.get(`${module}.weight`) as Matrix, signal, async (weight) => {
-          const { matrices } = await calibrateMatrix(weight, { module, moments: prepared }, settings, signal);
+          const { matrices } = await calibrateMatrix(weight, { module, moments }, own, signal);
           keep(converted, module, matrices, undefined);
           converted.residuals.set(module, await relativeResidual(weight, matrices, signal));
         });
       }
     } finally {
-      disposeMoments(prepared);
+      disposeMoments(moments);
     }
   });
-}
-
-async function prepareOrDispose(...[moments, signal]: Parameters<typeof prepareMoments>) {
-  try {
-    return await prepareMoments(moments, signal);
-  } catch (error) {
-    disposeMoments(moments);
-    throw error;
-  }
 }
 
 async function collectModules(convert: (converted: ConvertedModules) => Promise<void>): Promise<ConvertedModules> {

@@ -3,20 +3,23 @@
 import type { ProgressOptions } from '../models/checkpoint';
 import { moduleOf } from '../models/checkpoint';
 import type { CalibrationReport } from '../models/conversion';
+import type { KernelCounts } from '../models/quantization';
+import type { AllocationTask } from './allocation/options';
 import { type BlockOptions, type ConvertedModules, convertCalibrated, convertDataFree } from './block_conversion';
+import { COLUMN_POWER } from './calibrated_matrix';
 import type { CheckedCalibration } from './calibration';
-import type { DecompositionSettings } from './decompose';
+import type { DecompositionRounds } from './decompose';
 import type { DenseSource } from './dense_source';
-import { embedWindows, type Walk } from './hidden_states';
+import { calibrationWalk, embedWindows, type Walk } from './hidden_states';
 import { DAMPING } from './input_moments';
 import type { Side, StateStore } from './state_store';
 
-/** Weight of a column in the decomposition that calibrated scales start from: H_jj. Measured on SmolLM2 at K = 2. */
-export const COLUMN_POWER = 1;
-
 /** What is to be done with every block. */
 export interface ConversionTask {
-  readonly decomposition: DecompositionSettings;
+  readonly decomposition: DecompositionRounds;
+  readonly allocation: AllocationTask;
+  /** Whether embeddings and head are put into 8 bits. */
+  readonly int8: boolean;
   /** Present for the calibrated method. */
   readonly calibration: { readonly settings: CheckedCalibration; readonly windows: readonly Int32Array[] } | undefined;
 }
@@ -41,17 +44,18 @@ export interface BlockConversion {
   convert(layer: number, walk: Walk | undefined, options: BlockOptions): Promise<ConvertedModules>;
 }
 
-/** Converts the blocks that are not finished yet to ±1 kernels. */
+/** Converts the blocks that are not finished yet, every module to its number of ±1 kernels. */
 export async function convertModel(
   source: DenseSource,
-  { decomposition, calibration }: ConversionTask,
+  { decomposition, calibration }: Pick<ConversionTask, 'decomposition' | 'calibration'>,
+  kernels: KernelCounts,
   keeper: BlockKeeper,
   options: ProgressOptions,
 ): Promise<void> {
   const convert: BlockConversion['convert'] = (layer, walk, blockOptions) =>
     walk === undefined || calibration === undefined
-      ? convertDataFree(source, layer, decomposition, blockOptions)
-      : convertCalibrated(walk, layer, calibratedSettings(decomposition, calibration.settings), blockOptions);
+      ? convertDataFree(source, layer, decomposition, kernels, blockOptions)
+      : convertCalibrated(walk, layer, calibratedSettings(decomposition, calibration.settings), kernels, blockOptions);
   await convertBlocks(source, { calibration, sides: ['student', 'teacher'], convert }, keeper, options);
 }
 
@@ -71,13 +75,7 @@ export async function convertBlocks(
     onProgress?.({ done: done / weights, what: module });
     done += sizes.get(module) ?? 0;
   };
-  const walk: Walk | undefined = calibration && {
-    source,
-    length: calibration.settings.length,
-    precision: calibration.settings.precision,
-    states: keeper.states,
-    signal,
-  };
+  const walk = calibration && calibrationWalk(source, calibration.settings, keeper.states, signal);
   if (walk !== undefined && keeper.finished === 0) {
     await embedWindows(walk, (calibration as NonNullable<typeof calibration>).windows, sides);
   }
@@ -89,13 +87,13 @@ export async function convertBlocks(
   }
 }
 
-function calibratedSettings(decomposition: DecompositionSettings, settings: CheckedCalibration) {
+function calibratedSettings(decomposition: DecompositionRounds, settings: CheckedCalibration) {
   const { targetMix, residualMix, rounds } = settings;
   return { ...decomposition, targetMix, residualMix, rounds, columnPower: COLUMN_POWER };
 }
 
 /** What a model's configuration says of its calibration. */
-export function calibrationReport({ calibration }: ConversionTask): CalibrationReport | undefined {
+export function calibrationReport({ calibration }: Pick<ConversionTask, 'calibration'>): CalibrationReport | undefined {
   if (calibration === undefined) return undefined;
   const { length, targetMix, residualMix, rounds, precision } = calibration.settings;
   const windows = calibration.windows.length;

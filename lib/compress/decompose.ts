@@ -16,11 +16,14 @@ export const SVID_ITERATIONS = 30;
 /** Rounds of the joint refit; later ones change the residual in the fourth digit. */
 export const REFIT_ROUNDS = 10;
 
-export interface DecompositionSettings {
-  readonly kernels: number;
+export interface DecompositionRounds {
   readonly iterations: number;
   /** Rounds of the joint refit after the extraction; 0 for none. */
   readonly refitRounds: number;
+}
+
+export interface DecompositionSettings extends DecompositionRounds {
+  readonly kernels: number;
 }
 
 /** Kernels of one matrix and how far they are from it. Dispose it, or leave it to the garbage collector. */

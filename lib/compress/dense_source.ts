@@ -1,5 +1,6 @@
 /** Where a conversion takes dense weights from: a loaded model, or a model on disk that is read block by block. */
 
+import type { FloatType } from '../io/half';
 import type { Constants, DecoderConfig, Family, ParameterSpecification } from '../models/family';
 import type { ModelCore } from '../models/model_core';
 import type { Parameters } from '../nn/builder';
@@ -17,6 +18,8 @@ export interface DenseSource {
   readonly constants: Constants;
   /** Every tensor of the architecture. */
   readonly specifications: readonly ParameterSpecification[];
+  /** The element type that a tensor is saved in where it stays as it is. */
+  storage(name: string): FloatType;
   /** Throws as the reading of a model does, and MBOK_DISPOSED for a model disposed meanwhile. */
   borrow(specifications: readonly ParameterSpecification[]): Promise<Borrowed>;
 }
@@ -47,6 +50,7 @@ export function loadedSource(model: ModelCore): DenseSource {
     get constants() {
       return model.constants;
     },
+    storage: (name) => model.stored.get(name)?.storage as FloatType,
     borrow: async () => ({ parameters: model.parameters, release: () => {} }),
   };
 }

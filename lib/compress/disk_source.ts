@@ -6,13 +6,17 @@ import type { DenseSource } from './dense_source';
 
 /** A model on disk: what is borrowed is read, and freed on release. Dispose the constants after use. */
 export function diskSource(source: ModelSource): DenseSource & Disposable {
-  const { family, config } = source;
+  const { family, config, weights } = source;
   const constants = family.constants(config);
   return {
     family,
     config,
     constants,
     specifications: source.specifications,
+    storage(name) {
+      const entry = weights.tensors.get(name) ?? weights.tensors.get(family.alternativeName?.(name) ?? name);
+      return entry?.dtype === 'F32' || entry?.dtype === 'BF16' ? entry.dtype : 'F16';
+    },
     async borrow(specifications) {
       const parameters = new Map<string, Matrix>();
       const release = () => {

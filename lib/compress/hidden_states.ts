@@ -24,6 +24,16 @@ export interface Walk {
   readonly signal: AbortSignal | undefined;
 }
 
+/** The way of a calibration's windows through a model. */
+export function calibrationWalk(
+  source: DenseSource,
+  { length, precision }: Pick<Walk, 'length' | 'precision'>,
+  states: StateStore,
+  signal: AbortSignal | undefined,
+): Walk {
+  return { source, length, precision, states, signal };
+}
+
 /** Whole windows that one run takes. */
 export function windowsPerChunk({ length, source }: Pick<Walk, 'length' | 'source'>): number {
   const rows = Math.min(CHUNK_ROWS, CHUNK_ELEMENTS / source.config.hiddenSize);
@@ -67,8 +77,13 @@ export async function embedWindows(walk: Walk, windows: readonly Int32Array[], s
   }
 }
 
-/** Takes the student's hidden states through block `layer` with the given parameters. */
-export async function advance(walk: Walk, layer: number, parameters: Parameters): Promise<void> {
+/** Takes the student's hidden states through block `layer` with the given parameters; `sides` go on from there. */
+export async function advance(
+  walk: Walk,
+  layer: number,
+  parameters: Parameters,
+  sides: readonly Side[] = ['student'],
+): Promise<void> {
   const { source, states, signal } = walk;
   const graph = new Graph({ precision: walk.precision });
   const x = hiddenInput(graph, walk, 'states');
@@ -77,6 +92,6 @@ export async function advance(walk: Walk, layer: number, parameters: Parameters)
   for (let chunk = 0; chunk < states.chunks('student', layer); chunk++) {
     const data = await states.read('student', layer, chunk);
     const { next } = await plan.run({ inputs: { states: data }, scalars: chunkScalars(walk, data), signal });
-    await states.write('student', layer + 1, chunk, next as Float32Array);
+    for (const side of sides) await states.write(side, layer + 1, chunk, next as Float32Array);
   }
 }

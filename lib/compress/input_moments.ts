@@ -145,6 +145,17 @@ async function divide({ h, corrections }: InputMoments, count: number, signal: A
   await plan.run({ signal });
 }
 
+/** {@link collectMoments} and {@link prepareMoments}. Dispose what it returns. */
+export async function preparedMoments(walk: Walk, task: MomentsTask): Promise<PreparedMoments> {
+  const moments = await collectMoments(walk, task);
+  try {
+    return await prepareMoments(moments, walk.signal);
+  } catch (error) {
+    disposeMoments(moments);
+    throw error;
+  }
+}
+
 /** Factors H. The result takes over the matrices. */
 export async function prepareMoments(
   moments: InputMoments,

@@ -2,17 +2,22 @@
 
 import { Graph } from '../graph/graph';
 import { layOutArena } from '../graph/planner';
+import { tensorBytes } from '../io/safetensors';
 import { moduleOf, storedSpecifications } from '../models/checkpoint';
 import type { ParameterSpecification } from '../models/family';
+import type { KernelCounts } from '../models/quantization';
 import { ModelSource } from '../models/source';
 import { Matrix } from '../native/matrix';
 import { options } from '../validate';
+import { uniformAllocation } from './allocation/allocate';
+import { allocationProblem } from './allocation/budget';
 import { BINARIZE_KEYS, type BinarizeOptions, prepareTask } from './binarize';
 import { convertible } from './binarize_folder';
 import { sharedInputs, traceBlock } from './block_trace';
 import { blockSpecifications, type DenseSource } from './dense_source';
 import { diskSource } from './disk_source';
 import { hiddenInput, windowsPerChunk } from './hidden_states';
+import { storedHead } from './stored_tensor';
 
 /** What {@link planConversion} tells. */
 export interface ConversionPlan {
@@ -32,7 +37,7 @@ interface Moment {
 const F32 = 4;
 
 /**
- * Plans a conversion without reading a weight. Throws as `binarizeFolder` does for the same arguments.
+ * Plans a conversion without reading a weight; of a budget as if kernels were allocated uniformly. Throws as `binarizeFolder` does for the same arguments.
  *
  * @example
  * const { peakBytes } = await planConversion('models/llama-7b', { kernels: 2 });
@@ -42,13 +47,14 @@ export async function planConversion(source: string, given: BinarizeOptions): Pr
   await using model = await ModelSource.open(source);
   const task = await prepareTask(convertible(model), checked);
   using dense = diskSource(model);
-  const { kernels } = task.decomposition;
+  const problem = allocationProblem(dense, task.allocation, task.int8);
+  const kernels = uniformAllocation(problem);
   const moments =
     task.calibration === undefined
       ? dataFreeMoments(model, dense, kernels)
       : calibratedMoments(model, dense, kernels, task.calibration.settings.length);
   const largest = moments.reduce((most, moment) => (moment.bytes > most.bytes ? moment : most));
-  return { peakBytes: largest.bytes, largest: largest.what, outputBytes: outputBytes(model, kernels) };
+  return { peakBytes: largest.bytes, largest: largest.what, outputBytes: outputBytes(dense, kernels, task.int8) };
 }
 
 /** Of a number of a tensor that stays as it is: block formats become F16. */
@@ -58,19 +64,16 @@ export function elementBytes(model: ModelSource, name: string): number {
   return entry?.dtype === 'F32' ? F32 : 2;
 }
 
-function outputBytes(model: ModelSource, kernels: number): number {
-  const dense = model.family.parameters(model.config);
-  const counts = new Map(dense.filter(({ role }) => role === 'linear').map(({ name }) => [moduleOf(name), kernels]));
-  return storedSpecifications(dense, { kernels: counts, int8: () => false }).reduce((sum, { name, rows, cols, as }) => {
-    if (as === 'kernels') return sum + rows * Math.ceil(cols / 8);
-    return sum + rows * cols * (as === 'scales' ? 2 : elementBytes(model, name));
-  }, 0);
+function outputBytes(dense: DenseSource, kernels: KernelCounts, int8: boolean): number {
+  const stored = storedSpecifications(dense.specifications, { kernels, int8: () => int8 });
+  return stored.reduce((sum, own) => sum + tensorBytes(storedHead(own, dense.storage(own.name))), 0);
 }
 
-const bitBytes = ({ rows, cols }: ParameterSpecification, kernels: number) =>
-  kernels * rows * Math.ceil(cols / 64) * 8 + kernels * (rows + cols) * F32;
+function bitBytes({ name, rows, cols }: ParameterSpecification, kernels: KernelCounts): number {
+  return (kernels.get(moduleOf(name)) ?? 0) * (rows * Math.ceil(cols / 64) * 8 + (rows + cols) * F32);
+}
 
-function dataFreeMoments(model: ModelSource, dense: DenseSource, kernels: number): readonly Moment[] {
+function dataFreeMoments(model: ModelSource, dense: DenseSource, kernels: KernelCounts): readonly Moment[] {
   return Array.from({ length: dense.config.layers }, (_, layer) => {
     const linears = blockSpecifications(dense, layer).filter(({ role }) => role === 'linear');
     const block = linears.reduce((sum, linear) => sum + bitBytes(linear, kernels), 0);
@@ -87,7 +90,12 @@ function dataFreeMoments(model: ModelSource, dense: DenseSource, kernels: number
  * For every group of layers with one input: while tokens are seen, while H is factored, while a matrix is converted. All
  * blocks are counted as the first, which the families' are like.
  */
-function calibratedMoments(model: ModelSource, dense: DenseSource, kernels: number, length: number): readonly Moment[] {
+function calibratedMoments(
+  model: ModelSource,
+  dense: DenseSource,
+  kernels: KernelCounts,
+  length: number,
+): readonly Moment[] {
   const specifications = blockSpecifications(dense, 0);
   const linears = new Map(
     specifications.filter(({ role }) => role === 'linear').map((linear) => [moduleOf(linear.name), linear]),

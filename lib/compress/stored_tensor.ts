@@ -1,8 +1,8 @@
 /** A matrix as a safetensors file stores it. */
 
-import { f32ToHalf } from '../io/half';
-import type { TensorSource } from '../io/safetensors';
-import type { StoredMatrix } from '../models/checkpoint';
+import { type FloatType, f32ToHalf } from '../io/half';
+import type { TensorHead, TensorSource } from '../io/safetensors';
+import type { StoredMatrix, StoredSpecification } from '../models/checkpoint';
 import type { BitMatrix } from '../native/bit_matrix';
 import { INPUT_SCALES, KERNELS, OUTPUT_SCALES } from '../nn/linear';
 
@@ -23,6 +23,19 @@ export function storedBytes({ matrix, storage }: StoredMatrix): Uint8Array {
   const converts = matrix.type === 'f32' && (storage === 'F16' || storage === 'BF16');
   const data = converts ? f32ToHalf(matrix.toFloat32(), storage) : matrix.raw();
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+}
+
+/** What the header of a model's file says of a tensor; `storage` is the element type of one that stays as it was. */
+export function storedHead(specification: StoredSpecification, storage: FloatType): TensorHead {
+  const { name, rows, cols, as, transposed } = specification;
+  if (as === 'kernels') {
+    const { kernels } = specification;
+    return { name, dtype: 'U8', shape: [kernels, rows / kernels, Math.ceil(cols / 8)] };
+  }
+  if (as === 'int8') return { name, dtype: 'I8', shape: [rows, cols] };
+  if (as === 'scales') return { name, dtype: 'F16', shape: [rows, cols] };
+  if (transposed) return { name, dtype: storage, shape: [cols, rows] };
+  return { name, dtype: storage, shape: rows === 1 ? [cols] : [rows, cols] };
 }
 
 /** Whether a tensor is one of a converted module. */

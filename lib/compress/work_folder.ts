@@ -1,8 +1,8 @@
 /**
- * What a conversion keeps beside its output while it runs: one safetensors file a finished block, the hidden states
- * before the next one, and a fingerprint of what is converted how. A process that is killed at any moment leaves a folder
- * that the next one goes on from, to the same bits: files of blocks appear whole or not at all, and those of hidden
- * states before the file of the block that they follow from.
+ * What a conversion keeps beside its output while it runs: the number of kernels of every layer once they are chosen, one
+ * safetensors file a finished block, the hidden states before the next one, and a fingerprint of what is converted how. A
+ * process that is killed at any moment leaves a folder that the next one goes on from, to the same bits: files of blocks
+ * appear whole or not at all, and those of hidden states before the file of the block that they follow from.
  */
 
 import { createHash } from 'node:crypto';
@@ -13,6 +13,7 @@ import { makeFolder, writeFile } from '../io/atomic';
 import { ioFailure, isSystemError } from '../io/failure';
 import { readJson } from '../io/json';
 import { SafetensorsFile, type TensorSource, writeSafetensors } from '../io/safetensors';
+import type { KernelCounts } from '../models/quantization';
 import type { ModelSource } from '../models/source';
 import { type ConvertedModules, disposeConverted } from './block_conversion';
 import type { ConversionTask } from './convert_model';
@@ -23,6 +24,7 @@ import { storedTensor } from './stored_tensor';
 
 const MANIFEST = 'conversion.json';
 const VERSION = 1;
+const ALLOCATION = 'allocation.json';
 const blockFile = (layer: number) => `block-${layer}.safetensors`;
 
 /** Where the blocks of an unfinished conversion to `output` are kept. */
@@ -99,10 +101,7 @@ export class WorkFolder {
     calibration: ConversionTask['calibration'],
     sides: readonly Side[],
   ): Promise<FileStateStore> {
-    const length = calibration?.settings.length ?? 0;
-    const windowBytes = length * source.config.hiddenSize * 4;
-    const chunkBytes = windowsPerChunk({ source, length }) * windowBytes;
-    const files = new FileStateStore(this.path, chunkBytes, (calibration?.windows.length ?? 0) * windowBytes);
+    const files = this.freshStates(source, calibration?.settings.length ?? 0, calibration?.windows ?? []);
     if (calibration === undefined || this.finished === 0 || this.finished === source.config.layers) return files;
     try {
       for (const side of sides) await files.reopen(side, this.finished);
@@ -111,6 +110,23 @@ export class WorkFolder {
       await files[Symbol.asyncDispose]();
       throw error;
     }
+  }
+
+  /** Where hidden states of `windows` of `length` tokens wait, from the first block on. */
+  freshStates(source: DenseSource, length: number, windows: readonly Int32Array[]): FileStateStore {
+    const windowBytes = length * source.config.hiddenSize * 4;
+    const chunkBytes = windowsPerChunk({ source, length }) * windowBytes;
+    return new FileStateStore(this.path, chunkBytes, windows.length * windowBytes);
+  }
+
+  /** Kernels by module, where an earlier process has chosen them. */
+  async allocation(): Promise<KernelCounts | undefined> {
+    const json = await readIfPresent(join(this.path, ALLOCATION));
+    return json && new Map(Object.entries(json as Record<string, number>));
+  }
+
+  async keepAllocation(kernels: KernelCounts): Promise<void> {
+    await writeFile(join(this.path, ALLOCATION), JSON.stringify(Object.fromEntries(kernels)));
   }
 
   /** Writes a finished block and frees its matrices. */
@@ -133,16 +149,21 @@ export class WorkFolder {
 }
 
 async function readManifest(manifest: string, folder: string): Promise<string | undefined> {
-  try {
-    const json = await readJson(manifest);
-    return String(json.fingerprint);
-  } catch (error) {
-    const cause = (error as Error).cause;
-    if (!isSystemError(cause) || cause.code !== 'ENOENT') throw error;
-  }
+  const json = await readIfPresent(manifest);
+  if (json !== undefined) return String(json.fingerprint);
   const names = (await readdir(folder)).filter((name) => !name.startsWith(MANIFEST));
   if (names.length === 0) return undefined;
   throw new MbokError('MBOK_IO', `will not work in the folder '${folder}': it holds files but no ${MANIFEST}`);
+}
+
+async function readIfPresent(path: string): Promise<Readonly<Record<string, unknown>> | undefined> {
+  try {
+    return await readJson(path);
+  } catch (error) {
+    const cause = (error as Error).cause;
+    if (!isSystemError(cause) || cause.code !== 'ENOENT') throw error;
+    return undefined;
+  }
 }
 
 async function removeFolder(path: string): Promise<void> {

@@ -192,12 +192,16 @@ function allFinite(values: Values, dtype: Dtype): boolean {
 /** All bytes of a tensor, or one piece after the other. */
 export type TensorBytes = Uint8Array | Iterable<Uint8Array>;
 
-/** A tensor to be written. */
-export interface TensorSource {
+/** What a file's header says of a tensor. */
+export interface TensorHead {
   name: string;
   dtype: Dtype;
   /** Row-major; empty for a scalar. */
   shape: readonly number[];
+}
+
+/** A tensor to be written. */
+export interface TensorSource extends TensorHead {
   /**
    * Gives the bytes (little endian, as many as dtype and shape say) when their turn comes, so that one tensor at a time is
    * in memory, or less where they come in pieces, each of which may overwrite the one before.
@@ -218,12 +222,24 @@ export async function writeSafetensors(
   tensors: readonly TensorSource[],
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<void> {
-  const ordered = [...tensors].sort((a, b) => DTYPE_BYTES[b.dtype] - DTYPE_BYTES[a.dtype]);
+  const ordered = inOrder(tensors);
   const header = buildHeader(ordered, metadata);
   await writeFile(path, async (file) => {
     await file.append(header);
     for (const tensor of ordered) await appendTensor(file, tensor, path);
   });
+}
+
+/** Bytes of the file that {@link writeSafetensors} writes. */
+export function safetensorsBytes(
+  tensors: readonly TensorHead[],
+  metadata: Readonly<Record<string, string>> = {},
+): number {
+  return tensors.reduce((sum, tensor) => sum + tensorBytes(tensor), buildHeader(inOrder(tensors), metadata).length);
+}
+
+function inOrder<T extends TensorHead>(tensors: readonly T[]): readonly T[] {
+  return [...tensors].sort((a, b) => DTYPE_BYTES[b.dtype] - DTYPE_BYTES[a.dtype]);
 }
 
 async function appendTensor(file: Appender, tensor: TensorSource, path: string): Promise<void> {
@@ -233,20 +249,21 @@ async function appendTensor(file: Appender, tensor: TensorSource, path: string):
     length += piece.byteLength;
     await file.append(piece);
   }
-  if (length !== byteLengthOf(tensor)) {
+  if (length !== tensorBytes(tensor)) {
     throw new MbokError(
       'MBOK_SHAPE',
       `tensor '${tensor.name}' for '${path}' has ${length} bytes, ` +
-        `but ${tensor.dtype} of shape [${tensor.shape.join(', ')}] has ${byteLengthOf(tensor)}`,
+        `but ${tensor.dtype} of shape [${tensor.shape.join(', ')}] has ${tensorBytes(tensor)}`,
     );
   }
 }
 
-function byteLengthOf(tensor: TensorSource): number {
+/** Bytes of a tensor's elements. */
+export function tensorBytes(tensor: TensorHead): number {
   return tensor.shape.reduce((product, size) => product * size, DTYPE_BYTES[tensor.dtype]);
 }
 
-function buildHeader(tensors: readonly TensorSource[], metadata: Readonly<Record<string, string>>): Uint8Array {
+function buildHeader(tensors: readonly TensorHead[], metadata: Readonly<Record<string, string>>): Uint8Array {
   const entries: [string, unknown][] = Object.keys(metadata).length > 0 ? [['__metadata__', metadata]] : [];
   const names = new Set(['__metadata__']);
   let offset = 0;
@@ -255,7 +272,7 @@ function buildHeader(tensors: readonly TensorSource[], metadata: Readonly<Record
     if (names.has(name))
       throw new MbokError('MBOK_INVALID_ARGUMENT', `'tensors' must have different names, got '${name}' twice`);
     names.add(name);
-    const end = offset + byteLengthOf(tensor);
+    const end = offset + tensorBytes(tensor);
     entries.push([name, { dtype, shape, data_offsets: [offset, end] }]);
     offset = end;
   }

@@ -139,6 +139,9 @@ export interface FileLayout {
   readonly transposed: ReadonlySet<string>;
 }
 
+/** What transformers wants the file of a model to say of itself. */
+export const WEIGHTS_METADATA = { format: 'pt' } as const;
+
 /** Writes the matrices to a safetensors file, one tensor in memory at a time. Throws MBOK_IO, MBOK_ABORTED. */
 export async function writeParameters(
   path: string,
@@ -175,7 +178,7 @@ export async function writeParameters(
     const plain = rows === 1 && !isScale ? [cols] : [rows, cols];
     return { name, dtype: storage, shape: turned.has(name) ? [cols, rows] : plain, bytes };
   });
-  await writeSafetensors(path, sources, { format: 'pt' });
+  await writeSafetensors(path, sources, WEIGHTS_METADATA);
 }
 
 /** Whether memory holds the bytes that the file will. */

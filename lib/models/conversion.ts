@@ -10,10 +10,19 @@ export interface ConversionReport {
   readonly residual: number;
   /** ‖W − Ŵ‖ / ‖W‖ by module. */
   readonly residuals: Readonly<Record<string, number>>;
+  /** How kernels were chosen under a budget: the method, and bits a weight in linear layers or bytes of the file. */
+  readonly allocation?: AllocationReport;
   /** Of the calibrated method. */
   readonly calibration?: CalibrationReport;
   /** ‖W − Ŵ‖ / ‖W‖ by embedding table and head, where these were put into 8 bits. */
   readonly embeddingErrors?: Readonly<Record<string, number>>;
+}
+
+export interface AllocationReport {
+  /** 'measured', 'uniform' or 'paper'. */
+  readonly method: string;
+  readonly bits?: number;
+  readonly size?: number;
 }
 
 export interface CalibrationReport {
@@ -40,14 +49,21 @@ export function readConversion(settings: ConfigReader | undefined): ConversionRe
   const json = settings?.object('conversion');
   if (json === undefined) return undefined;
   const calibration = json.object('calibration');
+  const allocation = json.object('allocation');
   const embeddingErrors = json.object('embedding_errors');
   return {
     method: json.string('method'),
     residual: json.amount('residual'),
     residuals: readAmounts(json.object('residuals')),
+    ...(allocation && { allocation: readAllocation(allocation) }),
     ...(calibration && { calibration: readCalibration(calibration) }),
     ...(embeddingErrors && { embeddingErrors: readAmounts(embeddingErrors) }),
   };
+}
+
+function readAllocation(json: ConfigReader): AllocationReport {
+  const method = json.string('method');
+  return json.has('bits') ? { method, bits: json.amount('bits') } : { method, size: json.count('size') };
 }
 
 function readAmounts(json: ConfigReader | undefined): Record<string, number> {

@@ -1,0 +1,78 @@
+/** What the paper's allocation knows: how much a block changes its activations, and what each kernel leaves of a weight. */
+
+import { Graph } from '../../graph/graph';
+import { accumulateGram } from '../../graph/operations/conversion';
+import { Plan } from '../../graph/plan';
+import { MAX_KERNELS } from '../../models/quantization';
+import { Matrix } from '../../native/matrix';
+import { decompose, SVID_ITERATIONS } from '../decompose';
+import { hiddenInput, type Walk } from '../hidden_states';
+import { disposeKernels } from '../kernel_matrices';
+import { pwcca } from './pwcca';
+
+/**
+ * 1 − PWCCA of the hidden states before and after block `layer` over all chunks. It is the block's and not each matrix's:
+ * a linear layer's outputs are a linear image of its inputs, whose canonical correlations are all 1.
+ */
+export async function blockImportance(walk: Walk, layer: number): Promise<number> {
+  const { states, source, signal } = walk;
+  const n = source.config.hiddenSize;
+  const sums = {
+    xx: new Matrix({ rows: n, cols: n }),
+    yy: new Matrix({ rows: n, cols: n }),
+    xy: new Matrix({ rows: n, cols: n }),
+  };
+  const [meanX, meanY] = [new Float64Array(n), new Float64Array(n)];
+  try {
+    const graph = new Graph();
+    const [x, y] = [hiddenInput(graph, walk, 'x'), hiddenInput(graph, walk, 'y')];
+    accumulateGram(x, x, graph.bind(sums.xx, 'state'));
+    accumulateGram(y, y, graph.bind(sums.yy, 'state'));
+    accumulateGram(x, y, graph.bind(sums.xy, 'state'));
+    const chunks = states.chunks('student', layer);
+    const first = await states.read('student', layer, 0);
+    await using plan = new Plan(graph, { maxRows: first.length / n });
+    let rows = 0;
+    for (let chunk = 0; chunk < chunks; chunk++) {
+      const inputs = {
+        x: await states.read('student', layer, chunk),
+        y: await states.read('student', layer + 1, chunk),
+      };
+      await plan.run({ inputs, scalars: { rows: inputs.x.length / n }, signal });
+      addRows(meanX, inputs.x);
+      addRows(meanY, inputs.y);
+      rows += inputs.x.length / n;
+    }
+    return (
+      1 -
+      pwcca({
+        xx: centred(sums.xx, meanX, meanX, rows),
+        yy: centred(sums.yy, meanY, meanY, rows),
+        xy: centred(sums.xy, meanX, meanY, rows),
+      })
+    );
+  } finally {
+    for (const sum of Object.values(sums)) sum.dispose();
+  }
+}
+
+function addRows(sum: Float64Array, rows: Float32Array): void {
+  for (let i = 0; i < rows.length; i++) sum[i % sum.length] = (sum[i % sum.length] as number) + (rows[i] as number);
+}
+
+/** Σ x yᵀ minus what the sums of x and y over `rows` samples account for. */
+function centred(gram: Matrix, x: Float64Array, y: Float64Array, rows: number): Float64Array {
+  return Float64Array.from(gram.toFloat32(), (value, at) => {
+    const [i, j] = [Math.floor(at / gram.cols), at % gram.cols];
+    return value - ((x[i] as number) * (y[j] as number)) / rows;
+  });
+}
+
+/** ‖W − Ŵ‖ after each of 8 successive kernels. */
+export async function residualCurve(weight: Matrix, signal: AbortSignal | undefined): Promise<readonly number[]> {
+  const settings = { kernels: MAX_KERNELS, iterations: SVID_ITERATIONS, refitRounds: 0 };
+  const { residuals, ...matrices } = await decompose(weight, settings, signal);
+  disposeKernels(matrices);
+  const norm = Math.sqrt(weight.toFloat32().reduce((sum, value) => sum + value * value, 0));
+  return residuals.map((residual) => residual * norm);
+}

@@ -1,0 +1,119 @@
+/** Projection-weighted canonical correlation (Morcos et al., arXiv 1806.05759) from second moments. */
+
+/** Second moments of centred activations x [N, n] and y [N, m], row-major: xᵀx and yᵀy square, xᵀy [n, m]. */
+export interface Moments {
+  readonly xx: Float64Array;
+  readonly yy: Float64Array;
+  readonly xy: Float64Array;
+}
+
+/** What is added to the diagonals in units of their means: activations of real models are nearly dependent. */
+const RIDGE = 1e-6;
+/** Rows are orthogonal when the cosine between any two is below this. */
+const ORTHOGONAL = 1e-9;
+const SWEEPS = 60;
+
+/**
+ * Σᵢ αᵢ ρᵢ / Σᵢ αᵢ, with ρᵢ the canonical correlations of x and y, hᵢ the canonical variates of x and
+ * αᵢ = Σⱼ |⟨hᵢ, xⱼ⟩|: 1 where y is a linear image of x. With Cholesky factors xx = L Lᵀ, yy = M Mᵀ the correlations are the
+ * singular values U diag(ρ) Vᵀ of L⁻¹ xy M⁻ᵀ, and the products ⟨hᵢ, xⱼ⟩ are Uᵀ Lᵀ: no samples are needed. Time n³.
+ */
+export function pwcca({ xx, yy, xy }: Moments): number {
+  const [n, m] = [Math.sqrt(xx.length), Math.sqrt(yy.length)];
+  const [l, r] = [cholesky(xx, n), cholesky(yy, m)];
+  const whitened = transpose(solveLower(r, transpose(solveLower(l, rowsOf(xy, n)))));
+  const projections = transpose(l);
+  orthogonaliseRows(whitened, projections);
+  let [weighted, weights] = [0, 0];
+  for (const [i, row] of whitened.entries()) {
+    const alpha = (projections[i] as Float64Array).reduce((sum, value) => sum + Math.abs(value), 0);
+    // rounding may take a correlation beyond 1
+    weighted += alpha * Math.min(1, Math.sqrt(dot(row, row)));
+    weights += alpha;
+  }
+  return weights === 0 ? 1 : weighted / weights;
+}
+
+function rowsOf(matrix: Float64Array, rows: number): Float64Array[] {
+  const cols = matrix.length / rows;
+  return Array.from({ length: rows }, (_, i) => matrix.slice(i * cols, (i + 1) * cols));
+}
+
+function transpose(rows: readonly Float64Array[]): Float64Array[] {
+  const cols = rows[0]?.length ?? 0;
+  return Array.from({ length: cols }, (_, j) => Float64Array.from(rows, (row) => row[j] as number));
+}
+
+function dot(a: Float64Array, b: Float64Array, length = a.length): number {
+  let sum = 0;
+  for (let i = 0; i < length; i++) sum += (a[i] as number) * (b[i] as number);
+  return sum;
+}
+
+/** Lower L with L Lᵀ = matrix + ridge. A matrix of zeros has the factor of its ridge alone, which is zero. */
+function cholesky(matrix: Float64Array, n: number): Float64Array[] {
+  const rows = rowsOf(matrix, n);
+  const ridge = (RIDGE * rows.reduce((sum, row, i) => sum + (row[i] as number), 0)) / n;
+  const l = rows.map(() => new Float64Array(n));
+  for (let i = 0; i < n; i++) {
+    const own = l[i] as Float64Array;
+    for (let j = 0; j < i; j++) {
+      const other = l[j] as Float64Array;
+      const pivot = other[j] as number;
+      own[j] = pivot === 0 ? 0 : ((rows[i]?.[j] as number) - dot(own, other, j)) / pivot;
+    }
+    own[i] = Math.sqrt(Math.max(ridge, (rows[i]?.[i] as number) + ridge - dot(own, own, i)));
+  }
+  return l;
+}
+
+/** L⁻¹ · rows by forward substitution. */
+function solveLower(l: readonly Float64Array[], rows: readonly Float64Array[]): Float64Array[] {
+  const solved = rows.map((row) => row.slice());
+  for (const [i, own] of solved.entries()) {
+    const factors = l[i] as Float64Array;
+    for (let j = 0; j < i; j++) subtract(own, solved[j] as Float64Array, factors[j] as number);
+    const pivot = factors[i] as number;
+    for (let k = 0; k < own.length; k++) own[k] = pivot === 0 ? 0 : (own[k] as number) / pivot;
+  }
+  return solved;
+}
+
+function subtract(from: Float64Array, row: Float64Array, factor: number): void {
+  for (let k = 0; k < from.length; k++) from[k] = (from[k] as number) - factor * (row[k] as number);
+}
+
+/**
+ * Turns rows by one-sided Jacobi rotations until they are orthogonal, and `companions` by the same: from A and B to Uᵀ A
+ * and Uᵀ B, U the left singular vectors of A, whose singular values are the norms of the rows.
+ */
+function orthogonaliseRows(rows: readonly Float64Array[], companions: readonly Float64Array[]): void {
+  const squares = Float64Array.from(rows, (row) => dot(row, row));
+  for (let sweep = 0; sweep < SWEEPS; sweep++) {
+    let turned = false;
+    for (let p = 0; p < rows.length; p++) {
+      for (let q = p + 1; q < rows.length; q++) {
+        const [a, b] = [rows[p] as Float64Array, rows[q] as Float64Array];
+        const [aa, bb, ab] = [squares[p] as number, squares[q] as number, dot(a, b)];
+        if (Math.abs(ab) <= ORTHOGONAL * Math.sqrt(aa * bb) || aa * bb === 0) continue;
+        turned = true;
+        const zeta = (bb - aa) / (2 * ab);
+        const tangent = (zeta < 0 ? -1 : 1) / (Math.abs(zeta) + Math.hypot(1, zeta));
+        const cosine = 1 / Math.hypot(1, tangent);
+        rotate(a, b, cosine, cosine * tangent);
+        rotate(companions[p] as Float64Array, companions[q] as Float64Array, cosine, cosine * tangent);
+        squares[p] = aa - tangent * ab;
+        squares[q] = bb + tangent * ab;
+      }
+    }
+    if (!turned) return;
+  }
+}
+
+function rotate(a: Float64Array, b: Float64Array, cosine: number, sine: number): void {
+  for (let k = 0; k < a.length; k++) {
+    const [x, y] = [a[k] as number, b[k] as number];
+    a[k] = cosine * x - sine * y;
+    b[k] = sine * x + cosine * y;
+  }
+}
