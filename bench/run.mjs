@@ -1,7 +1,12 @@
 /**
- * npm run bench [-- --json]: the machine's limits, then our products as fractions of them. Everything is verified
- * against float64 before it is timed; figures are medians of nine runs, limits the best of fifteen.
+ * npm run bench [-- --json] [--svg FILE]: the machine's limits, then our products as fractions of them, as a table or
+ * JSON, and as a chart. Everything is verified against float64 before it is timed; figures are medians of nine runs,
+ * limits the best of fifteen.
  */
+
+import { writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { parseArgs } from 'node:util';
 
 import { timeDecode } from './decode.mjs';
 import { measureLimits } from './limits.mjs';
@@ -10,7 +15,8 @@ import { timeProducts, verifyProducts } from './products.mjs';
 import { measureScaling } from './scaling.mjs';
 import { timeSteps } from './step.mjs';
 
-const json = process.argv.includes('--json');
+const { barChart } = createRequire(import.meta.url)('../dist/plot/bar_chart.js');
+const { json, svg } = parseArgs({ options: { json: { type: 'boolean' }, svg: { type: 'string' } } }).values;
 const giga = (value) => (value / 1e9).toFixed(1).padStart(8);
 const say = (line) => json || console.log(line);
 
@@ -46,3 +52,24 @@ for (const precision of limits.bf16_flops_per_second > 0 ? ['f32', 'bf16'] : ['f
   say(`event loop delay p99 ${loopDelayP99.toFixed(1)} ms`);
 }
 if (json) console.log(JSON.stringify({ limits, isa, threads, kernels, products, scaling, steps }));
+if (svg !== undefined) {
+  const shapes = [...new Set(products.map(({ shape }) => shape))];
+  const percent = (fraction) => Math.round(1000 * fraction) / 10;
+  writeFileSync(
+    svg,
+    barChart({
+      title: `Products on ${limits.cpu}, ${isa}, ${threads} threads`,
+      xLabel: 'per cent of the limit that binds: arithmetic, or reading memory',
+      groups: shapes.map((name) => ({
+        name,
+        bars: products
+          .filter(({ shape }) => shape === name)
+          .map(({ what, fraction, speedup }) => ({
+            name: what,
+            value: percent(fraction),
+            note: `${percent(fraction)} %${speedup === undefined ? '' : `, ${speedup.toFixed(1)} × f16`}`,
+          })),
+      })),
+    }),
+  );
+}

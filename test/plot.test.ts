@@ -1,6 +1,7 @@
 /** Charts: that points lie where their values say, and that labels can be read. */
 
 import { linearAxis, logAxis } from '../lib/plot/axis';
+import { barChart } from '../lib/plot/bar_chart';
 import { lineChart, smooth } from '../lib/plot/line_chart';
 import { front, scatterChart } from '../lib/plot/scatter_chart';
 
@@ -57,6 +58,28 @@ test('a line goes through its points, of an axis from 0', () => {
   });
   expect(svg).toContain('<polyline points="64,348 380,56 696,202"');
   expect(svg).toContain('a &lt; b &amp; c');
+});
+
+test('a bar chart has bars as long as their values, headings and notes', () => {
+  const svg = barChart({
+    title: labels.title,
+    xLabel: 'per cent',
+    groups: [
+      { name: 'first', bars: [{ name: 'half', value: 50, note: '50 %' }] },
+      {
+        name: 'second',
+        bars: [
+          { name: 'whole', value: 100 },
+          { name: 'none', value: 0 },
+        ],
+      },
+    ],
+  });
+  const widths = [...svg.matchAll(/<rect x="[\d.]+" y="\d+" width="([\d.]+)"/g)].map(([, width]) => Number(width));
+  expect(widths).toHaveLength(3);
+  expect((widths[1] as number) / (widths[0] as number)).toBeCloseTo(2, 2);
+  expect(widths[2]).toBe(0);
+  for (const text of ['a &lt; b &amp; c', 'per cent', 'first', 'second', '50 %']) expect(svg).toContain(`>${text}<`);
 });
 
 describe('a scatter chart', () => {

@@ -34,7 +34,24 @@ export interface LegendEntry {
   readonly sample: (x: number, y: number) => string;
 }
 
-/** The file: title, axes, legend and the data's elements. */
+/** The file: a page of the given size with a title and elements. */
+export function page(
+  { width, height }: { readonly width: number; readonly height: number },
+  title: string,
+  elements: readonly string[],
+): string {
+  return [
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" font-family="system-ui, sans-serif" font-size="12">`,
+    STYLE,
+    `<rect class="page" width="100%" height="100%" rx="8"/>`,
+    `<text class="title" x="${AREA.left}" y="26" font-size="16" font-weight="600">${escapeXml(title)}</text>`,
+    ...elements,
+    '</svg>',
+    '',
+  ].join('\n');
+}
+
+/** A page with axes, a legend and the data's elements. */
 export function frame(
   { title, xLabel, yLabel }: Labels,
   { x, y }: { readonly x: Axis; readonly y: Axis },
@@ -42,11 +59,7 @@ export function frame(
   data: readonly string[],
 ): string {
   const { left, right, top, bottom } = AREA;
-  return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${SIZE.width} ${SIZE.height}" width="${SIZE.width}" height="${SIZE.height}" font-family="system-ui, sans-serif" font-size="12">`,
-    STYLE,
-    `<rect class="page" width="100%" height="100%" rx="8"/>`,
-    `<text class="title" x="${left}" y="26" font-size="16" font-weight="600">${escapeXml(title)}</text>`,
+  return page(SIZE, title, [
     ...y.ticks.map((value) => `<path class="grid" d="M${left} ${pixel(y.at(value))}H${right}"/>`),
     ...y.ticks.map((value) => tickLabel(left - 8, y.at(value) + 4, 'end', value)),
     ...x.ticks.map((value) => `<path class="axis" d="M${pixel(x.at(value))} ${bottom}v5"/>`),
@@ -56,9 +69,7 @@ export function frame(
     `<text transform="translate(18 ${(top + bottom) / 2}) rotate(-90)" text-anchor="middle">${escapeXml(yLabel)}</text>`,
     ...data,
     ...legendElements(legend),
-    '</svg>',
-    '',
-  ].join('\n');
+  ]);
 }
 
 /** About what a text takes, in pixels. */
@@ -83,6 +94,6 @@ function legendElements(entries: readonly LegendEntry[]): string[] {
   });
 }
 
-function tickLabel(x: number, y: number, anchor: string, value: number): string {
+export function tickLabel(x: number, y: number, anchor: string, value: number): string {
   return `<text x="${pixel(x)}" y="${pixel(y)}" text-anchor="${anchor}">${Number(value.toPrecision(10))}</text>`;
 }
