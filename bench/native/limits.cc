@@ -2,7 +2,7 @@
 //
 //   read_bytes_per_second      sum of a buffer much larger than the caches, all threads
 //   f32_flops_per_second       independent fused multiply-adds in registers, all threads
-//   bf16_flops_per_second      vdpbf16ps in registers; 0 where the CPU has none
+//   bf16_flops_per_second      vdpbf16ps in registers, tdpbf16ps on AMX; 0 where the CPU has neither
 //   popcount_bits_per_second   xor + popcount + add in registers, counted as bits compared
 
 #include <algorithm>
@@ -80,6 +80,26 @@ __attribute__((target("avx512f,avx512bf16"))) double dot_bf16() {
   __m512 total = sums[0];
   for (int j = 1; j < 24; ++j) total = _mm512_add_ps(total, sums[j]);
   return static_cast<double>(_mm512_cvtss_f32(total));
+}
+
+// Four products of 16 × 16 sums and 32 numbers on tiles of zeros, as the 2 × 2 block of the library's kernel has them.
+constexpr int64_t kTileSteps = kSteps / 16;
+__attribute__((target("amx-tile,amx-bf16"))) double dot_amx() {
+  struct alignas(64) {
+    uint8_t palette = 1, rest[15] = {};
+    uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+  } tiles;
+  __asm__ volatile("" : : "r"(&tiles) : "memory");
+  _tile_loadconfig(&tiles);
+  for (int64_t i = 0; i < kTileSteps; ++i) {
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+  }
+  _tile_release();
+  return 0;
 }
 
 // In assembler: around the intrinsic GCC 12 copies every sum twice.
@@ -188,6 +208,7 @@ int main() {
     read = read512;
   }
   if (has(mbok::kAvx512Bf16)) bf16 = {dot_bf16, 2.0 * 32 * 24 * steps};
+  if (has(mbok::kAmxBf16)) bf16 = {dot_amx, 2.0 * 16 * 16 * 32 * 4 * static_cast<double>(kTileSteps)};
   if (has(mbok::kAvx512Vnni)) int8 = {dot_int8, 2.0 * 64 * 24 * steps};
   if (has(mbok::kAvx512Vpopcntdq)) popcount = {popcount512, 512.0 * 12 * steps};
 #endif
