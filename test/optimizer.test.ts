@@ -2,6 +2,7 @@
 
 import { appendGradients } from '../lib/graph/gradients';
 import { Graph } from '../lib/graph/graph';
+import { booleanLinear } from '../lib/graph/operations/boolean_linear';
 import { klDivergence } from '../lib/graph/operations/losses';
 import { multiBooleanLinear } from '../lib/graph/operations/multi_boolean_linear';
 import { lossSeed } from '../lib/graph/operations/training';
@@ -11,6 +12,7 @@ import { BitMatrix } from '../lib/native/bit_matrix';
 import { Matrix } from '../lib/native/matrix';
 import { AdamW } from '../lib/train/adamw';
 import { BooleanOptimizer, type BooleanOptimizerSettings } from '../lib/train/boolean_optimizer';
+import { LatentWeights } from '../lib/train/latent_weights';
 import { schedule } from '../lib/train/schedule';
 import { type GoldenTensor, readGolden } from './golden';
 import { Random, relativeError } from './random';
@@ -298,6 +300,32 @@ describe('AdamW', () => {
     }
     expect(relativeError(w.toFloat32(), expected)).toBeLessThan(1e-5);
   });
+});
+
+test('latent weights behind a Boolean layer cross zero against their gradient, and the bits with them', async () => {
+  const [rows, m, n] = [5, 3, 70];
+  const random = new Random(4);
+  const [x, start, z] = [random.signs(rows * n), random.signs(m * n), random.normals(rows * m)];
+  const kernels = BitMatrix.fromSigns(start, { rows: m, cols: n });
+  const latents = new LatentWeights(kernels, 1);
+  const graph = new Graph();
+  const w = graph.bind(kernels);
+  const y = booleanLinear(graph.bind(BitMatrix.fromSigns(x, { rows, cols: n })), w);
+  const upstream = graph.bind(Matrix.from(z, { rows, cols: m }));
+  appendGradients(y, upstream, { booleans: new Map([[w, latents.target(graph)]]) });
+  latents.step(graph);
+  await using plan = new Plan(graph);
+  const against = Array.from(start, (_, index) => {
+    const [row, col] = [Math.floor(index / n), index % n];
+    let signal = 0;
+    for (let i = 0; i < rows; i++) signal += (z[i * m + row] as number) * (x[i * n + col] as number);
+    return -Math.sign(signal);
+  });
+  // Adam's first step is the learning rate whatever the gradient; latents start 0.02 from zero
+  await plan.run({ scalars: { learningRate: 0.019, step: 1 } });
+  expect(Array.from(kernels.toSigns())).toEqual(Array.from(start));
+  await plan.run({ scalars: { learningRate: 0.019, step: 2 } });
+  expect(Array.from(kernels.toSigns())).toEqual(against);
 });
 
 test('the schedule warms up over 3 % of the steps and falls like half a cosine', () => {

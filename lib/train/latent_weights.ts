@@ -13,14 +13,24 @@ import { AdamW } from './adamw';
 /** Latents start at this times the sign: 20 steps of Adam at 1e-3 turn it round. */
 const INITIAL_MAGNITUDE = 0.02;
 
-/** Latent weights of the last kernel of one ±1 parameter [K·m, n]. */
+/**
+ * Latent weights of the last kernel of one ±1 parameter [K·m, n]. Learning rate and step number (from 1) are the scalars
+ * `learningRate` and `step` of a run.
+ *
+ * @example
+ * const latents = new LatentWeights(kernels, 1);
+ * appendGradients(loss, lossSeed(graph), { booleans: new Map([[graph.bind(kernels), latents.target(graph)]]) });
+ * latents.step(graph);
+ */
 export class LatentWeights {
+  /** All state by name: what a checkpoint has to keep. */
   readonly matrices: ReadonlyMap<string, Matrix>;
   readonly #kernels: BitMatrix;
   readonly #last: number;
   readonly #latents: Matrix;
   readonly #optimizer: AdamW;
 
+  /** For the last of the `count` kernels in `kernels`. Throws MBOK_INVALID_ARGUMENT, MBOK_OUT_OF_MEMORY. */
   constructor(kernels: BitMatrix, count: number) {
     const rows = kernels.rows / count;
     this.#kernels = kernels;
@@ -32,7 +42,7 @@ export class LatentWeights {
     this.matrices = new Map([['latent', this.#latents], ...this.#optimizer.matrices]);
   }
 
-  /** Emits the clearing of the signal; call it after the forward pass. */
+  /** For `booleans` of {@link appendGradients}. Emits the clearing of the signal; call it after the forward pass. */
   target(graph: Graph): BooleanTarget {
     graph.bind(this.#latents, 'state');
     const [signal] = this.#optimizer.accumulators(graph).values();
@@ -45,6 +55,7 @@ export class LatentWeights {
     signsOf(graph.bind(this.#latents, 'state'), graph.bind(this.#kernels), this.#last);
   }
 
+  /** Frees latents, gradients and moments; the bits stay. */
   dispose(): void {
     this.#latents.dispose();
     this.#optimizer.dispose();
