@@ -126,7 +126,10 @@ async function assemble(
     const { specifications } = dense;
     const modules = specifications.filter(({ role }) => role === 'linear').map(({ name }) => moduleOf(name));
     const report = conversionReport(modules, residuals, { method }, task, tables?.errors);
-    const json = { ...model.json, quantization_config: writeQuantization(kernels, tables && 'int8', report) };
+    const json = {
+      ...model.json,
+      quantization_config: writeQuantization(kernels, { embeddings: tables && 'int8', conversion: report }),
+    };
     const choice = { kernels, int8: () => tables !== undefined };
     const tensors = storedSpecifications(specifications, choice).map((specification) => {
       const { name } = specification;
