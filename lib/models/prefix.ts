@@ -2,15 +2,36 @@
 
 import type { WeightReader } from '../io/weights';
 import { Matrix } from '../native/matrix';
+import { INPUT_SCALES, OUTPUT_SCALES } from '../nn/linear';
 import { integerInRange, invalid } from '../validate';
-import { readKernels, readParameter, type StoredMatrix, type StoredSpecification } from './checkpoint';
-import type { Family } from './family';
+import { moduleOf, readKernels, readParameter, type StoredMatrix, type StoredSpecification } from './checkpoint';
+import type { Family, ParameterSpecification } from './family';
 import type { KernelCounts } from './quantization';
 import { replacedBy } from './transposed';
 
 /** Name of the scales, else called `name`, that the first `kernels` kernels of a nested module have of their own. */
 export function prefixName(name: string, kernels: number): string {
-  return `${name}.prefix_${kernels}`;
+  return `${name}_prefix_${kernels}`;
+}
+
+/**
+ * What the file of a nested model holds besides the whole: for every K' below the K of a module the scales of its first K'
+ * kernels, [K', m] and [K', n]; K (K − 1) (m + n) bytes a module.
+ */
+export function prefixSpecifications(
+  specifications: readonly ParameterSpecification[],
+  kernels: KernelCounts,
+): readonly StoredSpecification[] {
+  return specifications.flatMap(({ name: weight, rows, cols, role }) => {
+    const module = moduleOf(weight);
+    const count = role === 'linear' ? (kernels.get(module) ?? 0) : 0;
+    return Array.from({ length: Math.max(0, count - 1) }, (_, k): StoredSpecification[] => {
+      const scales = (part: string, length: number): StoredSpecification => {
+        return { name: prefixName(`${module}.${part}`, k + 1), rows: k + 1, cols: length, role, as: 'scales' };
+      };
+      return [scales(OUTPUT_SCALES, rows), scales(INPUT_SCALES, cols)];
+    }).flat();
+  });
 }
 
 /** Kernels by module where at most `kernels` of each are taken. Throws MBOK_INVALID_ARGUMENT where none has so many. */
@@ -32,7 +53,9 @@ export async function readPrefix(
   { kernels, nested }: { readonly kernels: number; readonly nested: boolean },
 ): Promise<StoredMatrix> {
   const { name, role, as } = specification;
-  if (as === 'kernels') return await readKernels(weights, specification, Math.min(kernels, specification.kernels));
+  if (as === 'kernels') {
+    return await readKernels(weights, specification, family, Math.min(kernels, specification.kernels));
+  }
   if (as !== 'scales' || role !== 'linear' || specification.rows <= kernels) {
     return await readParameter(weights, specification, family);
   }

@@ -13,7 +13,7 @@ import { ConfigReader } from './config_reader';
 import { type ConversionReport, readConversion } from './conversion';
 import type { DecoderConfig, Family } from './family';
 import { openGguf } from './gguf';
-import { readPrefix } from './prefix';
+import { prefixSpecifications, readPrefix } from './prefix';
 import {
   type EmbeddingStorage,
   type KernelCounts,
@@ -74,6 +74,8 @@ export class ModelSource {
   readonly weights: WeightReader;
   /** Every tensor that the configuration asks for, in the order of the layers. */
   readonly specifications: readonly StoredSpecification[];
+  /** What a nested model has besides these: the scales of its prefixes. */
+  readonly prefixScales: readonly StoredSpecification[];
 
   private constructor({ json, place, companions, weights }: Checkpoint) {
     const reader = new ConfigReader(json, place);
@@ -91,6 +93,7 @@ export class ModelSource {
     const { kernels, embeddings } = this;
     const choice = { kernels, int8: () => embeddings === 'int8' };
     this.specifications = storedSpecifications(this.family.parameters(this.config), choice);
+    this.prefixScales = this.nested ? prefixSpecifications(this.family.parameters(this.config), kernels) : [];
     const files = new Map(companions).set(CONFIG_FILE, Buffer.from(JSON.stringify(dense)));
     this.tokenizer = companions.has(TOKENIZER_FILE) ? Tokenizer.fromFiles(files, join(place, '..')) : undefined;
     this.tokenizer?.expectWithin(this.config.vocabularySize, join(place, '..', TOKENIZER_FILE));
