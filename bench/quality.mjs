@@ -1,6 +1,6 @@
 /**
  * npm run bench:quality [-- SECTION …]: what conversion and finetuning do to the embedded model's perplexity; the tables
- * of README.md, docs/models.md and docs/baselines.md. Sections: conversion, calibrated, allocation, finetuned, long,
+ * of README.md, docs/models.md and docs/baselines.md. Sections: conversion, calibrated, nested, allocation, finetuned, long,
  * normaliser, accumulator, baselines. Default: all.
  *
  * Perplexity is measured on 256 windows of 256 tokens of TinyStories validation text, training is 8 × 256 tokens a step
@@ -14,7 +14,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 const require = createRequire(import.meta.url);
-const { Model, binarize, evaluatePerplexity, finetune, quantiseFolder } = require('../dist/index.js');
+const { Model, binarize, binarizeFolder, evaluatePerplexity, finetune, quantiseFolder } = require('../dist/index.js');
+const { readStorage } = require('../dist/cli/storage.js');
 const { addon } = require('../dist/native/addon.js');
 
 const root = join(import.meta.dirname, '..');
@@ -103,6 +104,20 @@ const sections = {
       const seconds = (performance.now() - start) / 1000;
       row(`calibrated K=${kernels}`, { perplexity: await perplexity(model), seconds });
       model.dispose();
+    }
+  },
+  async nested() {
+    const most = 4;
+    const folder = join(cache, 'nested');
+    const start = performance.now();
+    await binarizeFolder(original, folder, { kernels: most, method: 'calibrated', nested: true, calibration });
+    const seconds = (performance.now() - start) / 1000;
+    const { bitsPerWeight, prefixBytes } = await readStorage(folder);
+    row(`nested K=${most}`, { bitsPerWeight, prefixBytes, seconds });
+    for (let kernels = 1; kernels <= most; kernels++) {
+      const [prefix, alone] = [await Model.load(folder, { kernels }), await calibrated({ kernels })];
+      row(`the first ${kernels} of them`, { perplexity: await perplexity(prefix), alone: await perplexity(alone) });
+      for (const model of [prefix, alone]) model.dispose();
     }
   },
   async allocation() {

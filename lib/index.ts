@@ -38,6 +38,7 @@ export type { SamplingOptions } from './generate/sampler';
 export { type Logits, type LogitsOptions, Model } from './model';
 export type { ProgressOptions } from './models/checkpoint';
 export type { ConversionReport } from './models/conversion';
+export type { LoadOptions } from './models/model_core';
 export type { ChatMessage, ChatTemplate, EncodedChat } from './text/chat';
 export { encodeChat } from './text/chat';
 export type { DecodeOptions, EncodeOptions, Tokenizer } from './text/tokenizer';

@@ -51,6 +51,10 @@ export const binarizeCommand: Command = {
       many: true,
       help: 'another number of kernels, or none, for some layers: a name as in mbok inspect, * for any characters',
     },
+    nested: {
+      kind: 'flag',
+      help: 'every smaller number of kernels is to be a good model too; with --kernels and --calibration',
+    },
     method: { kind: 'choice', choices: METHODS, help: 'how', byDefault: 'calibrated with --calibration, else refit' },
     ...CALIBRATION_OPTIONS,
     'target-mix': { ...mix, help: 'how far layers make up for the errors before them in their outputs' },
@@ -90,12 +94,16 @@ into 8 bits, unless --embeddings kept is given.
   uniform     equal everywhere, the remainder spread over the model
   paper       greedily by importance (PWCCA), residual and size (arXiv 2505.22811, section 5): for comparison
 
+With --nested any K' below --kernels is a model too, in the same file: other commands read it with --kernels K'. Bits are
+shared; each K' has scales of its own. That takes K conversions, the last of them a little worse than one for K alone.
+
 K = 2 is a good start; K = 1 wants finetuning (see mbok finetune --help).`,
   examples: [
     'mbok binarize assets/tiny-stories /tmp/small --kernels 2 --method refit',
     'mbok binarize MODEL.gguf OUT --kernels 3 --calibration train.txt --json',
     'mbok binarize MODEL OUT --kernels 2 --calibration self',
     'mbok binarize MODEL OUT --bits 2.25 --calibration train.txt',
+    'mbok binarize MODEL OUT --kernels 4 --nested --calibration train.txt',
     "mbok binarize MODEL OUT --size 60MB --calibration train.txt --keep '*.0.mlp.down_proj=4'",
   ],
   run,
@@ -154,6 +162,7 @@ function readMethod(call: CommandCall): ConversionMethod {
     if (!calibrated) throw new UsageError('--method calibrated needs --calibration PATH');
     return method;
   }
+  if (call.flag('nested')) throw new UsageError('--nested needs --calibration PATH');
   const unread = method === 'svid' ? [...CALIBRATED_OPTIONS, 'rounds'] : CALIBRATED_OPTIONS;
   const unused = unread.filter((name) => call.has(name)).map((name) => `--${name}`);
   if (unused.length > 0) say(`mbok: ${unused.join(', ')} not used: --method is ${method}`);
@@ -166,7 +175,7 @@ function conversionOptions(
   text: Awaited<ReturnType<typeof calibrationText>> | undefined,
 ): BinarizeFolderOptions {
   const rounds = call.number('rounds');
-  const restart = call.flag('restart');
+  const [restart, nested] = [call.flag('restart'), call.flag('nested')];
   const embeddings = call.text('embeddings') as EmbeddingChoice | undefined;
   if (text === undefined) {
     return given({ method, rounds: method === 'svid' ? undefined : rounds, embeddings, restart });
@@ -180,12 +189,14 @@ function conversionOptions(
     rounds,
     precision: call.text('precision') as TrainingPrecision | undefined,
   });
-  return given({ method, calibration, embeddings, restart });
+  return given({ method, calibration, nested, embeddings, restart });
 }
 
 /** How many kernels: everywhere, or under a budget. Throws UsageError. */
 function allocationOptions(call: CommandCall): AllocationOptions {
   const named = ['kernels', 'bits', 'size'].filter((name) => call.has(name));
+  if (call.flag('nested') && (call.has('bits') || call.has('size')))
+    throw new UsageError('--nested goes with --kernels');
   if (named.length > 1) throw new UsageError(`--${named.join(' and --')} exclude each other`);
   const size = call.text('size');
   const allocation = call.text('allocation') as AllocationMethod | undefined;

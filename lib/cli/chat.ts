@@ -2,9 +2,10 @@ import { createInterface, type Interface } from 'node:readline';
 import { MbokError } from '../errors';
 import type { GenerateOptions, GenerationResult } from '../generate/options';
 import { PromptCache } from '../generate/prompt_cache';
-import { Model } from '../model';
+import type { Model } from '../model';
 import { type ChatMessage, encodeRendered } from '../text/chat';
 import { type Command, type CommandCall, isAbort, type Outcome } from './command';
+import { LOAD_OPTIONS, loadModel } from './load';
 import { givenSampling, resultJson, resultLine, samplingOptions } from './sampling';
 import { StatusLine, say } from './terminal';
 
@@ -16,6 +17,7 @@ export const chatCommand: Command = {
   operands: ['MODEL'],
   options: {
     system: { kind: 'text', value: 'TEXT', help: 'what the model is told before the conversation' },
+    ...LOAD_OPTIONS,
     ...samplingOptions({
       maxTokens: `${MAX_TOKENS} an answer`,
       temperature: "the model's, or 0",
@@ -35,9 +37,8 @@ are left out.`,
 
 async function run(call: CommandCall): Promise<Outcome> {
   const status = new StatusLine();
-  const { signal } = call;
   try {
-    await using model = await Model.load(call.operand(0), { signal, onProgress: status.progress('load') });
+    await using model = await loadModel(call, call.operand(0), status);
     status.clear();
     await using promptCache = new PromptCache();
     const conversation = new Conversation(model, {

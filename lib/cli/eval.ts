@@ -1,8 +1,8 @@
 import { evaluatePerplexity } from '../eval/perplexity';
-import { Model } from '../model';
 import { ARITHMETIC_OPTIONS, givenArithmetic } from './arithmetic';
 import { type Command, type CommandCall, given, type Outcome } from './command';
 import { DATA_OPTIONS, openText, requiredTextFiles, textOption } from './data';
+import { LOAD_OPTIONS, loadModel } from './load';
 import { StatusLine } from './terminal';
 
 /** The usual window; a text need not be read further than its windows reach. */
@@ -36,6 +36,7 @@ export const perplexityCommand: Command = {
       help: "at most so many from the start; 256 for C4's usual figures",
       byDefault: 'all',
     },
+    ...LOAD_OPTIONS,
     ...ARITHMETIC_OPTIONS,
   },
   help: `Perplexity is e to the mean negative log-likelihood of the text's tokens: 1 is clairvoyance, the vocabulary's
@@ -58,7 +59,7 @@ async function run(call: CommandCall): Promise<Outcome> {
   const status = new StatusLine();
   const { signal } = call;
   try {
-    await using model = await Model.load(call.operand(0), { signal, onProgress: status.progress('load') });
+    await using model = await loadModel(call, call.operand(0), status);
     const [window, maxWindows] = [call.number('window'), call.number('max-windows')];
     const maxTokens = maxWindows && (window ?? LONGEST_DEFAULT_WINDOW) * maxWindows + 1;
     await using data = await openText(text, call, model, status, maxTokens);

@@ -4,9 +4,9 @@ import { evaluateTasks, type Metric, TASK_NAMES, type TaskResult } from '../eval
 import type { Measurement } from '../eval/statistics';
 import { writeFile } from '../io/atomic';
 import { ioFailure } from '../io/failure';
-import { Model } from '../model';
 import { ARITHMETIC_OPTIONS, givenArithmetic } from './arithmetic';
 import { type Command, type CommandCall, choiceList, given, type Outcome } from './command';
+import { LOAD_OPTIONS, loadModel } from './load';
 import { StatusLine, say, table } from './terminal';
 
 export const tasksCommand: Command = {
@@ -19,6 +19,7 @@ export const tasksCommand: Command = {
     shots: { kind: 'integer', value: 'N', minimum: 0, help: 'worked examples before every question', byDefault: '0' },
     seed: { kind: 'integer', value: 'N', minimum: 0, help: 'chooses the worked examples', byDefault: '0' },
     limit: { kind: 'integer', value: 'N', minimum: 1, help: 'at most so many questions a task', byDefault: 'all' },
+    ...LOAD_OPTIONS,
     ...ARITHMETIC_OPTIONS,
     out: { kind: 'text', value: 'FILE', help: 'write the results there as JSON' },
   },
@@ -66,7 +67,7 @@ async function run(call: CommandCall): Promise<Outcome> {
       const label = labels[i] as string;
       const results: TaskResult[] = [];
       models.push({ model: path, results });
-      await using model = await Model.load(path, { signal, onProgress: status.progress('load') });
+      await using model = await loadModel(call, path, status);
       await evaluateTasks(model, {
         ...options,
         data,

@@ -1,7 +1,7 @@
-import { Model } from '../model';
 import type { Command, CommandCall, Outcome } from './command';
 import { exportDense } from './dense_folder';
 import { expectTarget } from './files';
+import { LOAD_OPTIONS, loadModel } from './load';
 import { readStorage } from './storage';
 import { megabytes, StatusLine } from './terminal';
 
@@ -10,6 +10,7 @@ export const exportCommand: Command = {
   summary: 'Write a Boolean model as a dense Hugging Face folder.',
   operands: ['MODEL', 'OUT'],
   options: {
+    ...LOAD_OPTIONS,
     type: { kind: 'choice', choices: ['f32', 'f16'], help: 'element type of all weights', byDefault: 'f32' },
   },
   help: `Each layer's kernels are multiplied out to the dense matrix they stand for, one layer at a time, so that
@@ -26,7 +27,7 @@ async function run(call: CommandCall): Promise<Outcome> {
   const status = new StatusLine();
   const { signal } = call;
   try {
-    await using model = await Model.load(source, { signal, onProgress: status.progress('load') });
+    await using model = await loadModel(call, source, status);
     await exportDense(model, target, { type, signal, onProgress: status.progress('export') });
     const { bytes, parameters } = await readStorage(target);
     return {

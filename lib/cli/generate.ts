@@ -1,5 +1,5 @@
-import { Model } from '../model';
 import type { Command, CommandCall, Outcome } from './command';
+import { LOAD_OPTIONS, loadModel } from './load';
 import { givenSampling, resultJson, resultLine, samplingOptions } from './sampling';
 import { StatusLine, say } from './terminal';
 
@@ -9,6 +9,7 @@ export const generateCommand: Command = {
   operands: ['MODEL'],
   options: {
     prompt: { kind: 'text', value: 'TEXT', help: 'how the text begins; needed, "" begins a new one' },
+    ...LOAD_OPTIONS,
     ...samplingOptions({ maxTokens: '200', temperature: '1' }),
   },
   help: `The continuation appears on stdout as it is made; why it ended, how fast it was and how much memory its key-value
@@ -26,7 +27,7 @@ async function run(call: CommandCall): Promise<Outcome> {
   const { signal } = call;
   const options = { maxTokens: 200, ...givenSampling(call) };
   try {
-    await using model = await Model.load(call.operand(0), { signal, onProgress: status.progress('load') });
+    await using model = await loadModel(call, call.operand(0), status);
     status.clear();
     const generation = model.generate(prompt, { ...options, signal });
     const quiet = call.flag('json');

@@ -17,12 +17,13 @@ included, times 8, by all parameters.`,
 
 async function run(call: CommandCall): Promise<Outcome> {
   const storage = await readStorage(call.operand(0));
-  const { conversion, embeddings, layers, ...json } = storage;
+  const { conversion, embeddings, prefixBytes, layers, ...json } = storage;
   return {
     json: {
       ...json,
       layers: layers.map(({ residual, ...layer }) => ({ ...layer, ...(residual !== undefined && { residual }) })),
       ...(embeddings && { embeddings }),
+      ...(prefixBytes !== undefined && { prefixBytes }),
       ...(conversion && { conversion }),
     },
     lines: describe(storage),
@@ -67,8 +68,15 @@ function describe(storage: ModelStorage): string[] {
     '',
     `family ${family}, ${parameters} parameters, ${linearWeights} of them in linear layers`,
     ...(conversion ? [`converted by ${conversion.method}, mean residual ${conversion.residual.toFixed(4)}`] : []),
+    ...nested(storage),
     `${bitsPerWeight.toFixed(3)} bits a weight in linear layers, ${bitsPerParameter.toFixed(3)} over everything; the weights' files have ${megabytes(bytes)}`,
   ];
+}
+
+function nested({ prefixBytes, layers }: ModelStorage): string[] {
+  if (prefixBytes === undefined) return [];
+  const most = Math.max(...layers.map(({ kernels }) => kernels));
+  return [`nested: loads with 1 to ${most} kernels; ${megabytes(prefixBytes)} of the scales are for fewer than all`];
 }
 
 function eightBits({ embeddings, conversion }: ModelStorage): string {

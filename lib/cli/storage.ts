@@ -47,6 +47,8 @@ export interface ModelStorage {
   readonly parts: Readonly<Record<Part, number>>;
   /** How embeddings and head are stored; undefined for real numbers. */
   readonly embeddings: EmbeddingStorage | undefined;
+  /** Bytes of the scales that prefixes of the kernels have of their own; undefined where these are not nested. */
+  readonly prefixBytes: number | undefined;
   readonly layers: readonly LayerStorage[];
   readonly conversion: ConversionReport | undefined;
 }
@@ -64,7 +66,7 @@ export async function readStorage(path: string): Promise<ModelStorage> {
   );
   const parts = Object.fromEntries(PARTS.map((part) => [part, 0])) as Record<Part, number>;
   const moduleBytes = new Map<string, number>();
-  for (const specification of source.specifications) {
+  for (const specification of [...source.specifications, ...source.prefixScales]) {
     const bytes = bytesOf(source, specification.name);
     const module = parentOf(specification.name);
     parts[partOf(specification, modules.has(module))] += bytes;
@@ -92,6 +94,7 @@ export async function readStorage(path: string): Promise<ModelStorage> {
     linearBytes,
     parts,
     embeddings,
+    prefixBytes: source.nested ? sum(source.prefixScales.map(({ name }) => bytesOf(source, name))) : undefined,
     layers,
     conversion,
   };

@@ -116,12 +116,13 @@ export async function binarize<T extends ModelCore>(model: T, given: BinarizeOpt
 }
 
 /** The same options for two stretches of work. */
-export function inHalves({ signal, onProgress }: ProgressOptions): readonly [ProgressOptions, ProgressOptions] {
-  const half = (from: number): ProgressOptions => ({
-    signal,
-    onProgress: onProgress && (({ done, what }) => onProgress({ done: from + done / 2, what })),
-  });
-  return [half(0), half(0.5)];
+export function inHalves(options: ProgressOptions): readonly [ProgressOptions, ProgressOptions] {
+  return [portion(options, 0, 2), portion(options, 1, 2)];
+}
+
+/** The same options for number `index` of `count` equal stretches of work. */
+export function portion({ signal, onProgress }: ProgressOptions, index: number, count: number): ProgressOptions {
+  return { signal, onProgress: onProgress && (({ done, what }) => onProgress({ done: (index + done) / count, what })) };
 }
 
 /** Checks options that name a conversion and encodes its text. Throws as {@link binarize}. */

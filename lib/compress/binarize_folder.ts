@@ -17,14 +17,15 @@ import type { ConversionReport } from '../models/conversion';
 import { type KernelCounts, writeQuantization } from '../models/quantization';
 import { ModelSource } from '../models/source';
 import { replacedBy, transposed } from '../models/transposed';
-import { boolean, options, throwIfAborted } from '../validate';
+import { boolean, invalid, options, throwIfAborted } from '../validate';
 import { analyses, analysisWindows, chooseKernels } from './allocation/allocate';
 import { type AllocationProblem, allocationProblem } from './allocation/budget';
-import { BINARIZE_KEYS, type BinarizeOptions, conversionReport, inHalves, prepareTask } from './binarize';
+import { BINARIZE_KEYS, type BinarizeOptions, conversionReport, inHalves, portion, prepareTask } from './binarize';
 import { type ConversionTask, convertModel } from './convert_model';
 import { type DenseSource, layerOf } from './dense_source';
 import { diskSource } from './disk_source';
 import { type QuantisedTables, quantiseTables } from './embeddings';
+import { type ConversionStep, nestedSteps, prefixScales } from './nested_steps';
 import { isConverted, storedBytes, storedHead, storedTensor } from './stored_tensor';
 import { fingerprint, WorkFolder, workFolderOf } from './work_folder';
 
@@ -32,6 +33,12 @@ import { fingerprint, WorkFolder, workFolderOf } from './work_folder';
 export interface BinarizeFolderOptions extends BinarizeOptions {
   /** Forget an unfinished conversion to the same output, instead of going on with it. Default false. */
   readonly restart?: boolean;
+  /**
+   * Make the first kernels of every layer, however many, a model of their own: `Model.load(output, { kernels })` then reads
+   * so many, with scales fitted to just them. Bits are shared; the scales of all prefixes together take K (K − 1) (m + n)
+   * bytes for a layer [m, n]. It takes K conversions; with `kernels` and the calibrated method only. Default false.
+   */
+  readonly nested?: boolean;
 }
 
 /**
@@ -49,28 +56,47 @@ export async function binarizeFolder(
   output: string,
   given: BinarizeFolderOptions,
 ): Promise<ConversionReport> {
-  const checked = options('options', given, [...BINARIZE_KEYS, 'restart']);
+  const checked = options('options', given, [...BINARIZE_KEYS, 'nested', 'restart']);
   const { signal, onProgress } = checked;
   const restart = boolean('restart', checked.restart ?? false);
+  const nested = checkNested(checked);
   await using model = await ModelSource.open(source);
   const task = await prepareTask(convertible(model), checked);
   using dense = diskSource(model);
   const problem = allocationProblem(dense, task.allocation, task.int8);
   const { calibration, decomposition, allocation } = task;
-  const conversion = { decomposition, allocation: { ...allocation, kept: [...allocation.kept] } };
+  const conversion = { decomposition, nested, allocation: { ...allocation, kept: [...allocation.kept] } };
   const own = await fingerprint(model, conversion, calibration);
   const work = await WorkFolder.open(workFolderOf(output), own, { restart });
   const [first, second] = analyses(problem, task) ? inHalves(checked) : [checked, checked];
   const kernels = (await work.allocation()) ?? (await chosenKernels({ dense, work }, problem, task, first));
-  await using states = await work.states(dense, calibration, ['student', 'teacher']);
-  const keep: WorkFolder['keep'] = (layer, block) => work.keep(layer, block);
-  await convertModel(dense, task, kernels, { finished: work.finished, states, keep }, second);
+  const steps = nested ? await nestedSteps(work, own, kernels) : [{ work, kernels }];
+  for (const [i, step] of steps.entries()) await convertStep(dense, task, step, portion(second, i, steps.length));
   throwIfAborted(signal);
   const tables = task.int8 ? await quantiseTables(dense, signal) : undefined;
-  const report = await assemble({ model, dense, work }, output, { ...checked, task, kernels, tables });
+  const report = await assemble({ model, dense, work, steps }, output, { ...checked, task, kernels, nested, tables });
   await work.remove();
   onProgress?.({ done: 1, what: 'converted' });
   return report;
+}
+
+function checkNested({ nested = false, method, kernels }: BinarizeFolderOptions): boolean {
+  const possible = method === 'calibrated' && kernels !== undefined;
+  if (boolean('nested', nested) && !possible) invalid('nested', "given with 'kernels' and method 'calibrated'", nested);
+  return nested;
+}
+
+/** One conversion of the whole model. */
+async function convertStep(
+  dense: DenseSource,
+  task: ConversionTask,
+  { work, kernels, from }: ConversionStep,
+  options: ProgressOptions,
+): Promise<void> {
+  await using states = await work.states(dense, task.calibration, ['student', 'teacher']);
+  const keep: WorkFolder['keep'] = (layer, block) => work.keep(layer, block);
+  const earlier = from && ((layer: number, module: string) => from.kernels(layer, module));
+  await convertModel(dense, task, kernels, { finished: work.finished, states, keep, earlier }, options);
 }
 
 /** Chooses kernels, for good. */
@@ -106,14 +132,24 @@ export function convertible({ family, config, kernels, tokenizer, place }: Model
 interface Assembly extends Pick<BinarizeOptions, 'method' | 'signal'> {
   readonly task: ConversionTask;
   readonly kernels: KernelCounts;
+  readonly nested: boolean;
   readonly tables: QuantisedTables | undefined;
+}
+
+interface ConvertedSource {
+  readonly model: ModelSource;
+  readonly dense: DenseSource;
+  /** Holds the finished blocks. */
+  readonly work: WorkFolder;
+  /** The conversions that led there. */
+  readonly steps: readonly ConversionStep[];
 }
 
 /** Writes the output from the finished blocks and, for everything else, the source: one tensor in memory at a time. */
 async function assemble(
-  { model, dense, work }: { readonly model: ModelSource; readonly dense: DenseSource; readonly work: WorkFolder },
+  { model, dense, work, steps }: ConvertedSource,
   output: string,
-  { task, kernels, tables, signal, method }: Assembly,
+  { task, kernels, nested, tables, signal, method }: Assembly,
 ): Promise<ConversionReport> {
   const blocks: SafetensorsFile[] = [];
   const residuals = new Map<string, number>();
@@ -126,7 +162,10 @@ async function assemble(
     const { specifications } = dense;
     const modules = specifications.filter(({ role }) => role === 'linear').map(({ name }) => moduleOf(name));
     const report = conversionReport(modules, residuals, { method }, task, tables?.errors);
-    const json = { ...model.json, quantization_config: writeQuantization(kernels, tables && 'int8', report) };
+    const json = {
+      ...model.json,
+      quantization_config: writeQuantization(kernels, { nested, embeddings: tables && 'int8', conversion: report }),
+    };
     const choice = { kernels, int8: () => tables !== undefined };
     const tensors = storedSpecifications(specifications, choice).map((specification) => {
       const { name } = specification;
@@ -134,6 +173,7 @@ async function assemble(
       const table = tables?.replaced.get(name);
       return table === undefined ? copiedTensor(specification, model, dense.storage(name)) : storedTensor(name, table);
     });
+    if (nested) tensors.push(...prefixScales(specifications, kernels, steps));
     await writeFolder(output, { signal }, async (directory) => {
       await writeFile(join(directory, 'config.json'), `${JSON.stringify(json, null, 2)}\n`);
       for (const [name, content] of model.companions) await writeFile(join(directory, name), content);

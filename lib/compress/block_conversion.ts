@@ -13,7 +13,8 @@ import { type DecompositionRounds, decompose } from './decompose';
 import { blockSpecifications, type DenseSource } from './dense_source';
 import { advance, hiddenInput, type Walk } from './hidden_states';
 import { type Aims, disposeMoments, preparedMoments, type Sides } from './input_moments';
-import { type KernelMatrices, roundScales, storedKernels } from './kernel_matrices';
+import { disposeKernels, type KernelMatrices, roundScales, storedKernels } from './kernel_matrices';
+import { calibrateFrom } from './nested_matrix';
 import { relativeResidual } from './residual';
 
 /** Converted modules; whoever receives them owns the matrices. */
@@ -34,6 +35,9 @@ export interface BlockOptions {
   /** Told each module before its turn. */
   readonly onModule: (module: string) => void;
 }
+
+/** What a module was converted to before; the caller disposes it. */
+export type EarlierKernels = (module: string) => Promise<KernelMatrices>;
 
 /** The linear weights of block `layer`. */
 function linearsOf(source: DenseSource, layer: number): readonly ParameterSpecification[] {
@@ -118,14 +122,15 @@ export async function convertInOrder(
 
 /**
  * Converts block `layer` by its calibration inputs (method §1; error compensation after GPTQ, arXiv 2210.17323) and takes
- * the hidden states of both sides to the next block. Modules that have no number of kernels stay dense.
+ * the hidden states of both sides to the next block. Modules that have no number of kernels stay dense. With `earlier` the
+ * signs that modules have from an earlier conversion are kept.
  */
 export async function convertCalibrated(
   walk: Walk,
   layer: number,
   settings: CalibrationRounds & Aims,
   kernels: KernelCounts,
-  { signal, onModule }: BlockOptions,
+  { signal, onModule, earlier }: BlockOptions & { readonly earlier?: EarlierKernels | undefined },
 ): Promise<ConvertedModules> {
   return await convertInOrder(walk, layer, async ({ modules, sides, last }, converted) => {
     const moments = await preparedMoments(walk, { layer, modules, sides, aims: settings, advanceTeacher: last });
@@ -137,7 +142,13 @@ export async function convertCalibrated(
         if (count === undefined) continue;
         const own = { ...settings, kernels: count };
         await withWidened(sides.teacher.get(`${module}.weight`) as Matrix, signal, async (weight) => {
-          const { matrices } = await calibrateMatrix(weight, { module, moments }, own, signal);
+          const given = await earlier?.(module);
+          const { matrices } =
+            given === undefined
+              ? await calibrateMatrix(weight, { module, moments }, own, signal)
+              : await calibrateFrom(given, weight, { module, moments }, own, signal).finally(() =>
+                  disposeKernels(given),
+                );
           keep(converted, module, matrices, undefined);
           converted.residuals.set(module, await relativeResidual(weight, matrices, signal));
         });

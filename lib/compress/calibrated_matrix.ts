@@ -49,16 +49,41 @@ export async function calibrateMatrix(
   settings: CalibratedSettings,
   signal: AbortSignal | undefined,
 ): Promise<CalibratedKernels> {
+  return await withTarget(weight, { module, moments }, signal, (target) =>
+    fitTarget(target, moments, settings, signal),
+  );
+}
+
+/** Has `use` work on what the layer aims at in spite of the errors before it. */
+export async function withTarget<T>(
+  weight: Matrix,
+  { module, moments }: { readonly module: string; readonly moments: PreparedMoments },
+  signal: AbortSignal | undefined,
+  use: (target: Matrix) => Promise<T>,
+): Promise<T> {
   const correction = moments.compensation === undefined ? undefined : moments.corrections.get(module);
-  const target = correction === undefined ? undefined : new Matrix(weight);
-  const current = createKernels(weight, settings.kernels);
+  if (correction === undefined) return await use(weight);
+  const target = new Matrix(weight);
   try {
-    if (target !== undefined) await aim(weight, correction as Matrix, moments, target, signal);
-    await start(target ?? weight, moments, current, settings, signal);
-    if (moments.compensation === undefined) return { matrices: cloneKernels(current), error: 0 };
-    return await improve(target ?? weight, moments, current, settings.rounds, signal);
+    await aim(weight, correction, moments, target, signal);
+    return await use(target);
   } finally {
-    target?.dispose();
+    target.dispose();
+  }
+}
+
+async function fitTarget(
+  target: Matrix,
+  moments: PreparedMoments,
+  settings: CalibratedSettings,
+  signal: AbortSignal | undefined,
+): Promise<CalibratedKernels> {
+  const current = createKernels(target, settings.kernels);
+  try {
+    await start(target, moments, current, settings, signal);
+    if (moments.compensation === undefined) return { matrices: cloneKernels(current), error: 0 };
+    return await improve(target, moments, current, settings.rounds, signal);
+  } finally {
     disposeKernels(current);
   }
 }

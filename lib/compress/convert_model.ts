@@ -12,6 +12,7 @@ import type { DecompositionRounds } from './decompose';
 import type { DenseSource } from './dense_source';
 import { calibrationWalk, embedWindows, type Walk } from './hidden_states';
 import { DAMPING } from './input_moments';
+import type { KernelMatrices } from './kernel_matrices';
 import type { Side, StateStore } from './state_store';
 
 /** What is to be done with every block. */
@@ -30,6 +31,8 @@ export interface BlockKeeper {
   readonly finished: number;
   /** Where the hidden states of calibration wait; those before block `finished` are there already unless it is 0. */
   readonly states: StateStore;
+  /** Kernels that a module of block `layer` has from an earlier conversion, and goes on from; its caller disposes them. */
+  readonly earlier?: ((layer: number, module: string) => Promise<KernelMatrices>) | undefined;
   /** Takes over the block's matrices. */
   keep(layer: number, block: ConvertedModules): Promise<void>;
 }
@@ -52,10 +55,14 @@ export async function convertModel(
   keeper: BlockKeeper,
   options: ProgressOptions,
 ): Promise<void> {
+  const { earlier } = keeper;
   const convert: BlockConversion['convert'] = (layer, walk, blockOptions) =>
     walk === undefined || calibration === undefined
       ? convertDataFree(source, layer, decomposition, kernels, blockOptions)
-      : convertCalibrated(walk, layer, calibratedSettings(decomposition, calibration.settings), kernels, blockOptions);
+      : convertCalibrated(walk, layer, calibratedSettings(decomposition, calibration.settings), kernels, {
+          ...blockOptions,
+          earlier: earlier && ((module) => earlier(layer, module)),
+        });
   await convertBlocks(source, { calibration, sides: ['student', 'teacher'], convert }, keeper, options);
 }
 

@@ -35,6 +35,31 @@ export function cloneKernels({ kernels, sOut, sIn }: KernelMatrices): KernelMatr
   return { kernels: kernels.clone(), sOut: sOut.clone(), sIn: sIn.clone() };
 }
 
+/** A copy of `count` kernels from number `first` on. */
+export function sliceKernels({ kernels, sOut, sIn }: KernelMatrices, first: number, count: number): KernelMatrices {
+  const slice = createKernels({ rows: sOut.cols, cols: sIn.cols }, count);
+  for (const [from, to] of [
+    [kernels, slice.kernels],
+    [sOut, slice.sOut],
+    [sIn, slice.sIn],
+  ] as const) {
+    const bytes = new Uint8Array(to.byteLength);
+    from.readAt((bytes.length / count) * first, bytes);
+    to.write(bytes);
+  }
+  return slice;
+}
+
+/** A copy of the kernels of both, one after the other. */
+export function joinKernels(a: KernelMatrices, b: KernelMatrices): KernelMatrices {
+  const joined = createKernels({ rows: a.sOut.cols, cols: a.sIn.cols }, a.sOut.rows + b.sOut.rows);
+  for (const part of ['kernels', 'sOut', 'sIn'] as const) {
+    joined[part].writeAt(0, a[part].raw());
+    joined[part].writeAt(a[part].byteLength, b[part].raw());
+  }
+  return joined;
+}
+
 export function disposeKernels({ kernels, sOut, sIn }: KernelMatrices): void {
   for (const matrix of [kernels, sOut, sIn]) matrix.dispose();
 }

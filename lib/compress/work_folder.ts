@@ -15,10 +15,13 @@ import { readJson } from '../io/json';
 import { SafetensorsFile, type TensorSource, writeSafetensors } from '../io/safetensors';
 import type { KernelCounts } from '../models/quantization';
 import type { ModelSource } from '../models/source';
+import { BitMatrix } from '../native/bit_matrix';
+import { INPUT_SCALES, KERNELS, OUTPUT_SCALES } from '../nn/linear';
 import { type ConvertedModules, disposeConverted } from './block_conversion';
 import type { ConversionTask } from './convert_model';
 import type { DenseSource } from './dense_source';
 import { windowsPerChunk } from './hidden_states';
+import type { KernelMatrices } from './kernel_matrices';
 import { FileStateStore, type Side } from './state_store';
 import { storedTensor } from './stored_tensor';
 
@@ -141,6 +144,16 @@ export class WorkFolder {
   async block(layer: number): Promise<{ file: SafetensorsFile; residuals: Readonly<Record<string, number>> }> {
     const file = await SafetensorsFile.open(join(this.path, blockFile(layer)));
     return { file, residuals: JSON.parse(file.metadata.get('residuals') ?? '{}') };
+  }
+
+  /** Kernels of a module in a finished block. Dispose them. */
+  async kernels(layer: number, module: string): Promise<KernelMatrices> {
+    const { file } = await this.block(layer);
+    await using _ = file;
+    const sOut = await file.readMatrix(`${module}.${OUTPUT_SCALES}`, 'f32');
+    const sIn = await file.readMatrix(`${module}.${INPUT_SCALES}`, 'f32');
+    const shape = { rows: sOut.rows * sOut.cols, cols: sIn.cols };
+    return { kernels: BitMatrix.fromPacked(await file.read(`${module}.${KERNELS}`), shape), sOut, sIn };
   }
 
   async remove(): Promise<void> {

@@ -69,13 +69,13 @@ export class SafetensorsFile implements WeightReader {
   }
 
   /**
-   * Reads the bytes of a tensor as they are in the file (little endian).
+   * Reads the bytes of a tensor as they are in the file (little endian), or only the first `length` of them.
    *
    * @throws MbokError MBOK_FORMAT (no such tensor, or the file was truncated since), MBOK_IO
    */
-  async read(name: string): Promise<Uint8Array> {
+  async read(name: string, length?: number): Promise<Uint8Array> {
     const { byteOffset, byteLength } = this.entry(name);
-    const bytes = new Uint8Array(byteLength);
+    const bytes = new Uint8Array(Math.min(length ?? byteLength, byteLength));
     await this.file.fill(name, byteOffset, bytes);
     return bytes;
   }

@@ -58,8 +58,8 @@ class SafetensorsShards implements WeightReader {
     return [...new Set(this.files.values())].reduce((sum, { byteLength }) => sum + byteLength, 0);
   }
 
-  async read(name: string): Promise<Uint8Array> {
-    return await this.#file(name).read(name);
+  async read(name: string, length?: number): Promise<Uint8Array> {
+    return await this.#file(name).read(name, length);
   }
 
   async readMatrix(name: string, type: ReadType): Promise<Matrix> {

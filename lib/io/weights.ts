@@ -28,8 +28,11 @@ export interface WeightReader extends AsyncDisposable {
   readonly byteLength: number;
   /** What there is, by name. */
   readonly tensors: ReadonlyMap<string, WeightEntry>;
-  /** The bytes of a tensor as stored (little endian). Throws MBOK_FORMAT (no such tensor, truncated since), MBOK_IO. */
-  read(name: string): Promise<Uint8Array>;
+  /**
+   * The bytes of a tensor as stored (little endian), or only the first `length` of them. Throws MBOK_FORMAT (no such
+   * tensor, truncated since), MBOK_IO.
+   */
+  read(name: string, length?: number): Promise<Uint8Array>;
   /**
    * A tensor as a matrix of the given element type; vectors have one row. Besides the matrix a piece of some megabytes is
    * in memory. Throws MBOK_NON_FINITE where a number is NaN or infinite in that type, MBOK_UNSUPPORTED where the tensor

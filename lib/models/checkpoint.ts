@@ -90,18 +90,11 @@ export async function readParameter(
   specification: StoredSpecification,
   family: Pick<Family, 'alternativeName'>,
 ): Promise<StoredMatrix> {
+  if (specification.as === 'kernels') return await readKernels(weights, specification, family, specification.kernels);
   const { rows, cols, role, as } = specification;
   const { path } = weights;
-  const { name: wanted } = specification;
-  const name = weights.tensors.has(wanted) ? wanted : (family.alternativeName?.(wanted) ?? wanted);
-  const info = weights.tensors.get(name);
-  if (info === undefined) throw new MbokError('MBOK_SHAPE', `${path}: tensor '${wanted}' is missing`);
-  if (as === 'kernels') {
-    const { kernels } = specification;
-    expectStored(path, info, 'U8', [kernels, rows / kernels, Math.ceil(cols / 8)]);
-    const bits = BitMatrix.fromPacked(await weights.read(name), { rows, cols });
-    return { matrix: await replacedBy(bits, () => tiled(bits, kernels)), storage: 'bits' };
-  }
+  const info = entryOf(weights, specification.name, family);
+  const { name } = info;
   if (as === 'int8') {
     expectStored(path, info, 'I8', [rows, cols]);
     return { matrix: await weights.readMatrix(name, 'i8'), storage: 'I8' };
@@ -113,6 +106,32 @@ export async function readParameter(
   const narrow = as === undefined && NARROW.includes(role);
   const matrix = await weights.readMatrix(name, narrow ? MEMORY_TYPES[storage] : 'f32');
   return { matrix: turned ? await replacedBy(matrix, transposed) : matrix, storage };
+}
+
+/** Reads the first `count` kernels of a module, and no more than their bytes. Throws as {@link readParameter}. */
+export async function readKernels(
+  weights: WeightReader,
+  { name, rows, cols, kernels }: StoredSpecification & { readonly as: 'kernels' },
+  family: Pick<Family, 'alternativeName'>,
+  count: number,
+): Promise<StoredMatrix> {
+  const info = entryOf(weights, name, family);
+  const [outputs, width] = [rows / kernels, Math.ceil(cols / 8)];
+  expectStored(weights.path, info, 'U8', [kernels, outputs, width]);
+  const wanted = count * outputs;
+  const bits = BitMatrix.fromPacked(await weights.read(info.name, wanted * width), { rows: wanted, cols });
+  return { matrix: await replacedBy(bits, () => tiled(bits, count)), storage: 'bits' };
+}
+
+/** What there is by this name or by another that the family knows for it. */
+function entryOf(
+  { path, tensors }: WeightReader,
+  name: string,
+  { alternativeName }: Pick<Family, 'alternativeName'>,
+): WeightEntry {
+  const info = tensors.get(name) ?? tensors.get(alternativeName?.(name) ?? name);
+  if (info === undefined) throw new MbokError('MBOK_SHAPE', `${path}: tensor '${name}' is missing`);
+  return info;
 }
 
 const MEMORY_TYPES = { F32: 'f32', F16: 'f16', BF16: 'bf16' } as const;

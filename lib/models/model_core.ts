@@ -18,6 +18,7 @@ import { moduleOf, type ProgressOptions, type StoredMatrix, storedSpecifications
 import { ConfigReader } from './config_reader';
 import type { ConversionReport } from './conversion';
 import type { Constants, DecoderConfig, Family, ParameterSpecification } from './family';
+import { prefixCounts } from './prefix';
 import { type EmbeddingStorage, type KernelCounts, writeQuantization } from './quantization';
 import { findFamily } from './registry';
 import { ModelSource } from './source';
@@ -33,6 +34,15 @@ export interface ModelParts {
   readonly tokenizer: Tokenizer | undefined;
   /** Contents of companion files by name. */
   readonly companions: ReadonlyMap<string, Buffer>;
+}
+
+/** Options of {@link ModelCore.load}. */
+export interface LoadOptions extends ProgressOptions {
+  /**
+   * Load only the first so many ±1 kernels of every module: 1 to the most that a module has; those with fewer keep theirs.
+   * Default all.
+   */
+  readonly kernels?: number | undefined;
 }
 
 /** Hidden states and logits of a model built into a graph. */
@@ -82,25 +92,34 @@ export class ModelCore {
   }
 
   /**
-   * Loads what {@link ModelSource.open} opens, dense or Boolean. Without a tokenizer only text functions throw. Throws MBOK_IO, MBOK_FORMAT, MBOK_SHAPE, MBOK_UNSUPPORTED,
-   * MBOK_NON_FINITE, MBOK_OUT_OF_MEMORY, MBOK_ABORTED.
+   * Loads what {@link ModelSource.open} opens, dense or Boolean. Without a tokenizer only text functions throw.
+   *
+   * With `kernels` it is a model of that many, with the scales that a nested file has for them, and is saved as such; no
+   * more bits than these are read. What the file says of the conversion holds for all kernels only: a model of fewer has
+   * no `conversion`.
+   *
+   * @throws MbokError MBOK_INVALID_ARGUMENT (`kernels`), MBOK_IO, MBOK_FORMAT, MBOK_SHAPE, MBOK_UNSUPPORTED,
+   * MBOK_NON_FINITE, MBOK_OUT_OF_MEMORY, MBOK_ABORTED
    */
   static async load<T extends ModelCore>(
     this: new (
       parts: ModelParts,
     ) => T,
     path: string,
-    { signal, onProgress }: ProgressOptions = {},
+    { kernels: limit, signal, onProgress }: LoadOptions = {},
   ): Promise<T> {
     throwIfAborted(signal);
     await using source = await ModelSource.open(path);
-    const { json, place, kernels, conversion, tokenizer, companions, specifications } = source;
+    const { json, place, tokenizer, companions, specifications } = source;
+    const kernels = limit === undefined ? source.kernels : prefixCounts(source.kernels, limit);
+    const whole = [...kernels].every(([module, count]) => count === source.kernels.get(module));
+    const conversion = whole ? source.conversion : undefined;
     const parameters = new Map<string, StoredMatrix>();
     try {
       for (const [index, specification] of specifications.entries()) {
         throwIfAborted(signal);
         onProgress?.({ done: index / specifications.length, what: specification.name });
-        parameters.set(specification.name, await source.read(specification));
+        parameters.set(specification.name, await source.read(specification, limit));
       }
     } catch (error) {
       for (const { matrix } of parameters.values()) matrix.dispose();
@@ -257,7 +276,10 @@ export class ModelCore {
   get savedJson(): Record<string, unknown> {
     const { kernels, embeddings, conversion } = this;
     const plain = kernels.size === 0 && embeddings === undefined;
-    return { ...this.json, ...(!plain && { quantization_config: writeQuantization(kernels, embeddings, conversion) }) };
+    return {
+      ...this.json,
+      ...(!plain && { quantization_config: writeQuantization(kernels, { embeddings, conversion }) }),
+    };
   }
 
   /**

@@ -54,16 +54,28 @@ export function readQuantization(json: ConfigReader): KernelCounts {
   );
 }
 
-/** The entry that {@link readQuantization} and {@link readEmbeddingStorage} read. */
+/** Whether the first kernels of every module, however many, have scales of their own. Throws MBOK_FORMAT. */
+export function readNested(json: ConfigReader): boolean {
+  return json.object('quantization_config')?.boolean('nested', false) ?? false;
+}
+
+/** What there is to say of a Boolean model besides its kernels. */
+export interface QuantizationNotes {
+  readonly nested?: boolean;
+  readonly embeddings?: EmbeddingStorage | undefined;
+  readonly conversion?: ConversionReport | undefined;
+}
+
+/** The entry that {@link readQuantization}, {@link readNested} and {@link readEmbeddingStorage} read. */
 export function writeQuantization(
   kernels: KernelCounts,
-  embeddings: EmbeddingStorage | undefined,
-  conversion: ConversionReport | undefined,
+  { nested, embeddings, conversion }: QuantizationNotes,
 ): Record<string, unknown> {
   return {
     quant_method: 'mbok',
     format_version: FORMAT_VERSION,
     kernels: Object.fromEntries(kernels),
+    ...(nested && { nested }),
     ...(embeddings && { embeddings }),
     ...(conversion && { conversion: writeConversion(conversion) }),
   };

@@ -13,7 +13,14 @@ import { ConfigReader } from './config_reader';
 import { type ConversionReport, readConversion } from './conversion';
 import type { DecoderConfig, Family } from './family';
 import { openGguf } from './gguf';
-import { type EmbeddingStorage, type KernelCounts, readEmbeddingStorage, readQuantization } from './quantization';
+import { prefixSpecifications, readPrefix } from './prefix';
+import {
+  type EmbeddingStorage,
+  type KernelCounts,
+  readEmbeddingStorage,
+  readNested,
+  readQuantization,
+} from './quantization';
 import { findFamily } from './registry';
 
 const CONFIG_FILE = 'config.json';
@@ -55,6 +62,8 @@ export class ModelSource {
   readonly config: DecoderConfig;
   /** Kernels of every converted linear module; empty for a dense model. */
   readonly kernels: KernelCounts;
+  /** Whether the first kernels of every module, however many, have scales of their own. */
+  readonly nested: boolean;
   /** How embeddings and head are stored; undefined for real numbers. */
   readonly embeddings: EmbeddingStorage | undefined;
   /** How the model was converted; undefined for a dense model. */
@@ -65,6 +74,8 @@ export class ModelSource {
   readonly weights: WeightReader;
   /** Every tensor that the configuration asks for, in the order of the layers. */
   readonly specifications: readonly StoredSpecification[];
+  /** What a nested model has besides these: the scales of its prefixes. */
+  readonly prefixScales: readonly StoredSpecification[];
 
   private constructor({ json, place, companions, weights }: Checkpoint) {
     const reader = new ConfigReader(json, place);
@@ -72,6 +83,7 @@ export class ModelSource {
     this.json = dense;
     this.place = place;
     this.kernels = readQuantization(reader);
+    this.nested = readNested(reader);
     this.embeddings = readEmbeddingStorage(reader);
     this.conversion = readConversion(reader.object('quantization_config'));
     this.family = findFamily(reader);
@@ -81,6 +93,7 @@ export class ModelSource {
     const { kernels, embeddings } = this;
     const choice = { kernels, int8: () => embeddings === 'int8' };
     this.specifications = storedSpecifications(this.family.parameters(this.config), choice);
+    this.prefixScales = this.nested ? prefixSpecifications(this.family.parameters(this.config), kernels) : [];
     const files = new Map(companions).set(CONFIG_FILE, Buffer.from(JSON.stringify(dense)));
     this.tokenizer = companions.has(TOKENIZER_FILE) ? Tokenizer.fromFiles(files, join(place, '..')) : undefined;
     this.tokenizer?.expectWithin(this.config.vocabularySize, join(place, '..', TOKENIZER_FILE));
@@ -101,9 +114,14 @@ export class ModelSource {
     }
   }
 
-  /** Reads one tensor; the caller owns the matrix. Throws as {@link readParameter}. */
-  async read(specification: StoredSpecification): Promise<StoredMatrix> {
-    return await readParameter(this.weights, specification, this.family);
+  /**
+   * Reads one tensor, or what takes its place in a model of at most `kernels` kernels a module; the caller owns the matrix.
+   * Throws as {@link readParameter}.
+   */
+  async read(specification: StoredSpecification, kernels?: number): Promise<StoredMatrix> {
+    const { weights, family, nested } = this;
+    if (kernels === undefined) return await readParameter(weights, specification, family);
+    return await readPrefix(weights, specification, family, { kernels, nested });
   }
 
   /** Closes the files. */

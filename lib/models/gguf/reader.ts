@@ -39,7 +39,7 @@ export class GgufReader implements WeightReader {
   }
 
   /** Blocks of a matrix that has to be transposed are read as F16. */
-  async read(name: string): Promise<Uint8Array> {
+  async read(name: string, length?: number): Promise<Uint8Array> {
     const mapped = this.#find(name);
     const { dtype, byteLength } = present(mapped);
     const bytes = new Uint8Array(byteLength);
@@ -48,7 +48,7 @@ export class GgufReader implements WeightReader {
       bytes.set(piece, done);
       done += piece.length;
     }
-    return bytes;
+    return bytes.subarray(0, length);
   }
 
   async readF32(name: string): Promise<Float32Array> {

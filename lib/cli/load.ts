@@ -1,0 +1,23 @@
+/** The model that a command reads. */
+
+import { Model } from '../model';
+import { MAX_KERNELS } from '../models/quantization';
+import type { CommandCall, OptionTable } from './command';
+import type { StatusLine } from './terminal';
+
+export const LOAD_OPTIONS: OptionTable = {
+  kernels: {
+    kind: 'integer',
+    value: 'K',
+    minimum: 1,
+    maximum: MAX_KERNELS,
+    help: 'only the first K kernels of every layer; good of a model converted with --nested',
+    byDefault: 'all',
+  },
+};
+
+/** Loads the model at `path`, with as many kernels as were asked for. Throws as {@link Model.load}. */
+export async function loadModel(call: CommandCall, path: string, status: StatusLine): Promise<Model> {
+  const onProgress = status.progress('load');
+  return await Model.load(path, { kernels: call.number('kernels'), signal: call.signal, onProgress });
+}

@@ -1,0 +1,153 @@
+/** Conversion to nested kernels: every smaller number of them is a model too. */
+
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { readStorage } from '../lib/cli/storage';
+import { type BinarizeFolderOptions, binarizeFolder } from '../lib/compress/binarize_folder';
+import { SafetensorsFile } from '../lib/io/safetensors';
+import { Model } from '../lib/model';
+import { runMbok } from './command_line';
+import { GOLDEN, TINY_STORIES, temporaryFolder } from './folders';
+import { relativeError } from './random';
+
+const folder = temporaryFolder();
+const text = join(TINY_STORIES, 'corpus/train.txt');
+const dense = join(GOLDEN, 'llama-bias');
+const ids = Array.from({ length: 512 }, (_, i) => (i * i * 7 + i) % 100);
+const calibration = { data: ids, windows: 8, length: 32, rounds: 2 };
+const NESTED: BinarizeFolderOptions = { kernels: 3, method: 'calibrated', nested: true, calibration };
+const KEPT = 'model.layers.0.mlp.down_proj';
+const nested = join(folder, 'nested');
+const at = (name: string) => join(folder, name);
+
+const contents = (place: string) =>
+  Object.fromEntries(readdirSync(place).map((name) => [name, readFileSync(join(place, name)).toString('base64')]));
+const raw = (model: Model) => new Map([...model.stored].map(([name, { matrix }]) => [name, matrix.raw()]));
+
+beforeAll(async () => {
+  await binarizeFolder(dense, nested, { ...NESTED, keep: { [KEPT]: 1 } });
+});
+
+test('two kernels of it are those of a conversion to two, bit for bit', async () => {
+  const alone = at('two');
+  await binarizeFolder(dense, alone, { ...NESTED, kernels: 2, nested: false, keep: { [KEPT]: 1 } });
+  await using model = await Model.load(alone);
+  await using prefix = await Model.load(nested, { kernels: 2 });
+  expect(prefix.kernels).toEqual(model.kernels);
+  expect(raw(prefix)).toEqual(raw(model));
+});
+
+test('all kernels of it are the whole model, bit for bit', async () => {
+  await using whole = await Model.load(nested);
+  await using prefix = await Model.load(nested, { kernels: 3 });
+  expect(raw(prefix)).toEqual(raw(whole));
+  expect(prefix.savedJson).toEqual(whole.savedJson);
+});
+
+test('each kernel brings it closer to the original, and prefixes save as ordinary models', async () => {
+  const logits = async (model: Model) => (await model.logits(ids.slice(0, 32))).data;
+  await using original = await Model.load(dense);
+  const aim = await logits(original);
+  const errors: number[] = [];
+  for (const kernels of [1, 2, 3]) {
+    await using prefix = await Model.load(nested, { kernels });
+    errors.push(relativeError(await logits(prefix), aim));
+    await prefix.save(at(`saved-${kernels}`));
+    await using saved = await Model.load(at(`saved-${kernels}`));
+    expect(raw(saved)).toEqual(raw(prefix));
+    expect((await readStorage(at(`saved-${kernels}`))).prefixBytes).toBeUndefined();
+  }
+  expect(errors).toEqual([...errors].sort((a, b) => b - a));
+});
+
+test('every byte of it is counted', async () => {
+  const { parts, layers, linearBytes, prefixBytes, bytes } = await readStorage(nested);
+  const sum = (each: (layer: (typeof layers)[number]) => number) => layers.reduce((all, layer) => all + each(layer), 0);
+  expect(bytes).toBe(statSync(join(nested, 'model.safetensors')).size);
+  expect(parts.kernels).toBe(sum(({ rows, cols, kernels: k }) => k * rows * Math.ceil(cols / 8)));
+  expect(prefixBytes).toBe(sum(({ rows, cols, kernels: k }) => k * (k - 1) * (rows + cols)));
+  expect(parts.scales).toBe(sum(({ rows, cols, kernels: k }) => 2 * k * (rows + cols)) + (prefixBytes as number));
+  expect(linearBytes).toBe(parts.kernels + parts.scales + parts.biases);
+  const total = Object.values(parts).reduce((all, part) => all + part, 0);
+  expect(total).toBe(readdirSync(nested).reduce((all, name) => all + statSync(join(nested, name)).size, 0));
+  await using file = await SafetensorsFile.open(join(nested, 'model.safetensors'));
+  const names = [...file.tensors.keys()].filter((name) => name.includes('_prefix_'));
+  expect(names.filter((name) => name.startsWith(KEPT))).toEqual([]);
+  expect(file.entry('model.layers.0.self_attn.q_proj.s_in_prefix_2').shape[0]).toBe(2);
+});
+
+test('a conversion that is stopped in any of its steps goes on to the same bits', async () => {
+  const stopped = at('stopped');
+  const options = { ...NESTED, keep: { [KEPT]: 1 } };
+  for (let stops = 0; stops < 3; stops++) {
+    const controller = new AbortController();
+    const onProgress = ({ done }: { done: number }) => {
+      if (done > (stops + 0.5) / 3) controller.abort();
+    };
+    const failed = binarizeFolder(dense, stopped, { ...options, signal: controller.signal, onProgress });
+    await expect(failed).rejects.toMatchObject({ code: 'MBOK_ABORTED' });
+  }
+  await binarizeFolder(dense, stopped, options);
+  expect(contents(stopped)).toEqual(contents(nested));
+  expect(existsSync(`${stopped}.partial`)).toBe(false);
+});
+
+test.each<[string, Partial<BinarizeFolderOptions>]>([
+  ['without calibration', { method: 'refit', calibration: undefined as never }],
+  ['under a budget', { kernels: undefined as never, bits: 2.5 }],
+  ['by anything but true and false', { nested: 'yes' as never }],
+])('refuses nesting %s', async (_, changes) => {
+  await expect(binarizeFolder(dense, at('refused'), { ...NESTED, ...changes })).rejects.toMatchObject({
+    code: 'MBOK_INVALID_ARGUMENT',
+    message: expect.stringContaining("'nested'"),
+  });
+});
+
+describe('on the command line', () => {
+  const settings = ['--calibration-windows', '4', '--calibration-window', '64', '--rounds', '1'];
+  const run = (...args: string[]) => {
+    const { status, stdout, stderr } = runMbok(folder, [...args, '--json']);
+    expect({ args, status, stderr }).toEqual({ args, status: 0, stderr: '' });
+    return JSON.parse(stdout.trimEnd().split('\n').at(-1) as string);
+  };
+
+  test('binarize, inspect, evaluate, generate and export', () => {
+    run('binarize', TINY_STORIES, 'k3', '--kernels', '3', '--nested', '--calibration', text, ...settings);
+    const storage = run('inspect', 'k3');
+    expect(storage.prefixBytes).toBeGreaterThan(0);
+    expect(runMbok(folder, ['inspect', 'k3']).stdout).toContain('nested: loads with 1 to 3 kernels');
+    const evaluate = (...args: string[]): number =>
+      run('eval', 'perplexity', 'k3', '--text', text, '--window', '64', '--max-windows', '8', ...args).perplexity;
+    expect(evaluate('--kernels', '2')).toBeGreaterThan(evaluate());
+    expect(evaluate('--kernels', '3')).toBe(evaluate());
+    const prompt = ['--prompt', 'Once', '--max-tokens', '4', '--temperature', '0'];
+    expect(run('generate', 'k3', '--kernels', '2', ...prompt).text).not.toBe('');
+    run('export', 'k3', 'dense', '--kernels', '2');
+    const exported = run(
+      'eval',
+      'perplexity',
+      'dense',
+      '--text',
+      text,
+      '--window',
+      '64',
+      '--max-windows',
+      '8',
+    ).perplexity;
+    expect(exported).toBeCloseTo(evaluate('--kernels', '2'), 3);
+  });
+
+  test.each([
+    ['--nested goes with --kernels', ['--bits', '2.5', '--nested', '--calibration', text]],
+    ['--nested needs --calibration PATH', ['--nested']],
+  ])('%s', (message, args) => {
+    const { status, stderr } = runMbok(folder, ['binarize', TINY_STORIES, 'out', ...args]);
+    expect({ status, stderr }).toEqual({ status: 2, stderr: expect.stringContaining(message) });
+  });
+
+  test('more kernels than there are', () => {
+    const { status, stderr } = runMbok(folder, ['generate', 'k3', '--kernels', '4', '--prompt', 'Once']);
+    expect(status).not.toBe(0);
+    expect(stderr).toContain("'kernels' must be an integer from 1 to 3, got 4");
+  });
+});
