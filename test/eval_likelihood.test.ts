@@ -4,6 +4,7 @@ import { binarize } from '../lib/compress/binarize';
 import { PairEncoder, type ScoredSequence } from '../lib/eval/encode';
 import { scoreGroups, sharedLength } from '../lib/eval/likelihood';
 import { mean, perplexity } from '../lib/eval/statistics';
+import { arithmeticOf } from '../lib/graph/arithmetic';
 import { Model } from '../lib/model';
 import { uniformInteger } from '../lib/random';
 import { FAMILIES, repositoryFolder } from './family_folders';
@@ -87,7 +88,7 @@ async function recompute(model: Model, { ids, scoredFrom }: ScoredSequence) {
 async function expectFullRecomputation(model: Model): Promise<void> {
   const { vocabularySize, maxPositions } = model.config;
   const groups = randomGroups(vocabularySize, Math.min(maxPositions, 200));
-  const scores = await scoreGroups(model, groups, { precision: 'f32', greedy: true });
+  const scores = await scoreGroups(model, groups, { arithmetic: arithmeticOf({}), greedy: true });
   for (const [g, group] of groups.entries()) {
     for (const [s, sequence] of group.entries()) {
       const { logLikelihood, greedy } = await recompute(model, sequence);

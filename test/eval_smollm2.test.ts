@@ -7,6 +7,7 @@ import { scoreGroups } from '../lib/eval/likelihood';
 import { loadTask, scoredTexts } from '../lib/eval/load_task';
 import { evaluatePerplexity } from '../lib/eval/perplexity';
 import { TASKS } from '../lib/eval/tasks/registry';
+import { arithmeticOf } from '../lib/graph/arithmetic';
 import { Model } from '../lib/model';
 import { GOLDEN } from './folders';
 import { describeWithShared, sharedPath } from './shared';
@@ -32,7 +33,7 @@ describeWithShared('SmolLM2', [FILE, TEXT, VALUES, 'data/tasks'], () => {
       const { questions } = await loadTask(task, { data, shots: 0, seed: 0, limit: expected.length });
       const encoder = new PairEncoder(model.tokenizer, model.config.maxPositions);
       const groups = questions.map((question) => scoredTexts(question, '').map((text) => encoder.encode(text)));
-      const scores = await scoreGroups(model, groups, { precision: 'f32', greedy: false });
+      const scores = await scoreGroups(model, groups, { arithmetic: arithmeticOf({}), greedy: false });
       expect(scores.map((group) => group.length)).toEqual(expected.map((group) => group.length));
       for (const [i, value] of scores.flat().entries()) {
         const wanted = expected.flat()[i] as number;

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { exportDense } from '../lib/cli/dense_folder';
 import { binarize } from '../lib/compress/binarize';
 import { Decoder } from '../lib/generate/decoder';
+import { arithmeticOf } from '../lib/graph/arithmetic';
 import { appendGradients } from '../lib/graph/gradients';
 import { Graph } from '../lib/graph/graph';
 import { crossEntropy } from '../lib/graph/operations/losses';
@@ -146,7 +147,7 @@ function randomIds(count: number, seed: number): Int32Array {
 
 /** The logits after the first token of `ids`, after some more, and after each of the rest, by the key-value cache. */
 async function cachedLogits(model: Model, ids: Int32Array, first: number): Promise<Float32Array[]> {
-  await using decoder = new Decoder(model, { context: ids.length, precision: 'f32' });
+  await using decoder = new Decoder(model, { context: ids.length, arithmetic: arithmeticOf({}) });
   const logits = [await decoder.append(ids.subarray(0, first), undefined)];
   for (let i = first; i < ids.length; i++) logits.push(await decoder.append(ids.subarray(i, i + 1), undefined));
   return logits;
@@ -218,7 +219,7 @@ function liveThrough(folder: string): void {
     expect((await loaded.logits(ids)).data).toEqual(expected);
 
     // greedy: ten tokens by the cache, each the likeliest of the whole text so far
-    await using decoder = new Decoder(loaded, { context: 60, precision: 'f32' });
+    await using decoder = new Decoder(loaded, { context: 60, arithmetic: arithmeticOf({}) });
     const text = [...ids];
     let next = await decoder.append(ids, undefined);
     for (let i = 0; i < 10; i++) {
