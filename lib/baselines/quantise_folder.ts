@@ -4,6 +4,7 @@ import { type BlockConversion, convertBlocks } from '../compress/convert_model';
 import { layerOf } from '../compress/dense_source';
 import { diskSource } from '../compress/disk_source';
 import { elementBytes } from '../compress/memory_plan';
+import { residualReport } from '../compress/residual';
 import { fingerprint, WorkFolder, workFolderOf } from '../compress/work_folder';
 import type { SafetensorsFile } from '../io/safetensors';
 import { moduleOf, type ProgressOptions } from '../models/checkpoint';
@@ -102,45 +103,34 @@ async function assemble(
   task: BaselineTask,
   { signal }: ProgressOptions,
 ): Promise<BaselineReport> {
-  const blocks: SafetensorsFile[] = [];
-  const residuals: Record<string, number> = {};
-  try {
-    for (let layer = 0; layer < source.config.layers; layer++) {
-      const { file, residuals: own } = await work.block(layer);
-      blocks.push(file);
-      Object.assign(residuals, own);
-    }
-    const specifications = source.family.parameters(source.config);
-    const report = baselineReport(source, residuals, task);
-    const read: DenseContents['read'] = async (specification) => {
-      const { name, role } = specification;
-      if (role === 'linear') return await (blocks[layerOf(name) as number] as SafetensorsFile).readMatrix(name, 'f32');
-      const { matrix } = await source.read(specification);
-      return await replacedBy(matrix, (stored) => widened(stored));
-    };
-    const json = Buffer.from(`${JSON.stringify(report, null, 2)}\n`);
-    const companions = new Map(source.companions).set(REPORT_FILE, json);
-    await writeDenseFolder(output, { type: 'F32', json: source.json, companions, specifications, read }, { signal });
-    return report;
-  } finally {
-    for (const file of blocks) await file.close();
-  }
+  await using blocks = await work.blocks(source.config.layers);
+  const { files, residuals } = blocks;
+  const specifications = source.family.parameters(source.config);
+  const report = baselineReport(source, residuals, task);
+  const read: DenseContents['read'] = async (specification) => {
+    const { name, role } = specification;
+    if (role === 'linear') return await (files[layerOf(name) as number] as SafetensorsFile).readMatrix(name, 'f32');
+    const { matrix } = await source.read(specification);
+    return await replacedBy(matrix, (stored) => widened(stored));
+  };
+  const json = Buffer.from(`${JSON.stringify(report, null, 2)}\n`);
+  const companions = new Map(source.companions).set(REPORT_FILE, json);
+  await writeDenseFolder(output, { type: 'F32', json: source.json, companions, specifications, read }, { signal });
+  return report;
 }
 
 function baselineReport(
   source: ModelSource,
-  residuals: Readonly<Record<string, number>>,
+  residuals: ReadonlyMap<string, number>,
   { settings, calibration }: BaselineTask,
 ): BaselineReport {
   const { method, bits, group, order } = settings;
   const specifications = source.family.parameters(source.config);
   const modules = specifications.filter(({ role }) => role === 'linear').map(({ name }) => moduleOf(name));
-  const ordered = modules.map((module) => [module, residuals[module] as number] as const);
   return {
     ...{ method, bits, group },
     ...(calibration && { order, calibration: describeCalibration(calibration) }),
-    residual: ordered.reduce((sum, [, residual]) => sum + residual, 0) / modules.length,
-    residuals: Object.fromEntries(ordered),
+    ...residualReport(modules, residuals),
     packed: packedBytes(specifications, (name) => elementBytes(source, name), settings),
   };
 }

@@ -17,6 +17,7 @@ import { type ConversionTask, calibrationReport, convertModel } from './convert_
 import { REFIT_ROUNDS, SVID_ITERATIONS } from './decompose';
 import { loadedSource } from './dense_source';
 import { quantiseTables } from './embeddings';
+import { residualReport } from './residual';
 import { MemoryStateStore } from './state_store';
 
 const METHODS = ['svid', 'refit', 'calibrated'] as const;
@@ -159,17 +160,11 @@ export function conversionReport(
   task: ConversionTask,
   embeddingErrors: ReadonlyMap<string, number> | undefined,
 ): ConversionReport {
-  const ordered = modules.flatMap((module) => {
-    const residual = residuals.get(module);
-    return residual === undefined ? [] : [[module, residual] as const];
-  });
-  const sum = ordered.reduce((total, [, residual]) => total + residual, 0);
   const calibration = calibrationReport(task);
   const { goal, method: allocation } = task.allocation;
   return {
     method,
-    residual: ordered.length === 0 ? 0 : sum / ordered.length,
-    residuals: Object.fromEntries(ordered),
+    ...residualReport(modules, residuals),
     ...(!('kernels' in goal) && { allocation: { method: allocation, ...goal } }),
     ...(calibration && { calibration }),
     ...(embeddingErrors && { embeddingErrors: Object.fromEntries(embeddingErrors) }),

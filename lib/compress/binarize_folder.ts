@@ -151,14 +151,9 @@ async function assemble(
   output: string,
   { task, kernels, nested, tables, signal, method }: Assembly,
 ): Promise<ConversionReport> {
-  const blocks: SafetensorsFile[] = [];
-  const residuals = new Map<string, number>();
   try {
-    for (let layer = 0; layer < model.config.layers; layer++) {
-      const { file, residuals: own } = await work.block(layer);
-      blocks.push(file);
-      for (const [module, residual] of Object.entries(own)) residuals.set(module, residual);
-    }
+    await using blocks = await work.blocks(model.config.layers);
+    const { files, residuals } = blocks;
     const { specifications } = dense;
     const modules = specifications.filter(({ role }) => role === 'linear').map(({ name }) => moduleOf(name));
     const report = conversionReport(modules, residuals, { method }, task, tables?.errors);
@@ -169,7 +164,7 @@ async function assemble(
     const choice = { kernels, int8: () => tables !== undefined };
     const tensors = storedSpecifications(specifications, choice).map((specification) => {
       const { name } = specification;
-      if (isConverted(name)) return convertedTensor(specification, blocks[layerOf(name) as number] as SafetensorsFile);
+      if (isConverted(name)) return convertedTensor(specification, files[layerOf(name) as number] as SafetensorsFile);
       const table = tables?.replaced.get(name);
       return table === undefined ? copiedTensor(specification, model, dense.storage(name)) : storedTensor(name, table);
     });
@@ -181,7 +176,6 @@ async function assemble(
     });
     return report;
   } finally {
-    for (const file of blocks) await file.close();
     for (const { matrix } of tables?.replaced.values() ?? []) matrix.dispose();
   }
 }

@@ -82,7 +82,10 @@ async function fitTarget(
   try {
     await start(target, moments, current, settings, signal);
     if (moments.compensation === undefined) return { matrices: cloneKernels(current), error: 0 };
-    return await improve(target, moments, current, settings.rounds, signal);
+    const { rounds } = settings;
+    return await bestOfRounds(current, rounds, (round) =>
+      improveOnce(target, moments, current, { descend: round < rounds }, signal),
+    );
   } finally {
     disposeKernels(current);
   }
@@ -126,18 +129,16 @@ async function start(
   await plan.run({ signal });
 }
 
-/** Rounds of signs and scales; returns a copy of the best. */
-async function improve(
-  target: Matrix,
-  moments: PreparedMoments,
+/** Improves `current` again and again, by `improve` of rounds 1, 2, …, which tells its error; returns a copy of the best. */
+export async function bestOfRounds(
   current: KernelMatrices,
   rounds: number,
-  signal: AbortSignal | undefined,
+  improve: (round: number) => Promise<number>,
 ): Promise<CalibratedKernels> {
   let best: CalibratedKernels | undefined;
   try {
     for (let round = 1; round <= rounds; round++) {
-      const error = await improveOnce(target, moments, current, { descend: round < rounds }, signal);
+      const error = await improve(round);
       if (best !== undefined && best.error <= error) continue;
       if (best !== undefined) disposeKernels(best.matrices);
       best = { matrices: cloneKernels(current), error };

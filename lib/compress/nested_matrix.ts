@@ -16,7 +16,7 @@ import { Plan } from '../graph/plan';
 import { SCALAR_SHAPE, type Tensor } from '../graph/tensor';
 import type { Matrix } from '../native/matrix';
 import { throwIfAborted } from '../validate';
-import { type CalibratedKernels, type CalibratedSettings, withTarget } from './calibrated_matrix';
+import { bestOfRounds, type CalibratedKernels, type CalibratedSettings, withTarget } from './calibrated_matrix';
 import type { PreparedMoments } from './input_moments';
 import {
   bindKernels,
@@ -69,27 +69,19 @@ async function extend(
   const { target, moments, signal } = goal;
   const none = createKernels(target, 1);
   const current = joinKernels(earlier, none);
-  let best: CalibratedKernels | undefined;
   try {
     await chooseLast(current, goal, (rest, last) => svid(rest, last, rest.graph.create(SCALAR_SHAPE), iterations));
     const { compensation } = moments;
     if (compensation === undefined) return { matrices: cloneKernels(current), error: 0 };
-    for (let round = 0; round < rounds; round++) {
+    return await bestOfRounds(current, rounds, async () => {
       throwIfAborted(signal);
       await chooseLast(current, goal, (rest, last) => {
         const { graph } = rest;
         const bound = { factor: graph.bind(compensation.factor), order: graph.bind(compensation.order) };
         compensatedSigns(rest, bound, last);
       });
-      const error = await fitScales(current, goal);
-      if (best !== undefined && best.error <= error) continue;
-      if (best !== undefined) disposeKernels(best.matrices);
-      best = { matrices: cloneKernels(current), error };
-    }
-    return best as CalibratedKernels;
-  } catch (error) {
-    if (best !== undefined) disposeKernels(best.matrices);
-    throw error;
+      return await fitScales(current, goal);
+    });
   } finally {
     disposeKernels(none);
     disposeKernels(current);

@@ -27,3 +27,13 @@ export async function relativeResidual(
   const norm = whole?.[0] as number;
   return norm === 0 ? 0 : (rest?.[0] as number) / norm;
 }
+
+/** The residuals that there are in the order of `modules`, and their mean; 0 where there are none. */
+export function residualReport(modules: readonly string[], residuals: ReadonlyMap<string, number>) {
+  const ordered = modules.flatMap((module) => {
+    const residual = residuals.get(module);
+    return residual === undefined ? [] : [[module, residual] as const];
+  });
+  const sum = ordered.reduce((total, [, residual]) => total + residual, 0);
+  return { residual: ordered.length === 0 ? 0 : sum / ordered.length, residuals: Object.fromEntries(ordered) };
+}

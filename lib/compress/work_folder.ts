@@ -30,6 +30,12 @@ const VERSION = 1;
 const ALLOCATION = 'allocation.json';
 const blockFile = (layer: number) => `block-${layer}.safetensors`;
 
+/** The files of all blocks, in order, and the residuals of their modules. */
+export interface FinishedBlocks extends AsyncDisposable {
+  readonly files: readonly SafetensorsFile[];
+  readonly residuals: ReadonlyMap<string, number>;
+}
+
 /** Where the blocks of an unfinished conversion to `output` are kept. */
 export function workFolderOf(output: string): string {
   return `${resolve(output)}.partial`;
@@ -144,6 +150,26 @@ export class WorkFolder {
   async block(layer: number): Promise<{ file: SafetensorsFile; residuals: Readonly<Record<string, number>> }> {
     const file = await SafetensorsFile.open(join(this.path, blockFile(layer)));
     return { file, residuals: JSON.parse(file.metadata.get('residuals') ?? '{}') };
+  }
+
+  /** Opens the blocks of a finished conversion; `residuals` by module. Dispose what it returns. */
+  async blocks(layers: number): Promise<FinishedBlocks> {
+    const files: SafetensorsFile[] = [];
+    const residuals = new Map<string, number>();
+    const close = async () => {
+      for (const file of files) await file.close();
+    };
+    try {
+      for (let layer = 0; layer < layers; layer++) {
+        const { file, residuals: own } = await this.block(layer);
+        files.push(file);
+        for (const [module, residual] of Object.entries(own)) residuals.set(module, residual);
+      }
+    } catch (error) {
+      await close();
+      throw error;
+    }
+    return { files, residuals, [Symbol.asyncDispose]: close };
   }
 
   /** Kernels of a module in a finished block. Dispose them. */

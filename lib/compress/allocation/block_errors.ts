@@ -43,7 +43,8 @@ export async function measureBlockErrors(
   const { source, signal } = walk;
   const errors = new Map<string, readonly number[]>();
   const sides = { student: parameters, teacher: parameters };
-  const original = await blockOutput(walk, layer, parameters);
+  const chunk = await firstChunk(walk, layer);
+  const original = await blockOutput(walk, layer, parameters, chunk);
   for (const group of sharedInputs(traceBlock(source, layer, parameters, hiddenInput(new Graph(), walk, 'x')))) {
     const own = group.filter((module) => modules.has(module));
     if (own.length === 0) continue;
@@ -59,7 +60,7 @@ export async function measureBlockErrors(
             try {
               roundScales(matrices);
               const stored = storedKernels(module, matrices).map(([name, { matrix }]) => [name, matrix] as const);
-              curve.push(await relativeError(walk, layer, new Map([...parameters, ...stored]), original));
+              curve.push(await relativeError(walk, layer, new Map([...parameters, ...stored]), chunk, original));
             } finally {
               disposeKernels(matrices);
             }
@@ -80,12 +81,18 @@ async function firstChunk(walk: Walk, layer: number) {
   return { x, scalars: { rows: x.length / walk.source.config.hiddenSize, sequenceLength: walk.length } };
 }
 
+type Chunk = Awaited<ReturnType<typeof firstChunk>>;
+
 function blockOf({ source }: Walk, layer: number, parameters: Parameters, x: ReturnType<typeof hiddenInput>) {
   return source.family.block(new Builder(x.graph, parameters), layer, x, source.config, source.constants);
 }
 
-async function blockOutput(walk: Walk, layer: number, parameters: Parameters): Promise<Float32Array> {
-  const { x, scalars } = await firstChunk(walk, layer);
+async function blockOutput(
+  walk: Walk,
+  layer: number,
+  parameters: Parameters,
+  { x, scalars }: Chunk,
+): Promise<Float32Array> {
   const graph = new Graph();
   graph.output('output', blockOf(walk, layer, parameters, hiddenInput(graph, walk, 'x')));
   await using plan = new Plan(graph, { maxRows: scalars.rows });
@@ -97,9 +104,9 @@ async function relativeError(
   walk: Walk,
   layer: number,
   parameters: Parameters,
+  { x, scalars }: Chunk,
   original: Float32Array,
 ): Promise<number> {
-  const { x, scalars } = await firstChunk(walk, layer);
   const graph = new Graph();
   const output = blockOf(walk, layer, parameters, hiddenInput(graph, walk, 'x'));
   graph.output('error', hiddenLoss(output, hiddenInput(graph, walk, 'original'), 'relative'));
