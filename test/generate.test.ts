@@ -4,6 +4,7 @@ import { GenerationCache } from '../lib/generate/cache';
 import type { GenerateOptions } from '../lib/generate/options';
 import { Sampler } from '../lib/generate/sampler';
 import { Model } from '../lib/model';
+import { Matrix } from '../lib/native/matrix';
 import { copyGolden, TINY_STORIES, temporaryFolder } from './folders';
 
 const folder = temporaryFolder();
@@ -150,10 +151,35 @@ test('an empty prompt begins a new text', async () => {
   expect(empty.text).toBe(written.text);
 });
 
-test('the cache has the bytes that it states', async () => {
-  const { cacheBytes, promptTokens } = await generate(PROMPT, { maxTokens: 20 });
+test.each([
+  { precision: 'f32', width: 4 },
+  { precision: 'bf16', width: 2 },
+  { precision: 'int8', width: 2 },
+] as const)('the cache of $precision has the bytes that it states', async ({ precision, width }) => {
+  const made = jest.spyOn(Matrix.prototype, 'dispose');
+  const { cacheBytes, promptTokens } = await generate(PROMPT, { maxTokens: 20, precision });
   // 6 layers of keys and values, 2 heads of 32
-  expect(cacheBytes).toBe(2 * 6 * (promptTokens + 19) * 64 * 4);
+  expect(cacheBytes).toBe(2 * 6 * (promptTokens + 19) * 64 * width);
+  const disposed = made.mock.contexts.map((matrix) => (matrix as Matrix).byteLength);
+  made.mockRestore();
+  expect(disposed.filter((bytes) => bytes === cacheBytes / 12)).toHaveLength(12);
+});
+
+test('a larger f16 cache takes over what each head of a smaller one holds', () => {
+  const [small, large] = [4, 7].map((context) => new GenerationCache(model, { context, precision: 'bf16' }));
+  const { values } = [...(small as GenerationCache).entries.values()].at(-1) as { values: Matrix };
+  values.write(Uint16Array.from({ length: 4 * 64 }, (_, i) => i));
+  large?.takeOver(small as GenerationCache);
+  const { values: taken } = [...(large as GenerationCache).entries.values()].at(-1) as { values: Matrix };
+  // two heads of 32
+  const expected = new Uint16Array(7 * 64);
+  expected.set(Uint16Array.from({ length: 4 * 32 }, (_, i) => i));
+  expected.set(
+    Uint16Array.from({ length: 4 * 32 }, (_, i) => 4 * 32 + i),
+    7 * 32,
+  );
+  expect(taken.raw()).toEqual(expected);
+  for (const cache of [small, large]) cache?.dispose();
 });
 
 test('a model without a tokenizer says so at once', async () => {

@@ -63,11 +63,12 @@ export class Lanes {
 
   /** Throws MBOK_OUT_OF_MEMORY, MBOK_DISPOSED. */
   constructor(model: ModelCore, { capacity, sequences, arithmetic, greedy }: LaneOptions) {
+    const { precision } = arithmetic;
     const weights = [...model.parameters.values()].reduce((sum, { byteLength }) => sum + byteLength, 0);
-    const fitting = Math.floor(Math.max(CACHE_BYTES, weights / CACHE_SHARE) / cacheBytes(model, capacity));
+    const fitting = Math.floor(Math.max(CACHE_BYTES, weights / CACHE_SHARE) / cacheBytes(model, capacity, precision));
     this.count = Math.max(1, Math.min(MOST_LANES, fitting, sequences));
     this.capacity = capacity;
-    this.#cache = new GenerationCache(model, capacity, this.count);
+    this.#cache = new GenerationCache(model, { context: capacity, slots: this.count, precision });
     const plan = (maxRows: number, finish: (builder: Builder, finished: Tensor) => void) => {
       const graph = new Graph(arithmetic);
       const [ids, slots, positions] = ['ids', 'slots', 'positions'].map((name) => column(graph, name)) as Columns;

@@ -62,7 +62,8 @@ export async function generateBatch(
         text.rest = Int32Array.of(next);
         continue;
       }
-      const result = text.writer.result(text.writer.reason as EndReason, cacheBytes(model, context));
+      const bytes = cacheBytes(model, context, first.arithmetic.precision);
+      const result = text.writer.result(text.writer.reason as EndReason, bytes);
       results[text.index] = result;
       active.splice(active.indexOf(text), 1);
       free.push(text.slot);

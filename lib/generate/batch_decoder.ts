@@ -38,7 +38,7 @@ export class BatchDecoder {
     this.#slots = slots;
     this.#vocabularySize = model.config.vocabularySize;
     this.maxRows = Math.max(slots, Math.min(PREFILL_ROWS, slots * context));
-    this.#cache = new GenerationCache(model, context, slots);
+    this.#cache = new GenerationCache(model, { context, slots, precision: arithmetic.precision });
     try {
       const graph = new Graph(arithmetic);
       const column = (name: string, rows: number | 'tokens') => graph.input(name, { rows, cols: 1, type: 'i32' });

@@ -29,7 +29,7 @@ export class Decoder {
   constructor(model: ModelCore, { context, arithmetic }: DecoderOptions) {
     this.context = context;
     this.arithmetic = arithmetic;
-    this.cache = new GenerationCache(model, context);
+    this.cache = new GenerationCache(model, { context, precision: arithmetic.precision });
     try {
       const graph = new Graph(arithmetic);
       const ids = graph.input('ids', { rows: 'tokens', cols: 1, type: 'i32' });

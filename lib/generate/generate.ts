@@ -94,8 +94,9 @@ class GenerationRun {
     this.#model = model;
     this.#request = request;
     this.#context = contextOf(request);
-    const { promptCache } = request.options;
-    this.cacheBytes = cacheBytes(model, promptCache?.capacityFor(model, this.#context) ?? this.#context);
+    const { options, arithmetic } = request;
+    const rows = options.promptCache?.capacityFor(model, this.#context) ?? this.#context;
+    this.cacheBytes = cacheBytes(model, rows, arithmetic.precision);
     this.#writer = new Writer(model.tokenizer, request);
     this.result = new Promise((resolve, reject) => {
       this.#settlement = { resolve, reject };

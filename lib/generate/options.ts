@@ -27,7 +27,7 @@ export interface GenerationResult {
   readonly promptTokens: number;
   /** The sampler's; give it again for the same text. */
   readonly seed: number;
-  /** Bytes of the key-value cache. */
+  /** Bytes of the key-value cache: f32 where products are, f16 otherwise. */
   readonly cacheBytes: number;
   /** From the start of the prompt's computation to the first token. */
   readonly prefillSeconds: number;

@@ -50,6 +50,7 @@ void run(const Call& call) {
     b.q = call.input(0).f32() + row * q_stride + head * s.d;
     b.k = call.input(1).f32() + kv;
     b.v = call.input(2).f32() + kv;
+    b.halves = false;
     b.o = call.output(0).f32() + row * q_stride + head * s.d;
     b.lse = call.has_output(1) ? call.output(1).f32() + row * s.heads + head : nullptr;
     b.q_stride = b.o_stride = q_stride;

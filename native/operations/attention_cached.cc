@@ -1,8 +1,10 @@
 // Attention of R new rows to everything before them in their sequences: their keys and values are written into the cache,
-// then all rows attend to it. Attributes: head dimension d, scale, window, softcap, capacity.
+// as f32 or, rounded, as f16, then all rows attend to it. Attributes: head dimension d, scale, window, softcap, capacity.
 //
 // Without the optional inputs the rows are one sequence at positions scalars.position…, and the cache is its own. With
 // them, i32 [R, 1] each, every row has a slot and a position: the cache is slots of `capacity` rows, one sequence each.
+// Within a slot heads follow one another, [head][position][d], so that what a query reads is one stream; rows of all heads
+// would put every position of a head a multiple of 4 KiB apart in a wide model, into the same few cache sets.
 //
 // One task a head and block of queries, so that decoding one token is spread over the heads; a block is a run of rows at
 // successive positions of one slot.
@@ -10,6 +12,7 @@
 #include <string>
 
 #include "kernels/attention/attention.h"
+#include "kernels/half/half.h"
 #include "operations/attention_shape.h"
 #include "runtime/operation.h"
 
@@ -18,19 +21,26 @@ namespace {
 
 struct Block {
   int64_t row, count;  // of the run
-  int64_t start;       // of the slot: row of the cache
+  int64_t slot;
   int64_t position;    // of the first row in its slot
 };
 
+void* element(const Tensor& cache, int64_t i) {
+  return static_cast<char*>(cache.data) + static_cast<size_t>(i) * row_bytes(cache.type, 1);
+}
+
 int64_t capacity_of(const Call& call) { return call.has_input(3) ? call.integer(4) : call.output(1).rows; }
+
+bool halves(const Call& call) { return call.output(1).type == TensorType::kF16; }
 
 void check(const Call& call) {
   expect_counts_between(call, 3, 5, 3, 3, 5);
   const AttentionShape s = attention_shape(call, call.input(0), call.input(1), call.input(2));
   const int64_t longest = call.output(1).rows;
   expect_tensor(call, call.output(0), "o", TensorType::kF32, s.rows, s.heads * s.d);
-  expect_tensor(call, call.output(1), "k_cache", TensorType::kF32, longest, s.kv_heads * s.d);
-  expect_tensor(call, call.output(2), "v_cache", TensorType::kF32, longest, s.kv_heads * s.d);
+  const TensorType type = halves(call) ? TensorType::kF16 : TensorType::kF32;
+  expect_tensor(call, call.output(1), "k_cache", type, longest, s.kv_heads * s.d);
+  expect_tensor(call, call.output(2), "v_cache", type, longest, s.kv_heads * s.d);
   expect(call, call.has_input(3) == call.has_input(4), "slots and positions come together");
   const int64_t capacity = call.integer(4);
   if (!call.has_input(3)) {
@@ -65,41 +75,55 @@ int64_t cut(const Call& call, int64_t rows, Block* blocks) {
       throw Error("MBOK_INVALID_ARGUMENT", "slot " + std::to_string(slot) + " lies beyond the cache's " +
                                                std::to_string(longest / capacity));
     Block* last = count > 0 ? blocks + count - 1 : nullptr;
-    if (last != nullptr && last->count < kAttentionQueries && last->start == slot * capacity &&
+    if (last != nullptr && last->count < kAttentionQueries && last->slot == slot &&
         last->position + last->count == position) {
       ++last->count;
     } else {
-      blocks[count++] = {r, 1, slot * capacity, position};
+      blocks[count++] = {r, 1, slot, position};
     }
   }
   return count;
 }
 
+// Keys or values of all rows, to their places in the cache.
+void write(const Call& call, int tensor, const AttentionShape& s, const Block* blocks, int64_t count) {
+  const Tensor& cache = call.output(tensor);
+  const int64_t capacity = capacity_of(call);
+  const float* from = call.input(tensor).f32();
+  for (int64_t b = 0; b < count; ++b)
+    for (int64_t i = 0; i < blocks[b].count; ++i)
+      for (int64_t head = 0; head < s.kv_heads; ++head) {
+        const float* values = from + ((blocks[b].row + i) * s.kv_heads + head) * s.d;
+        void* to = element(cache, ((blocks[b].slot * s.kv_heads + head) * capacity + blocks[b].position + i) * s.d);
+        if (halves(call))
+          f16_narrow_table.best()(values, static_cast<uint16_t*>(to), s.d);
+        else
+          std::memcpy(to, values, static_cast<size_t>(s.d) * sizeof(float));
+      }
+}
+
 void run(const Call& call) {
   const AttentionShape s = attention_shape(call, call.input(0), call.input(1), call.input(2));
-  const int64_t group = s.heads / s.kv_heads, q_stride = s.heads * s.d, kv_stride = s.kv_heads * s.d;
+  const int64_t group = s.heads / s.kv_heads, q_stride = s.heads * s.d, capacity = capacity_of(call);
   Block* blocks = reinterpret_cast<Block*>(call.scratch);
   const int64_t count = cut(call, s.rows, blocks);
-  for (int i = 1; i <= 2; ++i)
-    for (int64_t b = 0; b < count; ++b)
-      std::memcpy(call.output(i).f32() + (blocks[b].start + blocks[b].position) * kv_stride,
-                  call.input(i).f32() + blocks[b].row * kv_stride,
-                  static_cast<size_t>(blocks[b].count * kv_stride) * sizeof(float));
+  for (int i = 1; i <= 2; ++i) write(call, i, s, blocks, count);
 
   std::byte* scratch = call.scratch + block_bytes(call);
   const size_t share = align_up(static_cast<size_t>(attention_scratch(s.d)) * 4);
   call.pool->parallel_for(s.heads * count, [&](int64_t task, int worker) {
     const Block& block = blocks[count - 1 - task / s.heads];  // the longest tasks of one sequence first
     const int64_t head = task % s.heads, at = block.row * q_stride + head * s.d;
-    const int64_t kv = block.start * kv_stride + head / group * s.d;
+    const int64_t kv = (block.slot * s.kv_heads + head / group) * capacity * s.d;
     AttentionBlock b;
     b.q = call.input(0).f32() + at;
-    b.k = call.output(1).f32() + kv;
-    b.v = call.output(2).f32() + kv;
+    b.k = element(call.output(1), kv);
+    b.v = element(call.output(2), kv);
+    b.halves = halves(call);
     b.o = call.output(0).f32() + at;
     b.lse = nullptr;
     b.q_stride = b.o_stride = q_stride;
-    b.k_stride = b.v_stride = kv_stride;
+    b.k_stride = b.v_stride = s.d;
     b.lse_stride = 0;
     b.first = block.position;
     b.count = block.count;

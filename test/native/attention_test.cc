@@ -1,6 +1,7 @@
 // Causal attention of grouped heads against its definition in float64.
 #include "gradient_check.h"
 #include "kernels/attention/attention.h"
+#include "kernels/half/half.h"
 
 namespace mbok {
 namespace {
@@ -201,7 +202,7 @@ TEST("attention: every candidate agrees with the reference") {
       std::vector<float> o(t.o.size()), lse(t.lse.size());
       Memory scratch(static_cast<size_t>(attention_scratch(s.d)) * 4);
       for (const int64_t rows : {count, int64_t{1}, std::min<int64_t>(count, 3)}) {
-        AttentionBlock b = {t.q.data() + first * s.q_cols(), t.k.data(), t.v.data(), o.data() + first * s.q_cols(),
+        AttentionBlock b = {t.q.data() + first * s.q_cols(), t.k.data(), t.v.data(), false, o.data() + first * s.q_cols(),
                             lse.data() + first * s.heads, s.q_cols(), s.kv_cols(), s.kv_cols(), s.q_cols(), s.heads,
                             first, rows, s.d, static_cast<float>(s.scale()), s.window, s.softcap};
         function(b, reinterpret_cast<float*>(scratch.data()));
@@ -251,15 +252,26 @@ std::vector<double> cached_attributes(const Shape& s, int64_t capacity) {
   return attributes;
 }
 
-TEST("attention_cached: a sequence in chunks of any size gives what attention gives at once") {
+void round_to_halves(std::vector<float>& values) {
+  std::vector<uint16_t> halves(values.size());
+  f16_narrow_table.best()(values.data(), halves.data(), static_cast<int64_t>(values.size()));
+  f16_widen_table.best()(halves.data(), values.data(), static_cast<int64_t>(values.size()));
+}
+
+// Rounded to f16 where the cache is.
+void check_chunks(TensorType cache) {
+  const bool halves = cache == TensorType::kF16;
   Random random(76);
   const std::vector<std::vector<int64_t>> plans = {{150}, {1, 1, 1, 3, 4, 5, 6, 64, 65}, {100, 1, 2, 1, 46}, {149, 1}};
   for (const Shape& s : {Shape{1, 150, 6, 2, 32, 0}, Shape{1, 150, 3, 1, 10, 20}, Shape{1, 150, 2, 2, 64, 64},
                          Shape{1, 150, 2, 1, 16, 30, 3, 2}}) {
     Tensors t = random_tensors(s, random);
+    if (halves)
+      for (std::vector<float>* values : {&t.k, &t.v}) round_to_halves(*values);
     define(s, t);
     for (const auto& plan : plans) {
       const int64_t capacity = 160;
+      // NaN in both types; f16 takes half of it
       const std::vector<float> empty(static_cast<size_t>(capacity * s.kv_cols()), NAN);
       const Vectors start = {t.q, empty, empty};
       const Vectors got = test::same_for_any_threads(start, s.name(), [&](ThreadPool& pool, Vectors& out) {
@@ -273,8 +285,8 @@ TEST("attention_cached: a sequence in chunks of any size gives what attention gi
           };
           test::run_operation(pool, "attention_cached",
                               {slice(t.q, s.q_cols()), slice(t.k, s.kv_cols()), slice(t.v, s.kv_cols())},
-                              {slice(out[0], s.q_cols()), matrix(out[1], capacity, s.kv_cols()),
-                               matrix(out[2], capacity, s.kv_cols())},
+                              {slice(out[0], s.q_cols()), Tensor{out[1].data(), capacity, s.kv_cols(), cache},
+                               Tensor{out[2].data(), capacity, s.kv_cols(), cache}},
                               cached_attributes(s, 0), scalars);
           position += rows;
         }
@@ -283,6 +295,11 @@ TEST("attention_cached: a sequence in chunks of any size gives what attention gi
     }
   }
 }
+
+TEST("attention_cached: a sequence in chunks of any size gives what attention gives at once") {
+  check_chunks(TensorType::kF32);
+}
+TEST("attention_cached: an f16 cache gives the attention of rounded keys and values") { check_chunks(TensorType::kF16); }
 
 TEST("attention_cached: rows of several sequences, in any order and pace, give what each sequence alone gives") {
   Random random(77);
@@ -339,6 +356,10 @@ TEST("attention_cached: places outside the cache are errors") {
     test::run_operation(ThreadPool::shared(), "attention_cached", inputs, {one, all, all}, {4, 0.5, 0, 0, capacity}, scalars);
   };
   CHECK(test::throws("MBOK_INVALID_ARGUMENT", [&] { run({}, 0); }), "full cache");
+  const Tensor half = {cache.data(), 4, 4, TensorType::kF16};
+  CHECK(test::throws("MBOK_SHAPE", [&] {
+          test::run_operation(ThreadPool::shared(), "attention_cached", {one, one, one}, {one, half, all}, {4, 0.5, 0, 0, 0});
+        }), "caches of two types");
   const std::vector<int32_t> zero = {0}, first = {1}, second = {2}, below = {-1};
   run({test::integers(first), test::integers(first)}, 2);
   CHECK(test::throws("MBOK_INVALID_ARGUMENT", [&] { run({test::integers(second), test::integers(zero)}, 2); }), "slot");

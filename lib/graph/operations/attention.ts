@@ -69,9 +69,10 @@ export interface Places {
 }
 
 /**
- * Attention of sequences that go on: k and v are first stored in `keyCache` and `valueCache`. Without `places` these
- * [context, Hkv·d] are one sequence's and the run's rows stand at the run's position and after it; with `places` they are
- * [slots · capacity, Hkv·d] and every row has its own place. For inference; has no gradient.
+ * Attention of sequences that go on: k and v are first stored in `keyCache` and `valueCache`, which are f32, or f16 and
+ * round them. Without `places` these [context, Hkv·d] are one sequence's and the run's rows stand at the run's position and
+ * after it; with `places` they are [slots · capacity, Hkv·d] and every row has its own place. Within a
+ * sequence's rows the numbers lie head by head. For inference; has no gradient.
  */
 export function cachedAttention(
   [q, k, v]: readonly [Tensor, Tensor, Tensor],
@@ -80,8 +81,9 @@ export function cachedAttention(
   places?: Places,
 ): Tensor {
   const query = queryShape('attention_cached', [q, k, v], options.headDimension);
-  expectShape('attention_cached', 'keyCache', keyCache, { cols: k.cols });
-  expectShape('attention_cached', 'valueCache', valueCache, { rows: keyCache.rows, cols: k.cols });
+  const { rows, type } = keyCache;
+  expectShape('attention_cached', 'keyCache', keyCache, { cols: k.cols, type: type === 'f16' ? type : 'f32' });
+  expectShape('attention_cached', 'valueCache', valueCache, { rows, cols: k.cols, type });
   const output = q.graph.create(query);
   const inputs = places ? [q, k, v, places.slots, places.positions] : [q, k, v];
   const attributes = [...encode(options), places?.capacity ?? 0];

@@ -12,7 +12,8 @@
 // component][query], so that softmax needs no sums across lanes and every product is "broadcast one number, multiply
 // it with a run of lanes" with all accumulators in registers. Keys and values are copied block by block to unit
 // stride: rows of a wide model are a multiple of 4 KiB apart and would fall into the same few cache sets.
-// Cost a pair of query and key: 2d fused multiply-adds forward, 5d backward, one exponential each: compute bound.
+// Cost a pair of query and key: 2d fused multiply-adds forward, 5d backward, one exponential each: compute bound. One
+// query alone, in decoding, reads keys and values once: 4d bytes a key from memory where they are f16, the double in f32.
 #pragma once
 
 #include <cstdint>
@@ -40,8 +41,9 @@ struct AttentionBf16 {
 
 struct AttentionBlock {
   const float* q;  // first query of the block
-  const float* k;  // key at position 0 of the sequence
-  const float* v;
+  const void* k;   // key at position 0 of the sequence
+  const void* v;
+  bool halves;     // keys and values are f16, not f32; then bf16 is null
   float* o;
   float* lse;  // may be null
   int64_t q_stride, k_stride, v_stride, o_stride, lse_stride;

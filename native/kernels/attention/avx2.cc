@@ -1,4 +1,4 @@
-#include "kernels/simd/avx2.h"
+#include "kernels/simd/narrow_avx2.h"
 
 #include "kernels/attention/attention.h"
 

@@ -1,4 +1,4 @@
-#include "kernels/simd/avx512.h"
+#include "kernels/simd/narrow_avx512.h"
 
 #include "kernels/attention/attention.h"
 

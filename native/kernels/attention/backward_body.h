@@ -90,8 +90,8 @@ void attention_gradient_group(const AttentionGradientGroup& g, float* scratch) {
     for (int64_t first = g.first_query; first < g.end_query; first += kQ) {
       const int64_t count = smaller(kQ, g.end_query - first), width = round_up(count, kLanes);
       const int64_t at = first * g.q_stride + head * d;
-      gather_rows(g.q + at, g.q_stride, count, d, q, padded);
-      gather_rows(g.d_o + at, g.q_stride, count, d, d_o, padded);
+      gather_rows<F32>(g.q + at, g.q_stride, count, d, q, padded);
+      gather_rows<F32>(g.d_o + at, g.q_stride, count, d, d_o, padded);
       for (int64_t c = 0; c < d; ++c)
         for (int64_t i = 0; i < width; i += kLanes) {
           store(dqt + c * kQ + i, zero());
@@ -124,8 +124,8 @@ void attention_gradient_group(const AttentionGradientGroup& g, float* scratch) {
       for (int64_t key = first_key(first, g.window) / 2 * 2; key < first + count; key += kK) {
         const int64_t keys = smaller(kK, first + count - key);
         if (bf16 == nullptr) {
-          gather_rows(g.k + key * g.kv_stride, g.kv_stride, keys, d, k, padded);
-          gather_rows(g.v + key * g.kv_stride, g.kv_stride, keys, d, v, padded);
+          gather_rows<F32>(g.k + key * g.kv_stride, g.kv_stride, keys, d, k, padded);
+          gather_rows<F32>(g.v + key * g.kv_stride, g.kv_stride, keys, d, v, padded);
         }
         key_block(g, b, key, keys, k, v, p, ds);
       }

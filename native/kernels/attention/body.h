@@ -7,12 +7,7 @@ namespace {
 }  // namespace
 
 void attention(const AttentionBlock& b, float* scratch) {
-  // with queries in lanes a block costs as much as whole registers of queries
-  if (b.count > kLanes / 4) {
-    attention_block(b, scratch);
-    return;
-  }
-  for (int64_t row = 0; row < b.count; ++row) attention_row(b, row, scratch);
+  b.halves ? attention_rows<F16>(b, scratch) : attention_rows<F32>(b, scratch);
 }
 
 void attention_gradient(const AttentionGradientGroup& g, float* scratch) { attention_gradient_group(g, scratch); }

@@ -78,11 +78,13 @@ void transpose(const float* from, int64_t from_stride, int64_t rows, int64_t col
 }
 
 // Rows of d floats side by side at a stride of whole registers.
-void gather_rows(const float* from, int64_t stride, int64_t rows, int64_t d, float* to, int64_t to_stride) {
+template <class Source>
+void gather_rows(const typename Source::Element* from, int64_t stride, int64_t rows, int64_t d, float* to,
+                 int64_t to_stride) {
   for (int64_t r = 0; r < rows; ++r, from += stride, to += to_stride) {
     int64_t c = 0;
-    for (; c + kLanes <= d; c += kLanes) store(to + c, load(from + c));
-    if (c < d) store_n(to + c, load_n(from + c, d - c), d - c);
+    for (; c + kLanes <= d; c += kLanes) store(to + c, Source::load(from + c));
+    if (c < d) store_n(to + c, Source::load_n(from + c, d - c), d - c);
   }
 }
 

@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "kernels/attention/attention.h"
+#include "kernels/half/half.h"
 
 namespace mbok::scalar {
 namespace {
@@ -24,18 +25,26 @@ int64_t first_key(int64_t position, int64_t window) {
 }  // namespace
 
 void attention(const AttentionBlock& b, float*) {
+  // row j of keys or values
+  const auto row = [&b](const void* base, int64_t stride, int64_t j, float* widened) {
+    if (!b.halves) return static_cast<const float*>(base) + j * stride;
+    f16_widen(static_cast<const uint16_t*>(base) + j * stride, widened, b.d);
+    return static_cast<const float*>(widened);
+  };
+  float widened[kAttentionMaxHead];
   for (int64_t i = 0; i < b.count; ++i) {
     const int64_t position = b.first + i;
     const float* q = b.q + i * b.q_stride;
     double largest = -INFINITY;
     for (int64_t j = first_key(position, b.window); j <= position; ++j)
-      largest = std::fmax(largest, score(dot(q, b.k + j * b.k_stride, b.d), b.scale, b.softcap));
+      largest = std::fmax(largest, score(dot(q, row(b.k, b.k_stride, j, widened), b.d), b.scale, b.softcap));
     double sum = 0;
     double out[kAttentionMaxHead] = {};
     for (int64_t j = first_key(position, b.window); j <= position; ++j) {
-      const double p = std::exp(score(dot(q, b.k + j * b.k_stride, b.d), b.scale, b.softcap) - largest);
+      const double p = std::exp(score(dot(q, row(b.k, b.k_stride, j, widened), b.d), b.scale, b.softcap) - largest);
       sum += p;
-      for (int64_t c = 0; c < b.d; ++c) out[c] += p * b.v[j * b.v_stride + c];
+      const float* v = row(b.v, b.v_stride, j, widened);
+      for (int64_t c = 0; c < b.d; ++c) out[c] += p * v[c];
     }
     for (int64_t c = 0; c < b.d; ++c) b.o[i * b.o_stride + c] = static_cast<float>(out[c] / sum);
     if (b.lse != nullptr) b.lse[i * b.lse_stride] = static_cast<float>(largest + std::log(sum));
