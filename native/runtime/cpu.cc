@@ -60,6 +60,7 @@ uint32_t detect() {
   uint32_t found = kNone;
   if (!(ymm && bit(seven.b, 5) && bit(one.c, 12) && bit(one.c, 29))) return found;
   found |= kAvx2;
+  if (bit(seven_one.a, 4)) found |= kAvxVnni;
   const bool base512 = bit(seven.b, 16) && bit(seven.b, 30) && bit(seven.b, 17) && bit(seven.b, 31);
   if (!(zmm && base512)) return found;
   found |= kAvx512;
@@ -98,10 +99,11 @@ uint32_t narrowed() {
   const std::string isa(wanted);
   if (isa == "scalar") return kNone;
   if (isa == "avx2" && (found & kAvx2)) return kAvx2;
+  if (isa == "avxvnni" && (found & kAvxVnni)) return kAvx2 | kAvxVnni;
   if (isa == "avx512" && (found & kAvx512)) return found & ~static_cast<uint32_t>(kAmxBf16);
   if (isa == "amx" && (found & kAmxBf16)) return found;
   throw Error("MBOK_INVALID_ARGUMENT",
-              "MBOK_ISA must be scalar, avx2, avx512 or amx and supported by this machine, got '" + isa + "'");
+              "MBOK_ISA must be scalar, avx2, avxvnni, avx512 or amx and supported by this machine, got '" + isa + "'");
 }
 
 }  // namespace
@@ -114,6 +116,7 @@ uint32_t cpu_features() {
 const char* isa_name() {
   if (cpu_features() & kAmxBf16) return "amx";
   if (cpu_features() & kAvx512) return "avx512";
+  if (cpu_features() & kAvxVnni) return "avxvnni";
   return (cpu_features() & kAvx2) ? "avx2" : "scalar";
 }
 

@@ -1,5 +1,4 @@
-// What this processor can run, found once by CPUID and narrowed by MBOK_ISA (scalar, avx2,
-// avx512 or amx).
+// What this processor can run, found once by CPUID and narrowed by MBOK_ISA (scalar, avx2, avxvnni, avx512 or amx).
 #pragma once
 
 #include <cstdint>
@@ -10,6 +9,7 @@ namespace mbok {
 enum Feature : uint32_t {
   kNone = 0,
   kAvx2 = 1u << 0,             // AVX2, FMA and F16C together
+  kAvxVnni = 1u << 7,          // vpdpbusd without AVX-512
   kAvx512 = 1u << 1,           // AVX-512 F, BW, DQ and VL together (and all of kAvx2)
   kAvx512Vnni = 1u << 2,       //
   kAvx512Bf16 = 1u << 3,       // vdpbf16ps
@@ -22,7 +22,7 @@ enum Feature : uint32_t {
 // An unknown MBOK_ISA, or one that the machine lacks, throws Error MBOK_INVALID_ARGUMENT.
 uint32_t cpu_features();
 
-// "scalar", "avx2", "avx512" or "amx": the widest instruction set in use.
+// "scalar", "avx2", "avxvnni", "avx512" or "amx": the widest instruction set in use.
 const char* isa_name();
 
 // The processor's own name, e.g. "AMD EPYC".

@@ -15,6 +15,25 @@ MBOK_INLINE __m256 negative_lanes(uint64_t byte) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(clear, 31));
 }
 
+MBOK_INLINE Vec rebuild_vector(const BooleanPanel& s, int64_t d, int v) {
+  Vec sum = zero();
+  for (int64_t k = 0; k < s.kernels; ++k) {
+    const uint64_t word = s.signs[k * s.kernel_stride + d * s.depth_stride];
+    const __m256 magnitude = load(s.across + k * kPanelCols + 8 * v).v;
+    sum = fma(broadcast(s.along[k * s.along_stride + d]), {_mm256_xor_ps(magnitude, negative_lanes(word >> 8 * v))}, sum);
+  }
+  return sum;
+}
+
+MBOK_INLINE Vec join_bytes(const Vec (&numbers)[4]) {
+  __m256i four = _mm256_setzero_si256();
+  MBOK_UNROLL
+  for (int i = 3; i >= 0; --i) four = _mm256_or_si256(_mm256_slli_epi32(four, 8), _mm256_cvtps_epi32(numbers[i].v));
+  return {_mm256_castsi256_ps(four)};
+}
+
+#include "kernels/boolean_panel/int8_body.h"
+
 }  // namespace
 
 void boolean_panel_f32(const BooleanPanel& s, void* panel) {
@@ -35,6 +54,8 @@ void boolean_panel_f32(const BooleanPanel& s, void* panel) {
     for (int v = 0; v < 8; ++v) store(out + 8 * v, sum[v]);
   }
 }
+
+void boolean_panel_i8(const BooleanPanel& s, void* panel) { make_int8_panel(s, static_cast<float*>(panel)); }
 
 }  // namespace mbok::avx2
 MBOK_TARGET_END

@@ -16,9 +16,7 @@ const KernelTable<BooleanPanelFunction> boolean_panel_bf16_table("boolean_panel_
 });
 
 const KernelTable<BooleanPanelFunction> boolean_panel_i8_table("boolean_panel_i8", {
-#if defined(MBOK_X86)
-    {"avx512", kAvx512, avx512::boolean_panel_i8},
-#endif
+    MBOK_X86_CANDIDATES(boolean_panel_i8)
     {"scalar", kNone, scalar::boolean_panel_i8},
 });
 

@@ -1,4 +1,5 @@
 #include "kernels/dense_panel/candidates.h"
+#include "kernels/dense_product/dense_product.h"
 #include "kernels/simd/avx2.h"
 
 #if defined(MBOK_X86)
@@ -7,6 +8,7 @@ namespace mbok::avx2 {
 namespace {
 
 #include "kernels/dense_panel/columns_body.h"
+#include "kernels/simd/round_block_body.h"
 
 MBOK_INLINE void transpose8(__m256 r[8]) {
   __m256 t[8], u[8];
@@ -29,6 +31,24 @@ MBOK_INLINE void transpose8(__m256 r[8]) {
   }
 }
 
+// The rotation of eight numbers: sums and differences of lanes 1, 2 and 4 apart.
+MBOK_INLINE Vec rotate_lanes(Vec a) {
+  const __m256 near = _mm256_permute_ps(a.v, 0xb1);
+  a = {_mm256_blend_ps(_mm256_add_ps(a.v, near), _mm256_sub_ps(near, a.v), 0xaa)};
+  const __m256 pairs = _mm256_permute_ps(a.v, 0x4e);
+  a = {_mm256_blend_ps(_mm256_add_ps(a.v, pairs), _mm256_sub_ps(pairs, a.v), 0xcc)};
+  const __m256 halves = _mm256_permute2f128_ps(a.v, a.v, 0x01);
+  return {_mm256_blend_ps(_mm256_add_ps(a.v, halves), _mm256_sub_ps(halves, a.v), 0xf0)};
+}
+
+MBOK_INLINE void store_bytes(char* to, Vec whole) {
+  const __m256i numbers = _mm256_cvtps_epi32(whole.v);
+  const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(numbers), _mm256_extracti128_si256(numbers, 1));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(to), _mm_packs_epi16(words, words));
+}
+
+#include "kernels/dense_panel/int8_body.h"
+
 }  // namespace
 
 void dense_panel_rows_f32(const PanelSource& s, void* panel) {
@@ -48,6 +68,8 @@ void dense_panel_rows_f32(const PanelSource& s, void* panel) {
 }
 
 void dense_panel_columns_f32(const PanelSource& s, void* panel) { copy_columns(s, static_cast<float*>(panel)); }
+
+void int8_row(const float* x, int64_t cols, void* y) { round_row(x, cols, static_cast<char*>(y)); }
 
 }  // namespace mbok::avx2
 MBOK_TARGET_END

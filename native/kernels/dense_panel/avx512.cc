@@ -24,6 +24,12 @@ MBOK_INLINE Vec rotate_lanes(Vec a) {
   return a;
 }
 
+MBOK_INLINE void store_bytes(char* to, Vec whole) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(whole.v)));
+}
+
+#include "kernels/dense_panel/int8_body.h"
+
 }  // namespace
 
 void dense_panel_rows_f32(const PanelSource& s, void* panel) {
@@ -44,40 +50,7 @@ void dense_panel_rows_f32(const PanelSource& s, void* panel) {
 
 void dense_panel_columns_f32(const PanelSource& s, void* panel) { copy_columns(s, static_cast<float*>(panel)); }
 
-void int8_row(const float* x, int64_t cols, void* y) {
-  constexpr int64_t kNumbers = 4 * kInt8Steps;
-  constexpr float kLargest = 127;
-  char* block = static_cast<char*>(y);
-  for (int64_t first = 0; first < cols; first += kNumbers, block += 4 * kInt8RowSteps) {
-    Vec r[kNumbers / 16];
-    MBOK_UNROLL
-    for (int i = 0; i < kNumbers / 16; i += 4) {
-      MBOK_UNROLL
-      for (int j = i; j < i + 4; ++j) {
-        const int64_t left = cols - first - 16 * j;
-        r[j] = rotate_lanes(load_n(x + first + 16 * j, left < 0 ? 0 : left < 16 ? left : 16));
-      }
-      const Vec a = r[i] + r[i + 1], b = r[i] - r[i + 1], c = r[i + 2] + r[i + 3], d = r[i + 2] - r[i + 3];
-      r[i] = a + c;
-      r[i + 1] = b + d;
-      r[i + 2] = a - c;
-      r[i + 3] = b - d;
-    }
-    const BlockScale scale = block_scale(r, kLargest);
-    __m512i sum = _mm512_setzero_si512();
-    for (const Vec value : r) {
-      const __m512i whole = _mm512_cvtps_epi32(rounded(value, scale, kLargest).v);
-      sum = _mm512_add_epi32(sum, whole);
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(block), _mm512_cvtepi32_epi8(whole));
-      block += 16;
-    }
-    block -= kNumbers;
-    const float product_scale = scale.scale / kRotated;
-    const int32_t start = -128 * _mm512_reduce_add_epi32(sum);
-    __builtin_memcpy(block + kNumbers, &product_scale, sizeof product_scale);
-    __builtin_memcpy(block + kNumbers + 4, &start, sizeof start);
-  }
-}
+void int8_row(const float* x, int64_t cols, void* y) { round_row(x, cols, static_cast<char*>(y)); }
 
 }  // namespace mbok::avx512
 MBOK_TARGET_END

@@ -35,9 +35,7 @@ const KernelTable<Bf16ConvertFunction> bf16_convert_table("bf16_convert", {
 });
 
 const KernelTable<Int8RowFunction> int8_row_table("int8_row", {
-#if defined(MBOK_X86)
-    {"avx512", kAvx512, avx512::int8_row},
-#endif
+    MBOK_X86_CANDIDATES(int8_row)
     {"scalar", kNone, scalar::int8_row},
 });
 

@@ -21,12 +21,8 @@ MBOK_INLINE Sum multiply_add(Step a, Step b, Sum sum) {
   __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(b), "v"(a));
   return sum;
 }
-// What 128 more in every number of B adds is taken off beforehand.
-MBOK_INLINE Sum first_sum(const float* a) { return broadcast_step(a + kInt8Steps + 1); }
-MBOK_INLINE Vec add_sum(const ProductBlock& p, const float* a, int64_t col, Vec start, Sum sum) {
-  const Vec scales = load(static_cast<const float*>(p.b) + kInt8Steps * kPanelCols + col);
-  return fma({_mm512_cvtepi32_ps(sum)}, broadcast(a[kInt8Steps]) * scales, start);
-}
+MBOK_INLINE Vec to_floats(Sum sum) { return {_mm512_cvtepi32_ps(sum)}; }
+#include "kernels/dense_product/int8_sums.h"
 #include "kernels/dense_product/body.h"
 
 }  // namespace

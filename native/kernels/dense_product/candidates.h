@@ -11,7 +11,8 @@ void dense_product_i8(const ProductBlock& block);
 }  // namespace scalar
 namespace avx2 {
 void dense_product_f32(const ProductBlock& block);
-}
+void dense_product_i8(const ProductBlock& block);
+}  // namespace avx2
 namespace avx512 {
 void dense_product_f32(const ProductBlock& block);
 void dense_product_bf16(const ProductBlock& block);

@@ -22,7 +22,9 @@
 // Budget. AVX-512: 6 rows × 64 columns are 24 accumulators; a step costs 4 loads of B, 6 broadcasts of A and 24 FMAs,
 // 12 cycles on two FMA ports against 10 loads on two load ports: bound by the multipliers. The panel (80 KiB a block)
 // streams from L2 at 21 bytes a cycle. In 8 bits a step is four numbers; C is read and written every 256 of them, a
-// sixteenth of the time. AVX2: 6 × 16, 12 accumulators, 2 loads, 6 broadcasts, 12 FMAs: the same bound.
+// sixteenth of the time. AVX2: 6 × 16, 12 accumulators, 2 loads, 6 broadcasts, 12 FMAs: the same bound, in 8 bits too.
+// AVX2 without VNNI has no 8-bit candidate: 32 products of bytes whose sums must not saturate in 16 bits are four
+// instructions (sign, multiply-add of bytes, of words, add), as many as the FMAs they would replace.
 #pragma once
 
 #include <cstdint>

@@ -19,6 +19,7 @@ const KernelTable<DenseProductFunction> dense_product_bf16_table("dense_product_
 const KernelTable<DenseProductFunction> dense_product_i8_table("dense_product_i8", {
 #if defined(MBOK_X86)
     {"avx512_vnni", kAvx512 | kAvx512Vnni, avx512::dense_product_i8},
+    {"avx2_vnni", kAvx2 | kAvxVnni, avx2::dense_product_i8},
 #endif
     {"scalar", kNone, scalar::dense_product_i8},
 });

@@ -25,8 +25,9 @@
 #define MBOK_TARGET_END _Pragma("GCC pop_options")
 #endif
 
-// Each matches the Feature bits of runtime/cpu.h: kAvx2, kAvx512, and kAvx512 with one more.
+// Each matches the Feature bits of runtime/cpu.h: kAvx2, kAvx512, and either with one more.
 #define MBOK_TARGET_AVX2 MBOK_TARGET("avx2,fma,f16c")
+#define MBOK_TARGET_AVX2_VNNI MBOK_TARGET("avx2,fma,f16c,avxvnni")
 #define MBOK_TARGET_AVX512 MBOK_TARGET("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")
 #define MBOK_TARGET_AVX512_BF16 MBOK_TARGET("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")
 #define MBOK_TARGET_AMX MBOK_TARGET("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,amx-tile,amx-bf16")
