@@ -1,6 +1,7 @@
 /** A language model: its configuration, its matrices and its tokenizer. What it can do stands on top (lib/model.ts). */
 
 import { join } from 'node:path';
+import { ahead } from '../ahead';
 import { MbokError } from '../errors';
 import type { Graph } from '../graph/graph';
 import type { Tensor } from '../graph/tensor';
@@ -14,7 +15,14 @@ import { KERNELS, OUTPUT_SCALES } from '../nn/linear';
 import type { Tokenizer } from '../text/tokenizer';
 import { throwIfAborted } from '../validate';
 import { type BitOrder, tiled, untiled } from './bit_tiles';
-import { moduleOf, type ProgressOptions, type StoredMatrix, storedSpecifications, writeParameters } from './checkpoint';
+import {
+  moduleOf,
+  type ProgressOptions,
+  type StoredMatrix,
+  type StoredSpecification,
+  storedSpecifications,
+  writeParameters,
+} from './checkpoint';
 import { ConfigReader } from './config_reader';
 import type { ConversionReport } from './conversion';
 import type { Constants, DecoderConfig, Family, ParameterSpecification } from './family';
@@ -23,6 +31,9 @@ import { type EmbeddingStorage, type KernelCounts, writeQuantization } from './q
 import { findFamily } from './registry';
 import { ModelSource } from './source';
 import { widened } from './widen';
+
+/** Tensors that are read at once: while one waits for the file another is arranged. */
+const READ_AHEAD = 4;
 
 export interface ModelParts {
   readonly json: Readonly<Record<string, unknown>>;
@@ -116,10 +127,16 @@ export class ModelCore {
     const conversion = whole ? source.conversion : undefined;
     const parameters = new Map<string, StoredMatrix>();
     try {
-      for (const [index, specification] of specifications.entries()) {
+      const read = async (specification: StoredSpecification) => ({
+        name: specification.name,
+        stored: await source.read(specification, limit),
+      });
+      const tensors = ahead(specifications, READ_AHEAD, read, ({ stored }) => stored.matrix.dispose());
+      onProgress?.({ done: 0, what: 'weights' });
+      for await (const { name, stored } of tensors) {
+        parameters.set(name, stored);
         throwIfAborted(signal);
-        onProgress?.({ done: index / specifications.length, what: specification.name });
-        parameters.set(specification.name, await source.read(specification, limit));
+        onProgress?.({ done: parameters.size / specifications.length, what: name });
       }
     } catch (error) {
       for (const { matrix } of parameters.values()) matrix.dispose();

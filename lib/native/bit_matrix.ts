@@ -40,6 +40,10 @@ export class BitMatrix extends Matrix {
       throw new MbokError('MBOK_SHAPE', `'packed' has ${packed.length} bytes, expected ${rows} × ${width}`);
     }
     const stride = rowBytes('bits', cols);
+    if (stride === width) {
+      matrix.write(packed);
+      return matrix;
+    }
     const bytes = new Uint8Array(rows * stride);
     const lastMask = cols % 8 === 0 ? 0xff : (1 << (cols % 8)) - 1;
     for (let row = 0; row < rows; row++) {
