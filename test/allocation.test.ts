@@ -219,7 +219,7 @@ test.each(['bits', 'size'] as const)(
         fc.pre(low <= high);
         const goal = kind === 'size' ? { size: limit } : { bits: ((limit + 0.5) * 8) / weights };
         fc.pre(limit < high);
-        const problem = allocationProblem(source, { goal, method: 'uniform', kept }, false);
+        const problem = allocationProblem(source, { goal, method: 'uniform', kept }, new Set());
         const results = [
           uniformAllocation(problem),
           ...Object.values(strategies(problem.layers, seed)).map((strategy) => solveAllocation(problem, strategy)),
@@ -243,7 +243,7 @@ test('a uniform allocation spreads what is left over the model', () => {
   const source = modelOf(Array.from({ length: 8 }, () => ({ rows: 8, cols: 64 })));
   const kernels = (bits: number) => [
     ...uniformAllocation(
-      allocationProblem(source, { goal: { bits }, method: 'uniform', kept: new Map() }, false),
+      allocationProblem(source, { goal: { bits }, method: 'uniform', kept: new Map() }, new Set()),
     ).values(),
   ];
   // a kernel has 8 · 8 bytes of bits and 2 · 72 of scales for 512 weights: 3.25 bits; half of the biases are ¼ bit each
@@ -262,7 +262,7 @@ test('the average leaves out layers that are kept', () => {
   const problem = allocationProblem(
     source,
     { goal: { bits: (8 * 3.25 + 2 * 3.25) / 2 + 0.25 }, method: 'uniform', kept },
-    false,
+    new Set(),
   );
   expect(averageKernels(problem)).toBeCloseTo(2, 1);
 });
@@ -297,7 +297,7 @@ describe('nonsense is refused', () => {
     [
       '9 kernels kept',
       { kernels: 2, keep: { '*.q': 9 } },
-      /keep\['\*.q'\]' must be 'dense' or a number of kernels from 1 to 8, got 9/,
+      /keep\['\*.q'\]' must be 'dense', 'int8' or a number of kernels from 1 to 8, got 9/,
     ],
     ['a layer kept at nothing', { kernels: 2, keep: { '*.q': 'int4' } }, /got "int4"/],
     ['a list of layers', { kernels: 2, keep: ['*.q'] }, /'keep' must be an object/],
@@ -316,7 +316,7 @@ describe('nonsense is refused', () => {
     [{ size: 1e9 }, /got 1000000000/],
   ])('%j, which no allocation keeps to or none can fill', (goal, message) => {
     const source = modelOf(Array.from({ length: 8 }, () => ({ rows: 8, cols: 64 })));
-    const pose = () => allocationProblem(source, { goal, method: 'uniform', kept: new Map() }, false);
+    const pose = () => allocationProblem(source, { goal, method: 'uniform', kept: new Map() }, new Set());
     expect(pose).toThrow(
       expect.objectContaining({ code: 'MBOK_INVALID_ARGUMENT', message: expect.stringMatching(message) }),
     );

@@ -159,16 +159,19 @@ describe('mbok', () => {
   };
 
   test('binarize --bits, with layers kept, then everything that is done with a model', () => {
-    const keep = ['--keep', '*.5.mlp.down_proj=dense', '--keep', '*.0.self_attn.v_proj=5'];
+    const kept = ['*.5.mlp.down_proj=dense', '*.0.self_attn.v_proj=5', '*.1.self_attn.k_proj=int8'];
+    const keep = kept.flatMap((each) => ['--keep', each]);
     const made = json('binarize', TINY_STORIES, at('mixed'), '--bits', '2.5', '--method', 'svid', ...keep);
     expect(made).toMatchObject({ allocation: { method: 'uniform', bits: 2.5 } });
     expect(made.bitsPerWeight as number).toBeLessThanOrEqual(2.5);
     // a kernel of 64 × 192 weights is the smallest
     expect(made.bitsPerWeight as number).toBeGreaterThan(2.5 - (8 * 2048) / 1_916_928);
-    const { layers } = json('inspect', at('mixed')) as { layers: { module: string; kernels: number }[] };
+    const { layers } = json('inspect', at('mixed')) as { layers: { module: string; kernels: number; int8: boolean }[] };
     const kernels = new Map(layers.map((layer) => [layer.module, layer.kernels]));
     expect(kernels.get('model.layers.5.mlp.down_proj')).toBe(0);
     expect(kernels.get('model.layers.0.self_attn.v_proj')).toBe(5);
+    expect(made.layers).toMatchObject({ 'model.layers.1.self_attn.k_proj': 'int8' });
+    expect(layers.filter(({ int8 }) => int8).map(({ module }) => module)).toEqual(['model.layers.1.self_attn.k_proj']);
     expect(new Set(kernels.values()).size).toBeGreaterThan(3);
 
     const evaluate = (model: string) =>
@@ -203,7 +206,7 @@ describe('mbok', () => {
     [['--bits', 'two'], /--bits must be a number/],
     [['--allocation', 'uniform'], /--allocation goes with --bits or --size/],
     [['--bits', '2', '--allocation', 'ours'], /--allocation must be one of measured, uniform, paper/],
-    [['--keep', 'a=9'], /--keep takes NAME=dense or NAME=K with K from 1 to 8, got 'a=9'/],
+    [['--keep', 'a=9'], /--keep takes NAME=dense, NAME=int8 or NAME=K with K from 1 to 8, got 'a=9'/],
     [['--keep', 'a'], /--keep takes/],
   ] as const)('binarize %j is refused', (args, message) => {
     const { status, stdout, stderr } = runMbok(folder, ['binarize', TINY_STORIES, at('refused'), ...args]);

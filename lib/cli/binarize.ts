@@ -47,9 +47,9 @@ export const binarizeCommand: Command = {
     },
     keep: {
       kind: 'text',
-      value: 'NAME=K|dense',
+      value: 'NAME=K|int8|dense',
       many: true,
-      help: 'another number of kernels, or none, for some layers: a name as in mbok inspect, * for any characters',
+      help: 'another number of kernels, 8 bits or the weight as it is for some layers: a name as in mbok inspect, * for any characters',
     },
     nested: {
       kind: 'flag',
@@ -129,7 +129,7 @@ async function run(call: CommandCall): Promise<Outcome> {
       });
       status.clear();
       const { bitsPerWeight, bytes, layers } = await readStorage(target);
-      const kernels = layers.map((layer) => [layer.module, layer.kernels] as const);
+      const kernels = layers.map((layer) => [layer.module, layer.int8 ? 'int8' : layer.kernels] as const);
       return {
         json: {
           ...{ bitsPerWeight, bytes, residual, method },
@@ -214,14 +214,14 @@ function allocationOptions(call: CommandCall): AllocationOptions {
 }
 
 function readKept(text: string): readonly [string, KeptAt] {
-  const [, name, value] = /^(.+)=(dense|[1-8])$/.exec(text) ?? [];
-  if (name !== undefined) return [name, value === 'dense' ? value : Number(value)];
-  throw new UsageError(`--keep takes NAME=dense or NAME=K with K from 1 to ${MAX_KERNELS}, got '${text}'`);
+  const [, name, value] = /^(.+)=(dense|int8|[1-8])$/.exec(text) ?? [];
+  if (name !== undefined) return [name, value === 'dense' || value === 'int8' ? value : Number(value)];
+  throw new UsageError(`--keep takes NAME=dense, NAME=int8 or NAME=K with K from 1 to ${MAX_KERNELS}, got '${text}'`);
 }
 
 /** How many layers have how many kernels. */
-function histogram(kernels: readonly (readonly [string, number])[]): string {
-  const counts = [...new Set(kernels.map(([, count]) => count))].sort((a, b) => a - b);
-  const layers = (count: number) => kernels.filter(([, own]) => own === count).length;
-  return counts.map((count) => `${layers(count)} × ${count === 0 ? 'dense' : count}`).join(', ');
+function histogram(kernels: readonly (readonly [string, number | 'int8'])[]): string {
+  const kinds = [...new Set(kernels.map(([, kind]) => kind))].sort();
+  const layers = (kind: number | 'int8') => kernels.filter(([, own]) => own === kind).length;
+  return kinds.map((kind) => `${layers(kind)} × ${kind === 0 ? 'dense' : kind}`).join(', ');
 }

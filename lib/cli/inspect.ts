@@ -45,10 +45,10 @@ const TITLES: Readonly<Record<Part, string>> = {
 
 function describe(storage: ModelStorage): string[] {
   const { family, parameters, linearWeights, bitsPerWeight, bitsPerParameter, bytes, layers, conversion } = storage;
-  const rows = layers.map(({ module, rows, cols, kernels, residual, bitsPerWeight: bits }) => [
+  const rows = layers.map(({ module, rows, cols, kernels, int8, residual, bitsPerWeight: bits }) => [
     module,
     `${rows} × ${cols}`,
-    kernels === 0 ? 'dense' : `K = ${kernels}`,
+    kernels > 0 ? `K = ${kernels}` : int8 ? 'int8' : 'dense',
     bits.toFixed(3),
     residual?.toFixed(4) ?? '',
   ]);

@@ -12,8 +12,10 @@ export interface LayerStorage {
   readonly module: string;
   readonly rows: number;
   readonly cols: number;
-  /** 0: dense. */
+  /** 0: dense, or in 8 bits. */
   readonly kernels: number;
+  /** Whether the weight is in 8 bits. */
+  readonly int8: boolean;
   /** ‖W − Ŵ‖ / ‖W‖ at conversion; undefined for a dense layer. */
   readonly residual: number | undefined;
   /** All of the layer's tensors: kernels and scales, or the weight; and the bias. */
@@ -72,13 +74,14 @@ export async function readStorage(path: string): Promise<ModelStorage> {
     parts[partOf(specification, modules.has(module))] += bytes;
     moduleBytes.set(module, (moduleBytes.get(module) ?? 0) + bytes);
   }
+  const int8 = new Set(source.specifications.filter(({ as }) => as === 'int8').map(({ name }) => parentOf(name)));
   const used = sum(Object.values(parts));
   if (source.place !== weights.path) parts.tokenizer = sum([...source.companions.values()].map(({ length }) => length));
   parts.other = weights.byteLength - used + (source.place === weights.path ? 0 : await fileBytes(source.place));
   const layers = [...modules].map(([module, { rows, cols }]): LayerStorage => {
     const bytes = moduleBytes.get(module) as number;
     const residual = conversion?.residuals[module];
-    const own = { module, rows, cols, kernels: kernels.get(module) ?? 0, residual };
+    const own = { module, rows, cols, kernels: kernels.get(module) ?? 0, int8: int8.has(module), residual };
     return { ...own, bytes, bitsPerWeight: (bytes * 8) / (rows * cols) };
   });
   const linearWeights = sum(layers.map(({ rows, cols }) => rows * cols));

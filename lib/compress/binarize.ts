@@ -1,7 +1,7 @@
 /** Conversion of a dense model to a Boolean one. */
 
 import { MbokError } from '../errors';
-import { moduleOf, type ProgressOptions } from '../models/checkpoint';
+import { int8Weights, moduleOf, type ProgressOptions } from '../models/checkpoint';
 import type { ConversionReport } from '../models/conversion';
 import type { DecoderConfig, Family } from '../models/family';
 import { linearModules, ModelCore } from '../models/model_core';
@@ -16,7 +16,7 @@ import { type CalibrationOptions, checkCalibration, packCalibration } from './ca
 import { type ConversionTask, calibrationReport, convertModel } from './convert_model';
 import { REFIT_ROUNDS, SVID_ITERATIONS } from './decompose';
 import { loadedSource } from './dense_source';
-import { quantiseTables } from './embeddings';
+import { quantiseWeights } from './int8_weights';
 import { residualReport } from './residual';
 import { MemoryStateStore } from './state_store';
 
@@ -100,11 +100,11 @@ export async function binarize<T extends ModelCore>(model: T, given: BinarizeOpt
     const [first, second] = analyses(problem, task) ? inHalves(checked) : [checked, checked];
     const kernels = await chooseKernels(source, problem, task, states, first);
     await convertModel(source, task, kernels, { finished: 0, states, keep }, second);
-    const tables = task.int8 ? await quantiseTables(source, signal) : undefined;
-    for (const [name, stored] of tables?.replaced ?? []) converted.replaced.set(name, stored);
+    const { replaced, errors } = await quantiseWeights(source, task.int8, signal);
+    for (const [name, stored] of replaced) converted.replaced.set(name, stored);
     throwIfAborted(signal);
     const modules = linearModules(model).map(({ module }) => module);
-    const report = conversionReport(modules, converted.residuals, checked, task, tables?.errors);
+    const report = conversionReport(modules, converted.residuals, checked, task, errors);
     result = model.derive(converted.replaced, kernels, report);
     await result.arrange('tiles', signal);
     onProgress?.({ done: 1, what: 'converted' });
@@ -131,10 +131,12 @@ export async function prepareTask(model: ConvertibleModel, given: BinarizeOption
   const method = oneOf('method', given.method ?? 'refit', METHODS);
   const rounds = integerInRange('rounds', given.rounds ?? REFIT_ROUNDS, 1, 1000);
   const byDefault = given.size === undefined ? 'kept' : 'int8';
-  const int8 = oneOf('embeddings', given.embeddings ?? byDefault, EMBEDDING_CHOICES) === 'int8';
-  const linears = model.family.parameters(model.config).filter(({ role }) => role === 'linear');
-  const modules = linears.map(({ name }) => moduleOf(name));
-  const allocation = checkAllocation(given, modules, { calibrated: method === 'calibrated' });
+  const tables = oneOf('embeddings', given.embeddings ?? byDefault, EMBEDDING_CHOICES) === 'int8';
+  const specifications = model.family.parameters(model.config);
+  const linears = specifications.filter(({ role }) => role === 'linear').map(({ name }) => moduleOf(name));
+  const allocation = checkAllocation(given, linears, { calibrated: method === 'calibrated' });
+  const modules = linears.filter((module) => allocation.kept.get(module) === 'int8');
+  const int8 = int8Weights(specifications, { tables, modules });
   if ((method === 'calibrated') !== (given.calibration !== undefined)) {
     invalid('calibration', "given with method 'calibrated' and with no other", given.calibration);
   }
@@ -158,15 +160,19 @@ export function conversionReport(
   residuals: ReadonlyMap<string, number>,
   { method = 'refit' }: Pick<BinarizeOptions, 'method'>,
   task: ConversionTask,
-  embeddingErrors: ReadonlyMap<string, number> | undefined,
+  int8Errors: ReadonlyMap<string, number>,
 ): ConversionReport {
+  const linears = new Set(modules);
+  const isLinear = ([name]: readonly [string, number]) => linears.has(moduleOf(name));
+  const inLayers = [...int8Errors].filter(isLinear).map(([name, error]) => [moduleOf(name), error] as const);
+  const inTables = [...int8Errors].filter((entry) => !isLinear(entry));
   const calibration = calibrationReport(task);
   const { goal, method: allocation } = task.allocation;
   return {
     method,
-    ...residualReport(modules, residuals),
+    ...residualReport(modules, new Map([...residuals, ...inLayers])),
     ...(!('kernels' in goal) && { allocation: { method: allocation, ...goal } }),
     ...(calibration && { calibration }),
-    ...(embeddingErrors && { embeddingErrors: Object.fromEntries(embeddingErrors) }),
+    ...(inTables.length > 0 && { embeddingErrors: Object.fromEntries(inTables) }),
   };
 }

@@ -7,6 +7,7 @@ import type { FloatType } from '../io/half';
 import { type SafetensorsFile, type TensorSource, writeSafetensors } from '../io/safetensors';
 import { WEIGHTS_FILE } from '../io/safetensors_shards';
 import {
+  int8Notes,
   moduleOf,
   type ProgressOptions,
   type StoredSpecification,
@@ -24,7 +25,7 @@ import { BINARIZE_KEYS, type BinarizeOptions, conversionReport, inHalves, portio
 import { type ConversionTask, convertModel } from './convert_model';
 import { type DenseSource, layerOf } from './dense_source';
 import { diskSource } from './disk_source';
-import { type QuantisedTables, quantiseTables } from './embeddings';
+import { type Int8Weights, quantiseWeights } from './int8_weights';
 import { type ConversionStep, nestedSteps, prefixScales } from './nested_steps';
 import { isConverted, storedBytes, storedHead, storedTensor } from './stored_tensor';
 import { fingerprint, WorkFolder, workFolderOf } from './work_folder';
@@ -73,8 +74,8 @@ export async function binarizeFolder(
   const steps = nested ? await nestedSteps(work, own, kernels) : [{ work, kernels }];
   for (const [i, step] of steps.entries()) await convertStep(dense, task, step, portion(second, i, steps.length));
   throwIfAborted(signal);
-  const tables = task.int8 ? await quantiseTables(dense, signal) : undefined;
-  const report = await assemble({ model, dense, work, steps }, output, { ...checked, task, kernels, nested, tables });
+  const int8 = await quantiseWeights(dense, task.int8, signal);
+  const report = await assemble({ model, dense, work, steps }, output, { ...checked, task, kernels, nested, int8 });
   await work.remove();
   onProgress?.({ done: 1, what: 'converted' });
   return report;
@@ -133,7 +134,7 @@ interface Assembly extends Pick<BinarizeOptions, 'method' | 'signal'> {
   readonly task: ConversionTask;
   readonly kernels: KernelCounts;
   readonly nested: boolean;
-  readonly tables: QuantisedTables | undefined;
+  readonly int8: Int8Weights;
 }
 
 interface ConvertedSource {
@@ -149,24 +150,27 @@ interface ConvertedSource {
 async function assemble(
   { model, dense, work, steps }: ConvertedSource,
   output: string,
-  { task, kernels, nested, tables, signal, method }: Assembly,
+  { task, kernels, nested, int8, signal, method }: Assembly,
 ): Promise<ConversionReport> {
   try {
     await using blocks = await work.blocks(model.config.layers);
     const { files, residuals } = blocks;
     const { specifications } = dense;
     const modules = specifications.filter(({ role }) => role === 'linear').map(({ name }) => moduleOf(name));
-    const report = conversionReport(modules, residuals, { method }, task, tables?.errors);
+    const report = conversionReport(modules, residuals, { method }, task, int8.errors);
     const json = {
       ...model.json,
-      quantization_config: writeQuantization(kernels, { nested, embeddings: tables && 'int8', conversion: report }),
+      quantization_config: writeQuantization(kernels, {
+        nested,
+        ...int8Notes(specifications, task.int8),
+        conversion: report,
+      }),
     };
-    const choice = { kernels, int8: () => tables !== undefined };
-    const tensors = storedSpecifications(specifications, choice).map((specification) => {
+    const tensors = storedSpecifications(specifications, { kernels, int8: task.int8 }).map((specification) => {
       const { name } = specification;
       if (isConverted(name)) return convertedTensor(specification, files[layerOf(name) as number] as SafetensorsFile);
-      const table = tables?.replaced.get(name);
-      return table === undefined ? copiedTensor(specification, model, dense.storage(name)) : storedTensor(name, table);
+      const replaced = int8.replaced.get(name);
+      return replaced ? storedTensor(name, replaced) : copiedTensor(specification, model, dense.storage(name));
     });
     if (nested) tensors.push(...prefixScales(specifications, kernels, steps));
     await writeFolder(output, { signal }, async (directory) => {
@@ -176,7 +180,7 @@ async function assemble(
     });
     return report;
   } finally {
-    for (const { matrix } of tables?.replaced.values() ?? []) matrix.dispose();
+    for (const { matrix } of int8.replaced.values()) matrix.dispose();
   }
 }
 

@@ -19,8 +19,8 @@ import type { Side, StateStore } from './state_store';
 export interface ConversionTask {
   readonly decomposition: DecompositionRounds;
   readonly allocation: AllocationTask;
-  /** Whether embeddings and head are put into 8 bits. */
-  readonly int8: boolean;
+  /** Names of weights that are put into 8 bits. */
+  readonly int8: ReadonlySet<string>;
   /** Present for the calibrated method. */
   readonly calibration: { readonly settings: CheckedCalibration; readonly windows: readonly Int32Array[] } | undefined;
 }

@@ -53,8 +53,20 @@ export async function planConversion(source: string, given: BinarizeOptions): Pr
     task.calibration === undefined
       ? dataFreeMoments(model, dense, kernels)
       : calibratedMoments(model, dense, kernels, task.calibration.settings.length);
-  const largest = moments.reduce((most, moment) => (moment.bytes > most.bytes ? moment : most));
+  const largest = [...moments, int8Moment(dense, task.int8)].reduce((most, moment) =>
+    moment.bytes > most.bytes ? moment : most,
+  );
   return { peakBytes: largest.bytes, largest: largest.what, outputBytes: outputBytes(dense, kernels, task.int8) };
+}
+
+/** Weights in 8 bits wait in memory for the file to be written, the last of them beside the original. */
+function int8Moment({ specifications }: DenseSource, int8: ReadonlySet<string>): Moment {
+  const weights = specifications.filter(({ name }) => int8.has(name)).map(({ rows, cols }) => ({ rows, cols }));
+  const waiting = weights.reduce((sum, { rows, cols }) => sum + rows * (cols + F32), 0);
+  return {
+    what: 'weights in 8 bits',
+    bytes: waiting + Math.max(0, ...weights.map(({ rows, cols }) => rows * cols * F32)),
+  };
 }
 
 /** Of a number of a tensor that stays as it is: block formats become F16. */
@@ -64,8 +76,8 @@ export function elementBytes(model: ModelSource, name: string): number {
   return entry?.dtype === 'F32' ? F32 : 2;
 }
 
-function outputBytes(dense: DenseSource, kernels: KernelCounts, int8: boolean): number {
-  const stored = storedSpecifications(dense.specifications, { kernels, int8: () => int8 });
+function outputBytes(dense: DenseSource, kernels: KernelCounts, int8: ReadonlySet<string>): number {
+  const stored = storedSpecifications(dense.specifications, { kernels, int8 });
   return stored.reduce((sum, own) => sum + tensorBytes(storedHead(own, dense.storage(own.name))), 0);
 }
 

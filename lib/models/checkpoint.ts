@@ -11,7 +11,7 @@ import { INPUT_SCALES, KERNELS, OUTPUT_SCALES } from '../nn/linear';
 import { throwIfAborted } from '../validate';
 import { tiled, untiled } from './bit_tiles';
 import type { Family, ParameterRole, ParameterSpecification } from './family';
-import type { KernelCounts } from './quantization';
+import type { KernelCounts, QuantizationNotes } from './quantization';
 import { replacedBy, transposed } from './transposed';
 
 /**
@@ -40,8 +40,32 @@ export function moduleOf(weight: string): string {
 export interface StorageChoice {
   /** Of the linear modules that have been converted. */
   readonly kernels: KernelCounts;
-  /** Whether an embedding or head is in 8 bits. */
-  readonly int8: (name: string) => boolean;
+  /** Names of weights in 8 bits. */
+  readonly int8: ReadonlySet<string>;
+}
+
+/** Names of weights in 8 bits: embeddings and head if `tables`, and those of linear `modules`. */
+export function int8Weights(
+  specifications: readonly ParameterSpecification[],
+  { tables, modules }: { readonly tables: boolean; readonly modules: Iterable<string> },
+): ReadonlySet<string> {
+  const linears = new Set(modules);
+  const included = specifications.filter(({ name, role }) =>
+    role === 'linear' ? linears.has(moduleOf(name)) : tables && (role === 'embedding' || role === 'head'),
+  );
+  return new Set(included.map(({ name }) => name));
+}
+
+/** What the configuration says of weights in 8 bits. */
+export function int8Notes(
+  specifications: readonly ParameterSpecification[],
+  int8: ReadonlySet<string>,
+): Pick<QuantizationNotes, 'embeddings' | 'int8'> {
+  const weights = specifications.filter(({ name }) => int8.has(name));
+  return {
+    embeddings: weights.some(({ role }) => role !== 'linear') ? 'int8' : undefined,
+    int8: weights.filter(({ role }) => role === 'linear').map(({ name }) => moduleOf(name)),
+  };
 }
 
 /** Everything that the file of a model must hold. */
@@ -51,7 +75,7 @@ export function storedSpecifications(
 ): readonly StoredSpecification[] {
   return specifications.flatMap((specification) => {
     const { name, rows, cols, role } = specification;
-    if ((role === 'embedding' || role === 'head') && int8(name)) {
+    if (int8.has(name)) {
       return [
         { ...specification, as: 'int8' },
         { name: scaleName(name), rows, cols: 1, role, as: 'scales' },

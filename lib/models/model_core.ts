@@ -16,6 +16,7 @@ import type { Tokenizer } from '../text/tokenizer';
 import { throwIfAborted } from '../validate';
 import { type BitOrder, tiled, untiled } from './bit_tiles';
 import {
+  int8Notes,
   moduleOf,
   type ProgressOptions,
   type StoredMatrix,
@@ -173,7 +174,11 @@ export class ModelCore {
 
   /** How embeddings and head are stored; undefined for real numbers. Throws MBOK_DISPOSED. */
   get embeddings(): EmbeddingStorage | undefined {
-    return [...this.stored.values()].some(({ storage }) => storage === 'I8') ? 'int8' : undefined;
+    return this.#int8Notes.embeddings;
+  }
+
+  get #int8Notes() {
+    return int8Notes(this.family.parameters(this.config), int8Names(this.stored));
   }
 
   /**
@@ -257,7 +262,7 @@ export class ModelCore {
     kernels: KernelCounts,
     conversion: ConversionReport | undefined = this.conversion,
   ): this {
-    const int8 = (name: string) => (replaced.get(name) ?? this.stored.get(name))?.storage === 'I8';
+    const int8 = int8Names(new Map([...this.stored, ...replaced]));
     const specifications = storedSpecifications(this.family.parameters(this.config), { kernels, int8 });
     const parameters = new Map(
       specifications.map(({ name }) => {
@@ -291,11 +296,12 @@ export class ModelCore {
 
   /** config.json as {@link ModelCore.save} writes it. */
   get savedJson(): Record<string, unknown> {
-    const { kernels, embeddings, conversion } = this;
-    const plain = kernels.size === 0 && embeddings === undefined;
+    const { kernels, conversion } = this;
+    const notes = this.#int8Notes;
+    const plain = kernels.size === 0 && notes.embeddings === undefined && notes.int8?.length === 0;
     return {
       ...this.json,
-      ...(!plain && { quantization_config: writeQuantization(kernels, { embeddings, conversion }) }),
+      ...(!plain && { quantization_config: writeQuantization(kernels, { ...notes, conversion }) }),
     };
   }
 
@@ -305,7 +311,9 @@ export class ModelCore {
    */
   async save(folder: string, { signal, onProgress }: ProgressOptions = {}): Promise<void> {
     const { stored, kernels } = this;
-    const columnsFirst = this.family.parameters(this.config).filter(({ transposed }) => transposed);
+    const columnsFirst = this.family
+      .parameters(this.config)
+      .filter(({ name, transposed }) => transposed && stored.get(name)?.storage !== 'I8');
     const layout = { kernels, transposed: new Set(columnsFirst.map(({ name }) => name)) };
     await writeFolder(folder, { signal }, async (directory) => {
       await writeFile(join(directory, 'config.json'), `${JSON.stringify(this.savedJson, null, 2)}\n`);
@@ -336,6 +344,10 @@ export class ModelCore {
   #alive(): void {
     if (this.#disposed) throw new MbokError('MBOK_DISPOSED', 'this model has been disposed');
   }
+}
+
+function int8Names(stored: ReadonlyMap<string, StoredMatrix>): ReadonlySet<string> {
+  return new Set([...stored].filter(([, { storage }]) => storage === 'I8').map(([name]) => name));
 }
 
 /** Linear modules of a model in the order of its checkpoint. */

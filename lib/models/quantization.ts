@@ -54,6 +54,15 @@ export function readQuantization(json: ConfigReader): KernelCounts {
   );
 }
 
+/** Reads which linear modules are in 8 bits. Throws MBOK_FORMAT, also for one that has kernels as well. */
+export function readInt8Modules(json: ConfigReader, kernels: KernelCounts): readonly string[] {
+  const settings = json.object('quantization_config');
+  const modules = settings?.strings('int8') ?? [];
+  const both = modules.find((module) => kernels.has(module));
+  if (both === undefined) return modules;
+  throw new MbokError('MBOK_FORMAT', `${settings?.place}: '${both}' is both in 8 bits and made of kernels`);
+}
+
 /** Whether the first kernels of every module, however many, have scales of their own. Throws MBOK_FORMAT. */
 export function readNested(json: ConfigReader): boolean {
   return json.object('quantization_config')?.boolean('nested', false) ?? false;
@@ -63,13 +72,15 @@ export function readNested(json: ConfigReader): boolean {
 export interface QuantizationNotes {
   readonly nested?: boolean;
   readonly embeddings?: EmbeddingStorage | undefined;
+  /** Linear modules in 8 bits. */
+  readonly int8?: readonly string[];
   readonly conversion?: ConversionReport | undefined;
 }
 
-/** The entry that {@link readQuantization}, {@link readNested} and {@link readEmbeddingStorage} read. */
+/** The entry that {@link readQuantization} and the other functions here read. */
 export function writeQuantization(
   kernels: KernelCounts,
-  { nested, embeddings, conversion }: QuantizationNotes,
+  { nested, embeddings, int8 = [], conversion }: QuantizationNotes,
 ): Record<string, unknown> {
   return {
     quant_method: 'mbok',
@@ -77,6 +88,7 @@ export function writeQuantization(
     kernels: Object.fromEntries(kernels),
     ...(nested && { nested }),
     ...(embeddings && { embeddings }),
+    ...(int8.length > 0 && { int8 }),
     ...(conversion && { conversion: writeConversion(conversion) }),
   };
 }

@@ -8,7 +8,13 @@ import { openSafetensors } from '../io/safetensors_shards';
 import type { WeightReader } from '../io/weights';
 import { TOKENIZER_FILE, Tokenizer } from '../text/tokenizer';
 import { string } from '../validate';
-import { readParameter, type StoredMatrix, type StoredSpecification, storedSpecifications } from './checkpoint';
+import {
+  int8Weights,
+  readParameter,
+  type StoredMatrix,
+  type StoredSpecification,
+  storedSpecifications,
+} from './checkpoint';
 import { ConfigReader } from './config_reader';
 import { type ConversionReport, readConversion } from './conversion';
 import type { DecoderConfig, Family } from './family';
@@ -18,6 +24,7 @@ import {
   type EmbeddingStorage,
   type KernelCounts,
   readEmbeddingStorage,
+  readInt8Modules,
   readNested,
   readQuantization,
 } from './quantization';
@@ -91,9 +98,11 @@ export class ModelSource {
     this.companions = companions;
     this.weights = weights;
     const { kernels, embeddings } = this;
-    const choice = { kernels, int8: () => embeddings === 'int8' };
-    this.specifications = storedSpecifications(this.family.parameters(this.config), choice);
-    this.prefixScales = this.nested ? prefixSpecifications(this.family.parameters(this.config), kernels) : [];
+    const dimensions = this.family.parameters(this.config);
+    const modules = readInt8Modules(reader, kernels);
+    const int8 = int8Weights(dimensions, { tables: embeddings === 'int8', modules });
+    this.specifications = storedSpecifications(dimensions, { kernels, int8 });
+    this.prefixScales = this.nested ? prefixSpecifications(dimensions, kernels) : [];
     const files = new Map(companions).set(CONFIG_FILE, Buffer.from(JSON.stringify(dense)));
     this.tokenizer = companions.has(TOKENIZER_FILE) ? Tokenizer.fromFiles(files, join(place, '..')) : undefined;
     this.tokenizer?.expectWithin(this.config.vocabularySize, join(place, '..', TOKENIZER_FILE));

@@ -14,11 +14,14 @@ export function isBoolean(parameters: Parameters, module: string): boolean {
   return parameters.has(`${module}.${KERNELS}`);
 }
 
-/** A linear layer, dense or multi-Boolean as the checkpoint has it: x [rows, n] → [rows, m]. */
+/** A linear layer, dense, in 8 bits or multi-Boolean as the checkpoint has it: x [rows, n] → [rows, m]. */
 export function linearLayer(builder: Builder, module: string, x: Tensor): Tensor {
   builder.onLinear?.(module, x);
   const bias = builder.optional(`${module}.bias`);
-  if (!isBoolean(builder.parameters, module)) return linear(x, builder.parameter(`${module}.weight`), bias);
+  if (!isBoolean(builder.parameters, module)) {
+    const [weight, scales] = builder.weight(`${module}.weight`);
+    return linear(x, weight, bias, scales);
+  }
   const [kernels, sOut, sIn] = [KERNELS, OUTPUT_SCALES, INPUT_SCALES].map((name) =>
     builder.parameter(`${module}.${name}`),
   ) as [Tensor, Tensor, Tensor];

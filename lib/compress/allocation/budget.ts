@@ -29,7 +29,7 @@ export interface Strategy {
   gain(layer: number, count: number): number;
 }
 
-/** Kernels of the modules that do not stay dense, in their order. */
+/** Kernels of the modules that have some, in their order. */
 export function kernelCounts(modules: readonly string[], chosen: ReadonlyMap<string, KeptAt>): KernelCounts {
   const counts = new Map<string, number>();
   for (const module of modules) {
@@ -40,13 +40,13 @@ export function kernelCounts(modules: readonly string[], chosen: ReadonlyMap<str
 }
 
 /**
- * The problem that a budget poses, one without a choice where there is none. `int8`: whether embeddings and head will be in
- * 8 bits. Throws MBOK_INVALID_ARGUMENT for a budget below one kernel everywhere, or above the dense model.
+ * The problem that a budget poses, one without a choice where there is none. `int8`: names of weights that will be
+ * in 8 bits. Throws MBOK_INVALID_ARGUMENT for a budget below one kernel everywhere, or above the dense model.
  */
 export function allocationProblem(
   source: DenseSource,
   { goal, kept }: AllocationTask,
-  int8: boolean,
+  int8: ReadonlySet<string>,
 ): AllocationProblem {
   const modules = linearsOf(source).map(({ name }) => moduleOf(name));
   if ('kernels' in goal) {
@@ -63,7 +63,7 @@ function budgetProblem(
   source: DenseSource,
   budget: Budget,
   kept: AllocationTask['kept'],
-  int8: boolean,
+  int8: ReadonlySet<string>,
 ): AllocationProblem {
   const linears = linearsOf(source);
   const modules = linears.map(({ name }) => moduleOf(name));
@@ -84,7 +84,7 @@ function budgetProblem(
   const ones = layers.map(() => 1);
   expectFeasible(budget, {
     least: limit + excess(ones),
-    most: stored(source, new Map(), false),
+    most: stored(source, new Map(), new Set()),
     perBit: weights / 8,
   });
   return { layers, budget: bytesOnce(layers) - excess(ones), excess, kernels };
@@ -106,18 +106,18 @@ function expectFeasible(
 }
 
 /** Everything that the output holds. */
-function storedHeads(source: DenseSource, kernels: KernelCounts, int8: boolean): readonly TensorHead[] {
-  return storedSpecifications(source.specifications, { kernels, int8: () => int8 }).map((specification) =>
+function storedHeads(source: DenseSource, kernels: KernelCounts, int8: ReadonlySet<string>): readonly TensorHead[] {
+  return storedSpecifications(source.specifications, { kernels, int8 }).map((specification) =>
     storedHead(specification, source.storage(specification.name)),
   );
 }
 
-function fileBytes(source: DenseSource, kernels: KernelCounts, int8: boolean): number {
+function fileBytes(source: DenseSource, kernels: KernelCounts, int8: ReadonlySet<string>): number {
   return safetensorsBytes(storedHeads(source, kernels, int8), WEIGHTS_METADATA);
 }
 
 /** What belongs to linear layers, biases included. */
-function linearBytes(source: DenseSource, kernels: KernelCounts, int8: boolean): number {
+function linearBytes(source: DenseSource, kernels: KernelCounts, int8: ReadonlySet<string>): number {
   const modules = new Set(linearsOf(source).map(({ name }) => moduleOf(name)));
   const own = storedHeads(source, kernels, int8).filter(({ name }) =>
     modules.has(name.slice(0, name.lastIndexOf('.'))),

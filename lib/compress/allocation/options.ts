@@ -7,8 +7,8 @@ export const ALLOCATION_METHODS = ['measured', 'uniform', 'paper'] as const;
 /** How a budget becomes kernels; see {@link AllocationOptions.allocation}. */
 export type AllocationMethod = (typeof ALLOCATION_METHODS)[number];
 
-/** What a layer is kept at: its weight as it is, or this many kernels. */
-export type KeptAt = 'dense' | number;
+/** What a layer is kept at: its weight as it is, in 8 bits with a scale a row, or this many kernels. */
+export type KeptAt = 'dense' | 'int8' | number;
 
 /** How many kernels layers get: exactly one of `kernels`, `bits` and `size`. */
 export interface AllocationOptions {
@@ -16,7 +16,7 @@ export interface AllocationOptions {
   readonly kernels?: number;
   /**
    * At most so many bits a weight on average over all linear layers, counted strictly: kernels with their rows padded to
-   * bytes, scales, biases, and weights that are kept dense. Layers get 1 to 8 kernels each.
+   * bytes, scales, biases, and weights that are kept otherwise. Layers get 1 to 8 kernels each.
    */
   readonly bits?: number;
   /** At most so many bytes of model.safetensors, its header included. Embeddings are stored in 8 bits unless asked for. */
@@ -30,7 +30,7 @@ export interface AllocationOptions {
   readonly allocation?: AllocationMethod;
   /**
    * Layers that the rest does not apply to, by module name or a pattern with * for any characters: 'dense' keeps the
-   * weight as it is, a number gives so many kernels. Of several that match a layer the last holds.
+   * weight as it is, 'int8' in 8 bits with a scale for every output, a number gives so many kernels. Of several that match a layer the last holds.
    */
   readonly keep?: Readonly<Record<string, KeptAt>>;
 }
@@ -81,8 +81,8 @@ function checkKept(keep: AllocationOptions['keep'], modules: readonly string[]):
   if (typeof keep !== 'object' || keep === null || Array.isArray(keep)) return invalid('keep', 'an object', keep);
   const kept = new Map<string, KeptAt>();
   for (const [pattern, value] of Object.entries(keep)) {
-    if (value !== 'dense' && !(Number.isInteger(value) && value >= 1 && value <= MAX_KERNELS)) {
-      invalid(`keep['${pattern}']`, `'dense' or a number of kernels from 1 to ${MAX_KERNELS}`, value);
+    if (value !== 'dense' && value !== 'int8' && !(Number.isInteger(value) && value >= 1 && value <= MAX_KERNELS)) {
+      invalid(`keep['${pattern}']`, `'dense', 'int8' or a number of kernels from 1 to ${MAX_KERNELS}`, value);
     }
     const matching = modules.filter((module) => matches(module, pattern));
     if (matching.length === 0) invalid('keep', `of linear layers such as '${modules[0]}'`, pattern);
