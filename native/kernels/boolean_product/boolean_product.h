@@ -57,5 +57,8 @@ namespace avx512 {
 BooleanProductFunction boolean_product_vpopcntdq;
 PackColumnsFunction pack_columns;
 }  // namespace avx512
+namespace neon {
+BooleanProductFunction boolean_product;
+}
 
 }  // namespace mbok

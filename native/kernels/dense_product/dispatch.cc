@@ -4,7 +4,7 @@
 namespace mbok {
 
 const KernelTable<DenseProductFunction> dense_product_f32_table("dense_product_f32", {
-    MBOK_X86_CANDIDATES(dense_product_f32)
+    MBOK_VECTOR_CANDIDATES(dense_product_f32)
     {"scalar", kNone, scalar::dense_product_f32},
 });
 

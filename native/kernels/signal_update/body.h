@@ -1,4 +1,4 @@
-// The functions of signal_update.h over Vec, included by avx2.cc and avx512.cc inside their namespaces (so no include
+// The functions of signal_update.h over Vec, included by avx2.cc, avx512.cc and neon.cc inside their namespaces (so no include
 // guard). kLanes divides 64: a vector's bits lie in one word.
 namespace {
 
