@@ -217,7 +217,8 @@ void multiply_tile(const Work& w, DenseProductFunction* multiply, int64_t origin
 
 Precision usable_precision(Precision wanted) {
   const auto has = [](uint32_t features) { return (cpu_features() & features) == features; };
-  if (wanted == Precision::kInt8 && has(kAvx512 | kAvx512Vnni) && !has(kAmxBf16)) return Precision::kInt8;
+  const bool int8 = (has(kAvx512 | kAvx512Vnni) && !has(kAmxBf16)) || has(kDotprod);
+  if (wanted == Precision::kInt8 && int8) return Precision::kInt8;
   return wanted != Precision::kF32 && has(kAvx512 | kAvx512Bf16) ? Precision::kBf16 : Precision::kF32;
 }
 

@@ -21,5 +21,6 @@ void bit_transpose(const uint64_t* rows, int64_t stride, int64_t count, uint64_t
 }  // namespace avx512
 namespace neon {
 void boolean_panel_f32(const BooleanPanel& source, void* panel);
-}
+void boolean_panel_i8(const BooleanPanel& source, void* panel);
+}  // namespace neon
 }  // namespace mbok

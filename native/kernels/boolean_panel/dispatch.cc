@@ -18,6 +18,8 @@ const KernelTable<BooleanPanelFunction> boolean_panel_bf16_table("boolean_panel_
 const KernelTable<BooleanPanelFunction> boolean_panel_i8_table("boolean_panel_i8", {
 #if defined(MBOK_X86)
     {"avx512", kAvx512, avx512::boolean_panel_i8},
+#elif defined(MBOK_NEON)
+    {"neon", kNeon, neon::boolean_panel_i8},
 #endif
     {"scalar", kNone, scalar::boolean_panel_i8},
 });

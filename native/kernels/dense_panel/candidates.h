@@ -27,5 +27,6 @@ void int8_row(const float* x, int64_t cols, void* y);
 namespace neon {
 void dense_panel_rows_f32(const PanelSource& source, void* panel);
 void dense_panel_columns_f32(const PanelSource& source, void* panel);
+void int8_row(const float* x, int64_t cols, void* y);
 }  // namespace neon
 }  // namespace mbok

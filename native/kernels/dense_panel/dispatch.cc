@@ -37,6 +37,8 @@ const KernelTable<Bf16ConvertFunction> bf16_convert_table("bf16_convert", {
 const KernelTable<Int8RowFunction> int8_row_table("int8_row", {
 #if defined(MBOK_X86)
     {"avx512", kAvx512, avx512::int8_row},
+#elif defined(MBOK_NEON)
+    {"neon", kNeon, neon::int8_row},
 #endif
     {"scalar", kNone, scalar::int8_row},
 });

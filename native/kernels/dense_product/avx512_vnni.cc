@@ -6,7 +6,8 @@ MBOK_TARGET_AVX512_VNNI
 namespace mbok::avx512 {
 namespace {
 
-constexpr int kTileVectors = 4;
+constexpr int kTileRows = 6, kTileVectors = 4;
+#include "kernels/dense_product/int8_sums.h"
 
 using Step = __m512i;  // four bytes a lane
 using Sum = __m512i;   // i32
@@ -24,8 +25,7 @@ MBOK_INLINE Sum multiply_add(Step a, Step b, Sum sum) {
 // What 128 more in every number of B adds is taken off beforehand.
 MBOK_INLINE Sum first_sum(const float* a) { return broadcast_step(a + kInt8Steps + 1); }
 MBOK_INLINE Vec add_sum(const ProductBlock& p, const float* a, int64_t col, Vec start, Sum sum) {
-  const Vec scales = load(static_cast<const float*>(p.b) + kInt8Steps * kPanelCols + col);
-  return fma({_mm512_cvtepi32_ps(sum)}, broadcast(a[kInt8Steps]) * scales, start);
+  return add_scaled(p, a, col, start, {_mm512_cvtepi32_ps(sum)});
 }
 #include "kernels/dense_product/body.h"
 

@@ -19,6 +19,9 @@ const KernelTable<DenseProductFunction> dense_product_bf16_table("dense_product_
 const KernelTable<DenseProductFunction> dense_product_i8_table("dense_product_i8", {
 #if defined(MBOK_X86)
     {"avx512_vnni", kAvx512 | kAvx512Vnni, avx512::dense_product_i8},
+#elif defined(MBOK_NEON)
+    {"neon_i8mm", kNeon | kI8mm, neon::dense_product_i8mm},
+    {"neon_dotprod", kNeon | kDotprod, neon::dense_product_dotprod},
 #endif
     {"scalar", kNone, scalar::dense_product_i8},
 });
