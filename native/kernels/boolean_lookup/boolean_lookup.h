@@ -3,8 +3,8 @@
 //   y[i] = bias[i] + Σ_k s_out[k, i] · Σ_j ±x[j]·s_in[k, j],   + where bit j of row i of kernel k is 1.
 //
 // Four inputs have 16 signed sums, so four bits of a weight are the index of one: a byte shuffle looks up 64 (AVX-512),
-// 32 or 16 (NEON) of them, the low six bits and the others of the sums in turn, so that four of each fit a byte before they are
-// put together. Tables are integers: in every block of 64 inputs v = x ⊙ s_in is rounded to multiples q of scale =
+// 32 (AVX2) or 16 (NEON) of them, the low six bits and the others of the sums in turn, so that four of each fit a byte
+// before they are put together. Tables are integers: in every block of 64 inputs v = x ⊙ s_in is rounded to multiples q of scale =
 // max |v| / 511, so that the sum of a whole block fits 16 bits, and blocks are summed in f32. One part keeps v within
 // max |v| / 1022 of the block; each further part does the same to what the one before left: two parts 10^-6 of the
 // block's maximum, three 10^-9, which is f32, for two and three times the shuffles.
