@@ -9,8 +9,9 @@ export const infoCommand: Command = {
   operands: [],
   options: {},
   help: `Every kernel function exists in a readable scalar form and in faster ones for some instruction sets; the first
-that the processor can run is used. MBOK_ISA=scalar|avx2|avxvnni|avx512|amx forces a lower set, MBOK_THREADS=N sets the number
-of threads (default: the physical cores that the process may use). Results do not depend on the threads.`,
+that the processor can run is used. MBOK_ISA=scalar|avx2|avxvnni|avx512|amx (on aarch64 scalar|neon|dotprod|i8mm) forces a lower
+set, MBOK_THREADS=N sets the number of threads (default: the physical cores that the process may use). Results do not
+depend on the threads.`,
   examples: ['mbok info', 'MBOK_ISA=avx2 mbok info --json'],
   run,
 };

@@ -85,7 +85,7 @@ export interface NativePlan {
 
 export interface NativeInfo {
   readonly cpu: string;
-  readonly isa: 'scalar' | 'avx2' | 'avxvnni' | 'avx512' | 'amx';
+  readonly isa: 'scalar' | 'avx2' | 'avxvnni' | 'avx512' | 'amx' | 'neon' | 'dotprod' | 'i8mm';
   readonly threads: number;
   /** Which candidate serves each kernel function. */
   readonly kernels: Readonly<Record<string, string>>;

@@ -217,8 +217,9 @@ void multiply_tile(const Work& w, DenseProductFunction* multiply, int64_t origin
 
 Precision usable_precision(Precision wanted) {
   const auto has = [](uint32_t features) { return (cpu_features() & features) == features; };
-  const bool bytes = has(kAvx512 | kAvx512Vnni) || (has(kAvx2 | kAvxVnni) && !has(kAvx512));
-  if (wanted == Precision::kInt8 && bytes && !has(kAmxBf16)) return Precision::kInt8;
+  const bool vnni = has(kAvx512 | kAvx512Vnni) || (has(kAvx2 | kAvxVnni) && !has(kAvx512));
+  const bool int8 = (vnni && !has(kAmxBf16)) || has(kDotprod);
+  if (wanted == Precision::kInt8 && int8) return Precision::kInt8;
   return wanted != Precision::kF32 && has(kAvx512 | kAvx512Bf16) ? Precision::kBf16 : Precision::kF32;
 }
 

@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <string>
 
 #include "runtime/error.h"
@@ -13,11 +14,35 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
+#if defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+
+#include <cstdio>
+#endif
+#if defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
+#endif
 
 namespace mbok {
 namespace {
 
+// What MBOK_ISA may ask for.
+struct Level {
+  const char* name;
+  uint32_t needs;
+  uint32_t keeps;  // of the features found
+};
+
 #if defined(__x86_64__)
+
+constexpr Level kLevels[] = {
+    {"scalar", kNone, kNone},
+    {"avx2", kAvx2, kAvx2},
+    {"avxvnni", kAvxVnni, kAvx2 | kAvxVnni},
+    {"avx512", kAvx512, ~static_cast<uint32_t>(kAmxBf16)},
+    {"amx", kAmxBf16, ~0u},
+};
 
 struct Registers {
   unsigned a = 0, b = 0, c = 0, d = 0;
@@ -85,25 +110,85 @@ std::string name() {
   return trimmed;
 }
 
+#elif defined(__aarch64__)
+
+constexpr Level kLevels[] = {
+    {"scalar", kNone, kNone},
+    {"neon", kNeon, kNeon},
+    {"dotprod", kDotprod, kNeon | kDotprod},
+    {"i8mm", kI8mm, ~0u},
+};
+
+#if defined(__APPLE__)
+
+bool has(const char* feature) {
+  int value = 0;
+  size_t size = sizeof value;
+  return sysctlbyname(feature, &value, &size, nullptr, 0) == 0 && value != 0;
+}
+bool has_dotprod() { return has("hw.optional.arm.FEAT_DotProd"); }
+bool has_i8mm() { return has("hw.optional.arm.FEAT_I8MM"); }
+
+std::string name() {
+  char text[128] = {};
+  size_t size = sizeof text - 1;
+  return sysctlbyname("machdep.cpu.brand_string", text, &size, nullptr, 0) == 0 ? text : "unknown";
+}
+
+#elif defined(__linux__)
+
+bool has_dotprod() { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }
+bool has_i8mm() { return (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0; }
+
+// Linux has no names for these processors, only the register in which they say who made them and what they are.
+std::string name() {
+  if ((getauxval(AT_HWCAP) & HWCAP_CPUID) == 0) return "unknown";
+  uint64_t id;
+  __asm__("mrs %0, midr_el1" : "=r"(id));
+  char text[48];
+  std::snprintf(text, sizeof text, "aarch64 implementer 0x%02x part 0x%03x", static_cast<unsigned>(id >> 24 & 0xff),
+                static_cast<unsigned>(id >> 4 & 0xfff));
+  return text;
+}
+
 #else
 
+bool has_dotprod() { return false; }
+bool has_i8mm() { return false; }
+std::string name() { return "unknown"; }
+
+#endif
+
+uint32_t detect() {
+  uint32_t found = kNeon;
+  if (!has_dotprod()) return found;
+  found |= kDotprod;
+  if (has_i8mm()) found |= kI8mm;
+  return found;
+}
+
+#else
+
+constexpr Level kLevels[] = {{"scalar", kNone, kNone}};
 uint32_t detect() { return kNone; }
 std::string name() { return "unknown"; }
 
 #endif
 
+bool offers(uint32_t features, const Level& level) { return (features & level.needs) == level.needs; }
+
 uint32_t narrowed() {
   const uint32_t found = detect();
   const char* wanted = std::getenv("MBOK_ISA");
   if (wanted == nullptr || *wanted == '\0') return found;
-  const std::string isa(wanted);
-  if (isa == "scalar") return kNone;
-  if (isa == "avx2" && (found & kAvx2)) return kAvx2;
-  if (isa == "avxvnni" && (found & kAvxVnni)) return kAvx2 | kAvxVnni;
-  if (isa == "avx512" && (found & kAvx512)) return found & ~static_cast<uint32_t>(kAmxBf16);
-  if (isa == "amx" && (found & kAmxBf16)) return found;
+  std::string names;
+  for (const Level& level : kLevels) {
+    if (offers(found, level) && std::strcmp(wanted, level.name) == 0) return found & level.keeps;
+    if (!names.empty()) names += &level + 1 == std::end(kLevels) ? " or " : ", ";
+    names += level.name;
+  }
   throw Error("MBOK_INVALID_ARGUMENT",
-              "MBOK_ISA must be scalar, avx2, avxvnni, avx512 or amx and supported by this machine, got '" + isa + "'");
+              "MBOK_ISA must be " + names + " and supported by this machine, got '" + wanted + "'");
 }
 
 }  // namespace
@@ -114,10 +199,10 @@ uint32_t cpu_features() {
 }
 
 const char* isa_name() {
-  if (cpu_features() & kAmxBf16) return "amx";
-  if (cpu_features() & kAvx512) return "avx512";
-  if (cpu_features() & kAvxVnni) return "avxvnni";
-  return (cpu_features() & kAvx2) ? "avx2" : "scalar";
+  const char* widest = kLevels[0].name;
+  for (const Level& level : kLevels)
+    if (offers(cpu_features(), level)) widest = level.name;
+  return widest;
 }
 
 const char* cpu_name() {

@@ -65,3 +65,15 @@ class KernelTable final : public KernelTableBase {
 };
 
 }  // namespace mbok
+
+// Declares the functions that every vector ISA has under the same names; see MBOK_VECTOR_CANDIDATES.
+#define MBOK_DECLARE_VECTOR(...) \
+  namespace avx2 {               \
+  __VA_ARGS__                    \
+  }                              \
+  namespace avx512 {             \
+  __VA_ARGS__                    \
+  }                              \
+  namespace neon {               \
+  __VA_ARGS__                    \
+  }

@@ -32,6 +32,8 @@ constexpr int kMaxThreads = 256;
 void relax() {
 #if defined(__x86_64__)
   _mm_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
 #endif
 }
 

@@ -1,8 +1,11 @@
-// Runs every case, or those whose name contains the first argument. Ends with a line of counts.
+// Runs every case, or those whose name contains the first argument. Begins with the instruction set in use, ends with a line
+// of counts.
 #include "test.h"
 
 #include <cstring>
 #include <exception>
+
+#include "runtime/cpu.h"
 
 namespace mbok::test {
 
@@ -71,6 +74,12 @@ double relative_error(const std::vector<float>& a, const std::vector<float>& b) 
 }  // namespace mbok::test
 
 int main(int argc, char** argv) {
+  try {
+    std::printf("on %s: %s\n", mbok::cpu_name(), mbok::isa_name());
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return 2;
+  }
   int passed = 0, failed = 0;
   for (const auto& test : mbok::test::cases()) {
     if (argc > 1 && std::strstr(test.name, argv[1]) == nullptr) continue;
@@ -82,6 +91,7 @@ int main(int argc, char** argv) {
     }
     const bool ok = mbok::test::failures_in_case == 0;
     std::printf("%s %s\n", ok ? "ok  " : "FAIL", test.name);
+    std::fflush(stdout);
     ++(ok ? passed : failed);
   }
   std::printf("%d passed, %d failed\n", passed, failed);

@@ -1,10 +1,11 @@
 // Elementary functions of the vector classes against libm, over the whole range of floats.
 #include "kernels/simd/avx2.h"
 #include "kernels/simd/avx512.h"
+#include "kernels/simd/neon.h"
 #include "runtime/cpu.h"
 #include "test.h"
 
-#if defined(MBOK_X86)
+#if defined(MBOK_X86) || defined(MBOK_NEON)
 
 namespace mbok {
 namespace {
@@ -13,27 +14,29 @@ using Sixteen = void(const float* x, float* y);
 
 }  // namespace
 
+#define MBOK_TEST_FUNCTION(name)                                                     \
+  static void test_##name(const float* x, float* y) {                                \
+    for (int64_t i = 0; i < 16; i += kLanes) store(y + i, name(load(x + i)));        \
+  }
+#define MBOK_TEST_FUNCTIONS MBOK_TEST_FUNCTION(exp) MBOK_TEST_FUNCTION(tanh) MBOK_TEST_FUNCTION(erf)
+
+#if defined(MBOK_X86)
 MBOK_TARGET_AVX2
 namespace avx2 {
-static void test_exp(const float* x, float* y) {
-  for (int i = 0; i < 16; i += 8) store(y + i, exp(load(x + i)));
+MBOK_TEST_FUNCTIONS
 }
-static void test_tanh(const float* x, float* y) {
-  for (int i = 0; i < 16; i += 8) store(y + i, tanh(load(x + i)));
-}
-static void test_erf(const float* x, float* y) {
-  for (int i = 0; i < 16; i += 8) store(y + i, erf(load(x + i)));
-}
-}  // namespace avx2
 MBOK_TARGET_END
 
 MBOK_TARGET_AVX512
 namespace avx512 {
-static void test_exp(const float* x, float* y) { store(y, exp(load(x))); }
-static void test_tanh(const float* x, float* y) { store(y, tanh(load(x))); }
-static void test_erf(const float* x, float* y) { store(y, erf(load(x))); }
-}  // namespace avx512
+MBOK_TEST_FUNCTIONS
+}
 MBOK_TARGET_END
+#else
+namespace neon {
+MBOK_TEST_FUNCTIONS
+}
+#endif
 
 namespace {
 
@@ -68,10 +71,15 @@ TEST("simd: exp, tanh and erf are within 2 ulp and keep NaN") {
     Sixteen* function;
     double (*reference)(double);
   };
+#define MBOK_TEST_ROWS(isa, needs)                                                                  \
+  {#isa " exp", needs, isa::test_exp, std::exp}, {#isa " tanh", needs, isa::test_tanh, std::tanh}, \
+      {#isa " erf", needs, isa::test_erf, std::erf},
   const Row rows[] = {
-      {"avx2 exp", kAvx2, avx2::test_exp, std::exp},       {"avx2 tanh", kAvx2, avx2::test_tanh, std::tanh},
-      {"avx2 erf", kAvx2, avx2::test_erf, std::erf},       {"avx512 exp", kAvx512, avx512::test_exp, std::exp},
-      {"avx512 tanh", kAvx512, avx512::test_tanh, std::tanh}, {"avx512 erf", kAvx512, avx512::test_erf, std::erf},
+#if defined(MBOK_X86)
+      MBOK_TEST_ROWS(avx2, kAvx2) MBOK_TEST_ROWS(avx512, kAvx512)
+#else
+      MBOK_TEST_ROWS(neon, kNeon)
+#endif
   };
   for (const Row& row : rows) {
     if ((cpu_features() & row.needs) != row.needs) continue;

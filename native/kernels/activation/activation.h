@@ -28,14 +28,10 @@ ActivationGradientFunction activation_gradient;
 double activation_value(ActivationKind kind, double x);
 double activation_slope(ActivationKind kind, double x);
 }  // namespace scalar
-namespace avx2 {
+MBOK_DECLARE_VECTOR(
 ActivationFunction activation;
 ActivationGradientFunction activation_gradient;
-}  // namespace avx2
-namespace avx512 {
-ActivationFunction activation;
-ActivationGradientFunction activation_gradient;
-}  // namespace avx512
+)
 
 extern const KernelTable<ActivationFunction> activation_table;
 extern const KernelTable<ActivationGradientFunction> activation_gradient_table;

@@ -4,12 +4,12 @@
 namespace mbok {
 
 const KernelTable<ActivationFunction> activation_table("activation", {
-    MBOK_X86_CANDIDATES(activation)
+    MBOK_VECTOR_CANDIDATES(activation)
     {"scalar", kNone, scalar::activation},
 });
 
 const KernelTable<ActivationGradientFunction> activation_gradient_table("activation_gradient", {
-    MBOK_X86_CANDIDATES(activation_gradient)
+    MBOK_VECTOR_CANDIDATES(activation_gradient)
     {"scalar", kNone, scalar::activation_gradient},
 });
 

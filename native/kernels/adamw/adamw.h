@@ -30,11 +30,6 @@ extern const KernelTable<AdamwFunction> adamw_table;
 namespace scalar {
 AdamwFunction adamw;
 }
-namespace avx2 {
-AdamwFunction adamw;
-}
-namespace avx512 {
-AdamwFunction adamw;
-}
+MBOK_DECLARE_VECTOR(AdamwFunction adamw;)
 
 }  // namespace mbok

@@ -4,7 +4,7 @@
 namespace mbok {
 
 const KernelTable<AdamwFunction> adamw_table("adamw", {
-    MBOK_X86_CANDIDATES(adamw)
+    MBOK_VECTOR_CANDIDATES(adamw)
     {"scalar", kNone, scalar::adamw},
 });
 

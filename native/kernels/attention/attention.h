@@ -88,14 +88,10 @@ namespace scalar {
 AttentionFunction attention;
 AttentionGradientFunction attention_gradient;
 }  // namespace scalar
-namespace avx2 {
+MBOK_DECLARE_VECTOR(
 AttentionFunction attention;
 AttentionGradientFunction attention_gradient;
-}  // namespace avx2
-namespace avx512 {
-AttentionFunction attention;
-AttentionGradientFunction attention_gradient;
-}  // namespace avx512
+)
 
 extern const KernelTable<AttentionFunction> attention_table;
 extern const KernelTable<AttentionGradientFunction> attention_gradient_table;

@@ -20,12 +20,12 @@ int64_t attention_gradient_scratch(int64_t d) {
 }
 
 const KernelTable<AttentionFunction> attention_table("attention", {
-    MBOK_X86_CANDIDATES(attention)
+    MBOK_VECTOR_CANDIDATES(attention)
     {"scalar", kNone, scalar::attention},
 });
 
 const KernelTable<AttentionGradientFunction> attention_gradient_table("attention_gradient", {
-    MBOK_X86_CANDIDATES(attention_gradient)
+    MBOK_VECTOR_CANDIDATES(attention_gradient)
     {"scalar", kNone, scalar::attention_gradient},
 });
 

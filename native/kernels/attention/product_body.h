@@ -1,5 +1,7 @@
 // The small products of attention, and the moves between row order and transposed order. Included by body.h.
 
+#include "kernels/simd/transpose4_body.h"
+
 // Accumulators: 16 (AVX-512) or 8 registers, enough to hide the latency of two multiply-adds a cycle.
 constexpr int64_t kTileRows = kLanes == 16 ? 8 : 4;
 constexpr int64_t kTileVecs = 2;
@@ -62,17 +64,8 @@ void multiply(const Product& p) {
 void transpose(const float* from, int64_t from_stride, int64_t rows, int64_t cols, float* to, int64_t to_stride) {
   const int64_t whole_rows = rows / 4 * 4, whole_cols = cols / 4 * 4;
   for (int64_t r = 0; r < whole_rows; r += 4)
-    for (int64_t c = 0; c < whole_cols; c += 4) {
-      const float* p = from + r * from_stride + c;
-      __m128 a = _mm_loadu_ps(p), b = _mm_loadu_ps(p + from_stride);
-      __m128 e = _mm_loadu_ps(p + 2 * from_stride), f = _mm_loadu_ps(p + 3 * from_stride);
-      _MM_TRANSPOSE4_PS(a, b, e, f);
-      float* q = to + c * to_stride + r;
-      _mm_storeu_ps(q, a);
-      _mm_storeu_ps(q + to_stride, b);
-      _mm_storeu_ps(q + 2 * to_stride, e);
-      _mm_storeu_ps(q + 3 * to_stride, f);
-    }
+    for (int64_t c = 0; c < whole_cols; c += 4)
+      transpose4(from + r * from_stride + c, from_stride, to + c * to_stride + r, to_stride);
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t c = r < whole_rows ? whole_cols : 0; c < cols; ++c) to[c * to_stride + r] = from[r * from_stride + c];
 }

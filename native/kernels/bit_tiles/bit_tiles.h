@@ -6,7 +6,8 @@
 // first byte to its last.
 //
 // Budget. tile and untile run once a load, a byte at a time. planes rebuilds the signs of a prompt's panels: on AVX-512
-// a load and eight tests for 512 weights, against thousands of cycles for their products.
+// a load and eight tests for 512 weights, against thousands of cycles for their products. NEON, which has no way to gather
+// signs, turns squares of 8 × 8 bits (18 operations for two of them) and sorts their bytes by four look-ups in 64: 76.
 #pragma once
 
 #include <cstdint>

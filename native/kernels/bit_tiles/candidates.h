@@ -9,10 +9,5 @@ void tile_bits(const uint64_t* rows, int64_t stride, int64_t count, uint8_t* blo
 void untile_bits(const uint8_t* block, int64_t count, uint64_t* rows, int64_t stride);
 void bit_planes(const uint8_t* block, uint64_t* planes);
 }  // namespace scalar
-namespace avx2 {
-void bit_planes(const uint8_t* block, uint64_t* planes);
-}
-namespace avx512 {
-void bit_planes(const uint8_t* block, uint64_t* planes);
-}
+MBOK_DECLARE_VECTOR(void bit_planes(const uint8_t* block, uint64_t* planes);)
 }  // namespace mbok

@@ -12,7 +12,7 @@ const KernelTable<UntileBitsFunction> untile_bits_table("untile_bits", {
 });
 
 const KernelTable<BitPlanesFunction> bit_planes_table("bit_planes", {
-    MBOK_X86_CANDIDATES(bit_planes)
+    MBOK_VECTOR_CANDIDATES(bit_planes)
     {"scalar", kNone, scalar::bit_planes},
 });
 

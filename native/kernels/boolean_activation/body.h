@@ -1,4 +1,4 @@
-// The functions of boolean_activation.h over Vec, included by avx2.cc and avx512.cc inside their namespaces (so no
+// The functions of boolean_activation.h over Vec, included by avx2.cc, avx512.cc and neon.cc inside their namespaces (so no
 // include guard).
 namespace {
 

@@ -24,13 +24,9 @@ namespace scalar {
 BooleanActivationFunction boolean_activation;
 BooleanActivationGradientFunction boolean_activation_gradient;
 }
-namespace avx2 {
+MBOK_DECLARE_VECTOR(
 BooleanActivationFunction boolean_activation;
 BooleanActivationGradientFunction boolean_activation_gradient;
-}
-namespace avx512 {
-BooleanActivationFunction boolean_activation;
-BooleanActivationGradientFunction boolean_activation_gradient;
-}
+)
 
 }  // namespace mbok

@@ -4,12 +4,12 @@
 namespace mbok {
 
 const KernelTable<BooleanActivationFunction> boolean_activation_table("boolean_activation", {
-    MBOK_X86_CANDIDATES(boolean_activation)
+    MBOK_VECTOR_CANDIDATES(boolean_activation)
     {"scalar", kNone, scalar::boolean_activation},
 });
 
 const KernelTable<BooleanActivationGradientFunction> boolean_activation_gradient_table("boolean_activation_gradient", {
-    MBOK_X86_CANDIDATES(boolean_activation_gradient)
+    MBOK_VECTOR_CANDIDATES(boolean_activation_gradient)
     {"scalar", kNone, scalar::boolean_activation_gradient},
 });
 

@@ -11,6 +11,7 @@
 // Budget. AVX-512, one row, 8 outputs at a time: 16 inputs cost one load of inputs and, for each output, a mask load, a
 // masked xor and an add: 128 weights in about 4 cycles on four vector ports, 4 bytes of bits a cycle, which no memory
 // in reach exceeds by much. AVX2 shifts a lane's bit up to the sign: four instructions for 8 weights, a third of that.
+// NEON tests the bits of 8 weights and chooses x or −x: a broadcast and two each of cmtst, bsl and fadd.
 #pragma once
 
 #include <cstdint>

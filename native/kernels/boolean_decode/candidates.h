@@ -8,12 +8,8 @@ namespace scalar {
 void boolean_decode(const BooleanDecode& decode);
 void decode_scale(const float* x, const float* s_in, int64_t n, float* scaled);
 }  // namespace scalar
-namespace avx2 {
+MBOK_DECLARE_VECTOR(
 void boolean_decode(const BooleanDecode& decode);
 void decode_scale(const float* x, const float* s_in, int64_t n, float* scaled);
-}  // namespace avx2
-namespace avx512 {
-void boolean_decode(const BooleanDecode& decode);
-void decode_scale(const float* x, const float* s_in, int64_t n, float* scaled);
-}  // namespace avx512
+)
 }  // namespace mbok

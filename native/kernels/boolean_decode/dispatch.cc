@@ -4,12 +4,12 @@
 namespace mbok {
 
 const KernelTable<BooleanDecodeFunction> boolean_decode_table("boolean_decode", {
-    MBOK_X86_CANDIDATES(boolean_decode)
+    MBOK_VECTOR_CANDIDATES(boolean_decode)
     {"scalar", kNone, scalar::boolean_decode},
 });
 
 const KernelTable<DecodeScaleFunction> decode_scale_table("decode_scale", {
-    MBOK_X86_CANDIDATES(decode_scale)
+    MBOK_VECTOR_CANDIDATES(decode_scale)
     {"scalar", kNone, scalar::decode_scale},
 });
 

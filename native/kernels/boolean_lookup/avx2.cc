@@ -20,13 +20,19 @@ MBOK_INLINE Bytes load_table(const uint8_t* p) {
 MBOK_INLINE Bytes low_nibbles(Bytes a) { return {_mm256_and_si256(a.v, _mm256_set1_epi8(15))}; }
 MBOK_INLINE Bytes high_nibbles(Bytes a) { return low_nibbles({_mm256_srli_epi16(a.v, 4)}); }
 MBOK_INLINE Bytes shuffle(Bytes table, Bytes index) { return {_mm256_shuffle_epi8(table.v, index.v)}; }
-MBOK_INLINE Bytes unpack_low(Bytes a, Bytes b) { return {_mm256_unpacklo_epi8(a.v, b.v)}; }
-MBOK_INLINE Bytes unpack_high(Bytes a, Bytes b) { return {_mm256_unpackhi_epi8(a.v, b.v)}; }
 MBOK_INLINE Bytes add8(Bytes a, Bytes b) { return {_mm256_add_epi8(a.v, b.v)}; }
-MBOK_INLINE Bytes add16(Bytes a, Bytes b) { return {_mm256_add_epi16(a.v, b.v)}; }
 MBOK_INLINE Bytes all16(int16_t a) { return {_mm256_set1_epi16(a)}; }
-// Of pairs of a low and a high part the sums in 16 bits.
-MBOK_INLINE Bytes together(Bytes pairs) { return {_mm256_maddubs_epi16(pairs.v, all16(1 << kLowBits << 8 | 1).v)}; }
+// sum + low + high · 2^kLowBits in 16 bits, of pairs of a low and a high part.
+MBOK_INLINE Bytes add_pairs(Bytes sum, __m256i pairs) {
+  const __m256i factors = all16(1 << kLowBits << 8 | 1).v;
+  return {_mm256_add_epi16(sum.v, _mm256_maddubs_epi16(pairs, factors))};
+}
+MBOK_INLINE Bytes add_even(Bytes sum, Bytes low, Bytes high) {
+  return add_pairs(sum, _mm256_unpacklo_epi8(low.v, high.v));
+}
+MBOK_INLINE Bytes add_odd(Bytes sum, Bytes low, Bytes high) {
+  return add_pairs(sum, _mm256_unpackhi_epi8(low.v, high.v));
+}
 
 // sums[i] += scale · (the i-th of 16 numbers)
 MBOK_INLINE void add_scaled(Bytes a, float scale, float* sums) {
@@ -65,45 +71,17 @@ MBOK_INLINE void store_table(const int16_t* q, uint8_t* table) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(table), bytes);
 }
 
-#include "kernels/simd/round_block_body.h"
-
-constexpr float kLargest = 511;
-
-// values ← what q · scale leaves of them.
-MBOK_INLINE void quantise(float* values, float* scale, int16_t* q) {
-  Vec v[kLookupBlock / kLanes];
-  MBOK_UNROLL
-  for (int64_t i = 0; i < kLookupBlock / kLanes; ++i) v[i] = load(values + i * kLanes);
-  const BlockScale block = block_scale(v, kLargest);
-  *scale = block.scale;
-  MBOK_UNROLL
-  for (int64_t i = 0; i < kLookupBlock / kLanes; ++i) {
-    const Vec number = rounded(v[i], block, kLargest);
-    const __m256i whole = _mm256_cvtps_epi32(number.v);
-    const __m128i narrow = _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(q + i * kLanes), narrow);
-    store(values + i * kLanes, fnma(number, broadcast(block.scale), v[i]));
-  }
+MBOK_INLINE void store_whole(int16_t* to, Vec numbers) {
+  const __m256i whole = _mm256_cvtps_epi32(numbers.v);
+  const __m128i narrow = _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), narrow);
 }
+
+#include "kernels/boolean_lookup/tables_body.h"
 
 }  // namespace
 
-void lookup_tables(const LookupInputs& in, uint8_t* tables, float* scales) {
-  for (int64_t word = 0; word * kLookupBlock < in.n; ++word) {
-    float values[kLookupBlock];
-    for (int64_t j = 0; j < kLookupBlock; j += kLanes) {
-      const int64_t at = word * kLookupBlock + j, left = in.n - at;
-      const int64_t n = left < 0 ? 0 : left < kLanes ? left : kLanes;
-      store(values + j, n == 0 ? zero() : load_n(in.x + at, n) * load_n(in.s_in + at, n));
-    }
-    for (int64_t part = 0; part < in.parts; ++part) {
-      int16_t q[kLookupBlock];
-      quantise(values, scales + part * in.words + word, q);
-      uint8_t* const table = tables + (part * in.words + word) * kLookupBytes;
-      for (int64_t j = 0; j < kLookupBlock; j += 4) store_table(q + j, table + 8 * j);
-    }
-  }
-}
+void lookup_tables(const LookupInputs& in, uint8_t* tables, float* scales) { make_tables(in, tables, scales); }
 
 void boolean_lookup(const BooleanLookup& p) { look_up(p); }
 

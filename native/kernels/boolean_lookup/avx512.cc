@@ -20,13 +20,19 @@ MBOK_INLINE Bytes load_table(const uint8_t* p) {
 MBOK_INLINE Bytes low_nibbles(Bytes a) { return {_mm512_and_si512(a.v, _mm512_set1_epi8(15))}; }
 MBOK_INLINE Bytes high_nibbles(Bytes a) { return low_nibbles({_mm512_srli_epi16(a.v, 4)}); }
 MBOK_INLINE Bytes shuffle(Bytes table, Bytes index) { return {_mm512_shuffle_epi8(table.v, index.v)}; }
-MBOK_INLINE Bytes unpack_low(Bytes a, Bytes b) { return {_mm512_unpacklo_epi8(a.v, b.v)}; }
-MBOK_INLINE Bytes unpack_high(Bytes a, Bytes b) { return {_mm512_unpackhi_epi8(a.v, b.v)}; }
 MBOK_INLINE Bytes add8(Bytes a, Bytes b) { return {_mm512_add_epi8(a.v, b.v)}; }
-MBOK_INLINE Bytes add16(Bytes a, Bytes b) { return {_mm512_add_epi16(a.v, b.v)}; }
 MBOK_INLINE Bytes all16(int16_t a) { return {_mm512_set1_epi16(a)}; }
-// Of pairs of a low and a high part the sums in 16 bits.
-MBOK_INLINE Bytes together(Bytes pairs) { return {_mm512_maddubs_epi16(pairs.v, all16(1 << kLowBits << 8 | 1).v)}; }
+// sum + low + high · 2^kLowBits in 16 bits, of pairs of a low and a high part.
+MBOK_INLINE Bytes add_pairs(Bytes sum, __m512i pairs) {
+  const __m512i factors = all16(1 << kLowBits << 8 | 1).v;
+  return {_mm512_add_epi16(sum.v, _mm512_maddubs_epi16(pairs, factors))};
+}
+MBOK_INLINE Bytes add_even(Bytes sum, Bytes low, Bytes high) {
+  return add_pairs(sum, _mm512_unpacklo_epi8(low.v, high.v));
+}
+MBOK_INLINE Bytes add_odd(Bytes sum, Bytes low, Bytes high) {
+  return add_pairs(sum, _mm512_unpackhi_epi8(low.v, high.v));
+}
 
 // sums[i] += scale · (the i-th of 32 numbers)
 MBOK_INLINE void add_scaled(Bytes a, float scale, float* sums) {

@@ -2,9 +2,9 @@
 //
 //   y[i] = bias[i] + Σ_k s_out[k, i] · Σ_j ±x[j]·s_in[k, j],   + where bit j of row i of kernel k is 1.
 //
-// Four inputs have 16 signed sums, so four bits of a weight are the index of one: a byte shuffle looks up 64 (AVX-512)
-// or 32 of them, the low six bits and the others of the sums in turn, so that four of each fit a byte before they are
-// put together. Tables are integers: in every block of 64 inputs v = x ⊙ s_in is rounded to multiples q of scale =
+// Four inputs have 16 signed sums, so four bits of a weight are the index of one: a byte shuffle looks up 64 (AVX-512),
+// 32 (AVX2) or 16 (NEON) of them, the low six bits and the others of the sums in turn, so that four of each fit a byte
+// before they are put together. Tables are integers: in every block of 64 inputs v = x ⊙ s_in is rounded to multiples q of scale =
 // max |v| / 511, so that the sum of a whole block fits 16 bits, and blocks are summed in f32. One part keeps v within
 // max |v| / 1022 of the block; each further part does the same to what the one before left: two parts 10^-6 of the
 // block's maximum, three 10^-9, which is f32, for two and three times the shuffles.
@@ -16,7 +16,10 @@
 // eight table loads, eight shuffles, six sums of bytes, and two unpacks, products and sums of 16 bits: 1024 weights in 36
 // operations, 20 of them on the vector units besides the six. Shuffles and unpacks go to two ports of Zen 5, so 128 bytes
 // take 5 cycles at least, and 6.5 by the number of vector operations. One tile at a time: two would share their table
-// loads, but their two streams from memory are a quarter slower than one.
+// loads, but their two streams from memory are a quarter slower than one. NEON, one part: 16 inputs of 16 outputs are two
+// loads and prefetches, four operations that cut out nibbles, eight table loads, eight look-ups (tbl), six sums of bytes
+// and four that widen and add them (uaddw, umlal): 88 vector operations for 64 outputs, by count 22 cycles for 128 bytes
+// on four vector pipes and 44 on two.
 #pragma once
 
 #include <cstdint>

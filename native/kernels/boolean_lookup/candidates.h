@@ -15,4 +15,8 @@ void lookup_tables(const LookupInputs& inputs, uint8_t* tables, float* scales);
 namespace avx512 {
 void boolean_lookup(const BooleanLookup& lookup);
 }  // namespace avx512
+namespace neon {
+void boolean_lookup(const BooleanLookup& lookup);
+void lookup_tables(const LookupInputs& inputs, uint8_t* tables, float* scales);
+}  // namespace neon
 }  // namespace mbok

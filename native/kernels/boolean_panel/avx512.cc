@@ -1,13 +1,13 @@
 #include "kernels/boolean_panel/candidates.h"
 #include "kernels/dense_product/dense_product.h"
-#include "kernels/simd/avx512.h"
+#include "kernels/simd/mask_bits.h"
 
 #if defined(MBOK_X86)
 MBOK_TARGET_AVX512
 namespace mbok::avx512 {
 namespace {
 
-#include "kernels/boolean_panel/avx512_body.h"
+#include "kernels/boolean_panel/body.h"
 
 // One round of the transpose between registers: rows that lie kRegisters · 8 apart exchange bits.
 template <int kRegisters>
@@ -41,19 +41,9 @@ MBOK_INLINE void swap_lanes(__m512i r[8], uint64_t mask) {
   }
 }
 
-MBOK_INLINE Vec rebuild_vector(const BooleanPanel& s, int64_t d, int v) {
-  Vec sum = zero();
-  const __m512 sign = _mm512_set1_ps(-0.0f);
-  for (int64_t k = 0; k < s.kernels; ++k) {
-    const uint64_t negative = ~s.signs[k * s.kernel_stride + d * s.depth_stride];
-    const __m512 magnitude = load(s.across + k * kPanelCols + 16 * v).v;
-    const __mmask16 lanes = static_cast<__mmask16>(negative >> 16 * v);
-    sum = fma(broadcast(s.along[k * s.along_stride + d]), {_mm512_mask_xor_ps(magnitude, lanes, magnitude, sign)}, sum);
-  }
-  return sum;
-}
+constexpr int kNear = 16;
 
-MBOK_INLINE Vec join_bytes(const Vec (&numbers)[4]) {
+MBOK_INLINE Vec pack_bytes(const Vec (&numbers)[4]) {
   __m512i four = _mm512_setzero_si512();
   MBOK_UNROLL
   for (int i = 3; i >= 0; --i) four = _mm512_or_si512(_mm512_slli_epi32(four, 8), _mm512_cvtps_epi32(numbers[i].v));
@@ -64,16 +54,9 @@ MBOK_INLINE Vec join_bytes(const Vec (&numbers)[4]) {
 
 }  // namespace
 
-void boolean_panel_f32(const BooleanPanel& s, void* panel) {
-  float* out = static_cast<float*>(panel);
-  for (int64_t d = 0; d < s.depth; ++d, out += kPanelCols) {
-    const Weights weights = rebuild(s, d);
-    MBOK_UNROLL
-    for (int v = 0; v < 4; ++v) store(out + 16 * v, weights.v[v]);
-  }
-}
+void boolean_panel_f32(const BooleanPanel& s, void* panel) { rebuild_panel(s, static_cast<float*>(panel)); }
 
-void boolean_panel_i8(const BooleanPanel& s, void* panel) { make_int8_panel(s, static_cast<float*>(panel)); }
+void boolean_panel_i8(const BooleanPanel& s, void* panel) { rebuild_int8(s, static_cast<float*>(panel)); }
 
 void bit_transpose(const uint64_t* rows, int64_t stride, int64_t count, uint64_t* out) {
   alignas(64) uint64_t block[64];

@@ -1,13 +1,13 @@
 #include "kernels/boolean_panel/candidates.h"
 #include "kernels/dense_product/dense_product.h"
-#include "kernels/simd/avx512.h"
+#include "kernels/simd/mask_bits.h"
 
 #if defined(MBOK_X86)
 MBOK_TARGET_AVX512_BF16
 namespace mbok::avx512 {
 namespace {
 
-#include "kernels/boolean_panel/avx512_body.h"
+#include "kernels/boolean_panel/body.h"
 
 }  // namespace
 

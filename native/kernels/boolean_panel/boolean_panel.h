@@ -10,7 +10,8 @@
 //
 // Budget. Sixteen weights of one kernel cost a mask load, a masked xor and an FMA (AVX-512): 2 cycles at most, against
 // 1024 for their products with 2048 tokens, so the rebuild is bound by nothing that matters. AVX2 spreads each byte to
-// a sign mask (shuffle, and, compare): about 6 instructions for 8 weights.
+// a sign mask (shuffle, and, compare): about 6 instructions for 8 weights; NEON needs 9 (two each of cmtst, fneg, bsl and
+// fmla). In 8 bits a weight costs six sums of the rotation besides, and a product, a minimum, a conversion and a shift.
 #pragma once
 
 #include <cstdint>

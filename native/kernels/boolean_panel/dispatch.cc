@@ -4,7 +4,7 @@
 namespace mbok {
 
 const KernelTable<BooleanPanelFunction> boolean_panel_f32_table("boolean_panel_f32", {
-    MBOK_X86_CANDIDATES(boolean_panel_f32)
+    MBOK_VECTOR_CANDIDATES(boolean_panel_f32)
     {"scalar", kNone, scalar::boolean_panel_f32},
 });
 
@@ -16,7 +16,7 @@ const KernelTable<BooleanPanelFunction> boolean_panel_bf16_table("boolean_panel_
 });
 
 const KernelTable<BooleanPanelFunction> boolean_panel_i8_table("boolean_panel_i8", {
-    MBOK_X86_CANDIDATES(boolean_panel_i8)
+    MBOK_VECTOR_CANDIDATES(boolean_panel_i8)
     {"scalar", kNone, scalar::boolean_panel_i8},
 });
 

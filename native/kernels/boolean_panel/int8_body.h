@@ -1,11 +1,19 @@
-// A block of 8-bit weights, written once for every Vec. Included into an anonymous namespace inside mbok::<isa> after
-// rebuild_vector() (the weights of columns v·kLanes … at one depth) and join_bytes() (of whole numbers up to 255, lane by
-// lane, the first lowest).
+// The panel in 8 bits in terms of Vec. Included into an anonymous namespace inside mbok::<isa>, after body.h, kNear (numbers
+// of the depth that are rotated in registers: first kNear neighbours, then those kNear apart) and pack_bytes() (of four
+// neighbours of the depth in 0 … 255, the earliest lowest, as the bits of 32-bit lanes).
 
 constexpr float kLeastBound = 1e-36f;  // 127 / it is finite
-constexpr int kPanelVectors = kPanelCols / kLanes;
-// The rotation of 64 numbers in two rounds that fit the registers.
-constexpr int kNear = kLanes, kFar = kRotated / kNear;
+
+// One vector of rebuild()'s.
+MBOK_INLINE Vec rebuild_vector(const BooleanPanel& s, int64_t d, int v) {
+  Vec sum = zero();
+  for (int64_t k = 0; k < s.kernels; ++k) {
+    const uint64_t word = s.signs[k * s.kernel_stride + d * s.depth_stride];
+    const Vec magnitude = load(s.across + k * kPanelCols + kLanes * v);
+    sum = fma(broadcast(s.along[k * s.along_stride + d]), signed_by(magnitude, word >> kLanes * v), sum);
+  }
+  return sum;
+}
 
 // Sums and differences of vectors 1, 2, … apart.
 template <int Count>
@@ -22,8 +30,10 @@ MBOK_INLINE void rotate_vectors(Vec (&r)[Count]) {
   }
 }
 
-// The weights of kLanes columns at depth 64·group …, rotated, into the panel of floats; the larger of `largest` and theirs.
+// The weights of a vector of columns at depth 64·group …, rotated, into the panel of floats; the larger of `largest` and
+// theirs.
 MBOK_INLINE Vec rotated_group(const BooleanPanel& s, int64_t group, int v, float* panel, Vec largest) {
+  constexpr int kFar = kRotated / kNear;
   float* const out = panel + group * kRotated * kPanelCols + kLanes * v;
   for (int64_t i = 0; i < kFar; ++i) {
     Vec r[kNear];
@@ -50,10 +60,10 @@ MBOK_INLINE Vec rotated_group(const BooleanPanel& s, int64_t group, int v, float
   return largest;
 }
 
-MBOK_INLINE void make_int8_panel(const BooleanPanel& s, float* out) {
+MBOK_INLINE void rebuild_int8(const BooleanPanel& s, float* out) {
   const int64_t groups = (s.depth + kRotated - 1) / kRotated;
-  Vec inverse[kPanelVectors], scale[kPanelVectors];
-  for (int v = 0; v < kPanelVectors; ++v) {
+  Vec inverse[kStepVectors], scale[kStepVectors];
+  for (int v = 0; v < kStepVectors; ++v) {
     Vec largest = zero();
     for (int64_t group = 0; group < groups; ++group) largest = rotated_group(s, group, v, out, largest);
     inverse[v] = select(largest > broadcast(kLeastBound), broadcast(127) / largest, zero());
@@ -62,16 +72,16 @@ MBOK_INLINE void make_int8_panel(const BooleanPanel& s, float* out) {
   // in place: what is written lies before what is still to be read
   for (int64_t step = 0; step < groups * kRotated / 4; ++step) {
     MBOK_UNROLL
-    for (int v = 0; v < kPanelVectors; ++v) {
+    for (int v = 0; v < kStepVectors; ++v) {
       Vec numbers[4];
       MBOK_UNROLL
       for (int i = 0; i < 4; ++i) {
         const Vec weights = load(out + (4 * step + i) * kPanelCols + kLanes * v);
         numbers[i] = min(broadcast(255), fma(weights, inverse[v], broadcast(128)));
       }
-      store(out + step * kPanelCols + kLanes * v, join_bytes(numbers));
+      store(out + step * kPanelCols + kLanes * v, pack_bytes(numbers));
     }
   }
   MBOK_UNROLL
-  for (int v = 0; v < kPanelVectors; ++v) store(out + kInt8Steps * kPanelCols + kLanes * v, scale[v]);
+  for (int v = 0; v < kStepVectors; ++v) store(out + kInt8Steps * kPanelCols + kLanes * v, scale[v]);
 }

@@ -7,6 +7,8 @@ const KernelTable<BooleanProductFunction> boolean_product_table("boolean_product
 #if defined(MBOK_X86)
     {"avx512_vpopcntdq", kAvx512 | kAvx512Vpopcntdq, avx512::boolean_product_vpopcntdq},
     {"avx2", kAvx2, avx2::boolean_product},
+#elif defined(MBOK_NEON)
+    {"neon", kNeon, neon::boolean_product},
 #endif
     {"scalar", kNone, scalar::boolean_product},
 });

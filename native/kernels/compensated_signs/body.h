@@ -1,4 +1,4 @@
-// Compensated sign choice in terms of Vec; included by avx2.cc and avx512.cc inside their namespaces.
+// Compensated sign choice in terms of Vec; included by avx2.cc, avx512.cc and neon.cc inside their namespaces.
 
 #include "kernels/refit/search_body.h"
 

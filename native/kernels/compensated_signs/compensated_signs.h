@@ -42,12 +42,7 @@ using CompensateFunction = void(const CompensationBlock& block);
 namespace scalar {
 CompensateFunction compensate;
 }
-namespace avx2 {
-CompensateFunction compensate;
-}
-namespace avx512 {
-CompensateFunction compensate;
-}
+MBOK_DECLARE_VECTOR(CompensateFunction compensate;)
 
 extern const KernelTable<CompensateFunction> compensate_table;
 

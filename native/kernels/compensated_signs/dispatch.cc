@@ -4,7 +4,7 @@
 namespace mbok {
 
 const KernelTable<CompensateFunction> compensate_table("compensate", {
-    MBOK_X86_CANDIDATES(compensate)
+    MBOK_VECTOR_CANDIDATES(compensate)
     {"scalar", kNone, scalar::compensate},
 });
 

@@ -20,14 +20,10 @@ namespace scalar {
 CrossEntropyFunction cross_entropy;
 CrossEntropyGradientFunction cross_entropy_gradient;
 }  // namespace scalar
-namespace avx2 {
+MBOK_DECLARE_VECTOR(
 CrossEntropyFunction cross_entropy;
 CrossEntropyGradientFunction cross_entropy_gradient;
-}  // namespace avx2
-namespace avx512 {
-CrossEntropyFunction cross_entropy;
-CrossEntropyGradientFunction cross_entropy_gradient;
-}  // namespace avx512
+)
 
 extern const KernelTable<CrossEntropyFunction> cross_entropy_table;
 extern const KernelTable<CrossEntropyGradientFunction> cross_entropy_gradient_table;

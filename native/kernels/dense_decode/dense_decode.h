@@ -7,8 +7,9 @@
 // Budget. One output at a time, so that a core reads its weights as one stream, prefetched 6 KB ahead: eight outputs
 // would load x an eighth as often, but their eight streams from memory are slower by a third. A vector of 16 weights is a
 // load with its conversion (f16: one operation, bf16 and i8: two), an FMA with x from L1 and its share of the prefetch:
-// about a cycle, 64 bytes of f32, 32 of f16 and bf16, 16 of i8. Rows add an FMA each; of more than four (AVX2: two) the
-// weights are read again, from L1.
+// about a cycle, 64 bytes of f32, 32 of f16 and bf16, 16 of i8. Rows add an FMA each; of more than four (AVX2 and NEON:
+// two) the weights are read again, from L1. NEON's registers hold four floats: 16 weights are 4 FMAs and 4 loads of x; their
+// own conversions are 4 operations for f16 and bf16, 10 for i8.
 #pragma once
 
 #include <cstdint>

@@ -4,22 +4,22 @@
 namespace mbok {
 
 const KernelTable<DenseDecodeFunction> dense_decode_f32_table("dense_decode_f32", {
-    MBOK_X86_CANDIDATES(dense_decode_f32)
+    MBOK_VECTOR_CANDIDATES(dense_decode_f32)
     {"scalar", kNone, scalar::dense_decode_f32},
 });
 
 const KernelTable<DenseDecodeFunction> dense_decode_f16_table("dense_decode_f16", {
-    MBOK_X86_CANDIDATES(dense_decode_f16)
+    MBOK_VECTOR_CANDIDATES(dense_decode_f16)
     {"scalar", kNone, scalar::dense_decode_f16},
 });
 
 const KernelTable<DenseDecodeFunction> dense_decode_bf16_table("dense_decode_bf16", {
-    MBOK_X86_CANDIDATES(dense_decode_bf16)
+    MBOK_VECTOR_CANDIDATES(dense_decode_bf16)
     {"scalar", kNone, scalar::dense_decode_bf16},
 });
 
 const KernelTable<DenseDecodeFunction> dense_decode_i8_table("dense_decode_i8", {
-    MBOK_X86_CANDIDATES(dense_decode_i8)
+    MBOK_VECTOR_CANDIDATES(dense_decode_i8)
     {"scalar", kNone, scalar::dense_decode_i8},
 });
 

@@ -25,4 +25,9 @@ void dense_panel_columns_bf16(const PanelSource& source, void* panel);
 void bf16_convert(const float* x, int64_t rows, int64_t cols, uint16_t* y);
 void int8_row(const float* x, int64_t cols, void* y);
 }  // namespace avx512
+namespace neon {
+void dense_panel_rows_f32(const PanelSource& source, void* panel);
+void dense_panel_columns_f32(const PanelSource& source, void* panel);
+void int8_row(const float* x, int64_t cols, void* y);
+}  // namespace neon
 }  // namespace mbok

@@ -1,8 +1,8 @@
 // Packing dense matrices for the product micro-kernel (dense_product.h): f32, or rounded to bf16 (nearest, ties to
 // even) with two neighbours of the depth in one 32-bit step.
 //
-//   rows:     source[item][d] → panel[step][item]: the depth runs along the source's rows. Transposes 16 × 16 (8 × 8)
-//             blocks in registers: 64 shuffles for 256 steps, bound by the shuffle port.
+//   rows:     source[item][d] → panel[step][item]: the depth runs along the source's rows. Transposes 16 × 16 (AVX2: 8 × 8,
+//             NEON: 4 × 4) blocks in registers: 64 shuffles for 256 steps (NEON: 128), bound by the shuffle port.
 //   columns:  source[d][item] → panel[step][item]: a copy, for bf16 an interleave of two rows. Bound by L2 and memory.
 //   convert:  f32 → bf16 rows with the depth left where it is. Bound by memory.
 //   int8:     a row of f32 → blocks of 8 bits as dense_product.h describes them, rotated and rounded to nearest (ties to

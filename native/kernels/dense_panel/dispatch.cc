@@ -10,7 +10,7 @@ namespace mbok {
 #endif
 
 const KernelTable<DensePanelFunction> dense_panel_rows_f32_table("dense_panel_rows_f32", {
-    MBOK_X86_CANDIDATES(dense_panel_rows_f32)
+    MBOK_VECTOR_CANDIDATES(dense_panel_rows_f32)
     {"scalar", kNone, scalar::dense_panel_rows_f32},
 });
 
@@ -20,7 +20,7 @@ const KernelTable<DensePanelFunction> dense_panel_rows_bf16_table("dense_panel_r
 });
 
 const KernelTable<DensePanelFunction> dense_panel_columns_f32_table("dense_panel_columns_f32", {
-    MBOK_X86_CANDIDATES(dense_panel_columns_f32)
+    MBOK_VECTOR_CANDIDATES(dense_panel_columns_f32)
     {"scalar", kNone, scalar::dense_panel_columns_f32},
 });
 
@@ -35,7 +35,7 @@ const KernelTable<Bf16ConvertFunction> bf16_convert_table("bf16_convert", {
 });
 
 const KernelTable<Int8RowFunction> int8_row_table("int8_row", {
-    MBOK_X86_CANDIDATES(int8_row)
+    MBOK_VECTOR_CANDIDATES(int8_row)
     {"scalar", kNone, scalar::int8_row},
 });
 

@@ -6,7 +6,7 @@ MBOK_TARGET_AVX2
 namespace mbok::avx2 {
 namespace {
 
-constexpr int kTileVectors = 2;
+constexpr int kTileRows = 6, kTileVectors = 2;
 #include "kernels/dense_product/plain_sums.h"
 MBOK_INLINE Vec multiply_add(Vec a, Vec b, Vec sum) { return fma(a, b, sum); }
 #include "kernels/dense_product/body.h"

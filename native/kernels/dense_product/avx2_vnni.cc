@@ -6,7 +6,8 @@ MBOK_TARGET_AVX2_VNNI
 namespace mbok::avx2 {
 namespace {
 
-constexpr int kTileVectors = 2;
+constexpr int kTileRows = 6, kTileVectors = 2;
+#include "kernels/dense_product/int8_sums.h"
 
 using Step = __m256i;  // four bytes a lane
 using Sum = __m256i;   // i32
@@ -22,7 +23,7 @@ MBOK_INLINE Sum multiply_add(Step a, Step b, Sum sum) {
   return sum;
 }
 MBOK_INLINE Vec to_floats(Sum sum) { return {_mm256_cvtepi32_ps(sum)}; }
-#include "kernels/dense_product/int8_sums.h"
+#include "kernels/dense_product/vnni_sums.h"
 #include "kernels/dense_product/body.h"
 
 }  // namespace

@@ -6,7 +6,7 @@ MBOK_TARGET_AVX512_BF16
 namespace mbok::avx512 {
 namespace {
 
-constexpr int kTileVectors = 4;
+constexpr int kTileRows = 6, kTileVectors = 4;
 #include "kernels/dense_product/plain_sums.h"
 MBOK_INLINE Vec multiply_add(Vec a, Vec b, Vec sum) {
   return {_mm512_dpbf16_ps(sum.v, (__m512bh)_mm512_castps_si512(a.v), (__m512bh)_mm512_castps_si512(b.v))};

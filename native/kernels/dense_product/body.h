@@ -1,11 +1,10 @@
 // The register-tiled product, written once for every Vec and every precision. Included into an anonymous namespace
-// inside mbok::<isa> after kTileVectors (of a tile, across: as many as leave registers for 6 rows of sums), the types Step
-// and Sum and what is done with them: load_step(), broadcast_step(), first_sum() (of a row of A), multiply_add() (of one
-// step) and add_sum() (to what C holds).
+// inside mbok::<isa> after kTileRows and kTileVectors (of a tile, down and across: as many as there are registers for their
+// sums), the types Step and Sum and what is done with them: load_step(), broadcast_step() (a Step, or what multiply_add()
+// takes for one), first_sum() (of a row of A), multiply_add() (of one step) and add_sum() (to what C holds).
 
 #include "kernels/dense_product/panels.h"
-
-constexpr int kTileRows = 6;
+#include "kernels/dense_product/start_of.h"
 
 template <int Rows, int Vectors>
 MBOK_INLINE void multiply_tile(const ProductBlock& p, int64_t row, int64_t col, int64_t cols) {
@@ -25,7 +24,7 @@ MBOK_INLINE void multiply_tile(const ProductBlock& p, int64_t row, int64_t col, 
     for (int v = 0; v < Vectors; ++v) across[v] = load_step(b + v * kLanes);
     MBOK_UNROLL
     for (int i = 0; i < Rows; ++i) {
-      const Step along = broadcast_step(a[i] + at);
+      const auto along = broadcast_step(a[i] + at);
       MBOK_UNROLL
       for (int v = 0; v < Vectors; ++v) sum[i][v] = multiply_add(along, across[v], sum[i][v]);
     }
@@ -37,11 +36,7 @@ MBOK_INLINE void multiply_tile(const ProductBlock& p, int64_t row, int64_t col, 
     for (int v = 0; v < Vectors; ++v) {
       const int64_t left = cols - v * kLanes;
       const int64_t lanes = left < kLanes ? (left < 0 ? 0 : left) : kLanes;
-      Vec start = zero();
-      if (p.accumulate)
-        start = load_n(c + v * kLanes, lanes);
-      else if (p.bias != nullptr)
-        start = load_n(p.bias + col + v * kLanes, lanes);
+      const Vec start = start_of(p, c + v * kLanes, col + v * kLanes, lanes);
       store_n(c + v * kLanes, add_sum(p, a[i], col + v * kLanes, start, sum[i][v]), lanes);
     }
   }

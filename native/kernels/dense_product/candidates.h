@@ -19,4 +19,9 @@ void dense_product_bf16(const ProductBlock& block);
 void dense_product_amx(const ProductBlock& block);
 void dense_product_i8(const ProductBlock& block);
 }  // namespace avx512
+namespace neon {
+void dense_product_f32(const ProductBlock& block);
+void dense_product_dotprod(const ProductBlock& block);
+void dense_product_i8mm(const ProductBlock& block);
+}  // namespace neon
 }  // namespace mbok

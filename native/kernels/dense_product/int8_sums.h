@@ -1,8 +1,7 @@
-// How sums of 8-bit numbers begin and become floats. Included before body.h, after broadcast_step() and to_floats().
+// For the products in 8 bits. Included into an anonymous namespace inside mbok::<isa>.
 
-// What 128 more in every number of B adds is taken off beforehand.
-MBOK_INLINE Sum first_sum(const float* a) { return broadcast_step(a + kInt8Steps + 1); }
-MBOK_INLINE Vec add_sum(const ProductBlock& p, const float* a, int64_t col, Vec start, Sum sum) {
+// start plus sums of columns col … of a row of A, times both scales.
+MBOK_INLINE Vec add_scaled(const ProductBlock& p, const float* a, int64_t col, Vec start, Vec sums) {
   const Vec scales = load(static_cast<const float*>(p.b) + kInt8Steps * kPanelCols + col);
-  return fma(to_floats(sum), broadcast(a[kInt8Steps]) * scales, start);
+  return fma(sums, broadcast(a[kInt8Steps]) * scales, start);
 }

@@ -4,7 +4,7 @@
 namespace mbok {
 
 const KernelTable<DotFunction> dot_table("dot", {
-    MBOK_X86_CANDIDATES(dot)
+    MBOK_VECTOR_CANDIDATES(dot)
     {"scalar", kNone, scalar::dot},
 });
 

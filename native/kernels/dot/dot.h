@@ -12,12 +12,7 @@ using DotFunction = double(const float* a, const float* b, int64_t n);
 namespace scalar {
 DotFunction dot;
 }
-namespace avx2 {
-DotFunction dot;
-}
-namespace avx512 {
-DotFunction dot;
-}
+MBOK_DECLARE_VECTOR(DotFunction dot;)
 
 extern const KernelTable<DotFunction> dot_table;
 

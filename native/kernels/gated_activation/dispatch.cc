@@ -4,12 +4,12 @@
 namespace mbok {
 
 const KernelTable<GatedActivationFunction> gated_activation_table("gated_activation", {
-    MBOK_X86_CANDIDATES(gated_activation)
+    MBOK_VECTOR_CANDIDATES(gated_activation)
     {"scalar", kNone, scalar::gated_activation},
 });
 
 const KernelTable<GatedActivationGradientFunction> gated_activation_gradient_table("gated_activation_gradient", {
-    MBOK_X86_CANDIDATES(gated_activation_gradient)
+    MBOK_VECTOR_CANDIDATES(gated_activation_gradient)
     {"scalar", kNone, scalar::gated_activation_gradient},
 });
 

@@ -21,14 +21,10 @@ namespace scalar {
 GatedActivationFunction gated_activation;
 GatedActivationGradientFunction gated_activation_gradient;
 }  // namespace scalar
-namespace avx2 {
+MBOK_DECLARE_VECTOR(
 GatedActivationFunction gated_activation;
 GatedActivationGradientFunction gated_activation_gradient;
-}  // namespace avx2
-namespace avx512 {
-GatedActivationFunction gated_activation;
-GatedActivationGradientFunction gated_activation_gradient;
-}  // namespace avx512
+)
 
 extern const KernelTable<GatedActivationFunction> gated_activation_table;
 extern const KernelTable<GatedActivationGradientFunction> gated_activation_gradient_table;

@@ -7,12 +7,7 @@ MBOK_TARGET_AVX512
 namespace mbok::avx512 {
 namespace {
 
-template <class Source>
-MBOK_INLINE void widen(const uint16_t* from, float* to, int64_t count) {
-  int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) store(to + i, Source::load(from + i));
-  if (i < count) store_n(to + i, Source::load_n(from + i, count - i), count - i);
-}
+#include "kernels/half/widen_body.h"
 
 MBOK_INLINE void store_halves(uint16_t* to, __m256i halves, int64_t n) {
   _mm256_mask_storeu_epi16(to, n >= 16 ? static_cast<__mmask16>(0xffff) : first_lanes(n).m, halves);

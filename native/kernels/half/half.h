@@ -30,6 +30,7 @@ extern const KernelTable<NarrowFunction> bf16_narrow_table;
 MBOK_HALF_DECLARE(scalar)
 MBOK_HALF_DECLARE(avx2)
 MBOK_HALF_DECLARE(avx512)
+MBOK_HALF_DECLARE(neon)
 #undef MBOK_HALF_DECLARE
 
 }  // namespace mbok

@@ -4,12 +4,12 @@
 namespace mbok {
 
 const KernelTable<HiddenDistanceFunction> hidden_distance_table("hidden_distance", {
-    MBOK_X86_CANDIDATES(hidden_distance)
+    MBOK_VECTOR_CANDIDATES(hidden_distance)
     {"scalar", kNone, scalar::hidden_distance},
 });
 
 const KernelTable<HiddenLossGradientFunction> hidden_loss_gradient_table("hidden_loss_gradient", {
-    MBOK_X86_CANDIDATES(hidden_loss_gradient)
+    MBOK_VECTOR_CANDIDATES(hidden_loss_gradient)
     {"scalar", kNone, scalar::hidden_loss_gradient},
 });
 

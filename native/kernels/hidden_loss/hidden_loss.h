@@ -23,14 +23,10 @@ namespace scalar {
 HiddenDistanceFunction hidden_distance;
 HiddenLossGradientFunction hidden_loss_gradient;
 }  // namespace scalar
-namespace avx2 {
+MBOK_DECLARE_VECTOR(
 HiddenDistanceFunction hidden_distance;
 HiddenLossGradientFunction hidden_loss_gradient;
-}  // namespace avx2
-namespace avx512 {
-HiddenDistanceFunction hidden_distance;
-HiddenLossGradientFunction hidden_loss_gradient;
-}  // namespace avx512
+)
 
 extern const KernelTable<HiddenDistanceFunction> hidden_distance_table;
 extern const KernelTable<HiddenLossGradientFunction> hidden_loss_gradient_table;

@@ -4,7 +4,7 @@
 namespace mbok {
 
 const KernelTable<Int8WidenFunction> int8_widen_table("int8_widen", {
-    MBOK_X86_CANDIDATES(int8_widen)
+    MBOK_VECTOR_CANDIDATES(int8_widen)
     {"scalar", kNone, scalar::int8_widen},
 });
 

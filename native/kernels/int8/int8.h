@@ -31,11 +31,6 @@ namespace scalar {
 Int8WidenFunction int8_widen;
 Int8QuantiseFunction int8_quantise;
 }  // namespace scalar
-namespace avx2 {
-Int8WidenFunction int8_widen;
-}
-namespace avx512 {
-Int8WidenFunction int8_widen;
-}
+MBOK_DECLARE_VECTOR(Int8WidenFunction int8_widen;)
 
 }  // namespace mbok

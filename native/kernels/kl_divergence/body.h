@@ -1,4 +1,4 @@
-// KL divergence in terms of Vec; included by avx2.cc and avx512.cc inside their namespaces.
+// KL divergence in terms of Vec; included by avx2.cc, avx512.cc and neon.cc inside their namespaces.
 
 namespace {
 #include "kernels/simd/softmax_body.h"

@@ -4,12 +4,12 @@
 namespace mbok {
 
 const KernelTable<KlDivergenceFunction> kl_divergence_table("kl_divergence", {
-    MBOK_X86_CANDIDATES(kl_divergence)
+    MBOK_VECTOR_CANDIDATES(kl_divergence)
     {"scalar", kNone, scalar::kl_divergence},
 });
 
 const KernelTable<KlDivergenceGradientFunction> kl_divergence_gradient_table("kl_divergence_gradient", {
-    MBOK_X86_CANDIDATES(kl_divergence_gradient)
+    MBOK_VECTOR_CANDIDATES(kl_divergence_gradient)
     {"scalar", kNone, scalar::kl_divergence_gradient},
 });
 

@@ -20,14 +20,10 @@ namespace scalar {
 KlDivergenceFunction kl_divergence;
 KlDivergenceGradientFunction kl_divergence_gradient;
 }  // namespace scalar
-namespace avx2 {
+MBOK_DECLARE_VECTOR(
 KlDivergenceFunction kl_divergence;
 KlDivergenceGradientFunction kl_divergence_gradient;
-}  // namespace avx2
-namespace avx512 {
-KlDivergenceFunction kl_divergence;
-KlDivergenceGradientFunction kl_divergence_gradient;
-}  // namespace avx512
+)
 
 extern const KernelTable<KlDivergenceFunction> kl_divergence_table;
 extern const KernelTable<KlDivergenceGradientFunction> kl_divergence_gradient_table;

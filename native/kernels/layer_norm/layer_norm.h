@@ -24,14 +24,10 @@ namespace scalar {
 LayerNormFunction layer_norm;
 LayerNormGradientFunction layer_norm_gradient;
 }  // namespace scalar
-namespace avx2 {
+MBOK_DECLARE_VECTOR(
 LayerNormFunction layer_norm;
 LayerNormGradientFunction layer_norm_gradient;
-}  // namespace avx2
-namespace avx512 {
-LayerNormFunction layer_norm;
-LayerNormGradientFunction layer_norm_gradient;
-}  // namespace avx512
+)
 
 extern const KernelTable<LayerNormFunction> layer_norm_table;
 extern const KernelTable<LayerNormGradientFunction> layer_norm_gradient_table;

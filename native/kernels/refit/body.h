@@ -1,4 +1,4 @@
-// The passes of the refit in terms of Vec and Wide; included by avx2.cc and avx512.cc inside their namespaces.
+// The passes of the refit in terms of Vec and Wide; included by avx2.cc, avx512.cc and neon.cc inside their namespaces.
 
 #include "kernels/refit/search_body.h"
 

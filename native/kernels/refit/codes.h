@@ -23,3 +23,16 @@ MBOK_INLINE uint64_t lanes_with_bit(Vec codes, int k) {
 }  // namespace mbok::avx512
 MBOK_TARGET_END
 #endif
+
+#if defined(MBOK_NEON)
+namespace mbok::neon {
+MBOK_INLINE Vec broadcast_code(int code) {
+  const float32x4_t lanes = vreinterpretq_f32_s32(vdupq_n_s32(code));
+  return {lanes, lanes};
+}
+MBOK_INLINE uint64_t lanes_with_bit(Vec codes, int k) {
+  const uint32x4_t bit = vdupq_n_u32(1u << k);
+  return bits_of({vtstq_u32(vreinterpretq_u32_f32(codes.low), bit), vtstq_u32(vreinterpretq_u32_f32(codes.high), bit)});
+}
+}  // namespace mbok::neon
+#endif

@@ -65,12 +65,7 @@ MBOK_REFIT_FUNCTIONS
 // The code of the level nearest to w, bit k set for + in kernel k, and that level, given the magnitudes of the kernels.
 unsigned nearest_code(float w, const float* magnitude, int kernels, float* level);
 }
-namespace avx2 {
-MBOK_REFIT_FUNCTIONS
-}
-namespace avx512 {
-MBOK_REFIT_FUNCTIONS
-}
+MBOK_DECLARE_VECTOR(MBOK_REFIT_FUNCTIONS)
 #undef MBOK_REFIT_FUNCTIONS
 
 extern const KernelTable<NearestLevelsFunction> nearest_levels_table;

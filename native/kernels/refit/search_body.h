@@ -1,5 +1,5 @@
 // The nearest of the 2^K levels for every lane of a Vec (kernels/refit/refit.h says which of equally near ones);
-// included by bodies inside the namespaces mbok::avx2 and mbok::avx512, with kernels/refit/codes.h.
+// included by bodies inside the namespaces mbok::<isa>, with kernels/refit/codes.h.
 
 namespace {
 

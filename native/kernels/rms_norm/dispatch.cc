@@ -4,12 +4,12 @@
 namespace mbok {
 
 const KernelTable<RmsNormFunction> rms_norm_table("rms_norm", {
-    MBOK_X86_CANDIDATES(rms_norm)
+    MBOK_VECTOR_CANDIDATES(rms_norm)
     {"scalar", kNone, scalar::rms_norm},
 });
 
 const KernelTable<RmsNormGradientFunction> rms_norm_gradient_table("rms_norm_gradient", {
-    MBOK_X86_CANDIDATES(rms_norm_gradient)
+    MBOK_VECTOR_CANDIDATES(rms_norm_gradient)
     {"scalar", kNone, scalar::rms_norm_gradient},
 });
 

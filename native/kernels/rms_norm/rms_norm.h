@@ -21,14 +21,10 @@ namespace scalar {
 RmsNormFunction rms_norm;
 RmsNormGradientFunction rms_norm_gradient;
 }  // namespace scalar
-namespace avx2 {
+MBOK_DECLARE_VECTOR(
 RmsNormFunction rms_norm;
 RmsNormGradientFunction rms_norm_gradient;
-}  // namespace avx2
-namespace avx512 {
-RmsNormFunction rms_norm;
-RmsNormGradientFunction rms_norm_gradient;
-}  // namespace avx512
+)
 
 extern const KernelTable<RmsNormFunction> rms_norm_table;
 extern const KernelTable<RmsNormGradientFunction> rms_norm_gradient_table;

@@ -4,7 +4,7 @@
 namespace mbok {
 
 const KernelTable<RopeFunction> rope_table("rope", {
-    MBOK_X86_CANDIDATES(rope)
+    MBOK_VECTOR_CANDIDATES(rope)
     {"scalar", kNone, scalar::rope},
 });
 

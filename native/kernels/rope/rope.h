@@ -19,12 +19,7 @@ using RopeFunction = void(const float* x, const float* table, float* y, int64_t 
 namespace scalar {
 RopeFunction rope;
 }
-namespace avx2 {
-RopeFunction rope;
-}
-namespace avx512 {
-RopeFunction rope;
-}
+MBOK_DECLARE_VECTOR(RopeFunction rope;)
 
 extern const KernelTable<RopeFunction> rope_table;
 

@@ -1,5 +1,5 @@
-// The functions of signal_update.h over Vec, included by avx2.cc and avx512.cc inside their namespaces (so no include
-// guard). kLanes divides 64: a vector's bits lie in one word.
+// The functions of signal_update.h over Vec, included by avx2.cc, avx512.cc and neon.cc inside their namespaces (so no
+// include guard). kLanes divides 64: a vector's bits lie in one word.
 namespace {
 
 // Whole vectors by plain loads, the tail by masked ones; body(j, n) sees n = kLanes except at the end.

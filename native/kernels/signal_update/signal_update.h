@@ -77,6 +77,7 @@ extern const KernelTable<MoveFunction> move_table;
 MBOK_SIGNAL_UPDATE_DECLARE(scalar)
 MBOK_SIGNAL_UPDATE_DECLARE(avx2)
 MBOK_SIGNAL_UPDATE_DECLARE(avx512)
+MBOK_SIGNAL_UPDATE_DECLARE(neon)
 #undef MBOK_SIGNAL_UPDATE_DECLARE
 
 }  // namespace mbok

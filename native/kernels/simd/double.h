@@ -1,9 +1,10 @@
-// Wide: a register of doubles (4 for AVX2, 8 for AVX-512), for sums whose conditioning f32 does not survive. Loaded
-// from floats or doubles; the same names in both namespaces, as in avx2.h and avx512.h.
+// Wide: half as many doubles as a Vec has floats (4 for AVX2 and NEON, 8 for AVX-512), for sums whose conditioning f32 does
+// not survive. Loaded from floats or doubles; the same names in all namespaces, as in avx2.h, avx512.h and neon.h.
 #pragma once
 
 #include "kernels/simd/avx2.h"
 #include "kernels/simd/avx512.h"
+#include "kernels/simd/neon.h"
 
 #if defined(MBOK_X86)
 MBOK_TARGET_AVX2
@@ -103,4 +104,59 @@ MBOK_INLINE double reduce_add(Wide a) {
 
 }  // namespace mbok::avx512
 MBOK_TARGET_END
+#endif
+
+#if defined(MBOK_NEON)
+namespace mbok::neon {
+
+constexpr int64_t kWideLanes = 4;
+
+struct Wide {
+  float64x2_t low, high;
+};
+
+MBOK_INLINE Wide load_wide(const double* p) { return {vld1q_f64(p), vld1q_f64(p + 2)}; }
+MBOK_INLINE void store_wide(double* p, Wide a) {
+  vst1q_f64(p, a.low);
+  vst1q_f64(p + 2, a.high);
+}
+// n in [0, 4]; touches no other memory, the other lanes are 0.
+MBOK_INLINE Wide load_wide_n(const double* p, int64_t n) {
+  if (n == kWideLanes) return load_wide(p);
+  Wide a = {vdupq_n_f64(0), vdupq_n_f64(0)};
+  if (n > 0) a.low = vld1q_lane_f64(p, a.low, 0);
+  if (n > 1) a.low = vld1q_lane_f64(p + 1, a.low, 1);
+  if (n > 2) a.high = vld1q_lane_f64(p + 2, a.high, 0);
+  return a;
+}
+MBOK_INLINE void store_wide_n(double* p, Wide a, int64_t n) {
+  if (n == kWideLanes) return store_wide(p, a);
+  if (n > 0) vst1q_lane_f64(p, a.low, 0);
+  if (n > 1) vst1q_lane_f64(p + 1, a.low, 1);
+  if (n > 2) vst1q_lane_f64(p + 2, a.high, 0);
+}
+MBOK_INLINE Wide widen(float32x4_t a) { return {vcvt_f64_f32(vget_low_f32(a)), vcvt_high_f64_f32(a)}; }
+MBOK_INLINE Wide widen(const float* p) { return widen(vld1q_f32(p)); }
+MBOK_INLINE Wide widen_n(const float* p, int64_t n) { return widen(load_four(p, n)); }
+MBOK_INLINE Wide broadcast_wide(double x) { return {vdupq_n_f64(x), vdupq_n_f64(x)}; }
+MBOK_INLINE Wide operator+(Wide a, Wide b) { return {vaddq_f64(a.low, b.low), vaddq_f64(a.high, b.high)}; }
+MBOK_INLINE Wide operator-(Wide a, Wide b) { return {vsubq_f64(a.low, b.low), vsubq_f64(a.high, b.high)}; }
+MBOK_INLINE Wide operator*(Wide a, Wide b) { return {vmulq_f64(a.low, b.low), vmulq_f64(a.high, b.high)}; }
+MBOK_INLINE Wide fma(Wide a, Wide b, Wide c) {
+  return {vfmaq_f64(c.low, a.low, b.low), vfmaq_f64(c.high, a.high, b.high)};
+}
+MBOK_INLINE Wide fnma(Wide a, Wide b, Wide c) {
+  return {vfmsq_f64(c.low, a.low, b.low), vfmsq_f64(c.high, a.high, b.high)};
+}
+MBOK_INLINE Wide abs(Wide a) { return {vabsq_f64(a.low), vabsq_f64(a.high)}; }
+// a where the bit is 1, −a where it is 0; bits beyond the lanes are ignored.
+MBOK_INLINE Wide signed_by(Wide a, uint64_t bits) {
+  const uint64x2_t own = vdupq_n_u64(bits);
+  return {vbslq_f64(vtstq_u64(own, uint64x2_t{1, 2}), a.low, vnegq_f64(a.low)),
+          vbslq_f64(vtstq_u64(own, uint64x2_t{4, 8}), a.high, vnegq_f64(a.high))};
+}
+// Halves added until one lane is left.
+MBOK_INLINE double reduce_add(Wide a) { return vpaddd_f64(vaddq_f64(a.low, a.high)); }
+
+}  // namespace mbok::neon
 #endif

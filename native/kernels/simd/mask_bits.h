@@ -3,6 +3,7 @@
 
 #include "kernels/simd/avx2.h"
 #include "kernels/simd/avx512.h"
+#include "kernels/simd/neon.h"
 
 #if defined(MBOK_X86)
 MBOK_TARGET_AVX2
@@ -38,4 +39,23 @@ MBOK_INLINE Vec times_sign(Vec a, Vec b) {
 }
 }  // namespace mbok::avx512
 MBOK_TARGET_END
+#endif
+
+#if defined(MBOK_NEON)
+namespace mbok::neon {
+MBOK_INLINE Mask mask_of(uint64_t bits) {
+  const uint32x4_t own = vdupq_n_u32(static_cast<uint32_t>(bits & 0xff));
+  return {vtstq_u32(own, uint32x4_t{1, 2, 4, 8}), vtstq_u32(own, uint32x4_t{16, 32, 64, 128})};
+}
+MBOK_INLINE uint64_t bits_of(Mask mask) {
+  const uint16x8_t lanes = vuzp1q_u16(vreinterpretq_u16_u32(mask.low), vreinterpretq_u16_u32(mask.high));
+  return vaddvq_u16(vandq_u16(lanes, uint16x8_t{1, 2, 4, 8, 16, 32, 64, 128}));
+}
+MBOK_INLINE Vec signed_by(Vec a, uint64_t bits) { return select(mask_of(bits), a, -a); }
+MBOK_INLINE Vec times_sign(Vec a, Vec b) {
+  // the sign of −0 and of NaN counts too
+  const Mask negative = {vcltzq_s32(vreinterpretq_s32_f32(b.low)), vcltzq_s32(vreinterpretq_s32_f32(b.high))};
+  return select(negative, -a, a);
+}
+}  // namespace mbok::neon
 #endif

@@ -8,13 +8,18 @@
 //   #endif
 //
 // A function with external linkage that two translation units compile for different instruction sets would be merged
-// by the linker, which may keep the wide copy for everyone. So code in a region lives in namespace mbok::avx2 or
-// mbok::avx512 (an anonymous namespace inside it for all but the entry points) and calls no inline function or
-// template of a header that is compiled elsewhere: no std::min, no std::vector, no mbok helpers.
+// by the linker, which may keep the wide copy for everyone. So code in a region lives in namespace mbok::avx2,
+// mbok::avx512 or mbok::neon (an anonymous namespace inside it for all but the entry points) and calls no inline function
+// or template of a header that is compiled elsewhere: no std::min, no std::vector, no mbok helpers.
+//
+// Every aarch64 has NEON, so plain NEON code needs no region, only #if defined(MBOK_NEON).
 #pragma once
 
 #if defined(__x86_64__)
 #define MBOK_X86 1
+#elif defined(__aarch64__)
+#define MBOK_NEON 1
+#endif
 
 #define MBOK_PRAGMA(text) _Pragma(#text)
 #if defined(__clang__)
@@ -25,7 +30,8 @@
 #define MBOK_TARGET_END _Pragma("GCC pop_options")
 #endif
 
-// Each matches the Feature bits of runtime/cpu.h: kAvx2, kAvx512, and either with one more.
+// Each matches the Feature bits of runtime/cpu.h: kAvx2, kAvx512, and either with one more; kDotprod, and that with kI8mm.
+#if defined(MBOK_X86)
 #define MBOK_TARGET_AVX2 MBOK_TARGET("avx2,fma,f16c")
 #define MBOK_TARGET_AVX2_VNNI MBOK_TARGET("avx2,fma,f16c,avxvnni")
 #define MBOK_TARGET_AVX512 MBOK_TARGET("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")
@@ -34,12 +40,22 @@
 #define MBOK_TARGET_AVX512_VNNI MBOK_TARGET("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
 #define MBOK_TARGET_AVX512_VPOPCNTDQ MBOK_TARGET("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq")
 #define MBOK_TARGET_AVX512_VBMI MBOK_TARGET("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")
+#elif defined(MBOK_NEON) && defined(__clang__)
+#define MBOK_TARGET_DOTPROD MBOK_TARGET("dotprod")
+#define MBOK_TARGET_I8MM MBOK_TARGET("dotprod,i8mm")
+#elif defined(MBOK_NEON)
+// GCC inlines its intrinsics only where the whole architecture that it defines them for is allowed
+#define MBOK_TARGET_DOTPROD MBOK_TARGET("arch=armv8.2-a+dotprod")
+#define MBOK_TARGET_I8MM MBOK_TARGET("arch=armv8.2-a+dotprod+i8mm")
+#endif
 
-// The two vector candidates of a dispatch table whose functions have the same name in both namespaces.
-#define MBOK_X86_CANDIDATES(function) {"avx512", kAvx512, avx512::function}, {"avx2", kAvx2, avx2::function},
-
+// The vector candidates of a dispatch table whose functions have the same name in all namespaces.
+#if defined(MBOK_X86)
+#define MBOK_VECTOR_CANDIDATES(function) {"avx512", kAvx512, avx512::function}, {"avx2", kAvx2, avx2::function},
+#elif defined(MBOK_NEON)
+#define MBOK_VECTOR_CANDIDATES(function) {"neon", kNeon, neon::function},
 #else
-#define MBOK_X86_CANDIDATES(function)
+#define MBOK_VECTOR_CANDIDATES(function)
 #endif
 
 // In front of a loop whose trip count is a small constant and whose body indexes an array of accumulators: unless it

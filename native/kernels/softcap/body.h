@@ -1,4 +1,4 @@
-// Soft caps in terms of Vec; included by avx2.cc and avx512.cc inside their namespaces.
+// Soft caps in terms of Vec; included by avx2.cc, avx512.cc and neon.cc inside their namespaces.
 
 void softcap(float cap, const float* x, float* y, int64_t count) {
   const Vec c = broadcast(cap), inverse = broadcast(1.0f / cap);

@@ -4,12 +4,12 @@
 namespace mbok {
 
 const KernelTable<SoftcapFunction> softcap_table("softcap", {
-    MBOK_X86_CANDIDATES(softcap)
+    MBOK_VECTOR_CANDIDATES(softcap)
     {"scalar", kNone, scalar::softcap},
 });
 
 const KernelTable<SoftcapGradientFunction> softcap_gradient_table("softcap_gradient", {
-    MBOK_X86_CANDIDATES(softcap_gradient)
+    MBOK_VECTOR_CANDIDATES(softcap_gradient)
     {"scalar", kNone, scalar::softcap_gradient},
 });
 

@@ -19,14 +19,10 @@ namespace scalar {
 SoftcapFunction softcap;
 SoftcapGradientFunction softcap_gradient;
 }  // namespace scalar
-namespace avx2 {
+MBOK_DECLARE_VECTOR(
 SoftcapFunction softcap;
 SoftcapGradientFunction softcap_gradient;
-}  // namespace avx2
-namespace avx512 {
-SoftcapFunction softcap;
-SoftcapGradientFunction softcap_gradient;
-}  // namespace avx512
+)
 
 extern const KernelTable<SoftcapFunction> softcap_table;
 extern const KernelTable<SoftcapGradientFunction> softcap_gradient_table;

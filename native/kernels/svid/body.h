@@ -1,4 +1,4 @@
-// The passes of SVID in terms of Wide and Vec; included by avx2.cc and avx512.cc inside their namespaces.
+// The passes of SVID in terms of Wide and Vec; included by avx2.cc, avx512.cc and neon.cc inside their namespaces.
 //
 // magnitude_step, per Wide of a row: 1 load with conversion and 1 fma, then 1 load, 1 fma and 1 store into `sum`, which
 // stays in L1 or L2. Bound by memory for matrices that exceed the caches.

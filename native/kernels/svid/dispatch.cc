@@ -4,12 +4,12 @@
 namespace mbok {
 
 const KernelTable<MagnitudeStepFunction> magnitude_step_table("magnitude_step", {
-    MBOK_X86_CANDIDATES(magnitude_step)
+    MBOK_VECTOR_CANDIDATES(magnitude_step)
     {"scalar", kNone, scalar::magnitude_step},
 });
 
 const KernelTable<ExtractRowFunction> extract_row_table("extract_row", {
-    MBOK_X86_CANDIDATES(extract_row)
+    MBOK_VECTOR_CANDIDATES(extract_row)
     {"scalar", kNone, scalar::extract_row},
 });
 

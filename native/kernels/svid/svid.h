@@ -23,14 +23,10 @@ namespace scalar {
 MagnitudeStepFunction magnitude_step;
 ExtractRowFunction extract_row;
 }  // namespace scalar
-namespace avx2 {
+MBOK_DECLARE_VECTOR(
 MagnitudeStepFunction magnitude_step;
 ExtractRowFunction extract_row;
-}  // namespace avx2
-namespace avx512 {
-MagnitudeStepFunction magnitude_step;
-ExtractRowFunction extract_row;
-}  // namespace avx512
+)
 
 extern const KernelTable<MagnitudeStepFunction> magnitude_step_table;
 extern const KernelTable<ExtractRowFunction> extract_row_table;

@@ -1,4 +1,4 @@
-// The tile product in terms of Wide; included by avx2.cc and avx512.cc inside their namespaces.
+// The tile product in terms of Wide; included by avx2.cc, avx512.cc and neon.cc inside their namespaces.
 
 void subtract_tile_product(const double* a, const double* b, double* c) {
   constexpr int64_t kRows = kWideLanes;  // 8 or 4 rows by two registers: what the register file holds

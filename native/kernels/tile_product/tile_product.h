@@ -27,12 +27,7 @@ using WidenTileFunction = void(const float* a, double* out);
 namespace scalar {
 MBOK_TILE_FUNCTIONS
 }
-namespace avx2 {
-MBOK_TILE_FUNCTIONS
-}
-namespace avx512 {
-MBOK_TILE_FUNCTIONS
-}
+MBOK_DECLARE_VECTOR(MBOK_TILE_FUNCTIONS;)
 #undef MBOK_TILE_FUNCTIONS
 
 extern const KernelTable<TileProductFunction> tile_product_table;

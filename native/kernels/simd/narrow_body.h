@@ -1,0 +1,18 @@
+// The sources of narrow_avx512.h where narrow elements have no masked loads, so that the last few go through a buffer of a
+// register's size. Included by narrow_avx2.h and narrow_neon.h inside their namespaces, after widen_f16(), widen_bf16() and
+// widen_i8(), each of kLanes elements.
+
+template <class Type, Vec (*Widen)(const Type*)>
+struct Narrow {
+  using Element = Type;
+  static MBOK_INLINE Vec load(const Type* p) { return Widen(p); }
+  static MBOK_INLINE Vec load_n(const Type* p, int64_t n) {
+    if (n == kLanes) return Widen(p);
+    Type buffer[kLanes] = {};
+    for (int64_t i = 0; i < n; ++i) buffer[i] = p[i];
+    return Widen(buffer);
+  }
+};
+using F16 = Narrow<uint16_t, widen_f16>;
+using Bf16 = Narrow<uint16_t, widen_bf16>;
+using I8 = Narrow<int8_t, widen_i8>;
