@@ -4,8 +4,8 @@
  */
 
 import { measureLimits } from './limits.mjs';
-import { linear, Matrix, multiBooleanLinear, randomMatrix, secondsPerOperation, tiled } from './measure.mjs';
-import { booleanOperands, emitter } from './products.mjs';
+import { linear, Matrix, multiBooleanLinear, randomMatrix, secondsPerOperation } from './measure.mjs';
+import { emitter, tiledOperands } from './products.mjs';
 
 /** Outputs × inputs: the layers of a LLaMA of 13 B parameters. */
 const SHAPES = [
@@ -36,15 +36,14 @@ export async function* timeDecode() {
     const x = randomMatrix(1, n, 1);
     const time = async (what, bytes, make, precision, f16) => {
       const copies = Math.ceil(BYTES / bytes);
-      const operands = [];
-      for (let i = 0; i < copies; i++) operands.push(await make());
+      const operands = await make(copies);
       const emit = emitter(precision, (graph, i) => {
         const [weights, ...scales] = operands[i].map((matrix) => graph.bind(matrix));
         if (scales.length === 0) linear(graph.bind(x), weights);
         else multiBooleanLinear(graph.bind(x), weights, ...scales);
       });
       const seconds = await secondsPerOperation(emit, { rows: 1, copies });
-      for (const matrix of operands.flat()) matrix.dispose();
+      for (const matrix of new Set(operands.flat())) matrix.dispose();
       const rate = bytes / seconds;
       const fraction = rate / limits.read_bytes_per_second;
       return {
@@ -57,15 +56,11 @@ export async function* timeDecode() {
         speedup: (f16 ?? seconds) / seconds,
       };
     };
-    const dense = await time('decode f16', 2 * m * n, async () => [randomHalves(m, n)], 'f32');
+    const halves = (copies) => Array.from({ length: copies }, () => [randomHalves(m, n)]);
+    const dense = await time('decode f16', 2 * m * n, halves, 'f32');
     yield dense;
     for (const kernels of KERNELS) {
-      const make = async () => {
-        const { bits, sOut, sIn } = booleanOperands(kernels, m, n);
-        const tiles = await tiled(bits, kernels);
-        bits.dispose();
-        return [tiles, sOut, sIn];
-      };
+      const make = (copies) => tiledOperands(kernels, m, n, copies);
       for (const [precision, width] of [
         ['bf16', 10],
         ['f32', 30],

@@ -48,6 +48,15 @@ export function booleanOperands(kernels, m, n) {
   };
 }
 
+/** Of decoding: `copies` of them, whose bits lie in places of their own. */
+export async function tiledOperands(kernels, m, n, copies) {
+  const { bits, sOut, sIn } = booleanOperands(kernels, m, n);
+  const operands = [];
+  for (let i = 0; i < copies; i++) operands.push([await tiled(bits, kernels), sOut, sIn]);
+  bits.dispose();
+  return operands;
+}
+
 function denseOf({ bits, sOut, sIn }, m, n) {
   const [signs, a, b] = [bits.toSigns(), sOut.toFloat32(), sIn.toFloat32()];
   const w = new Float64Array(m * n);

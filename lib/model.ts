@@ -7,19 +7,23 @@ import { Generation } from './generate/generate';
 import { type BatchOptions, type GenerateOptions, type GenerationResult, readRequest } from './generate/options';
 import { recommendedSampling } from './generate/recommended';
 import type { SamplingOptions } from './generate/sampler';
-import { PRECISIONS, type Precision } from './graph/arithmetic';
+import { type ActivationBits, arithmeticOf, type Precision } from './graph/arithmetic';
 import { Graph } from './graph/graph';
 import { Plan } from './graph/plan';
 import type { ProgressOptions } from './models/checkpoint';
 import { ModelCore } from './models/model_core';
 import { type ChatMessage, ChatTemplate, encodeRendered, endTokens } from './text/chat';
-import { integers, oneOf, options } from './validate';
+import { integers, options } from './validate';
 
 /** Options of {@link Model.logits}. */
 export interface LogitsOptions extends ProgressOptions {
   /** Of dense products. Default 'f32'. */
   readonly precision?: Precision;
+  /** Bits that the inputs of Boolean layers are rounded to. Default: only as the precision rounds them. */
+  readonly activations?: ActivationBits;
 }
+
+const LOGITS_KEYS = ['precision', 'activations', 'signal', 'onProgress'] as const;
 
 /** Logits of every position of a text. */
 export interface Logits {
@@ -51,14 +55,14 @@ export class Model extends ModelCore {
    * @throws MbokError MBOK_INVALID_ARGUMENT, MBOK_ABORTED, MBOK_DISPOSED, MBOK_OUT_OF_MEMORY
    */
   async logits(ids: ArrayLike<number>, given: LogitsOptions = {}): Promise<Logits> {
-    const { precision = 'f32', signal, onProgress } = options('options', given, ['precision', 'signal', 'onProgress']);
-    oneOf('precision', precision, PRECISIONS);
+    const { signal, onProgress, ...rest } = options('options', given, LOGITS_KEYS);
+    const arithmetic = arithmeticOf(rest);
     const { vocabularySize, maxPositions } = this.config;
     const rows = integers('ids', ids, 0, vocabularySize - 1).length;
     if (rows < 1 || rows > maxPositions) {
       throw new MbokError('MBOK_INVALID_ARGUMENT', `'ids' must have 1 to ${maxPositions} tokens, got ${rows}`);
     }
-    const graph = new Graph({ precision });
+    const graph = new Graph(arithmetic);
     const builder = this.builder(graph);
     const { finished } = this.build(builder, graph.input('ids', { rows: 'tokens', cols: 1, type: 'i32' }));
     graph.output('logits', this.family.head(builder, finished, this.config));
