@@ -149,8 +149,8 @@ test('of a Boolean model grows as its activations lose bits', async () => {
   expect(Math.abs((rounded[0] as number) / exact - 1)).toBeLessThan(0.005);
   expect(perplexities.slice(1)).toEqual([...rounded].sort((a, b) => a - b));
   expect(rounded[1] as number).toBeLessThan(1.2 * exact);
-  const [plain, rounded] = [await small.logits([1, 2, 3]), await small.logits([1, 2, 3], { activations: 4 })];
-  expect(rounded.data).not.toEqual(plain.data);
+  const [plain, coarse] = [await small.logits([1, 2, 3]), await small.logits([1, 2, 3], { activations: 4 })];
+  expect(coarse.data).not.toEqual(plain.data);
   await expect(small.logits([1], { activations: 3 as 4 })).rejects.toMatchObject({ code: 'MBOK_INVALID_ARGUMENT' });
   await expect(evaluatePerplexity(small, text, { activations: 3 as 4 })).rejects.toMatchObject({
     code: 'MBOK_INVALID_ARGUMENT',
