@@ -7,12 +7,14 @@ import { chatCommand } from './chat';
 import { type Command, describeCommand, isAbort, parseCall, UsageError } from './command';
 import { demoCommand } from './demo';
 import { perplexityCommand } from './eval';
+import { speedCommand } from './eval_speed';
 import { tasksCommand } from './eval_tasks';
 import { exportCommand } from './export';
 import { finetuneCommand } from './finetune';
 import { generateCommand } from './generate';
 import { infoCommand } from './info';
 import { inspectCommand } from './inspect';
+import { usedResources } from './resources';
 import { say } from './terminal';
 
 const COMMANDS: readonly Command[] = [
@@ -20,6 +22,7 @@ const COMMANDS: readonly Command[] = [
   finetuneCommand,
   perplexityCommand,
   tasksCommand,
+  speedCommand,
   generateCommand,
   chatCommand,
   inspectCommand,
@@ -76,7 +79,7 @@ async function main(args: readonly string[]): Promise<number> {
       return EXIT.success;
     }
     const { json, lines } = await command.run(call);
-    if (call.flag('json')) console.log(JSON.stringify(json));
+    if (call.flag('json')) console.log(JSON.stringify({ ...json, resources: usedResources() }));
     else for (const line of lines) console.log(line);
     return EXIT.success;
   } catch (error) {
