@@ -14,6 +14,7 @@ import { finetuneCommand } from './finetune';
 import { generateCommand } from './generate';
 import { infoCommand } from './info';
 import { inspectCommand } from './inspect';
+import { reportCommand } from './report';
 import { usedResources } from './resources';
 import { say } from './terminal';
 
@@ -28,6 +29,7 @@ const COMMANDS: readonly Command[] = [
   inspectCommand,
   exportCommand,
   baselineCommand,
+  reportCommand,
   infoCommand,
   demoCommand,
 ];

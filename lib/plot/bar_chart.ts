@@ -30,7 +30,12 @@ export async function barChart(
     title: null,
     axis: { grid: false, labelLimit: 400 },
   } as const;
-  const length = { field: 'value', type: 'quantitative', title: xLabel, axis: { grid: true, tickCount: 6 } } as const;
+  const length = {
+    field: 'value',
+    type: 'quantitative',
+    title: xLabel,
+    axis: { grid: true, tickCount: width < 500 ? 3 : 6 },
+  } as const;
   return await draw(
     {
       data: { values },

@@ -1,5 +1,6 @@
 /** From a specification in the terms of Vega-Lite to SVG, without a browser. */
 
+import { createHash } from 'node:crypto';
 import type { LabelTransform } from 'vega' with { 'resolution-mode': 'import' };
 import type { Config, TopLevelSpec } from 'vega-lite' with { 'resolution-mode': 'import' };
 import { MbokError } from '../errors';
@@ -30,7 +31,7 @@ const FONT_SIZE = 12;
 
 /** Of a text without measuring it: there is no browser to ask. */
 export function textWidth(text: string, fontSize = FONT_SIZE): number {
-  return 0.54 * fontSize * text.length;
+  return 0.58 * fontSize * text.length;
 }
 
 type Vega = typeof import('vega', { with: { 'resolution-mode': 'import' }});
@@ -99,7 +100,7 @@ export async function draw(
   { title, embedded = false, freeLabels }: DrawOptions,
 ): Promise<string> {
   const { vega, vegaLite } = await loadVega();
-  const padding = embedded ? 2 : 16;
+  const padding = embedded ? 4 : 16;
   const whole = { ...specification, config: CONFIG, padding, ...(!embedded && { title }) } as TopLevelSpec;
   // it warns of choices that are meant, such as lines of two widths
   const { spec } = vegaLite.compile(whole, { logger: vega.logger(vega.Error) });
@@ -132,11 +133,14 @@ function finish(svg: string, title: string, embedded: boolean): string {
     .replace(/ (?:pointer-events|aria-hidden|aria-roledescription|role|class)="[^"]*"/g, '')
     .replace(/ (?:d|transform|x2|y2)="[^"]*"/g, (attribute) => attribute.replace(/(\.\d\d)\d+/g, '$1'))
     .replace(/<path(?: [a-z-]+="[^"]*")* d="M0,0h0v0h0Z"(?: [a-z-]+="[^"]*")*(?:\/>|><\/path>)/g, '');
-  const begin = short.indexOf('>') + 1;
-  const head = `${short.slice(0, begin - 1)} role="img" aria-label="${escapeXml(title)}">`;
-  if (embedded) return head + short.slice(begin);
+  // a page may hold many charts, and names within it belong to all of them
+  const own = createHash('sha256').update(short).digest('hex').slice(0, 8);
+  const unique = short.replace(/(id="|url\(#)(?=gradient)/g, `$1${own}-`);
+  const begin = unique.indexOf('>') + 1;
+  const head = `${unique.slice(0, begin - 1)} role="img" aria-label="${escapeXml(title)}">`;
+  if (embedded) return head + unique.slice(begin);
   const page = `<style>${chartStyle()}</style><rect width="100%" height="100%" rx="8" fill="${GREYS.page}"/>`;
-  return `${head}${page}${short.slice(begin)}\n`;
+  return `${head}${page}${unique.slice(begin)}\n`;
 }
 
 /** A text as part of XML or HTML, in attributes too. */

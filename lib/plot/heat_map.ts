@@ -52,6 +52,7 @@ export async function heatMap(
       titleLimit: 600,
       gradientLength: Math.min(260, width / 2),
       tickCount: 4,
+      ...(logarithmic && { format: '.0e', tickCount: 2 }),
     },
   } as const;
   const hasText = cells.some(({ text }) => text !== undefined);

@@ -14,13 +14,17 @@ export interface LineChart extends Labels {
   readonly series: readonly Series[];
   /** Equal factors instead of equal steps upwards; else the axis begins at 0. Default false. */
   readonly logarithmic?: boolean;
+  /** The same along. Default false. */
+  readonly xLogarithmic?: boolean;
+  /** What is marked on the axis along. Default: round numbers. */
+  readonly xValues?: readonly number[];
   /** Marks every point. Default false. */
   readonly points?: boolean;
 }
 
 /** Draws lines. Every series needs a point. Throws MBOK_PACKAGE_MISSING. */
 export async function lineChart(
-  { title, xLabel, yLabel, series, logarithmic = false, points = false }: LineChart,
+  { title, xLabel, yLabel, series, logarithmic = false, xLogarithmic = false, xValues, points = false }: LineChart,
   { width = WIDTH, embedded }: ChartOptions = {},
 ): Promise<string> {
   const values = series.flatMap(({ name, points: own, faint = false }) =>
@@ -36,12 +40,18 @@ export async function lineChart(
       autosize: { type: 'fit', contains: 'padding' },
       mark: { type: 'line', point: points ? { size: 40 } : false, strokeJoin: 'round' },
       encoding: {
-        x: { field: 'x', type: 'quantitative', title: xLabel, scale: { zero: false, nice: false } },
+        x: {
+          field: 'x',
+          type: 'quantitative',
+          title: xLabel,
+          scale: xLogarithmic ? { type: 'log', nice: false } : { zero: false, nice: false },
+          axis: xValues ? { values: [...xValues] } : { tickCount: width < 500 ? 5 : 10 },
+        },
         y: {
           field: 'y',
           type: 'quantitative',
           title: yLabel,
-          scale: logarithmic ? { type: 'log', nice: true } : { zero: true },
+          scale: logarithmic ? { type: 'log', domain: around(values.map(({ y }) => y)) } : { zero: true },
           axis: { tickCount: 6 },
         },
         color: {
@@ -56,6 +66,11 @@ export async function lineChart(
     },
     { title, embedded },
   );
+}
+
+/** A little more than from the least value to the largest, by factors. */
+function around(values: readonly number[]): [number, number] {
+  return [Math.min(...values) * 0.97, Math.max(...values) * 1.03];
 }
 
 /** Above the plot, in as many columns as fit. */

@@ -6,6 +6,7 @@ export interface ScatterPoint {
   readonly x: number;
   /** Above 0. */
   readonly y: number;
+  /** '' for none. */
   readonly label: string;
 }
 
@@ -34,15 +35,20 @@ export async function scatterChart(
   const points = series.flatMap(({ name, points: own }) => own.map((point) => ({ ...point, series: name })));
   const heights = [...points.map(({ y }) => y), ...(reference ? [reference.y] : [])];
   const domain = [Math.min(...heights) * 0.97, Math.max(...heights) * 1.06];
-  const axis = { tickCount: 8 };
   const x: Encoding['x'] = {
     field: 'x',
     type: 'quantitative',
     title: xLabel,
     scale: { zero: false, padding: 24 },
-    axis,
+    axis: { tickCount: width < 500 ? 5 : 9 },
   };
-  const y: Encoding['y'] = { field: 'y', type: 'quantitative', title: yLabel, scale: { type: 'log', domain }, axis };
+  const y: Encoding['y'] = {
+    field: 'y',
+    type: 'quantitative',
+    title: yLabel,
+    scale: { type: 'log', domain },
+    axis: { tickCount: 8 },
+  };
   const color = { field: 'series', type: 'nominal', scale: { domain: series.map(({ name }) => name) } } as const;
   const line: Layer = {
     data: { values: fronts === 'all' ? front(points) : series.flatMap(({ name }) => front(of(points, name))) },

@@ -1,0 +1,196 @@
+/** A report: a page about one model, made of the results of mbok's own commands. */
+
+import { readdir, rm } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
+import { MbokError } from '../errors';
+import { makeFolder, writeFile } from '../io/atomic';
+import { ioFailure } from '../io/failure';
+import { ModelSource } from '../models/source';
+import { loadVega } from '../plot/draw';
+import { runMbok } from './child';
+import { conditions } from './conditions';
+import { digestOf, type Variables } from './inputs';
+import { type Drawing, type DrawnSection, renderPage } from './page';
+import { completePlan } from './plan';
+import { Recipes, type ReportSettings } from './recipes';
+import type { Results, StoredResult } from './results';
+import { type RunOptions, runPlan } from './run';
+import type { Exhibit, Section } from './section';
+import { sectionsOf } from './sections';
+
+export interface ReportOptions extends Pick<RunOptions, 'signal' | 'onCommand' | 'onResult'> {
+  /** A dense model. */
+  readonly source: string;
+  /** The report's folder: index.html, data/, figures/, and work/ until it is done. */
+  readonly folder: string;
+  /** Text to calibrate and train on, and text to judge by. */
+  readonly texts: readonly string[];
+  readonly evalTexts: readonly string[];
+  /** Folder of the tasks' files. */
+  readonly tasks: string | undefined;
+  /** Default 256, or the model's limit. */
+  readonly window: number | undefined;
+  readonly settings: Pick<ReportSettings, 'steps' | 'windows' | 'precision' | 'train'>;
+}
+
+export interface Report {
+  readonly page: string;
+  readonly figures: readonly string[];
+  /** Names of commands. */
+  readonly ran: readonly string[];
+  readonly kept: readonly string[];
+  readonly failed: readonly string[];
+}
+
+/** Tells the folder of a report from other people's folders. */
+const MARKER = 'report.json';
+/** Pixels of a chart on a screen and on a phone. */
+const WIDE = 800;
+const NARROW = 350;
+const DEFAULT_WINDOW = 256;
+
+/**
+ * Makes the report, or goes on with one: commands whose results are there and still hold are not run again. Models made on
+ * the way are removed in the end.
+ *
+ * @throws MbokError MBOK_INVALID_ARGUMENT (a Boolean source, a window beyond the model's limit), MBOK_IO, MBOK_FORMAT,
+ *   MBOK_UNSUPPORTED, MBOK_NO_TOKENIZER, MBOK_PACKAGE_MISSING (vega, vega-lite), MBOK_ABORTED
+ */
+export async function makeReport(options: ReportOptions): Promise<Report> {
+  const { folder, signal, onCommand, onResult } = options;
+  const window = await checkedWindow(options);
+  await loadVega();
+  await claimFolder(folder);
+  const workFolder = join(folder, 'work');
+  const { variables, settings } = bind(options, window, workFolder);
+  const circumstances = conditions();
+  const { mbok, node, cpu, isa, threads } = circumstances;
+  const digests = new Map<string, string>();
+  for (const [name, path] of variables) if (name !== '$WORK') digests.set(name, await digestOf(path, signal));
+
+  const recipes = new Recipes(settings);
+  const sections = sectionsOf(recipes);
+  const plan = completePlan(sections.flatMap(({ commands }) => commands));
+  const place = { dataFolder: join(folder, 'data'), workFolder };
+  const about = { circumstances: [mbok, node, cpu, isa, String(threads)], variables, digests };
+  const { results, ...done } = await runPlan(plan, {
+    ...place,
+    ...about,
+    execute: runMbok,
+    signal,
+    onCommand,
+    onResult,
+  });
+  expectOriginal(recipes, results);
+
+  const drawn: DrawnSection[] = [];
+  for (const section of sections) drawn.push(await drawSection(section, results));
+  const figures = drawn.flatMap(({ exhibits }) => exhibits);
+  await writeFigures(join(folder, 'figures'), figures);
+  const commands = new Map(plan.map((command) => [command.name, results.stored(command) as StoredResult]));
+  const name = basename(resolve(options.source)).replace(/\.gguf$/, '');
+  const page = join(folder, 'index.html');
+  await writeFile(
+    page,
+    renderPage({ name, settings, conditions: circumstances, variables, sections: drawn, commands }),
+  );
+  const summary = {
+    name,
+    settings,
+    conditions: circumstances,
+    variables: Object.fromEntries(variables),
+    digests: Object.fromEntries(digests),
+  };
+  await writeFile(join(folder, MARKER), `${JSON.stringify(summary, null, 2)}\n`);
+  await rm(workFolder, { recursive: true, force: true });
+  return { page, figures: figures.map(({ id }) => id), ...done };
+}
+
+/** Throws where the source is no dense model with a tokenizer, or windows are longer than it can read. */
+async function checkedWindow({ source, window }: ReportOptions): Promise<number> {
+  await using model = await ModelSource.open(source);
+  const { kernels, tokenizer, config } = model;
+  if (kernels.size > 0) {
+    throw new MbokError('MBOK_INVALID_ARGUMENT', `'${source}' is Boolean already: a report begins with a dense model`);
+  }
+  if (tokenizer === undefined) throw new MbokError('MBOK_NO_TOKENIZER', `'${source}' has no tokenizer`);
+  const { maxPositions } = config;
+  if (window !== undefined && window > maxPositions) {
+    throw new MbokError(
+      'MBOK_INVALID_ARGUMENT',
+      `'window' is ${window}, longer than the model's limit of ${maxPositions}`,
+    );
+  }
+  return window ?? Math.min(DEFAULT_WINDOW, maxPositions);
+}
+
+/** Makes the folder, or throws MBOK_IO where it holds something else than a report. */
+async function claimFolder(folder: string): Promise<void> {
+  await makeFolder(folder);
+  let names: string[];
+  try {
+    names = await readdir(folder);
+  } catch (error) {
+    throw ioFailure('read', folder, error);
+  }
+  if (names.includes(MARKER)) return;
+  if (names.length > 0) {
+    throw new MbokError('MBOK_IO', `will not write a report into '${folder}': it holds files but no ${MARKER}`);
+  }
+  await writeFile(join(folder, MARKER), '{}\n');
+}
+
+/** Gives the inputs their names in commands. */
+function bind(
+  { source, texts, evalTexts, tasks, settings }: ReportOptions,
+  window: number,
+  workFolder: string,
+): { variables: Variables; settings: ReportSettings } {
+  const numbered = (name: string, paths: readonly string[]) =>
+    paths.map((path, i) => [paths.length === 1 ? `$${name}` : `$${name}${i + 1}`, path] as const);
+  const [training, judging] = [numbered('TEXT', texts), numbered('EVAL', evalTexts)];
+  const variables = new Map([
+    ...([
+      ['$SRC', source],
+      ['$WORK', workFolder],
+    ] as const),
+    ...training,
+    ...judging,
+    ...(tasks === undefined ? [] : [['$TASKS', tasks] as const]),
+  ]);
+  const names = (pairs: readonly (readonly [string, string])[]) => pairs.map(([name]) => name);
+  return {
+    variables,
+    settings: { ...settings, window, texts: names(training), evalTexts: names(judging), tasks: tasks !== undefined },
+  };
+}
+
+/** Without the original's perplexity there is nothing to compare with. */
+function expectOriginal(recipes: Recipes, results: Results): void {
+  const { error } = results.stored(recipes.perplexity(recipes.original)) ?? {};
+  if (error !== undefined) throw new MbokError('MBOK_INVALID_ARGUMENT', `the original cannot be evaluated: ${error}`);
+}
+
+/** Draws the charts of a section, for screens and for phones. Throws MBOK_PACKAGE_MISSING. */
+export async function drawSection({ id, title, show }: Section, results: Results): Promise<DrawnSection> {
+  const content = show(results);
+  const drawings = new Map<string, Drawing>();
+  for (const { id: figure, chart } of content.exhibits) {
+    if (chart === undefined) continue;
+    const [wide, narrow] = [
+      await chart({ embedded: true, width: WIDE }),
+      await chart({ embedded: true, width: NARROW }),
+    ];
+    drawings.set(figure, { wide, narrow });
+  }
+  return { id, title, ...content, drawings };
+}
+
+async function writeFigures(folder: string, exhibits: readonly Exhibit[]): Promise<void> {
+  // of other settings there may have been others
+  await rm(folder, { recursive: true, force: true });
+  await makeFolder(folder);
+  for (const { id, caption, data } of exhibits) {
+    await writeFile(join(folder, `${id}.json`), `${JSON.stringify({ caption, data }, null, 1)}\n`);
+  }
+}
