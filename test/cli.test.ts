@@ -250,6 +250,7 @@ test.each([
   'inspect',
   'export',
   'baseline',
+  'report',
   'info',
   'demo',
 ])('%s --help teaches', (name) => {
