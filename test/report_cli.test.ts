@@ -1,8 +1,9 @@
 /** `mbok report`, end to end, of a model of one layer: needs the compiled package (`npm run build:ts`). */
 
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { MAIN, runMbok } from './command_line';
 import { changeConfig, copyGolden, copyTinyStories, TINY_STORIES, temporaryFolder } from './folders';
 import { expectWellFormed } from './xml';
@@ -101,6 +102,22 @@ describe('a report that is interrupted and goes on', () => {
     expect(JSON.parse(stdout)).toMatchObject({ ran: [], failed: [] });
     expect(readFileSync(at('report/index.html'), 'utf8')).toContain('Nothing was finetuned');
   });
+});
+
+test('a command does not outlive a report that is killed', async () => {
+  const long = ['binarize', TINY_STORIES, at('long'), '--kernels', '8', '--rounds', '1000'];
+  const program = `require(${JSON.stringify(join(MAIN, '../../report/child.js'))}).runMbok(${JSON.stringify(long)}, new AbortController().signal)`;
+  const parent = spawn(process.execPath, ['-e', program], { cwd: folder, stdio: 'ignore' });
+  const until = async (condition: () => boolean) => {
+    const deadline = performance.now() + 30_000;
+    while (!condition() && performance.now() < deadline) await setTimeout(50);
+    return condition();
+  };
+  expect(await until(() => existsSync(at('long.partial')))).toBe(true);
+  parent.kill('SIGKILL');
+  const alone = () => spawnSync('pgrep', ['-f', at('long')]).status !== 0;
+  expect(await until(alone)).toBe(true);
+  expect(existsSync(at('long'))).toBe(false);
 });
 
 describe('mistakes are told before anything is run', () => {

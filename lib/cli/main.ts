@@ -104,6 +104,11 @@ function interruption(): AbortController {
       controller.abort(new Error(signal));
     });
   }
+  // one that a report has started shall not outlive it: the report that goes on would run it beside itself
+  if (process.connected) {
+    process.once('disconnect', () => controller.abort(new Error('disconnect')));
+    process.channel?.unref();
+  }
   return controller;
 }
 

@@ -17,14 +17,17 @@ export type Ending = { readonly result: JsonObject } | { readonly error: string 
  * An abort interrupts the process as Ctrl-C does, and throws MBOK_ABORTED once it has ended.
  */
 export async function runMbok(args: readonly string[], signal: AbortSignal): Promise<Ending> {
-  const child = spawn(process.execPath, [MAIN, ...args, '--json'], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [MAIN, ...args, '--json'], {
+    // nothing is sent over the channel: its end tells the process that this one has died
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+  });
   const interrupt = () => child.kill('SIGINT');
   signal.addEventListener('abort', interrupt);
   let [output, messages] = ['', ''];
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => {
     output += text;
   });
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
     messages = (messages + text).slice(-KEPT_CHARACTERS);
   });
   const ending = await new Promise<number | string>((resolve, reject) => {
