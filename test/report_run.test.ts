@@ -3,6 +3,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { commandLine, completePlan, type PlannedCommand } from '../lib/report/plan';
+import { readableJson } from '../lib/report/readable_json';
 import { Recipes, type ReportSettings } from '../lib/report/recipes';
 import { type RunOptions, runPlan } from '../lib/report/run';
 import { sectionsOf } from '../lib/report/sections';
@@ -53,6 +54,14 @@ describe('the plan', () => {
     expect(short.filter((line) => /finetune|latent|tasks/.test(line))).toEqual([]);
     expect(short.length).toBeGreaterThan(50);
   });
+});
+
+test('results are written with a line an entry, lists of numbers in one', () => {
+  const value = { a: [1, -2.5e-7, 3], b: { c: ['x [\n 1,\n 2 ]', 'y'], d: [] }, e: [[1, 2], [{ f: 1 }]] };
+  const text = readableJson(value);
+  expect(JSON.parse(text)).toEqual(value);
+  expect(text).toContain('"a": [1, -2.5e-7, 3]');
+  expect(text).toContain('[1, 2]');
 });
 
 describe('running a plan', () => {

@@ -12,6 +12,7 @@ import { conditions } from './conditions';
 import { digestOf, type Variables } from './inputs';
 import { type Drawing, type DrawnSection, renderPage } from './page';
 import { completePlan } from './plan';
+import { readableJson } from './readable_json';
 import { Recipes, type ReportSettings } from './recipes';
 import type { Results, StoredResult } from './results';
 import { type RunOptions, runPlan } from './run';
@@ -101,7 +102,7 @@ export async function makeReport(options: ReportOptions): Promise<Report> {
     variables: Object.fromEntries(variables),
     digests: Object.fromEntries(digests),
   };
-  await writeFile(join(folder, MARKER), `${JSON.stringify(summary, null, 2)}\n`);
+  await writeFile(join(folder, MARKER), readableJson(summary));
   await rm(workFolder, { recursive: true, force: true });
   return { page, figures: figures.map(({ id }) => id), ...done };
 }
@@ -191,6 +192,6 @@ async function writeFigures(folder: string, exhibits: readonly Exhibit[]): Promi
   await rm(folder, { recursive: true, force: true });
   await makeFolder(folder);
   for (const { id, caption, data } of exhibits) {
-    await writeFile(join(folder, `${id}.json`), `${JSON.stringify({ caption, data }, null, 1)}\n`);
+    await writeFile(join(folder, `${id}.json`), readableJson({ caption, data }));
   }
 }

@@ -10,6 +10,7 @@ import { throwIfAborted } from '../validate';
 import type { Ending } from './child';
 import { expand, type Variables, variablesIn } from './inputs';
 import { commandLine, type PlannedCommand } from './plan';
+import { readableJson } from './readable_json';
 import { Results, type StoredResult } from './results';
 import { readTrainingLog } from './training_log';
 
@@ -78,7 +79,7 @@ class Run {
       onCommand?.(command, done++, wanted.size);
       const stored = await this.#run(command);
       this.#stored.set(command.name, stored);
-      await writeFile(this.#resultFile(command), `${JSON.stringify(stored, null, 1)}\n`);
+      await writeFile(this.#resultFile(command), readableJson(stored));
       onResult?.(command, stored);
     }
     const names = this.#plan.map(({ name }) => name);

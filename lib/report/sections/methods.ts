@@ -62,7 +62,7 @@ export function methodsSection(recipes: Recipes): Section {
           : ` Above the chart: ${hidden.map((row) => `${row.method} ${row.label} (${perplexity(row.perplexity)})`).join(', ')}.`;
       return {
         text: [
-          `The original has ${size?.parameters.toLocaleString('en') ?? '–'} parameters, ${size?.linearWeights.toLocaleString('en') ?? '–'} of them in linear layers, ${megabytes(size?.bytes)} MB and a perplexity of ${perplexity(reference)}. Everything here changes the linear layers alone; embeddings and head stay as the original has them.`,
+          `The original has ${size?.parameters.toLocaleString('en') ?? '–'} parameters, ${size?.linearWeights.toLocaleString('en') ?? '–'} of them in linear layers, ${megabytes(size?.bytes)} MB and a perplexity of ${perplexity(reference)}. Conversions change its linear layers alone; embeddings, head and norms are in every file, and change where they train.`,
           'svid and refit convert without data; calibrated keeps the outputs of the layers on some text; finetuned starts from it and flips bits with the original as teacher. latent is the same training with a number in 32 bits behind every sign. RTN (round to nearest) and GPTQ put every weight on a grid. OneBit is one kernel, trained with latent weights.',
         ],
         exhibits: [
