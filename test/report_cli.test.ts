@@ -143,6 +143,12 @@ describe('mistakes are told before anything is run', () => {
       1,
       /limit of 512.*MBOK_INVALID_ARGUMENT/,
     ],
+    [
+      'too little text',
+      () => [model, '--out', at('b'), '--eval-text', at('word.txt')],
+      1,
+      /cannot be evaluated: .*MBOK_INVALID_ARGUMENT/,
+    ],
     ['a Boolean model', () => [at('typed'), '--out', at('a'), ...texts()], 1, /Boolean already.*MBOK_INVALID_ARGUMENT/],
     [
       'a model without tokenizer',
@@ -156,6 +162,7 @@ describe('mistakes are told before anything is run', () => {
   const texts = () => ['--text', join(model, 'corpus/train.txt'), '--eval-text', join(model, 'corpus/valid.txt')];
 
   beforeAll(() => {
+    writeFileSync(at('word.txt'), 'Once');
     mkdirSync(at('photos'));
     writeFileSync(at('photos/cat.jpg'), '');
     mkdirSync(at('plain'));

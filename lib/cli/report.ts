@@ -4,7 +4,7 @@ import { listFiles } from '../data/sources';
 import { PRECISIONS, type Precision } from '../graph/arithmetic';
 import { makeReport } from '../report/report';
 import { TRAINABLE } from '../train/trained';
-import { type Command, type CommandCall, choiceList, type Outcome, UsageError } from './command';
+import { type Command, type CommandCall, choiceList, isAbort, type Outcome, UsageError } from './command';
 import { textOption } from './data';
 import { StatusLine, say } from './terminal';
 
@@ -89,6 +89,10 @@ async function run(call: CommandCall): Promise<Outcome> {
         `${ran.length} commands run, ${kept.length} results kept${failed.length === 0 ? '' : `, ${failed.length} failed: ${failed.join(', ')}`}`,
       ],
     };
+  } catch (error) {
+    status.clear();
+    if (isAbort(error)) say('stopped; the same command goes on where it was');
+    throw error;
   } finally {
     status.clear();
   }

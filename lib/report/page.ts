@@ -49,12 +49,12 @@ figcaption{color:var(--faint);font-size:.875rem;margin-top:.5em}
 svg{display:block;max-width:100%;height:auto}
 .narrow{display:none}
 @media(max-width:600px){main{padding:16px 14px 60px}.wide{display:none}.narrow{display:block}nav ul{columns:1}}
-.scroll{overflow-x:auto}
+.scroll{overflow-x:auto;margin-top:.8em}
 table{border-collapse:collapse;font-size:.875rem;font-variant-numeric:tabular-nums;white-space:nowrap}
 th,td{padding:.3em .7em;border-bottom:1px solid var(--line);text-align:right}
 th:first-child,td:first-child{text-align:left;padding-left:0}
 th.word,td.word{text-align:left}
-th{color:var(--strong);font-weight:600}
+th{color:var(--strong);font-weight:600;white-space:normal;vertical-align:bottom}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.2em 1em;margin:1em 0}
 dt{color:var(--faint)}dd{margin:0;overflow-wrap:anywhere}
 pre,code{font:.8125rem/1.5 ui-monospace,monospace}

@@ -2,7 +2,7 @@
 
 import { readdir, rm } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
-import { MbokError } from '../errors';
+import { MbokError, MbokErrorCode } from '../errors';
 import { makeFolder, writeFile } from '../io/atomic';
 import { ioFailure } from '../io/failure';
 import { ModelSource } from '../models/source';
@@ -54,7 +54,8 @@ const DEFAULT_WINDOW = 256;
  * Makes the report, or goes on with one: commands whose results are there and still hold are not run again. Models made on
  * the way are removed in the end.
  *
- * @throws MbokError MBOK_INVALID_ARGUMENT (a Boolean source, a window beyond the model's limit), MBOK_IO, MBOK_FORMAT,
+ * @throws MbokError MBOK_INVALID_ARGUMENT (a Boolean source, a window beyond the model's limit, text
+ *   that is shorter than a window), MBOK_IO, MBOK_FORMAT,
  *   MBOK_UNSUPPORTED, MBOK_NO_TOKENIZER, MBOK_PACKAGE_MISSING (vega, vega-lite), MBOK_ABORTED
  */
 export async function makeReport(options: ReportOptions): Promise<Report> {
@@ -70,6 +71,7 @@ export async function makeReport(options: ReportOptions): Promise<Report> {
   for (const [name, path] of variables) if (name !== '$WORK') digests.set(name, await digestOf(path, signal));
 
   const recipes = new Recipes(settings);
+  const reference = recipes.perplexity(recipes.original).name;
   const sections = sectionsOf(recipes);
   const plan = completePlan(sections.flatMap(({ commands }) => commands));
   const place = { dataFolder: join(folder, 'data'), workFolder };
@@ -77,12 +79,13 @@ export async function makeReport(options: ReportOptions): Promise<Report> {
   const { results, ...done } = await runPlan(plan, {
     ...place,
     ...about,
-    execute: runMbok,
-    signal,
-    onCommand,
-    onResult,
+    ...{ execute: runMbok, signal, onCommand },
+    onResult: (command, stored) => {
+      onResult?.(command, stored);
+      // the first command: without it there is nothing to compare with, and what ails it ails all others
+      if (command.name === reference && stored.error !== undefined) throw failure(options.source, stored.error);
+    },
   });
-  expectOriginal(recipes, results);
 
   const drawn: DrawnSection[] = [];
   for (const section of sections) drawn.push(await drawSection(section, results));
@@ -166,10 +169,11 @@ function bind(
   };
 }
 
-/** Without the original's perplexity there is nothing to compare with. */
-function expectOriginal(recipes: Recipes, results: Results): void {
-  const { error } = results.stored(recipes.perplexity(recipes.original)) ?? {};
-  if (error !== undefined) throw new MbokError('MBOK_INVALID_ARGUMENT', `the original cannot be evaluated: ${error}`);
+/** From what a command said on stderr: its message and, in parentheses, its code. */
+function failure(source: string, message: string): MbokError {
+  const [, text = message, code = ''] = /^(.*) \((MBOK_\w+)\)$/s.exec(message) ?? [];
+  const known = Object.values(MbokErrorCode).find((name) => name === code);
+  return new MbokError(known ?? 'MBOK_INTERNAL', `'${source}' cannot be evaluated: ${text}`);
 }
 
 /** Draws the charts of a section, for screens and for phones. Throws MBOK_PACKAGE_MISSING. */
