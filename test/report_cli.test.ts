@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { MAIN, runMbok } from './command_line';
 import { changeConfig, copyGolden, copyTinyStories, TINY_STORIES, temporaryFolder } from './folders';
+import { CASES } from './task_records';
 import { expectWellFormed } from './xml';
 
 const folder = temporaryFolder();
@@ -27,13 +28,17 @@ beforeAll(() => {
 
 describe('a report that is interrupted and goes on', () => {
   const settings = ['--steps', '1', '--window', '16', '--windows', '2'];
-  const args = ['report', model, '--out', at('report'), ...settings];
+  const args = ['report', model, '--out', at('report'), ...settings, '--tasks', at('tasks')];
   const results = () => (existsSync(at('report/data')) ? readdirSync(at('report/data')) : []);
   let interrupted: { readonly status: unknown; readonly kept: ReadonlyMap<string, number> };
   let finished: ReturnType<typeof runMbok>;
   let page: string;
 
   beforeAll(async () => {
+    for (const [name, content] of Object.entries(CASES[0]?.files ?? {})) {
+      mkdirSync(join(at('tasks'), name, '..'), { recursive: true });
+      writeFileSync(join(at('tasks'), name), content);
+    }
     const child = spawn(process.execPath, [MAIN, ...args], { cwd: folder, stdio: 'ignore' });
     const timer = setInterval(() => {
       if (results().length < 6) return;
@@ -68,6 +73,7 @@ describe('a report that is interrupted and goes on', () => {
     expect(readdirSync(at('report')).sort()).toEqual(['data', 'figures', 'index.html', 'report.json']);
     expectWellFormed(page.replace('<!doctype html>\n', ''));
     expect(page).not.toMatch(/NaN|undefined|Infinity|There are no results/);
+    expect(page).toContain('<td>arc_easy</td>');
     for (const [, target] of page.matchAll(/href="((?:figures|data)\/[^"]+)"/g)) {
       const json = JSON.parse(readFileSync(join(at('report'), decodeURIComponent(target as string)), 'utf8'));
       expect(json).toBeInstanceOf(Object);
@@ -148,6 +154,12 @@ describe('mistakes are told before anything is run', () => {
       () => [model, '--out', at('b'), '--eval-text', at('word.txt')],
       1,
       /cannot be evaluated: .*MBOK_INVALID_ARGUMENT/,
+    ],
+    [
+      'a folder without questions',
+      () => [model, '--out', at('a'), '--tasks', at('photos')],
+      1,
+      /no file of a task.*MBOK_INVALID_ARGUMENT/,
     ],
     ['a Boolean model', () => [at('typed'), '--out', at('a'), ...texts()], 1, /Boolean already.*MBOK_INVALID_ARGUMENT/],
     [

@@ -18,7 +18,7 @@ function render(failing: string, settings: object = {}): string {
     const { renderPage } = require('./lib/report/page');
 
     const settings = {
-      steps: 6, window: 8, windows: 2, precision: 'f32', train: 'scales,norms', tasks: true,
+      steps: 6, window: 8, windows: 2, precision: 'f32', train: 'scales,norms', tasks: ['piqa'],
       texts: ['$TEXT'], evalTexts: ['$EVAL'], ...${JSON.stringify(settings)},
     };
     const modules = [0, 1].flatMap((block) => ['self_attn.q_proj', 'mlp.down_proj'].map((name) => 'model.layers.' + block + '.' + name));
@@ -139,7 +139,7 @@ test('even a page without any result is one', () => {
 });
 
 test('without training and questions it says so, and has no such sections', () => {
-  const page = render('^$', { steps: 0, tasks: false });
+  const page = render('^$', { steps: 0, tasks: [] });
   expect(page).toContain('Nothing was finetuned');
   expect(page).toContain('No questions were asked');
   for (const id of ['training', 'latent', 'tasks']) expect(page).not.toContain(`id="${id}"`);

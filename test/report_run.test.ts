@@ -10,7 +10,7 @@ import { sectionsOf } from '../lib/report/sections';
 import { temporaryFolder } from './folders';
 
 const SETTINGS: ReportSettings = {
-  ...{ steps: 3, window: 8, windows: 2, precision: 'f32', train: 'scales,norms', tasks: true },
+  ...{ steps: 3, window: 8, windows: 2, precision: 'f32', train: 'scales,norms', tasks: ['piqa', 'boolq'] },
   ...{ texts: ['$TEXT1', '$TEXT2'], evalTexts: ['$EVAL'] },
 };
 
@@ -45,12 +45,13 @@ describe('the plan', () => {
     'mbok baseline $SRC $WORK/rtn-3bits --method rtn --bits 3',
     'mbok eval perplexity $WORK/nested-k4 --text $EVAL --window 8 --max-windows 2 --precision f32 --kernels 2',
     'mbok eval speed $WORK/calibrated-k4 --precision bf16',
+    'mbok eval tasks $SRC $WORK/calibrated-k4-finetuned $WORK/calibrated-k3-finetuned $WORK/calibrated-k2-finetuned --data $TASKS --tasks piqa,boolq --precision f32',
   ])('has %s', (line) => {
     expect(lines).toContain(line);
   });
 
   test('without steps trains nothing, without files asks no questions', () => {
-    const short = planOf({ ...SETTINGS, steps: 0, tasks: false }).map(commandLine);
+    const short = planOf({ ...SETTINGS, steps: 0, tasks: [] }).map(commandLine);
     expect(short.filter((line) => /finetune|latent|tasks/.test(line))).toEqual([]);
     expect(short.length).toBeGreaterThan(50);
   });

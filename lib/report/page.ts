@@ -123,7 +123,7 @@ function conditionList({ settings, conditions, commands, variables }: PageConten
 function notRun({ settings, commands }: PageContent): string {
   const missing = [
     ...(settings.steps === 0 ? ['Nothing was finetuned (--steps 0).'] : []),
-    ...(settings.tasks ? [] : ['No questions were asked (--tasks).']),
+    ...(settings.tasks.length > 0 ? [] : ['No questions were asked (--tasks).']),
     ...[...commands].flatMap(([name, { error }]) => (error === undefined ? [] : [`${name}: ${error}`])),
     'Training runs were made once, from one seed, unless a table says otherwise; speed was measured while nothing else of this report ran, but not on a machine kept free of all else.',
   ];

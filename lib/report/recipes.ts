@@ -23,8 +23,8 @@ export interface ReportSettings {
   /** Variables of the texts. */
   readonly texts: readonly string[];
   readonly evalTexts: readonly string[];
-  /** Whether there are files of questions. */
-  readonly tasks: boolean;
+  /** Tasks whose files there are. */
+  readonly tasks: readonly string[];
 }
 
 /** What `mbok binarize --json` prints, as far as it is used. */
@@ -203,9 +203,10 @@ export class Recipes {
   }
 
   questions(models: readonly PlannedModel[]): PlannedCommand<Questions> {
-    const { precision } = this.settings;
+    const { precision, tasks } = this.settings;
     const paths = models.map(({ path }) => path);
-    return measured('tasks', models, ['eval', 'tasks', ...paths, '--data', '$TASKS', '--precision', precision]);
+    const questions = ['--data', '$TASKS', '--tasks', tasks.join(',')];
+    return measured('tasks', models, ['eval', 'tasks', ...paths, ...questions, '--precision', precision]);
   }
 
   #training(start: PlannedModel, out: string): string[] {

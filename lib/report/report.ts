@@ -1,8 +1,10 @@
 /** A report: a page about one model, made of the results of mbok's own commands. */
 
+import { existsSync } from 'node:fs';
 import { readdir, rm } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { MbokError, MbokErrorCode } from '../errors';
+import { TASKS } from '../eval/tasks/registry';
 import { makeFolder, writeFile } from '../io/atomic';
 import { ioFailure } from '../io/failure';
 import { ModelSource } from '../models/source';
@@ -62,9 +64,9 @@ export async function makeReport(options: ReportOptions): Promise<Report> {
   const { folder, signal, onCommand, onResult } = options;
   const window = await checkedWindow(options);
   await loadVega();
-  await claimFolder(folder);
   const workFolder = join(folder, 'work');
   const { variables, settings } = bind(options, window, workFolder);
+  await claimFolder(folder);
   const circumstances = conditions();
   const { mbok, node, cpu, isa, threads } = circumstances;
   const digests = new Map<string, string>();
@@ -165,8 +167,21 @@ function bind(
   const names = (pairs: readonly (readonly [string, string])[]) => pairs.map(([name]) => name);
   return {
     variables,
-    settings: { ...settings, window, texts: names(training), evalTexts: names(judging), tasks: tasks !== undefined },
+    settings: {
+      ...settings,
+      window,
+      texts: names(training),
+      evalTexts: names(judging),
+      tasks: tasks === undefined ? [] : tasksIn(tasks),
+    },
   };
+}
+
+/** Names of the tasks whose files a folder has. Throws MBOK_INVALID_ARGUMENT where there are none. */
+function tasksIn(folder: string): string[] {
+  const found = TASKS.filter(({ files }) => files.some((file) => existsSync(join(folder, file))));
+  if (found.length > 0) return found.map(({ name }) => name);
+  throw new MbokError('MBOK_INVALID_ARGUMENT', `'${folder}' holds no file of a task: see mbok eval tasks --help`);
 }
 
 /** From what a command said on stderr: its message and, in parentheses, its code. */

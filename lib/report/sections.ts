@@ -26,7 +26,7 @@ export function sectionsOf(recipes: Recipes): readonly Section[] {
     calibrationSection(recipes),
     activationsSection(recipes),
     nestedSection(recipes),
-    ...(tasks ? [tasksSection(recipes)] : []),
+    ...(tasks.length > 0 ? [tasksSection(recipes)] : []),
     speedSection(recipes),
   ];
 }
