@@ -55,6 +55,7 @@ async function importVega() {
     textMetrics.width = (item, text) => textWidth(String(text ?? item.text ?? ''), item.fontSize);
     return { vega, vegaLite };
   } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw error;
     throw new MbokError(
       'MBOK_PACKAGE_MISSING',
       'charts are drawn by the packages vega and vega-lite, which are not installed: npm install vega vega-lite',

@@ -1,6 +1,6 @@
 /** What charts look like: colours that stand out on white as well as on nearly black, and greys that change with the page. */
 
-export const COLORS = ['#2f81f7', '#e8710a', '#1a9e55', '#b35bd0', '#d1344b', '#0f9bb4', '#9a7b2c', '#7d8590'] as const;
+export const COLORS = ['#2f81f7', '#e8710a', '#1a9e55', '#b35bd0', '#d1344b', '#0f9bb4', '#9a7b2c', '#d6409f'] as const;
 /** Beside colours, so that these alone need not tell series apart. */
 export const SHAPES = [
   'circle',
@@ -10,6 +10,7 @@ export const SHAPES = [
   'cross',
   'triangle-down',
   'triangle-right',
+  'triangle-left',
 ] as const;
 
 export const FONT = 'system-ui, sans-serif';
