@@ -169,12 +169,21 @@ describe('mistakes are told before anything is run', () => {
       /no tokenizer.*MBOK_NO_TOKENIZER/,
     ],
     ["somebody's folder", () => [model, '--out', at('photos')], 1, /will not write a report into .*photos.*MBOK_IO/],
+    [
+      'a report that is being made',
+      () => [model, '--out', at('busy')],
+      1,
+      /process \d+ is making the report.*MBOK_BUSY/,
+    ],
     ["the model's folder", () => [model, '--out', model], 1, /will not write a report into .*MBOK_IO/],
   ];
   const texts = () => ['--text', join(model, 'corpus/train.txt'), '--eval-text', join(model, 'corpus/valid.txt')];
 
   beforeAll(() => {
     writeFileSync(at('word.txt'), 'Once');
+    mkdirSync(at('busy'));
+    writeFileSync(at('busy/report.json'), '{}');
+    writeFileSync(at('busy/running.pid'), String(process.pid));
     mkdirSync(at('photos'));
     writeFileSync(at('photos/cat.jpg'), '');
     mkdirSync(at('plain'));

@@ -1,15 +1,15 @@
 /** A report: a page about one model, made of the results of mbok's own commands. */
 
 import { existsSync } from 'node:fs';
-import { readdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { MbokError, MbokErrorCode } from '../errors';
 import { TASKS } from '../eval/tasks/registry';
 import { makeFolder, writeFile } from '../io/atomic';
-import { ioFailure } from '../io/failure';
 import { ModelSource } from '../models/source';
 import { loadVega } from '../plot/draw';
 import { runMbok } from './child';
+import { claimFolder, MARKER } from './claim';
 import { conditions } from './conditions';
 import { digestOf, type Variables } from './inputs';
 import { type Drawing, type DrawnSection, renderPage } from './page';
@@ -45,8 +45,6 @@ export interface Report {
   readonly failed: readonly string[];
 }
 
-/** Tells the folder of a report from other people's folders. */
-const MARKER = 'report.json';
 /** Pixels of a chart on a screen and on a phone. */
 const WIDE = 800;
 const NARROW = 350;
@@ -58,7 +56,8 @@ const DEFAULT_WINDOW = 256;
  *
  * @throws MbokError MBOK_INVALID_ARGUMENT (a Boolean source, a window beyond the model's limit, text
  *   that is shorter than a window), MBOK_IO, MBOK_FORMAT,
- *   MBOK_UNSUPPORTED, MBOK_NO_TOKENIZER, MBOK_PACKAGE_MISSING (vega, vega-lite), MBOK_ABORTED
+ *   MBOK_UNSUPPORTED, MBOK_NO_TOKENIZER, MBOK_PACKAGE_MISSING (vega, vega-lite), MBOK_BUSY (another process makes it),
+ *   MBOK_ABORTED
  */
 export async function makeReport(options: ReportOptions): Promise<Report> {
   const { folder, signal, onCommand, onResult } = options;
@@ -66,7 +65,7 @@ export async function makeReport(options: ReportOptions): Promise<Report> {
   await loadVega();
   const workFolder = join(folder, 'work');
   const { variables, settings } = bind(options, window, workFolder);
-  await claimFolder(folder);
+  await using _ = await claimFolder(folder);
   const circumstances = conditions();
   const { mbok, node, cpu, isa, threads } = circumstances;
   const digests = new Map<string, string>();
@@ -128,22 +127,6 @@ async function checkedWindow({ source, window }: ReportOptions): Promise<number>
     );
   }
   return window ?? Math.min(DEFAULT_WINDOW, maxPositions);
-}
-
-/** Makes the folder, or throws MBOK_IO where it holds something else than a report. */
-async function claimFolder(folder: string): Promise<void> {
-  await makeFolder(folder);
-  let names: string[];
-  try {
-    names = await readdir(folder);
-  } catch (error) {
-    throw ioFailure('read', folder, error);
-  }
-  if (names.includes(MARKER)) return;
-  if (names.length > 0) {
-    throw new MbokError('MBOK_IO', `will not write a report into '${folder}': it holds files but no ${MARKER}`);
-  }
-  await writeFile(join(folder, MARKER), '{}\n');
 }
 
 /** Gives the inputs their names in commands. */
