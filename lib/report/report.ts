@@ -12,7 +12,7 @@ import { runMbok } from './child';
 import { claimFolder, MARKER } from './claim';
 import { conditions } from './conditions';
 import { digestOf, type Variables } from './inputs';
-import { type Drawing, type DrawnSection, renderPage } from './page';
+import { type Drawing, type DrawnSection, type PageContent, renderPage } from './page';
 import { completePlan } from './plan';
 import { readableJson } from './readable_json';
 import { Recipes, type ReportSettings } from './recipes';
@@ -45,6 +45,7 @@ export interface Report {
   readonly failed: readonly string[];
 }
 
+const PAGE = 'index.html';
 /** Pixels of a chart on a screen and on a phone. */
 const WIDE = 800;
 const NARROW = 350;
@@ -54,20 +55,17 @@ const DEFAULT_WINDOW = 256;
  * Makes the report, or goes on with one: commands whose results are there and still hold are not run again. Models made on
  * the way are removed in the end.
  *
- * @throws MbokError MBOK_INVALID_ARGUMENT (a Boolean source, a window beyond the model's limit, text
- *   that is shorter than a window), MBOK_IO, MBOK_FORMAT,
- *   MBOK_UNSUPPORTED, MBOK_NO_TOKENIZER, MBOK_PACKAGE_MISSING (vega, vega-lite), MBOK_BUSY (another process makes it),
- *   MBOK_ABORTED
+ * @throws MbokError MBOK_INVALID_ARGUMENT (a Boolean source, a window beyond the model's limit, text that is shorter than a
+ *   window, no files of tasks), MBOK_IO, MBOK_FORMAT, MBOK_UNSUPPORTED, MBOK_NO_TOKENIZER, MBOK_PACKAGE_MISSING (vega,
+ *   vega-lite), MBOK_BUSY (another process makes it), MBOK_ABORTED
  */
 export async function makeReport(options: ReportOptions): Promise<Report> {
-  const { folder, signal, onCommand, onResult } = options;
+  const { folder, source, signal, onCommand, onResult } = options;
   const window = await checkedWindow(options);
   await loadVega();
   const workFolder = join(folder, 'work');
   const { variables, settings } = bind(options, window, workFolder);
   await using _ = await claimFolder(folder);
-  const circumstances = conditions();
-  const { mbok, node, cpu, isa, threads } = circumstances;
   const digests = new Map<string, string>();
   for (const [name, path] of variables) if (name !== '$WORK') digests.set(name, await digestOf(path, signal));
 
@@ -75,40 +73,38 @@ export async function makeReport(options: ReportOptions): Promise<Report> {
   const reference = recipes.perplexity(recipes.original).name;
   const sections = sectionsOf(recipes);
   const plan = completePlan(sections.flatMap(({ commands }) => commands));
-  const place = { dataFolder: join(folder, 'data'), workFolder };
-  const about = { circumstances: [mbok, node, cpu, isa, String(threads)], variables, digests };
+  const circumstances = conditions();
+  const { mbok, node, cpu, isa, threads } = circumstances;
   const { results, ...done } = await runPlan(plan, {
-    ...place,
-    ...about,
-    ...{ execute: runMbok, signal, onCommand },
+    ...{ dataFolder: join(folder, 'data'), workFolder, variables, digests },
+    ...{ circumstances: [mbok, node, cpu, isa, String(threads)], execute: runMbok, signal, onCommand },
     onResult: (command, stored) => {
       onResult?.(command, stored);
       // the first command: without it there is nothing to compare with, and what ails it ails all others
-      if (command.name === reference && stored.error !== undefined) throw failure(options.source, stored.error);
+      if (command.name === reference && stored.error !== undefined) throw failure(source, stored.error);
     },
   });
 
   const drawn: DrawnSection[] = [];
   for (const section of sections) drawn.push(await drawSection(section, results));
-  const figures = drawn.flatMap(({ exhibits }) => exhibits);
-  await writeFigures(join(folder, 'figures'), figures);
   const commands = new Map(plan.map((command) => [command.name, results.stored(command) as StoredResult]));
-  const name = basename(resolve(options.source)).replace(/\.gguf$/, '');
-  const page = join(folder, 'index.html');
-  await writeFile(
-    page,
-    renderPage({ name, settings, conditions: circumstances, variables, sections: drawn, commands }),
-  );
-  const summary = {
-    name,
-    settings,
-    conditions: circumstances,
-    variables: Object.fromEntries(variables),
-    digests: Object.fromEntries(digests),
-  };
-  await writeFile(join(folder, MARKER), readableJson(summary));
+  const name = basename(resolve(source)).replace(/\.gguf$/, '');
+  await write(folder, { name, settings, conditions: circumstances, variables, sections: drawn, commands }, digests);
   await rm(workFolder, { recursive: true, force: true });
-  return { page, figures: figures.map(({ id }) => id), ...done };
+  const figures = drawn.flatMap(({ exhibits }) => exhibits.map(({ id }) => id));
+  return { page: join(folder, PAGE), figures, ...done };
+}
+
+/** Writes the page, the numbers behind its figures, and what it was made with. */
+async function write(folder: string, content: PageContent, digests: ReadonlyMap<string, string>): Promise<void> {
+  const { name, settings, conditions: circumstances, variables, sections } = content;
+  await writeFigures(
+    join(folder, 'figures'),
+    sections.flatMap(({ exhibits }) => exhibits),
+  );
+  await writeFile(join(folder, PAGE), renderPage(content));
+  const inputs = { variables: Object.fromEntries(variables), digests: Object.fromEntries(digests) };
+  await writeFile(join(folder, MARKER), readableJson({ name, settings, conditions: circumstances, ...inputs }));
 }
 
 /** Throws where the source is no dense model with a tokenizer, or windows are longer than it can read. */
