@@ -60,7 +60,7 @@ dt{color:var(--faint)}dd{margin:0;overflow-wrap:anywhere}
 pre,code{font:.8125rem/1.5 ui-monospace,monospace}
 pre{background:var(--code);padding:.8em 1em;overflow-x:auto;border-radius:6px}
 summary{cursor:pointer;color:var(--link)}
-.commands td:first-child{white-space:normal;min-width:22em}
+.commands td:last-child,.commands th:last-child{text-align:left}
 `;
 
 /** Renders the page; figures' data are linked as `figures/<id>.json`, results as `data/<name>.json`. */
@@ -170,8 +170,9 @@ function commandSection(variables: Variables, commands: ReadonlyMap<string, Stor
   const rows = [...commands].map(([name, stored]) => {
     const { resources } = (stored.result ?? {}) as { readonly resources?: { readonly peakMemory: number } };
     const link = `<a href="data/${escapeXml(encodeURIComponent(name))}.json">${escapeXml(name)}</a>`;
-    const cells = [seconds(stored.seconds), resources ? megabytes(resources.peakMemory) : NOT_KNOWN, link];
-    return `<tr><td><code>${escapeXml(stored.command)}</code></td>${cells.map((text) => `<td>${text}</td>`).join('')}</tr>`;
+    const command = `<code>${escapeXml(stored.command)}</code>`;
+    const cells = [link, seconds(stored.seconds), resources ? megabytes(resources.peakMemory) : NOT_KNOWN, command];
+    return `<tr>${cells.map((cell) => `<td>${cell}</td>`).join('')}</tr>`;
   });
   const assignments = [...variables].map(([name, path]) => `${name.slice(1)}=${quoted(path)}`);
   return `<section id="commands">
@@ -180,7 +181,7 @@ function commandSection(variables: Variables, commands: ReadonlyMap<string, Stor
 <pre>${escapeXml(assignments.join('\n'))}</pre>
 <details><summary>${commands.size} commands, their seconds and the most memory of each</summary>
 <div class="scroll"><table class="commands">
-<thead><tr><th scope="col">command</th><th scope="col">seconds</th><th scope="col">peak MB</th><th scope="col">result</th></tr></thead>
+<thead><tr><th scope="col">result</th><th scope="col">seconds</th><th scope="col">peak MB</th><th scope="col">command</th></tr></thead>
 <tbody>
 ${rows.join('\n')}
 </tbody></table></div></details>
