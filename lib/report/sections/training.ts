@@ -111,13 +111,13 @@ function flipMap(flips: TrainingCurves['flips'], layers: Inspection['layers']): 
   if (steps === 0) return [];
   const byBlock = layers.length > ROWS;
   const groups = new Map<string, { weights: number; moved: number[] }>();
-  for (const { module, rows, cols, kernels } of layers) {
+  for (const { module, rows, cols } of layers) {
     const moved = flips[module];
     if (moved === undefined) continue;
     const { block, matrix } = placeOf(module);
     const name = byBlock ? `block ${block ?? ''}` : `${block ?? ''} ${matrix}`.trim();
     const group = groups.get(name) ?? { weights: 0, moved: Array.from({ length: steps }, () => 0) };
-    group.weights += rows * cols * kernels;
+    group.weights += rows * cols;
     for (const [step, count] of moved.entries()) group.moved[step] = (group.moved[step] as number) + count;
     groups.set(name, group);
   }
@@ -135,7 +135,7 @@ function flipMap(flips: TrainingCurves['flips'], layers: Inspection['layers']): 
   return [
     {
       id: 'flips',
-      caption: `Share of a ${byBlock ? "block's" : "layer's"} bits that flip in a step, by steps (each column the mean of ${width}) and ${byBlock ? 'blocks' : 'layers (block and matrix)'}; in equal factors, empty where none did.`,
+      caption: `Share of a ${byBlock ? "block's" : "layer's"} weights of which a bit flips in a step, by steps (each column the mean of ${width}) and ${byBlock ? 'blocks' : 'layers (block and matrix)'}; in equal factors, empty where none did.`,
       chart: (options) =>
         heatMap(
           {
@@ -145,7 +145,7 @@ function flipMap(flips: TrainingCurves['flips'], layers: Inspection['layers']): 
             columns: starts.map((start) => String(start + 1)),
             rows: [...groups.keys()],
             cells,
-            valueLabel: 'flips a bit and step',
+            valueLabel: 'flips a weight and step',
             logarithmic: true,
           },
           options,
