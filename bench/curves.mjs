@@ -8,8 +8,8 @@ import { createRequire } from 'node:module';
 import { parseArgs } from 'node:util';
 
 const require = createRequire(import.meta.url);
-const { COLORS } = require('../dist/plot/frame.js');
 const { lineChart, smooth } = require('../dist/plot/line_chart.js');
+const { COLORS } = require('../dist/plot/style.js');
 
 /** Steps on either side of one that its point is the mean of. */
 const RADIUS = 5;
@@ -24,14 +24,14 @@ if (runs.length === 0 || runs.length > COLORS.length) {
 }
 
 const series = [];
-for (const [i, run] of runs.entries()) {
+for (const run of runs) {
   const at = run.lastIndexOf('=');
   const lines = (await readFile(run.slice(at + 1), 'utf8')).trim().split('\n');
   const steps = lines.map((line) => JSON.parse(line)).filter(({ parts }) => parts?.kl !== undefined);
   const points = steps.map(({ step, parts }) => ({ x: step, y: parts.kl }));
-  series.push({ name: run.slice(0, at), color: COLORS[i], points: smooth(points, RADIUS) });
+  series.push({ name: run.slice(0, at), points: smooth(points, RADIUS) });
 }
 await writeFile(
   target,
-  lineChart({ title: values.title, xLabel: 'step', yLabel: 'KL from the original, nats a token', series }),
+  await lineChart({ title: values.title, xLabel: 'step', yLabel: 'KL from the original, nats a token', series }),
 );

@@ -51,5 +51,5 @@ if (target !== undefined) {
     yLabel: 'perplexity / that of the original',
     series: series.filter(({ points }) => points.length > 0),
   };
-  await writeFile(target, scatterChart(chart));
+  await writeFile(target, await scatterChart(chart));
 }

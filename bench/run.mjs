@@ -57,7 +57,7 @@ if (svg !== undefined) {
   const percent = (fraction) => Math.round(1000 * fraction) / 10;
   writeFileSync(
     svg,
-    barChart({
+    await barChart({
       title: `Products on ${limits.cpu}, ${isa}, ${threads} threads`,
       xLabel: 'per cent of the limit that binds: arithmetic, or reading memory',
       groups: shapes.map((name) => ({

@@ -24,6 +24,8 @@ export const MbokErrorCode = {
   MBOK_NO_TOKENIZER: 'MBOK_NO_TOKENIZER',
   /** No native binary for this platform could be found or loaded. */
   MBOK_NATIVE_MISSING: 'MBOK_NATIVE_MISSING',
+  /** An optional package (for charts) is not installed; the message says which. */
+  MBOK_PACKAGE_MISSING: 'MBOK_PACKAGE_MISSING',
   /** mbok broke a promise to itself; please report it. */
   MBOK_INTERNAL: 'MBOK_INTERNAL',
 } as const;

@@ -30,6 +30,7 @@ export {
   type PerplexityProgress,
   type PerplexityResult,
 } from './eval/perplexity';
+export { measureSpeed, type Rate, type SpeedOptions, type SpeedResult } from './eval/speed';
 export type { Measurement } from './eval/statistics';
 export type { Generation } from './generate/generate';
 export type { BatchOptions, EndReason, GenerateOptions, GenerationResult } from './generate/options';

@@ -167,7 +167,7 @@ describe('mistakes end with code 2 and say what was wrong', () => {
   const cases: [string, string[], RegExp][] = [
     ['no command', [], /mbok COMMAND/],
     ['an unknown command', ['fly'], /no command 'fly'/],
-    ['half a command', ['eval', 'speed'], /did you mean 'mbok eval perplexity'/],
+    ['half a command', ['eval', 'taste'], /did you mean 'mbok eval perplexity'/],
     ['an unknown option', ['binarize', 'a', 'b', '--kernel', '2'], /--kernel/],
     ['too few operands', ['binarize', 'a', '--kernels', '2'], /expected SRC OUT/],
     ['too many operands', ['inspect', 'a', 'b'], /expected MODEL/],
@@ -241,17 +241,26 @@ test('failures end with code 1, the message and its code', () => {
   expect(generated.stderr).toContain('MBOK_NO_TOKENIZER');
 });
 
-test.each(['binarize', 'finetune', 'eval perplexity', 'generate', 'inspect', 'export', 'baseline', 'info', 'demo'])(
-  '%s --help teaches',
-  (name) => {
-    const { status, stdout, stderr } = mbok(...name.split(' '), '--help');
-    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
-    expect(stdout).toContain(`mbok ${name}`);
-    expect(stdout).toContain('Examples:');
-    expect(stdout).toContain('--json');
-    for (const line of stdout.split('\n')) expect(line.length).toBeLessThan(160);
-  },
-);
+test.each([
+  'binarize',
+  'finetune',
+  'eval perplexity',
+  'eval speed',
+  'generate',
+  'inspect',
+  'export',
+  'baseline',
+  'report',
+  'info',
+  'demo',
+])('%s --help teaches', (name) => {
+  const { status, stdout, stderr } = mbok(...name.split(' '), '--help');
+  expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+  expect(stdout).toContain(`mbok ${name}`);
+  expect(stdout).toContain('Examples:');
+  expect(stdout).toContain('--json');
+  for (const line of stdout.split('\n')) expect(line.length).toBeLessThan(160);
+});
 
 describe('Ctrl-C', () => {
   /** Starts a command and interrupts it when `ready` says so, twice at once if `twice`. */

@@ -38,7 +38,8 @@ beforeAll(() => {
     }),
   );
   // scripts may run: the tarball must not have any
-  installation = npm(project, 'install', '--offline', '--foreground-scripts', '--no-audit', '--no-fund');
+  const quiet = ['--no-audit', '--no-fund'];
+  installation = npm(project, 'install', '--offline', '--omit=optional', '--foreground-scripts', ...quiet);
 }, 900_000);
 
 afterAll(() => rmSync(project, { recursive: true, force: true }));
@@ -149,6 +150,13 @@ describe('the packed tarball', () => {
   test('offers the command mbok', () => {
     const result = spawnSync(join(project, 'node_modules/.bin/mbok'), ['--help'], { cwd: project, encoding: 'utf8' });
     expect(result).toMatchObject({ status: 0, stdout: expect.stringContaining('binarize') });
+  });
+
+  test('draws no charts without the optional packages, and says which these are', () => {
+    const source = `const { lineChart } = require('./node_modules/mbok/dist/plot/line_chart.js');
+      const chart = lineChart({ title: '', xLabel: '', yLabel: '', series: [{ name: 'a', points: [{ x: 0, y: 1 }] }] });
+      chart.catch((error) => console.log(error.code, error.message));`;
+    expect(run('chart.cjs', source)).toMatch(/^MBOK_PACKAGE_MISSING .*npm install vega vega-lite/);
   });
 
   test('says what to do where no binary fits', () => {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 const HOOK = `
   const { readFileSync } = require('node:fs');
   const { transformSync } = require('@swc/core');
-  const options = { jsc: { parser: { syntax: 'typescript' }, target: 'es2022' }, module: { type: 'commonjs' } };
+  const options = { jsc: { parser: { syntax: 'typescript' }, target: 'es2022' }, module: { type: 'commonjs', ignoreDynamic: true } };
   const compile = (source, filename) => transformSync(source, { ...options, filename }).code;
   require.extensions['.ts'] = (module, filename) => module._compile(compile(readFileSync(filename, 'utf8'), filename), filename);
 `;

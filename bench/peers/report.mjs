@@ -32,7 +32,7 @@ export async function report(name, { title, columns, rows, notes, charts, ...dat
   await writeFile(join(folder, `${name}.json`), `${JSON.stringify(json, null, 2)}\n`);
   for (const [file, chart] of Object.entries(charts)) {
     const series = chart.series.filter(({ points }) => points.length > 0);
-    if (series.length > 0) await writeFile(join(folder, `${file}.svg`), scatterChart({ ...chart, series }));
+    if (series.length > 0) await writeFile(join(folder, `${file}.svg`), await scatterChart({ ...chart, series }));
   }
 }
 

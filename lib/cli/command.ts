@@ -29,7 +29,7 @@ export type OptionSpecification = OptionBase &
 /** Options by the name they have on the command line, without dashes. */
 export type OptionTable = Readonly<Record<string, OptionSpecification>>;
 
-/** What a command has to give: an object for `--json`, the same for people as lines. */
+/** What a command has to give: an object for `--json` (seconds and memory are added), the same for people as lines. */
 export interface Outcome {
   readonly json: Readonly<Record<string, unknown>>;
   readonly lines: readonly string[];

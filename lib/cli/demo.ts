@@ -1,10 +1,11 @@
 import { join, resolve } from 'node:path';
 import { binarize } from '../compress/binarize';
+import { MbokError } from '../errors';
 import { evaluatePerplexity } from '../eval/perplexity';
 import { makeFolder, writeFile } from '../io/atomic';
 import { Model } from '../model';
-import { COLORS } from '../plot/frame';
 import { lineChart, smooth } from '../plot/line_chart';
+import { COLORS } from '../plot/style';
 import { type FinetuneRecord, finetune } from '../train/finetune';
 import type { FinetuneProgress } from '../train/options';
 import type { Command, CommandCall, Outcome } from './command';
@@ -102,13 +103,20 @@ async function demonstrate(call: CommandCall, status: StatusLine): Promise<Outco
   });
   status.clear();
   await measure('finetuned', student);
-  const plot = join(folder, 'training.svg');
-  await writeFile(plot, trainingChart(history));
+  const plot = await drawTraining(history, join(folder, 'training.svg'));
   const story = await tellStory(join(folder, 'finetuned'), signal);
   const seconds = (performance.now() - started) / 1000;
   return {
     json: { models: rows, steps, loss: history.at(-1)?.loss, folder, plot, story, seconds },
-    lines: [...describe(rows), '', story, '', `models ${folder}`, `plot   ${plot}`, `${seconds.toFixed(0)} s in all`],
+    lines: [
+      ...describe(rows),
+      '',
+      story,
+      '',
+      `models ${folder}`,
+      `plot   ${plot ?? 'none: npm install vega vega-lite'}`,
+      `${seconds.toFixed(0)} s in all`,
+    ],
   };
 }
 
@@ -128,18 +136,26 @@ async function tellStory(folder: string, signal: AbortSignal): Promise<string> {
   return story;
 }
 
-function trainingChart(history: readonly FinetuneRecord[]): string {
+/** Draws the losses into a file; undefined where the optional packages that draw are not installed. */
+async function drawTraining(history: readonly FinetuneRecord[], path: string): Promise<string | undefined> {
   const losses = history.map(({ step, loss }) => ({ x: step, y: loss }));
   const [color] = COLORS;
-  return lineChart({
-    title: `Finetuning the bits of tiny-stories, K = ${KERNELS}`,
-    xLabel: 'step',
-    yLabel: 'KL + 10 · hidden-state loss',
-    series: [
-      { name: 'each step', color, faint: true, points: losses },
-      { name: 'smoothed', color, points: smooth(losses, Math.ceil(losses.length / 25)) },
-    ],
-  });
+  try {
+    const chart = await lineChart({
+      title: `Finetuning the bits of tiny-stories, K = ${KERNELS}`,
+      xLabel: 'step',
+      yLabel: 'KL + 10 · hidden-state loss',
+      series: [
+        { name: 'each step', color, faint: true, points: losses },
+        { name: 'smoothed', color, points: smooth(losses, Math.ceil(losses.length / 25)) },
+      ],
+    });
+    await writeFile(path, chart);
+    return path;
+  } catch (error) {
+    if (error instanceof MbokError && error.code === 'MBOK_PACKAGE_MISSING') return undefined;
+    throw error;
+  }
 }
 
 function describe(rows: readonly Row[]): string[] {

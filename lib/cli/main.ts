@@ -7,12 +7,15 @@ import { chatCommand } from './chat';
 import { type Command, describeCommand, isAbort, parseCall, UsageError } from './command';
 import { demoCommand } from './demo';
 import { perplexityCommand } from './eval';
+import { speedCommand } from './eval_speed';
 import { tasksCommand } from './eval_tasks';
 import { exportCommand } from './export';
 import { finetuneCommand } from './finetune';
 import { generateCommand } from './generate';
 import { infoCommand } from './info';
 import { inspectCommand } from './inspect';
+import { reportCommand } from './report';
+import { usedResources } from './resources';
 import { say } from './terminal';
 
 const COMMANDS: readonly Command[] = [
@@ -20,11 +23,13 @@ const COMMANDS: readonly Command[] = [
   finetuneCommand,
   perplexityCommand,
   tasksCommand,
+  speedCommand,
   generateCommand,
   chatCommand,
   inspectCommand,
   exportCommand,
   baselineCommand,
+  reportCommand,
   infoCommand,
   demoCommand,
 ];
@@ -76,7 +81,7 @@ async function main(args: readonly string[]): Promise<number> {
       return EXIT.success;
     }
     const { json, lines } = await command.run(call);
-    if (call.flag('json')) console.log(JSON.stringify(json));
+    if (call.flag('json')) console.log(JSON.stringify({ ...json, resources: usedResources() }));
     else for (const line of lines) console.log(line);
     return EXIT.success;
   } catch (error) {
@@ -98,6 +103,11 @@ function interruption(): AbortController {
       else if (performance.now() - first > SAME_INTERRUPTION) process.exit(EXIT.interrupted);
       controller.abort(new Error(signal));
     });
+  }
+  // one that a report has started shall not outlive it: the report that goes on would run it beside itself
+  if (process.connected) {
+    process.once('disconnect', () => controller.abort(new Error('disconnect')));
+    process.channel?.unref();
   }
   return controller;
 }

@@ -1,5 +1,5 @@
-import { linearAxis } from './axis';
-import { AREA, COLORS, escapeXml, page, pixel, textWidth, tickLabel } from './frame';
+import { type ChartOptions, draw, textWidth, WIDTH } from './draw';
+import { GREYS } from './style';
 
 /** Bars under one heading. */
 export interface BarGroup {
@@ -13,35 +13,67 @@ export interface BarChart {
   readonly groups: readonly BarGroup[];
 }
 
-const ROW = 20;
-const HEADING = 26;
-const GAP = 10;
-
-/** Draws horizontal bars from 0, one below the other, as high as they need. Every group needs a bar. */
-export function barChart({ title, xLabel, groups }: BarChart): string {
-  const bars = groups.flatMap((group) => group.bars);
-  const names = AREA.left / 2 + Math.max(...bars.map(({ name }) => textWidth(name)));
-  const notes = Math.max(...bars.map(({ note = '' }) => textWidth(note)));
-  const axis = linearAxis([0, ...bars.map(({ value }) => value)], names, AREA.right - notes);
-  let at = AREA.top;
-  const rows: string[] = [];
-  groups.forEach((group, index) => {
-    const color = COLORS[index % COLORS.length] as string;
-    rows.push(`<text class="title" x="${AREA.left / 2}" y="${at}" font-weight="600">${escapeXml(group.name)}</text>`);
-    at += HEADING - ROW / 2;
-    for (const { name, value, note = '' } of group.bars) {
-      const width = axis.at(value) - names;
-      rows.push(
-        `<text x="${pixel(names - 8)}" y="${at + 4}" text-anchor="end">${escapeXml(name)}</text>`,
-        `<rect x="${pixel(names)}" y="${at - 6}" width="${pixel(width)}" height="12" fill="${color}"/>`,
-        `<text x="${pixel(names + width + 6)}" y="${at + 4}">${escapeXml(note)}</text>`,
-      );
-      at += ROW;
-    }
-    at += GAP;
-  });
-  const grid = axis.ticks.map((tick) => `<path class="grid" d="M${pixel(axis.at(tick))} ${AREA.top - 8}V${at}"/>`);
-  const marks = axis.ticks.map((tick) => tickLabel(axis.at(tick), at + 18, 'middle', tick));
-  const label = `<text x="${pixel((names + AREA.right) / 2)}" y="${at + 40}" text-anchor="middle">${escapeXml(xLabel)}</text>`;
-  return page({ width: AREA.right + 24, height: at + 56 }, title, [...grid, ...rows, ...marks, label]);
+/** Draws horizontal bars from 0, one below the other, as high as they need. Every group needs a bar. Throws MBOK_PACKAGE_MISSING. */
+export async function barChart(
+  { title, xLabel, groups }: BarChart,
+  { width = WIDTH, embedded }: ChartOptions = {},
+): Promise<string> {
+  const values = groups.flatMap((group) =>
+    group.bars.map(({ name, value, note = '' }) => ({ group: group.name, name, value, note })),
+  );
+  const longest = (texts: readonly string[]) => Math.max(...texts.map((text) => textWidth(text)));
+  const margins = longest(values.map(({ name }) => name)) + longest(values.map(({ note }) => note)) + 60;
+  const bars = {
+    field: 'name',
+    type: 'nominal',
+    sort: null,
+    title: null,
+    axis: { grid: false, labelLimit: 400 },
+  } as const;
+  const length = {
+    field: 'value',
+    type: 'quantitative',
+    title: xLabel,
+    axis: { grid: true, tickCount: width < 500 ? 3 : 6 },
+  } as const;
+  return await draw(
+    {
+      data: { values },
+      facet: {
+        row: {
+          field: 'group',
+          type: 'nominal',
+          sort: groups.map(({ name }) => name),
+          title: null,
+          header: { labelOrient: 'top', labelAnchor: 'start' },
+        },
+      },
+      spacing: 8,
+      resolve: { scale: { y: 'independent' } },
+      spec: {
+        width: Math.max(120, width - margins),
+        height: { step: 20 },
+        layer: [
+          {
+            mark: { type: 'bar', height: 12 },
+            encoding: {
+              y: bars,
+              x: length,
+              color: {
+                field: 'group',
+                type: 'nominal',
+                scale: { domain: groups.map(({ name }) => name) },
+                legend: null,
+              },
+            },
+          },
+          {
+            mark: { type: 'text', align: 'left', dx: 6, color: GREYS.text },
+            encoding: { y: bars, x: length, text: { field: 'note' } },
+          },
+        ],
+      },
+    },
+    { title, embedded },
+  );
 }

@@ -1,9 +1,10 @@
-import { type Axis, linearAxis } from './axis';
-import { AREA, frame, type Labels, pixel } from './frame';
+import { type ChartOptions, draw, type Labels, WIDTH } from './draw';
+import { COLORS } from './style';
 
 export interface Series {
   readonly name: string;
-  readonly color: string;
+  /** Default: the next of {@link COLORS}. */
+  readonly color?: string;
   /** A thin, pale line for values that jump. */
   readonly faint?: boolean;
   readonly points: readonly { readonly x: number; readonly y: number }[];
@@ -11,27 +12,70 @@ export interface Series {
 
 export interface LineChart extends Labels {
   readonly series: readonly Series[];
+  /** Equal factors instead of equal steps upwards; else the axis begins at 0. Default false. */
+  readonly logarithmic?: boolean;
+  /** The same along. Default false. */
+  readonly xLogarithmic?: boolean;
+  /** What is marked on the axis along. Default: round numbers. */
+  readonly xValues?: readonly number[];
+  /** Marks every point. Default false. */
+  readonly points?: boolean;
 }
 
-/** Draws lines over an axis from 0. Every series needs a point. */
-export function lineChart({ series, ...labels }: LineChart): string {
-  const points = series.flatMap((entry) => entry.points);
-  const x = linearAxis(
-    points.map((point) => point.x),
-    AREA.left,
-    AREA.right,
+/** Draws lines. Every series needs a point. Throws MBOK_PACKAGE_MISSING. */
+export async function lineChart(
+  { title, xLabel, yLabel, series, logarithmic = false, xLogarithmic = false, xValues, points = false }: LineChart,
+  { width = WIDTH, embedded }: ChartOptions = {},
+): Promise<string> {
+  const values = series.flatMap(({ name, points: own, faint = false }) =>
+    own.map(({ x, y }) => ({ x, y, series: name, faint })),
   );
-  const y = linearAxis([0, ...points.map((point) => point.y)], AREA.bottom, AREA.top);
-  const legend = series.map((entry) => ({
-    name: entry.name,
-    sample: (left: number, top: number) => `<path d="M${pixel(left)} ${top}h20" ${stroke(entry)}/>`,
-  }));
-  return frame(
-    labels,
-    { x, y },
-    legend,
-    series.map((entry) => polyline(entry, x, y)),
+  const domain = series.map(({ name }) => name);
+  const range = series.map(({ color }, i) => color ?? (COLORS[i % COLORS.length] as string));
+  return await draw(
+    {
+      data: { values },
+      width,
+      height: 340,
+      autosize: { type: 'fit', contains: 'padding' },
+      mark: { type: 'line', point: points ? { size: 40 } : false, strokeJoin: 'round' },
+      encoding: {
+        x: {
+          field: 'x',
+          type: 'quantitative',
+          title: xLabel,
+          scale: xLogarithmic ? { type: 'log', nice: false } : { zero: false, nice: false },
+          axis: xValues ? { values: [...xValues] } : { tickCount: width < 500 ? 5 : 10 },
+        },
+        y: {
+          field: 'y',
+          type: 'quantitative',
+          title: yLabel,
+          scale: logarithmic ? { type: 'log', domain: around(values.map(({ y }) => y)) } : { zero: true },
+          axis: { tickCount: 6 },
+        },
+        color: {
+          field: 'series',
+          type: 'nominal',
+          scale: { domain, range },
+          legend: { ...legend(width), symbolType: 'stroke' },
+        },
+        strokeWidth: { field: 'faint', type: 'nominal', scale: { domain: [false, true], range: [2, 1] }, legend: null },
+        opacity: { field: 'faint', type: 'nominal', scale: { domain: [false, true], range: [1, 0.4] }, legend: null },
+      },
+    },
+    { title, embedded },
   );
+}
+
+/** A little more than from the least value to the largest, by factors. */
+function around(values: readonly number[]): [number, number] {
+  return [Math.min(...values) * 0.97, Math.max(...values) * 1.03];
+}
+
+/** Above the plot, in as many columns as fit. */
+export function legend(width: number) {
+  return { orient: 'top', title: null, columns: width < 500 ? 2 : 4, labelLimit: 300 } as const;
 }
 
 /** The mean of each point and those up to `radius` places around it. */
@@ -42,13 +86,4 @@ export function smooth<P extends { readonly x: number; readonly y: number }>(poi
     const near = points.slice(i - reach, i + reach + 1);
     return { x, y: near.reduce((sum, point) => sum + point.y, 0) / near.length };
   });
-}
-
-function polyline(series: Series, x: Axis, y: Axis): string {
-  const path = series.points.map((point) => `${pixel(x.at(point.x))},${pixel(y.at(point.y))}`).join(' ');
-  return `<polyline points="${path}" fill="none" ${stroke(series)} stroke-linejoin="round"/>`;
-}
-
-function stroke({ color, faint }: Series): string {
-  return `stroke="${color}" ${faint ? 'stroke-width="1" stroke-opacity="0.4"' : 'stroke-width="2"'}`;
 }

@@ -1,0 +1,82 @@
+import { measureSpeed, type Rate } from '../eval/speed';
+import { addon, guarded } from '../native/addon';
+import { ARITHMETIC_OPTIONS, givenArithmetic } from './arithmetic';
+import { type Command, type CommandCall, given, type Outcome } from './command';
+import { LOAD_OPTIONS, loadModel } from './load';
+import { usedResources } from './resources';
+import { readStorage } from './storage';
+import { megabytes, StatusLine } from './terminal';
+
+export const speedCommand: Command = {
+  name: 'eval speed',
+  summary: 'Measure how fast a model loads, reads a prompt and goes on.',
+  operands: ['MODEL'],
+  options: {
+    prompt: {
+      kind: 'integer',
+      value: 'N',
+      minimum: 1,
+      help: 'tokens of the prompt',
+      byDefault: "512, or the model's limit",
+    },
+    tokens: {
+      kind: 'integer',
+      value: 'N',
+      minimum: 1,
+      help: 'tokens decoded one by one',
+      byDefault: "64, or the model's limit",
+    },
+    repeats: { kind: 'integer', value: 'N', minimum: 1, help: 'times that each is measured', byDefault: '5' },
+    ...LOAD_OPTIONS,
+    ...ARITHMETIC_OPTIONS,
+  },
+  help: `Prefill is the computation of a prompt at once, decoding that of one token after the other, from an empty cache; both
+end with the logits, sampling is not part of them. Each is run once uncounted, then the median of the repeats is taken;
+its range tells how quiet the machine was. Loading reads from wherever the file is, which the second time is memory.
+
+Figures hold for the processor, the instruction set, the number of threads and the precision, which are all part of the
+result: mbok info shows them, MBOK_THREADS and MBOK_ISA change them.`,
+  examples: ['mbok eval speed assets/tiny-stories', 'mbok eval speed MODEL --precision bf16 --tokens 128 --json'],
+  run,
+};
+
+async function run(call: CommandCall): Promise<Outcome> {
+  const path = call.operand(0);
+  const status = new StatusLine();
+  const { signal } = call;
+  try {
+    const { bytes, bitsPerWeight } = await readStorage(path);
+    const started = performance.now();
+    await using model = await loadModel(call, path, status);
+    const loadSeconds = (performance.now() - started) / 1000;
+    const options = given({
+      prompt: call.number('prompt'),
+      tokens: call.number('tokens'),
+      repeats: call.number('repeats'),
+      ...givenArithmetic(call),
+    });
+    const result = await measureSpeed(model, { ...options, signal, onProgress: status.progress('measure') });
+    const { prompt, prefill, tokens, decode, repeats, precision, activations } = result;
+    const { cpu, isa, threads } = guarded(() => addon().info());
+    const rounding = activations === undefined ? '' : `, activations of ${activations} bits`;
+    return {
+      json: { bytes, bitsPerWeight, loadSeconds, ...result, cpu, isa, threads },
+      lines: [
+        `load     ${loadSeconds.toFixed(2)} s, ${megabytes(bytes)} on disk, ${megabytes(usedResources().peakMemory)} of memory at most`,
+        `prefill  ${perSecond(prefill)} of ${prompt} tokens`,
+        `decode   ${perSecond(decode)} of ${tokens} tokens`,
+        `medians of ${repeats}; ${precision}${rounding}; ${cpu}, ${isa}, ${threads} threads`,
+      ],
+    };
+  } finally {
+    status.clear();
+  }
+}
+
+function perSecond({ median, least, most }: Rate): string {
+  return `${show(median)} tokens/s (${show(least)} to ${show(most)})`;
+}
+
+function show(rate: number): string {
+  return rate >= 100 ? rate.toFixed(0) : rate.toPrecision(3);
+}

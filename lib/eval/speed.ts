@@ -1,0 +1,103 @@
+/** Tokens a second: of a prompt, and of the tokens after it one by one. */
+
+import { MbokError } from '../errors';
+import { Decoder } from '../generate/decoder';
+import { type ActivationBits, arithmeticOf, type Precision } from '../graph/arithmetic';
+import type { ModelCore } from '../models/model_core';
+import { integerInRange, options, throwIfAborted } from '../validate';
+
+/** Options of {@link measureSpeed}. */
+export interface SpeedOptions {
+  /** Tokens of the prompt. Default: 512, or the model's limit if that is less. */
+  readonly prompt?: number | undefined;
+  /** Tokens decoded one by one, from an empty cache. Default: 64, or the model's limit if that is less. */
+  readonly tokens?: number | undefined;
+  /** Times that each is measured, after one that does not count. Default 5. */
+  readonly repeats?: number | undefined;
+  /** Of dense products. Default 'f32'. */
+  readonly precision?: Precision | undefined;
+  /** Bits that the inputs of Boolean layers are rounded to. Default: as the precision asks. */
+  readonly activations?: ActivationBits | undefined;
+  /** Stops the measurement, which then throws MBOK_ABORTED. */
+  readonly signal?: AbortSignal | undefined;
+  /** Told after every repeat the share of the work done, from 0 to 1. */
+  readonly onProgress?: ((progress: { readonly done: number }) => void) | undefined;
+}
+
+/** Tokens a second over the repeats. */
+export interface Rate {
+  readonly median: number;
+  readonly least: number;
+  readonly most: number;
+}
+
+/** What {@link measureSpeed} found, and how it was measured. */
+export interface SpeedResult {
+  /** Tokens of the prompt. */
+  readonly prompt: number;
+  readonly prefill: Rate;
+  /** Tokens decoded one by one. */
+  readonly tokens: number;
+  readonly decode: Rate;
+  readonly repeats: number;
+  /** Bytes of the key-value cache. */
+  readonly cacheBytes: number;
+  readonly precision: Precision;
+  readonly activations: ActivationBits | undefined;
+}
+
+const KEYS = ['prompt', 'tokens', 'repeats', 'precision', 'activations', 'signal', 'onProgress'] as const;
+
+/**
+ * Measures how fast a model reads a prompt and how fast it then goes on, as far as the logits of the last token; sampling
+ * is not part of it. Tokens are arbitrary ids: the time does not depend on them.
+ *
+ * @param model - dense or Boolean; used, not changed
+ * @returns tokens a second, median and range over the repeats, and the conventions
+ * @throws MbokError MBOK_INVALID_ARGUMENT (more tokens than the model's limit), MBOK_DISPOSED, MBOK_OUT_OF_MEMORY,
+ *   MBOK_ABORTED
+ *
+ * @example
+ * const { prefill, decode } = await measureSpeed(model, { precision: 'bf16' });
+ * console.log(`${prefill.median} tokens/s of a prompt, then ${decode.median}`);
+ */
+export async function measureSpeed(model: ModelCore, given: SpeedOptions = {}): Promise<SpeedResult> {
+  const { signal, onProgress, ...rest } = options('options', given, KEYS);
+  const { maxPositions, vocabularySize } = model.config;
+  const prompt = within('prompt', rest.prompt ?? Math.min(512, maxPositions), maxPositions);
+  const tokens = within('tokens', rest.tokens ?? Math.min(64, maxPositions), maxPositions);
+  const repeats = integerInRange('repeats', rest.repeats ?? 5, 1);
+  const arithmetic = arithmeticOf(rest);
+  throwIfAborted(signal);
+  await using decoder = new Decoder(model, { context: Math.max(prompt, tokens), arithmetic });
+  const ids = Int32Array.from({ length: Math.max(prompt, tokens) }, (_, i) => (i * 7919) % vocabularySize);
+  let done = 0;
+  const rate = async (count: number, work: () => Promise<void>): Promise<Rate> => {
+    const rates: number[] = [];
+    for (let i = -1; i < repeats; i++) {
+      throwIfAborted(signal);
+      decoder.rewind(ids.subarray(0, 1));
+      const started = performance.now();
+      await work();
+      const seconds = (performance.now() - started) / 1000;
+      // the first one finds caches and threads asleep
+      if (i >= 0) rates.push(count / seconds);
+      onProgress?.({ done: ++done / (2 * (repeats + 1)) });
+    }
+    rates.sort((a, b) => a - b);
+    const [low, high] = [rates[(repeats - 1) >> 1] as number, rates[repeats >> 1] as number];
+    return { median: (low + high) / 2, least: rates[0] as number, most: rates.at(-1) as number };
+  };
+  const prefill = await rate(prompt, async () => {
+    await decoder.append(ids.subarray(0, prompt), signal);
+  });
+  const decode = await rate(tokens, async () => {
+    for (let i = 0; i < tokens; i++) await decoder.append(ids.subarray(i, i + 1), signal);
+  });
+  return { prompt, prefill, tokens, decode, repeats, cacheBytes: decoder.cache.bytes, ...arithmetic };
+}
+
+function within(name: string, count: number, limit: number): number {
+  if (integerInRange(name, count, 1) <= limit) return count;
+  throw new MbokError('MBOK_INVALID_ARGUMENT', `'${name}' is ${count}, more than the model's limit of ${limit}`);
+}

@@ -1,0 +1,150 @@
+/** From a specification in the terms of Vega-Lite to SVG, without a browser. */
+
+import { createHash } from 'node:crypto';
+import type { LabelTransform } from 'vega' with { 'resolution-mode': 'import' };
+import type { Config, TopLevelSpec } from 'vega-lite' with { 'resolution-mode': 'import' };
+import { MbokError } from '../errors';
+import { COLORS, chartStyle, FONT, GREYS, SHAPES } from './style';
+
+/** How a chart is to appear. */
+export interface ChartOptions {
+  /** Pixels. Default 720. */
+  readonly width?: number | undefined;
+  /** As a part of a page that has {@link chartStyle} and its own caption: without title and background. Default false. */
+  readonly embedded?: boolean | undefined;
+}
+
+/** One of the drawings that lie over each other in a chart, and its encoding. */
+export type Layer = Extract<TopLevelSpec, { layer: unknown }>['layer'][number];
+export type Encoding = NonNullable<Extract<Layer, { mark: unknown }>['encoding']>;
+
+/** What every chart says of itself. */
+export interface Labels {
+  /** Shown above a chart that is a file of its own; read out in any case. */
+  readonly title: string;
+  readonly xLabel: string;
+  readonly yLabel: string;
+}
+
+export const WIDTH = 720;
+const FONT_SIZE = 12;
+
+/** Of a text without measuring it: there is no browser to ask. */
+export function textWidth(text: string, fontSize = FONT_SIZE): number {
+  return 0.58 * fontSize * text.length;
+}
+
+type Vega = typeof import('vega', { with: { 'resolution-mode': 'import' }});
+type VegaLite = typeof import('vega-lite', { with: { 'resolution-mode': 'import' }});
+
+let loaded: Promise<{ vega: Vega; vegaLite: VegaLite }> | undefined;
+
+/** Loads the packages that draw. Throws MBOK_PACKAGE_MISSING where they are not installed: they are optional. */
+export async function loadVega(): Promise<{ vega: Vega; vegaLite: VegaLite }> {
+  loaded ??= importVega();
+  return await loaded;
+}
+
+async function importVega() {
+  try {
+    const [vega, vegaLite] = await Promise.all([import('vega'), import('vega-lite')]);
+    const { textMetrics } = vega as unknown as {
+      textMetrics: { width: (item: { fontSize?: number; text?: unknown }, text?: unknown) => number };
+    };
+    // Vega's own guess, 0.8 of the font's size a character, leaves gaps in legends and finds no room for labels
+    textMetrics.width = (item, text) => textWidth(String(text ?? item.text ?? ''), item.fontSize);
+    return { vega, vegaLite };
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw error;
+    throw new MbokError(
+      'MBOK_PACKAGE_MISSING',
+      'charts are drawn by the packages vega and vega-lite, which are not installed: npm install vega vega-lite',
+      { cause: error },
+    );
+  }
+}
+
+/** What {@link draw} is told beside the specification. */
+interface DrawOptions extends Pick<ChartOptions, 'embedded'> {
+  readonly title: string;
+  /** Name of a layer of texts that are to be moved to where they cover neither each other nor a point. */
+  readonly freeLabels?: string;
+}
+
+const CONFIG: Config = {
+  font: FONT,
+  aria: false,
+  background: 'transparent',
+  view: { stroke: null },
+  axis: {
+    labelColor: GREYS.text,
+    titleColor: GREYS.text,
+    labelFontSize: FONT_SIZE,
+    titleFontSize: FONT_SIZE,
+    titleFontWeight: 'normal',
+    titlePadding: 10,
+    gridColor: GREYS.grid,
+    domainColor: GREYS.axis,
+    tickColor: GREYS.axis,
+  },
+  axisX: { grid: false },
+  axisY: { domain: false, ticks: false },
+  legend: { labelColor: GREYS.text, titleColor: GREYS.text, labelFontSize: FONT_SIZE, titleFontSize: FONT_SIZE },
+  title: { color: GREYS.title, fontSize: 16, fontWeight: 600, anchor: 'start', offset: 14 },
+  header: { labelColor: GREYS.title, labelFontSize: FONT_SIZE, labelFontWeight: 600 },
+  range: { category: [...COLORS], symbol: [...SHAPES] },
+};
+
+/** Draws a specification. Throws MBOK_PACKAGE_MISSING. */
+export async function draw(
+  specification: TopLevelSpec,
+  { title, embedded = false, freeLabels }: DrawOptions,
+): Promise<string> {
+  const { vega, vegaLite } = await loadVega();
+  const padding = embedded ? 4 : 16;
+  const whole = { ...specification, config: CONFIG, padding, ...(!embedded && { title }) } as TopLevelSpec;
+  // it warns of choices that are meant, such as lines of two widths
+  const { spec } = vegaLite.compile(whole, { logger: vega.logger(vega.Error) });
+  // Vega-Lite has no word for it
+  const texts = freeLabels && spec.marks?.find(({ name }) => name === `${freeLabels}_marks`);
+  if (texts) texts.transform = [LABEL_PLACES];
+  const view = new vega.View(vega.parse(spec), { renderer: 'none' });
+  const svg = await view.toSVG();
+  view.finalize();
+  return finish(svg, title, embedded);
+}
+
+const ANCHORS = ['right', 'left', 'top', 'bottom', 'top-right', 'bottom-right', 'top-left', 'bottom-left'] as const;
+/** Of a label from its point, in pixels. */
+const DISTANCES = [8, 18, 30];
+
+/** The first place that is free, the nearest first. A text that finds none is left out. */
+const LABEL_PLACES: LabelTransform = {
+  type: 'label',
+  size: { signal: '[width, height]' },
+  anchor: DISTANCES.flatMap(() => [...ANCHORS]),
+  offset: DISTANCES.flatMap((far) => ANCHORS.map((anchor) => (anchor.includes('-') ? 0.7 * far : far))),
+};
+
+/** Makes the drawing scale with its place, named for those who do not see it, and a page of its own unless embedded. */
+function finish(svg: string, title: string, embedded: boolean): string {
+  const short = svg
+    .replace(/ xmlns:xlink="[^"]*"| version="1\.1"| class="marks"/g, '')
+    // what only a program that listens to the mouse would read
+    .replace(/ (?:pointer-events|aria-hidden|aria-roledescription|role|class)="[^"]*"/g, '')
+    .replace(/ (?:d|transform|x2|y2)="[^"]*"/g, (attribute) => attribute.replace(/(\.\d\d)\d+/g, '$1'))
+    .replace(/<path(?: [a-z-]+="[^"]*")* d="M0,0h0v0h0Z"(?: [a-z-]+="[^"]*")*(?:\/>|><\/path>)/g, '');
+  // a page may hold many charts, and names within it belong to all of them
+  const own = createHash('sha256').update(short).digest('hex').slice(0, 8);
+  const unique = short.replace(/(id="|url\(#)(?=gradient)/g, `$1${own}-`);
+  const begin = unique.indexOf('>') + 1;
+  const head = `${unique.slice(0, begin - 1)} role="img" aria-label="${escapeXml(title)}">`;
+  if (embedded) return head + unique.slice(begin);
+  const page = `<style>${chartStyle()}</style><rect width="100%" height="100%" rx="8" fill="${GREYS.page}"/>`;
+  return `${head}${page}${unique.slice(begin)}\n`;
+}
+
+/** A text as part of XML or HTML, in attributes too. */
+export function escapeXml(text: string): string {
+  return text.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;').replace(/"/g, '&quot;');
+}

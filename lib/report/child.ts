@@ -1,0 +1,42 @@
+/** Commands of mbok as processes of their own: their memory is theirs alone, and is given back whatever they do. */
+
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { MbokError } from '../errors';
+import { isJsonObject, type JsonObject } from '../io/json';
+
+const MAIN = join(__dirname, '../cli/main.js');
+/** Of what a process says on stderr: the end is what counts. */
+const KEPT_CHARACTERS = 4000;
+
+/** What became of a command. */
+export type Ending = { readonly result: JsonObject } | { readonly error: string };
+
+/**
+ * Runs `mbok ARGS --json` to its end. Resolves to the object that it printed, or to the message with which it failed.
+ * An abort interrupts the process as Ctrl-C does, and throws MBOK_ABORTED once it has ended.
+ */
+export async function runMbok(args: readonly string[], signal: AbortSignal): Promise<Ending> {
+  const child = spawn(process.execPath, [MAIN, ...args, '--json'], {
+    // nothing is sent over the channel: its end tells the process that this one has died
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+  });
+  const interrupt = () => child.kill('SIGINT');
+  signal.addEventListener('abort', interrupt);
+  let [output, messages] = ['', ''];
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+    output += text;
+  });
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    messages = (messages + text).slice(-KEPT_CHARACTERS);
+  });
+  const ending = await new Promise<number | string>((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (code, name) => resolve(code ?? name ?? 'unknown'));
+  }).finally(() => signal.removeEventListener('abort', interrupt));
+  if (signal.aborted) throw new MbokError('MBOK_ABORTED', 'aborted');
+  if (ending !== 0) return { error: messages.trim().replace(/^mbok: /, '') || `the process ended with ${ending}` };
+  const result: unknown = JSON.parse(output.trimEnd().split('\n').at(-1) ?? '');
+  if (!isJsonObject(result)) throw new MbokError('MBOK_INTERNAL', `mbok ${args.join(' ')} printed no object`);
+  return { result };
+}

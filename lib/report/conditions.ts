@@ -1,0 +1,30 @@
+/** What the figures of a report hold for. */
+
+import { availableParallelism, totalmem } from 'node:os';
+import { addon, guarded } from '../native/addon';
+
+export interface Conditions {
+  /** Version of mbok. */
+  readonly mbok: string;
+  readonly node: string;
+  readonly platform: string;
+  readonly cpu: string;
+  readonly isa: string;
+  readonly threads: number;
+  readonly processors: number;
+  /** Bytes of the machine. */
+  readonly memory: number;
+}
+
+/** Of this process, and of those that it starts. Throws MBOK_NATIVE_MISSING. */
+export function conditions(): Conditions {
+  const { cpu, isa, threads } = guarded(() => addon().info());
+  return {
+    mbok: (require('../../package.json') as { version: string }).version,
+    node: process.version,
+    platform: `${process.platform}-${process.arch}`,
+    ...{ cpu, isa, threads },
+    processors: availableParallelism(),
+    memory: totalmem(),
+  };
+}

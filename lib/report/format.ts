@@ -1,0 +1,28 @@
+/** Numbers as the report writes them; a dash for those that are not known. */
+
+export const NOT_KNOWN = '–';
+
+function known(value: number | undefined, write: (value: number) => string): string {
+  return value === undefined || !Number.isFinite(value) ? NOT_KNOWN : write(value);
+}
+
+export function perplexity(value: number | undefined): string {
+  return known(value, (x) => (x < 100 ? x.toFixed(3) : x < 1e6 ? x.toFixed(0) : x.toExponential(1)));
+}
+
+export function fixed(value: number | undefined, digits: number): string {
+  return known(value, (x) => x.toFixed(digits));
+}
+
+/** Three digits that count, without an exponent. */
+export function rate(value: number | undefined): string {
+  return known(value, (x) => (x >= 100 ? x.toFixed(0) : x.toPrecision(3)));
+}
+
+export function megabytes(bytes: number | undefined): string {
+  return known(bytes, (x) => (x / 1e6).toFixed(x < 1e8 ? 2 : 1));
+}
+
+export function seconds(value: number | undefined): string {
+  return known(value, (x) => (x < 10 ? x.toFixed(1) : x.toFixed(0)));
+}

@@ -1,0 +1,248 @@
+/** How the models of a report are made and measured: the same texts, windows and settings for all of them. */
+
+import type { AllocationMethod } from '../compress/allocation/options';
+import type { TaskResult } from '../eval/evaluate_tasks';
+import type { PerplexityResult } from '../eval/perplexity';
+import type { SpeedResult } from '../eval/speed';
+import type { ActivationBits, Precision } from '../graph/arithmetic';
+import type { TrainingMemory } from '../train/memory';
+import type { PlannedCommand } from './plan';
+
+/** What a report is made with. */
+export interface ReportSettings {
+  /** Finetuning steps; 0 for none. */
+  readonly steps: number;
+  /** Tokens of a window: of calibration, training and evaluation. */
+  readonly window: number;
+  /** Windows of an evaluation. */
+  readonly windows: number;
+  /** Of evaluations. */
+  readonly precision: Precision;
+  /** Groups of parameters that train besides the bits. */
+  readonly train: string;
+  /** Variables of the texts. */
+  readonly texts: readonly string[];
+  readonly evalTexts: readonly string[];
+  /** Tasks whose files there are. */
+  readonly tasks: readonly string[];
+}
+
+/** What `mbok binarize --json` prints, as far as it is used. */
+export interface Conversion {
+  readonly bitsPerWeight: number;
+  readonly bytes: number;
+  readonly residual: number;
+}
+
+export interface Finetuning {
+  readonly bitsPerWeight: number;
+  readonly bytes: number;
+  readonly bestStep?: number;
+  readonly flips: number;
+  readonly tokensPerSecond: number;
+  readonly memory: TrainingMemory;
+}
+
+/** What `mbok baseline --json` prints, as far as it is used. */
+export interface Quantisation {
+  readonly residual: number;
+  readonly packed: { readonly bitsPerWeight: number; readonly bytes: number };
+}
+
+/** What `mbok inspect --json` prints, as far as it is used. */
+export interface Inspection {
+  readonly family: string;
+  readonly parameters: number;
+  readonly linearWeights: number;
+  readonly bitsPerWeight: number;
+  readonly bytes: number;
+  readonly layers: readonly {
+    readonly module: string;
+    readonly rows: number;
+    readonly cols: number;
+    readonly kernels: number;
+    readonly residual?: number;
+  }[];
+}
+
+export interface Speed extends SpeedResult {
+  readonly bytes: number;
+  readonly bitsPerWeight: number;
+  readonly loadSeconds: number;
+}
+
+export interface Questions {
+  readonly models: readonly { readonly model: string; readonly results: readonly TaskResult[] }[];
+}
+
+/** A model of the report and the command that makes it: none for the original. */
+export interface PlannedModel<T = unknown> {
+  readonly name: string;
+  readonly path: string;
+  readonly maker?: PlannedCommand<T>;
+}
+
+/** Kernels of uniform models. */
+export const KERNELS = [1, 2, 3, 4] as const;
+/** Of calibration, where nothing else is said. */
+export const CALIBRATION_WINDOWS = 64;
+/** Sequences of a training step: the default of `mbok finetune`. */
+export const BATCH = 8;
+/** Windows of the training text that are looked at while a model trains. */
+export const WATCHED_WINDOWS = 16;
+
+export interface FinetuneRecipe {
+  readonly latent?: boolean;
+  readonly seed?: number;
+  /** Logs the steps, and measures perplexity on the first windows of the training text now and then. */
+  readonly watched?: boolean;
+}
+
+export class Recipes {
+  readonly original: PlannedModel = { name: 'original', path: '$SRC' };
+
+  constructor(readonly settings: ReportSettings) {}
+
+  /** Without text: 'svid' or 'refit'. */
+  plain(method: 'svid' | 'refit', kernels: number): PlannedModel<Conversion> {
+    return this.#model(`${method}-k${kernels}`, [], (out) => [
+      ...['binarize', '$SRC', out, '--kernels', String(kernels), '--method', method],
+    ]);
+  }
+
+  calibrated(kernels: number, windows = CALIBRATION_WINDOWS): PlannedModel<Conversion> {
+    const suffix = windows === CALIBRATION_WINDOWS ? '' : `-w${windows}`;
+    return this.#model(`calibrated-k${kernels}${suffix}`, [], (out) => [
+      ...['binarize', '$SRC', out, '--kernels', String(kernels), ...this.#calibration(windows)],
+    ]);
+  }
+
+  /** Calibrated, kernels layer by layer within a budget. */
+  allocated(bits: number, allocation: AllocationMethod): PlannedModel<Conversion> {
+    return this.#model(`${allocation}-${bits}bits`, [], (out) => [
+      ...['binarize', '$SRC', out, '--bits', String(bits), '--allocation', allocation],
+      ...this.#calibration(CALIBRATION_WINDOWS),
+    ]);
+  }
+
+  nested(kernels: number): PlannedModel<Conversion> {
+    return this.#model(`nested-k${kernels}`, [], (out) => [
+      ...['binarize', '$SRC', out, '--kernels', String(kernels), '--nested'],
+      ...this.#calibration(CALIBRATION_WINDOWS),
+    ]);
+  }
+
+  baseline(method: 'rtn' | 'gptq', bits: number): PlannedModel<Quantisation> {
+    return this.#model(`${method}-${bits}bits`, [], (out) => [
+      ...['baseline', '$SRC', out, '--method', method, '--bits', String(bits)],
+      ...(method === 'gptq' ? this.#calibration(CALIBRATION_WINDOWS) : []),
+    ]);
+  }
+
+  finetuned(
+    start: PlannedModel,
+    { latent = false, seed, watched = false }: FinetuneRecipe = {},
+  ): PlannedModel<Finetuning> {
+    const { steps, train } = this.settings;
+    const kind = latent ? 'latent' : 'finetuned';
+    const name = `${start.name}-${kind}${seed === undefined ? '' : `-seed${seed}`}`;
+    const watch = (out: string) => [
+      ...this.#texts('--eval-text'),
+      ...['--eval-every', String(Math.max(1, Math.round(steps / 10))), '--eval-windows', String(WATCHED_WINDOWS)],
+      ...['--log', `${out}.jsonl`],
+    ];
+    return this.#model(
+      name,
+      makerOf(start),
+      (out) => [
+        ...this.#training(start, out),
+        ...['--train', train],
+        ...(latent ? ['--latent'] : []),
+        ...(seed === undefined ? [] : ['--seed', String(seed)]),
+        ...(watched ? watch(out) : []),
+      ],
+      watched,
+    );
+  }
+
+  /** OneBit's recipe (docs/baselines.md): every parameter trains. */
+  oneBit(): PlannedModel<Finetuning> {
+    const start = this.plain('svid', 1);
+    return this.#model('onebit', makerOf(start), (out) => [
+      ...this.#training(start, out),
+      ...['--train', 'scales,norms,embeddings', '--latent', '--hidden-loss', 'relative', '--gamma', '2'],
+    ]);
+  }
+
+  perplexity(
+    model: PlannedModel,
+    { kernels, activations }: { readonly kernels?: number; readonly activations?: ActivationBits } = {},
+  ): PlannedCommand<PerplexityResult> {
+    const { window, windows, precision, evalTexts } = this.settings;
+    const suffix = `${kernels === undefined ? '' : `-k${kernels}`}${activations === undefined ? '' : `-a${activations}`}`;
+    return measured(
+      `${model.name}.perplexity${suffix}`,
+      [model],
+      [
+        ...['eval', 'perplexity', model.path],
+        ...evalTexts.flatMap((text) => ['--text', text]),
+        ...['--window', String(window), '--max-windows', String(windows), '--precision', precision],
+        ...(kernels === undefined ? [] : ['--kernels', String(kernels)]),
+        ...(activations === undefined ? [] : ['--activations', String(activations)]),
+      ],
+    );
+  }
+
+  inspection(model: PlannedModel): PlannedCommand<Inspection> {
+    return measured(`${model.name}.layers`, [model], ['inspect', model.path]);
+  }
+
+  speed(model: PlannedModel, precision: Precision): PlannedCommand<Speed> {
+    const args = ['eval', 'speed', model.path, '--precision', precision];
+    return measured(`${model.name}.speed-${precision}`, [model], args);
+  }
+
+  questions(models: readonly PlannedModel[]): PlannedCommand<Questions> {
+    const { precision, tasks } = this.settings;
+    const paths = models.map(({ path }) => path);
+    const questions = ['--data', '$TASKS', '--tasks', tasks.join(',')];
+    return measured('tasks', models, ['eval', 'tasks', ...paths, ...questions, '--precision', precision]);
+  }
+
+  #training(start: PlannedModel, out: string): string[] {
+    const { steps, window } = this.settings;
+    return [
+      ...['finetune', start.path, out, '--teacher', '$SRC', ...this.#texts('--text')],
+      // --resume begins anew where there is nothing to go on with
+      ...['--steps', String(steps), '--window', String(window), '--precision', 'bf16', '--resume'],
+    ];
+  }
+
+  #calibration(windows: number): string[] {
+    const { window } = this.settings;
+    const size = ['--calibration-windows', String(windows), '--calibration-window', String(window)];
+    return [...this.#texts('--calibration'), ...size];
+  }
+
+  #texts(option: string): string[] {
+    return this.settings.texts.flatMap((text) => [option, text]);
+  }
+
+  #model<T>(
+    name: string,
+    needs: readonly PlannedCommand[],
+    args: (out: string) => readonly string[],
+    logs = false,
+  ): PlannedModel<T> {
+    const path = `$WORK/${name}`;
+    return { name, path, maker: { name, args: args(path), needs, makesModel: true, logs } };
+  }
+}
+
+function measured<T>(name: string, models: readonly PlannedModel[], args: readonly string[]): PlannedCommand<T> {
+  return { name, args, needs: models.flatMap(makerOf), makesModel: false, logs: false };
+}
+
+function makerOf({ maker }: PlannedModel): PlannedCommand[] {
+  return maker === undefined ? [] : [maker];
+}

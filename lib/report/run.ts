@@ -1,0 +1,200 @@
+/** Runs a plan like make: only what is missing or was made of something else, one command after the other. */
+
+import { createHash } from 'node:crypto';
+import { readFile, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { MbokError } from '../errors';
+import { makeFolder, writeFile } from '../io/atomic';
+import { ioFailure, isSystemError } from '../io/failure';
+import { throwIfAborted } from '../validate';
+import type { Ending } from './child';
+import { expand, type Variables, variablesIn } from './inputs';
+import { commandLine, type PlannedCommand } from './plan';
+import { readableJson } from './readable_json';
+import { Results, type StoredResult } from './results';
+import { readTrainingLog } from './training_log';
+
+export interface RunOptions {
+  /** Of the results, a JSON file a command. */
+  readonly dataFolder: string;
+  /** Of the models: `$WORK`. */
+  readonly workFolder: string;
+  readonly variables: Variables;
+  /** Hashes of the inputs' contents by variable. */
+  readonly digests: ReadonlyMap<string, string>;
+  /** What results hold for besides their inputs: the version of mbok, the machine. */
+  readonly circumstances: readonly string[];
+  /** Runs a command, its words without variables. */
+  readonly execute: (args: readonly string[], signal: AbortSignal) => Promise<Ending>;
+  readonly signal: AbortSignal;
+  /** Told before a command runs. */
+  readonly onCommand?: ((command: PlannedCommand, done: number, of: number) => void) | undefined;
+  readonly onResult?: ((command: PlannedCommand, stored: StoredResult) => void) | undefined;
+}
+
+export interface PlanRun {
+  readonly results: Results;
+  /** Names of the commands that were run, and of those whose results were there. */
+  readonly ran: readonly string[];
+  readonly kept: readonly string[];
+  /** Names of those without a result. */
+  readonly failed: readonly string[];
+}
+
+/**
+ * Runs the commands of a complete plan that have no result yet, and those whose models these need. A command that fails
+ * leaves its message as its result, and is tried again by the next run; what needs its model is not run.
+ *
+ * @throws MbokError MBOK_ABORTED, MBOK_IO
+ */
+export async function runPlan(plan: readonly PlannedCommand[], options: RunOptions): Promise<PlanRun> {
+  return await new Run(plan, options).complete();
+}
+
+class Run {
+  readonly #plan: readonly PlannedCommand[];
+  readonly #options: RunOptions;
+  readonly #keys = new Map<string, string>();
+  readonly #stored = new Map<string, StoredResult>();
+
+  constructor(plan: readonly PlannedCommand[], options: RunOptions) {
+    this.#plan = plan;
+    this.#options = options;
+    // needs come first, so that their keys are there
+    for (const command of plan) this.#keys.set(command.name, this.#keyOf(command));
+  }
+
+  async complete(): Promise<PlanRun> {
+    const { dataFolder, workFolder, signal, onCommand, onResult } = this.#options;
+    await makeFolder(dataFolder);
+    await makeFolder(workFolder);
+    for (const command of this.#plan) {
+      const found = await this.#readResult(command);
+      if (found !== undefined) this.#stored.set(command.name, found);
+    }
+    const wanted = await this.#wanted();
+    let done = 0;
+    for (const command of this.#plan.filter(({ name }) => wanted.has(name))) {
+      throwIfAborted(signal);
+      onCommand?.(command, done++, wanted.size);
+      const stored = await this.#run(command);
+      this.#stored.set(command.name, stored);
+      await writeFile(this.#resultFile(command), readableJson(stored));
+      onResult?.(command, stored);
+    }
+    const names = this.#plan.map(({ name }) => name);
+    const ran = names.filter((name) => wanted.has(name));
+    const kept = names.filter((name) => !wanted.has(name));
+    const failed = names.filter((name) => this.#stored.get(name)?.result === undefined);
+    return { results: new Results(this.#stored), ran, kept, failed };
+  }
+
+  #keyOf(command: PlannedCommand): string {
+    const { variables, digests, circumstances } = this.#options;
+    const inputs = variablesIn(command.args, variables).map((name) => [name, digests.get(name) ?? '']);
+    const needs = command.needs.map(({ name }) => this.#keys.get(name));
+    return createHash('sha256')
+      .update(JSON.stringify([command.args, inputs, needs, circumstances]))
+      .digest('hex');
+  }
+
+  /** Those without a result that holds, and the makers of models that these need and that are not there. */
+  async #wanted(): Promise<Set<string>> {
+    const wanted = new Set<string>();
+    for (const command of this.#plan.toReversed()) {
+      if (this.#stored.get(command.name)?.result === undefined) wanted.add(command.name);
+      if (!wanted.has(command.name)) continue;
+      for (const need of command.needs) if (!(await this.#hasModel(need))) wanted.add(need.name);
+    }
+    return wanted;
+  }
+
+  async #run(command: PlannedCommand): Promise<StoredResult> {
+    const { execute, variables, signal } = this.#options;
+    const key = this.#keys.get(command.name) as string;
+    const record = { command: commandLine(command), key };
+    const missing = command.needs.find(({ name }) => this.#stored.get(name)?.result === undefined);
+    const ended = (seconds: number) => ({ date: new Date().toISOString(), seconds: Number(seconds.toFixed(3)) });
+    if (missing !== undefined)
+      return { ...record, ...ended(0), error: `not run: it needs '${missing.name}', which failed` };
+    await this.#begin(command, key);
+    const started = performance.now();
+    const ending = await execute(
+      command.args.map((word) => expand(word, variables)),
+      signal,
+    );
+    const seconds = (performance.now() - started) / 1000;
+    const training =
+      command.logs && 'result' in ending ? await readTrainingLog(`${this.#place(command)}.jsonl`) : undefined;
+    return { ...record, ...ended(seconds), ...ending, ...(training && { training }) };
+  }
+
+  /**
+   * Drops the result that no longer holds, and what another command of this name has left in the work folder; what the
+   * same one has left it goes on from.
+   */
+  async #begin(command: PlannedCommand, key: string): Promise<void> {
+    await remove(this.#resultFile(command));
+    if (!command.makesModel) return;
+    const place = this.#place(command);
+    if ((await readIfPresent(`${place}.key`)) === key) return;
+    for (const leftover of ['', '.partial', '.checkpoint', '.jsonl']) await remove(place + leftover);
+    await writeFile(`${place}.key`, key);
+  }
+
+  /** Models appear whole or not at all: one that is there under its key is that command's. */
+  async #hasModel(command: PlannedCommand): Promise<boolean> {
+    const place = this.#place(command);
+    return (
+      (await exists(join(place, 'config.json'))) &&
+      (await readIfPresent(`${place}.key`)) === this.#keys.get(command.name)
+    );
+  }
+
+  /** A result that holds; undefined where there is none. */
+  async #readResult(command: PlannedCommand): Promise<StoredResult | undefined> {
+    const path = this.#resultFile(command);
+    const text = await readIfPresent(path);
+    if (text === undefined) return undefined;
+    try {
+      const stored = JSON.parse(text) as StoredResult;
+      return stored.key === this.#keys.get(command.name) && stored.result !== undefined ? stored : undefined;
+    } catch (cause) {
+      throw new MbokError('MBOK_FORMAT', `'${path}' is no result of a report: remove it`, { cause });
+    }
+  }
+
+  #resultFile({ name }: PlannedCommand): string {
+    return join(this.#options.dataFolder, `${name}.json`);
+  }
+
+  #place({ name }: PlannedCommand): string {
+    return join(this.#options.workFolder, name);
+  }
+}
+
+async function readIfPresent(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if (isSystemError(error) && error.code === 'ENOENT') return undefined;
+    throw ioFailure('read', path, error);
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function remove(path: string): Promise<void> {
+  try {
+    await rm(path, { recursive: true, force: true });
+  } catch (error) {
+    throw ioFailure('remove', path, error);
+  }
+}

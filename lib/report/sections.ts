@@ -1,0 +1,32 @@
+/** The sections of a report, in their order. */
+
+import type { Recipes } from './recipes';
+import type { Section } from './section';
+import { activationsSection } from './sections/activations';
+import { allocationSection } from './sections/allocation';
+import { calibrationSection } from './sections/calibration';
+import { kernelsSection } from './sections/kernels';
+import { latentSection } from './sections/latent';
+import { layersSection } from './sections/layers';
+import { methodsSection } from './sections/methods';
+import { nestedSection } from './sections/nested';
+import { speedSection } from './sections/speed';
+import { tasksSection } from './sections/tasks';
+import { trainingSection } from './sections/training';
+
+/** Those that the settings ask for: without steps nothing is trained, without files no questions are asked. */
+export function sectionsOf(recipes: Recipes): readonly Section[] {
+  const { steps, tasks } = recipes.settings;
+  return [
+    methodsSection(recipes),
+    kernelsSection(recipes),
+    layersSection(recipes),
+    ...(steps > 0 ? [trainingSection(recipes), latentSection(recipes)] : []),
+    allocationSection(recipes),
+    calibrationSection(recipes),
+    activationsSection(recipes),
+    nestedSection(recipes),
+    ...(tasks.length > 0 ? [tasksSection(recipes)] : []),
+    speedSection(recipes),
+  ];
+}

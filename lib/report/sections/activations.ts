@@ -1,0 +1,39 @@
+import { ACTIVATION_BITS } from '../../graph/arithmetic';
+import { perplexity } from '../format';
+import type { KERNELS, Recipes } from '../recipes';
+import type { Section } from '../section';
+
+/** What Boolean layers read, rounded to few bits. */
+export function activationsSection(recipes: Recipes): Section {
+  const counts = [2, 4] as const satisfies readonly (typeof KERNELS)[number][];
+  const models = counts.map((kernels) => ({ name: `K = ${kernels}, calibrated`, model: recipes.calibrated(kernels) }));
+  const choices = [undefined, ...ACTIVATION_BITS];
+  const measured = (model: (typeof models)[number]['model'], activations: (typeof choices)[number]) =>
+    recipes.perplexity(model, activations === undefined ? {} : { activations });
+  return {
+    id: 'activations',
+    title: 'Bits of activations',
+    commands: models.flatMap(({ model }) => choices.map((bits) => measured(model, bits))),
+    show(results) {
+      const rows = models.map(({ name, model }) => ({
+        name,
+        points: choices.map((bits) => ({ bits, perplexity: results.of(measured(model, bits))?.perplexity })),
+      }));
+      return {
+        text: [],
+        exhibits: [
+          {
+            id: 'activations',
+            caption:
+              'Perplexity with the inputs of Boolean layers rounded to so many bits, 64 numbers of a token at a time after a rotation. The models were not trained for it.',
+            table: {
+              head: ['', 'not rounded', ...ACTIVATION_BITS.map((bits) => (bits === 1 ? '1 bit' : `${bits} bits`))],
+              rows: rows.map(({ name, points }) => [name, ...points.map((point) => perplexity(point.perplexity))]),
+            },
+            data: rows,
+          },
+        ],
+      };
+    },
+  };
+}

@@ -1,0 +1,75 @@
+import { fixed, megabytes, perplexity, rate, seconds } from '../format';
+import type { Finetuning, PlannedModel, Recipes } from '../recipes';
+import type { Section } from '../section';
+import { finetunedKernels, LATENT_KERNELS, latentKernels, WATCHED_KERNELS } from './methods';
+
+/** The default of `mbok finetune` is 1. */
+const OTHER_SEED = 2;
+
+/** Bits that are flipped, against numbers in 32 bits behind every sign. */
+export function latentSection(recipes: Recipes): Section {
+  const { steps } = recipes.settings;
+  const start = recipes.calibrated(WATCHED_KERNELS);
+  const runs: readonly { readonly name: string; readonly model: PlannedModel<Finetuning> }[] = LATENT_KERNELS.flatMap(
+    (kernels) => [
+      { name: `K = ${kernels}, flipped bits`, model: finetunedKernels(recipes, kernels) },
+      ...(kernels === WATCHED_KERNELS
+        ? [
+            {
+              name: `K = ${kernels}, flipped bits, seed ${OTHER_SEED}`,
+              model: recipes.finetuned(start, { seed: OTHER_SEED }),
+            },
+          ]
+        : []),
+      { name: `K = ${kernels}, latent weights`, model: latentKernels(recipes, kernels) },
+    ],
+  );
+  return {
+    id: 'latent',
+    title: 'Flipped bits against latent weights',
+    commands: runs.map(({ model }) => recipes.perplexity(model)),
+    show(results) {
+      const rows = runs.map(({ name, model }) => {
+        const made = model.maker && results.of(model.maker);
+        return {
+          name,
+          perplexity: results.of(recipes.perplexity(model))?.perplexity,
+          stateBytes: made?.memory.state,
+          plannedBytes: made?.memory.total,
+          peakMemory: model.maker && results.peakMemory(model.maker),
+          tokensPerSecond: made?.tokensPerSecond,
+          seconds: model.maker && results.stored(model.maker)?.seconds,
+        };
+      });
+      const [one, other] = ['', `, seed ${OTHER_SEED}`].map(
+        (seed) => rows.find(({ name }) => name === `K = ${WATCHED_KERNELS}, flipped bits${seed}`)?.perplexity,
+      );
+      const noise = one === undefined || other === undefined ? undefined : Math.abs(one - other);
+      return {
+        text: [
+          `${steps} steps each, with the same start, text, windows and settings. How much is chance: another seed, which is another choice of windows, changes the perplexity of K = ${WATCHED_KERNELS} by ${fixed(noise, 3)}.`,
+        ],
+        exhibits: [
+          {
+            id: 'latent',
+            caption:
+              "State is what the optimizer keeps between steps for bits, scales and all else that trains; planned is all of training's own memory, the teacher included; peak is of the whole process.",
+            table: {
+              head: ['', 'perplexity', 'state MB', 'planned MB', 'peak MB', 'tokens/s', 'seconds'],
+              rows: rows.map((row) => [
+                row.name,
+                perplexity(row.perplexity),
+                megabytes(row.stateBytes),
+                megabytes(row.plannedBytes),
+                megabytes(row.peakMemory),
+                rate(row.tokensPerSecond),
+                seconds(row.seconds),
+              ]),
+            },
+            data: rows,
+          },
+        ],
+      };
+    },
+  };
+}

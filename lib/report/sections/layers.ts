@@ -1,0 +1,60 @@
+import { heatMap } from '../../plot/heat_map';
+import { placeOf } from '../modules';
+import type { Recipes } from '../recipes';
+import type { Section } from '../section';
+
+/** Of the mixed model: enough that some layers get one kernel and some three. */
+export const MIXED_BITS = 2.25;
+
+/** Which layers get how many kernels of a budget, and what they lose. */
+export function layersSection(recipes: Recipes): Section {
+  const model = recipes.allocated(MIXED_BITS, 'measured');
+  const inspection = recipes.inspection(model);
+  return {
+    id: 'layers',
+    title: 'Kernels by layer',
+    commands: [inspection],
+    show(results) {
+      const layers = (results.of(inspection)?.layers ?? []).map((layer) => ({ ...layer, ...placeOf(layer.module) }));
+      const blocks = [...new Set(layers.map(({ block }) => String(block ?? '')))];
+      const matrices = [...new Set(layers.map(({ matrix }) => matrix))];
+      return {
+        text: [],
+        exhibits: [
+          {
+            id: 'layers',
+            caption: `The model of ${MIXED_BITS} bits a weight at most, kernels chosen by measured errors: a column a block, a row a matrix. The number is that of kernels, the colour how far the matrix is from the original one.`,
+            chart:
+              layers.length === 0
+                ? undefined
+                : (options) =>
+                    heatMap(
+                      {
+                        title: `Kernels and residuals at ${MIXED_BITS} bits`,
+                        xLabel: 'block',
+                        yLabel: '',
+                        columns: blocks,
+                        rows: matrices,
+                        cells: layers.map(({ block, matrix, kernels, residual = 0 }) => ({
+                          column: String(block ?? ''),
+                          row: matrix,
+                          value: residual,
+                          text: kernels === 0 ? 'dense' : String(kernels),
+                        })),
+                        valueLabel: 'residual ‖W − Ŵ‖ / ‖W‖',
+                      },
+                      options,
+                    ),
+            data: layers.map(({ module, rows, cols, kernels, residual }) => ({
+              module,
+              rows,
+              cols,
+              kernels,
+              residual,
+            })),
+          },
+        ],
+      };
+    },
+  };
+}

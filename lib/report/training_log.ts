@@ -1,0 +1,49 @@
+/** The log of a finetuning run, turned round: a list a quantity instead of an object a step. */
+
+import { readFile } from 'node:fs/promises';
+import { ioFailure } from '../io/failure';
+
+export interface TrainingCurves {
+  /** Of every step. */
+  readonly loss: readonly number[];
+  /** Parts of the loss by name: 'kl', 'hidden'. */
+  readonly parts: Readonly<Record<string, readonly number[]>>;
+  /** Moved weights of every step by module. */
+  readonly flips: Readonly<Record<string, readonly number[]>>;
+  readonly evaluations: readonly { readonly step: number; readonly perplexity: number }[];
+}
+
+interface Line {
+  readonly event?: string;
+  readonly step: number;
+  readonly loss: number;
+  readonly perplexity: number;
+  readonly parts?: Readonly<Record<string, number>>;
+  readonly flipsByLayer?: Readonly<Record<string, number>>;
+}
+
+/** Reads what `mbok finetune --log` wrote. Throws MBOK_IO. */
+export async function readTrainingLog(path: string): Promise<TrainingCurves> {
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    throw ioFailure('read', path, error);
+  }
+  const lines = text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as Line);
+  const steps = lines.filter(({ event }) => event === undefined);
+  const rounded = (value: number) => Number(value.toPrecision(6));
+  const columns = (rows: readonly Readonly<Record<string, number>>[]) =>
+    Object.fromEntries(Object.keys(rows[0] ?? {}).map((name) => [name, rows.map((row) => rounded(row[name] ?? 0))]));
+  return {
+    loss: steps.map(({ loss }) => rounded(loss)),
+    parts: columns(steps.map(({ parts = {} }) => parts)),
+    flips: columns(steps.map(({ flipsByLayer = {} }) => flipsByLayer)),
+    evaluations: lines
+      .filter(({ event }) => event === 'evaluation')
+      .map(({ step, perplexity }) => ({ step, perplexity })),
+  };
+}
