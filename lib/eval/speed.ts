@@ -1,6 +1,7 @@
 /** Tokens a second: of a prompt, and of the tokens after it one by one. */
 
 import { MbokError } from '../errors';
+import { cacheBytes } from '../generate/cache';
 import { Decoder } from '../generate/decoder';
 import { type ActivationBits, arithmeticOf, type Precision } from '../graph/arithmetic';
 import type { ModelCore } from '../models/model_core';
@@ -69,8 +70,9 @@ export async function measureSpeed(model: ModelCore, given: SpeedOptions = {}): 
   const repeats = integerInRange('repeats', rest.repeats ?? 5, 1);
   const arithmetic = arithmeticOf(rest);
   throwIfAborted(signal);
-  await using decoder = new Decoder(model, { context: Math.max(prompt, tokens), arithmetic });
-  const ids = Int32Array.from({ length: Math.max(prompt, tokens) }, (_, i) => (i * 7919) % vocabularySize);
+  const context = Math.max(prompt, tokens);
+  await using decoder = new Decoder(model, { context, arithmetic });
+  const ids = Int32Array.from({ length: context }, (_, i) => (i * 7919) % vocabularySize);
   let done = 0;
   const rate = async (count: number, work: () => Promise<void>): Promise<Rate> => {
     const rates: number[] = [];
@@ -94,7 +96,8 @@ export async function measureSpeed(model: ModelCore, given: SpeedOptions = {}): 
   const decode = await rate(tokens, async () => {
     for (let i = 0; i < tokens; i++) await decoder.append(ids.subarray(i, i + 1), signal);
   });
-  return { prompt, prefill, tokens, decode, repeats, cacheBytes: decoder.cache.bytes, ...arithmetic };
+  const bytes = cacheBytes(model, context, arithmetic.precision);
+  return { prompt, prefill, tokens, decode, repeats, cacheBytes: bytes, ...arithmetic };
 }
 
 function within(name: string, count: number, limit: number): number {
