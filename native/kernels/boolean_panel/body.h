@@ -11,12 +11,12 @@ MBOK_INLINE Weights rebuild(const BooleanPanel& s, int64_t d) {
   MBOK_UNROLL
   for (int v = 0; v < kStepVectors; ++v) sum.v[v] = zero();
   for (int64_t k = 0; k < s.kernels; ++k) {
-    const uint64_t word = s.signs[k * s.kernel_stride + d * s.depth_stride];
+    const uint64_t negative = ~s.signs[k * s.kernel_stride + d * s.depth_stride];
     const Vec along = broadcast(s.along[k * s.along_stride + d]);
     const float* across = s.across + k * kPanelCols;
     MBOK_UNROLL
     for (int v = 0; v < kStepVectors; ++v)
-      sum.v[v] = fma(along, signed_by(load(across + kLanes * v), word >> kLanes * v), sum.v[v]);
+      sum.v[v] = fma(along, flipped_by(load(across + kLanes * v), negative >> kLanes * v), sum.v[v]);
   }
   return sum;
 }

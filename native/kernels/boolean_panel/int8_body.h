@@ -8,9 +8,9 @@ constexpr float kLeastBound = 1e-36f;  // 127 / it is finite
 MBOK_INLINE Vec rebuild_vector(const BooleanPanel& s, int64_t d, int v) {
   Vec sum = zero();
   for (int64_t k = 0; k < s.kernels; ++k) {
-    const uint64_t word = s.signs[k * s.kernel_stride + d * s.depth_stride];
+    const uint64_t negative = ~s.signs[k * s.kernel_stride + d * s.depth_stride];
     const Vec magnitude = load(s.across + k * kPanelCols + kLanes * v);
-    sum = fma(broadcast(s.along[k * s.along_stride + d]), signed_by(magnitude, word >> kLanes * v), sum);
+    sum = fma(broadcast(s.along[k * s.along_stride + d]), flipped_by(magnitude, negative >> kLanes * v), sum);
   }
   return sum;
 }

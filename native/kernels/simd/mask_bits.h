@@ -15,6 +15,10 @@ MBOK_INLINE Mask mask_of(uint64_t bits) {
   return {_mm256_castsi256_ps(_mm256_cmpeq_epi32(own, lane))};
 }
 MBOK_INLINE uint64_t bits_of(Mask mask) { return static_cast<uint64_t>(_mm256_movemask_ps(mask.m)); }
+// −a where the bit is 1.
+MBOK_INLINE Vec flipped_by(Vec a, uint64_t bits) {
+  return {_mm256_xor_ps(a.v, _mm256_and_ps(mask_of(bits).m, _mm256_set1_ps(-0.0f)))};
+}
 // a where the bit is 1, −a where it is 0.
 MBOK_INLINE Vec signed_by(Vec a, uint64_t bits) {
   return {_mm256_xor_ps(a.v, _mm256_andnot_ps(mask_of(bits).m, _mm256_set1_ps(-0.0f)))};
@@ -30,6 +34,9 @@ MBOK_TARGET_AVX512
 namespace mbok::avx512 {
 MBOK_INLINE Mask mask_of(uint64_t bits) { return {static_cast<__mmask16>(bits & 0xffff)}; }
 MBOK_INLINE uint64_t bits_of(Mask mask) { return static_cast<uint64_t>(mask.m); }
+MBOK_INLINE Vec flipped_by(Vec a, uint64_t bits) {
+  return {_mm512_mask_xor_ps(a.v, mask_of(bits).m, a.v, _mm512_set1_ps(-0.0f))};
+}
 MBOK_INLINE Vec signed_by(Vec a, uint64_t bits) {
   const __mmask16 negative = static_cast<__mmask16>(~bits & 0xffff);
   return {_mm512_mask_xor_ps(a.v, negative, a.v, _mm512_set1_ps(-0.0f))};
@@ -51,6 +58,7 @@ MBOK_INLINE uint64_t bits_of(Mask mask) {
   const uint16x8_t lanes = vuzp1q_u16(vreinterpretq_u16_u32(mask.low), vreinterpretq_u16_u32(mask.high));
   return vaddvq_u16(vandq_u16(lanes, uint16x8_t{1, 2, 4, 8, 16, 32, 64, 128}));
 }
+MBOK_INLINE Vec flipped_by(Vec a, uint64_t bits) { return select(mask_of(bits), -a, a); }
 MBOK_INLINE Vec signed_by(Vec a, uint64_t bits) { return select(mask_of(bits), a, -a); }
 MBOK_INLINE Vec times_sign(Vec a, Vec b) {
   // the sign of −0 and of NaN counts too
