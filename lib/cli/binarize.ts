@@ -49,7 +49,7 @@ export const binarizeCommand: Command = {
       kind: 'text',
       value: 'NAME=K|int8|dense',
       many: true,
-      help: 'another number of kernels, 8 bits or the weight as it is for some layers: a name as in mbok inspect, * for any characters',
+      help: 'K kernels, 8 bits or the weight as it is for some layers: a name as in mbok inspect, * for any characters',
     },
     nested: {
       kind: 'flag',
