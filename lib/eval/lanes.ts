@@ -1,6 +1,5 @@
 /** Runs parts of many token sequences side by side, each continuing what a key-value cache holds of it. */
 
-import { setImmediate } from 'node:timers/promises';
 import { cacheBytes, GenerationCache } from '../generate/cache';
 import type { Arithmetic } from '../graph/arithmetic';
 import { Graph } from '../graph/graph';
@@ -103,12 +102,7 @@ export class Lanes {
   /** Computes a beginning of all sequences once and copies it into every lane. */
   async begin(ids: Int32Array, signal: AbortSignal | undefined): Promise<void> {
     await this.fill([{ lane: 0, position: 0, ids }], signal);
-    for (const matrix of [...this.#cache.entries.values()].flatMap(({ keys, values }) => [keys, values])) {
-      const rows = new Float32Array(ids.length * matrix.cols);
-      matrix.buffer.read(rows, 0);
-      for (let lane = 1; lane < this.count; lane++) matrix.writeAt(lane * this.capacity * matrix.cols * 4, rows);
-      await setImmediate();
-    }
+    await this.#cache.spread(ids.length);
   }
 
   /** As {@link fill}, and scores the parts' targets. */

@@ -1,5 +1,6 @@
 /** The keys and values that a generation has computed so far. */
 
+import { setImmediate } from 'node:timers/promises';
 import type { Precision } from '../graph/arithmetic';
 import type { ModelCore } from '../models/model_core';
 import { Matrix, rowBytes } from '../native/matrix';
@@ -29,10 +30,12 @@ export interface CacheOptions {
 export class GenerationCache {
   readonly entries: KeyValueCache;
   readonly #heads: number;
+  readonly #slots: number;
 
   /** Throws MBOK_OUT_OF_MEMORY. */
   constructor({ family, config }: ModelCore, { context, slots = 1, precision }: CacheOptions) {
     this.#heads = config.keyValueHeads;
+    this.#slots = slots;
     const cols = config.keyValueHeads * config.headDimension;
     const shape = { rows: slots * context, cols, type: cacheType(precision) };
     const entries = new Map<string, { readonly keys: Matrix; readonly values: Matrix }>();
@@ -51,7 +54,20 @@ export class GenerationCache {
     }
   }
 
-  /** Positions of a head follow one another (operations/attention_cached). */
+  /** Copies the first positions of the first sequence to all others. */
+  async spread(positions: number): Promise<void> {
+    for (const matrix of [...this.entries.values()].flatMap(({ keys, values }) => [keys, values])) {
+      const headBytes = matrix.byteLength / (this.#slots * this.#heads);
+      const rows = new Uint8Array((positions * matrix.byteLength) / (matrix.rows * this.#heads));
+      for (let head = 0; head < this.#heads; head++) {
+        matrix.readAt(head * headBytes, rows);
+        for (let slot = 1; slot < this.#slots; slot++) matrix.writeAt((slot * this.#heads + head) * headBytes, rows);
+      }
+      await setImmediate();
+    }
+  }
+
+  /** A sequence's positions of one head follow one another (operations/attention_cached). */
   #copyHeads(from: Matrix, to: Matrix): void {
     const [step, wider] = [from.byteLength / this.#heads, to.byteLength / this.#heads];
     const head = new Uint8Array(step);
