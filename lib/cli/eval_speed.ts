@@ -1,5 +1,6 @@
 import { measureSpeed, type Rate } from '../eval/speed';
 import { addon, guarded } from '../native/addon';
+import { rate } from '../report/format';
 import { ARITHMETIC_OPTIONS, givenArithmetic } from './arithmetic';
 import { type Command, type CommandCall, given, type Outcome } from './command';
 import { LOAD_OPTIONS, loadModel } from './load';
@@ -74,9 +75,5 @@ async function run(call: CommandCall): Promise<Outcome> {
 }
 
 function perSecond({ median, least, most }: Rate): string {
-  return `${show(median)} tokens/s (${show(least)} to ${show(most)})`;
-}
-
-function show(rate: number): string {
-  return rate >= 100 ? rate.toFixed(0) : rate.toPrecision(3);
+  return `${rate(median)} tokens/s (${rate(least)} to ${rate(most)})`;
 }

@@ -1,6 +1,6 @@
-import { rm } from 'node:fs/promises';
 import { TRAINING_PRECISIONS, type TrainingPrecision } from '../graph/arithmetic';
 import { HIDDEN_LOSSES, type HiddenLoss } from '../graph/operations/losses';
+import { remove } from '../io/files';
 import { Model } from '../model';
 import {
   ACCUMULATOR_TYPES,
@@ -149,7 +149,7 @@ async function run(call: CommandCall): Promise<Outcome> {
     await student.save(target, { signal });
     status.clear();
     // what it held is in OUT now
-    await rm(folder, { recursive: true, force: true });
+    await remove(folder);
     return outcome(result, target);
   } catch (error) {
     status.clear();

@@ -61,7 +61,7 @@ export async function planConversion(source: string, given: BinarizeOptions): Pr
 
 /** Weights in 8 bits wait in memory for the file to be written, the last of them beside the original. */
 function int8Moment({ specifications }: DenseSource, int8: ReadonlySet<string>): Moment {
-  const weights = specifications.filter(({ name }) => int8.has(name)).map(({ rows, cols }) => ({ rows, cols }));
+  const weights = specifications.filter(({ name }) => int8.has(name));
   const waiting = weights.reduce((sum, { rows, cols }) => sum + rows * (cols + F32), 0);
   return {
     what: 'weights in 8 bits',

@@ -6,11 +6,12 @@
  */
 
 import { createHash } from 'node:crypto';
-import { readdir, rm, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { MbokError } from '../errors';
 import { makeFolder, writeFile } from '../io/atomic';
-import { ioFailure, isSystemError } from '../io/failure';
+import { ioFailure } from '../io/failure';
+import { ifPresent, remove } from '../io/files';
 import { readJson } from '../io/json';
 import { SafetensorsFile, type TensorSource, writeSafetensors } from '../io/safetensors';
 import type { KernelCounts } from '../models/quantization';
@@ -84,7 +85,7 @@ export class WorkFolder {
    * belongs to another conversion, unless `restart` is set: then it is emptied.
    */
   static async open(path: string, own: string, { restart }: { readonly restart: boolean }): Promise<WorkFolder> {
-    if (restart) await removeFolder(path);
+    if (restart) await remove(path);
     await makeFolder(path);
     const manifest = join(path, MANIFEST);
     const found = await readManifest(manifest, path);
@@ -130,7 +131,7 @@ export class WorkFolder {
 
   /** Kernels by module, where an earlier process has chosen them. */
   async allocation(): Promise<KernelCounts | undefined> {
-    const json = await readIfPresent(join(this.path, ALLOCATION));
+    const json = await ifPresent(readJson(join(this.path, ALLOCATION)));
     return json && new Map(Object.entries(json as Record<string, number>));
   }
 
@@ -183,32 +184,14 @@ export class WorkFolder {
   }
 
   async remove(): Promise<void> {
-    await removeFolder(this.path);
+    await remove(this.path);
   }
 }
 
 async function readManifest(manifest: string, folder: string): Promise<string | undefined> {
-  const json = await readIfPresent(manifest);
+  const json = await ifPresent(readJson(manifest));
   if (json !== undefined) return String(json.fingerprint);
   const names = (await readdir(folder)).filter((name) => !name.startsWith(MANIFEST));
   if (names.length === 0) return undefined;
   throw new MbokError('MBOK_IO', `will not work in the folder '${folder}': it holds files but no ${MANIFEST}`);
-}
-
-async function readIfPresent(path: string): Promise<Readonly<Record<string, unknown>> | undefined> {
-  try {
-    return await readJson(path);
-  } catch (error) {
-    const cause = (error as Error).cause;
-    if (!isSystemError(cause) || cause.code !== 'ENOENT') throw error;
-    return undefined;
-  }
-}
-
-async function removeFolder(path: string): Promise<void> {
-  try {
-    await rm(path, { recursive: true, force: true });
-  } catch (error) {
-    throw ioFailure('remove', path, error);
-  }
 }

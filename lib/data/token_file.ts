@@ -6,7 +6,7 @@
 import { createHash } from 'node:crypto';
 import { MbokError } from '../errors';
 import { writeFile } from '../io/atomic';
-import { isSystemError } from '../io/failure';
+import { isAbsence } from '../io/failure';
 import { isJsonObject } from '../io/json';
 import { PositionedFile } from '../io/positioned';
 import { type TokenArray, TokenBuffer } from '../text/token_buffer';
@@ -125,8 +125,7 @@ export class TokenFile implements TokenStore {
       return undefined;
     } catch (error) {
       await file?.close();
-      const cause = (error as Error).cause;
-      if (isSystemError(cause) && cause.code === 'ENOENT') return undefined;
+      if (isAbsence(error)) return undefined;
       throw error;
     }
   }

@@ -9,7 +9,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { MbokError } from '../errors';
 import { throwIfAborted } from '../validate';
-import { ioFailure, isSystemError } from './failure';
+import { ioFailure, isAbsence, isSystemError } from './failure';
 
 /** Appends bytes to a file that is being written. */
 export interface Appender {
@@ -183,7 +183,7 @@ async function folderExists(path: string): Promise<boolean> {
   try {
     if ((await stat(path)).isDirectory()) return true;
   } catch (error) {
-    if (isSystemError(error) && error.code === 'ENOENT') return false;
+    if (isAbsence(error)) return false;
     throw error;
   }
   throw Object.assign(new Error(`${path} is not a folder`), { code: 'ENOTDIR' });
@@ -198,7 +198,7 @@ async function exists(path: string): Promise<boolean> {
     await lstat(path);
     return true;
   } catch (error) {
-    if (isSystemError(error) && error.code === 'ENOENT') return false;
+    if (isAbsence(error)) return false;
     throw error;
   }
 }

@@ -22,6 +22,12 @@ export function isSystemError(error: unknown): error is NodeJS.ErrnoException {
   return typeof code === 'string' && /^E[A-Z0-9]+$/.test(code);
 }
 
+/** True where a file was not there: for the system's error, and for an MbokError made of it. */
+export function isAbsence(error: unknown): boolean {
+  const origin = error instanceof MbokError ? error.cause : error;
+  return isSystemError(origin) && origin.code === 'ENOENT';
+}
+
 /**
  * Makes an MbokError MBOK_IO out of an error of the operating system; every other error is returned as it is.
  *

@@ -1,7 +1,7 @@
-import { readFile, stat } from 'node:fs/promises';
+import { readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MbokError } from '../errors';
-import { ioFailure, isSystemError } from './failure';
+import { ioFailure, isAbsence } from './failure';
 
 /** Larger ones are no configurations or tokenizers (the largest of these have 40 MB), but mistakes. */
 const MOST_BYTES = 1 << 28;
@@ -25,12 +25,45 @@ export async function readFiles(folder: string, names: readonly string[]): Promi
   const contents = new Map<string, Buffer>();
   for (const name of names) {
     const path = join(folder, name);
-    try {
-      contents.set(name, await readSmallFile(path));
-    } catch (error) {
-      const cause = (error as Error).cause;
-      if (!isSystemError(cause) || cause.code !== 'ENOENT') throw error;
-    }
+    const content = await ifPresent(readSmallFile(path));
+    if (content !== undefined) contents.set(name, content);
   }
   return contents;
+}
+
+/** What is read; undefined where it cannot be read because the file is not there. */
+export async function ifPresent<T>(reading: Promise<T>): Promise<T | undefined> {
+  try {
+    return await reading;
+  } catch (error) {
+    if (isAbsence(error)) return undefined;
+    throw error;
+  }
+}
+
+/** A text file; undefined where there is none. Throws MBOK_IO. */
+export async function readTextIfPresent(path: string): Promise<string | undefined> {
+  try {
+    return await ifPresent(readFile(path, 'utf8'));
+  } catch (error) {
+    throw ioFailure('read', path, error);
+  }
+}
+
+/** True for a file or folder that is there. Throws MBOK_IO. */
+export async function exists(path: string): Promise<boolean> {
+  try {
+    return (await ifPresent(stat(path))) !== undefined;
+  } catch (error) {
+    throw ioFailure('read', path, error);
+  }
+}
+
+/** Removes a file, or a folder with all that it holds, if it is there. Throws MBOK_IO. */
+export async function remove(path: string): Promise<void> {
+  try {
+    await rm(path, { recursive: true, force: true });
+  } catch (error) {
+    throw ioFailure('remove', path, error);
+  }
 }

@@ -1,10 +1,11 @@
 /** A folder is one report's, and is made by one process at a time. */
 
-import { readdir, readFile, rm } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MbokError } from '../errors';
 import { isRunning, makeFolder, writeFile } from '../io/atomic';
-import { ioFailure, isSystemError } from '../io/failure';
+import { ioFailure } from '../io/failure';
+import { readTextIfPresent, remove } from '../io/files';
 
 /** Tells the folder of a report from other people's folders; in the end it says what the report was made with. */
 export const MARKER = 'report.json';
@@ -26,7 +27,7 @@ export async function claimFolder(folder: string): Promise<AsyncDisposable> {
       }
       await writeFile(join(folder, MARKER), '{}\n');
     }
-    const pid = Number(await readIfPresent(owner));
+    const pid = Number(await readTextIfPresent(owner));
     if (pid > 0 && pid !== process.pid && isRunning(pid)) {
       throw new MbokError('MBOK_BUSY', `process ${pid} is making the report in '${folder}'`);
     }
@@ -34,14 +35,5 @@ export async function claimFolder(folder: string): Promise<AsyncDisposable> {
     throw ioFailure('read', folder, error);
   }
   await writeFile(owner, String(process.pid));
-  return { [Symbol.asyncDispose]: () => rm(owner, { force: true }) };
-}
-
-async function readIfPresent(path: string): Promise<string> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    if (isSystemError(error) && error.code === 'ENOENT') return '';
-    throw error;
-  }
+  return { [Symbol.asyncDispose]: () => remove(owner) };
 }

@@ -1,11 +1,11 @@
 /** A report: a page about one model, made of the results of mbok's own commands. */
 
 import { existsSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { MbokError, MbokErrorCode } from '../errors';
 import { TASKS } from '../eval/tasks/registry';
 import { makeFolder, writeFile } from '../io/atomic';
+import { remove } from '../io/files';
 import { ModelSource } from '../models/source';
 import { loadVega } from '../plot/draw';
 import { runMbok } from './child';
@@ -90,7 +90,7 @@ export async function makeReport(options: ReportOptions): Promise<Report> {
   const commands = new Map(plan.map((command) => [command.name, results.stored(command) as StoredResult]));
   const name = basename(resolve(source)).replace(/\.gguf$/, '');
   await write(folder, { name, settings, conditions: circumstances, variables, sections: drawn, commands }, digests);
-  await rm(workFolder, { recursive: true, force: true });
+  await remove(workFolder);
   const figures = drawn.flatMap(({ exhibits }) => exhibits.map(({ id }) => id));
   return { page: join(folder, PAGE), figures, ...done };
 }
@@ -187,7 +187,7 @@ export async function drawSection({ id, title, show }: Section, results: Results
 
 async function writeFigures(folder: string, exhibits: readonly Exhibit[]): Promise<void> {
   // of other settings there may have been others
-  await rm(folder, { recursive: true, force: true });
+  await remove(folder);
   await makeFolder(folder);
   for (const { id, caption, data } of exhibits) {
     await writeFile(join(folder, `${id}.json`), readableJson({ caption, data }));

@@ -1,11 +1,10 @@
 /** Runs a plan like make: only what is missing or was made of something else, one command after the other. */
 
 import { createHash } from 'node:crypto';
-import { readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MbokError } from '../errors';
 import { makeFolder, writeFile } from '../io/atomic';
-import { ioFailure, isSystemError } from '../io/failure';
+import { exists, readTextIfPresent, remove } from '../io/files';
 import { throwIfAborted } from '../validate';
 import type { Ending } from './child';
 import { expand, type Variables, variablesIn } from './inputs';
@@ -137,7 +136,7 @@ class Run {
     await remove(this.#resultFile(command));
     if (!command.makesModel) return;
     const place = this.#place(command);
-    if ((await readIfPresent(`${place}.key`)) === key) return;
+    if ((await readTextIfPresent(`${place}.key`)) === key) return;
     for (const leftover of ['', '.partial', '.checkpoint', '.jsonl']) await remove(place + leftover);
     await writeFile(`${place}.key`, key);
   }
@@ -147,14 +146,14 @@ class Run {
     const place = this.#place(command);
     return (
       (await exists(join(place, 'config.json'))) &&
-      (await readIfPresent(`${place}.key`)) === this.#keys.get(command.name)
+      (await readTextIfPresent(`${place}.key`)) === this.#keys.get(command.name)
     );
   }
 
   /** A result that holds; undefined where there is none. */
   async #readResult(command: PlannedCommand): Promise<StoredResult | undefined> {
     const path = this.#resultFile(command);
-    const text = await readIfPresent(path);
+    const text = await readTextIfPresent(path);
     if (text === undefined) return undefined;
     try {
       const stored = JSON.parse(text) as StoredResult;
@@ -170,31 +169,5 @@ class Run {
 
   #place({ name }: PlannedCommand): string {
     return join(this.#options.workFolder, name);
-  }
-}
-
-async function readIfPresent(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    if (isSystemError(error) && error.code === 'ENOENT') return undefined;
-    throw ioFailure('read', path, error);
-  }
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await stat(path);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-async function remove(path: string): Promise<void> {
-  try {
-    await rm(path, { recursive: true, force: true });
-  } catch (error) {
-    throw ioFailure('remove', path, error);
   }
 }

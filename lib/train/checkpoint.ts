@@ -3,11 +3,10 @@
  * It is replaced as a whole: whenever the process dies, the old or the new one is there.
  */
 
-import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MbokError } from '../errors';
 import { recoverFolder, writeFile, writeFolder } from '../io/atomic';
-import { ioFailure, isSystemError } from '../io/failure';
+import { exists } from '../io/files';
 import { readJson } from '../io/json';
 import { SafetensorsFile, type TensorSource, writeSafetensors } from '../io/safetensors';
 import { type Matrix, rowBytes } from '../native/matrix';
@@ -120,15 +119,5 @@ function expectSame(place: string, saved: Record<string, unknown>, given: Readon
       'MBOK_INVALID_ARGUMENT',
       `cannot resume from '${place}': it was written with '${key}' ${before}, this run has ${now}`,
     );
-  }
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await stat(path);
-    return true;
-  } catch (error) {
-    if (isSystemError(error) && error.code === 'ENOENT') return false;
-    throw ioFailure('read', path, error);
   }
 }

@@ -1,8 +1,9 @@
 /** A run's log: one line of JSON per step. */
 
-import { type FileHandle, open, readFile } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { writeFile } from '../io/atomic';
-import { ioFailure, isSystemError } from '../io/failure';
+import { ioFailure } from '../io/failure';
+import { readTextIfPresent } from '../io/files';
 
 export class TrainingLog {
   private constructor(
@@ -39,12 +40,8 @@ export class TrainingLog {
 }
 
 async function lines(path: string): Promise<string[]> {
-  try {
-    return (await readFile(path, 'utf8')).split('\n').filter((line) => line !== '');
-  } catch (error) {
-    if (isSystemError(error) && error.code === 'ENOENT') return [];
-    throw ioFailure('read', path, error);
-  }
+  const text = (await readTextIfPresent(path)) ?? '';
+  return text.split('\n').filter((line) => line !== '');
 }
 
 /** Infinity for a line that was cut off when its writer died. */

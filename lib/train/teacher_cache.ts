@@ -8,7 +8,7 @@ import type { Precision } from '../graph/arithmetic';
 import { Graph } from '../graph/graph';
 import { topTokens } from '../graph/operations/head_loss';
 import { Plan } from '../graph/plan';
-import { ioFailure, isSystemError } from '../io/failure';
+import { ioFailure, isAbsence, isSystemError } from '../io/failure';
 import { f32ToHalf, halfToF32 } from '../io/half';
 import type { ModelCore } from '../models/model_core';
 import { throwIfAborted } from '../validate';
@@ -68,7 +68,7 @@ export class TeacherCache {
     try {
       file = await open(path, 'r');
     } catch (error) {
-      if (isSystemError(error) && error.code === 'ENOENT') return undefined;
+      if (isAbsence(error)) return undefined;
       throw ioFailure('read', path, error);
     }
     try {
