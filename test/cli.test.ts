@@ -142,6 +142,10 @@ describe('the way from a dense model to a Boolean one that tells a story', () =>
     const result = json('info');
     expect(result).toMatchObject({ cpu: expect.any(String), threads: expect.any(Number) });
     expect(Object.keys(result.kernels as object).length).toBeGreaterThan(20);
+    for (const rows of Object.values(result.decodedRows as Record<string, number[]>)) {
+      expect(rows).toHaveLength(8);
+      expect(rows).toEqual(rows.toSorted((a, b) => b - a));
+    }
   });
 
   test('demo', () => {

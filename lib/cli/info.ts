@@ -11,23 +11,30 @@ export const infoCommand: Command = {
   help: `Every kernel function exists in a readable scalar form and in faster ones for some instruction sets; the first
 that the processor can run is used. MBOK_ISA=scalar|avx2|avxvnni|avx512|amx (on aarch64 scalar|neon|dotprod|i8mm) forces a lower
 set, MBOK_THREADS=N sets the number of threads (default: the physical cores that the process may use). Results do not
-depend on the threads.`,
+depend on the threads. A product of few rows looks up the bits of a Boolean layer as they are, one of more
+rebuilds its weights; up to how many rows the first is faster was measured for each instruction set, and
+MBOK_DECODE_ROWS=0 … 32 takes the place of that.`,
   examples: ['mbok info', 'MBOK_ISA=avx2 mbok info --json'],
   run,
 };
 
 async function run(): Promise<Outcome> {
-  const { cpu, isa, threads, kernels } = guarded(() => addon().info());
+  const { cpu, isa, threads, kernels, decodedRows } = guarded(() => addon().info());
   const { version, platform, arch } = process;
   const system = { node: version, platform: `${platform}-${arch}`, processors: availableParallelism() };
   return {
-    json: { cpu, isa, threads, kernels, ...system },
+    json: { cpu, isa, threads, kernels, decodedRows, ...system },
     lines: [
       ...table([
         ['processor', cpu],
         ['instruction set', isa],
         ['threads', `${threads} of ${system.processors} processors`],
         ['system', `${system.platform}, Node ${system.node}`],
+      ]),
+      '',
+      ...table([
+        ['rows looked up', ...decodedRows.f32.map((_, k) => `K = ${k + 1}`)],
+        ...Object.entries(decodedRows).map(([precision, rows]) => [precision, ...rows.map(String)]),
       ]),
       '',
       ...table([['kernel function', 'served by'], ...Object.entries(kernels).sort()]),

@@ -89,6 +89,8 @@ export interface NativeInfo {
   readonly threads: number;
   /** Which candidate serves each kernel function. */
   readonly kernels: Readonly<Record<string, string>>;
+  /** Up to how many rows a multi-Boolean product looks up its bits, by 1, 2, … 8 kernels; for more, weights are rebuilt. */
+  readonly decodedRows: Readonly<Record<'f32' | 'bf16' | 'int8', readonly number[]>>;
 }
 
 export interface NativeAddon {

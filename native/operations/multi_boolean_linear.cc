@@ -7,8 +7,8 @@
 
 #include "kernels/boolean_decode/boolean_decode.h"
 #include "kernels/boolean_lookup/boolean_lookup.h"
-#include "kernels/dense_decode/dense_decode.h"
 #include "operations/boolean_operand.h"
+#include "operations/decode_rows.h"
 #include "operations/linear_product.h"
 #include "operations/scratch.h"
 
@@ -29,12 +29,12 @@ PanelProduct describe(const Call& call) {
                       precision_attribute(call, 0, true));
 }
 
-// Measured on Zen 5: decoding costs rows · kernels, rebuilding little more for eight rows than for one.
-bool decodes(const PanelProduct& p, const BooleanLayer& w) {
-  return p.m <= 2 || (p.m <= kDecodeRows && p.m * w.kernels <= 6);
+// How many rows stream the bits at most: of bits in rows decoding costs rows · kernels, rebuilding little more for eight
+// rows than for one.
+int64_t most_rows(const Call& call, const BooleanLayer& w) {
+  return w.tiles != nullptr ? most_decoded_rows(wanted_precision(call, 0), w.kernels)
+                            : std::max<int64_t>(2, 6 / w.kernels);
 }
-
-int64_t decoded_rows(const PanelProduct& p) { return p.m < kDecodeRows ? p.m : kDecodeRows; }
 
 // What a few rows are turned into before the bits are read: for tiles tables and their scales, for rows of bits the
 // scaled inputs [rows, kernels, 64·words].
@@ -42,7 +42,7 @@ struct DecodeInputs {
   DecodeInputs(const Call& call, const PanelProduct& p, const BooleanLayer& w, std::byte* base)
       : parts(wanted_precision(call, 0) == Precision::kF32 ? kMaxLookupParts : 1) {
     Scratch scratch(base);
-    const int64_t blocks = decoded_rows(p) * w.kernels * w.words();
+    const int64_t blocks = std::min(p.m, most_rows(call, w)) * w.kernels * w.words();
     if (w.tiles != nullptr) {
       tables = scratch.take<uint8_t>(blocks * parts * kLookupBytes);
       scales = scratch.take<float>(blocks * parts);
@@ -126,7 +126,7 @@ void decode(const Call& call, const PanelProduct& p, const BooleanLayer& w) {
 void run(const Call& call) {
   const PanelProduct p = describe(call);
   const BooleanLayer w = boolean_layer(call, 1);
-  if (decodes(p, w)) return w.tiles != nullptr ? look_up(call, p, w) : decode(call, p, w);
+  if (p.m <= most_rows(call, w)) return w.tiles != nullptr ? look_up(call, p, w) : decode(call, p, w);
   panel_product(*call.pool, p, BooleanOperand(w, Depth::kColumns, p.precision), call.scratch);
 }
 

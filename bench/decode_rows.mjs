@@ -1,0 +1,82 @@
+/**
+ * node bench/decode_rows.mjs: seconds of a multi-Boolean product of few rows when its bits are streamed, as a fraction of
+ * those when its weights are rebuilt, by instruction set, precision, kernels and rows: where the tables of
+ * native/operations/decode_rows.cc come from. As a program with MBOK_DECODE_ROWS set: the seconds of one way.
+ */
+
+import { execFileSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { addon, median, multiBooleanLinear, randomMatrix, secondsPerOperation } from './measure.mjs';
+import { emitter, tiledOperands } from './products.mjs';
+
+const ISAS = ['amx', 'avx512', 'avxvnni', 'avx2', 'scalar'];
+const PRECISIONS = ['f32', 'bf16', 'int8'];
+const KERNELS = [1, 2, 3, 4, 6, 8];
+const ROWS = [1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 28, 32];
+const [OUTPUTS, INPUTS] = [2048, 4096];
+/** Of different weights in one run, more than most caches hold. */
+const BYTES = 48e6;
+const PAIRS = 3;
+
+async function secondsOfAll() {
+  const seconds = [];
+  for (const kernels of KERNELS) {
+    const copies = Math.ceil(BYTES / ((kernels * OUTPUTS * INPUTS) / 8));
+    const operands = await tiledOperands(kernels, OUTPUTS, INPUTS, copies);
+    for (const precision of PRECISIONS) {
+      for (const rows of ROWS) {
+        const x = randomMatrix(rows, INPUTS, rows);
+        const emit = emitter(precision, (graph, i) => {
+          multiBooleanLinear(graph.bind(x), ...operands[i].map((matrix) => graph.bind(matrix)));
+        });
+        seconds.push(await secondsPerOperation(emit, { rows, copies }));
+        x.dispose();
+      }
+    }
+    for (const matrix of new Set(operands.flat())) matrix.dispose();
+  }
+  return seconds;
+}
+
+function measure(isa, most) {
+  const text = execFileSync(process.execPath, [fileURLToPath(import.meta.url)], {
+    encoding: 'utf8',
+    env: { ...process.env, MBOK_ISA: isa, MBOK_DECODE_ROWS: String(most) },
+  });
+  return JSON.parse(text);
+}
+
+function hasIsa(isa) {
+  try {
+    execFileSync(process.execPath, ['-e', `require(${JSON.stringify(ADDON)}).addon().info()`], {
+      env: { ...process.env, MBOK_ISA: isa },
+      stdio: 'ignore',
+    });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+const ADDON = fileURLToPath(new URL('../dist/native/addon.js', import.meta.url));
+
+if (process.env.MBOK_DECODE_ROWS !== undefined) {
+  console.log(JSON.stringify(await secondsOfAll()));
+} else {
+  const { cpu, threads } = addon().info();
+  console.log(`${cpu}, ${threads} threads; ${OUTPUTS} × ${INPUTS}; streamed / rebuilt, medians of ${PAIRS} pairs`);
+  for (const isa of ISAS.filter(hasIsa)) {
+    const pairs = Array.from({ length: PAIRS }, () => [measure(isa, ROWS.at(-1)), measure(isa, 0)]);
+    for (const [p, precision] of PRECISIONS.entries()) {
+      console.log(`\n${isa}, ${precision}: rows ${ROWS.join(' ')}`);
+      for (const [k, kernels] of KERNELS.entries()) {
+        const ratios = ROWS.map((_, r) => {
+          const at = (k * PRECISIONS.length + p) * ROWS.length + r;
+          return median(pairs.map(([streamed, rebuilt]) => streamed[at] / rebuilt[at]));
+        });
+        const most = ROWS[ratios.findLastIndex((ratio) => ratio <= 1)] ?? 0;
+        console.log(`K = ${kernels}: ${ratios.map((ratio) => ratio.toFixed(2)).join(' ')}  up to ${most}`);
+      }
+    }
+  }
+}
