@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { addon, median, multiBooleanLinear, randomMatrix, secondsPerOperation } from './measure.mjs';
 import { emitter, tiledOperands } from './products.mjs';
 
+const ADDON = fileURLToPath(new URL('../dist/native/addon.js', import.meta.url));
 const ISAS = ['amx', 'avx512', 'avxvnni', 'avx2', 'scalar'];
 const PRECISIONS = ['f32', 'bf16', 'int8'];
 const KERNELS = [1, 2, 3, 4, 6, 8];
@@ -57,8 +58,6 @@ function hasIsa(isa) {
     return false;
   }
 }
-
-const ADDON = fileURLToPath(new URL('../dist/native/addon.js', import.meta.url));
 
 if (process.env.MBOK_DECODE_ROWS !== undefined) {
   console.log(JSON.stringify(await secondsOfAll()));
