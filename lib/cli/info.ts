@@ -1,5 +1,5 @@
-import { availableParallelism } from 'node:os';
 import { addon, guarded } from '../native/addon';
+import { conditions } from '../report/conditions';
 import type { Command, Outcome } from './command';
 import { table } from './terminal';
 
@@ -19,17 +19,16 @@ MBOK_DECODE_ROWS=0 … 32 takes the place of that.`,
 };
 
 async function run(): Promise<Outcome> {
-  const { cpu, isa, threads, kernels, decodedRows } = guarded(() => addon().info());
-  const { version, platform, arch } = process;
-  const system = { node: version, platform: `${platform}-${arch}`, processors: availableParallelism() };
+  const { kernels, decodedRows } = guarded(() => addon().info());
+  const { cpu, isa, threads, node, platform, processors } = conditions();
   return {
-    json: { cpu, isa, threads, kernels, decodedRows, ...system },
+    json: { cpu, isa, threads, kernels, decodedRows, node, platform, processors },
     lines: [
       ...table([
         ['processor', cpu],
         ['instruction set', isa],
-        ['threads', `${threads} of ${system.processors} processors`],
-        ['system', `${system.platform}, Node ${system.node}`],
+        ['threads', `${threads} of ${processors} processors`],
+        ['system', `${platform}, Node ${node}`],
       ]),
       '',
       ...table([

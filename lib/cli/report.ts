@@ -81,7 +81,6 @@ async function run(call: CommandCall): Promise<Outcome> {
         say(error === undefined ? `${name}: ${seconds.toFixed(1)} s` : `${name}: ${error}`);
       },
     });
-    status.clear();
     return {
       json: { page, figures, ran, kept, failed },
       lines: [

@@ -9,7 +9,8 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { MbokError } from '../errors';
 import { throwIfAborted } from '../validate';
-import { ioFailure, isAbsence, isSystemError } from './failure';
+import { ioFailure, isSystemError } from './failure';
+import { ifPresent } from './files';
 
 /** Appends bytes to a file that is being written. */
 export interface Appender {
@@ -180,12 +181,9 @@ async function makeAll(folder: string): Promise<void> {
 
 /** Throws where something that is no folder has the name. */
 async function folderExists(path: string): Promise<boolean> {
-  try {
-    if ((await stat(path)).isDirectory()) return true;
-  } catch (error) {
-    if (isAbsence(error)) return false;
-    throw error;
-  }
+  const found = await ifPresent(stat(path));
+  if (found === undefined) return false;
+  if (found.isDirectory()) return true;
   throw Object.assign(new Error(`${path} is not a folder`), { code: 'ENOTDIR' });
 }
 
@@ -193,14 +191,9 @@ async function followLinks(path: string): Promise<string> {
   return (await exists(path)) ? realpath(path) : resolve(path);
 }
 
+/** Of a link too that leads nowhere. */
 async function exists(path: string): Promise<boolean> {
-  try {
-    await lstat(path);
-    return true;
-  } catch (error) {
-    if (isAbsence(error)) return false;
-    throw error;
-  }
+  return (await ifPresent(lstat(path))) !== undefined;
 }
 
 function temporaryName(path: string, kind: 'tmp' | 'old' = 'tmp'): string {
