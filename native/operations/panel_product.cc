@@ -98,7 +98,8 @@ struct Work {
       : p(product), b(operand), depth(p), a(p, depth, threads), panels(ceil_div(p.n, kPanelCols)) {
     constexpr auto kStepBytes = static_cast<int64_t>(sizeof(float));
     panel_bytes = depth.panel_steps * kPanelCols * kStepBytes;
-    at_once = equal_parts(panels, kPackedBytes * threads / (panel_bytes * depth.blocks));
+    const int64_t whole_panel = panel_bytes * depth.blocks, packed = kPackedBytes * threads;
+    at_once = equal_parts(panels, packed / whole_panel);
     const bool matrix_unit = p.precision == Precision::kBf16 && (cpu_features() & kAmxBf16) != 0;
     group = matrix_unit && p.sink == nullptr ? equal_parts(at_once, kGroupPanels) : 1;
     const int64_t rows = chunk_rows(p, threads), tasks = std::max(kTasks, kTasksPerThread * threads);
@@ -106,7 +107,8 @@ struct Work {
                     ? sink_rows(p.m, p.n)
                     : tile_rows_of(rows, ceil_div(at_once, group), tasks, std::min(rows, kChunkRows));
     packed_at = align_up(static_cast<size_t>(a.steps * kStepBytes));
-    workers_at = packed_at + static_cast<size_t>(at_once * depth.blocks * panel_bytes);
+    // no less than a smaller product takes, which may come out even where this one is cut into more and smaller parts
+    workers_at = packed_at + static_cast<size_t>(std::min(panels * whole_panel, std::max(packed, whole_panel)));
     if (p.sink != nullptr) tile_bytes = static_cast<size_t>(tile_rows * kPanelCols * kStepBytes);
     // in 8 bits the weights of a block in f32 come before its bytes
     if (p.precision == Precision::kInt8) panel_scratch = static_cast<size_t>(depth.block * kPanelCols * kStepBytes);

@@ -57,6 +57,7 @@ struct PanelProduct {
 };
 
 void panel_product(ThreadPool& pool, const PanelProduct& product, const PanelOperand& b, std::byte* scratch);
+// Suffices for every product that is nowhere larger; with a sink, for one of less depth.
 size_t panel_product_scratch(const PanelProduct& product, const PanelOperand& b, int threads);
 
 // kBf16 only where the CPU multiplies bf16; kInt8 only where it multiplies bytes and has no matrix unit, which is faster

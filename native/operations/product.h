@@ -66,6 +66,7 @@ struct ProductShape {
 };
 void product(ThreadPool& pool, const float* a, const float* b, float* c, const ProductShape& shape,
              Precision precision, std::byte* scratch);
+// Suffices for every product that is nowhere larger.
 size_t product_scratch(const ProductShape& shape, Precision precision, int threads);
 
 }  // namespace mbok

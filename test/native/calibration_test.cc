@@ -302,6 +302,22 @@ TEST("compensated_signs: without inputs every weight keeps its plain choice; a b
   CHECK(throws("MBOK_NON_FINITE", [&] { factor_of(ThreadPool::shared(), nothing); }), "NaN in H");
 }
 
+TEST("compensated_signs: a wide matrix, whose columns after a block are cut in other ways as they get fewer") {
+  Random random(27);
+  const int64_t n = 2240;
+  Converted c = Converted::random(random, 3, n, 1);
+  Feedback f{std::vector<float>(element(n * n)), std::vector<int32_t>(element(n))};
+  for (int64_t j = 0; j < n; ++j) {
+    f.u[element(j * n + j)] = 1.0f;
+    f.order[element(j)] = static_cast<int32_t>(j);
+  }
+  const std::vector<float> target = random.normals(3 * n);
+  choose_signs(one_thread(), target, f, c);
+  for (int64_t i = 0; i < 3; ++i)
+    for (int64_t j = 0; j < n; ++j)
+      CHECK((target[element(i * n + j)] < 0) == (c.value(i, j) < 0), "nothing depends on a column: its own sign");
+}
+
 TEST("calibrated_error: equals its float64 definition") {
   Random random(27);
   const int64_t m = 300, n = 70;

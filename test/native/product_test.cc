@@ -225,5 +225,26 @@ TEST("product tiles: every element of the gradient comes once, whatever the thre
     }
 }
 
+// Operations take scratch for their largest product and reuse it for smaller ones.
+TEST("product: scratch for a shape suffices for every smaller one") {
+  Random random(6);
+  for (int i = 0; i < 20000; ++i) {
+    const auto size = [&] { return random.integer(1, random.integer(0, 3) == 0 ? 12000 : 700); };
+    ProductShape large = {size(), size(), size(), 1, 1, 1, random.integer(0, 1) == 1, random.integer(0, 1) == 1, false};
+    ProductShape small = large;
+    for (int64_t* extent : {&small.m, &small.n, &small.depth})
+      if (random.integer(0, 1) == 1) *extent = random.integer(1, static_cast<int>(*extent));
+    const int threads = random.integer(1, 20);
+    for (const Precision precision : {Precision::kF32, Precision::kBf16, Precision::kInt8}) {
+      if (precision == Precision::kInt8) large.a_transposed = small.a_transposed = false;
+      CHECK(product_scratch(small, precision, threads) <= product_scratch(large, precision, threads),
+            shape_name(small.m, small.n, small.depth) + " within " + shape_name(large.m, large.n, large.depth));
+    }
+    CHECK(product_tiles_scratch(small.depth, large.m, large.n, Precision::kBf16, threads) <=
+              product_tiles_scratch(large.depth, large.m, large.n, Precision::kBf16, threads),
+          "tiles " + shape_name(large.m, large.n, small.depth));
+  }
+}
+
 }  // namespace
 }  // namespace mbok

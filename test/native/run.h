@@ -1,6 +1,7 @@
 // Runs one operation outside a plan (check, scratch of the size it asks for, run), on one thread and on three.
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -35,9 +36,13 @@ inline void run_operation(ThreadPool& pool, const char* name, const std::vector<
                nullptr};
   operation.check(call);
   const size_t bytes = operation.scratch_bytes != nullptr ? operation.scratch_bytes(call, pool.threads()) : 0;
-  Memory scratch(bytes);
+  constexpr size_t kBeyond = 4096;
+  Memory scratch(bytes + kBeyond);
   call.scratch = scratch.data();
   operation.run(call);
+  const std::byte* const beyond = scratch.data() + bytes;
+  CHECK(std::all_of(beyond, beyond + kBeyond, [](std::byte b) { return b == std::byte{0}; }),
+        std::string(name) + " writes beyond its scratch");
 }
 
 // Pools are never destroyed, so there is one of each size.
