@@ -1,7 +1,7 @@
 // Compiles lib/ to CommonJS in dist/ and writes the ESM entry beside it. The entry re-exports the CommonJS module's names
 // one by one, so a program that imports and a library that requires mbok share one instance of every class.
 import { spawnSync } from 'node:child_process';
-import { existsSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
@@ -29,6 +29,8 @@ const lines = [
 ];
 writeFileSync(join(output, 'index.mjs'), lines.join('\n'));
 writeFileSync(join(output, 'index.d.mts'), "export * from './index.js';\n");
+// npm makes commands executable where it installs a package; here nobody does, and npx runs them too
+chmodSync(join(output, 'cli/main.js'), 0o755);
 rmSync(dist, { recursive: true, force: true });
 renameSync(output, dist);
 
