@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { MbokError } from '../errors';
 import { ioFailure } from '../io/failure';
+import { VERSION } from '../version';
 import { baselineCommand } from './baseline';
 import { binarizeCommand } from './binarize';
 import { chatCommand } from './chat';
@@ -69,7 +70,7 @@ async function main(args: readonly string[]): Promise<number> {
     return EXIT.success;
   }
   if (args[0] === '--version') {
-    console.log((require('../../package.json') as { version: string }).version);
+    console.log(VERSION);
     return EXIT.success;
   }
   const { command, rest } = findCommand(args);

@@ -2,6 +2,7 @@
 
 import { availableParallelism, totalmem } from 'node:os';
 import { addon, guarded } from '../native/addon';
+import { VERSION } from '../version';
 
 export interface Conditions {
   /** Version of mbok. */
@@ -20,7 +21,7 @@ export interface Conditions {
 export function conditions(): Conditions {
   const { cpu, isa, threads } = guarded(() => addon().info());
   return {
-    mbok: (require('../../package.json') as { version: string }).version,
+    mbok: VERSION,
     node: process.version,
     platform: `${process.platform}-${process.arch}`,
     ...{ cpu, isa, threads },

@@ -1,0 +1,2 @@
+/** Version of mbok. */
+export const VERSION: string = (require('../package.json') as { version: string }).version;
