@@ -2,10 +2,12 @@
 
 import { GenerationCache } from '../lib/generate/cache';
 import type { GenerateOptions } from '../lib/generate/options';
-import { Sampler } from '../lib/generate/sampler';
+import { Sampler, type SamplingOptions } from '../lib/generate/sampler';
 import { Model } from '../lib/model';
 import { Matrix } from '../lib/native/matrix';
+import { uniform } from '../lib/random';
 import { copyGolden, TINY_STORIES, temporaryFolder } from './folders';
+import { Random } from './random';
 
 const folder = temporaryFolder();
 const PROMPT = 'Once upon a time';
@@ -228,6 +230,45 @@ describe('the sampler', () => {
     shares(options, seen).forEach((share, id) => {
       expect(Math.abs(share - (wanted[id] as number))).toBeLessThan((wanted[id] as number) === 0 ? 1e-12 : 0.03);
     });
+  });
+
+  /** By the definition: everything sorted, then top-k, top-p and min-p one after another. */
+  function defined(logits: Float32Array, { temperature, topK, topP, minP }: Required<SamplingOptions>, share: number) {
+    const largest = Math.max(...logits);
+    const weighed = Array.from(logits, (logit, id) => ({ id, weight: Math.exp((logit - largest) / temperature) }));
+    const kept = [...weighed].sort((a, b) => b.weight - a.weight).slice(0, topK === 0 ? undefined : topK);
+    const total = kept.reduce((sum, { weight }) => sum + weight, 0);
+    let before = 0;
+    const likely = kept.filter(({ weight }) => {
+      before += weight;
+      return before - weight < topP * total;
+    });
+    const drawn = likely.filter(({ weight }) => weight >= minP).sort((a, b) => a.id - b.id);
+    let rest = share * drawn.reduce((sum, { weight }) => sum + weight, 0);
+    return drawn.find(({ weight }) => {
+      rest -= weight;
+      return rest < 0;
+    })?.id;
+  }
+
+  test('draws from a large vocabulary what the definition does', () => {
+    const random = new Random(31);
+    for (let i = 0; i < 300; i++) {
+      const spread = 1 + 8 * random.uniform();
+      const logits = Float32Array.from(
+        { length: 4000 },
+        () => spread * (random.uniform() + random.uniform() + random.uniform()),
+      );
+      const options = {
+        temperature: 0.1 + 2 * random.uniform(),
+        topK: random.uniform() < 0.5 ? 0 : Math.ceil(5000 * random.uniform() ** 4),
+        topP: random.uniform() < 0.3 ? 1 : 1 - 0.999 * random.uniform() ** 2,
+        minP: random.uniform() < 0.5 ? 0 : 0.3 * random.uniform(),
+        repetitionPenalty: 1,
+        seed: i,
+      };
+      expect(new Sampler(options).sample(logits.slice())).toBe(defined(logits, options, uniform(i, 0)));
+    }
   });
 
   test('takes the first of equals', () => {

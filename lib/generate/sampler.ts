@@ -23,6 +23,9 @@ export interface SamplingOptions {
 /** The options' names, for checking. */
 export const SAMPLING_OPTIONS = ['temperature', 'topK', 'topP', 'minP', 'repetitionPenalty', 'seed'] as const;
 
+/** A draw has 53 random bits: a token less likely than the likeliest by more than that is never drawn. In natural units. */
+const NO_CHANCE = -53 * Math.LN2;
+
 /**
  * One generation's sampler: penalty, temperature, then top-k, top-p and min-p in the order that transformers applies
  * them, then a draw. Throws MBOK_INVALID_ARGUMENT for options outside their ranges.
@@ -35,6 +38,7 @@ export class Sampler {
   readonly #minP: number;
   readonly #penalty: number;
   #draws = 0;
+  #weights = new Float64Array(0);
   readonly #seen = new Set<number>();
 
   constructor({ temperature = 1, topK = 0, topP = 1, minP = 0, repetitionPenalty = 1, seed }: SamplingOptions = {}) {
@@ -56,15 +60,27 @@ export class Sampler {
     this.#penalise(logits);
     const best = likeliest(logits);
     if (this.#temperature === 0) return best;
-    const largest = logits[best] as number;
-    const least = this.#threshold(logits, largest);
-    const weight = (logit: number) => (logit < least ? 0 : Math.exp((logit - largest) / this.#temperature));
-    let rest = uniform(this.seed, this.#draws++) * sum(logits, weight);
-    for (let id = 0; id < logits.length; id++) {
-      rest -= weight(logits[id] as number);
+    const weights = this.#weigh(logits, logits[best] as number);
+    const least = this.#threshold(weights);
+    let rest = uniform(this.seed, this.#draws++) * sum(weights, least);
+    for (let id = 0; id < weights.length; id++) {
+      const weight = weights[id] as number;
+      if (weight >= least) rest -= weight;
       if (rest < 0) return id;
     }
     return best;
+  }
+
+  /** How likely each token is in proportion to the likeliest. */
+  #weigh(logits: Float32Array, largest: number): Float64Array {
+    if (this.#weights.length !== logits.length) this.#weights = new Float64Array(logits.length);
+    const weights = this.#weights;
+    const hopeless = largest + this.#temperature * NO_CHANCE;
+    for (let id = 0; id < logits.length; id++) {
+      const logit = logits[id] as number;
+      weights[id] = logit < hopeless ? 0 : Math.exp((logit - largest) / this.#temperature);
+    }
+    return weights;
   }
 
   #penalise(logits: Float32Array): void {
@@ -75,22 +91,49 @@ export class Sampler {
     }
   }
 
-  /** Only tokens with at least this logit may be drawn; equals of the last one that may are let in too. */
-  #threshold(logits: Float32Array, largest: number): number {
-    const least = this.#minP > 0 ? largest + this.#temperature * Math.log(this.#minP) : -Infinity;
-    const useK = this.#topK > 0 && this.#topK < logits.length;
-    if (!useK && this.#topP === 1) return least;
-    const sorted = logits.slice().sort().reverse();
-    const kept = useK ? sorted.subarray(0, this.#topK) : sorted;
-    if (this.#topP === 1) return Math.max(least, kept.at(-1) as number);
-    const weight = (logit: number) => Math.exp((logit - largest) / this.#temperature);
-    let missing = this.#topP * sum(kept, weight);
-    const last = kept.find((logit) => {
-      missing -= weight(logit);
-      return missing <= 0;
-    });
-    return Math.max(least, last ?? (kept.at(-1) as number));
+  /** Only tokens with at least this weight may be drawn; equals of the last one that may are let in too. */
+  #threshold(weights: Float64Array): number {
+    const useK = this.#topK > 0 && this.#topK < weights.length;
+    if (!useK && this.#topP === 1) return this.#minP;
+    const falling = fallingWeights(weights);
+    const kept = useK ? firstOf(falling, this.#topK) : undefined;
+    if (this.#topP === 1) return Math.max(this.#minP, kept?.at(-1) ?? 0);
+    let missing = this.#topP * sum(kept ?? weights, 0);
+    let last = 1;
+    for (const weight of kept ?? falling) {
+      last = weight;
+      missing -= weight;
+      if (missing <= 0) break;
+    }
+    return Math.max(this.#minP, last);
   }
+}
+
+/**
+ * The weights in falling order, no more of them sorted than is asked for: to sort a vocabulary takes longer than a small
+ * model takes for a token, and the few that are not far below the largest nearly always do.
+ */
+function* fallingWeights(weights: Float64Array): Generator<number> {
+  let above = Infinity;
+  for (const bound of [1e-2, 1e-4, 1e-8, 0]) {
+    const some: number[] = [];
+    for (let id = 0; id < weights.length; id++) {
+      const weight = weights[id] as number;
+      if (weight >= bound && weight < above) some.push(weight);
+    }
+    yield* Float64Array.from(some).sort().reverse();
+    above = bound;
+  }
+}
+
+function firstOf(values: Iterator<number>, count: number): number[] {
+  const first: number[] = [];
+  while (first.length < count) {
+    const { value, done } = values.next();
+    if (done) break;
+    first.push(value);
+  }
+  return first;
 }
 
 /** Index of the largest logit; the first of equals. */
@@ -102,8 +145,12 @@ function likeliest(logits: Float32Array): number {
   return best;
 }
 
-function sum(logits: Float32Array, weight: (logit: number) => number): number {
+/** Of the weights that are at least `least`. */
+function sum(weights: ArrayLike<number>, least: number): number {
   let total = 0;
-  for (const logit of logits) total += weight(logit);
+  for (let i = 0; i < weights.length; i++) {
+    const weight = weights[i] as number;
+    if (weight >= least) total += weight;
+  }
   return total;
 }
