@@ -70,6 +70,8 @@ Tensor Plan::tensor(int index, int64_t run_rows) const {
 }
 
 void Plan::resolve(int64_t run_rows) {
+  if (run_rows == resolved_rows_) return;
+  resolved_rows_ = run_rows;
   for (size_t i = 0; i < indices_.size(); ++i)
     views_[i] = indices_[i] < 0 ? Tensor{} : tensor(indices_[i], run_rows);
 }
@@ -99,15 +101,17 @@ RunResult Plan::run(const Scalars& scalars, const std::atomic<bool>& abort) {
     invalid("position must be an integer from 0");
   resolve(static_cast<int64_t>(rows));
   bool committed = false;
+  auto start = std::chrono::steady_clock::now();
   for (size_t i = 0; i < steps_.size(); ++i) {
     const Phase phase = description_.operations[i].phase;
     if (phase == Phase::kFirstMicroBatch && scalars.first == 0) continue;
     if (phase == Phase::kLastMicroBatch && scalars.last == 0) continue;
     if (!committed && abort.load(std::memory_order_relaxed)) return RunResult::kAborted;
     committed = committed || steps_[i].operation->updates_state;
-    const auto start = std::chrono::steady_clock::now();
     steps_[i].operation->run(call_of(i, &scalars));
-    seconds_[i] += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    const auto end = std::chrono::steady_clock::now();
+    seconds_[i] += std::chrono::duration<double>(end - start).count();
+    start = end;
   }
   return RunResult::kCompleted;
 }

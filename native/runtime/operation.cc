@@ -39,9 +39,10 @@ std::string describe(TensorType type, int64_t rows, int64_t cols) {
 
 int64_t Call::integer(int i) const {
   const double value = attributes[i];
-  if (!(std::fabs(value) <= 0x1p31 && value == std::floor(value)))
+  const int64_t integer = std::fabs(value) <= 0x1p31 ? static_cast<int64_t>(value) : 0;
+  if (static_cast<double>(integer) != value)
     fail(*this, "attribute " + std::to_string(i) + " must be an integer of 32 bits");
-  return static_cast<int64_t>(value);
+  return integer;
 }
 
 void expect(const Call& call, bool condition, const char* what) {
