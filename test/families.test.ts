@@ -148,8 +148,10 @@ function randomIds(count: number, seed: number): Int32Array {
 /** The logits after the first token of `ids`, after some more, and after each of the rest, by the key-value cache. */
 async function cachedLogits(model: Model, ids: Int32Array, first: number): Promise<Float32Array[]> {
   await using decoder = new Decoder(model, { context: ids.length, arithmetic: arithmeticOf({}) });
-  const logits = [await decoder.append(ids.subarray(0, first), undefined)];
-  for (let i = first; i < ids.length; i++) logits.push(await decoder.append(ids.subarray(i, i + 1), undefined));
+  const logits = [(await decoder.append(ids.subarray(0, first), undefined)).slice()];
+  for (let i = first; i < ids.length; i++) {
+    logits.push((await decoder.append(ids.subarray(i, i + 1), undefined)).slice());
+  }
   return logits;
 }
 

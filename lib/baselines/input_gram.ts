@@ -22,8 +22,9 @@ export async function inputGram(walk: Walk, { layer, modules, sides }: SharedInp
     accumulateGram(x, x, graph.bind(h, 'state'));
     prune(graph);
     await using plan = chunkPlan(graph, walk);
+    let data: Float32Array | undefined;
     for (let chunk = 0; chunk < states.chunks('student', layer); chunk++) {
-      const data = await states.read('student', layer, chunk);
+      data = await states.read('student', layer, chunk, data);
       await plan.run({ inputs: { states: data }, scalars: chunkScalars(walk, data), signal });
     }
     return h;

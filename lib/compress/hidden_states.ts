@@ -89,9 +89,11 @@ export async function advance(
   const x = hiddenInput(graph, walk, 'states');
   graph.output('next', source.family.block(new Builder(graph, parameters), layer, x, source.config, source.constants));
   await using plan = chunkPlan(graph, walk);
+  let [data, next]: Float32Array[] = [];
   for (let chunk = 0; chunk < states.chunks('student', layer); chunk++) {
-    const data = await states.read('student', layer, chunk);
-    const { next } = await plan.run({ inputs: { states: data }, scalars: chunkScalars(walk, data), signal });
+    data = await states.read('student', layer, chunk, data);
+    const inputs = { states: data };
+    ({ next } = await plan.run({ inputs, scalars: chunkScalars(walk, data), into: { next }, signal }));
     for (const side of sides) await states.write(side, layer + 1, chunk, next as Float32Array);
   }
 }

@@ -93,11 +93,12 @@ export async function collectMoments(
     prune(graph);
     await using plan = chunkPlan(graph, walk);
     let rows = 0;
+    let [student, teacher, next]: Float32Array[] = [];
     for (let chunk = 0; chunk < states.chunks('student', layer); chunk++) {
-      const student = await states.read('student', layer, chunk);
-      const teacher = await states.read('teacher', layer, chunk);
+      student = await states.read('student', layer, chunk, student);
+      teacher = await states.read('teacher', layer, chunk, teacher);
       const scalars = chunkScalars(walk, student);
-      const { next } = await plan.run({ inputs: { student, teacher }, scalars, signal });
+      ({ next } = await plan.run({ inputs: { student, teacher }, scalars, into: { next }, signal }));
       if (next !== undefined) await states.write('teacher', layer + 1, chunk, next);
       rows += scalars.rows;
     }

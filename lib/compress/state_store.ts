@@ -4,6 +4,7 @@ import { type FileHandle, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MbokError } from '../errors';
 import { ioFailure } from '../io/failure';
+import { reused } from '../reused';
 
 /** Of the model as converted so far, and of the original. */
 export type Side = 'student' | 'teacher';
@@ -12,8 +13,9 @@ export type Side = 'student' | 'teacher';
 export interface StateStore {
   /** Chunks written for the input of block `layer`. */
   chunks(side: Side, layer: number): number;
-  read(side: Side, layer: number, chunk: number): Promise<Float32Array>;
-  /** Chunks are written in order. */
+  /** `into`: an array that is no longer needed, which may be filled and returned. */
+  read(side: Side, layer: number, chunk: number, into?: Float32Array): Promise<Float32Array>;
+  /** Chunks are written in order. The array can be used again afterwards. */
   write(side: Side, layer: number, chunk: number, data: Float32Array): Promise<void>;
   /** Makes what was written for `layer` outlive the process, where the store does. */
   sync(layer: number): Promise<void>;
@@ -35,7 +37,7 @@ export class MemoryStateStore implements StateStore {
   async write(side: Side, layer: number, chunk: number, data: Float32Array): Promise<void> {
     const key = `${side} ${layer}`;
     const all = this.#states.get(key) ?? [];
-    all[chunk] = data;
+    all[chunk] = data.slice();
     this.#states.set(key, all);
   }
 
@@ -84,12 +86,12 @@ export class FileStateStore implements StateStore, AsyncDisposable {
     return this.#files.get(this.#path(side, layer))?.chunks ?? 0;
   }
 
-  async read(side: Side, layer: number, chunk: number): Promise<Float32Array> {
+  async read(side: Side, layer: number, chunk: number, into?: Float32Array): Promise<Float32Array> {
     const path = this.#path(side, layer);
     const { file } = this.#files.get(path) as StateFile;
     try {
       const begin = chunk * this.chunkBytes;
-      const data = new Float32Array(Math.min(this.chunkBytes, this.bytes - begin) / 4);
+      const data = reused(into, Math.min(this.chunkBytes, this.bytes - begin) / 4);
       const { bytesRead } = await file.read(data, 0, data.byteLength, begin);
       if (bytesRead === data.byteLength) return data;
     } catch (error) {

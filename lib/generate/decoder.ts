@@ -22,6 +22,7 @@ export class Decoder {
   readonly context: number;
   readonly arithmetic: Arithmetic;
   readonly #plan: Plan;
+  #logits: Float32Array = new Float32Array(0);
   /** The tokens that the cache holds. */
   #held: number[] = [];
 
@@ -43,17 +44,18 @@ export class Decoder {
     }
   }
 
-  /** Appends tokens to the text and resolves to the logits [V] after the last of them. */
+  /** Appends tokens to the text and resolves to the logits [V] after the last of them, which the next call overwrites. */
   async append(ids: Int32Array, signal: AbortSignal | undefined): Promise<Float32Array> {
     const { maxRows } = this.#plan;
-    let logits: Float32Array = new Float32Array(0);
     for (let start = 0; start < ids.length; start += maxRows) {
       const chunk = ids.subarray(start, start + maxRows);
       const scalars = { rows: chunk.length, position: this.#held.length };
-      logits = (await this.#plan.run({ inputs: { ids: chunk }, scalars, signal })).logits as Float32Array;
+      const into = { logits: this.#logits };
+      const { logits } = await this.#plan.run({ inputs: { ids: chunk }, scalars, into, signal });
+      this.#logits = logits as Float32Array;
       this.#held.push(...chunk);
     }
-    return logits;
+    return this.#logits;
   }
 
   /**

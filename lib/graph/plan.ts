@@ -14,6 +14,7 @@ import {
   TENSOR_TYPES,
 } from '../native/addon';
 import type { Matrix } from '../native/matrix';
+import { reused } from '../reused';
 import { abortedError, integerInRange, throwIfAborted } from '../validate';
 import type { Graph } from './graph';
 import { alignUp, layOutArena, tensorBytes } from './planner';
@@ -55,6 +56,8 @@ export interface RunOptions {
   readonly scalars?: Partial<Record<ScalarName, number>>;
   /** Which outputs to copy back. Default: all. */
   readonly outputs?: readonly string[];
+  /** Arrays that are no longer needed, by name of output: what is copied back may be put there. */
+  readonly into?: Readonly<Record<string, Float32Array | undefined>>;
   /** Stops the run before its next operation, as long as it has not begun to update state. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -132,7 +135,13 @@ export class Plan {
    * Runs the graph once and resolves to the requested outputs, each with the rows of this run. Rejects with
    * MBOK_ABORTED, MBOK_BUSY, MBOK_DISPOSED, MBOK_SHAPE for inputs of the wrong size, or an operation's own error.
    */
-  async run({ inputs = {}, scalars = {}, outputs, signal }: RunOptions = {}): Promise<Record<string, Float32Array>> {
+  async run({
+    inputs = {},
+    scalars = {},
+    outputs,
+    into = {},
+    signal,
+  }: RunOptions = {}): Promise<Record<string, Float32Array>> {
     if (this.#disposed) throw new MbokError('MBOK_DISPOSED', 'this plan has been disposed');
     // before inputs are copied and the signal is listened to: a refused run must not touch the one in flight
     if (this.#running !== undefined) throw new MbokError('MBOK_BUSY', 'this plan is already running');
@@ -154,7 +163,7 @@ export class Plan {
       signal?.removeEventListener('abort', abort);
       this.#running = undefined;
     }
-    return this.#readOutputs(outputs ?? [...this.#graph.outputs.keys()], values.rows);
+    return this.#readOutputs(outputs ?? [...this.#graph.outputs.keys()], values.rows, into);
   }
 
   /** Seconds that all runs so far have spent by name of operation. Throws MBOK_BUSY while one is in flight, MBOK_DISPOSED. */
@@ -205,12 +214,16 @@ export class Plan {
     }
   }
 
-  #readOutputs(names: readonly string[], rows: number): Record<string, Float32Array> {
+  #readOutputs(
+    names: readonly string[],
+    rows: number,
+    into: Readonly<Record<string, Float32Array | undefined>>,
+  ): Record<string, Float32Array> {
     const results: Record<string, Float32Array> = {};
     for (const name of names) {
       const tensor = this.#graph.outputs.get(name);
       if (tensor === undefined) throw new MbokError('MBOK_INVALID_ARGUMENT', `the graph has no output '${name}'`);
-      const data = new Float32Array(tensorBytes(tensor, rows) / 4);
+      const data = reused(into[name], tensorBytes(tensor, rows) / 4);
       const { binding } = tensor;
       const buffer = binding.kind === 'bound' ? binding.matrix.buffer : this.#ports;
       guarded(() => buffer.read(data, this.#portOffsets.get(tensor) ?? 0));
