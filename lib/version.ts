@@ -1,2 +1,4 @@
 /** Version of mbok. */
-export const VERSION: string = (require('../package.json') as { version: string }).version;
+export function version(): string {
+  return (require('../package.json') as { version: string }).version;
+}

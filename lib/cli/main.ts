@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { MbokError } from '../errors';
 import { ioFailure } from '../io/failure';
-import { VERSION } from '../version';
+import { version } from '../version';
 import { baselineCommand } from './baseline';
 import { binarizeCommand } from './binarize';
 import { chatCommand } from './chat';
@@ -70,7 +70,7 @@ async function main(args: readonly string[]): Promise<number> {
     return EXIT.success;
   }
   if (args[0] === '--version') {
-    console.log(VERSION);
+    console.log(version());
     return EXIT.success;
   }
   const { command, rest } = findCommand(args);

@@ -32,6 +32,7 @@ export class BatchDecoder {
   readonly #vocabularySize: number;
   readonly #cache: GenerationCache;
   readonly #plan: Plan;
+  #logits: Float32Array = new Float32Array(0);
 
   /** Throws MBOK_OUT_OF_MEMORY, MBOK_DISPOSED. */
   constructor(model: ModelCore, { slots, context, arithmetic }: BatchDecoderOptions) {
@@ -57,7 +58,7 @@ export class BatchDecoder {
   /**
    * Appends pieces to their texts, of which each has one at most.
    *
-   * @returns the logits [V] after each piece, in the order of the pieces
+   * @returns the logits [V] after each piece, in the order of the pieces; the next call overwrites them
    */
   async append(pieces: readonly Piece[], signal: AbortSignal | undefined): Promise<Float32Array[]> {
     const rows = pieces.reduce((sum, { ids }) => sum + ids.length, 0);
@@ -71,9 +72,12 @@ export class BatchDecoder {
       row += piece.ids.length;
       ends[index] = row - 1;
     }
-    const { logits } = await this.#plan.run({ inputs: { ids, slots, positions, ends }, scalars: { rows }, signal });
+    const inputs = { ids, slots, positions, ends };
+    const into = { logits: this.#logits };
+    const { logits } = await this.#plan.run({ inputs, scalars: { rows }, into, signal });
+    this.#logits = logits as Float32Array;
     const size = this.#vocabularySize;
-    return pieces.map((_, index) => (logits as Float32Array).subarray(index * size, (index + 1) * size));
+    return pieces.map((_, index) => this.#logits.subarray(index * size, (index + 1) * size));
   }
 
   /** Frees plan and cache, after the run in flight if there is one. */

@@ -97,8 +97,7 @@ export class Sampler {
     if (!useK && this.#topP === 1) return this.#minP;
     const falling = fallingWeights(weights);
     const kept = useK ? firstOf(falling, this.#topK) : undefined;
-    if (this.#topP === 1) return Math.max(this.#minP, kept?.at(-1) ?? 0);
-    let missing = this.#topP * sum(kept ?? weights, 0);
+    let missing = this.#topP === 1 ? Infinity : this.#topP * sum(kept ?? weights, 0);
     let last = 1;
     for (const weight of kept ?? falling) {
       last = weight;

@@ -2,7 +2,7 @@
 
 import { availableParallelism, totalmem } from 'node:os';
 import { addon, guarded } from '../native/addon';
-import { VERSION } from '../version';
+import { version } from '../version';
 
 export interface Conditions {
   /** Version of mbok. */
@@ -21,7 +21,7 @@ export interface Conditions {
 export function conditions(): Conditions {
   const { cpu, isa, threads } = guarded(() => addon().info());
   return {
-    mbok: VERSION,
+    mbok: version(),
     node: process.version,
     platform: `${process.platform}-${process.arch}`,
     ...{ cpu, isa, threads },

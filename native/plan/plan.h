@@ -75,11 +75,11 @@ class Plan {
   std::unique_ptr<Memory> arena_;
   std::unique_ptr<Memory> scratch_;
   size_t scratch_bytes_ = 0;
-  int64_t resolved_rows_ = 0;  // that `views_` are for
   std::vector<double> seconds_;   // of each step
   std::vector<Step> steps_;
   std::vector<int32_t> indices_;  // tensor index of each view
-  std::vector<Tensor> views_;     // resolved for the current run
+  std::vector<Tensor> views_;     // resolved for `resolved_rows_`
+  int64_t resolved_rows_ = 0;     // of the last run
 };
 
 }  // namespace mbok
