@@ -88,20 +88,23 @@ void look_up(const Call& call, const PanelProduct& p, const BooleanLayer& w) {
   const int64_t blocks = inputs.parts * w.words();
   make_tables(*call.pool, p, w, inputs);
   BooleanLookupFunction* const kernel = boolean_lookup_table.best();
-  // A run of tiles begins without prefetch, so runs are long: one a thread where the layer is small.
-  constexpr int64_t kRunBytes = 1 << 17, kMostRuns = 16;
-  const int64_t tiles = (w.m + kTileRows - 1) / kTileRows, bytes = w.tile_bytes() * w.kernels * tiles;
-  const int64_t runs = std::min(std::max<int64_t>(call.pool->threads(), bytes / kRunBytes), kMostRuns);
-  const int64_t outputs = (tiles + runs - 1) / runs * kTileRows;
+  // A run of tiles begins without prefetch, so runs are long (one a thread where the layer is small), and few, but enough
+  // for a thread that is disturbed; long ones of whole pairs, since some candidates read two tiles at once.
+  constexpr int64_t kRunBytes = 1 << 17, kRuns = 8, kPair = 2;
+  const int64_t threads = call.pool->threads(), tiles = (w.m + kTileRows - 1) / kTileRows;
+  const int64_t bytes = w.tile_bytes() * w.kernels * tiles;
+  const int64_t runs = std::max(threads, std::min(kRuns, bytes / kRunBytes));
+  const int64_t shortest = (tiles + runs - 1) / runs;
+  const int64_t outputs = (shortest < 4 * kPair ? shortest : (shortest + 1) / kPair * kPair) * kTileRows;
   call.pool->parallel_for((w.m + outputs - 1) / outputs, [&](int64_t task, int) {
     const int64_t last = std::min(w.m, (task + 1) * outputs);
-    // a tile stays in cache for all rows
-    for (int64_t begin = task * outputs; begin < last; begin += kTileRows)
+    // tiles stay in cache for all rows
+    for (int64_t begin = task * outputs; begin < last; begin += kPair * kTileRows)
       for (int64_t r = 0; r < p.m; ++r) {
         const int64_t at = r * w.kernels * blocks;
         kernel({w.block(0, begin, 0), w.kernel_bytes(), w.words(), w.kernels, inputs.parts,
                 inputs.tables + at * kLookupBytes, inputs.scales + at, w.s_out + begin, w.m,
-                std::min(last - begin, kTileRows), p.bias != nullptr ? p.bias + begin : nullptr,
+                std::min(last - begin, kPair * kTileRows), p.bias != nullptr ? p.bias + begin : nullptr,
                 p.c + r * w.m + begin});
       }
   });

@@ -38,8 +38,8 @@ struct Level {
 
 constexpr Level kLevels[] = {
     {"scalar", kNone, kNone},
-    {"avx2", kAvx2, kAvx2},
-    {"avxvnni", kAvxVnni, kAvx2 | kAvxVnni},
+    {"avx2", kAvx2, kAvx2 | kIntel},
+    {"avxvnni", kAvxVnni, kAvx2 | kAvxVnni | kIntel},
     {"avx512", kAvx512, ~static_cast<uint32_t>(kAmxBf16)},
     {"amx", kAmxBf16, ~0u},
 };
@@ -74,6 +74,12 @@ bool may_use_tiles() {
 #endif
 }
 
+// "GenuineIntel", four letters a register
+bool is_intel() {
+  const Registers zero = cpuid(0, 0);
+  return zero.b == 0x756e6547 && zero.d == 0x49656e69 && zero.c == 0x6c65746e;
+}
+
 uint32_t detect() {
   const Registers one = cpuid(1, 0);
   if (!bit(one.c, 27)) return kNone;  // OSXSAVE: without it xgetbv faults
@@ -85,6 +91,7 @@ uint32_t detect() {
   uint32_t found = kNone;
   if (!(ymm && bit(seven.b, 5) && bit(one.c, 12) && bit(one.c, 29))) return found;
   found |= kAvx2;
+  if (is_intel()) found |= kIntel;
   if (bit(seven_one.a, 4)) found |= kAvxVnni;
   const bool base512 = bit(seven.b, 16) && bit(seven.b, 30) && bit(seven.b, 17) && bit(seven.b, 31);
   if (!(zmm && base512)) return found;

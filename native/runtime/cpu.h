@@ -17,6 +17,7 @@ enum Feature : uint32_t {
   kAvx512Vbmi = 1u << 5,       // vpermb
   kAmxBf16 = 1u << 6,          // tdpbf16ps, and the operating system's leave to use the tiles
   kAvxVnni = 1u << 10,         // vpdpbusd without AVX-512
+  kIntel = 1u << 11,           // no instructions, but other ways of reading memory ahead than AMD's
   kNeon = 1u << 7,             // every aarch64
   kDotprod = 1u << 8,          // sdot, udot
   kI8mm = 1u << 9,             // smmla, usmmla, usdot (and kDotprod)

@@ -71,6 +71,10 @@ MBOK_INLINE void store_table(const int16_t* q, uint8_t* table) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(table), bytes);
 }
 
+MBOK_INLINE void store_tables(const int16_t* q, uint8_t* tables) {
+  for (int64_t j = 0; j < kLookupBlock; j += 4) store_table(q + j, tables + 8 * j);
+}
+
 MBOK_INLINE void store_whole(int16_t* to, Vec numbers) {
   const __m256i whole = _mm256_cvtps_epi32(numbers.v);
   const __m128i narrow = _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
@@ -83,7 +87,8 @@ MBOK_INLINE void store_whole(int16_t* to, Vec numbers) {
 
 void lookup_tables(const LookupInputs& in, uint8_t* tables, float* scales) { make_tables(in, tables, scales); }
 
-void boolean_lookup(const BooleanLookup& p) { look_up(p); }
+void boolean_lookup(const BooleanLookup& p) { look_up<1, 6144>(p); }
+void boolean_lookup_pairs(const BooleanLookup& p) { look_up<2, 2048>(p); }
 
 }  // namespace mbok::avx2
 MBOK_TARGET_END

@@ -7,52 +7,57 @@ MBOK_TARGET_AVX512
 namespace mbok::avx512 {
 namespace {
 
-constexpr int64_t kBytes = 64;
+#include "kernels/boolean_lookup/avx512_bytes.h"
 
-struct Bytes {
-  __m512i v;
-};
-
-MBOK_INLINE Bytes load_bytes(const uint8_t* p) { return {_mm512_loadu_si512(p)}; }
-MBOK_INLINE Bytes load_table(const uint8_t* p) {
-  return {_mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
-}
 MBOK_INLINE Bytes low_nibbles(Bytes a) { return {_mm512_and_si512(a.v, _mm512_set1_epi8(15))}; }
 MBOK_INLINE Bytes high_nibbles(Bytes a) { return low_nibbles({_mm512_srli_epi16(a.v, 4)}); }
 MBOK_INLINE Bytes shuffle(Bytes table, Bytes index) { return {_mm512_shuffle_epi8(table.v, index.v)}; }
-MBOK_INLINE Bytes add8(Bytes a, Bytes b) { return {_mm512_add_epi8(a.v, b.v)}; }
-MBOK_INLINE Bytes all16(int16_t a) { return {_mm512_set1_epi16(a)}; }
-// sum + low + high · 2^kLowBits in 16 bits, of pairs of a low and a high part.
-MBOK_INLINE Bytes add_pairs(Bytes sum, __m512i pairs) {
-  const __m512i factors = all16(1 << kLowBits << 8 | 1).v;
-  return {_mm512_add_epi16(sum.v, _mm512_maddubs_epi16(pairs, factors))};
-}
-MBOK_INLINE Bytes add_even(Bytes sum, Bytes low, Bytes high) {
-  return add_pairs(sum, _mm512_unpacklo_epi8(low.v, high.v));
-}
-MBOK_INLINE Bytes add_odd(Bytes sum, Bytes low, Bytes high) {
-  return add_pairs(sum, _mm512_unpackhi_epi8(low.v, high.v));
-}
-
-// sums[i] += scale · (the i-th of 32 numbers)
-MBOK_INLINE void add_scaled(Bytes a, float scale, float* sums) {
-  const __m512 low = _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(_mm512_castsi512_si256(a.v)));
-  const __m512 high = _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(_mm512_extracti64x4_epi64(a.v, 1)));
-  const __m512 factor = _mm512_set1_ps(scale);
-  _mm512_storeu_ps(sums, _mm512_fmadd_ps(factor, low, _mm512_loadu_ps(sums)));
-  _mm512_storeu_ps(sums + 16, _mm512_fmadd_ps(factor, high, _mm512_loadu_ps(sums + 16)));
-}
-
-// y[i] += a[i] · b[i], eight of them
-MBOK_INLINE void multiply_add8(const float* a, const float* b, float* y) {
-  _mm256_storeu_ps(y, _mm256_fmadd_ps(_mm256_loadu_ps(a), _mm256_loadu_ps(b), _mm256_loadu_ps(y)));
-}
 
 #include "kernels/boolean_lookup/body.h"
 
+// The tables of 64 inputs, four of them at a time: sixteen sums in 32 bits each, then their bytes sorted.
+MBOK_INLINE void store_tables(const int16_t* q, uint8_t* tables) {
+  // two signs in 16 bits each, of the first and second input by bits 0 and 1 of an entry's number, of the others by 2 and 3
+  constexpr int32_t kSigns[4] = {-1, -0xffff, 0x1ffff, 0x10001};
+  const __m512i first = _mm512_broadcast_i32x4(_mm_setr_epi32(kSigns[0], kSigns[1], kSigns[2], kSigns[3]));
+  const __m512i last =
+      _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3), first);
+  // of tables t and t + 1, from four bytes of every table in every lane of 16
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 1, 5, 9, 13, 17, 21, 25, 29);
+  const __m512i mask = all16((1 << kLowBits) - 1).v, bias = all16(kHighBias).v;
+  for (int64_t j = 0; j < kLookupBlock; j += 16) {
+    __m512i sums[4], low[2], high[2];
+    MBOK_UNROLL
+    for (int t = 0; t < 4; ++t) {
+      int32_t pairs[2];
+      __builtin_memcpy(pairs, q + j + 4 * t, sizeof pairs);
+      sums[t] = _mm512_add_epi32(_mm512_madd_epi16(_mm512_set1_epi32(pairs[0]), first),
+                                 _mm512_madd_epi16(_mm512_set1_epi32(pairs[1]), last));
+    }
+    MBOK_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      const __m512i words = _mm512_packs_epi32(sums[2 * half], sums[2 * half + 1]);
+      low[half] = _mm512_and_si512(words, mask);
+      high[half] = _mm512_add_epi16(_mm512_srai_epi16(words, kLowBits), bias);
+    }
+    const __m512i lows = _mm512_packus_epi16(low[0], low[1]), highs = _mm512_packus_epi16(high[0], high[1]);
+    const __m512i next = _mm512_add_epi32(order, _mm512_set1_epi32(2));
+    _mm512_storeu_si512(tables + 8 * j, _mm512_permutex2var_epi32(lows, order, highs));
+    _mm512_storeu_si512(tables + 8 * j + 64, _mm512_permutex2var_epi32(lows, next, highs));
+  }
+}
+
+MBOK_INLINE void store_whole(int16_t* to, Vec numbers) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(numbers.v)));
+}
+
+#include "kernels/boolean_lookup/tables_body.h"
+
 }  // namespace
 
-void boolean_lookup(const BooleanLookup& p) { look_up(p); }
+void lookup_tables(const LookupInputs& in, uint8_t* tables, float* scales) { make_tables(in, tables, scales); }
+
+void boolean_lookup(const BooleanLookup& p) { look_up<1, 6144>(p); }
 
 }  // namespace mbok::avx512
 MBOK_TARGET_END

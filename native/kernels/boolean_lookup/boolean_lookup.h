@@ -14,12 +14,16 @@
 //
 // Budget. AVX-512, one part: 16 inputs of 64 outputs are two loads and prefetches, six operations that cut out nibbles,
 // eight table loads, eight shuffles, six sums of bytes, and two unpacks, products and sums of 16 bits: 1024 weights in 36
-// operations, 20 of them on the vector units besides the six. Shuffles and unpacks go to two ports of Zen 5, so 128 bytes
-// take 5 cycles at least, and 6.5 by the number of vector operations. One tile at a time: two would share their table
-// loads, but their two streams from memory are a quarter slower than one. NEON, one part: 16 inputs of 16 outputs are two
-// loads and prefetches, four operations that cut out nibbles, eight table loads, eight look-ups (tbl), six sums of bytes
-// and four that widen and add them (uaddw, umlal): 88 vector operations for 64 outputs, by count 22 cycles for 128 bytes
-// on four vector pipes and 44 on two.
+// operations, 20 of them on the vector units besides the six, for 128 bytes. Zen 5 has two ports for shuffles and
+// unpacks and four for vectors: 6.5 cycles by number. Intel has two for vectors, one of which shuffles: 13 cycles; vpermb
+// (avx512_vbmi.cc) needs no masks, 11 cycles, and with what ends a block 12.8, of which 15 were measured from L2 on
+// Granite Rapids. NEON, one part: 16 inputs of 16 outputs are two loads and prefetches, four operations that cut out
+// nibbles, eight table loads, eight look-ups (tbl), six sums of bytes and four that widen and add them (uaddw, umlal): 88
+// vector operations for 64 outputs, by count 22 cycles for 128 bytes on four vector pipes and 44 on two.
+//
+// Streams. On Zen 5 one tile at a time, prefetched 6 KB ahead: two would share their table loads, but their two streams
+// from memory are a quarter slower than one. On Intel two tiles, 3 KB ahead: a core there has so few reads under way that a
+// second stream adds a sixth; 6 KB ahead costs a quarter again.
 #pragma once
 
 #include <cstdint>

@@ -56,6 +56,10 @@ MBOK_INLINE void store_table(const int16_t* q, uint8_t* table) {
   }
 }
 
+MBOK_INLINE void store_tables(const int16_t* q, uint8_t* tables) {
+  for (int64_t j = 0; j < kLookupBlock; j += 4) store_table(q + j, tables + 8 * j);
+}
+
 MBOK_INLINE void store_whole(int16_t* to, Vec numbers) {
   const int16x4_t low = vmovn_s32(vcvtnq_s32_f32(numbers.low));
   vst1q_s16(to, vmovn_high_s32(low, vcvtnq_s32_f32(numbers.high)));
@@ -67,7 +71,7 @@ MBOK_INLINE void store_whole(int16_t* to, Vec numbers) {
 
 void lookup_tables(const LookupInputs& in, uint8_t* tables, float* scales) { make_tables(in, tables, scales); }
 
-void boolean_lookup(const BooleanLookup& p) { look_up(p); }
+void boolean_lookup(const BooleanLookup& p) { look_up<1, 6144>(p); }
 
 }  // namespace mbok::neon
 #endif

@@ -3,8 +3,7 @@
 
 constexpr int kChunks = 4;
 
-// Bytes ahead of the reads: of 2 to 8 KB the best for two threads on Zen 5.
-constexpr int64_t kPrefetch = 6144, kLine = 64;
+constexpr int64_t kLine = 64;
 
 // Adds `Chunks` vectors of one output's weights, each times those of the rows' inputs, to as many sums a row.
 template <class Source, int Rows, int Chunks>
@@ -35,7 +34,7 @@ MBOK_INLINE void decode_output(const DenseDecode& p, int64_t i, int64_t first) {
   for (; d + kStep <= p.depth; d += kStep) {
     MBOK_UNROLL
     for (int64_t line = 0; line < kStepBytes; line += kLine)
-      __builtin_prefetch(reinterpret_cast<const char*>(w + d) + kPrefetch + line);
+      __builtin_prefetch(reinterpret_cast<const char*>(w + d) + p.ahead + line);
     add_chunks<Source, Rows, kChunks>(p, w + d, x + d, sum);
   }
   for (; d + kLanes <= p.depth; d += kLanes) add_chunks<Source, Rows, 1>(p, w + d, x + d, sum);

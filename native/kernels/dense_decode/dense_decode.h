@@ -4,7 +4,7 @@
 // Numerics. Every (r, i) sums in four vectors of lanes that take turns, then those and their lanes in pairs: the same for
 // any number of rows, not the same bits as scalar, which sums in the order of d (both within the rounding of f32 sums).
 //
-// Budget. One output at a time, so that a core reads its weights as one stream, prefetched 6 KB ahead: eight outputs
+// Budget. One output at a time, so that a core reads its weights as one stream, prefetched some KB ahead: eight outputs
 // would load x an eighth as often, but their eight streams from memory are slower by a third. A vector of 16 weights is a
 // load with its conversion (f16: one operation, bf16 and i8: two), an FMA with x from L1 and its share of the prefetch:
 // about a cycle, 64 bytes of f32, 32 of f16 and bf16, 16 of i8. Rows add an FMA each; of more than four (AVX2 and NEON:
@@ -29,6 +29,7 @@ struct DenseDecode {
   const float* bias;  // [outputs] or null
   float* y;           // [rows, outputs], rows y_stride apart
   int64_t y_stride;
+  int64_t ahead = 0;  // bytes from a read of weights to where they are prefetched
 };
 
 using DenseDecodeFunction = void(const DenseDecode& decode);
