@@ -6,30 +6,39 @@
 constexpr float kLargest = 511;
 
 // values ← what q · scale leaves of them.
-MBOK_INLINE void quantise(Vec (&values)[kLookupBlock / kLanes], float* scale, int16_t* q) {
-  const BlockScale block = block_scale(values, kLargest);
+MBOK_INLINE void quantise(float* values, float* scale, int16_t* q) {
+  Vec v[kLookupBlock / kLanes];
+  MBOK_UNROLL
+  for (int64_t i = 0; i < kLookupBlock / kLanes; ++i) v[i] = load(values + i * kLanes);
+  const BlockScale block = block_scale(v, kLargest);
   *scale = block.scale;
   MBOK_UNROLL
   for (int64_t i = 0; i < kLookupBlock / kLanes; ++i) {
-    const Vec number = rounded(values[i], block, kLargest);
+    const Vec number = rounded(v[i], block, kLargest);
     store_whole(q + i * kLanes, number);
-    values[i] = fnma(number, broadcast(block.scale), values[i]);
+    store(values + i * kLanes, fnma(number, broadcast(block.scale), v[i]));
   }
 }
 
 MBOK_INLINE void make_tables(const LookupInputs& in, uint8_t* tables, float* scales) {
-  for (int64_t word = 0; word * kLookupBlock < in.n; ++word) {
-    Vec values[kLookupBlock / kLanes];
-    MBOK_UNROLL
-    for (int64_t i = 0; i < kLookupBlock / kLanes; ++i) {
-      const int64_t at = word * kLookupBlock + i * kLanes, left = in.n - at;
+  // A block's numbers wait for its maximum, so its tables are made when the next ones have theirs: otherwise all that
+  // waits for one maximum fills the processor's schedulers before the next begins.
+  constexpr int64_t kAtOnce = 8;
+  alignas(64) float values[kAtOnce * kLookupBlock];
+  alignas(64) int16_t q[kAtOnce * kLookupBlock];
+  const int64_t words = (in.n + kLookupBlock - 1) / kLookupBlock;
+  for (int64_t word = 0; word < words; word += kAtOnce) {
+    const int64_t count = words - word < kAtOnce ? words - word : kAtOnce;
+    for (int64_t j = 0; j < count * kLookupBlock; j += kLanes) {
+      const int64_t at = word * kLookupBlock + j, left = in.n - at;
       const int64_t n = left < 0 ? 0 : left < kLanes ? left : kLanes;
-      values[i] = n == 0 ? zero() : load_n(in.x + at, n) * load_n(in.s_in + at, n);
+      store(values + j, n == 0 ? zero() : load_n(in.x + at, n) * load_n(in.s_in + at, n));
     }
     for (int64_t part = 0; part < in.parts; ++part) {
-      alignas(64) int16_t q[kLookupBlock];
-      quantise(values, scales + part * in.words + word, q);
-      store_tables(q, tables + (part * in.words + word) * kLookupBytes);
+      const int64_t first = part * in.words + word;
+      for (int64_t i = 0; i < count; ++i)
+        quantise(values + i * kLookupBlock, scales + first + i, q + i * kLookupBlock);
+      for (int64_t i = 0; i < count; ++i) store_tables(q + i * kLookupBlock, tables + (first + i) * kLookupBytes);
     }
   }
 }
