@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "kernels/dense_product/dense_product.h"
+#include "operations/stream.h"
 #include "runtime/memory.h"
 
 namespace mbok {
@@ -13,7 +14,15 @@ namespace {
 constexpr int64_t kChunkRows = 2048;    // of A that B is packed for, for every four threads
 constexpr int64_t kTasksPerThread = 3;  // tiles wanted at least, so that small products keep all threads busy
 constexpr int64_t kTasks = 12;          // and never fewer
-constexpr int64_t kGroupPanels = 8;     // of B that one task multiplies on a matrix unit: half its L2 cache
+
+// On a matrix unit a task multiplies so many rows by so many panels at most: it multiplies 256 numbers in the time in
+// which a core's share of the last cache gives one, so each must be used for hundreds of others. The tile, 512 KB, waits
+// in scratch for all of the depth, and with it a block of the panels' depth, 320 KB, stays in L2.
+constexpr int64_t kMatrixRows = 512, kMatrixPanels = 4;
+constexpr int64_t kMatrixTasksPerThread = 4;
+constexpr int64_t kMatrixTile = 32;  // rows of register tiles
+constexpr int64_t kMatrixDepth = kDepthBlock / 2;  // of a block of several: 32 rows of A, 20 KB, stay in L1
+constexpr int64_t kStreamedBytes = 16 << 20;  // of C, which would leave the caches before it is read
 
 // Tiles for a sink, which sees how C is cut: by the shape alone.
 constexpr int64_t kSinkRows = 384;  // at most: the tile waits in scratch
@@ -21,6 +30,7 @@ constexpr int64_t kSinkTasks = 48;  // wanted at least
 
 constexpr int64_t kRowMultiple = 48;  // whole register tiles: of 6 rows, of 32 and 16 on AMX
 constexpr int64_t kPackedBytes = 1 << 20;  // of B that are packed at once, for every thread: they stay in its cache
+constexpr int64_t kMatrixPackedBytes = 8 << 20, kMostPackedBytes = 32 << 20;  // for a matrix unit: in the last cache
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t round_up(int64_t a, int64_t unit) { return ceil_div(a, unit) * unit; }
@@ -38,9 +48,35 @@ int64_t tile_rows_of(int64_t m, int64_t across, int64_t tasks, int64_t limit) {
 
 int64_t sink_rows(int64_t m, int64_t n) { return tile_rows_of(m, ceil_div(n, kPanelCols), kSinkTasks, kSinkRows); }
 
+// What one task multiplies.
+struct Cut {
+  int64_t rows, panels;
+};
+
+// On a matrix unit: nearly square, as large as leaves every thread some; rows in multiples of `unit`.
+Cut matrix_cut(int64_t m, int64_t panels, int64_t unit, int64_t tasks) {
+  const auto halved = [](int64_t value, int64_t multiple) { return round_up(ceil_div(value, 2), multiple); };
+  Cut cut = {std::max(unit, kMatrixRows / unit * unit), std::min(panels, kMatrixPanels)};
+  while (ceil_div(m, cut.rows) * ceil_div(panels, cut.panels) < tasks) {
+    if (cut.rows > cut.panels * kPanelCols && halved(cut.rows, unit) < cut.rows)
+      cut.rows = halved(cut.rows, unit);
+    else if (cut.panels > 1)
+      cut.panels = halved(cut.panels, 1);
+    else if (halved(cut.rows, unit) < cut.rows)
+      cut.rows = halved(cut.rows, unit);
+    else
+      break;
+  }
+  return {round_up(equal_parts(m, cut.rows), unit), equal_parts(panels, cut.panels)};
+}
+
 // Numbers of the depth in one 32-bit step.
 int64_t step_size(Precision precision) {
   return precision == Precision::kInt8 ? 4 : precision == Precision::kBf16 ? 2 : 1;
+}
+
+bool matrix_unit(Precision precision) {
+  return precision == Precision::kBf16 && (cpu_features() & kAmxBf16) != 0;
 }
 
 // How the depth is cut: blocks of one size but the last, so that no short one is left over where they can be alike.
@@ -51,7 +87,8 @@ struct Depth {
       block = kInt8Steps * step;
       panel_steps = kInt8Steps + 1;
     } else {
-      block = round_up(equal_parts(numbers, kDepthBlock * step), kUnit);
+      const bool halves = matrix_unit(p.precision) && numbers > kDepthBlock * step;
+      block = round_up(equal_parts(numbers, (halves ? kMatrixDepth : kDepthBlock) * step), kUnit);
       panel_steps = block / step;
     }
     blocks = std::max<int64_t>(1, ceil_div(numbers, block));
@@ -98,18 +135,26 @@ struct Work {
       : p(product), b(operand), depth(p), a(p, depth, threads), panels(ceil_div(p.n, kPanelCols)) {
     constexpr auto kStepBytes = static_cast<int64_t>(sizeof(float));
     panel_bytes = depth.panel_steps * kPanelCols * kStepBytes;
-    const int64_t whole_panel = panel_bytes * depth.blocks, packed = kPackedBytes * threads;
+    const bool matrix = matrix_unit(p.precision);
+    const int64_t whole_panel = panel_bytes * depth.blocks;
+    const int64_t packed =
+        matrix ? std::min(kMatrixPackedBytes * threads, kMostPackedBytes) : kPackedBytes * threads;
     at_once = equal_parts(panels, packed / whole_panel);
-    const bool matrix_unit = p.precision == Precision::kBf16 && (cpu_features() & kAmxBf16) != 0;
-    group = matrix_unit && p.sink == nullptr ? equal_parts(at_once, kGroupPanels) : 1;
     const int64_t rows = chunk_rows(p, threads), tasks = std::max(kTasks, kTasksPerThread * threads);
-    tile_rows = p.sink != nullptr
-                    ? sink_rows(p.m, p.n)
-                    : tile_rows_of(rows, ceil_div(at_once, group), tasks, std::min(rows, kChunkRows));
+    sink_tile_rows = p.sink != nullptr ? sink_rows(p.m, p.n) : 0;
+    if (matrix)
+      cut = matrix_cut(rows, at_once, p.sink != nullptr ? sink_tile_rows : kMatrixTile, kMatrixTasksPerThread * threads);
+    else
+      cut = {p.sink != nullptr ? sink_tile_rows : tile_rows_of(rows, at_once, tasks, std::min(rows, kChunkRows)), 1};
     packed_at = align_up(static_cast<size_t>(a.steps * kStepBytes));
     // no less than a smaller product takes, which may come out even where this one is cut into more and smaller parts
     workers_at = packed_at + static_cast<size_t>(std::min(panels * whole_panel, std::max(packed, whole_panel)));
-    if (p.sink != nullptr) tile_bytes = static_cast<size_t>(tile_rows * kPanelCols * kStepBytes);
+    streams = matrix && p.sink == nullptr && !p.accumulate && p.m * p.n * kStepBytes >= kStreamedBytes;
+    collects = p.sink != nullptr || streams || (matrix && depth.blocks > 1);
+    if (matrix)
+      tile_bytes = static_cast<size_t>(kMatrixRows * kMatrixPanels * kPanelCols * kStepBytes);
+    else if (collects)
+      tile_bytes = static_cast<size_t>(cut.rows * kPanelCols * kStepBytes);
     // in 8 bits the weights of a block in f32 come before its bytes
     if (p.precision == Precision::kInt8) panel_scratch = static_cast<size_t>(depth.block * kPanelCols * kStepBytes);
     worker_bytes = tile_bytes + panel_scratch + align_up(b.scratch_bytes());
@@ -119,15 +164,17 @@ struct Work {
   const PanelOperand& b;
   Depth depth;
   Converted a;
-  int64_t panels;       // of B
-  int64_t at_once;      // that are packed together
-  int64_t group;        // that one task multiplies
-  int64_t tile_rows;    // of A that it multiplies
-  int64_t panel_bytes;  // of one block of one panel
+  int64_t panels;          // of B
+  int64_t at_once;         // that are packed together
+  Cut cut;                 // of A's rows and those panels
+  int64_t sink_tile_rows;  // of C that a sink sees together
+  bool streams;            // C goes to memory past the caches
+  bool collects;           // tiles of C wait in scratch until all of the depth is summed
+  int64_t panel_bytes;     // of one block of one panel
   size_t packed_at, workers_at, tile_bytes = 0, panel_scratch = 0, worker_bytes;
 };
 
-constexpr int64_t kConvertRows = 32;
+constexpr int64_t kConvertRows = 32, kConvertColumns = 64;  // of A, a task
 
 // Rows [begin, begin + rows) of A, some of them a task.
 void convert_rows(ThreadPool& pool, const Work& w, int64_t begin, int64_t rows, std::byte* out) {
@@ -152,13 +199,13 @@ void convert_rows(ThreadPool& pool, const Work& w, int64_t begin, int64_t rows, 
 void convert_columns(ThreadPool& pool, const Work& w, std::byte* out) {
   DensePanelFunction* const pair = dense_panel_columns_bf16_table.best();
   DensePanelFunction* const transpose = dense_panel_rows_f32_table.best();
-  pool.parallel_for(w.depth.blocks * ceil_div(w.p.m, kConvertRows), [&](int64_t task, int) {
-    alignas(64) float pairs[kDepthBlock * kConvertRows];
-    const int64_t i = task % w.depth.blocks, row = task / w.depth.blocks * kConvertRows;
-    const int64_t rows = std::min(kConvertRows, w.p.m - row), numbers = w.depth.numbers_of(i);
+  pool.parallel_for(w.depth.blocks * ceil_div(w.p.m, kConvertColumns), [&](int64_t task, int) {
+    alignas(64) float pairs[kDepthBlock * kConvertColumns];
+    const int64_t i = task % w.depth.blocks, row = task / w.depth.blocks * kConvertColumns;
+    const int64_t rows = std::min(kConvertColumns, w.p.m - row), numbers = w.depth.numbers_of(i);
     const float* const from = w.p.a + i * w.depth.block * w.p.a_stride + row;
-    pair({from, w.p.a_stride, rows, numbers, kConvertRows}, pairs);
-    transpose({pairs, kConvertRows, ceil_div(numbers, 2), rows, w.a.row},
+    pair({from, w.p.a_stride, rows, numbers, kConvertColumns}, pairs);
+    transpose({pairs, kConvertColumns, ceil_div(numbers, 2), rows, w.a.row},
               reinterpret_cast<float*>(out) + i * w.a.block + row * w.a.row);
   });
 }
@@ -181,19 +228,47 @@ DenseProductFunction* product_function(Precision precision) {
   return (precision == Precision::kBf16 ? dense_product_bf16_table : dense_product_f32_table).best();
 }
 
-// Rows [row, row + rows) of the chunk from `origin` on, and `group` panels from `panel` of the `count` from `first` on.
+// A tile of C that was collected, rows `stride` apart: to its place, or to the sink as the tiles that it sees.
+void hand_over(const Work& w, const float* tile, int64_t stride, int64_t row, int64_t col, int64_t rows, int64_t cols,
+               int worker) {
+  const PanelProduct& p = w.p;
+  if (p.sink != nullptr) {
+    for (int64_t i = 0; i < rows; i += w.sink_tile_rows)
+      for (int64_t j = 0; j < cols; j += kPanelCols)
+        p.sink->consume({row + i, col + j, std::min(w.sink_tile_rows, rows - i), std::min(kPanelCols, cols - j),
+                         tile + i * stride + j, stride},
+                        worker);
+    return;
+  }
+  for (int64_t i = 0; i < rows; ++i) {
+    const float* const from = tile + i * stride;
+    float* const to = p.c + (row + i) * p.c_stride + col;
+    if (p.accumulate)
+      for (int64_t j = 0; j < cols; ++j) to[j] += from[j];
+    else if (w.streams)
+      stream(to, from, cols);
+    else
+      std::memcpy(to, from, static_cast<size_t>(cols) * sizeof(float));
+  }
+  if (w.streams) finish_streams();
+}
+
+// Rows [row, row + rows) of the chunk from `origin` on, and some panels from `panel` on of the `count` from `first` on.
 void multiply_tile(const Work& w, DenseProductFunction* multiply, int64_t origin, int64_t row, int64_t rows,
                    int64_t first, int64_t panel, int64_t count, std::byte* scratch, int worker) {
   const PanelProduct& p = w.p;
-  const int64_t col = (first + panel) * kPanelCols;
+  const int64_t col = (first + panel) * kPanelCols, stride = w.cut.panels * kPanelCols;
   float* const tile =
       reinterpret_cast<float*>(scratch + w.workers_at + w.worker_bytes * static_cast<size_t>(worker));
+  const auto packed = [&](int64_t block) {
+    return scratch + w.packed_at + static_cast<size_t>((block * count + panel) * w.panel_bytes);
+  };
   ProductBlock part = {};
   part.rows = rows;
-  part.cols = std::min(std::min(w.group, count - panel) * kPanelCols, p.n - col);
+  part.cols = std::min(std::min(w.cut.panels, count - panel) * kPanelCols, p.n - col);
   part.b_panel = w.depth.panel_steps * kPanelCols;
-  part.c = p.sink != nullptr ? tile : p.c + (origin + row) * p.c_stride + col;
-  part.c_stride = p.sink != nullptr ? kPanelCols : p.c_stride;
+  part.c = w.collects ? tile : p.c + (origin + row) * p.c_stride + col;
+  part.c_stride = w.collects ? stride : p.c_stride;
   part.bias = p.bias != nullptr ? p.bias + col : nullptr;
   for (int64_t i = 0; i < w.depth.blocks; ++i) {
     if (converts(p)) {
@@ -205,14 +280,15 @@ void multiply_tile(const Work& w, DenseProductFunction* multiply, int64_t origin
       part.a_depth = p.a_transposed ? p.a_stride : 1;
       part.a = p.a + (origin + row) * part.a_row + i * w.depth.block * part.a_depth;
     }
-    part.b = scratch + w.packed_at + static_cast<size_t>((i * count + panel) * w.panel_bytes);
+    part.b = packed(i);
+    part.next = i + 1 < w.depth.blocks ? packed(i + 1) : nullptr;
     const int64_t numbers = w.depth.numbers_of(i);
     const int64_t whole = p.precision == Precision::kInt8 ? round_up(numbers, kRotated) : numbers;
     part.depth = ceil_div(whole, step_size(p.precision));
-    part.accumulate = i > 0 || p.accumulate;
+    part.accumulate = i > 0 || (p.accumulate && !w.collects);
     multiply(part);
   }
-  if (p.sink != nullptr) p.sink->consume({origin + row, col, rows, part.cols, tile, kPanelCols}, worker);
+  if (w.collects) hand_over(w, tile, stride, origin + row, col, rows, part.cols, worker);
 }
 
 }  // namespace
@@ -261,11 +337,11 @@ void panel_product(ThreadPool& pool, const PanelProduct& p, const PanelOperand& 
     else if (converts(p))
       convert_rows(pool, w, origin, rows, scratch);
     for (int64_t first = 0; first < w.panels; first += w.at_once) {
-      const int64_t count = std::min(w.at_once, w.panels - first), across = ceil_div(count, w.group);
+      const int64_t count = std::min(w.at_once, w.panels - first), across = ceil_div(count, w.cut.panels);
       pack(pool, w, first, count, scratch);
-      pool.parallel_for(across * ceil_div(rows, w.tile_rows), [&](int64_t task, int worker) {
-        const int64_t row = task / across * w.tile_rows, panel = task % across * w.group;
-        const int64_t height = std::min(w.tile_rows, rows - row);
+      pool.parallel_for(across * ceil_div(rows, w.cut.rows), [&](int64_t task, int worker) {
+        const int64_t row = task / across * w.cut.rows, panel = task % across * w.cut.panels;
+        const int64_t height = std::min(w.cut.rows, rows - row);
         multiply_tile(w, multiply, origin, row, height, first, panel, count, scratch, worker);
       });
     }

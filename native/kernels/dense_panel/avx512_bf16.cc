@@ -8,6 +8,8 @@ namespace {
 
 #include "kernels/dense_panel/transpose16.h"
 
+constexpr int64_t kAhead = 16;  // rows of which a few lines each are read: too far apart for the hardware to foresee
+
 // 32 bf16 numbers: `low` in the first sixteen.
 MBOK_INLINE __m512i to_bf16(Vec low, Vec high) { return (__m512i)_mm512_cvtne2ps_pbh(high.v, low.v); }
 
@@ -46,6 +48,8 @@ void dense_panel_columns_bf16(const PanelSource& s, void* panel) {
   for (int64_t d = 0; d < s.depth; d += 2, out += s.width) {
     const float* row = s.source + d * s.stride;
     for (int64_t item = 0; item < s.width; item += 16) {
+      __builtin_prefetch(row + kAhead * s.stride + item);
+      __builtin_prefetch(row + (kAhead + 1) * s.stride + item);
       const Vec low = load_left(row + item, s.items - item);
       const Vec high = d + 1 < s.depth ? load_left(row + s.stride + item, s.items - item) : zero();
       const __m512 pairs = _mm512_castsi512_ps(_mm512_permutexvar_epi16(interleave, to_bf16(low, high)));

@@ -52,6 +52,7 @@ struct ProductBlock {
   bool accumulate;            // add to what C holds
   const float* bias;          // [cols], added when not accumulating; may be null
   int64_t b_panel = 0;        // from a panel of B to the next, in steps of one column; nothing where there is one
+  const void* next = nullptr;  // panels like B's that will be wanted after them; may be null
 };
 
 using DenseProductFunction = void(const ProductBlock& block);
