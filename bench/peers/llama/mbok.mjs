@@ -7,13 +7,14 @@ const require = createRequire(import.meta.url);
 const { Model } = require('../../../dist/index.js');
 const { Decoder } = require('../../../dist/generate/decoder.js');
 const { Sampler } = require('../../../dist/generate/sampler.js');
+const { arithmeticOf } = require('../../../dist/graph/arithmetic.js');
 
 await serve(async ({ path, prompt, tokens, first }) => {
   const model = await Model.load(path);
   const context = Math.max(prompt.length, tokens);
   const sampler = new Sampler({ temperature: 0 });
   const decoderOf = (precision) => {
-    const decoder = new Decoder(model, { context, precision });
+    const decoder = new Decoder(model, { context, arithmetic: arithmeticOf({ precision }) });
     const forget = () => decoder.rewind(Int32Array.of(first));
     return {
       async prefill() {
