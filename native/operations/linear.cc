@@ -53,14 +53,15 @@ void decode(const Call& call, const PanelProduct& p) {
   const Weights w(call, kWeights, kScales);
   DenseDecodeFunction* const kernel = decode_function(w.type());
   // measured with two threads: of 2 to 8 KB on Zen 5, of 0.5 to 6 on Granite Rapids
-  const int64_t ahead = (cpu_features() & kIntel) != 0 ? 2048 : 6144;
+  const bool intel = (cpu_features() & kIntel) != 0;
+  const int64_t ahead = intel ? 2048 : 6144;
   // of large layers long runs, since each begins without prefetch
   constexpr int64_t kTasks = 16;
   const int64_t outputs = std::max(decode_outputs(p.depth, p.n), (p.n + kTasks - 1) / kTasks);
   call.pool->parallel_for((p.n + outputs - 1) / outputs, [&](int64_t task, int) {
     const int64_t begin = task * outputs, count = begin + outputs < p.n ? outputs : p.n - begin;
     kernel({p.a, p.m, p.depth, w.row(begin), count, w.scales() != nullptr ? w.scales() + begin : nullptr,
-            p.bias != nullptr ? p.bias + begin : nullptr, p.c + begin, p.n, ahead});
+            p.bias != nullptr ? p.bias + begin : nullptr, p.c + begin, p.n, ahead, intel});
   });
 }
 

@@ -39,7 +39,7 @@ TEST("dense decode: every candidate agrees with scalar, and a row does not depen
       const auto decode = [&](DenseDecodeFunction* function, int64_t rows) {
         std::vector<float> y(static_cast<size_t>(8 * outputs));
         function({x.data(), rows, depth, w.data(), outputs, nullptr, depth % 2 == 0 ? bias.data() : nullptr,
-                  y.data(), outputs});
+                  y.data(), outputs, 0, rows % 2 == 1});
         return y;
       };
       const std::vector<float> expected = decode(dense_decode_f32_table.candidates().back().function, 8);

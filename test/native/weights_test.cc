@@ -74,7 +74,7 @@ TEST("dense decode of narrow weights: every candidate agrees with scalar and wit
           std::vector<float> y(static_cast<size_t>(8 * outputs));
           function({x.data(), rows, depth, w.tensor().data, outputs,
                     type == TensorType::kI8 ? w.scales.data() : nullptr, depth % 2 == 0 ? bias.data() : nullptr,
-                    y.data(), outputs});
+                    y.data(), outputs, 0, rows % 2 == 1});
           return y;
         };
         const std::vector<float> expected = decode(decode_table(type).candidates().back().function, 8);

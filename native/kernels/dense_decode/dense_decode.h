@@ -5,7 +5,8 @@
 // any number of rows, not the same bits as scalar, which sums in the order of d (both within the rounding of f32 sums).
 //
 // Budget. One output at a time, so that a core reads its weights as one stream, prefetched some KB ahead: eight outputs
-// would load x an eighth as often, but their eight streams from memory are slower by a third. A vector of 16 weights is a
+// would load x an eighth as often, but their eight streams from memory are slower by a third (Zen 5). On Intel, where a core
+// has few reads under way, two streams are a sixth faster than one. A vector of 16 weights is a
 // load with its conversion (f16: one operation, bf16 and i8: two), an FMA with x from L1 and its share of the prefetch:
 // about a cycle, 64 bytes of f32, 32 of f16 and bf16, 16 of i8. Rows add an FMA each; of more than four (AVX2 and NEON:
 // two) the weights are read again, from L1. NEON's registers hold four floats: 16 weights are 4 FMAs and 4 loads of x; their
@@ -30,6 +31,7 @@ struct DenseDecode {
   float* y;           // [rows, outputs], rows y_stride apart
   int64_t y_stride;
   int64_t ahead = 0;  // bytes from a read of weights to where they are prefetched
+  bool halves = false;  // one row reads both halves of the weights at once
 };
 
 using DenseDecodeFunction = void(const DenseDecode& decode);
