@@ -129,7 +129,7 @@ struct Converted {
 };
 
 // One product on so many threads: how it is cut, and where the parts of scratch lie: A converted and panels of B (shared),
-// then for each worker a tile, a panel in the making and what the operand needs.
+// then for each worker a tile, a panel in the making or panels of its own, and what the operand needs.
 struct Work {
   Work(const PanelProduct& product, const PanelOperand& operand, int threads)
       : p(product), b(operand), depth(p), a(p, depth, threads), panels(ceil_div(p.n, kPanelCols)) {
@@ -142,10 +142,16 @@ struct Work {
     at_once = equal_parts(panels, packed / whole_panel);
     const int64_t rows = chunk_rows(p, threads), tasks = std::max(kTasks, kTasksPerThread * threads);
     sink_tile_rows = p.sink != nullptr ? sink_rows(p.m, p.n) : 0;
-    if (matrix)
-      cut = matrix_cut(rows, at_once, p.sink != nullptr ? sink_tile_rows : kMatrixTile, kMatrixTasksPerThread * threads);
-    else
+    if (matrix) {
+      const auto cut_of = [&](int64_t count) {
+        return matrix_cut(rows, count, p.sink != nullptr ? sink_tile_rows : kMatrixTile, kMatrixTasksPerThread * threads);
+      };
+      own_panels = cut_of(panels).rows >= p.m;
+      if (own_panels) at_once = panels;
+      cut = cut_of(at_once);
+    } else {
       cut = {p.sink != nullptr ? sink_tile_rows : tile_rows_of(rows, at_once, tasks, std::min(rows, kChunkRows)), 1};
+    }
     packed_at = align_up(static_cast<size_t>(a.steps * kStepBytes));
     // no less than a smaller product takes, which may come out even where this one is cut into more and smaller parts
     workers_at = packed_at + static_cast<size_t>(std::min(panels * whole_panel, std::max(packed, whole_panel)));
@@ -157,6 +163,7 @@ struct Work {
       tile_bytes = static_cast<size_t>(cut.rows * kPanelCols * kStepBytes);
     // in 8 bits the weights of a block in f32 come before its bytes
     if (p.precision == Precision::kInt8) panel_scratch = static_cast<size_t>(depth.block * kPanelCols * kStepBytes);
+    if (matrix) panel_scratch = static_cast<size_t>(kMatrixPanels * kDepthBlock * kPanelCols * kStepBytes);
     worker_bytes = tile_bytes + panel_scratch + align_up(b.scratch_bytes());
   }
 
@@ -168,6 +175,7 @@ struct Work {
   int64_t at_once;         // that are packed together
   Cut cut;                 // of A's rows and those panels
   int64_t sink_tile_rows;  // of C that a sink sees together
+  bool own_panels = false;  // a task packs what it multiplies, for itself: no other needs it
   bool streams;            // C goes to memory past the caches
   bool collects;           // tiles of C wait in scratch until all of the depth is summed
   int64_t panel_bytes;     // of one block of one panel
@@ -260,7 +268,8 @@ void multiply_tile(const Work& w, DenseProductFunction* multiply, int64_t origin
   const int64_t col = (first + panel) * kPanelCols, stride = w.cut.panels * kPanelCols;
   float* const tile =
       reinterpret_cast<float*>(scratch + w.workers_at + w.worker_bytes * static_cast<size_t>(worker));
-  const auto packed = [&](int64_t block) {
+  std::byte* const own = reinterpret_cast<std::byte*>(tile) + w.tile_bytes;
+  const auto shared = [&](int64_t block) {
     return scratch + w.packed_at + static_cast<size_t>((block * count + panel) * w.panel_bytes);
   };
   ProductBlock part = {};
@@ -280,9 +289,16 @@ void multiply_tile(const Work& w, DenseProductFunction* multiply, int64_t origin
       part.a_depth = p.a_transposed ? p.a_stride : 1;
       part.a = p.a + (origin + row) * part.a_row + i * w.depth.block * part.a_depth;
     }
-    part.b = packed(i);
-    part.next = i + 1 < w.depth.blocks ? packed(i + 1) : nullptr;
     const int64_t numbers = w.depth.numbers_of(i);
+    if (w.own_panels) {
+      for (int64_t j = 0; j < part.cols; j += kPanelCols)
+        w.b.pack(col + j, std::min(kPanelCols, part.cols - j), i * w.depth.block, numbers,
+                 own + static_cast<size_t>(j / kPanelCols * w.panel_bytes), own + w.panel_scratch);
+      part.b = own;
+    } else {
+      part.b = shared(i);
+      part.next = i + 1 < w.depth.blocks ? shared(i + 1) : nullptr;
+    }
     const int64_t whole = p.precision == Precision::kInt8 ? round_up(numbers, kRotated) : numbers;
     part.depth = ceil_div(whole, step_size(p.precision));
     part.accumulate = i > 0 || (p.accumulate && !w.collects);
@@ -338,7 +354,7 @@ void panel_product(ThreadPool& pool, const PanelProduct& p, const PanelOperand& 
       convert_rows(pool, w, origin, rows, scratch);
     for (int64_t first = 0; first < w.panels; first += w.at_once) {
       const int64_t count = std::min(w.at_once, w.panels - first), across = ceil_div(count, w.cut.panels);
-      pack(pool, w, first, count, scratch);
+      if (!w.own_panels) pack(pool, w, first, count, scratch);
       pool.parallel_for(across * ceil_div(rows, w.cut.rows), [&](int64_t task, int worker) {
         const int64_t row = task / across * w.cut.rows, panel = task % across * w.cut.panels;
         const int64_t height = std::min(w.cut.rows, rows - row);
