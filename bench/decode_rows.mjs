@@ -1,7 +1,8 @@
 /**
- * node bench/decode_rows.mjs: seconds of a multi-Boolean product of few rows when its bits are streamed, as a fraction of
+ * node bench/decode_rows.mjs [ISA …]: seconds of a multi-Boolean product of few rows when its bits are streamed, as a fraction of
  * those when its weights are rebuilt, by instruction set, precision, kernels and rows: where the tables of
- * native/operations/decode_rows.cc come from. As a program with MBOK_DECODE_ROWS set: the seconds of one way.
+ * native/operations/decode_rows.cc come from. Without names of instruction sets all that the machine has. As a program with
+ * MBOK_DECODE_ROWS set: the seconds of one way.
  */
 
 import { execFileSync } from 'node:child_process';
@@ -64,7 +65,8 @@ if (process.env.MBOK_DECODE_ROWS !== undefined) {
 } else {
   const { cpu, threads } = addon().info();
   console.log(`${cpu}, ${threads} threads; ${OUTPUTS} × ${INPUTS}; streamed / rebuilt, medians of ${PAIRS} pairs`);
-  for (const isa of ISAS.filter(hasIsa)) {
+  const wanted = process.argv.slice(2);
+  for (const isa of (wanted.length > 0 ? wanted : ISAS).filter(hasIsa)) {
     const pairs = Array.from({ length: PAIRS }, () => [measure(isa, ROWS.at(-1)), measure(isa, 0)]);
     for (const [p, precision] of PRECISIONS.entries()) {
       console.log(`\n${isa}, ${precision}: rows ${ROWS.join(' ')}`);
