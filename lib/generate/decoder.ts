@@ -8,7 +8,7 @@ import type { ModelCore } from '../models/model_core';
 import { GenerationCache } from './cache';
 
 /** Tokens of the prompt computed at once: enough to reuse each weight many times, little memory. */
-export const PREFILL_ROWS = 256;
+export const PREFILL_ROWS = 512;
 
 export interface DecoderOptions {
   /** Tokens that there is room for. */

@@ -1,0 +1,137 @@
+/**
+ * npm run bench:models [-- --models tiny-stories,smollm2,synthetic --kernels 1,2,3,4 --folder TMP/mbok-bench]: whole models.
+ * Each is loaded, reads a prompt of 512 tokens (tiny-stories: its 512 positions) and decodes 64, in a process of its own:
+ * dense and at every K, at K = 2 on every number of threads and with every instruction set; then two finetuning steps of
+ * 8 × 512 tokens with the original as teacher. Speeds are medians of three, the rate at which decoding reads weights is a
+ * fraction of what memory gave in the same run. Models are refit without data, which makes no difference to their speed, and
+ * stay in --folder; smollm2 is read from ../shared/models, synthetic is a random LLaMA of 1.9 B parameters (5 GB of disk).
+ */
+
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { measureLimits } from './limits.mjs';
+
+const root = join(import.meta.dirname, '..');
+const CLI = join(root, 'dist/cli/main.js');
+const EMBEDDED = join(root, 'assets/tiny-stories');
+const ISAS = ['avx512', 'avxvnni', 'avx2'];
+
+const { values } = parseArgs({
+  options: {
+    models: { type: 'string', default: 'tiny-stories,smollm2,synthetic' },
+    kernels: { type: 'string', default: '1,2,3,4' },
+    folder: { type: 'string', default: join(tmpdir(), 'mbok-bench') },
+    json: { type: 'boolean' },
+  },
+});
+const kernels = values.kernels.split(',').map(Number);
+const say = (line) => values.json || console.log(line);
+mkdirSync(values.folder, { recursive: true });
+
+/** Bytes of the synthetic model that a token reads one row of: its embedding table, in 16 or 8 bits. */
+const TABLE = 32000 * 4096;
+
+/** The last line of a command of mbok, which is JSON. */
+function mbok(args, env = {}) {
+  const output = execFileSync(process.execPath, [CLI, ...args, '--json'], {
+    encoding: 'utf8',
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'ignore'],
+    maxBuffer: 1 << 26,
+  });
+  return JSON.parse(output.trimEnd().split('\n').at(-1));
+}
+
+/** Where a dense model is, or why there is none. */
+const SOURCES = {
+  'tiny-stories': () => EMBEDDED,
+  smollm2: () => join(root, '../shared/models/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf'),
+  synthetic: () => {
+    const folder = join(values.folder, 'synthetic');
+    if (!existsSync(folder))
+      execFileSync(process.execPath, [join(root, 'bench/synthetic.mjs'), folder], { stdio: 'ignore' });
+    return folder;
+  },
+};
+
+function booleanOf(name, source, count) {
+  const out = join(values.folder, `${name}-K${count}`);
+  if (!existsSync(out))
+    mbok(['binarize', source, out, '--kernels', count, '--method', 'svid', '--embeddings', 'int8'].map(String));
+  return out;
+}
+
+const limits = measureLimits();
+say(`${limits.cpu}, ${limits.isa}, ${limits.threads} threads, Node ${process.version}`);
+say(`reads from memory ${(limits.read_bytes_per_second / 1e9).toFixed(1)} GB/s; 512 tokens, then 64; medians of 3`);
+
+const speeds = [];
+function speed(name, kernelsOf, path, env, precision) {
+  const figures = mbok(['eval', 'speed', path, '--precision', precision, '--repeats', '3'], env);
+  const row = { model: name, kernels: kernelsOf, ...figures };
+  // a token reads every weight once but the table that its embedding is a row of; a tied head is that table
+  const read = figures.bytes - (name === 'synthetic' ? TABLE * (kernelsOf === undefined ? 2 : 1) : 0);
+  row.readFraction = (figures.decode.median * read) / limits.read_bytes_per_second;
+  speeds.push(row);
+  say(
+    [
+      name.padEnd(13),
+      (kernelsOf === undefined ? 'dense' : `K=${kernelsOf}`).padEnd(6),
+      figures.isa.padEnd(8),
+      `${figures.threads} threads`,
+      precision.padEnd(5),
+      `${(figures.bytes / 1e6).toFixed(1).padStart(7)} MB`,
+      `load ${(figures.loadSeconds * 1e3).toFixed(0).padStart(5)} ms`,
+      `prefill ${figures.prefill.median.toFixed(0).padStart(6)}`,
+      `decode ${figures.decode.median.toFixed(1).padStart(7)} tokens/s`,
+      `${(100 * row.readFraction).toFixed(0).padStart(3)} % of reads`,
+      `peak ${(figures.resources.peakMemory / 1e6).toFixed(0).padStart(5)} MB`,
+    ].join('  '),
+  );
+}
+
+const supported = ISAS.filter((isa) => {
+  try {
+    mbok(['info'], { MBOK_ISA: isa });
+    return isa !== limits.isa;
+  } catch {
+    return false;
+  }
+});
+const threadCounts = [];
+for (let count = 1; count < Math.min(limits.threads, availableParallelism()); count *= 2) threadCounts.push(count);
+
+const steps = [];
+for (const name of values.models.split(',')) {
+  const find = SOURCES[name];
+  if (find === undefined) throw new Error(`no model '${name}'; there are ${Object.keys(SOURCES).join(', ')}`);
+  const source = find();
+  if (!existsSync(source)) {
+    say(`${name}: skipped, there is no ${source}`);
+    continue;
+  }
+  say('');
+  speed(name, undefined, source, {}, 'bf16');
+  for (const count of kernels) speed(name, count, booleanOf(name, source, count), {}, 'int8');
+  const two = booleanOf(name, source, 2);
+  speed(name, 2, two, {}, 'f32');
+  for (const count of threadCounts) speed(name, 2, two, { MBOK_THREADS: String(count) }, 'int8');
+  for (const isa of supported) speed(name, 2, two, { MBOK_ISA: isa }, 'int8');
+  if (name === 'synthetic') continue; // has no tokenizer, and its teacher alone is 3.8 GB
+  const text = join(EMBEDDED, 'corpus/train.txt');
+  for (const count of kernels) {
+    const start = booleanOf(name, source, count);
+    const out = join(values.folder, 'finetuned');
+    const args = ['finetune', start, out, '--teacher', source, '--text', text, '--steps', '2', '--window', '512'];
+    rmSync(out, { recursive: true, force: true });
+    const { tokensPerSecond, resources } = mbok([...args, '--precision', 'bf16']);
+    steps.push({ model: name, kernels: count, tokensPerSecond, resources });
+    say(
+      `${name.padEnd(13)}  K=${count}  finetuning ${tokensPerSecond.toFixed(0)} tokens/s, peak ${(resources.peakMemory / 1e6).toFixed(0)} MB`,
+    );
+  }
+}
+if (values.json) console.log(JSON.stringify({ limits, speeds, steps }));
