@@ -31,7 +31,7 @@ const kernels = values.kernels.split(',').map(Number);
 const say = (line) => values.json || console.log(line);
 mkdirSync(values.folder, { recursive: true });
 
-/** Bytes of the synthetic model that a token reads one row of: its embedding table, in 16 or 8 bits. */
+/** Bytes of the synthetic model that a token reads one row of: its embedding table. */
 const TABLE = 32000 * 4096;
 
 /** The last line of a command of mbok, which is JSON. */
@@ -72,9 +72,12 @@ const speeds = [];
 function speed(name, kernelsOf, path, env, precision) {
   const figures = mbok(['eval', 'speed', path, '--precision', precision, '--repeats', '3'], env);
   const row = { model: name, kernels: kernelsOf, ...figures };
-  // a token reads every weight once but the table that its embedding is a row of; a tied head is that table
-  const read = figures.bytes - (name === 'synthetic' ? TABLE * (kernelsOf === undefined ? 2 : 1) : 0);
-  row.readFraction = (figures.decode.median * read) / limits.read_bytes_per_second;
+  // a token reads every weight once but the table that its embedding is a row of; a tied head is that table. Dense models
+  // of a GGUF are wider in memory than in their file.
+  if (kernelsOf !== undefined) {
+    const read = figures.bytes - (name === 'synthetic' ? TABLE : 0);
+    row.readFraction = (figures.decode.median * read) / limits.read_bytes_per_second;
+  }
   speeds.push(row);
   say(
     [
@@ -87,7 +90,7 @@ function speed(name, kernelsOf, path, env, precision) {
       `load ${(figures.loadSeconds * 1e3).toFixed(0).padStart(5)} ms`,
       `prefill ${figures.prefill.median.toFixed(0).padStart(6)}`,
       `decode ${figures.decode.median.toFixed(1).padStart(7)} tokens/s`,
-      `${(100 * row.readFraction).toFixed(0).padStart(3)} % of reads`,
+      row.readFraction === undefined ? ''.padEnd(14) : `${(100 * row.readFraction).toFixed(0).padStart(3)} % of reads`,
       `peak ${(figures.resources.peakMemory / 1e6).toFixed(0).padStart(5)} MB`,
     ].join('  '),
   );
