@@ -152,7 +152,8 @@ export async function* timeProducts(limits, { rows = 512, m = 2048, n = 2048 } =
       );
     }
   }
-  for (const kernels of limits.int8_flops_per_second > 0 ? KERNELS : []) {
+  // on AMX tiles 8 bits are multiplied as bf16
+  for (const kernels of limits.int8_flops_per_second > 0 && limits.isa !== 'amx' ? KERNELS : []) {
     const { bits, sOut, sIn } = booleanOperands(kernels, m, n);
     const tiles = await tiled(bits, kernels);
     const forward = emitter('int8', (graph) =>
