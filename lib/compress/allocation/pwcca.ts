@@ -1,5 +1,7 @@
 /** Projection-weighted canonical correlation (Morcos et al., arXiv 1806.05759) from second moments. */
 
+import { Matrix, SingularValueDecomposition } from 'ml-matrix';
+
 /** Second moments of centred activations x [N, n] and y [N, m], row-major: xᵀx and yᵀy square, xᵀy [n, m]. */
 export interface Moments {
   readonly xx: Float64Array;
@@ -9,9 +11,6 @@ export interface Moments {
 
 /** What is added to the diagonals in units of their means: activations of real models are nearly dependent. */
 const RIDGE = 1e-6;
-/** Rows are orthogonal when the cosine between any two is below this. */
-const ORTHOGONAL = 1e-9;
-const SWEEPS = 60;
 
 /**
  * Σᵢ αᵢ ρᵢ / Σᵢ αᵢ, with ρᵢ the canonical correlations of x and y, hᵢ the canonical variates of x and
@@ -22,13 +21,14 @@ export function pwcca({ xx, yy, xy }: Moments): number {
   const [n, m] = [Math.sqrt(xx.length), Math.sqrt(yy.length)];
   const [l, r] = [cholesky(xx, n), cholesky(yy, m)];
   const whitened = transpose(solveLower(r, transpose(solveLower(l, rowsOf(xy, n)))));
-  const projections = transpose(l);
-  orthogonaliseRows(whitened, projections);
+  const options = { computeLeftSingularVectors: true, computeRightSingularVectors: false };
+  const { leftSingularVectors, diagonal } = new SingularValueDecomposition(new Matrix(whitened), options);
+  const projections = new Matrix(l).mmul(leftSingularVectors);
   let [weighted, weights] = [0, 0];
-  for (const [i, row] of whitened.entries()) {
-    const alpha = (projections[i] as Float64Array).reduce((sum, value) => sum + Math.abs(value), 0);
+  for (const [i, correlation] of diagonal.entries()) {
+    const alpha = projections.getColumn(i).reduce((sum, value) => sum + Math.abs(value), 0);
     // rounding may take a correlation beyond 1
-    weighted += alpha * Math.min(1, Math.sqrt(dot(row, row)));
+    weighted += alpha * Math.min(1, correlation);
     weights += alpha;
   }
   return weights === 0 ? 1 : weighted / weights;
@@ -81,39 +81,4 @@ function solveLower(l: readonly Float64Array[], rows: readonly Float64Array[]): 
 
 function subtract(from: Float64Array, row: Float64Array, factor: number): void {
   for (let k = 0; k < from.length; k++) from[k] = (from[k] as number) - factor * (row[k] as number);
-}
-
-/**
- * Turns rows by one-sided Jacobi rotations until they are orthogonal, and `companions` by the same: from A and B to Uᵀ A
- * and Uᵀ B, U the left singular vectors of A, whose singular values are the norms of the rows.
- */
-function orthogonaliseRows(rows: readonly Float64Array[], companions: readonly Float64Array[]): void {
-  const squares = Float64Array.from(rows, (row) => dot(row, row));
-  for (let sweep = 0; sweep < SWEEPS; sweep++) {
-    let turned = false;
-    for (let p = 0; p < rows.length; p++) {
-      for (let q = p + 1; q < rows.length; q++) {
-        const [a, b] = [rows[p] as Float64Array, rows[q] as Float64Array];
-        const [aa, bb, ab] = [squares[p] as number, squares[q] as number, dot(a, b)];
-        if (Math.abs(ab) <= ORTHOGONAL * Math.sqrt(aa * bb) || aa * bb === 0) continue;
-        turned = true;
-        const zeta = (bb - aa) / (2 * ab);
-        const tangent = (zeta < 0 ? -1 : 1) / (Math.abs(zeta) + Math.hypot(1, zeta));
-        const cosine = 1 / Math.hypot(1, tangent);
-        rotate(a, b, cosine, cosine * tangent);
-        rotate(companions[p] as Float64Array, companions[q] as Float64Array, cosine, cosine * tangent);
-        squares[p] = aa - tangent * ab;
-        squares[q] = bb + tangent * ab;
-      }
-    }
-    if (!turned) return;
-  }
-}
-
-function rotate(a: Float64Array, b: Float64Array, cosine: number, sine: number): void {
-  for (let k = 0; k < a.length; k++) {
-    const [x, y] = [a[k] as number, b[k] as number];
-    a[k] = cosine * x - sine * y;
-    b[k] = sine * x + cosine * y;
-  }
 }
