@@ -17,7 +17,7 @@ constexpr int64_t kTasks = 12;          // and never fewer
 
 // On a matrix unit a task multiplies so many rows by so many panels at most: it multiplies 256 numbers in the time in
 // which a core's share of the last cache gives one, so each must be used for hundreds of others. The tile, 512 KB, waits
-// in scratch for all of the depth, and with it a block of the panels' depth, 320 KB, stays in L2.
+// in scratch for all of the depth, and with it a block of the panels' depth, 160 to 320 KB, stays in L2.
 constexpr int64_t kMatrixRows = 512, kMatrixPanels = 4;
 constexpr int64_t kMatrixTasksPerThread = 4;
 constexpr int64_t kMatrixTile = 32;  // rows of register tiles
@@ -171,14 +171,14 @@ struct Work {
   const PanelOperand& b;
   Depth depth;
   Converted a;
-  int64_t panels;          // of B
-  int64_t at_once;         // that are packed together
-  Cut cut;                 // of A's rows and those panels
-  int64_t sink_tile_rows;  // of C that a sink sees together
+  int64_t panels;           // of B
+  int64_t at_once;          // that are packed together
+  Cut cut;                  // of A's rows and those panels
+  int64_t sink_tile_rows;   // of C that a sink sees together
   bool own_panels = false;  // a task packs what it multiplies, for itself: no other needs it
-  bool streams;            // C goes to memory past the caches
-  bool collects;           // tiles of C wait in scratch until all of the depth is summed
-  int64_t panel_bytes;     // of one block of one panel
+  bool streams;             // C goes to memory past the caches
+  bool collects;            // tiles of C wait in scratch until all of the depth is summed
+  int64_t panel_bytes;      // of one block of one panel
   size_t packed_at, workers_at, tile_bytes = 0, panel_scratch = 0, worker_bytes;
 };
 

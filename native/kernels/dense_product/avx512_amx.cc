@@ -93,6 +93,15 @@ class Ahead {
   int64_t lines_ = 0;
 };
 
+// Of A and of B.
+struct Meanwhile {
+  void step() {
+    rows.step();
+    panels.step();
+  }
+  Ahead rows, panels;
+};
+
 // Where the sums of a register block begin.
 enum class Start { kZero, kAdd };
 
@@ -114,14 +123,13 @@ void start_sums(Start start, const char* c0, const char* c1, int64_t c_bytes) {
 // Sums of `count` tiles of steps.
 template <bool Rows, bool Cols>
 void multiply_tiles(Start start, const char* a, int64_t a_bytes, const char* b, float* c, int64_t c_bytes, int64_t count,
-                    Ahead& rows, Ahead& panels) {
+                    Meanwhile& meanwhile) {
   constexpr int64_t b_bytes = kPanelCols * 4;
   char* const c0 = reinterpret_cast<char*>(c);
   char* const c1 = c0 + kTile * c_bytes;
   start_sums<Rows, Cols>(start, c0, c1, c_bytes);
   for (int64_t i = 0; i < count; ++i, a += 64, b += kTile * b_bytes) {
-    rows.step();
-    panels.step();
+    meanwhile.step();
     _tile_loadd(A0, a, a_bytes);
     _tile_loadd(B0, b, b_bytes);
     _tile_dpbf16ps(SUM00, A0, B0);
@@ -173,7 +181,7 @@ void transpose_rows(const ProductBlock& p, float* out) {
 class Tiles {
  public:
   // Up to 32 rows of one panel.
-  void multiply(const ProductBlock& p, Ahead& rows, Ahead& panels) {
+  void multiply(const ProductBlock& p, Meanwhile& meanwhile) {
     const bool add = p.accumulate || p.bias != nullptr;
     if (add && !p.accumulate) write_bias(p);
     const char* const a = static_cast<const char*>(p.a);
@@ -184,30 +192,30 @@ class Tiles {
       const char* const b = reinterpret_cast<const char*>(static_cast<const float*>(p.b) + col);
       float* const c = p.c + col;
       const Start start = add ? Start::kAdd : Start::kZero;
-      if (whole > 0 || rest == 0) run(start, extents(p.rows, cols, kTile), a, a_bytes, b, c, p.c_stride, whole, rows,
-            panels);
+      if (whole > 0 || rest == 0)
+        run(start, extents(p.rows, cols, kTile), a, a_bytes, b, c, p.c_stride, whole, meanwhile);
       if (rest > 0)
         run(whole > 0 ? Start::kAdd : start, extents(p.rows, cols, rest), a + whole * 64, a_bytes,
-            b + whole * kTile * kPanelCols * 4, c, p.c_stride, 1, rows, panels);
+            b + whole * kTile * kPanelCols * 4, c, p.c_stride, 1, meanwhile);
     }
   }
 
  private:
   void run(Start start, const Extents& e, const char* a, int64_t a_bytes, const char* b, float* c, int64_t c_stride,
-           int64_t count, Ahead& rows, Ahead& panels) {
+           int64_t count, Meanwhile& meanwhile) {
     if (__builtin_memcmp(&e, &configured_, sizeof e) != 0) {
       configure(e);
       configured_ = e;
     }
     const int64_t c_bytes = c_stride * 4;
     if (e.rows1 > 0 && e.cols1 > 0)
-      multiply_tiles<true, true>(start, a, a_bytes, b, c, c_bytes, count, rows, panels);
+      multiply_tiles<true, true>(start, a, a_bytes, b, c, c_bytes, count, meanwhile);
     else if (e.rows1 > 0)
-      multiply_tiles<true, false>(start, a, a_bytes, b, c, c_bytes, count, rows, panels);
+      multiply_tiles<true, false>(start, a, a_bytes, b, c, c_bytes, count, meanwhile);
     else if (e.cols1 > 0)
-      multiply_tiles<false, true>(start, a, a_bytes, b, c, c_bytes, count, rows, panels);
+      multiply_tiles<false, true>(start, a, a_bytes, b, c, c_bytes, count, meanwhile);
     else
-      multiply_tiles<false, false>(start, a, a_bytes, b, c, c_bytes, count, rows, panels);
+      multiply_tiles<false, false>(start, a, a_bytes, b, c, c_bytes, count, meanwhile);
   }
 
   Extents configured_ = {0, 0, 0, 0, 0};
@@ -229,7 +237,7 @@ void dense_product_amx(const ProductBlock& block) {
   Tiles tiles;
   const int64_t panels = (block.cols + kPanelCols - 1) / kPanelCols, passes = (block.rows + 2 * kTile - 1) / (2 * kTile);
   const int64_t steps = panels * (kPanelCols / (2 * kTile)) * (block.depth / kTile);  // of 32 rows
-  Ahead next_panels(block.next, panels * block.b_panel * 4, steps * passes);
+  Meanwhile meanwhile = {{nullptr, 0, steps}, {block.next, panels * block.b_panel * 4, steps * passes}};
   for (int64_t row = 0; row < block.rows; row += 2 * kTile) {
     ProductBlock rows = block;
     rows.rows = smaller(block.rows - row, 2 * kTile);
@@ -243,8 +251,8 @@ void dense_product_amx(const ProductBlock& block) {
       rows.a = transposed;
       rows.a_row = kDepthBlock;
     }
-    Ahead next_rows(below, smaller(left, 2 * kTile) * block.a_row * 4, steps);
-    for_each_panel(rows, [&](const ProductBlock& panel) { tiles.multiply(panel, next_rows, next_panels); });
+    meanwhile.rows = {below, smaller(left, 2 * kTile) * block.a_row * 4, steps};
+    for_each_panel(rows, [&](const ProductBlock& panel) { tiles.multiply(panel, meanwhile); });
   }
   _tile_release();  // a thread without live tiles is switched without saving them
 }
