@@ -7,10 +7,9 @@
 
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { addon, median, multiBooleanLinear, randomMatrix, secondsPerOperation } from './measure.mjs';
+import { addon, hasIsa, median, multiBooleanLinear, randomMatrix, secondsPerOperation } from './measure.mjs';
 import { emitter, tiledOperands } from './products.mjs';
 
-const ADDON = fileURLToPath(new URL('../dist/native/addon.js', import.meta.url));
 const ISAS = ['amx', 'avx512', 'avxvnni', 'avx2', 'scalar'];
 const PRECISIONS = ['f32', 'bf16', 'int8'];
 const KERNELS = [1, 2, 3, 4, 6, 8];
@@ -46,18 +45,6 @@ function measure(isa, most) {
     env: { ...process.env, MBOK_ISA: isa, MBOK_DECODE_ROWS: String(most) },
   });
   return JSON.parse(text);
-}
-
-function hasIsa(isa) {
-  try {
-    execFileSync(process.execPath, ['-e', `require(${JSON.stringify(ADDON)}).addon().info()`], {
-      env: { ...process.env, MBOK_ISA: isa },
-      stdio: 'ignore',
-    });
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 if (process.env.MBOK_DECODE_ROWS !== undefined) {

@@ -1,5 +1,6 @@
 /** Timing and verification shared by the benchmarks. */
 
+import { execFileSync } from 'node:child_process';
 import { createRequire } from 'node:module';
 
 const require = createRequire(import.meta.url);
@@ -18,6 +19,17 @@ export const { booleanLinear } = dist('graph/operations/boolean_linear');
 const RUNS = 9;
 
 export const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
+
+/** Whether MBOK_ISA may be so on this machine. */
+export function hasIsa(isa) {
+  const program = `require(${JSON.stringify(require.resolve('../dist/native/addon.js'))}).addon().info()`;
+  try {
+    execFileSync(process.execPath, ['-e', program], { env: { ...process.env, MBOK_ISA: isa }, stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 /** Seeded numbers in [−1, 1): xorshift32. */
 export function uniforms(count, seed = 1) {

@@ -1,18 +1,19 @@
 /**
  * npm run bench:models [-- --models tiny-stories,smollm2,synthetic --kernels 1,2,3,4 --folder TMP/mbok-bench]: whole models.
  * Each is loaded, reads a prompt of 512 tokens (tiny-stories: its 512 positions) and decodes 64, in a process of its own:
- * dense and at every K, at K = 2 on every number of threads and with every instruction set; then two finetuning steps of
+ * dense and at every K, at K = 2 on 1, 2, 4, … threads and with every instruction set; then two finetuning steps of
  * 8 × 512 tokens with the original as teacher. Speeds are medians of three, the rate at which decoding reads weights is a
- * fraction of what memory gave in the same run. Models are refit without data, which makes no difference to their speed, and
+ * fraction of what memory gave in the same run. Models are converted without data, which makes no difference to their speed, and
  * stay in --folder; smollm2 is read from ../shared/models, synthetic is a random LLaMA of 1.9 B parameters (5 GB of disk).
  */
 
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
-import { availableParallelism, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { measureLimits } from './limits.mjs';
+import { hasIsa } from './measure.mjs';
 
 const root = join(import.meta.dirname, '..');
 const CLI = join(root, 'dist/cli/main.js');
@@ -96,16 +97,9 @@ function speed(name, kernelsOf, path, env, precision) {
   );
 }
 
-const supported = ISAS.filter((isa) => {
-  try {
-    mbok(['info'], { MBOK_ISA: isa });
-    return isa !== limits.isa;
-  } catch {
-    return false;
-  }
-});
+const otherIsas = ISAS.filter((isa) => isa !== limits.isa && hasIsa(isa));
 const threadCounts = [];
-for (let count = 1; count < Math.min(limits.threads, availableParallelism()); count *= 2) threadCounts.push(count);
+for (let count = 1; count < limits.threads; count *= 2) threadCounts.push(count);
 
 const steps = [];
 for (const name of values.models.split(',')) {
@@ -122,7 +116,7 @@ for (const name of values.models.split(',')) {
   const two = booleanOf(name, source, 2);
   speed(name, 2, two, {}, 'f32');
   for (const count of threadCounts) speed(name, 2, two, { MBOK_THREADS: String(count) }, 'int8');
-  for (const isa of supported) speed(name, 2, two, { MBOK_ISA: isa }, 'int8');
+  for (const isa of otherIsas) speed(name, 2, two, { MBOK_ISA: isa }, 'int8');
   if (name === 'synthetic') continue; // has no tokenizer, and its teacher alone is 3.8 GB
   const text = join(EMBEDDED, 'corpus/train.txt');
   for (const count of kernels) {

@@ -52,7 +52,7 @@ DenseDecodeFunction* decode_function(TensorType type) {
 void decode(const Call& call, const PanelProduct& p) {
   const Weights w(call, kWeights, kScales);
   DenseDecodeFunction* const kernel = decode_function(w.type());
-  // measured with two threads: of 2 to 8 KB on Zen 5, of 0.5 to 6 on Granite Rapids
+  // the best for two threads, of 2 to 8 KB on Zen 5 and of 0.5 to 6 on Granite Rapids
   const bool intel = (cpu_features() & kIntel) != 0;
   const int64_t ahead = intel ? 2048 : 6144;
   // of large layers long runs, since each begins without prefetch

@@ -15,8 +15,8 @@ constexpr int64_t kChunkRows = 2048;    // of A that B is packed for, for every 
 constexpr int64_t kTasksPerThread = 3;  // tiles wanted at least, so that small products keep all threads busy
 constexpr int64_t kTasks = 12;          // and never fewer
 
-// On a matrix unit a task multiplies so many rows by so many panels at most: it multiplies 256 numbers in the time in
-// which a core's share of the last cache gives one, so each must be used for hundreds of others. The tile, 512 KB, waits
+// On a matrix unit a task multiplies so many rows by so many panels at most: it makes over a hundred products in
+// the time in which the last cache gives a core one number, so each must be used for hundreds of others. The tile, 512 KB, waits
 // in scratch for all of the depth, and with it a block of the panels' depth, 160 to 320 KB, stays in L2.
 constexpr int64_t kMatrixRows = 512, kMatrixPanels = 4;
 constexpr int64_t kMatrixTasksPerThread = 4;
