@@ -70,4 +70,10 @@ void BooleanOperand::pack(int64_t col, int64_t cols, int64_t depth_begin, int64_
   panel_(source, panel);
 }
 
+BooleanPanels BooleanOperand::source(int64_t col, int64_t cols, int64_t depth_begin, int64_t depth) const {
+  const BooleanLayer& w = weights_;
+  return {w.block(0, col, depth_begin / 64), w.kernel_bytes(), w.tile_bytes(), w.s_in + depth_begin, w.n,
+          w.s_out + col, w.m, w.kernels, cols, depth, nullptr, 0};
+}
+
 }  // namespace mbok

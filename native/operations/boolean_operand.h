@@ -17,6 +17,8 @@ class BooleanOperand final : public PanelOperand {
   BooleanOperand(const BooleanLayer& weights, Depth depth, Precision precision);
   void pack(int64_t col, int64_t cols, int64_t depth_begin, int64_t depth, void* panel,
             std::byte* scratch) const override;
+  bool has_source() const override { return weights_.tiles != nullptr; }
+  BooleanPanels source(int64_t col, int64_t cols, int64_t depth_begin, int64_t depth) const override;
   size_t scratch_bytes() const override;
 
  private:

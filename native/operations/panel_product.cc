@@ -1,7 +1,9 @@
 #include "operations/panel_product.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
+#include <utility>
 
 #include "kernels/dense_product/dense_product.h"
 #include "operations/stream.h"
@@ -17,7 +19,8 @@ constexpr int64_t kTasks = 12;          // and never fewer
 
 // On a matrix unit a task multiplies so many rows by so many panels at most: it makes over a hundred products in
 // the time in which the last cache gives a core one number, so each must be used for hundreds of others. The tile, 512 KB, waits
-// in scratch for all of the depth, and with it a block of the panels' depth, 160 to 320 KB, stays in L2.
+// in scratch for all of the depth, and with it a block of the panels' depth, or two while the next is rebuilt, 320 KB, stay
+// in L2.
 constexpr int64_t kMatrixRows = 512, kMatrixPanels = 4;
 constexpr int64_t kMatrixTasksPerThread = 4;
 constexpr int64_t kMatrixTile = 32;  // rows of register tiles
@@ -81,13 +84,14 @@ bool matrix_unit(Precision precision) {
 
 // How the depth is cut: blocks of one size but the last, so that no short one is left over where they can be alike.
 struct Depth {
-  explicit Depth(const PanelProduct& p) : numbers(p.depth) {
+  Depth(const PanelProduct& p, const PanelOperand& b) : numbers(p.depth) {
     const int64_t step = step_size(p.precision);
     if (p.precision == Precision::kInt8) {
       block = kInt8Steps * step;
       panel_steps = kInt8Steps + 1;
     } else {
-      const bool halves = matrix_unit(p.precision) && numbers > kDepthBlock * step;
+      const int64_t whole = b.has_source() ? kMatrixDepth : kDepthBlock;  // source: panels are wanted twice
+      const bool halves = matrix_unit(p.precision) && numbers > whole * step;
       block = round_up(equal_parts(numbers, (halves ? kMatrixDepth : kDepthBlock) * step), kUnit);
       panel_steps = block / step;
     }
@@ -132,7 +136,7 @@ struct Converted {
 // then for each worker a tile, a panel in the making or panels of its own, and what the operand needs.
 struct Work {
   Work(const PanelProduct& product, const PanelOperand& operand, int threads)
-      : p(product), b(operand), depth(p), a(p, depth, threads), panels(ceil_div(p.n, kPanelCols)) {
+      : p(product), b(operand), depth(p, b), a(p, depth, threads), panels(ceil_div(p.n, kPanelCols)) {
     constexpr auto kStepBytes = static_cast<int64_t>(sizeof(float));
     panel_bytes = depth.panel_steps * kPanelCols * kStepBytes;
     const bool matrix = matrix_unit(p.precision);
@@ -146,7 +150,7 @@ struct Work {
       const auto cut_of = [&](int64_t count) {
         return matrix_cut(rows, count, p.sink != nullptr ? sink_tile_rows : kMatrixTile, kMatrixTasksPerThread * threads);
       };
-      own_panels = cut_of(panels).rows >= p.m;
+      own_panels = b.has_source() || cut_of(panels).rows >= p.m;
       if (own_panels) at_once = panels;
       cut = cut_of(at_once);
     } else {
@@ -154,7 +158,9 @@ struct Work {
     }
     packed_at = align_up(static_cast<size_t>(a.steps * kStepBytes));
     // no less than a smaller product takes, which may come out even where this one is cut into more and smaller parts
-    workers_at = packed_at + static_cast<size_t>(std::min(panels * whole_panel, std::max(packed, whole_panel)));
+    workers_at = packed_at;
+    if (!matrix || !b.has_source())
+      workers_at += static_cast<size_t>(std::min(panels * whole_panel, std::max(packed, whole_panel)));
     streams = matrix && p.sink == nullptr && !p.accumulate && p.m * p.n * kStepBytes >= kStreamedBytes;
     collects = p.sink != nullptr || streams || (matrix && depth.blocks > 1);
     if (matrix)
@@ -261,51 +267,145 @@ void hand_over(const Work& w, const float* tile, int64_t stride, int64_t row, in
   if (w.streams) finish_streams();
 }
 
-// Rows [row, row + rows) of the chunk from `origin` on, and some panels from `panel` on of the `count` from `first` on.
-void multiply_tile(const Work& w, DenseProductFunction* multiply, int64_t origin, int64_t row, int64_t rows,
-                   int64_t first, int64_t panel, int64_t count, std::byte* scratch, int worker) {
+// One task: rows [row, row + rows) of A, from the chunk from `origin` on, and `cols` columns from `col` on.
+struct Task {
+  int64_t origin, row, rows, col, cols;
+};
+
+// What block i of the depth is multiplied with, but for the panels.
+ProductBlock block_of(const Work& w, const Task& t, int64_t i, float* tile, const std::byte* converted) {
   const PanelProduct& p = w.p;
-  const int64_t col = (first + panel) * kPanelCols, stride = w.cut.panels * kPanelCols;
-  float* const tile =
-      reinterpret_cast<float*>(scratch + w.workers_at + w.worker_bytes * static_cast<size_t>(worker));
-  std::byte* const own = reinterpret_cast<std::byte*>(tile) + w.tile_bytes;
-  const auto shared = [&](int64_t block) {
-    return scratch + w.packed_at + static_cast<size_t>((block * count + panel) * w.panel_bytes);
-  };
-  ProductBlock part = {};
-  part.rows = rows;
-  part.cols = std::min(std::min(w.cut.panels, count - panel) * kPanelCols, p.n - col);
-  part.b_panel = w.depth.panel_steps * kPanelCols;
-  part.c = w.collects ? tile : p.c + (origin + row) * p.c_stride + col;
-  part.c_stride = w.collects ? stride : p.c_stride;
-  part.bias = p.bias != nullptr ? p.bias + col : nullptr;
-  for (int64_t i = 0; i < w.depth.blocks; ++i) {
-    if (converts(p)) {
-      part.a = reinterpret_cast<const float*>(scratch) + row * w.a.row + i * w.a.block;
-      part.a_row = w.a.row;
-      part.a_depth = 1;
-    } else {
-      part.a_row = p.a_transposed ? 1 : p.a_stride;
-      part.a_depth = p.a_transposed ? p.a_stride : 1;
-      part.a = p.a + (origin + row) * part.a_row + i * w.depth.block * part.a_depth;
-    }
-    const int64_t numbers = w.depth.numbers_of(i);
-    if (w.own_panels) {
-      for (int64_t j = 0; j < part.cols; j += kPanelCols)
-        w.b.pack(col + j, std::min(kPanelCols, part.cols - j), i * w.depth.block, numbers,
-                 own + static_cast<size_t>(j / kPanelCols * w.panel_bytes), own + w.panel_scratch);
-      part.b = own;
-    } else {
-      part.b = shared(i);
-      part.next = i + 1 < w.depth.blocks ? shared(i + 1) : nullptr;
-    }
-    const int64_t whole = p.precision == Precision::kInt8 ? round_up(numbers, kRotated) : numbers;
-    part.depth = ceil_div(whole, step_size(p.precision));
-    part.accumulate = i > 0 || (p.accumulate && !w.collects);
-    multiply(part);
+  ProductBlock block = {};
+  block.rows = t.rows;
+  block.cols = t.cols;
+  block.b_panel = w.depth.panel_steps * kPanelCols;
+  block.c = w.collects ? tile : p.c + (t.origin + t.row) * p.c_stride + t.col;
+  block.c_stride = w.collects ? w.cut.panels * kPanelCols : p.c_stride;
+  block.bias = p.bias != nullptr ? p.bias + t.col : nullptr;
+  if (converts(p)) {
+    block.a = reinterpret_cast<const float*>(converted) + t.row * w.a.row + i * w.a.block;
+    block.a_row = w.a.row;
+    block.a_depth = 1;
+  } else {
+    block.a_row = p.a_transposed ? 1 : p.a_stride;
+    block.a_depth = p.a_transposed ? p.a_stride : 1;
+    block.a = p.a + (t.origin + t.row) * block.a_row + i * w.depth.block * block.a_depth;
   }
-  if (w.collects) hand_over(w, tile, stride, origin + row, col, rows, part.cols, worker);
+  const int64_t numbers = w.depth.numbers_of(i);
+  const int64_t whole = p.precision == Precision::kInt8 ? round_up(numbers, kRotated) : numbers;
+  block.depth = ceil_div(whole, step_size(p.precision));
+  block.accumulate = i > 0 || (p.accumulate && !w.collects);
+  return block;
 }
+
+// A chunk of A that was converted and the panels [first, first + count), which tasks cut among themselves.
+class Tasks {
+ public:
+  Tasks(const Work& w, int64_t origin, int64_t rows, int64_t first, int64_t count, std::byte* scratch)
+      : w_(w), origin_(origin), rows_(rows), first_(first), count_(count), across_(ceil_div(count, w.cut.panels)),
+        scratch_(scratch), multiply_(product_function(w.p.precision)) {}
+
+  void run(ThreadPool& pool) {
+    const int64_t tasks = across_ * ceil_div(rows_, w_.cut.rows);
+    if (!w_.own_panels) {
+      pool.parallel_for(tasks, [&](int64_t index, int worker) { with_shared_panels(index, worker); });
+      return;
+    }
+    std::atomic<int64_t> next{0};
+    pool.parallel_for(std::min<int64_t>(tasks, pool.threads()),
+                      [&](int64_t, int worker) { with_own_panels(next, tasks, worker); });
+  }
+
+ private:
+  Task task(int64_t index) const {
+    const int64_t row = index / across_ * w_.cut.rows, col = (first_ + index % across_ * w_.cut.panels) * kPanelCols;
+    const int64_t end = std::min(w_.p.n, (first_ + count_) * kPanelCols);
+    return {origin_, row, std::min(w_.cut.rows, rows_ - row), col, std::min(w_.cut.panels * kPanelCols, end - col)};
+  }
+
+  std::byte* own(int worker) const { return scratch_ + w_.workers_at + w_.worker_bytes * static_cast<size_t>(worker); }
+
+  void finish(const Task& t, int worker) const {
+    if (!w_.collects) return;
+    const float* const tile = reinterpret_cast<const float*>(own(worker));
+    hand_over(w_, tile, w_.cut.panels * kPanelCols, t.origin + t.row, t.col, t.rows, t.cols, worker);
+  }
+
+  void with_shared_panels(int64_t index, int worker) const {
+    const Task t = task(index);
+    const int64_t panel = t.col / kPanelCols - first_;
+    const auto panels = [&](int64_t block) {
+      return scratch_ + w_.packed_at + static_cast<size_t>((block * count_ + panel) * w_.panel_bytes);
+    };
+    for (int64_t i = 0; i < w_.depth.blocks; ++i) {
+      ProductBlock block = block_of(w_, t, i, reinterpret_cast<float*>(own(worker)), scratch_);
+      block.b = panels(i);
+      if (i + 1 < w_.depth.blocks) block.next = panels(i + 1);
+      multiply_(block);
+    }
+    finish(t, worker);
+  }
+
+  // Task after task, so that no other has to wait for what they share.
+  void with_own_panels(std::atomic<int64_t>& next, int64_t tasks, int worker) const {
+    if (w_.b.has_source()) return with_rebuilt_panels(next, tasks, worker);
+    std::byte* const panels = own(worker) + w_.tile_bytes;
+    for (int64_t index = next++; index < tasks; index = next++) {
+      const Task t = task(index);
+      for (int64_t i = 0; i < w_.depth.blocks; ++i) {
+        for (int64_t j = 0; j < t.cols; j += kPanelCols)
+          w_.b.pack(t.col + j, std::min(kPanelCols, t.cols - j), i * w_.depth.block, w_.depth.numbers_of(i),
+                    panels + static_cast<size_t>(j / kPanelCols * w_.panel_bytes), panels + w_.panel_scratch);
+        ProductBlock block = block_of(w_, t, i, reinterpret_cast<float*>(own(worker)), scratch_);
+        block.b = panels;
+        multiply_(block);
+      }
+      finish(t, worker);
+    }
+  }
+
+  // Panels are rebuilt while those before them are multiplied, the next task's too, which is therefore taken a block of
+  // the depth before this one is done.
+  void with_rebuilt_panels(std::atomic<int64_t>& next, int64_t tasks, int worker) const {
+    std::byte* const tile = own(worker);
+    std::byte *now = tile + w_.tile_bytes, *later = now + w_.panel_scratch / 2;
+    const auto source = [&](const Task& t, int64_t i, std::byte* panels) {
+      BooleanPanels p = w_.b.source(t.col, t.cols, i * w_.depth.block, w_.depth.numbers_of(i));
+      p.panels = reinterpret_cast<float*>(panels);
+      p.panel = w_.depth.panel_steps * kPanelCols;
+      return p;
+    };
+    int64_t index = next++;
+    if (index >= tasks) return;
+    const BooleanPanels first = source(task(index), 0, now);
+    ProductBlock block = {};
+    block.rebuild = &first;
+    multiply_(block);
+    while (index < tasks) {
+      const Task t = task(index);
+      for (int64_t i = 0; i < w_.depth.blocks; ++i) {
+        const bool last = i + 1 == w_.depth.blocks;
+        if (last) index = next++;
+        block = block_of(w_, t, i, reinterpret_cast<float*>(tile), scratch_);
+        block.b = now;
+        block.rebuilt = true;
+        BooleanPanels following = {};
+        if (!last || index < tasks) {
+          following = source(last ? task(index) : t, last ? 0 : i + 1, later);
+          block.rebuild = &following;
+        }
+        multiply_(block);
+        std::swap(now, later);
+      }
+      finish(t, worker);
+    }
+  }
+
+  const Work& w_;
+  int64_t origin_, rows_, first_, count_, across_;
+  std::byte* scratch_;
+  DenseProductFunction* multiply_;
+};
 
 }  // namespace
 
@@ -344,7 +444,6 @@ size_t panel_product_scratch(const PanelProduct& p, const PanelOperand& b, int t
 
 void panel_product(ThreadPool& pool, const PanelProduct& p, const PanelOperand& b, std::byte* scratch) {
   const Work w(p, b, pool.threads());
-  DenseProductFunction* const multiply = product_function(p.precision);
   const int64_t chunk = std::max<int64_t>(1, chunk_rows(p, pool.threads()));
   for (int64_t origin = 0; origin < p.m; origin += chunk) {
     const int64_t rows = std::min(chunk, p.m - origin);
@@ -353,13 +452,9 @@ void panel_product(ThreadPool& pool, const PanelProduct& p, const PanelOperand& 
     else if (converts(p))
       convert_rows(pool, w, origin, rows, scratch);
     for (int64_t first = 0; first < w.panels; first += w.at_once) {
-      const int64_t count = std::min(w.at_once, w.panels - first), across = ceil_div(count, w.cut.panels);
+      const int64_t count = std::min(w.at_once, w.panels - first);
       if (!w.own_panels) pack(pool, w, first, count, scratch);
-      pool.parallel_for(across * ceil_div(rows, w.cut.rows), [&](int64_t task, int worker) {
-        const int64_t row = task / across * w.cut.rows, panel = task % across * w.cut.panels;
-        const int64_t height = std::min(w.cut.rows, rows - row);
-        multiply_tile(w, multiply, origin, row, height, first, panel, count, scratch, worker);
-      });
+      Tasks(w, origin, rows, first, count, scratch).run(pool);
     }
   }
 }

@@ -5,12 +5,14 @@
 // them, for up to 2048 rows of A and more. Then C is cut into tiles of rows × 64 (on a matrix unit several times 64: it
 // reads an operand as fast as it multiplies, so each must be used often from the near caches), and a task sums one, block
 // of the depth after block, so that results do not depend on the number of threads. The tiles that a sink sees are cut by
-// the shape alone.
+// the shape alone. A matrix unit's tasks rebuild weights from tiles of bits each for itself, one block of the depth while it
+// multiplies the one before.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/boolean_panel/boolean_panel.h"
 #include "kernels/dense_panel/dense_panel.h"
 #include "operations/product.h"
 
@@ -22,6 +24,12 @@ class PanelOperand {
  public:
   virtual void pack(int64_t col, int64_t cols, int64_t depth_begin, int64_t depth, void* panel,
                     std::byte* scratch) const = 0;
+  // Whether a matrix unit's product can make panels itself, in bf16 between its tiles, from what source() says.
+  virtual bool has_source() const { return false; }
+  // Columns [col, col + cols), of several panels, but for where they go.
+  virtual BooleanPanels source(int64_t /*col*/, int64_t /*cols*/, int64_t /*depth_begin*/, int64_t /*depth*/) const {
+    return {};
+  }
   // Of one worker, at `scratch`, a multiple of 64.
   virtual size_t scratch_bytes() const { return 0; }
 

@@ -151,7 +151,7 @@ TEST("multi_boolean_linear: tiles give what rows give, in any number of rows and
   Random random(75);
   for (const int64_t kernels : {1, 2, 4})
     for (const auto& [m, n] : {std::pair<int64_t, int64_t>{5, 70}, {64, 64}, {200, 130}, {129, 1000}})
-      for (const int64_t rows : {1, 2, 3, 9, 32, 70})
+      for (const int64_t rows : {1, 2, 3, 9, 32, 70, 600})
         for (const int precision : {0, 1}) {
           Layer w(random, kernels, m, n);
           std::vector<float> x = random.normals(rows * n);

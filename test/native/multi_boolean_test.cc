@@ -3,8 +3,11 @@
 #include <array>
 #include <cstring>
 
+#include "kernels/bit_tiles/bit_tiles.h"
 #include "kernels/boolean_decode/boolean_decode.h"
 #include "kernels/boolean_panel/boolean_panel.h"
+#include "kernels/dense_panel/dense_panel.h"
+#include "kernels/dense_product/dense_product.h"
 #include "run.h"
 
 namespace mbok {
@@ -57,6 +60,78 @@ TEST("boolean panel: every candidate rebuilds the same bits as scalar") {
             CHECK(std::memcmp(rebuild(candidate.function).data(), expected.data(), expected.size() * 4) == 0,
                   std::string(table->name()) + " " + candidate.name);
       }
+}
+
+TEST("a matrix unit rebuilds the panels that scalar does, between its tiles or alone, and multiplies them alike") {
+  DenseProductFunction* multiply = nullptr;
+  for (const auto& candidate : dense_product_bf16_table.candidates())
+    if (candidate.name == std::string("avx512_amx") && candidate.supported()) multiply = candidate.function;
+  if (multiply == nullptr) return;
+  Random random(25);
+  for (int64_t kernels = 1; kernels <= 8; ++kernels)
+    for (const int64_t cols : {1, 31, 33, 64, 100, 256})
+      for (const int64_t depth : {1, 2, 63, 64, 130, 320})
+        for (const int64_t rows : {0, 3, 70}) {
+          const int64_t panels = (cols + 63) / 64, words = (depth + 63) / 64, steps = words * 32;
+          const int64_t tile_bytes = words * kBlockBytes, kernel_bytes = panels * tile_bytes;
+          std::vector<uint8_t> tiles(static_cast<size_t>(kernels * kernel_bytes));
+          for (uint8_t& byte : tiles) byte = static_cast<uint8_t>(random.next());
+          const std::vector<float> along = random.normals(kernels * depth), across = random.normals(kernels * cols);
+
+          std::vector<float> expected(static_cast<size_t>(panels * steps * kPanelCols), 0.0f);
+          for (int64_t panel = 0; panel < panels; ++panel) {
+            std::vector<uint64_t> signs(static_cast<size_t>(kernels * words * 64));
+            std::vector<float> magnitudes(static_cast<size_t>(kernels * kPanelCols), 0.0f);
+            for (int64_t k = 0; k < kernels; ++k) {
+              for (int64_t word = 0; word < words; ++word)
+                bit_planes_table.candidates().back().function(
+                    tiles.data() + k * kernel_bytes + panel * tile_bytes + word * kBlockBytes,
+                    signs.data() + (k * words + word) * 64);
+              for (int64_t j = 0; j < std::min<int64_t>(kPanelCols, cols - panel * kPanelCols); ++j)
+                magnitudes[static_cast<size_t>(k * kPanelCols + j)] =
+                    across[static_cast<size_t>(k * cols + panel * kPanelCols + j)];
+            }
+            boolean_panel_bf16_table.candidates().back().function(
+                {signs.data(), words * 64, 1, along.data(), depth, magnitudes.data(), kernels, depth},
+                expected.data() + panel * steps * kPanelCols);
+          }
+
+          // with another product of `rows` rows, whose result the rebuilding must not touch
+          const int64_t pairs = (depth + 1) / 2;
+          std::vector<float> a(static_cast<size_t>(std::max<int64_t>(1, rows) * pairs)), rebuilt(expected.size(), 0.0f),
+              c(static_cast<size_t>(rows * cols)), c_alone = c;
+          std::vector<uint16_t> numbers(a.size() * 2);
+          const std::vector<float> values = random.normals(static_cast<int64_t>(numbers.size()));
+          bf16_convert_table.candidates().back().function(values.data(), 1, static_cast<int64_t>(numbers.size()),
+                                                          numbers.data());
+          std::memcpy(a.data(), numbers.data(), a.size() * 4);
+          ProductBlock block = {a.data(), pairs, 1, expected.data(), c_alone.data(), cols, rows, cols, pairs, false,
+                                nullptr, steps * kPanelCols};
+          multiply(block);
+          const BooleanPanels source = {tiles.data(), kernel_bytes, tile_bytes, along.data(), depth, across.data(),
+                                        cols, kernels, cols, depth, rebuilt.data(), steps * kPanelCols};
+          block.c = c.data();
+          block.rebuild = &source;
+          multiply(block);
+          const std::string name = std::to_string(kernels) + " kernels, " + std::to_string(rows) + " x " +
+                                   std::to_string(cols) + " x " + std::to_string(depth);
+          CHECK(c == c_alone, name);
+          block.rebuild = nullptr;
+          block.rebuilt = true;
+          block.b = rebuilt.data();
+          std::fill(c.begin(), c.end(), 0.0f);
+          multiply(block);
+          CHECK(c == c_alone, "from what was rebuilt: " + name);
+
+          bool same = true;
+          for (int64_t panel = 0; panel < panels; ++panel)
+            for (int64_t step = 0; step < pairs; ++step)
+              for (int64_t half = 0; half < 2; ++half)
+                same = same && std::memcmp(expected.data() + (panel * steps + step) * kPanelCols + half * kStripCols,
+                                           rebuilt.data() + ((2 * panel + half) * steps + step) * kStripCols,
+                                           kStripCols * sizeof(float)) == 0;
+          CHECK(same, name);
+        }
 }
 
 TEST("boolean decode: every candidate agrees with scalar, and a row does not depend on its neighbours") {

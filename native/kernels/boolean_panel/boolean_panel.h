@@ -34,6 +34,28 @@ extern const KernelTable<BooleanPanelFunction> boolean_panel_f32_table;
 extern const KernelTable<BooleanPanelFunction> boolean_panel_bf16_table;
 extern const KernelTable<BooleanPanelFunction> boolean_panel_i8_table;
 
+// Panels in bf16 from kernels in tiles (bit_tiles.h), in the same bits as boolean_panel_bf16's: what a matrix unit's
+// product rebuilds between its tiles (dense_product.h), two numbers of the depth for 32 columns at a time.
+//
+// Budget. Such a piece is five loads a kernel (two of magnitudes, signs, two broadcasts), two tests, two shifts of masks,
+// four masked xors and four FMAs, and six instructions that round, pair and store: 23 at K = 1, 74 at K = 4, of which 20
+// are loads and 56 share the two vector ports. Tiles leave those ports idle and take 105 cycles for every tile of steps,
+// bound by their loads; a piece in that time is nearly free as long as all of it fits into the scheduler (97 entries
+// here). At 256 weights at a time, four times as rarely, all of it adds to the time of the tiles. Measured on Granite
+// Rapids with 512 rows: K = 1 adds 8 % to the tiles, K = 4 16 %; before them, on its own, it was 16 and 45 %.
+struct BooleanPanels {
+  const uint8_t* tiles;  // kernel 0's block at the first panel and depth
+  int64_t kernel_bytes, tile_bytes;  // from kernel to kernel, from panel to panel
+  const float* along;  // of kernel k at depth d: along[k * along_stride + d]
+  int64_t along_stride;
+  const float* across;  // of kernel k and column j: across[k * across_stride + j]
+  int64_t across_stride;
+  int64_t kernels, cols, depth;  // columns of all panels
+  float* panels;  // [panel][half][step][kStripCols]
+  int64_t panel;  // from panel to panel: room for the steps of both halves
+};
+constexpr int64_t kStripCols = 32;
+
 // out[j] bit i = rows[i · stride] bit j, for i < count ≤ 64 (rows from count on read as zero), j < 64.
 // Budget (AVX-512): 64 words in 8 registers, six rounds of swaps, about 130 instructions: 0.03 a bit.
 using BitTransposeFunction = void(const uint64_t* rows, int64_t stride, int64_t count, uint64_t* out);

@@ -33,6 +33,7 @@
 
 #include <cstdint>
 
+#include "kernels/boolean_panel/boolean_panel.h"
 #include "runtime/dispatch.h"
 
 namespace mbok {
@@ -53,6 +54,10 @@ struct ProductBlock {
   const float* bias;          // [cols], added when not accumulating; may be null
   int64_t b_panel = 0;        // from a panel of B to the next, in steps of one column; nothing where there is one
   const void* next = nullptr;  // panels like B's that will be wanted after them; may be null
+  // For the matrix unit of bf16 alone: panels to be rebuilt meanwhile, as it leaves the vector units idle; null for none.
+  // There may be no rows.
+  const BooleanPanels* rebuild = nullptr;
+  bool rebuilt = false;  // b is what an earlier call rebuilt
 };
 
 using DenseProductFunction = void(const ProductBlock& block);

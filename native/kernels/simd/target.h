@@ -36,7 +36,7 @@
 #define MBOK_TARGET_AVX2_VNNI MBOK_TARGET("avx2,fma,f16c,avxvnni")
 #define MBOK_TARGET_AVX512 MBOK_TARGET("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")
 #define MBOK_TARGET_AVX512_BF16 MBOK_TARGET("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")
-#define MBOK_TARGET_AMX MBOK_TARGET("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,amx-tile,amx-bf16")
+#define MBOK_TARGET_AMX MBOK_TARGET("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,amx-tile,amx-bf16")
 #define MBOK_TARGET_AVX512_VNNI MBOK_TARGET("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
 #define MBOK_TARGET_AVX512_VPOPCNTDQ MBOK_TARGET("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq")
 #define MBOK_TARGET_AVX512_VBMI MBOK_TARGET("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")
