@@ -12,7 +12,7 @@ import { timeDecode } from './decode.mjs';
 import { measureLimits } from './limits.mjs';
 import { addon } from './measure.mjs';
 import { timeProducts, verifyProducts } from './products.mjs';
-import { measureScaling } from './scaling.mjs';
+import { measureScaling, scalingLine } from './scaling.mjs';
 import { timeSteps } from './step.mjs';
 
 const { barChart } = createRequire(import.meta.url)('../dist/plot/bar_chart.js');
@@ -41,8 +41,9 @@ for (const rows of [timeProducts(limits), timeDecode()])
     say(`${what.padEnd(32)} ${shape.padEnd(18)} ${time} ${giga(rate)} G${unit.padEnd(11)} ${share}${ratio}`);
   }
 
-const scaling = measureScaling(threads);
-say(`\n${threads} threads against 1 on a product of 1536 × 1536 × 1536: ${scaling.toFixed(2)} ×`);
+say('');
+const scaling = threads > 1 ? measureScaling([1, threads]) : [];
+for (const row of scaling.filter((row) => row.threads > 1)) say(scalingLine(row));
 
 const steps = {};
 for (const precision of limits.bf16_flops_per_second > 0 ? ['f32', 'bf16'] : ['f32']) {
