@@ -1,5 +1,7 @@
 #include "operations/boolean_product.h"
 
+#include <algorithm>
+
 #include "kernels/boolean_panel/boolean_panel.h"
 
 namespace mbok {
@@ -27,18 +29,22 @@ void for_transposed(ThreadPool& pool, const uint64_t* bits, int64_t rows, int64_
 
 }  // namespace
 
-// Blocks of 64 rows by 64 columns: up to a depth of 16384 both operands of a block stay in the second-level cache.
+// Blocks of 64 columns, which stay in the nearest cache, by as many rows as leave every thread some: columns that another
+// thread has just packed are slow to read, so few should read them.
 void boolean_product(ThreadPool& pool, const BooleanProduct& p) {
-  constexpr int64_t kBlock = 64;
+  constexpr int64_t kCols = 64, kLeastRows = 64, kTasksPerThread = 8;
+  if (p.rows == 0 || p.cols == 0) return;
   BooleanProductFunction* const multiply = boolean_product_table.best();
-  const int64_t down = (p.rows + kBlock - 1) / kBlock, across = (p.cols + kBlock - 1) / kBlock;
+  const auto parts = [](int64_t count, int64_t size) { return (count + size - 1) / size; };
+  const int64_t across = parts(p.cols, kCols), wanted = parts(kTasksPerThread * pool.threads(), across);
+  const int64_t rows = parts(p.rows, std::min(wanted, parts(p.rows, kLeastRows))), down = parts(p.rows, rows);
   pool.parallel_for(down * across, [&](int64_t task, int) {
-    const int64_t row = task % down * kBlock, col = task / down * kBlock;
+    const int64_t row = task % down * rows, col = task / down * kCols;
     BooleanProduct block = p;
     block.x += row * p.words;
     block.w += col * p.words;
-    block.rows = p.rows - row < kBlock ? p.rows - row : kBlock;
-    block.cols = p.cols - col < kBlock ? p.cols - col : kBlock;
+    block.rows = std::min(rows, p.rows - row);
+    block.cols = std::min(kCols, p.cols - col);
     if (p.bias != nullptr) block.bias += col;
     block.y += row * p.y_stride + col;
     multiply(block);

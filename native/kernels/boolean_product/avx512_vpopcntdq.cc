@@ -7,7 +7,7 @@ MBOK_TARGET_AVX512_VPOPCNTDQ
 namespace mbok::avx512 {
 namespace {
 
-// kGroups times eight columns, the last of which may be fewer.
+// kGroups, one or an even number, times eight columns, the last of which may be fewer.
 template <int kRows, int kGroups>
 MBOK_INLINE void tile(const BooleanProduct& p, int64_t row, int64_t col) {
   const uint64_t* const x = p.x + row * p.words;
@@ -30,18 +30,22 @@ MBOK_INLINE void tile(const BooleanProduct& p, int64_t row, int64_t col) {
         sums[r][g] = _mm512_add_epi64(sums[r][g], _mm512_popcnt_epi64(_mm512_xor_si512(word, columns[g])));
     }
   }
+  // two groups side by side as 32-bit lanes: half the operations for each output
+  const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
   MBOK_UNROLL
-  for (int g = 0; g < kGroups; ++g) {
+  for (int g = 0; g < kGroups; g += 2) {
     const int64_t first = col + g * kPackedColumns, left = p.cols - first;
-    const __mmask8 stored = left >= 8 ? static_cast<__mmask8>(0xff) : static_cast<__mmask8>((1u << left) - 1u);
-    const __m256 bias = p.bias != nullptr ? _mm256_maskz_loadu_ps(stored, p.bias + first) : _mm256_setzero_ps();
+    const int64_t most = kGroups == 1 ? kPackedColumns : 2 * kPackedColumns;
+    const __mmask16 stored = static_cast<__mmask16>((1u << (left < most ? left : most)) - 1u);
+    const __m512 bias = p.bias != nullptr ? _mm512_maskz_loadu_ps(stored, p.bias + first) : _mm512_setzero_ps();
     MBOK_UNROLL
     for (int r = 0; r < kRows; ++r) {
-      const __m512i product = _mm512_sub_epi64(_mm512_set1_epi64(p.depth), _mm512_slli_epi64(sums[r][g], 1));
-      __m256 value = _mm256_add_ps(_mm256_mul_ps(_mm512_cvtepi64_ps(product), _mm256_set1_ps(p.factor)), bias);
+      const __m512i sum = _mm512_permutex2var_epi32(sums[r][g], even, sums[r][kGroups == 1 ? g : g + 1]);
+      const __m512i product = _mm512_sub_epi32(_mm512_set1_epi32(static_cast<int>(p.depth)), _mm512_slli_epi32(sum, 1));
+      __m512 value = _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(product), _mm512_set1_ps(p.factor)), bias);
       float* const y = p.y + (row + r) * p.y_stride + first;
-      if (p.accumulate) value = _mm256_add_ps(_mm256_maskz_loadu_ps(stored, y), value);
-      _mm256_mask_storeu_ps(y, stored, value);
+      if (p.accumulate) value = _mm512_add_ps(_mm512_maskz_loadu_ps(stored, y), value);
+      _mm512_mask_storeu_ps(y, stored, value);
     }
   }
 }
