@@ -4,11 +4,16 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { readStorage } from '../lib/cli/storage';
 import { type BinarizeFolderOptions, binarizeFolder } from '../lib/compress/binarize_folder';
+import { calibrateMatrix } from '../lib/compress/calibrated_matrix';
+import { disposeMoments, prepareMoments } from '../lib/compress/input_moments';
+import { createKernels, disposeKernels, roundScales } from '../lib/compress/kernel_matrices';
+import { calibrateFrom } from '../lib/compress/nested_matrix';
 import { SafetensorsFile } from '../lib/io/safetensors';
 import { Model } from '../lib/model';
+import { Matrix } from '../lib/native/matrix';
 import { runMbok } from './command_line';
 import { GOLDEN, TINY_STORIES, temporaryFolder } from './folders';
-import { relativeError } from './random';
+import { Random, relativeError } from './random';
 
 const folder = temporaryFolder();
 const text = join(TINY_STORIES, 'corpus/train.txt');
@@ -90,6 +95,60 @@ test('a conversion that is stopped in any of its steps goes on to the same bits'
   await binarizeFolder(dense, stopped, options);
   expect(contents(stopped)).toEqual(contents(nested));
   expect(existsSync(`${stopped}.partial`)).toBe(false);
+});
+
+test('an input that hardly occurs gets no boundless scale to make up for one that signs do not fit', async () => {
+  const random = new Random(5);
+  const [rows, cols, tokens] = [48, 32, 400];
+  const silent = 7;
+  // one massive channel, and one whose little follows it
+  const x = Array.from({ length: tokens }, () => {
+    const token = random.normals(cols);
+    token[0] = 300 * (token[0] as number);
+    token[silent] = 1e-7 * (token[0] as number) + 1e-6 * (token[silent] as number);
+    return token;
+  });
+  const h = Float32Array.from({ length: cols * cols }, (_, at) => {
+    const [i, j] = [Math.floor(at / cols), at % cols];
+    return x.reduce((sum, token) => sum + (token[i] as number) * (token[j] as number), 0) / tokens;
+  });
+  const moments = await prepareMoments({ h: Matrix.from(h, { rows: cols, cols }), corrections: new Map() }, undefined);
+  const weight = Matrix.from(random.normals(rows * cols), { rows, cols });
+  const settings = { kernels: 2, rounds: 1, columnPower: 1, iterations: 30, refitRounds: 5 };
+  const place = { module: 'module', moments };
+  const two = await calibrateMatrix(weight, place, settings, undefined);
+  const one = await calibrateFrom(two.matrices, weight, place, { ...settings, kernels: 1 }, undefined);
+  const scales = one.matrices.sIn.toFloat32().map(Math.abs);
+  const median = [...scales].sort((p, q) => p - q)[cols / 2] as number;
+  expect(Math.max(...scales)).toBeLessThan(20 * median);
+  expect(one.error).toBeLessThan(1);
+  for (const { matrices } of [one, two]) disposeKernels(matrices);
+  disposeMoments(moments);
+});
+
+describe('scales that F16 does not reach', () => {
+  const kernelsOf = (sOut: readonly number[], sIn: readonly number[]) => ({
+    ...createKernels({ rows: 2, cols: 3 }, 2),
+    sOut: Matrix.from(Float32Array.from(sOut), { rows: 2, cols: 2 }),
+    sIn: Matrix.from(Float32Array.from(sIn), { rows: 2, cols: 3 }),
+  });
+
+  test('are divided by what the others are multiplied by', () => {
+    const kernels = kernelsOf([0.5, -0.25, 3e5, 1], [1e6, 128, 0.5, 0.5, 1, 2]);
+    roundScales('module', kernels);
+    expect([...kernels.sOut.toFloat32()]).toEqual([8, -4, 37504, 0.125]);
+    expect([...kernels.sIn.toFloat32()]).toEqual([62496, 8, 0.03125, 4, 8, 16]);
+  });
+
+  test.each<[string, readonly number[], readonly number[]]>([
+    ['both', [1e6, 1, 1, 1], [1e6, 1, 1, 1, 1, 1]],
+    ['not numbers', [1, 1, 1, 1], [1, 1, Number.NaN, 1, 1, 1]],
+    ['infinite', [1, 1, 1, 1], [1, 1, Number.POSITIVE_INFINITY, 1, 1, 1]],
+  ])('are refused: %s', (_, sOut, sIn) => {
+    const round = () => roundScales('layers.3.up', kernelsOf(sOut, sIn));
+    expect(round).toThrow(expect.objectContaining({ code: 'MBOK_NON_FINITE' }));
+    expect(round).toThrow("'layers.3.up'");
+  });
 });
 
 test.each<[string, Partial<BinarizeFolderOptions>]>([

@@ -176,7 +176,7 @@ function keep(
   matrices: KernelMatrices,
   residual: number | undefined,
 ): void {
-  roundScales(matrices);
+  roundScales(module, matrices);
   for (const [name, stored] of storedKernels(module, matrices)) converted.replaced.set(name, stored);
   if (residual !== undefined) converted.residuals.set(module, residual);
 }

@@ -192,6 +192,19 @@ async function factorise(
   await plan.run({ signal });
 }
 
+/**
+ * H with the damping on its diagonal: of scales for given signs, whose error no other column can take over, the columns
+ * that hardly occur on the calibration tokens would else grow without bound to make up for those that do.
+ */
+export function dampedMoments(h: Matrix): Matrix {
+  const { rows } = h;
+  const values = h.toFloat32();
+  let trace = 0;
+  for (let j = 0; j < rows; j++) trace += values[j * (rows + 1)] as number;
+  for (let j = 0; j < rows; j++) values[j * (rows + 1)] = (values[j * (rows + 1)] as number) + (DAMPING * trace) / rows;
+  return Matrix.from(values, { rows, cols: rows });
+}
+
 export function disposeMoments({ h, corrections, compensation }: InputMoments & Partial<PreparedMoments>): void {
   for (const matrix of [h, ...corrections.values(), compensation?.factor, compensation?.order]) matrix?.dispose();
 }

@@ -1,5 +1,6 @@
 /** The matrices of one linear layer as ±1 kernels with scales. */
 
+import { MbokError } from '../errors';
 import type { Graph } from '../graph/graph';
 import type { KernelTensors } from '../graph/operations/conversion';
 import { f16ToF32, f32ToF16 } from '../io/half';
@@ -64,9 +65,39 @@ export function disposeKernels({ kernels, sOut, sIn }: KernelMatrices): void {
   for (const matrix of [kernels, sOut, sIn]) matrix.dispose();
 }
 
-/** Rounds the scales to the F16 that they are saved in, so that later blocks are fitted to what will be read again. */
-export function roundScales({ sOut, sIn }: KernelMatrices): void {
-  for (const matrix of [sOut, sIn]) matrix.write(f16ToF32(f32ToF16(matrix.toFloat32())));
+const F16_LARGEST = 65504;
+
+/**
+ * Rounds the scales of `module` to the F16 that they are saved in, so that later blocks are fitted to what will be read
+ * again. Where F16 does not reach a kernel's input or output scales they are divided by a power of two, and its other
+ * scales multiplied by it: the weights are the same. Throws MBOK_NON_FINITE where none fits both.
+ */
+export function roundScales(module: string, { sOut, sIn }: KernelMatrices): void {
+  const [out, inputs] = [sOut.toFloat32(), sIn.toFloat32()];
+  for (let k = 0; k < sOut.rows; k++) {
+    const ofOutputs = out.subarray(k * sOut.cols, (k + 1) * sOut.cols);
+    const ofInputs = inputs.subarray(k * sIn.cols, (k + 1) * sIn.cols);
+    const power = excess(ofInputs) / excess(ofOutputs);
+    if (power === 1) continue;
+    for (let i = 0; i < ofOutputs.length; i++) ofOutputs[i] = (ofOutputs[i] as number) * power;
+    for (let j = 0; j < ofInputs.length; j++) ofInputs[j] = (ofInputs[j] as number) / power;
+  }
+  for (const [matrix, values] of [
+    [sOut, out],
+    [sIn, inputs],
+  ] as const) {
+    const rounded = f16ToF32(f32ToF16(values));
+    if (!rounded.every(Number.isFinite))
+      throw new MbokError('MBOK_NON_FINITE', `the scales of '${module}' are not numbers that F16 holds`);
+    matrix.write(rounded);
+  }
+}
+
+/** The least power of two that brings all values into the range of F16, 1 where they are in it. */
+function excess(values: Float32Array): number {
+  let largest = 0;
+  for (const value of values) largest = Math.max(largest, Math.abs(value));
+  return largest > F16_LARGEST ? 2 ** Math.ceil(Math.log2(largest / F16_LARGEST)) : 1;
 }
 
 /** The entries of a converted module in a model: saved scales are F16. */

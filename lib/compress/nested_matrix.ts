@@ -17,7 +17,7 @@ import { SCALAR_SHAPE, type Tensor } from '../graph/tensor';
 import type { Matrix } from '../native/matrix';
 import { throwIfAborted } from '../validate';
 import { bestOfRounds, type CalibratedKernels, type CalibratedSettings, withTarget } from './calibrated_matrix';
-import type { PreparedMoments } from './input_moments';
+import { dampedMoments, type PreparedMoments } from './input_moments';
 import {
   bindKernels,
   cloneKernels,
@@ -113,20 +113,25 @@ async function chooseLast(
   }
 }
 
-/** Fits all scales to the signs under H; returns the error of the layer's outputs. */
+/** Fits all scales to the signs under the damped H; returns the error of the layer's outputs. */
 async function fitScales(matrices: KernelMatrices, { target, moments, signal }: Goal): Promise<number> {
   if (moments.compensation === undefined) return 0;
-  const graph = new Graph();
-  const [w, gram] = [graph.bind(target), graph.bind(moments.h)];
-  const tensors = bindKernels(graph, matrices);
-  for (let round = 0; round < SCALE_ROUNDS; round++) {
+  const damped = dampedMoments(moments.h);
+  try {
+    const graph = new Graph();
+    const [w, gram] = [graph.bind(target), graph.bind(damped)];
+    const tensors = bindKernels(graph, matrices);
+    for (let round = 0; round < SCALE_ROUNDS; round++) {
+      solveOutputScales(w, gram, tensors);
+      descendInputScales(w, gram, tensors);
+    }
     solveOutputScales(w, gram, tensors);
-    descendInputScales(w, gram, tensors);
+    const error = graph.create(SCALAR_SHAPE);
+    calibratedError(w, graph.bind(moments.h), tensors, error);
+    graph.output('error', error);
+    await using plan = new Plan(graph);
+    return (await plan.run({ signal })).error?.[0] as number;
+  } finally {
+    damped.dispose();
   }
-  solveOutputScales(w, gram, tensors);
-  const error = graph.create(SCALAR_SHAPE);
-  calibratedError(w, gram, tensors, error);
-  graph.output('error', error);
-  await using plan = new Plan(graph);
-  return (await plan.run({ signal })).error?.[0] as number;
 }

@@ -58,7 +58,7 @@ export async function measureBlockErrors(
             throwIfAborted(signal);
             const { matrices } = await calibrateMatrix(weight, { module, moments }, { ...rounds, kernels }, signal);
             try {
-              roundScales(matrices);
+              roundScales(module, matrices);
               const stored = storedKernels(module, matrices).map(([name, { matrix }]) => [name, matrix] as const);
               curve.push(await relativeError(walk, layer, new Map([...parameters, ...stored]), chunk, original));
             } finally {
