@@ -84,14 +84,13 @@ bool matrix_unit(Precision precision) {
 
 // How the depth is cut: blocks of one size but the last, so that no short one is left over where they can be alike.
 struct Depth {
-  Depth(const PanelProduct& p, const PanelOperand& b) : numbers(p.depth) {
+  explicit Depth(const PanelProduct& p) : numbers(p.depth) {
     const int64_t step = step_size(p.precision);
     if (p.precision == Precision::kInt8) {
       block = kInt8Steps * step;
       panel_steps = kInt8Steps + 1;
     } else {
-      const int64_t whole = b.has_source() ? kMatrixDepth : kDepthBlock;  // source: panels are wanted twice
-      const bool halves = matrix_unit(p.precision) && numbers > whole * step;
+      const bool halves = matrix_unit(p.precision) && numbers > kDepthBlock * step;
       block = round_up(equal_parts(numbers, (halves ? kMatrixDepth : kDepthBlock) * step), kUnit);
       panel_steps = block / step;
     }
@@ -136,7 +135,7 @@ struct Converted {
 // then for each worker a tile, a panel in the making or panels of its own, and what the operand needs.
 struct Work {
   Work(const PanelProduct& product, const PanelOperand& operand, int threads)
-      : p(product), b(operand), depth(p, b), a(p, depth, threads), panels(ceil_div(p.n, kPanelCols)) {
+      : p(product), b(operand), depth(p), a(p, depth, threads), panels(ceil_div(p.n, kPanelCols)) {
     constexpr auto kStepBytes = static_cast<int64_t>(sizeof(float));
     panel_bytes = depth.panel_steps * kPanelCols * kStepBytes;
     const bool matrix = matrix_unit(p.precision);
@@ -150,7 +149,9 @@ struct Work {
       const auto cut_of = [&](int64_t count) {
         return matrix_cut(rows, count, p.sink != nullptr ? sink_tile_rows : kMatrixTile, kMatrixTasksPerThread * threads);
       };
-      own_panels = b.has_source() || cut_of(panels).rows >= p.m;
+      // with one block of the depth there is little to hide behind, and no room for two
+      rebuilds = b.has_source() && depth.blocks > 1;
+      own_panels = rebuilds || cut_of(panels).rows >= p.m;
       if (own_panels) at_once = panels;
       cut = cut_of(at_once);
     } else {
@@ -158,9 +159,7 @@ struct Work {
     }
     packed_at = align_up(static_cast<size_t>(a.steps * kStepBytes));
     // no less than a smaller product takes, which may come out even where this one is cut into more and smaller parts
-    workers_at = packed_at;
-    if (!matrix || !b.has_source())
-      workers_at += static_cast<size_t>(std::min(panels * whole_panel, std::max(packed, whole_panel)));
+    workers_at = packed_at + static_cast<size_t>(std::min(panels * whole_panel, std::max(packed, whole_panel)));
     streams = matrix && p.sink == nullptr && !p.accumulate && p.m * p.n * kStepBytes >= kStreamedBytes;
     collects = p.sink != nullptr || streams || (matrix && depth.blocks > 1);
     if (matrix)
@@ -182,6 +181,7 @@ struct Work {
   Cut cut;                  // of A's rows and those panels
   int64_t sink_tile_rows;   // of C that a sink sees together
   bool own_panels = false;  // a task packs what it multiplies, for itself: no other needs it
+  bool rebuilds = false;    // or the product rebuilds it, while it multiplies what comes before
   bool streams;             // C goes to memory past the caches
   bool collects;            // tiles of C wait in scratch until all of the depth is summed
   int64_t panel_bytes;      // of one block of one panel
@@ -348,7 +348,7 @@ class Tasks {
 
   // Task after task, so that no other has to wait for what they share.
   void with_own_panels(std::atomic<int64_t>& next, int64_t tasks, int worker) const {
-    if (w_.b.has_source()) return with_rebuilt_panels(next, tasks, worker);
+    if (w_.rebuilds) return with_rebuilt_panels(next, tasks, worker);
     std::byte* const panels = own(worker) + w_.tile_bytes;
     for (int64_t index = next++; index < tasks; index = next++) {
       const Task t = task(index);
