@@ -197,12 +197,16 @@ async function factorise(
  * that hardly occur on the calibration tokens would else grow without bound to make up for those that do.
  */
 export function dampedMoments(h: Matrix): Matrix {
-  const { rows } = h;
-  const values = h.toFloat32();
-  let trace = 0;
-  for (let j = 0; j < rows; j++) trace += values[j * (rows + 1)] as number;
-  for (let j = 0; j < rows; j++) values[j * (rows + 1)] = (values[j * (rows + 1)] as number) + (DAMPING * trace) / rows;
-  return Matrix.from(values, { rows, cols: rows });
+  const damped = h.clone();
+  const one = new Float32Array(1);
+  const place = (j: number) => j * (h.rows + 1) * one.byteLength;
+  const diagonal = Float32Array.from({ length: h.rows }, (_, j) => {
+    h.readAt(place(j), one);
+    return one[0] as number;
+  });
+  const shift = (DAMPING * diagonal.reduce((sum, value) => sum + value, 0)) / h.rows;
+  for (const [j, value] of diagonal.entries()) damped.writeAt(place(j), Float32Array.of(value + shift));
+  return damped;
 }
 
 export function disposeMoments({ h, corrections, compensation }: InputMoments & Partial<PreparedMoments>): void {

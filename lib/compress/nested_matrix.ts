@@ -35,6 +35,8 @@ const SCALE_ROUNDS = 2;
 interface Goal {
   readonly target: Matrix;
   readonly moments: PreparedMoments;
+  /** H with its damping, which scales are fitted under. */
+  readonly damped: Matrix;
   readonly signal: AbortSignal | undefined;
 }
 
@@ -51,12 +53,18 @@ export async function calibrateFrom(
   signal: AbortSignal | undefined,
 ): Promise<CalibratedKernels> {
   return await withTarget(weight, { module, moments }, signal, async (target) => {
-    const goal = { target, moments, signal };
+    const { kernels } = settings;
     const count = earlier.sOut.rows;
-    if (settings.kernels > count) return await extend(earlier, goal, settings);
-    const matrices = sliceKernels(earlier, 0, settings.kernels);
-    const error = settings.kernels < count ? await fitScales(matrices, goal) : 0;
-    return { matrices, error };
+    if (kernels === count) return { matrices: cloneKernels(earlier), error: 0 };
+    const damped = dampedMoments(moments.h);
+    try {
+      const goal = { target, moments, damped, signal };
+      if (kernels > count) return await extend(earlier, goal, settings);
+      const matrices = sliceKernels(earlier, 0, kernels);
+      return { matrices, error: await fitScales(matrices, goal) };
+    } finally {
+      damped.dispose();
+    }
   });
 }
 
@@ -114,24 +122,19 @@ async function chooseLast(
 }
 
 /** Fits all scales to the signs under the damped H; returns the error of the layer's outputs. */
-async function fitScales(matrices: KernelMatrices, { target, moments, signal }: Goal): Promise<number> {
+async function fitScales(matrices: KernelMatrices, { target, moments, damped, signal }: Goal): Promise<number> {
   if (moments.compensation === undefined) return 0;
-  const damped = dampedMoments(moments.h);
-  try {
-    const graph = new Graph();
-    const [w, gram] = [graph.bind(target), graph.bind(damped)];
-    const tensors = bindKernels(graph, matrices);
-    for (let round = 0; round < SCALE_ROUNDS; round++) {
-      solveOutputScales(w, gram, tensors);
-      descendInputScales(w, gram, tensors);
-    }
+  const graph = new Graph();
+  const [w, gram] = [graph.bind(target), graph.bind(damped)];
+  const tensors = bindKernels(graph, matrices);
+  for (let round = 0; round < SCALE_ROUNDS; round++) {
     solveOutputScales(w, gram, tensors);
-    const error = graph.create(SCALAR_SHAPE);
-    calibratedError(w, graph.bind(moments.h), tensors, error);
-    graph.output('error', error);
-    await using plan = new Plan(graph);
-    return (await plan.run({ signal })).error?.[0] as number;
-  } finally {
-    damped.dispose();
+    descendInputScales(w, gram, tensors);
   }
+  solveOutputScales(w, gram, tensors);
+  const error = graph.create(SCALAR_SHAPE);
+  calibratedError(w, graph.bind(moments.h), tensors, error);
+  graph.output('error', error);
+  await using plan = new Plan(graph);
+  return (await plan.run({ signal })).error?.[0] as number;
 }

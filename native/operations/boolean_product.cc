@@ -32,12 +32,13 @@ void for_transposed(ThreadPool& pool, const uint64_t* bits, int64_t rows, int64_
 // Blocks of 64 columns, which stay in the nearest cache, by as many rows as leave every thread some: columns that another
 // thread has just packed are slow to read, so few should read them.
 void boolean_product(ThreadPool& pool, const BooleanProduct& p) {
-  constexpr int64_t kCols = 64, kLeastRows = 64, kTasksPerThread = 8;
+  constexpr int64_t kCols = 64, kLeastRows = 64, kRowMultiple = 4, kTasksPerThread = 8;
   if (p.rows == 0 || p.cols == 0) return;
   BooleanProductFunction* const multiply = boolean_product_table.best();
   const auto parts = [](int64_t count, int64_t size) { return (count + size - 1) / size; };
   const int64_t across = parts(p.cols, kCols), wanted = parts(kTasksPerThread * pool.threads(), across);
-  const int64_t rows = parts(p.rows, std::min(wanted, parts(p.rows, kLeastRows))), down = parts(p.rows, rows);
+  const int64_t equal = parts(p.rows, std::min(wanted, parts(p.rows, kLeastRows)));
+  const int64_t rows = parts(equal, kRowMultiple) * kRowMultiple, down = parts(p.rows, rows);  // whole register tiles
   pool.parallel_for(down * across, [&](int64_t task, int) {
     const int64_t row = task % down * rows, col = task / down * kCols;
     BooleanProduct block = p;

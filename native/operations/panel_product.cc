@@ -307,13 +307,13 @@ class Tasks {
 
   void run(ThreadPool& pool) {
     const int64_t tasks = across_ * ceil_div(rows_, w_.cut.rows);
-    if (!w_.own_panels) {
-      pool.parallel_for(tasks, [&](int64_t index, int worker) { with_shared_panels(index, worker); });
+    if (!w_.rebuilds) {
+      pool.parallel_for(tasks, [&](int64_t index, int worker) { multiply_one(task(index), worker); });
       return;
     }
     std::atomic<int64_t> next{0};
     pool.parallel_for(std::min<int64_t>(tasks, pool.threads()),
-                      [&](int64_t, int worker) { with_own_panels(next, tasks, worker); });
+                      [&](int64_t, int worker) { multiply_and_rebuild(next, tasks, worker); });
   }
 
  private:
@@ -331,42 +331,32 @@ class Tasks {
     hand_over(w_, tile, w_.cut.panels * kPanelCols, t.origin + t.row, t.col, t.rows, t.cols, worker);
   }
 
-  void with_shared_panels(int64_t index, int worker) const {
-    const Task t = task(index);
-    const int64_t panel = t.col / kPanelCols - first_;
-    const auto panels = [&](int64_t block) {
-      return scratch_ + w_.packed_at + static_cast<size_t>((block * count_ + panel) * w_.panel_bytes);
-    };
+  // Panels of one block of the depth that all threads packed, or that this task packs for itself.
+  const std::byte* panels(const Task& t, int64_t i, int worker) const {
+    if (!w_.own_panels) {
+      const int64_t panel = i * count_ + t.col / kPanelCols - first_;
+      return scratch_ + w_.packed_at + static_cast<size_t>(panel * w_.panel_bytes);
+    }
+    std::byte* const to = own(worker) + w_.tile_bytes;
+    for (int64_t j = 0; j < t.cols; j += kPanelCols)
+      w_.b.pack(t.col + j, std::min(kPanelCols, t.cols - j), i * w_.depth.block, w_.depth.numbers_of(i),
+                to + static_cast<size_t>(j / kPanelCols * w_.panel_bytes), to + w_.panel_scratch);
+    return to;
+  }
+
+  void multiply_one(const Task& t, int worker) const {
     for (int64_t i = 0; i < w_.depth.blocks; ++i) {
       ProductBlock block = block_of(w_, t, i, reinterpret_cast<float*>(own(worker)), scratch_);
-      block.b = panels(i);
-      if (i + 1 < w_.depth.blocks) block.next = panels(i + 1);
+      block.b = panels(t, i, worker);
+      if (!w_.own_panels && i + 1 < w_.depth.blocks) block.next = panels(t, i + 1, worker);
       multiply_(block);
     }
     finish(t, worker);
   }
 
-  // Task after task, so that no other has to wait for what they share.
-  void with_own_panels(std::atomic<int64_t>& next, int64_t tasks, int worker) const {
-    if (w_.rebuilds) return with_rebuilt_panels(next, tasks, worker);
-    std::byte* const panels = own(worker) + w_.tile_bytes;
-    for (int64_t index = next++; index < tasks; index = next++) {
-      const Task t = task(index);
-      for (int64_t i = 0; i < w_.depth.blocks; ++i) {
-        for (int64_t j = 0; j < t.cols; j += kPanelCols)
-          w_.b.pack(t.col + j, std::min(kPanelCols, t.cols - j), i * w_.depth.block, w_.depth.numbers_of(i),
-                    panels + static_cast<size_t>(j / kPanelCols * w_.panel_bytes), panels + w_.panel_scratch);
-        ProductBlock block = block_of(w_, t, i, reinterpret_cast<float*>(own(worker)), scratch_);
-        block.b = panels;
-        multiply_(block);
-      }
-      finish(t, worker);
-    }
-  }
-
-  // Panels are rebuilt while those before them are multiplied, the next task's too, which is therefore taken a block of
-  // the depth before this one is done.
-  void with_rebuilt_panels(std::atomic<int64_t>& next, int64_t tasks, int worker) const {
+  // Task after task, panels rebuilt while those before them are multiplied: the next task's too, which is therefore taken
+  // a block of the depth before this one is done.
+  void multiply_and_rebuild(std::atomic<int64_t>& next, int64_t tasks, int worker) const {
     std::byte* const tile = own(worker);
     std::byte *now = tile + w_.tile_bytes, *later = now + w_.panel_scratch / 2;
     const auto source = [&](const Task& t, int64_t i, std::byte* panels) {

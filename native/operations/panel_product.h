@@ -5,8 +5,8 @@
 // them, for up to 2048 rows of A and more. Then C is cut into tiles of rows × 64 (on a matrix unit several times 64: it
 // reads an operand as fast as it multiplies, so each must be used often from the near caches), and a task sums one, block
 // of the depth after block, so that results do not depend on the number of threads. The tiles that a sink sees are cut by
-// the shape alone. A matrix unit's tasks rebuild weights from tiles of bits each for itself, one block of the depth while it
-// multiplies the one before.
+// the shape alone. A matrix unit's tasks rebuild weights from tiles of bits each for itself, one block of the depth while
+// it multiplies the one before.
 #pragma once
 
 #include <cstddef>

@@ -10,11 +10,11 @@
 // Budget. A word of x against eight columns is a xor, a popcount and an addition; every lane is an output, so nothing is
 // reduced. avx512_vpopcntdq: tiles of 4 rows by 32 columns, for a word of the depth 4 loads, 4 broadcasts and 16 each of
 // vpxorq, vpopcntq and vpaddq: four vector ports take 12 cycles for 8192 products, two 24, and the tile ends with 7
-// operations for 16 outputs. avx2: 2 rows by 8 columns, popcounts by two vpshufb look-ups of nibbles, byte counters widened by vpsadbw
-// every 31 words: 9 instructions per 256 products. neon: 4 rows by 8 columns; a word of the depth takes 4 loads, 4
-// broadcasts and 16 each of eor, cnt and add into byte counters, which uaddlp and uadalp widen every 31 words: 48 vector
-// operations for 2048 products, 12 cycles on four vector pipes, 24 on two. Carry-save adders would not pay: they take three
-// operations to spare two.
+// operations for 16 outputs. avx2: 2 rows by 8 columns, popcounts by two vpshufb look-ups of nibbles, byte counters
+// widened by vpsadbw every 31 words: 9 instructions per 256 products. neon: 4 rows by 8 columns; a word of the depth takes
+// 4 loads, 4 broadcasts and 16 each of eor, cnt and add into byte counters, which uaddlp and uadalp widen every 31 words:
+// 48 vector operations for 2048 products, 12 cycles on four vector pipes, 24 on two. Carry-save adders would not pay: they
+// take three operations to spare two.
 #pragma once
 
 #include <cstdint>
