@@ -35,7 +35,7 @@ export interface Logits {
 
 /**
  * A decoder-only language model, dense or Boolean, with its weights in native memory. Load it with {@link Model.load},
- * dispose it after use. Calls may run side by side.
+ * dispose it after use. Calls may run side by side, but for finetuning, which excludes all others.
  *
  * @example
  * const model = await Model.load('assets/tiny-stories');
@@ -52,7 +52,8 @@ export class Model extends ModelCore {
    *
    * @param ids - token ids, at least one, at most the model's limit
    * @returns `data` [N · V] and `shape` [N, V]
-   * @throws MbokError MBOK_INVALID_ARGUMENT, MBOK_ABORTED, MBOK_DISPOSED, MBOK_OUT_OF_MEMORY
+   * @throws MbokError MBOK_INVALID_ARGUMENT, MBOK_ABORTED, MBOK_DISPOSED, MBOK_BUSY (the model is being finetuned),
+   *   MBOK_OUT_OF_MEMORY
    */
   async logits(ids: ArrayLike<number>, given: LogitsOptions = {}): Promise<Logits> {
     const { signal, onProgress, ...rest } = options('options', given, LOGITS_KEYS);
@@ -62,6 +63,7 @@ export class Model extends ModelCore {
     if (rows < 1 || rows > maxPositions) {
       throw new MbokError('MBOK_INVALID_ARGUMENT', `'ids' must have 1 to ${maxPositions} tokens, got ${rows}`);
     }
+    using _ = this.holdToRead();
     const graph = new Graph(arithmetic);
     const builder = this.builder(graph);
     const { finished } = this.build(builder, graph.input('ids', { rows: 'tokens', cols: 1, type: 'i32' }));

@@ -47,7 +47,7 @@ test('a cache is used again, without the teacher too, in any number of micro-bat
   const first = await train({ teacher, teacherCache: cache });
   const { mtimeMs, size } = statSync(cache.file);
   // f16 logarithms of 17, 16-bit ids of 16
-  expect(size).toBe(1024 + 12 * 4 * 32 * (17 * 2 + 16 * 2));
+  expect(size).toBe(1024 + 12 * 4 * 32 * (17 * 2 + 16 * 2) + 64);
   const second = await train({ teacherCache: cache });
   expect(second.after).toEqual(first.after);
   expect(second.result.teacherCacheError).toBe(first.result.teacherCacheError);

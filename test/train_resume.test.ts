@@ -1,7 +1,7 @@
 /** Checkpoints: a run that was stopped, even killed, goes on to the bits of one that was not. */
 
 import { spawn } from 'node:child_process';
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ModelCore } from '../lib/models/model_core';
@@ -124,16 +124,110 @@ describe('resuming', () => {
     expect(await run({ checkpoint: { folder: place('none'), every: 100 }, resume: true })).toEqual(await run());
   });
 
-  test.each([
-    ['of another version', 'progress.json', () => '{"version":2}', 'MBOK_UNSUPPORTED'],
-    ['that is not JSON', 'progress.json', () => '{', 'MBOK_FORMAT'],
-    ['with a truncated state', 'state.safetensors', (old: Buffer) => old.subarray(0, old.length - 9), 'MBOK_FORMAT'],
+  type Json = Record<string, unknown> & { progress: { history: Record<string, unknown>[]; best: unknown } };
+  const edited = (change: (json: Json) => object | undefined) => (old: Buffer) => {
+    const json = JSON.parse(old.toString()) as Json;
+    return JSON.stringify(change(json) ?? json);
+  };
+  const recorded = (changes: object) =>
+    edited(({ progress }) => void Object.assign(progress.history[0] as object, changes));
+  /** Sets all bytes of a tensor, which makes its numbers NaN. */
+  const filled = (tensor: RegExp) => (old: Buffer) => {
+    const start = 8 + Number(old.readBigUInt64LE());
+    const header = JSON.parse(old.toString('utf8', 8, start)) as Record<string, { data_offsets: [number, number] }>;
+    const name = Object.keys(header).find((key) => tensor.test(key)) as string;
+    const [from, to] = (header[name] as { data_offsets: [number, number] }).data_offsets;
+    return Buffer.from(old).fill(0xff, start + from, start + to);
+  };
+  const PROGRESS = 'progress.json';
+  const STATE = 'state-1.safetensors';
+
+  test.each<[string, string, (old: Buffer) => string | Uint8Array, string]>([
+    ['of another version', PROGRESS, edited((json) => ({ ...json, version: 7 })), 'MBOK_UNSUPPORTED'],
+    ['that is not JSON', PROGRESS, () => '{', 'MBOK_FORMAT'],
+    ["that is another program's", PROGRESS, () => '{"progress":0.5}', 'MBOK_IO'],
+    ['with a truncated state', STATE, (old) => old.subarray(0, old.length - 9), 'MBOK_FORMAT'],
+    ['whose accumulator is not finite', STATE, filled(/accumulator/), 'MBOK_FORMAT'],
+    ['whose scales are not finite', STATE, filled(/s_out/), 'MBOK_FORMAT'],
+    [
+      'whose state lies elsewhere',
+      PROGRESS,
+      edited((json) => ({ ...json, state: '../model.safetensors' })),
+      'MBOK_FORMAT',
+    ],
+    ['of a thousand million steps', PROGRESS, edited((json) => ({ ...json, step: 1e9 })), 'MBOK_FORMAT'],
+    ['of more steps than its history has', PROGRESS, edited((json) => ({ ...json, step: 9 })), 'MBOK_FORMAT'],
+    ['of half a step', PROGRESS, edited((json) => ({ ...json, step: 0.5 })), 'MBOK_FORMAT'],
+    ['without progress', PROGRESS, edited((json) => ({ ...json, progress: null })), 'MBOK_FORMAT'],
+    [
+      'whose history is no list',
+      PROGRESS,
+      edited((json) => ({ ...json, progress: { history: { length: 1 } } })),
+      'MBOK_FORMAT',
+    ],
+    ['whose history has another step', PROGRESS, recorded({ step: 2 }), 'MBOK_FORMAT'],
+    ['whose history has a loss of text', PROGRESS, recorded({ loss: '1' }), 'MBOK_FORMAT'],
+    ['whose history has flips without number', PROGRESS, recorded({ flips: null }), 'MBOK_FORMAT'],
+    ['whose history has no parts', PROGRESS, recorded({ parts: null }), 'MBOK_FORMAT'],
+    [
+      'whose best is a text',
+      PROGRESS,
+      edited((json) => ({ ...json, hasBest: true, progress: { ...json.progress, best: 'x' } })),
+      'MBOK_FORMAT',
+    ],
+    [
+      'that lacks the best it speaks of',
+      PROGRESS,
+      edited((json) => ({ ...json, hasBest: true, progress: { ...json.progress, best: { perplexity: 2, step: 1 } } })),
+      'MBOK_FORMAT',
+    ],
+    [
+      'whose fingerprint names a property of objects',
+      PROGRESS,
+      edited((json) => ({ ...json, fingerprint: { toString: 1 } })),
+      'MBOK_INVALID_ARGUMENT',
+    ],
   ])('refuses a checkpoint %s', async (name, file, change, code) => {
     const broken = { folder: place(name), every: 1 };
     cpSync(checkpoint.folder, broken.folder, { recursive: true });
-    writeFileSync(join(broken.folder, file), change(readFileSync(join(broken.folder, file))));
+    const kept = readFileSync(join(broken.folder, file));
+    writeFileSync(join(broken.folder, file), change(kept));
     await expect(run({ checkpoint: broken, resume: true })).rejects.toMatchObject({ code });
+    // as it was, it can be gone on from: nothing else made it refused
+    writeFileSync(join(broken.folder, file), kept);
+    await run({ checkpoint: broken, resume: true }, 2);
   });
+});
+
+test("a run has its checkpoint's folder to itself, and leaves no trace of one that it did not write", async () => {
+  const checkpoint = { folder: place('shared'), every: 100 };
+  const other = await makeStudent(teacher);
+  const student = await makeStudent(teacher);
+  const attempts: Promise<unknown>[] = [];
+  const onProgress = ({ step }: { step: number }) => {
+    if (step === 2) attempts.push(finetune(other, { ...options, teacher, checkpoint }).catch((error) => error.code));
+  };
+  await finetune(student, { ...options, teacher, checkpoint, onProgress });
+  expect(await Promise.all(attempts)).toEqual(['MBOK_BUSY']);
+  expect(existsSync(checkpoint.folder)).toBe(false);
+});
+
+test("a folder of somebody else's is no place for checkpoints", async () => {
+  const folder = place('album');
+  mkdirSync(folder);
+  writeFileSync(join(folder, 'photo.jpg'), 'precious');
+  const attempt = run({ checkpoint: { folder, every: 1 } });
+  await expect(attempt).rejects.toMatchObject({ code: 'MBOK_IO', message: expect.stringContaining("'photo.jpg'") });
+  expect(readdirSync(folder)).toEqual(['photo.jpg']);
+});
+
+test.each<[string, Partial<FinetuneOptions>]>([
+  ['a training log', { log: place('precious.txt') }],
+  ["a teacher's predictions", { teacherCache: { file: place('precious.txt'), topK: 4 } }],
+])('a file that is something else is not replaced by %s', async (what, more) => {
+  writeFileSync(place('precious.txt'), 'precious');
+  await expect(run(more)).rejects.toMatchObject({ code: 'MBOK_IO', message: expect.stringContaining(what) });
+  expect(readFileSync(place('precious.txt'), 'utf8')).toBe('precious');
 });
 
 test('a checkpoint folder that cannot be written is an error that names it', async () => {

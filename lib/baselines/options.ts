@@ -5,6 +5,7 @@ import { type CalibrationOptions, checkCalibration, packCalibration } from '../c
 import type { ConversionTask } from '../compress/convert_model';
 import { MbokError } from '../errors';
 import type { ProgressOptions } from '../models/checkpoint';
+import type { OutputOptions } from '../models/model_folder';
 import type { ModelSource } from '../models/source';
 import { integerInRange, invalid, oneOf, options } from '../validate';
 import type { GridSettings } from './grid';
@@ -18,7 +19,7 @@ export type BaselineMethod = (typeof BASELINE_METHODS)[number];
 export const BITS = { least: 2, most: 4 } as const;
 
 /** Options of {@link quantiseFolder}. */
-export interface QuantiseOptions extends ProgressOptions {
+export interface QuantiseOptions extends ProgressOptions, OutputOptions {
   /** 'rtn': round to nearest, no data; 'gptq': GPTQ. */
   readonly method: BaselineMethod;
   /** Of a weight's code. 2 to 4. */
@@ -39,6 +40,7 @@ export const QUANTISE_KEYS = [
   'group',
   'order',
   'calibration',
+  'overwrite',
   'restart',
   'signal',
   'onProgress',

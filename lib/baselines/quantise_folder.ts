@@ -1,5 +1,6 @@
 /** Other people's methods on the same models: from disk to a dense folder that everything here runs on. */
 
+import { inputsOf } from '../compress/calibration';
 import { type BlockConversion, convertBlocks } from '../compress/convert_model';
 import { layerOf } from '../compress/dense_source';
 import { diskSource } from '../compress/disk_source';
@@ -9,6 +10,7 @@ import { fingerprint, WorkFolder, workFolderOf } from '../compress/work_folder';
 import type { SafetensorsFile } from '../io/safetensors';
 import { moduleOf, type ProgressOptions } from '../models/checkpoint';
 import { type DenseContents, writeDenseFolder } from '../models/dense_folder';
+import { BASELINE_FILE, expectOutput, type OutputOptions } from '../models/model_folder';
 import { ModelSource } from '../models/source';
 import { replacedBy } from '../models/transposed';
 import { widened } from '../models/widen';
@@ -49,9 +51,6 @@ export interface BaselineReport {
   readonly packed: PackedBytes;
 }
 
-/** The file beside the weights that holds the report. */
-export const REPORT_FILE = 'baseline.json';
-
 /** GPTQ looks at nothing but the model as quantised so far. */
 const SIDES = ['student'] as const;
 
@@ -63,8 +62,8 @@ const SIDES = ['student'] as const;
  * {@link binarizeFolder} does.
  *
  * @returns how it went, and the bytes that packed codes would take
- * @throws MbokError MBOK_INVALID_ARGUMENT (also for a model that is Boolean already, for GPTQ without calibration and for
- * calibration without GPTQ), MBOK_NO_TOKENIZER, MBOK_NON_FINITE for weights whose scale is beyond F16, MBOK_ABORTED,
+ * @throws MbokError MBOK_INVALID_ARGUMENT (also for a model that is Boolean already, for GPTQ without calibration, for
+ * calibration without GPTQ, and for an output that is or holds an input), MBOK_BUSY, MBOK_IO, MBOK_NO_TOKENIZER, MBOK_NON_FINITE for weights whose scale is beyond F16, MBOK_ABORTED,
  * MBOK_OUT_OF_MEMORY, and as ModelSource.open does
  *
  * @example
@@ -74,12 +73,13 @@ const SIDES = ['student'] as const;
 export async function quantiseFolder(source: string, output: string, given: QuantiseOptions): Promise<BaselineReport> {
   const checked = options('options', given, QUANTISE_KEYS);
   const restart = boolean('restart', checked.restart ?? false);
+  await expectOutput(output, { inputs: inputsOf(source, checked), overwrite: checked.overwrite });
   await using model = await ModelSource.open(source);
   const task = await prepareBaseline(model, checked);
   const { settings, calibration } = task;
   using dense = diskSource(model);
   const own = await fingerprint(model, settings, calibration);
-  const work = await WorkFolder.open(workFolderOf(output), own, { restart });
+  await using work = await WorkFolder.open(workFolderOf(output), own, { restart });
   await using states = await work.states(dense, calibration, SIDES);
   const keep: WorkFolder['keep'] = (layer, block) => work.keep(layer, block);
   const convert: BlockConversion['convert'] = (layer, walk, blockOptions) =>
@@ -90,7 +90,7 @@ export async function quantiseFolder(source: string, output: string, given: Quan
   await convertBlocks(dense, conversion, { finished: work.finished, states, keep }, checked);
   throwIfAborted(checked.signal);
   const report = await assemble(model, work, output, task, checked);
-  await work.remove();
+  await work.clear();
   checked.onProgress?.({ done: 1, what: 'quantised' });
   return report;
 }
@@ -101,7 +101,7 @@ async function assemble(
   work: WorkFolder,
   output: string,
   task: BaselineTask,
-  { signal }: ProgressOptions,
+  { signal, overwrite }: ProgressOptions & OutputOptions,
 ): Promise<BaselineReport> {
   await using blocks = await work.blocks(source.config.layers);
   const { files, residuals } = blocks;
@@ -114,8 +114,12 @@ async function assemble(
     return await replacedBy(matrix, (stored) => widened(stored));
   };
   const json = Buffer.from(`${JSON.stringify(report, null, 2)}\n`);
-  const companions = new Map(source.companions).set(REPORT_FILE, json);
-  await writeDenseFolder(output, { type: 'F32', json: source.json, companions, specifications, read }, { signal });
+  const companions = new Map(source.companions).set(BASELINE_FILE, json);
+  await writeDenseFolder(
+    output,
+    { type: 'F32', json: source.json, companions, specifications, read },
+    { signal, overwrite },
+  );
   return report;
 }
 

@@ -2,9 +2,9 @@ import { COLUMN_ORDERS, type ColumnOrder } from '../baselines/input_factor';
 import { BASELINE_METHODS, type BaselineMethod, BITS, type QuantiseOptions } from '../baselines/options';
 import { quantiseFolder } from '../baselines/quantise_folder';
 import type { TrainingPrecision } from '../graph/arithmetic';
-import { CALIBRATION_OPTIONS, calibrationText } from './calibration_text';
+import { CALIBRATION_OPTIONS, calibrationFiles, calibrationText } from './calibration_text';
 import { type Command, type CommandCall, given, type Outcome, UsageError } from './command';
-import { expectTarget } from './files';
+import { expectTarget, OUTPUT_OPTIONS } from './files';
 import { megabytes, RemainingTime, StatusLine } from './terminal';
 
 export const baselineCommand: Command = {
@@ -29,6 +29,7 @@ export const baselineCommand: Command = {
     },
     ...CALIBRATION_OPTIONS,
     restart: { kind: 'flag', help: 'forget an unfinished call for OUT instead of going on with it' },
+    ...OUTPUT_OPTIONS,
   },
   help: `Every linear layer of SRC (a Hugging Face folder or a GGUF file) gets the values that the method's codes stand for;
 all else stays. OUT becomes a dense Hugging Face folder in f32, which mbok eval and transformers run like any other; what
@@ -55,7 +56,7 @@ async function run(call: CommandCall): Promise<Outcome> {
   if (method === 'gptq' && !call.has('calibration')) throw new UsageError('--method gptq needs --calibration PATH');
   const unread = ['order', ...Object.keys(CALIBRATION_OPTIONS)].find((name) => method === 'rtn' && call.has(name));
   if (unread !== undefined) throw new UsageError(`--${unread} is of --method gptq`);
-  await expectTarget(source, target);
+  await expectTarget(call, target, [source, ...calibrationFiles(call)]);
   const status = new StatusLine();
   try {
     const text = method === 'gptq' ? await calibrationText(call, source, status) : undefined;
@@ -67,7 +68,7 @@ async function run(call: CommandCall): Promise<Outcome> {
           order: call.text('order') as ColumnOrder | undefined,
           calibration: text && calibration(call, text),
         }),
-        ...{ method, bits, restart: call.flag('restart'), signal: call.signal },
+        ...{ method, bits, restart: call.flag('restart'), overwrite: call.flag('overwrite'), signal: call.signal },
         onProgress: ({ done, what }) => status.bar('quantise', done, `${what}${remaining.after(done)}`),
       });
       status.clear();

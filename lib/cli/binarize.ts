@@ -9,9 +9,9 @@ import { type BinarizeFolderOptions, binarizeFolder } from '../compress/binarize
 import type { TrainingPrecision } from '../graph/arithmetic';
 import { MAX_KERNELS } from '../models/quantization';
 import { readBytes } from './bytes';
-import { CALIBRATION_OPTIONS, calibrationText } from './calibration_text';
+import { CALIBRATION_OPTIONS, calibrationFiles, calibrationText } from './calibration_text';
 import { type Command, type CommandCall, given, type Outcome, UsageError } from './command';
-import { expectTarget } from './files';
+import { expectTarget, OUTPUT_OPTIONS } from './files';
 import { readStorage } from './storage';
 import { megabytes, RemainingTime, StatusLine, say } from './terminal';
 
@@ -73,6 +73,7 @@ export const binarizeCommand: Command = {
       byDefault: 'kept; with --size int8',
     },
     restart: { kind: 'flag', help: 'forget an unfinished conversion to OUT instead of going on with it' },
+    ...OUTPUT_OPTIONS,
   },
   help: `SRC is a Hugging Face folder (config.json, safetensors, tokenizer.json) or a GGUF file; OUT becomes a folder that
 every mbok command reads. Each linear layer W turns into K matrices of ±1 with a scale per row and column; norms
@@ -113,7 +114,7 @@ async function run(call: CommandCall): Promise<Outcome> {
   const [source, target] = [call.operand(0), call.operand(1)];
   const method = readMethod(call);
   const amount = allocationOptions(call);
-  await expectTarget(source, target);
+  await expectTarget(call, target, [source, ...calibrationFiles(call)]);
   const status = new StatusLine();
   try {
     const text = method === 'calibrated' ? await calibrationText(call, source, status) : undefined;
@@ -124,6 +125,7 @@ async function run(call: CommandCall): Promise<Outcome> {
         status.bar('convert', done, `${what}${remaining.after(done)}`);
       const { residual, allocation, calibration, embeddingErrors } = await binarizeFolder(source, target, {
         ...options,
+        overwrite: call.flag('overwrite'),
         signal: call.signal,
         onProgress,
       });

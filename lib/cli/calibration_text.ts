@@ -39,6 +39,11 @@ const SELF = 'self';
 /** Windows of the model's own text: it writes a few hundred tokens a second at most. */
 const SELF_WINDOWS = 16;
 
+/** Files and folders of the option --calibration. */
+export function calibrationFiles(call: CommandCall): readonly string[] {
+  return call.texts('calibration').filter((name) => name !== SELF);
+}
+
 /** The text of the option --calibration and how many windows it is worth by default. Throws as `loadDataset`. */
 export async function calibrationText(
   call: CommandCall,

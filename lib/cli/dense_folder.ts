@@ -6,6 +6,7 @@ import { untiled } from '../models/bit_tiles';
 import { moduleOf, type ProgressOptions } from '../models/checkpoint';
 import { type DenseContents, writeDenseFolder } from '../models/dense_folder';
 import type { ModelCore } from '../models/model_core';
+import type { OutputOptions } from '../models/model_folder';
 import { widened } from '../models/widen';
 import { Matrix } from '../native/matrix';
 import { scaleName } from '../nn/builder';
@@ -13,13 +14,14 @@ import { INPUT_SCALES, KERNELS, OUTPUT_SCALES } from '../nn/linear';
 
 /**
  * Writes the folder; it appears whole or not at all. One dense matrix is in memory at a time. Throws MBOK_IO,
- * MBOK_ABORTED, MBOK_DISPOSED.
+ * MBOK_ABORTED, MBOK_BUSY, MBOK_DISPOSED.
  */
 export async function exportDense(
   model: ModelCore,
   folder: string,
-  { type, ...options }: ProgressOptions & Pick<DenseContents, 'type'>,
+  { type, ...options }: ProgressOptions & OutputOptions & Pick<DenseContents, 'type'>,
 ): Promise<void> {
+  using _ = model.holdToRead();
   const { json, companions, kernels } = model;
   const read: DenseContents['read'] = ({ name, rows, cols, role }) => {
     const module = moduleOf(name);

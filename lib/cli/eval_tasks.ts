@@ -4,6 +4,7 @@ import { evaluateTasks, type Metric, TASK_NAMES, type TaskResult } from '../eval
 import type { Measurement } from '../eval/statistics';
 import { writeFile } from '../io/atomic';
 import { ioFailure } from '../io/failure';
+import { expectOwnFile } from '../io/places';
 import { ARITHMETIC_OPTIONS, givenArithmetic } from './arithmetic';
 import { type Command, type CommandCall, choiceList, given, type Outcome } from './command';
 import { LOAD_OPTIONS, loadModel } from './load';
@@ -89,8 +90,10 @@ async function run(call: CommandCall): Promise<Outcome> {
   return { json: { models }, lines: table(rows(models)) };
 }
 
-/** Throws MBOK_IO where a file could not be written: better before an hour of work than after it. */
+/** Throws MBOK_IO where a file could not or must not be written: better before an hour of work than after it. */
 async function expectWritable(path: string): Promise<void> {
+  // as JSON.stringify begins a list of results, the model first
+  await expectOwnFile(path, 'results of tasks', (beginning) => /^\[\s*\{\s*"model":/.test(beginning));
   try {
     await access(dirname(resolve(path)), constants.W_OK);
   } catch (error) {

@@ -1,6 +1,6 @@
 import type { Command, CommandCall, Outcome } from './command';
 import { exportDense } from './dense_folder';
-import { expectTarget } from './files';
+import { expectTarget, OUTPUT_OPTIONS } from './files';
 import { LOAD_OPTIONS, loadModel } from './load';
 import { readStorage } from './storage';
 import { megabytes, StatusLine } from './terminal';
@@ -12,6 +12,7 @@ export const exportCommand: Command = {
   options: {
     ...LOAD_OPTIONS,
     type: { kind: 'choice', choices: ['f32', 'f16'], help: 'element type of all weights', byDefault: 'f32' },
+    ...OUTPUT_OPTIONS,
   },
   help: `Each layer's kernels are multiplied out to the dense matrix they stand for, one layer at a time, so that
 transformers and everything else that reads Hugging Face folders can run the model. In f32 the logits are the same;
@@ -23,12 +24,13 @@ f16 halves the size and rounds the weights.`,
 async function run(call: CommandCall): Promise<Outcome> {
   const [source, target] = [call.operand(0), call.operand(1)];
   const type = call.text('type') === 'f16' ? 'F16' : 'F32';
-  await expectTarget(source, target);
+  await expectTarget(call, target, [source]);
   const status = new StatusLine();
   const { signal } = call;
   try {
     await using model = await loadModel(call, source, status);
-    await exportDense(model, target, { type, signal, onProgress: status.progress('export') });
+    const overwrite = call.flag('overwrite');
+    await exportDense(model, target, { type, overwrite, signal, onProgress: status.progress('export') });
     const { bytes, parameters } = await readStorage(target);
     return {
       json: { bytes, parameters, type: type.toLowerCase() },

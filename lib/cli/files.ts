@@ -1,8 +1,15 @@
-import { readFile, stat } from 'node:fs/promises';
-import { resolve } from 'node:path';
-import { tryFolder } from '../io/atomic';
+import { readFile } from 'node:fs/promises';
 import { ioFailure } from '../io/failure';
-import { UsageError } from './command';
+import { expectOutput } from '../models/model_folder';
+import type { CommandCall, OptionTable } from './command';
+
+/** Of commands that write a model's folder. */
+export const OUTPUT_OPTIONS: OptionTable = {
+  overwrite: {
+    kind: 'flag',
+    help: 'write into OUT even if mbok has not made it; only files with names of a model are replaced',
+  },
+};
 
 /** The text of a file. Throws MBOK_IO. */
 export async function readText(path: string): Promise<string> {
@@ -13,19 +20,7 @@ export async function readText(path: string): Promise<string> {
   }
 }
 
-/** Throws UsageError where a command would replace the model it reads, MBOK_IO where it could not write its result. */
-export async function expectTarget(source: string, target: string): Promise<void> {
-  const same = resolve(source) === resolve(target) || (await identity(source)) === (await identity(target));
-  if (same) throw new UsageError(`OUT must be another folder than ${source}`);
-  await tryFolder(target);
-}
-
-/** Device and number of a file, or its path where there is none. */
-async function identity(path: string): Promise<string> {
-  try {
-    const { dev, ino } = await stat(path);
-    return `${dev}:${ino}`;
-  } catch {
-    return resolve(path);
-  }
+/** Throws where a command must not write its result, or could not: before it loads a model. */
+export async function expectTarget(call: CommandCall, target: string, inputs: readonly string[]): Promise<void> {
+  await expectOutput(target, { inputs, overwrite: call.flag('overwrite') });
 }

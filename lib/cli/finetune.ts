@@ -1,6 +1,5 @@
 import { TRAINING_PRECISIONS, type TrainingPrecision } from '../graph/arithmetic';
 import { HIDDEN_LOSSES, type HiddenLoss } from '../graph/operations/losses';
-import { remove } from '../io/files';
 import { Model } from '../model';
 import {
   ACCUMULATOR_TYPES,
@@ -10,6 +9,7 @@ import {
   NORMALISERS,
   type Normaliser,
 } from '../train/boolean_optimizer';
+import { Checkpoint } from '../train/checkpoint';
 import { type FinetuneResult, finetune } from '../train/finetune';
 import { gigabytes, type TrainingMemory } from '../train/memory';
 import type { FinetuneOptions, FinetuneProgress } from '../train/options';
@@ -17,7 +17,7 @@ import { TRAINABLE } from '../train/trained';
 import { readBytes } from './bytes';
 import { type Command, type CommandCall, choiceList, given, isAbort, type Outcome, UsageError } from './command';
 import { DATA_OPTIONS, openText, requiredTextFiles, textFiles, textOption } from './data';
-import { expectTarget } from './files';
+import { expectTarget, OUTPUT_OPTIONS } from './files';
 import { readStorage } from './storage';
 import { megabytes, StatusLine, say } from './terminal';
 
@@ -107,6 +107,7 @@ export const finetuneCommand: Command = {
     'save-every': { kind: 'integer', value: 'N', minimum: 1, help: 'steps between checkpoints', byDefault: '100' },
     resume: { kind: 'flag', help: 'go on from the checkpoint of an interrupted run, with the same options' },
     log: { kind: 'text', value: 'FILE', help: 'write a line of JSON a step' },
+    ...OUTPUT_OPTIONS,
   },
   help: `SRC is a Boolean model (see mbok binarize --help); it is not changed. Its bits are trained themselves: a bit
 flips when the evidence that its signal leaves in a 16-bit accumulator is strong enough. Scales and norms are
@@ -129,10 +130,15 @@ async function run(call: CommandCall): Promise<Outcome> {
   const folder = `${target}.checkpoint`;
   const options = readOptions(call, folder);
   const [text, evalText] = [await requiredTextFiles(call, 'text'), await textFiles(call, 'eval-text')];
-  await expectTarget(source, target);
+  const teacherFolder = call.text('teacher');
+  await expectTarget(call, target, [
+    source,
+    ...(teacherFolder === undefined ? [] : [teacherFolder]),
+    ...text,
+    ...evalText,
+  ]);
   const status = new StatusLine();
   const { signal } = call;
-  const teacherFolder = call.text('teacher');
   try {
     await using student = await Model.load(source, { signal, onProgress: status.progress('load') });
     await using teacher = teacherFolder === undefined ? undefined : await Model.load(teacherFolder, { signal });
@@ -146,10 +152,10 @@ async function run(call: CommandCall): Promise<Outcome> {
       if (!call.flag('json')) say(memoryLine(memory, options.window ?? 256));
     };
     const result = await finetune(student, { ...chosen, signal, onMemory, onProgress });
-    await student.save(target, { signal });
+    await student.save(target, { overwrite: call.flag('overwrite'), signal });
     status.clear();
     // what it held is in OUT now
-    await remove(folder);
+    await Checkpoint.remove(folder);
     return outcome(result, target);
   } catch (error) {
     status.clear();

@@ -94,11 +94,11 @@ async function main(args: readonly string[]): Promise<number> {
 /** npm and npx pass on a Ctrl-C that the terminal has sent to their child already: within so many ms it is the same one. */
 const SAME_INTERRUPTION = 500;
 
-/** The first Ctrl-C asks the command to stop cleanly, a later one does not ask. */
+/** The first Ctrl-C, or closing the terminal, asks the command to stop cleanly; a later one does not ask. */
 function interruption(): AbortController {
   const controller = new AbortController();
   let first = 0;
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(signal, () => {
       if (!controller.signal.aborted) first = performance.now();
       else if (performance.now() - first > SAME_INTERRUPTION) process.exit(EXIT.interrupted);

@@ -1,10 +1,13 @@
 /** What a model's files hold, told from their headers alone. */
 
 import { stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { MbokError } from '../errors';
 import { ioFailure } from '../io/failure';
+import { ifPresent } from '../io/files';
 import type { StoredSpecification } from '../models/checkpoint';
 import type { ConversionReport } from '../models/conversion';
+import { MARKER_FILE } from '../models/model_folder';
 import type { EmbeddingStorage } from '../models/quantization';
 import { ModelSource } from '../models/source';
 
@@ -77,7 +80,11 @@ export async function readStorage(path: string): Promise<ModelStorage> {
   const int8 = new Set(source.specifications.filter(({ as }) => as === 'int8').map(({ name }) => parentOf(name)));
   const used = sum(Object.values(parts));
   if (source.place !== weights.path) parts.tokenizer = sum([...source.companions.values()].map(({ length }) => length));
-  parts.other = weights.byteLength - used + (source.place === weights.path ? 0 : await fileBytes(source.place));
+  parts.other = weights.byteLength - used;
+  if (source.place !== weights.path) {
+    const marker = join(dirname(source.place), MARKER_FILE);
+    parts.other += (await fileBytes(source.place)) + ((await ifPresent(fileBytes(marker))) ?? 0);
+  }
   const layers = [...modules].map(([module, { rows, cols }]): LayerStorage => {
     const bytes = moduleBytes.get(module) as number;
     const residual = conversion?.residuals[module];

@@ -75,7 +75,7 @@ export interface ConvertibleModel {
  * @param model - a dense model
  * @returns a Boolean model of the same class; dispose it after use
  * @throws MbokError MBOK_INVALID_ARGUMENT (also for a model that is Boolean already), MBOK_NO_TOKENIZER for calibration
- * by text, MBOK_DISPOSED, MBOK_ABORTED, MBOK_OUT_OF_MEMORY
+ * by text, MBOK_BUSY (the model is being finetuned), MBOK_DISPOSED, MBOK_ABORTED, MBOK_OUT_OF_MEMORY
  *
  * @example
  * const small = await binarize(model, { kernels: 2, method: 'calibrated', calibration: { data: text } });
@@ -84,7 +84,7 @@ export interface ConvertibleModel {
 export async function binarize<T extends ModelCore>(model: T, given: BinarizeOptions): Promise<T> {
   const checked = options('options', given, BINARIZE_KEYS);
   if (!(model instanceof ModelCore)) invalid('model', 'a model', model);
-  if (model.disposed) throw new MbokError('MBOK_DISPOSED', 'this model has been disposed');
+  using _ = model.holdToRead();
   const { signal, onProgress } = checked;
   const task = await prepareTask(model, checked);
   const converted: ConvertedModules = { replaced: new Map(), residuals: new Map() };

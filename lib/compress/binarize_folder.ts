@@ -1,8 +1,6 @@
 /** Conversion from disk to disk: one block of the dense model in memory at a time, and resumable. */
 
-import { join } from 'node:path';
 import { MbokError } from '../errors';
-import { writeFile, writeFolder } from '../io/atomic';
 import type { FloatType } from '../io/half';
 import { type SafetensorsFile, type TensorSource, writeSafetensors } from '../io/safetensors';
 import { WEIGHTS_FILE } from '../io/safetensors_shards';
@@ -15,6 +13,13 @@ import {
   WEIGHTS_METADATA,
 } from '../models/checkpoint';
 import type { ConversionReport } from '../models/conversion';
+import {
+  CONFIG_FILE,
+  expectOutput,
+  type FileContent,
+  type OutputOptions,
+  writeModelFolder,
+} from '../models/model_folder';
 import { type KernelCounts, writeQuantization } from '../models/quantization';
 import { ModelSource } from '../models/source';
 import { replacedBy, transposed } from '../models/transposed';
@@ -22,6 +27,7 @@ import { boolean, invalid, options, throwIfAborted } from '../validate';
 import { analyses, analysisWindows, chooseKernels } from './allocation/allocate';
 import { type AllocationProblem, allocationProblem } from './allocation/budget';
 import { BINARIZE_KEYS, type BinarizeOptions, conversionReport, inHalves, portion, prepareTask } from './binarize';
+import { inputsOf } from './calibration';
 import { type ConversionTask, convertModel } from './convert_model';
 import { type DenseSource, layerOf } from './dense_source';
 import { diskSource } from './disk_source';
@@ -31,7 +37,7 @@ import { isConverted, storedBytes, storedHead, storedTensor } from './stored_ten
 import { fingerprint, WorkFolder, workFolderOf } from './work_folder';
 
 /** Options of {@link binarizeFolder}. */
-export interface BinarizeFolderOptions extends BinarizeOptions {
+export interface BinarizeFolderOptions extends BinarizeOptions, OutputOptions {
   /** Forget an unfinished conversion to the same output, instead of going on with it. Default false. */
   readonly restart?: boolean;
   /**
@@ -49,18 +55,20 @@ export interface BinarizeFolderOptions extends BinarizeOptions {
  * with the same source and options, to the same bits. The output appears whole or not at all; then the folder goes.
  *
  * @returns how it went, as the output's config.json says it
- * @throws MbokError as {@link binarize} and ModelSource.open do; MBOK_INVALID_ARGUMENT where an unfinished conversion of
- * another source or with other options is in the way; MBOK_IO
+ * @throws MbokError as {@link binarize} and ModelSource.open do; MBOK_INVALID_ARGUMENT where the output is the source, or
+ * holds it or a text that is read, and where an unfinished conversion of another source or with other options is in the
+ * way; MBOK_BUSY where another call converts to the same output; MBOK_IO where the output holds files that are not mbok's
  */
 export async function binarizeFolder(
   source: string,
   output: string,
   given: BinarizeFolderOptions,
 ): Promise<ConversionReport> {
-  const checked = options('options', given, [...BINARIZE_KEYS, 'nested', 'restart']);
+  const checked = options('options', given, [...BINARIZE_KEYS, 'nested', 'overwrite', 'restart']);
   const { signal, onProgress } = checked;
   const restart = boolean('restart', checked.restart ?? false);
   const nested = checkNested(checked);
+  await expectOutput(output, { inputs: inputsOf(source, checked), overwrite: checked.overwrite });
   await using model = await ModelSource.open(source);
   const task = await prepareTask(convertible(model), checked);
   using dense = diskSource(model);
@@ -68,15 +76,15 @@ export async function binarizeFolder(
   const { calibration, decomposition, allocation } = task;
   const conversion = { decomposition, nested, allocation: { ...allocation, kept: [...allocation.kept] } };
   const own = await fingerprint(model, conversion, calibration);
-  const work = await WorkFolder.open(workFolderOf(output), own, { restart });
+  await using work = await WorkFolder.open(workFolderOf(output), own, { restart });
   const [first, second] = analyses(problem, task) ? inHalves(checked) : [checked, checked];
-  const kernels = (await work.allocation()) ?? (await chosenKernels({ dense, work }, problem, task, first));
-  const steps = nested ? await nestedSteps(work, own, kernels) : [{ work, kernels }];
+  const kernels = (await work.allocation(problem)) ?? (await chosenKernels({ dense, work }, problem, task, first));
+  const steps = nested ? await nestedSteps(work, kernels) : [{ work, kernels }];
   for (const [i, step] of steps.entries()) await convertStep(dense, task, step, portion(second, i, steps.length));
   throwIfAborted(signal);
   const int8 = await quantiseWeights(dense, task.int8, signal);
   const report = await assemble({ model, dense, work, steps }, output, { ...checked, task, kernels, nested, int8 });
-  await work.remove();
+  await work.clear();
   onProgress?.({ done: 1, what: 'converted' });
   return report;
 }
@@ -130,7 +138,7 @@ export function convertible({ family, config, kernels, tokenizer, place }: Model
   };
 }
 
-interface Assembly extends Pick<BinarizeOptions, 'method' | 'signal'> {
+interface Assembly extends Pick<BinarizeFolderOptions, 'method' | 'signal' | 'overwrite'> {
   readonly task: ConversionTask;
   readonly kernels: KernelCounts;
   readonly nested: boolean;
@@ -150,7 +158,7 @@ interface ConvertedSource {
 async function assemble(
   { model, dense, work, steps }: ConvertedSource,
   output: string,
-  { task, kernels, nested, int8, signal, method }: Assembly,
+  { task, kernels, nested, int8, signal, method, overwrite }: Assembly,
 ): Promise<ConversionReport> {
   try {
     await using blocks = await work.blocks(model.config.layers);
@@ -173,11 +181,12 @@ async function assemble(
       return replaced ? storedTensor(name, replaced) : copiedTensor(specification, model, dense.storage(name));
     });
     if (nested) tensors.push(...prefixScales(specifications, kernels, steps));
-    await writeFolder(output, { signal }, async (directory) => {
-      await writeFile(join(directory, 'config.json'), `${JSON.stringify(json, null, 2)}\n`);
-      for (const [name, content] of model.companions) await writeFile(join(directory, name), content);
-      await writeSafetensors(join(directory, WEIGHTS_FILE), tensors, WEIGHTS_METADATA);
-    });
+    const contents = new Map<string, FileContent>([
+      [CONFIG_FILE, `${JSON.stringify(json, null, 2)}\n`],
+      ...model.companions,
+      [WEIGHTS_FILE, (path) => writeSafetensors(path, tensors, WEIGHTS_METADATA)],
+    ]);
+    await writeModelFolder(output, { signal, overwrite }, contents);
     return report;
   } finally {
     for (const { matrix } of int8.replaced.values()) matrix.dispose();

@@ -1,11 +1,12 @@
 /** Calibration text and settings: what a caller may give, and the windows that the text becomes. */
 
+import { Dataset } from '../data/dataset';
 import { type TextData, toDataset } from '../data/load';
 import { MbokError } from '../errors';
 import { TRAINING_PRECISIONS, type TrainingPrecision } from '../graph/arithmetic';
 import type { DecoderConfig } from '../models/family';
 import type { Tokenizer } from '../text/tokenizer';
-import { finiteNumber, integerInRange, oneOf, options } from '../validate';
+import { finiteNumber, integerInRange, oneOf, options, string } from '../validate';
 
 /** Text and settings of the calibrated method. */
 export interface CalibrationOptions {
@@ -40,6 +41,14 @@ const MIX = 0.5;
 const ROUNDS = 3;
 /** Windows lie at most this many of their lengths apart: enough for few of them to come from one document. */
 const WINDOW_DISTANCE = 3;
+
+/** Paths that a conversion reads. Throws MBOK_INVALID_ARGUMENT where the source is no path. */
+export function inputsOf(
+  source: string,
+  { calibration }: { readonly calibration?: { readonly data: TextData } | undefined },
+): readonly string[] {
+  return [string('source', source), ...(calibration?.data instanceof Dataset ? calibration.data.files : [])];
+}
 
 /** Checks the options. Throws MBOK_INVALID_ARGUMENT. */
 export function checkCalibration(config: DecoderConfig, given: CalibrationOptions | undefined): CheckedCalibration {

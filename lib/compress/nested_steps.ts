@@ -3,13 +3,12 @@
  * scales are fitted to what its own errors before a layer leave, and keeps the signs of one before it.
  */
 
-import { join } from 'node:path';
 import type { TensorSource } from '../io/safetensors';
 import type { ParameterSpecification } from '../models/family';
 import { prefixCounts, prefixName, prefixSpecifications } from '../models/prefix';
 import type { KernelCounts } from '../models/quantization';
 import { layerOf } from './dense_source';
-import { WorkFolder } from './work_folder';
+import type { WorkFolder } from './work_folder';
 
 /**
  * Kernels that are chosen together, before all others. With one, tiny-stories has perplexities of 24.70, 9.74, 7.61 and
@@ -26,16 +25,12 @@ export interface ConversionStep {
 }
 
 /** In the order in which they are made; blocks of the whole model are kept in `work`, those of prefixes below it. */
-export async function nestedSteps(
-  work: WorkFolder,
-  fingerprint: string,
-  kernels: KernelCounts,
-): Promise<readonly ConversionStep[]> {
+export async function nestedSteps(work: WorkFolder, kernels: KernelCounts): Promise<readonly ConversionStep[]> {
   const most = Math.max(1, ...kernels.values());
   const joint = Math.min(JOINT_KERNELS, most);
   const folders = new Map([[most, work]]);
   for (let count = 1; count < most; count++) {
-    folders.set(count, await WorkFolder.open(join(work.path, `prefix-${count}`), fingerprint, { restart: false }));
+    folders.set(count, await work.part(`prefix-${count}`));
   }
   const step = (count: number, from: number | undefined): ConversionStep => ({
     work: folders.get(count) as WorkFolder,

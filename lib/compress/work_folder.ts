@@ -1,23 +1,27 @@
 /**
  * What a conversion keeps beside its output while it runs: the number of kernels of every layer once they are chosen, one
- * safetensors file a finished block, the hidden states before the next one, and a fingerprint of what is converted how. A
- * process that is killed at any moment leaves a folder that the next one goes on from, to the same bits: files of blocks
+ * safetensors file a finished block, the hidden states before the next one, and a fingerprint of what is converted how. One
+ * process at a time works in it, and blocks carry a number that no other conversion has: a model is never put together of
+ * two. A process that is killed at any moment leaves a folder that the next one goes on from, to the same bits: files of blocks
  * appear whole or not at all, and those of hidden states before the file of the block that they follow from.
  */
 
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { readdir, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { MbokError } from '../errors';
 import { makeFolder, writeFile } from '../io/atomic';
+import { type Claim, claimFolder, removeWork, type WorkKind } from '../io/claim';
 import { ioFailure } from '../io/failure';
-import { ifPresent, remove } from '../io/files';
-import { readJson } from '../io/json';
+import { exists, ifPresent } from '../io/files';
+import { parseJsonObject, readJson } from '../io/json';
 import { SafetensorsFile, type TensorSource, writeSafetensors } from '../io/safetensors';
 import type { KernelCounts } from '../models/quantization';
 import type { ModelSource } from '../models/source';
 import { BitMatrix } from '../native/bit_matrix';
 import { INPUT_SCALES, KERNELS, OUTPUT_SCALES } from '../nn/linear';
+import { show } from '../validate';
+import { type AllocationProblem, solutionOf } from './allocation/budget';
 import { type ConvertedModules, disposeConverted } from './block_conversion';
 import type { ConversionTask } from './convert_model';
 import type { DenseSource } from './dense_source';
@@ -27,9 +31,16 @@ import { FileStateStore, type Side } from './state_store';
 import { storedTensor } from './stored_tensor';
 
 const MANIFEST = 'conversion.json';
-const VERSION = 1;
+const VERSION = 2;
 const ALLOCATION = 'allocation.json';
 const blockFile = (layer: number) => `block-${layer}.safetensors`;
+const OWN_NAME = /^(conversion\.json|allocation\.json|block-\d+\.safetensors|(student|teacher)-\d+\.f32|prefix-\d+)$/;
+const KIND: WorkKind = {
+  what: 'a conversion',
+  marker: MANIFEST,
+  isMarker: ({ version, fingerprint }) => Number.isInteger(version) && typeof fingerprint === 'string',
+  owns: (name) => OWN_NAME.test(name),
+};
 
 /** The files of all blocks, in order, and the residuals of their modules. */
 export interface FinishedBlocks extends AsyncDisposable {
@@ -40,6 +51,11 @@ export interface FinishedBlocks extends AsyncDisposable {
 /** Where the blocks of an unfinished conversion to `output` are kept. */
 export function workFolderOf(output: string): string {
   return `${resolve(output)}.partial`;
+}
+
+/** Removes an unfinished conversion to `output`, if there is one. Throws MBOK_BUSY while it runs, MBOK_IO. */
+export async function removeUnfinished(output: string): Promise<void> {
+  await removeWork(workFolderOf(output), KIND);
 }
 
 /** A hash of the source, what it is converted to, and the calibration's settings and windows. */
@@ -73,36 +89,67 @@ async function filesOf(path: string): Promise<readonly (readonly [string, number
   }
 }
 
-export class WorkFolder {
+export class WorkFolder implements AsyncDisposable {
   private constructor(
     readonly path: string,
     /** Blocks finished by earlier processes. */
     readonly finished: number,
+    /** What every block of the conversion carries. */
+    private readonly nonce: string,
+    private readonly claim: Claim | undefined,
   ) {}
 
   /**
-   * Opens the folder of an unfinished conversion or begins a new one. Throws MBOK_INVALID_ARGUMENT where the folder
-   * belongs to another conversion, unless `restart` is set: then it is emptied.
+   * Opens the folder of an unfinished conversion or begins a new one; no other call can while this one has it. Dispose it.
+   *
+   * @param own - {@link fingerprint} of the conversion
+   * @param options - `restart`: forget what is there
+   * @throws MbokError MBOK_INVALID_ARGUMENT where the folder belongs to another conversion, MBOK_BUSY where it is in use,
+   *   MBOK_IO where it is not that of a conversion, MBOK_FORMAT where it holds blocks of another
    */
   static async open(path: string, own: string, { restart }: { readonly restart: boolean }): Promise<WorkFolder> {
-    if (restart) await remove(path);
+    const claim = await claimFolder(path, KIND);
+    try {
+      if (claim.begun && !restart) {
+        const found = await readManifest(path);
+        if (found.fingerprint === own) return await WorkFolder.#resume(path, found.nonce, claim);
+        throw new MbokError(
+          'MBOK_INVALID_ARGUMENT',
+          `'${path}' holds an unfinished conversion of another source or with other options; go on with those, restart, or remove it`,
+        );
+      }
+      if (restart) await claim.clear();
+      return await WorkFolder.#begin(path, { fingerprint: own, nonce: randomUUID() }, claim);
+    } catch (error) {
+      await claim[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** A folder within this one for a part of the same conversion; it goes with this one. Throws as `open`. */
+  async part(name: string): Promise<WorkFolder> {
+    const path = join(this.path, name);
     await makeFolder(path);
-    const manifest = join(path, MANIFEST);
-    const found = await readManifest(manifest, path);
-    if (found === undefined) {
-      await writeFile(manifest, JSON.stringify({ version: VERSION, fingerprint: own }));
-      return new WorkFolder(path, 0);
-    }
-    if (found !== own) {
-      throw new MbokError(
-        'MBOK_INVALID_ARGUMENT',
-        `'${path}' holds an unfinished conversion of another source or with other options; go on with those, restart, or remove it`,
-      );
-    }
+    const { nonce } = this;
+    if (!(await exists(join(path, MANIFEST))))
+      return await WorkFolder.#begin(path, { fingerprint: '', nonce }, undefined);
+    if ((await readManifest(path)).nonce === nonce) return await WorkFolder.#resume(path, nonce, undefined);
+    throw new MbokError('MBOK_FORMAT', `'${path}' is of another conversion than '${this.path}'; restart`);
+  }
+
+  static async #begin(path: string, manifest: Manifest, claim: Claim | undefined): Promise<WorkFolder> {
+    await writeFile(join(path, MANIFEST), JSON.stringify({ version: VERSION, ...manifest }));
+    return new WorkFolder(path, 0, manifest.nonce, claim);
+  }
+
+  static async #resume(path: string, nonce: string, claim: Claim | undefined): Promise<WorkFolder> {
     const names = new Set(await readdir(path));
     let finished = 0;
     while (names.has(blockFile(finished))) finished++;
-    return new WorkFolder(path, finished);
+    const folder = new WorkFolder(path, finished, nonce, claim);
+    // a block that does not belong here is better found now than when the others are done
+    for (let layer = 0; layer < finished; layer++) await (await folder.block(layer)).file.close();
+    return folder;
   }
 
   /** Where the calibration's hidden states wait, those of `sides` before the next block being there already. */
@@ -129,10 +176,17 @@ export class WorkFolder {
     return new FileStateStore(this.path, chunkBytes, windows.length * windowBytes);
   }
 
-  /** Kernels by module, where an earlier process has chosen them. */
-  async allocation(): Promise<KernelCounts | undefined> {
-    const json = await ifPresent(readJson(join(this.path, ALLOCATION)));
-    return json && new Map(Object.entries(json as Record<string, number>));
+  /**
+   * Kernels by module, where an earlier process has chosen them. Throws MBOK_FORMAT where what it has left does not solve
+   * the problem.
+   */
+  async allocation(problem: AllocationProblem): Promise<KernelCounts | undefined> {
+    const place = join(this.path, ALLOCATION);
+    const json = await ifPresent(readJson(place));
+    if (json === undefined) return undefined;
+    const kernels = solutionOf(problem, json);
+    if (kernels !== undefined) return kernels;
+    throw new MbokError('MBOK_FORMAT', `'${place}' does not say how many kernels each layer has; restart`);
   }
 
   async keepAllocation(kernels: KernelCounts): Promise<void> {
@@ -143,14 +197,22 @@ export class WorkFolder {
   async keep(layer: number, block: ConvertedModules): Promise<void> {
     const tensors = [...block.replaced].map(([name, stored]): TensorSource => storedTensor(name, stored));
     const residuals = JSON.stringify(Object.fromEntries(block.residuals));
-    await writeSafetensors(join(this.path, blockFile(layer)), tensors, { residuals });
+    await writeSafetensors(join(this.path, blockFile(layer)), tensors, { residuals, conversion: this.nonce });
     disposeConverted(block);
   }
 
-  /** Opens a finished block. */
-  async block(layer: number): Promise<{ file: SafetensorsFile; residuals: Readonly<Record<string, number>> }> {
+  /** Opens a finished block. Throws MBOK_FORMAT where it is another conversion's. */
+  async block(layer: number): Promise<{ file: SafetensorsFile; residuals: ReadonlyMap<string, number> }> {
     const file = await SafetensorsFile.open(join(this.path, blockFile(layer)));
-    return { file, residuals: JSON.parse(file.metadata.get('residuals') ?? '{}') };
+    try {
+      if (file.metadata.get('conversion') !== this.nonce) {
+        throw new MbokError('MBOK_FORMAT', `'${file.path}' is of another conversion than '${this.path}'; restart`);
+      }
+      return { file, residuals: residualsOf(file) };
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
   }
 
   /** Opens the blocks of a finished conversion; `residuals` by module. Dispose what it returns. */
@@ -164,7 +226,7 @@ export class WorkFolder {
       for (let layer = 0; layer < layers; layer++) {
         const { file, residuals: own } = await this.block(layer);
         files.push(file);
-        for (const [module, residual] of Object.entries(own)) residuals.set(module, residual);
+        for (const [module, residual] of own) residuals.set(module, residual);
       }
     } catch (error) {
       await close();
@@ -183,15 +245,33 @@ export class WorkFolder {
     return { kernels: BitMatrix.fromPacked(await file.read(`${module}.${KERNELS}`), shape), sOut, sIn };
   }
 
-  async remove(): Promise<void> {
-    await remove(this.path);
+  /** Removes what the conversion has kept. */
+  async clear(): Promise<void> {
+    await this.claim?.clear();
+  }
+
+  /** Lets other calls have the folder. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.claim?.[Symbol.asyncDispose]();
   }
 }
 
-async function readManifest(manifest: string, folder: string): Promise<string | undefined> {
-  const json = await ifPresent(readJson(manifest));
-  if (json !== undefined) return String(json.fingerprint);
-  const names = (await readdir(folder)).filter((name) => !name.startsWith(MANIFEST));
-  if (names.length === 0) return undefined;
-  throw new MbokError('MBOK_IO', `will not work in the folder '${folder}': it holds files but no ${MANIFEST}`);
+interface Manifest {
+  readonly fingerprint: string;
+  readonly nonce: string;
+}
+
+/** An earlier version's manifest has a fingerprint that no conversion of this one has, and no nonce. */
+async function readManifest(folder: string): Promise<Manifest> {
+  const { fingerprint: found, nonce } = await readJson(join(folder, MANIFEST));
+  return { fingerprint: String(found), nonce: String(nonce) };
+}
+
+/** By module. Throws MBOK_FORMAT. */
+function residualsOf({ path, metadata }: SafetensorsFile): ReadonlyMap<string, number> {
+  const what = `'${path}': the list of residuals`;
+  const residuals = Object.entries(parseJsonObject(metadata.get('residuals') ?? '', what));
+  const wrong = residuals.find(([, residual]) => !(Number.isFinite(residual) && (residual as number) >= 0));
+  if (wrong === undefined) return new Map(residuals as [string, number][]);
+  throw new MbokError('MBOK_FORMAT', `${what} says ${show(wrong[1])} of ${show(wrong[0])}`);
 }

@@ -26,11 +26,14 @@ export class Dataset implements AsyncDisposable {
   readonly largestId: number;
   /** A hash of the tokens, and of which of them count. */
   readonly digest: string;
+  /** Paths of the files that the text came from; none where it was not read from files. */
+  readonly files: readonly string[];
   readonly #store: TokenStore;
 
   /** @internal */
-  constructor(store: TokenStore) {
+  constructor(store: TokenStore, files: readonly string[] = []) {
     this.#store = store;
+    this.files = files;
     this.length = store.tokens;
     this.largestId = store.largestId;
     this.digest = store.digest;

@@ -88,7 +88,10 @@ export async function loadDataset(
     await store.close();
     throw new MbokError('MBOK_INVALID_ARGUMENT', `${names.map((name) => `'${name}'`).join(', ')}: the text is empty`);
   }
-  return new Dataset(store);
+  return new Dataset(
+    store,
+    task.files.map(({ path }) => path),
+  );
 }
 
 function chatTemplateOf(model: object): ChatTemplate {

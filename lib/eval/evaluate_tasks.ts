@@ -85,7 +85,8 @@ const KEYS = [
  * @param model - dense or Boolean; used, not changed
  * @returns a result for every task, in the order asked for
  * @throws MbokError MBOK_INVALID_ARGUMENT (also for too many shots), MBOK_NO_TOKENIZER, MBOK_IO for a missing file,
- * MBOK_FORMAT naming file and line of a malformed record, MBOK_NON_FINITE, MBOK_ABORTED, MBOK_DISPOSED
+ * MBOK_FORMAT naming file and line of a malformed record, MBOK_NON_FINITE, MBOK_ABORTED, MBOK_BUSY,
+ * MBOK_DISPOSED
  *
  * @example
  * const [arc] = await evaluateTasks(model, { data: 'tasks', tasks: ['arc_easy'], limit: 500 });
@@ -101,6 +102,7 @@ export async function evaluateTasks(model: ModelCore, given: TaskOptions): Promi
   const arithmetic = arithmeticOf(given);
   const definitions = readTasks(tasks);
   throwIfAborted(signal);
+  using _ = model.holdToRead();
   // all files before the first question: a mistake in the last one should not show after an hour
   const loaded: LoadedTask[] = [];
   for (const definition of definitions) {

@@ -73,7 +73,8 @@ const DEFAULT_WINDOW = 2048;
  * @param data - a text, a dataset, or token ids that are taken as they are
  * @returns perplexity, tokens scored, and the conventions
  * @throws MbokError MBOK_INVALID_ARGUMENT for an empty text, a text shorter than a window, a window longer than the
- * model's limit or ids outside its vocabulary; MBOK_NO_TOKENIZER, MBOK_DISPOSED, MBOK_NON_FINITE, MBOK_ABORTED
+ * model's limit or ids outside its vocabulary; MBOK_NO_TOKENIZER, MBOK_BUSY (the model is being finetuned), MBOK_DISPOSED,
+ * MBOK_NON_FINITE, MBOK_ABORTED
  *
  * @example
  * const { perplexity } = await evaluatePerplexity(model, await readFile('valid.txt', 'utf8'), { window: 256 });
@@ -82,6 +83,16 @@ export async function evaluatePerplexity(
   model: ModelCore,
   data: TextData,
   given: PerplexityOptions = {},
+): Promise<PerplexityResult> {
+  using _ = model.holdToRead();
+  return await measurePerplexity(model, data, given);
+}
+
+/** {@link evaluatePerplexity} for a caller that holds the model. */
+export async function measurePerplexity(
+  model: ModelCore,
+  data: TextData,
+  given: PerplexityOptions,
 ): Promise<PerplexityResult> {
   const { maxWindows, signal, onProgress } = options('options', given, KEYS);
   const arithmetic = arithmeticOf(given);

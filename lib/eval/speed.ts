@@ -55,8 +55,8 @@ const KEYS = ['prompt', 'tokens', 'repeats', 'precision', 'activations', 'signal
  *
  * @param model - dense or Boolean; used, not changed
  * @returns tokens a second, median and range over the repeats, and the conventions
- * @throws MbokError MBOK_INVALID_ARGUMENT (more tokens than the model's limit), MBOK_DISPOSED, MBOK_OUT_OF_MEMORY,
- *   MBOK_ABORTED
+ * @throws MbokError MBOK_INVALID_ARGUMENT (more tokens than the model's limit), MBOK_BUSY, MBOK_DISPOSED,
+ *   MBOK_OUT_OF_MEMORY, MBOK_ABORTED
  *
  * @example
  * const { prefill, decode } = await measureSpeed(model, { precision: 'bf16' });
@@ -70,6 +70,7 @@ export async function measureSpeed(model: ModelCore, given: SpeedOptions = {}): 
   const repeats = integerInRange('repeats', rest.repeats ?? 5, 1);
   const arithmetic = arithmeticOf(rest);
   throwIfAborted(signal);
+  using _ = model.holdToRead();
   const context = Math.max(prompt, tokens);
   await using decoder = new Decoder(model, { context, arithmetic });
   const ids = Int32Array.from({ length: context }, (_, i) => (i * 7919) % vocabularySize);

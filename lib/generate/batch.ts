@@ -41,6 +41,7 @@ export async function generateBatch(
   if (first === undefined) return [];
   const { signal, onProgress } = options;
   throwIfAborted(signal);
+  using _ = model.holdToRead();
   const slots = Math.min(parallel, requests.length);
   const context = Math.max(...requests.map(contextOf));
   await using decoder = new BatchDecoder(model, { slots, context, arithmetic: first.arithmetic });

@@ -1,5 +1,6 @@
 /** Computes the logits of a text that grows: one plan and one cache a generation. */
 
+import { MbokError } from '../errors';
 import type { Arithmetic } from '../graph/arithmetic';
 import { Graph } from '../graph/graph';
 import { lastRow } from '../graph/operations/last_row';
@@ -21,6 +22,8 @@ export class Decoder {
   readonly cache: GenerationCache;
   readonly context: number;
   readonly arithmetic: Arithmetic;
+  readonly #model: ModelCore;
+  readonly #revision: number;
   readonly #plan: Plan;
   #logits: Float32Array = new Float32Array(0);
   /** The tokens that the cache holds. */
@@ -28,6 +31,8 @@ export class Decoder {
 
   /** Room for `context` tokens. Throws MBOK_OUT_OF_MEMORY, MBOK_DISPOSED. */
   constructor(model: ModelCore, { context, arithmetic }: DecoderOptions) {
+    this.#model = model;
+    this.#revision = model.revision;
     this.context = context;
     this.arithmetic = arithmetic;
     this.cache = new GenerationCache(model, { context, precision: arithmetic.precision });
@@ -44,8 +49,18 @@ export class Decoder {
     }
   }
 
-  /** Appends tokens to the text and resolves to the logits [V] after the last of them, which the next call overwrites. */
+  /** Whether the model's weights have changed since: what the cache holds is another model's then. */
+  get isStale(): boolean {
+    return this.#model.revision !== this.#revision;
+  }
+
+  /**
+   * Appends tokens to the text and resolves to the logits [V] after the last of them, which the next call overwrites.
+   * Throws MBOK_BUSY where the model is being finetuned or has been since the text was begun.
+   */
   async append(ids: Int32Array, signal: AbortSignal | undefined): Promise<Float32Array> {
+    using _ = this.#model.holdToRead();
+    if (this.isStale) throw new MbokError('MBOK_BUSY', 'this model has been finetuned while it wrote a text');
     const { maxRows } = this.#plan;
     for (let start = 0; start < ids.length; start += maxRows) {
       const chunk = ids.subarray(start, start + maxRows);

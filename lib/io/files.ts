@@ -59,10 +59,10 @@ export async function exists(path: string): Promise<boolean> {
   }
 }
 
-/** Removes a file, or a folder with all that it holds, if it is there. Throws MBOK_IO. */
+/** Removes a file if it is there; never a folder. Throws MBOK_IO. */
 export async function remove(path: string): Promise<void> {
   try {
-    await rm(path, { recursive: true, force: true });
+    await rm(path, { force: true });
   } catch (error) {
     throw ioFailure('remove', path, error);
   }

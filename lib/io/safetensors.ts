@@ -177,7 +177,8 @@ const OWN_TYPES: Partial<Record<Dtype, { readonly type: ReadType; readonly view:
 };
 
 /** In a plain loop, which takes an eighth of the time that `every` does. */
-function allFinite(values: Values, dtype: Dtype): boolean {
+/** Whether none of the values is infinite or NaN. */
+export function allFinite(values: Values, dtype: Dtype): boolean {
   if (values instanceof Int8Array) return true;
   if (values instanceof Float32Array) {
     for (let i = 0; i < values.length; i++) if (!Number.isFinite(values[i])) return false;

@@ -1,7 +1,5 @@
 /** The dense Hugging Face folder that transformers and everything else loads, whatever its numbers come from. */
 
-import { join } from 'node:path';
-import { writeFile, writeFolder } from '../io/atomic';
 import { f32ToHalf } from '../io/half';
 import { type TensorSource, writeSafetensors } from '../io/safetensors';
 import { WEIGHTS_FILE } from '../io/safetensors_shards';
@@ -9,6 +7,7 @@ import type { Matrix } from '../native/matrix';
 import { throwIfAborted } from '../validate';
 import type { ProgressOptions } from './checkpoint';
 import type { ParameterSpecification } from './family';
+import { CONFIG_FILE, type FileContent, type OutputOptions, writeModelFolder } from './model_folder';
 import { replacedBy, transposed } from './transposed';
 
 /** What transformers calls the types; recent versions read `dtype`, earlier ones `torch_dtype`. */
@@ -28,13 +27,12 @@ export interface DenseContents {
 }
 
 /**
- * Writes the folder; it appears whole or not at all. One tensor is in memory at a time. Throws MBOK_IO, MBOK_ABORTED and
- * as `read`.
+ * Writes the folder. One tensor is in memory at a time. Throws as {@link writeModelFolder} and as `read`.
  */
 export async function writeDenseFolder(
   folder: string,
   { type, json, companions, specifications, read }: DenseContents,
-  { signal, onProgress }: ProgressOptions,
+  { signal, onProgress, overwrite }: ProgressOptions & OutputOptions,
 ): Promise<void> {
   const tensors = specifications.map((specification, index): TensorSource => {
     const { name, rows, cols, transposed: turned } = specification;
@@ -50,11 +48,12 @@ export async function writeDenseFolder(
   });
   const { dtype: _, torch_dtype: __, ...rest } = json;
   const config = { ...rest, dtype: NAMES[type], torch_dtype: NAMES[type] };
-  await writeFolder(folder, { signal }, async (directory) => {
-    await writeFile(join(directory, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
-    for (const [name, content] of companions) await writeFile(join(directory, name), content);
-    await writeSafetensors(join(directory, WEIGHTS_FILE), tensors, { format: 'pt' });
-  });
+  const files = new Map<string, FileContent>([
+    [CONFIG_FILE, `${JSON.stringify(config, null, 2)}\n`],
+    ...companions,
+    [WEIGHTS_FILE, (path) => writeSafetensors(path, tensors, { format: 'pt' })],
+  ]);
+  await writeModelFolder(folder, { signal, overwrite }, files);
 }
 
 /** The numbers of a matrix, perhaps column by column, which is then freed. */

@@ -1,11 +1,9 @@
 /** A language model: its configuration, its matrices and its tokenizer. What it can do stands on top (lib/model.ts). */
 
-import { join } from 'node:path';
 import { ahead } from '../ahead';
 import { MbokError } from '../errors';
 import type { Graph } from '../graph/graph';
 import type { Tensor } from '../graph/tensor';
-import { writeFile, writeFolder } from '../io/atomic';
 import { f32ToHalf, halfToF32 } from '../io/half';
 import { WEIGHTS_FILE } from '../io/safetensors_shards';
 import type { BitMatrix } from '../native/bit_matrix';
@@ -13,7 +11,7 @@ import type { Matrix } from '../native/matrix';
 import { Builder, type BuilderOptions, type Parameters } from '../nn/builder';
 import { KERNELS, OUTPUT_SCALES } from '../nn/linear';
 import type { Tokenizer } from '../text/tokenizer';
-import { throwIfAborted } from '../validate';
+import { options, throwIfAborted } from '../validate';
 import { type BitOrder, tiled, untiled } from './bit_tiles';
 import {
   int8Notes,
@@ -27,6 +25,7 @@ import {
 import { ConfigReader } from './config_reader';
 import type { ConversionReport } from './conversion';
 import type { Constants, DecoderConfig, Family, ParameterSpecification } from './family';
+import { CONFIG_FILE, type FileContent, type OutputOptions, writeModelFolder } from './model_folder';
 import { prefixCounts } from './prefix';
 import { type EmbeddingStorage, type KernelCounts, writeQuantization } from './quantization';
 import { findFamily } from './registry';
@@ -57,6 +56,11 @@ export interface LoadOptions extends ProgressOptions {
   readonly kernels?: number | undefined;
 }
 
+/** Options of {@link ModelCore.save}. */
+export interface SaveOptions extends ProgressOptions, OutputOptions {}
+
+const SAVE_KEYS = ['overwrite', 'signal', 'onProgress'] as const;
+
 /** Hidden states and logits of a model built into a graph. */
 export interface BuiltModel {
   /** The embeddings, then every block's output; the last one after the final norm: layers + 1 tensors. */
@@ -86,6 +90,11 @@ export class ModelCore {
   readonly place: string;
   #constants: Constants | undefined;
   #disposed = false;
+  /** Calls that read the weights and must find them as they are until they end. */
+  #readers = 0;
+  /** What a call that changes the weights does; undefined where none does. */
+  #change: string | undefined;
+  #revision = 0;
 
   /** Takes over the matrices. Use {@link ModelCore.load} or {@link ModelCore.derive}. */
   constructor({ json, place, parameters, kernels, conversion, tokenizer, companions }: ModelParts) {
@@ -223,6 +232,42 @@ export class ModelCore {
     this.#parameters.set(name, stored.matrix);
   }
 
+  /**
+   * Keeps the weights as they are until disposed; several calls may. Throws MBOK_BUSY while a call changes them,
+   * MBOK_DISPOSED.
+   */
+  holdToRead(): Disposable {
+    this.#alive();
+    if (this.#change !== undefined) throw new MbokError('MBOK_BUSY', `this model is being ${this.#change}`);
+    this.#readers++;
+    return { [Symbol.dispose]: () => this.#readers-- };
+  }
+
+  /**
+   * Excludes every other call that reads or changes the weights until disposed. Throws MBOK_BUSY while there is one,
+   * MBOK_DISPOSED.
+   *
+   * @param what - what is done to the model, for messages: `finetuned`
+   */
+  holdToChange(what: string): Disposable {
+    this.holdToRead()[Symbol.dispose]();
+    if (this.#readers > 0) {
+      throw new MbokError('MBOK_BUSY', `this model cannot be ${what} while another call reads it`);
+    }
+    this.#change = what;
+    this.#revision++;
+    return {
+      [Symbol.dispose]: () => {
+        this.#change = undefined;
+      },
+    };
+  }
+
+  /** Grows whenever the weights change: plans and caches of an earlier revision are stale. */
+  get revision(): number {
+    return this.#revision;
+  }
+
   /** Tables that all layers share. Throws MBOK_DISPOSED. */
   get constants(): Constants {
     this.#alive();
@@ -307,19 +352,25 @@ export class ModelCore {
 
   /**
    * Saves the model as a Hugging Face folder that {@link ModelCore.load} reads to identical numbers. The folder appears
-   * whole or not at all; an older one at the same path stays until then. Throws MBOK_IO, MBOK_ABORTED, MBOK_DISPOSED.
+   * whole or not at all; an older one of mbok's at the same path stays until then.
+   *
+   * @throws MbokError MBOK_IO, also for a folder that mbok has not written or that holds other files, unless `overwrite` is
+   *   set; MBOK_BUSY while the model is being finetuned; MBOK_ABORTED, MBOK_DISPOSED
    */
-  async save(folder: string, { signal, onProgress }: ProgressOptions = {}): Promise<void> {
+  async save(folder: string, given: SaveOptions = {}): Promise<void> {
+    const { overwrite, signal, onProgress } = options('options', given, SAVE_KEYS);
+    using _ = this.holdToRead();
     const { stored, kernels } = this;
     const columnsFirst = this.family
       .parameters(this.config)
       .filter(({ name, transposed }) => transposed && stored.get(name)?.storage !== 'I8');
     const layout = { kernels, transposed: new Set(columnsFirst.map(({ name }) => name)) };
-    await writeFolder(folder, { signal }, async (directory) => {
-      await writeFile(join(directory, 'config.json'), `${JSON.stringify(this.savedJson, null, 2)}\n`);
-      for (const [name, content] of this.companions) await writeFile(join(directory, name), content);
-      await writeParameters(join(directory, WEIGHTS_FILE), stored, layout, { signal, onProgress });
-    });
+    const files = new Map<string, FileContent>([
+      [CONFIG_FILE, `${JSON.stringify(this.savedJson, null, 2)}\n`],
+      ...this.companions,
+      [WEIGHTS_FILE, (path) => writeParameters(path, stored, layout, { signal, onProgress })],
+    ]);
+    await writeModelFolder(folder, { signal, overwrite }, files);
     onProgress?.({ done: 1, what: 'saved' });
   }
 

@@ -1,7 +1,6 @@
 /** Models on disk, opened but not loaded: what is known of them before any weight is read. */
 
 import { join } from 'node:path';
-import { recoverFolder } from '../io/atomic';
 import { readFiles } from '../io/files';
 import { readJson } from '../io/json';
 import { openSafetensors } from '../io/safetensors_shards';
@@ -19,6 +18,7 @@ import { ConfigReader } from './config_reader';
 import { type ConversionReport, readConversion } from './conversion';
 import type { DecoderConfig, Family } from './family';
 import { openGguf } from './gguf';
+import { COMPANIONS, CONFIG_FILE, recoverModelFolder } from './model_folder';
 import { prefixSpecifications, readPrefix } from './prefix';
 import {
   type EmbeddingStorage,
@@ -29,16 +29,6 @@ import {
   readQuantization,
 } from './quantization';
 import { findFamily } from './registry';
-
-const CONFIG_FILE = 'config.json';
-/** Small files that belong to a model and are copied along with it as they are. */
-const COMPANIONS = [
-  TOKENIZER_FILE,
-  'tokenizer_config.json',
-  'special_tokens_map.json',
-  'generation_config.json',
-  'chat_template.jinja',
-];
 
 /** What a checkpoint's files hold, in the terms of Hugging Face whatever their format. */
 export interface Checkpoint {
@@ -144,7 +134,7 @@ export class ModelSource {
 }
 
 async function openFolder(folder: string): Promise<Checkpoint> {
-  await recoverFolder(folder);
+  await recoverModelFolder(folder);
   const place = join(folder, CONFIG_FILE);
   const json = await readJson(place);
   const companions = await readFiles(folder, COMPANIONS);

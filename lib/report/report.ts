@@ -6,18 +6,19 @@ import { MbokError, MbokErrorCode } from '../errors';
 import { TASKS } from '../eval/tasks/registry';
 import { makeFolder, writeFile } from '../io/atomic';
 import { remove } from '../io/files';
+import { type JsonObject, readJson } from '../io/json';
 import { ModelSource } from '../models/source';
 import { loadVega } from '../plot/draw';
 import { runMbok } from './child';
-import { claimFolder, MARKER } from './claim';
 import { conditions } from './conditions';
+import { claimReport, MARKER } from './folder';
 import { digestOf, type Variables } from './inputs';
 import { type Drawing, type DrawnSection, type PageContent, renderPage } from './page';
 import { completePlan } from './plan';
 import { readableJson } from './readable_json';
 import { Recipes, type ReportSettings } from './recipes';
 import type { Results, StoredResult } from './results';
-import { type RunOptions, runPlan } from './run';
+import { type RunOptions, removeModels, runPlan } from './run';
 import type { Exhibit, Section } from './section';
 import { sectionsOf } from './sections';
 
@@ -65,7 +66,7 @@ export async function makeReport(options: ReportOptions): Promise<Report> {
   await loadVega();
   const workFolder = join(folder, 'work');
   const { variables, settings } = bind(options, window, workFolder);
-  await using _ = await claimFolder(folder);
+  await using _ = await claimReport(folder);
   const digests = new Map<string, string>();
   for (const [name, path] of variables) if (name !== '$WORK') digests.set(name, await digestOf(path, signal));
 
@@ -90,7 +91,7 @@ export async function makeReport(options: ReportOptions): Promise<Report> {
   const commands = new Map(plan.map((command) => [command.name, results.stored(command) as StoredResult]));
   const name = basename(resolve(source)).replace(/\.gguf$/, '');
   await write(folder, { name, settings, conditions: circumstances, variables, sections: drawn, commands }, digests);
-  await remove(workFolder);
+  await removeModels(workFolder);
   const figures = drawn.flatMap(({ exhibits }) => exhibits.map(({ id }) => id));
   return { page: join(folder, PAGE), figures, ...done };
 }
@@ -98,13 +99,13 @@ export async function makeReport(options: ReportOptions): Promise<Report> {
 /** Writes the page, the numbers behind its figures, and what it was made with. */
 async function write(folder: string, content: PageContent, digests: ReadonlyMap<string, string>): Promise<void> {
   const { name, settings, conditions: circumstances, variables, sections } = content;
-  await writeFigures(
-    join(folder, 'figures'),
-    sections.flatMap(({ exhibits }) => exhibits),
-  );
+  const exhibits = sections.flatMap((section) => section.exhibits);
+  const marker = join(folder, MARKER);
+  await writeFigures(join(folder, 'figures'), exhibits, figuresOf(await readJson(marker)));
   await writeFile(join(folder, PAGE), renderPage(content));
   const inputs = { variables: Object.fromEntries(variables), digests: Object.fromEntries(digests) };
-  await writeFile(join(folder, MARKER), readableJson({ name, settings, conditions: circumstances, ...inputs }));
+  const figures = exhibits.map(({ id }) => id);
+  await writeFile(marker, readableJson({ name, settings, conditions: circumstances, ...inputs, figures }));
 }
 
 /** Throws where the source is no dense model with a tokenizer, or windows are longer than it can read. */
@@ -185,10 +186,16 @@ export async function drawSection({ id, title, show }: Section, results: Results
   return { id, title, ...content, drawings };
 }
 
-async function writeFigures(folder: string, exhibits: readonly Exhibit[]): Promise<void> {
-  // of other settings there may have been others
-  await remove(folder);
+/** Names of the figures that the report had when it was made before. */
+function figuresOf({ figures }: JsonObject): readonly string[] {
+  const names: readonly unknown[] = Array.isArray(figures) ? figures : [];
+  return names.filter((name): name is string => typeof name === 'string' && /^[\w-]+$/.test(name));
+}
+
+/** `earlier`: names of figures that there may be of other settings. */
+async function writeFigures(folder: string, exhibits: readonly Exhibit[], earlier: readonly string[]): Promise<void> {
   await makeFolder(folder);
+  for (const id of earlier) await remove(join(folder, `${id}.json`));
   for (const { id, caption, data } of exhibits) {
     await writeFile(join(folder, `${id}.json`), readableJson({ caption, data }));
   }

@@ -1,10 +1,15 @@
 /** Runs a plan like make: only what is missing or was made of something else, one command after the other. */
 
 import { createHash } from 'node:crypto';
+import { readdir, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { removeUnfinished } from '../compress/work_folder';
 import { MbokError } from '../errors';
 import { makeFolder, writeFile } from '../io/atomic';
+import { ioFailure } from '../io/failure';
 import { exists, readTextIfPresent, remove } from '../io/files';
+import { removeModelFolder } from '../models/model_folder';
+import { Checkpoint } from '../train/checkpoint';
 import { throwIfAborted } from '../validate';
 import type { Ending } from './child';
 import { expand, type Variables, variablesIn } from './inputs';
@@ -40,6 +45,26 @@ export interface PlanRun {
   readonly failed: readonly string[];
 }
 
+/** Removes the models that a plan's commands have made, and the folder where nothing else is in it. Throws MBOK_IO. */
+export async function removeModels(workFolder: string): Promise<void> {
+  try {
+    const keys = (await readdir(workFolder)).filter((name) => name.endsWith(KEY));
+    for (const key of keys) await removeModel(join(workFolder, key.slice(0, -KEY.length)));
+    // where somebody else's files are left, the folder stays
+    await rmdir(workFolder).catch(() => {});
+  } catch (error) {
+    throw ioFailure('remove', workFolder, error);
+  }
+}
+
+/** What a command has left of a model, finished or not. */
+async function removeModel(place: string): Promise<void> {
+  await removeModelFolder(place);
+  await removeUnfinished(place);
+  await Checkpoint.remove(`${place}.checkpoint`);
+  for (const file of ['.jsonl', KEY]) await remove(place + file);
+}
+
 /**
  * Runs the commands of a complete plan that have no result yet, and those whose models these need. A command that fails
  * leaves its message as its result, and is tried again by the next run; what needs its model is not run.
@@ -49,6 +74,9 @@ export interface PlanRun {
 export async function runPlan(plan: readonly PlannedCommand[], options: RunOptions): Promise<PlanRun> {
   return await new Run(plan, options).complete();
 }
+
+/** Ending of the file that says of what a command made its model. */
+const KEY = '.key';
 
 class Run {
   readonly #plan: readonly PlannedCommand[];
@@ -136,9 +164,9 @@ class Run {
     await remove(this.#resultFile(command));
     if (!command.makesModel) return;
     const place = this.#place(command);
-    if ((await readTextIfPresent(`${place}.key`)) === key) return;
-    for (const leftover of ['', '.partial', '.checkpoint', '.jsonl']) await remove(place + leftover);
-    await writeFile(`${place}.key`, key);
+    if ((await readTextIfPresent(place + KEY)) === key) return;
+    await removeModel(place);
+    await writeFile(place + KEY, key);
   }
 
   /** Models appear whole or not at all: one that is there under its key is that command's. */
@@ -146,7 +174,7 @@ class Run {
     const place = this.#place(command);
     return (
       (await exists(join(place, 'config.json'))) &&
-      (await readTextIfPresent(`${place}.key`)) === this.#keys.get(command.name)
+      (await readTextIfPresent(place + KEY)) === this.#keys.get(command.name)
     );
   }
 

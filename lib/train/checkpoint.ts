@@ -1,20 +1,32 @@
 /**
  * Checkpoints of a run: a folder with all that the next step depends on, so that a resumed run goes on to the same bits.
- * It is replaced as a whole: whenever the process dies, the old or the new one is there.
+ * progress.json names the file of the state that belongs to it, and is replaced last: whenever the process dies, the old
+ * or the new checkpoint is there. One run at a time has the folder.
  */
 
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MbokError } from '../errors';
-import { recoverFolder, writeFile, writeFolder } from '../io/atomic';
-import { exists } from '../io/files';
-import { readJson } from '../io/json';
-import { SafetensorsFile, type TensorSource, writeSafetensors } from '../io/safetensors';
+import { leftoverOf, writeFile } from '../io/atomic';
+import { type Claim, claimFolder, removeWork, type WorkKind } from '../io/claim';
+import { ioFailure } from '../io/failure';
+import { remove } from '../io/files';
+import { isJsonObject, type JsonObject, readJson } from '../io/json';
+import { allFinite, SafetensorsFile, type TensorSource, writeSafetensors } from '../io/safetensors';
 import { type Matrix, rowBytes } from '../native/matrix';
+import { show } from '../validate';
 import type { Snapshot } from './snapshot';
 
-const FORMAT_VERSION = 1;
+const FORMAT_VERSION = 2;
 const PROGRESS_FILE = 'progress.json';
-const STATE_FILE = 'state.safetensors';
+/** 'state.safetensors' is the first version's. */
+const STATE_FILE = /^state(-\d+)?\.safetensors$/;
+const KIND: WorkKind = {
+  what: 'a checkpoint',
+  marker: PROGRESS_FILE,
+  isMarker: ({ version, fingerprint }) => Number.isInteger(version) && isJsonObject(fingerprint),
+  owns: (name) => name === PROGRESS_FILE || STATE_FILE.test(name),
+};
 const DTYPES = {
   f32: 'F32',
   f16: 'F16',
@@ -28,78 +40,142 @@ const DTYPES = {
 /** Prefix of the tensors of the best model so far. */
 const BEST = 'best:';
 
-export interface CheckpointContent<Progress> {
-  /** What the run's result depends on besides its state; a resumed run must agree in every entry. */
-  readonly fingerprint: Readonly<Record<string, unknown>>;
-  readonly progress: Progress;
-  /** Trained parameters (scales in F32, packed kernels) and optimizer state by name. */
-  readonly matrices: ReadonlyMap<string, Matrix>;
-  /** The trained parameters of the best model so far, of the shapes in `matrices`. */
+/** What a run's result depends on besides its state. */
+export type Fingerprint = Readonly<Record<string, unknown>>;
+
+/** The matrices of a run by name. */
+export interface RunMatrices {
+  /** Trained parameters: scales in F32, packed kernels. */
+  readonly trained: ReadonlyMap<string, Matrix>;
+  /** State of the optimizers. */
+  readonly state: ReadonlyMap<string, Matrix>;
+}
+
+export interface CheckpointContent {
+  /** A resumed run must agree in every entry. */
+  readonly fingerprint: Fingerprint;
+  /** Steps completed. */
+  readonly step: number;
+  /** As JSON keeps it. */
+  readonly progress: unknown;
+  readonly matrices: RunMatrices;
+  /** Trained parameters of the best model so far. */
   readonly best: Snapshot | undefined;
 }
 
-/** Replaces the checkpoint in `folder`. Throws MBOK_IO; the old checkpoint then stays. */
-export async function saveCheckpoint<Progress>(
-  folder: string,
-  { fingerprint, progress, matrices, best }: CheckpointContent<Progress>,
-): Promise<void> {
-  const tensors = [...matrices].map(([name, matrix]) => describe(name, matrix, () => matrix.raw()));
-  const kept = [...(best ?? [])].map(([name, data]) => describe(BEST + name, matrices.get(name) as Matrix, () => data));
-  const fill = async (directory: string) => {
-    await writeSafetensors(join(directory, STATE_FILE), [...tensors, ...kept]);
-    const json = { version: FORMAT_VERSION, fingerprint, hasBest: best !== undefined, progress };
-    await writeFile(join(directory, PROGRESS_FILE), JSON.stringify(json));
-  };
-  await writeFolder(folder, { marker: PROGRESS_FILE }, fill);
-}
+/** The folder of a run's checkpoint, which no other run can have meanwhile. Dispose it. */
+export class Checkpoint implements AsyncDisposable {
+  readonly #claim: Claim;
+  #begun: boolean;
 
-/** The fingerprint of the checkpoint in `folder`; undefined where there is none. Throws MBOK_FORMAT, MBOK_IO. */
-export async function savedFingerprint(folder: string): Promise<Readonly<Record<string, unknown>> | undefined> {
-  await recoverFolder(folder);
-  const place = join(folder, PROGRESS_FILE);
-  return (await exists(place)) ? ((await readJson(place)).fingerprint as Record<string, unknown>) : undefined;
-}
-
-/**
- * Reads the checkpoint in `folder` into `matrices`. Resolves to undefined where there is none, and changes nothing then.
- * Throws MBOK_INVALID_ARGUMENT naming the option that differs from the run that wrote it, MBOK_UNSUPPORTED for another
- * format version, MBOK_FORMAT, MBOK_IO.
- */
-export async function loadCheckpoint<Progress>(
-  folder: string,
-  fingerprint: Readonly<Record<string, unknown>>,
-  matrices: ReadonlyMap<string, Matrix>,
-): Promise<
-  { readonly progress: Progress; readonly best: Map<string, ReturnType<Matrix['raw']>> | undefined } | undefined
-> {
-  await recoverFolder(folder);
-  const place = join(folder, PROGRESS_FILE);
-  if (!(await exists(place))) return undefined;
-  const json = await readJson(place);
-  if (json.version !== FORMAT_VERSION) {
-    throw new MbokError('MBOK_UNSUPPORTED', `'${place}' has version ${String(json.version)}, not ${FORMAT_VERSION}`);
+  private constructor(claim: Claim) {
+    this.#claim = claim;
+    this.#begun = claim.begun;
   }
-  expectSame(place, json.fingerprint as Record<string, unknown>, fingerprint);
-  await using file = await SafetensorsFile.open(join(folder, STATE_FILE));
-  const read = async (name: string, matrix: Matrix) => {
-    const target = matrix.raw();
-    const bytes = await file.read(name);
-    if (bytes.length !== target.byteLength) {
-      throw new MbokError('MBOK_FORMAT', `'${file.path}': tensor '${name}' has ${bytes.length} bytes`);
+
+  /** Takes the folder. Throws MBOK_BUSY where another run has it, MBOK_IO where it is not that of checkpoints, MBOK_FORMAT. */
+  static async open(folder: string): Promise<Checkpoint> {
+    return new Checkpoint(await claimFolder(folder, KIND));
+  }
+
+  /** Removes the checkpoint in `folder`, if there is one and no other run has taken it meanwhile. Throws MBOK_IO. */
+  static async remove(folder: string): Promise<void> {
+    try {
+      await removeWork(folder, KIND);
+    } catch (error) {
+      if (!(error instanceof MbokError) || error.code !== 'MBOK_BUSY') throw error;
     }
-    bytesOf(target).set(bytes);
-    return target;
-  };
-  // all of it is read before anything is changed
-  const contents = new Map<string, ReturnType<Matrix['raw']>>();
-  for (const [name, matrix] of matrices) contents.set(name, await read(name, matrix));
-  const best = json.hasBest === true ? new Map<string, ReturnType<Matrix['raw']>>() : undefined;
-  for (const name of best === undefined ? [] : file.tensors.keys()) {
-    const trained = name.startsWith(BEST) ? matrices.get(name.slice(BEST.length)) : undefined;
-    if (trained !== undefined) best?.set(name.slice(BEST.length), await read(name, trained));
   }
-  for (const [name, matrix] of matrices) matrix.write(contents.get(name) as ReturnType<Matrix['raw']>);
-  return { progress: json.progress as Progress, best };
+
+  /** Replaces the checkpoint. Throws MBOK_IO; the old one then stays. */
+  async save({ fingerprint, step, progress, matrices, best }: CheckpointContent): Promise<void> {
+    const { trained, state } = matrices;
+    const tensors = [...trained, ...state].map(([name, matrix]) => describe(name, matrix, () => matrix.raw()));
+    for (const [name, data] of best ?? []) {
+      tensors.push(describe(BEST + name, trained.get(name) as Matrix, () => data));
+    }
+    const head = { version: FORMAT_VERSION, fingerprint };
+    const file = `state-${step}.safetensors`;
+    const isFirst = !this.#begun;
+    try {
+      // from the first file on the folder must be known for what it is
+      if (isFirst) await this.#write(head);
+      await writeSafetensors(join(this.#claim.folder, file), tensors);
+      await this.#write({ ...head, state: file, step, hasBest: best !== undefined, progress });
+      await this.#removeStates(file);
+    } catch (error) {
+      if (isFirst) await this.#claim.clear();
+      throw error;
+    }
+  }
+
+  /** What the run was begun with; undefined where nothing has been saved. Throws MBOK_FORMAT, MBOK_IO. */
+  async fingerprint(): Promise<Fingerprint | undefined> {
+    return this.#begun ? ((await readJson(this.#place)).fingerprint as Fingerprint) : undefined;
+  }
+
+  /**
+   * Reads the checkpoint into the matrices. Resolves to undefined where nothing has been saved. When it rejects, nothing
+   * has been changed.
+   *
+   * @param check - makes progress of the content of a file, whose path it is told, or throws
+   * @throws MbokError MBOK_INVALID_ARGUMENT naming the option that differs from the run that wrote it, MBOK_UNSUPPORTED for another
+   * format version, MBOK_FORMAT where something cannot be a run's state, MBOK_IO
+   */
+  async load<Progress>(
+    fingerprint: Fingerprint,
+    { trained, state }: RunMatrices,
+    check: (json: JsonObject, place: string) => Progress,
+  ): Promise<{ readonly progress: Progress; readonly best: Snapshot | undefined } | undefined> {
+    if (!this.#begun) return undefined;
+    const place = this.#place;
+    const json = await readJson(place);
+    if (json.version !== FORMAT_VERSION) {
+      throw new MbokError('MBOK_UNSUPPORTED', `'${place}' has version ${show(json.version)}, not ${FORMAT_VERSION}`);
+    }
+    expectSame(place, json.fingerprint as JsonObject, fingerprint);
+    if (json.state === undefined) return undefined;
+    if (typeof json.state !== 'string' || !STATE_FILE.test(json.state)) {
+      throw new MbokError(
+        'MBOK_FORMAT',
+        `'${place}': 'state' must name the file of the state, got ${show(json.state)}`,
+      );
+    }
+    const progress = check(json, place);
+    await using file = await SafetensorsFile.open(join(this.#claim.folder, json.state));
+    // all of it is read before anything is changed
+    const contents = new Map<Matrix, ReturnType<Matrix['raw']>>();
+    for (const [name, matrix] of [...trained, ...state]) contents.set(matrix, await readState(file, name, matrix));
+    const best = json.hasBest === true ? new Map<string, ReturnType<Matrix['raw']>>() : undefined;
+    for (const [name, matrix] of trained) best?.set(name, await readState(file, BEST + name, matrix));
+    for (const [matrix, data] of contents) matrix.write(data);
+    return { progress, best };
+  }
+
+  /** Lets other runs have the folder. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#claim[Symbol.asyncDispose]();
+  }
+
+  get #place(): string {
+    return join(this.#claim.folder, PROGRESS_FILE);
+  }
+
+  async #write(json: JsonObject): Promise<void> {
+    await writeFile(this.#place, JSON.stringify(json));
+    this.#begun = true;
+  }
+
+  /** Removes states of earlier steps, and what processes that were killed have left of theirs. */
+  async #removeStates(kept: string): Promise<void> {
+    const { folder } = this.#claim;
+    try {
+      const names = (await readdir(folder)).filter((name) => STATE_FILE.test(leftoverOf(name)?.of ?? name));
+      for (const name of names) if (name !== kept) await remove(join(folder, name));
+    } catch (error) {
+      throw ioFailure('read', folder, error);
+    }
+  }
 }
 
 function describe(name: string, { rows, cols, type }: Matrix, data: () => ReturnType<Matrix['raw']>): TensorSource {
@@ -107,17 +183,35 @@ function describe(name: string, { rows, cols, type }: Matrix, data: () => Return
   return { name, dtype: DTYPES[type], shape: [rows, DTYPES[type] === 'U8' ? rowBytes(type, cols) : cols], bytes };
 }
 
+/** The content of a matrix as a checkpoint has it. Throws MBOK_FORMAT. */
+async function readState(file: SafetensorsFile, name: string, matrix: Matrix): Promise<ReturnType<Matrix['raw']>> {
+  const target = matrix.raw();
+  const wanted = describe(name, matrix, () => target);
+  const { dtype, shape } = file.entry(name);
+  if (dtype !== wanted.dtype || shape.join() !== wanted.shape.join()) {
+    throw new MbokError(
+      'MBOK_FORMAT',
+      `'${file.path}': tensor '${name}' must be ${wanted.dtype} [${wanted.shape.join(', ')}], got ${dtype} [${shape.join(', ')}]`,
+    );
+  }
+  bytesOf(target).set(await file.read(name));
+  if (dtype !== 'U8' && dtype !== 'I32' && !allFinite(target as Float32Array, dtype)) {
+    throw new MbokError('MBOK_FORMAT', `'${file.path}': tensor '${name}' has a value that is not finite`);
+  }
+  return target;
+}
+
 function bytesOf({ buffer, byteOffset, byteLength }: ReturnType<Matrix['raw']>): Uint8Array {
   return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
-function expectSame(place: string, saved: Record<string, unknown>, given: Readonly<Record<string, unknown>>): void {
+function expectSame(place: string, saved: JsonObject, given: Fingerprint): void {
   for (const key of new Set([...Object.keys(saved), ...Object.keys(given)])) {
-    const [before, now] = [JSON.stringify(saved[key]), JSON.stringify(given[key])];
+    const [before, now] = [saved, given].map((all) => (Object.hasOwn(all, key) ? JSON.stringify(all[key]) : undefined));
     if (before === now) continue;
     throw new MbokError(
       'MBOK_INVALID_ARGUMENT',
-      `cannot resume from '${place}': it was written with '${key}' ${before}, this run has ${now}`,
+      `cannot resume from '${place}': it was written with '${key}' ${show(saved[key])}, this run has ${show(given[key])}`,
     );
   }
 }

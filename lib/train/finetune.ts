@@ -4,10 +4,11 @@ import { createHash } from 'node:crypto';
 import type { Dataset } from '../data/dataset';
 import { type TextData, toDataset } from '../data/load';
 import { MbokError } from '../errors';
-import { evaluatePerplexity } from '../eval/perplexity';
+import { measurePerplexity } from '../eval/perplexity';
+import type { JsonObject } from '../io/json';
 import type { ModelCore } from '../models/model_core';
 import { throwIfAborted } from '../validate';
-import { loadCheckpoint, saveCheckpoint, savedFingerprint } from './checkpoint';
+import { Checkpoint, type Fingerprint } from './checkpoint';
 import { TrainingLog } from './log';
 import type { TrainingMemory } from './memory';
 import {
@@ -17,6 +18,7 @@ import {
   type FinetuneSettings,
   finetuneSettings,
 } from './options';
+import { type Progress, readProgress } from './progress';
 import { schedule } from './schedule';
 import { restoreSnapshot, type Snapshot, takeSnapshot } from './snapshot';
 import { modelDigest, TeacherCache } from './teacher_cache';
@@ -42,15 +44,6 @@ export interface FinetuneResult {
   readonly teacherCacheError: number | undefined;
 }
 
-/** What a checkpoint keeps besides matrices. */
-interface Progress {
-  readonly step: number;
-  readonly history: readonly FinetuneRecord[];
-  readonly best: FinetuneResult['best'] | null;
-}
-
-const training = new WeakSet<ModelCore>();
-
 /**
  * Trains a Boolean model in place: bits natively by the Boolean optimizer, scales and norms (and what else `train` names)
  * by AdamW, to imitate `teacher` on `data`; without a teacher, to predict the text. Deterministic: the same student,
@@ -64,7 +57,7 @@ const training = new WeakSet<ModelCore>();
  * @param student - a Boolean model; changed in place
  * @returns what every step showed, the best evaluation, and the bytes that training took
  * @throws MbokError MBOK_INVALID_ARGUMENT, MBOK_SHAPE, MBOK_NO_TOKENIZER (for text), MBOK_DISPOSED, MBOK_BUSY (the
- *   student is being finetuned), MBOK_OUT_OF_MEMORY, MBOK_NON_FINITE (naming the step), MBOK_IO,
+ *   student is being finetuned or read by another call, or another run has the checkpoint's folder), MBOK_OUT_OF_MEMORY, MBOK_NON_FINITE (naming the step), MBOK_IO,
  *   MBOK_FORMAT (checkpoint), MBOK_ABORTED
  *
  * @example
@@ -73,16 +66,17 @@ const training = new WeakSet<ModelCore>();
 export async function finetune(student: ModelCore, given: FinetuneOptions): Promise<FinetuneResult> {
   const settings = finetuneSettings(student, given);
   throwIfAborted(settings.signal);
-  if (training.has(student)) throw new MbokError('MBOK_BUSY', 'this model is being finetuned already');
-  training.add(student);
+  const { teacher } = settings;
+  using _ = student.holdToChange('finetuned');
+  using __ = teacher === student ? undefined : teacher?.holdToRead();
+  await using checkpoint = settings.checkpoint && (await Checkpoint.open(settings.checkpoint.folder));
   try {
-    return await new Run(student, settings).complete();
+    return await new Run(student, settings, checkpoint).complete();
   } finally {
     if (!student.disposed) {
       student.roundToStorage();
       await student.arrange('tiles');
     }
-    training.delete(student);
   }
 }
 
@@ -90,6 +84,7 @@ export async function finetune(student: ModelCore, given: FinetuneOptions): Prom
 class Run {
   readonly #student: ModelCore;
   readonly #settings: FinetuneSettings;
+  readonly #checkpoint: Checkpoint | undefined;
   #history: FinetuneRecord[] = [];
   #best: FinetuneResult['best'];
   #bestWeights: Snapshot | undefined;
@@ -100,9 +95,10 @@ class Run {
   #tokens = 0;
   #cache: TeacherCache | undefined;
 
-  constructor(student: ModelCore, settings: FinetuneSettings) {
+  constructor(student: ModelCore, settings: FinetuneSettings, checkpoint: Checkpoint | undefined) {
     this.#student = student;
     this.#settings = settings;
+    this.#checkpoint = checkpoint;
   }
 
   async complete(): Promise<FinetuneResult> {
@@ -119,8 +115,8 @@ class Run {
     try {
       trainer = await this.#trainer();
       this.#settings.onMemory?.(trainer.memory);
-      const fingerprint = this.#settings.checkpoint && this.#fingerprint(trainer, data, held);
-      if (this.#settings.resume) await this.#resume(trainer, fingerprint as Record<string, unknown>);
+      const fingerprint = this.#checkpoint && this.#fingerprint(trainer, data, held);
+      if (this.#settings.resume) await this.#resume(trainer, fingerprint as Fingerprint);
       log = path === undefined ? undefined : await TrainingLog.open(path, this.#step);
       const event = this.#step === 0 ? 'start' : 'resume';
       await log?.write({ step: this.#step, event, memory: trainer.memory, teacherCacheError: this.#cache?.error });
@@ -159,11 +155,11 @@ class Run {
   }
 
   async #trainer(): Promise<Trainer> {
-    const { rule, normaliser, decay, accumulator, latent, flipRate, resume, checkpoint, ...rest } = this.#settings;
+    const { rule, normaliser, decay, accumulator, latent, flipRate, resume, ...rest } = this.#settings;
     const native = flipRate === 0 ? ('frozen' as const) : { rule, normaliser, decay, accumulator };
     // results depend on it: another machine, or fuller memory, must not make a resumed run another one
-    const begun = resume && checkpoint ? (await savedFingerprint(checkpoint.folder))?.microBatch : undefined;
-    const microBatch = rest.microBatch ?? (begun as number | undefined);
+    const begun = resume ? (await this.#checkpoint?.fingerprint())?.microBatch : undefined;
+    const microBatch = rest.microBatch ?? dividing(rest.batch, begun);
     const judge = this.#cache && { teacher: undefined, kept: this.#settings.teacherCache?.topK };
     return new Trainer(this.#student, { ...rest, ...judge, microBatch, bits: latent ? 'latent' : native });
   }
@@ -230,7 +226,7 @@ class Run {
     try {
       const limits = { ...(window && { window }), ...(windows && { maxWindows: windows }) };
       const { signal, precision } = this.#settings;
-      const { perplexity } = await evaluatePerplexity(this.#student, held, { ...limits, precision, signal });
+      const { perplexity } = await measurePerplexity(this.#student, held, { ...limits, precision, signal });
       if (perplexity < (this.#best?.perplexity ?? Infinity)) {
         this.#best = { perplexity, step: this.#step };
         this.#bestWeights = weights;
@@ -248,29 +244,29 @@ class Run {
     }
   }
 
-  async #save(trainer: Trainer, fingerprint: Record<string, unknown> | undefined): Promise<void> {
-    const { checkpoint } = this.#settings;
-    if (checkpoint === undefined || fingerprint === undefined || this.#saved === this.#step) return;
-    const progress: Progress = { step: this.#step, history: this.#history, best: this.#best ?? null };
-    const matrices = new Map([...trainer.changed, ...trainer.state]);
-    await saveCheckpoint(checkpoint.folder, { fingerprint, progress, matrices, best: this.#bestWeights });
-    this.#saved = this.#step;
+  async #save(trainer: Trainer, fingerprint: Fingerprint | undefined): Promise<void> {
+    if (this.#checkpoint === undefined || fingerprint === undefined || this.#saved === this.#step) return;
+    const step = this.#step;
+    const progress: Progress = { history: this.#history, best: this.#best };
+    const matrices = { trained: trainer.changed, state: trainer.state };
+    await this.#checkpoint.save({ fingerprint, step, progress, matrices, best: this.#bestWeights });
+    this.#saved = step;
   }
 
-  async #resume(trainer: Trainer, fingerprint: Record<string, unknown>): Promise<void> {
-    const folder = (this.#settings.checkpoint as { folder: string }).folder;
-    const found = await loadCheckpoint<Progress>(folder, fingerprint, new Map([...trainer.changed, ...trainer.state]));
+  async #resume(trainer: Trainer, fingerprint: Fingerprint): Promise<void> {
+    const check = (json: JsonObject, place: string) => readProgress(json, this.#settings.steps, place);
+    const found = await this.#checkpoint?.load(fingerprint, { trained: trainer.changed, state: trainer.state }, check);
     if (found === undefined) return;
     const { step, history, best } = found.progress;
     this.#step = step;
     this.#saved = step;
     this.#history = [...history];
-    this.#best = best ?? undefined;
+    this.#best = best;
     this.#bestWeights = found.best;
   }
 
   /** Everything that the result depends on, apart from what a checkpoint restores. */
-  #fingerprint(trainer: Trainer, data: Dataset, held: Dataset | undefined): Record<string, unknown> {
+  #fingerprint(trainer: Trainer, data: Dataset, held: Dataset | undefined): Fingerprint {
     const { teacher, checkpoint, resume, log, signal, onProgress, evaluation, data: _, ...given } = this.#settings;
     const { memory: __, onMemory: ___, teacherCache, ...options } = given;
     const { changed } = trainer;
@@ -293,6 +289,13 @@ class Run {
     const { memory } = trainer;
     return { history: this.#history, best: this.#best, tokensPerSecond, flips, memory, teacherCacheError };
   }
+}
+
+/** The micro-batch that a run began with, where it says one. */
+function dividing(batch: number, microBatch: unknown): number | undefined {
+  const divides =
+    Number.isSafeInteger(microBatch) && (microBatch as number) > 0 && batch % (microBatch as number) === 0;
+  return divides ? (microBatch as number) : undefined;
 }
 
 function movedOf({ moved }: StepResult): number {

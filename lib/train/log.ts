@@ -4,6 +4,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { writeFile } from '../io/atomic';
 import { ioFailure } from '../io/failure';
 import { readTextIfPresent } from '../io/files';
+import { expectOwnFile } from '../io/places';
 
 export class TrainingLog {
   private constructor(
@@ -13,9 +14,10 @@ export class TrainingLog {
 
   /**
    * Opens the log of a run that goes on after `step` steps: lines of later steps, which a killed run had written after
-   * its last checkpoint, are dropped; at step 0 an older log is replaced. Throws MBOK_IO.
+   * its last checkpoint, are dropped; at step 0 an older log is replaced. Throws MBOK_IO, also where the file is no log.
    */
   static async open(path: string, step: number): Promise<TrainingLog> {
+    await expectOwnFile(path, 'a training log', isLog);
     const kept = step === 0 ? [] : (await lines(path)).filter((line) => stepOf(line) <= step);
     await writeFile(path, kept.map((line) => `${line}\n`).join(''));
     try {
@@ -42,6 +44,11 @@ export class TrainingLog {
 async function lines(path: string): Promise<string[]> {
   const text = (await readTextIfPresent(path)) ?? '';
   return text.split('\n').filter((line) => line !== '');
+}
+
+/** As every line of a log begins. */
+function isLog(beginning: string): boolean {
+  return beginning.startsWith('{"step":');
 }
 
 /** Infinity for a line that was cut off when its writer died. */

@@ -1,15 +1,18 @@
 /** A teacher's predictions on the windows of a run, kept in a file: its likeliest tokens, and all others as one. */
 
 import { createHash } from 'node:crypto';
-import { type FileHandle, open, rename, rm } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import type { Dataset } from '../data/dataset';
 import { MbokError } from '../errors';
 import type { Precision } from '../graph/arithmetic';
 import { Graph } from '../graph/graph';
 import { topTokens } from '../graph/operations/head_loss';
 import { Plan } from '../graph/plan';
+import { writeFile } from '../io/atomic';
 import { ioFailure, isAbsence, isSystemError } from '../io/failure';
 import { f32ToHalf, halfToF32 } from '../io/half';
+import { isJsonObject, type JsonObject } from '../io/json';
+import { expectOwnFile } from '../io/places';
 import type { ModelCore } from '../models/model_core';
 import { throwIfAborted } from '../validate';
 
@@ -27,11 +30,11 @@ export interface CacheKey {
   readonly precision: Precision;
 }
 
+const FORMAT = 'mbok teacher cache 2';
+
 interface Header extends Omit<CacheKey, 'teacher'> {
+  readonly format: typeof FORMAT;
   readonly teacher: string;
-  readonly format: 'mbok teacher cache 1';
-  /** Mean KL(teacher ‖ kept, the rest spread evenly over all other tokens) in nats. */
-  readonly error: number;
 }
 
 /** What was kept of a run's positions. */
@@ -41,6 +44,8 @@ export interface KeptTokens {
 }
 
 const HEADER_BYTES = 1024;
+/** Holds the mean KL(teacher ‖ kept, the rest spread evenly over all other tokens) in nats, known in the end. */
+const TRAILER_BYTES = 64;
 /** Rows of logits at once: 50 MB over a vocabulary of 49152. */
 const HEAD_ROWS = 256;
 
@@ -59,7 +64,7 @@ export class TeacherCache {
     readonly error: number,
     private readonly file: FileHandle,
     private readonly key: CacheKey,
-    private readonly wide: boolean,
+    private readonly vocabulary: number,
   ) {}
 
   /** Opens the cache in a file if it was made for this key; undefined where there is none or another's. Throws MBOK_IO. */
@@ -72,13 +77,18 @@ export class TeacherCache {
       throw ioFailure('read', path, error);
     }
     try {
-      const bytes = Buffer.alloc(HEADER_BYTES);
-      await file.read(bytes, 0, HEADER_BYTES, 0);
-      const header = parseHeader(bytes);
       const { size } = await file.stat();
+      const json = async (position: number, length: number) => {
+        const bytes = Buffer.alloc(length);
+        await file.read(bytes, 0, length, position);
+        return parseIfJson(bytes.toString());
+      };
+      const header = await json(0, HEADER_BYTES);
+      const { error } = await json(Math.max(0, size - TRAILER_BYTES), TRAILER_BYTES);
       const wide = vocabulary > 0x10000;
-      if (header !== undefined && matches(header, key) && size === HEADER_BYTES + key.steps * stepBytes(key, wide)) {
-        return new TeacherCache(path, header.error, file, key, wide);
+      const whole = size === HEADER_BYTES + key.steps * stepBytes(key, wide) + TRAILER_BYTES;
+      if (whole && header.format === FORMAT && matches(header, key) && Number.isFinite(error)) {
+        return new TeacherCache(path, error as number, file, key, vocabulary);
       }
     } catch (error) {
       await file.close();
@@ -99,41 +109,37 @@ export class TeacherCache {
     key: CacheKey,
     { signal, onProgress }: { signal?: AbortSignal | undefined; onProgress?: ((done: number) => void) | undefined },
   ): Promise<TeacherCache> {
-    const temporary = `${path}.${process.pid}.tmp`;
+    await expectOwnFile(path, "a teacher's predictions", (beginning) =>
+      beginning.startsWith('{"format":"mbok teacher'),
+    );
     const wide = teacher.config.vocabularySize > 0x10000;
     const writer = new Writer(teacher, key, wide);
     const { window, batch, seed, steps } = key;
+    const header: Header = { format: FORMAT, ...key, teacher: key.teacher as string };
     try {
-      const file = await open(temporary, 'w');
-      try {
+      await writeFile(path, async (file) => {
+        await file.append(Buffer.from(JSON.stringify(header).padEnd(HEADER_BYTES)));
         let error = 0;
         for (let step = 0; step < steps; step++) {
           throwIfAborted(signal);
           const { ids } = await data.batch({ window, batch, seed, step });
           const { bytes, error: own } = await writer.predict(ids, signal);
-          await file.write(bytes, 0, bytes.length, HEADER_BYTES + step * bytes.length);
+          await file.append(bytes);
           error += own / steps;
           onProgress?.((step + 1) / steps);
         }
-        const header: Header = { format: FORMAT, ...key, teacher: key.teacher as string, error };
-        await file.write(Buffer.from(JSON.stringify(header).padEnd(HEADER_BYTES)), 0, HEADER_BYTES, 0);
-        await file.sync();
-      } finally {
-        await file.close();
-      }
-      await rename(temporary, path);
-    } catch (error) {
-      await rm(temporary, { force: true });
-      throw isSystemError(error) ? ioFailure('write', path, error) : error;
+        await file.append(Buffer.from(JSON.stringify({ error }).padEnd(TRAILER_BYTES)));
+      });
     } finally {
       writer.dispose();
     }
     return (await TeacherCache.open(path, key, teacher.config.vocabularySize)) as TeacherCache;
   }
 
-  /** What was kept of the positions of step `step` (from 0). Throws MBOK_IO. */
+  /** What was kept of the positions of step `step` (from 0). Throws MBOK_IO, MBOK_FORMAT for ids that are no tokens. */
   async read(step: number): Promise<KeptTokens> {
-    const { key, wide } = this;
+    const { key, vocabulary } = this;
+    const wide = vocabulary > 0x10000;
     const bytes = new Uint8Array(stepBytes(key, wide));
     try {
       const { bytesRead } = await this.file.read(bytes, 0, bytes.length, HEADER_BYTES + step * bytes.length);
@@ -146,6 +152,9 @@ export class TeacherCache {
     const tokens = wide
       ? new Uint32Array(bytes.slice(logarithms.byteLength).buffer)
       : new Uint16Array(bytes.buffer, logarithms.byteLength);
+    if (tokens.some((id: number) => id >= vocabulary)) {
+      throw new MbokError('MBOK_FORMAT', `'${this.path}' has ids beyond the vocabulary of ${vocabulary}`);
+    }
     return { logarithms: halfToF32(logarithms, 'F16'), ids: Int32Array.from(tokens) };
   }
 
@@ -154,21 +163,20 @@ export class TeacherCache {
   }
 }
 
-const FORMAT = 'mbok teacher cache 1';
-
-function parseHeader(bytes: Buffer): Header | undefined {
-  try {
-    const header = JSON.parse(bytes.toString('utf8')) as Header;
-    return header.format === FORMAT && Number.isFinite(header.error) ? header : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-function matches(header: Header, key: CacheKey): boolean {
+function matches(header: JsonObject, key: CacheKey): boolean {
   return (Object.keys(key) as (keyof CacheKey)[]).every(
     (name) => key[name] === undefined || header[name] === key[name],
   );
+}
+
+/** Empty for what is no JSON object. */
+function parseIfJson(text: string): JsonObject {
+  try {
+    const json: unknown = JSON.parse(text);
+    return isJsonObject(json) ? json : {};
+  } catch {
+    return {};
+  }
 }
 
 /** Logarithms [rows, k + 1] in f16, then ids [rows, k]. */

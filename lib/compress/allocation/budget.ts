@@ -1,6 +1,8 @@
 /** A budget in bytes: what a model stores for given numbers of kernels, and what is left for the choice. */
 
+import { isDeepStrictEqual } from 'node:util';
 import { MbokError } from '../../errors';
+import type { JsonObject } from '../../io/json';
 import { safetensorsBytes, type TensorHead, tensorBytes } from '../../io/safetensors';
 import { moduleOf, storedSpecifications, WEIGHTS_METADATA } from '../../models/checkpoint';
 import { type KernelCounts, MAX_KERNELS } from '../../models/quantization';
@@ -139,6 +141,15 @@ export function solveAllocation(
     counts = strategy.allocate(left);
   }
   return kernels(addGreedily(layers, counts, strategy.gain, (more) => excess(more) <= 0));
+}
+
+/** Kernels by module as JSON of an earlier solution has them; undefined where it does not solve this problem. */
+export function solutionOf({ layers, excess, kernels }: AllocationProblem, json: JsonObject): KernelCounts | undefined {
+  const counts = layers.map(({ module }) => (Object.hasOwn(json, module) ? Number(json[module]) : 0));
+  if (!counts.every((count) => Number.isInteger(count) && count >= 1 && count <= MAX_KERNELS)) return undefined;
+  const solution = kernels(counts);
+  const same = isDeepStrictEqual(json, Object.fromEntries(solution));
+  return same && excess(counts) <= 0 ? solution : undefined;
 }
 
 /** Kernels that a layer of this problem has on average, 1 to 8. */
