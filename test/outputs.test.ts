@@ -412,7 +412,10 @@ describe('the command line', () => {
         stdio: 'ignore',
       });
       const timer = setInterval(() => {
-        if (existsSync(`${output}.partial/block-0.safetensors`)) child.kill(signal);
+        if (!existsSync(`${output}.partial/block-0.safetensors`)) return;
+        // once: a signal that comes while the process ends anyway would kill it
+        clearInterval(timer);
+        child.kill(signal);
       }, 5);
       const code = await new Promise((resolve) => child.on('close', (status, killed) => resolve(status ?? killed)));
       clearInterval(timer);

@@ -1,7 +1,9 @@
 /** Models on disk, opened but not loaded: what is known of them before any weight is read. */
 
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { readFiles } from '../io/files';
+import { MbokError } from '../errors';
+import { ifPresent, readFiles } from '../io/files';
 import { readJson } from '../io/json';
 import { openSafetensors } from '../io/safetensors_shards';
 import type { WeightReader } from '../io/weights';
@@ -133,10 +135,38 @@ export class ModelSource {
   }
 }
 
+/** Tries to open a folder that other processes keep replacing. */
+const MOST_TRIES = 10;
+
+/**
+ * Opens a folder's files, all of one model: where another process replaces it meanwhile, or died while it did, they are
+ * opened again.
+ */
 async function openFolder(folder: string): Promise<Checkpoint> {
-  await recoverModelFolder(folder);
   const place = join(folder, CONFIG_FILE);
+  for (let tries = 1; ; tries++) {
+    const before = await identity(place);
+    try {
+      const checkpoint = await readFolder(folder, place);
+      if (before === (await identity(place))) return checkpoint;
+      await checkpoint.weights.close();
+      if (tries === MOST_TRIES) throw new MbokError('MBOK_BUSY', `'${folder}' is being replaced time and again`);
+    } catch (error) {
+      const isSame = before === (await identity(place));
+      if ((isSame && (before !== undefined || tries > 1)) || tries === MOST_TRIES) throw error;
+    }
+    await recoverModelFolder(folder);
+  }
+}
+
+async function readFolder(folder: string, place: string): Promise<Checkpoint> {
   const json = await readJson(place);
   const companions = await readFiles(folder, COMPANIONS);
   return { json, place, companions, weights: await openSafetensors(folder) };
+}
+
+/** Tells a file from one that takes its place; undefined where there is none. */
+async function identity(path: string): Promise<string | undefined> {
+  const found = await ifPresent(stat(path, { bigint: true }));
+  return found && `${found.dev} ${found.ino} ${found.mtimeNs}`;
 }
