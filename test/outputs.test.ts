@@ -62,7 +62,7 @@ function belongings(): string {
 describe.each(Object.entries(calls))('%s', (_, call) => {
   test.each<[string, (own: string) => string]>([
     ['the source', (own) => join(own, 'dense')],
-    ['the source by another spelling', (own) => join(own, 'dense/x/..')],
+    ['the source by another spelling', (own) => `${own}/dense/x/..`],
     [
       'a link to the source',
       (own) => {

@@ -68,7 +68,8 @@ export async function writeModelFolder(
   files: ReadonlyMap<string, FileContent>,
 ): Promise<void> {
   throwIfAborted(signal);
-  const target = await beginOutput(path, overwrite);
+  await expectOutput(path, { inputs: [], overwrite });
+  const target = await followLinks(path);
   const temporary = temporaryName(target);
   try {
     await mkdir(temporary);
@@ -95,10 +96,13 @@ export async function expectOutput(
   { inputs, overwrite }: OutputOptions & { readonly inputs: readonly string[] },
 ): Promise<void> {
   string('output', path);
-  await expectApart(path, inputs);
-  const target = await beginOutput(path, overwrite);
-  const temporary = temporaryName(target);
+  boolean('overwrite', overwrite ?? false);
   try {
+    const target = await followLinks(path);
+    await expectApart(target, inputs);
+    await makeFolder(dirname(target));
+    await prepare(target, path, overwrite);
+    const temporary = temporaryName(target);
     await mkdir(temporary);
     await rmdir(temporary);
   } catch (error) {
@@ -106,20 +110,11 @@ export async function expectOutput(
   }
 }
 
-/** Where the folder really lies, ready to be written. Throws where it must not be replaced. */
-async function beginOutput(path: string, overwrite: boolean | undefined): Promise<string> {
-  string('folder', path);
-  boolean('overwrite', overwrite ?? false);
-  try {
-    await makeFolder(dirname(resolve(path)));
-    const target = await followLinks(path);
-    await settle(target, path);
-    await expectReplaceable(target, path, overwrite);
-    for (const folder of await abandoned(target)) await removeOwn(folder);
-    return target;
-  } catch (error) {
-    throw ioFailure('write', path, error);
-  }
+/** Settles what earlier writers have left of a folder. Throws where it must not be replaced. */
+async function prepare(target: string, path: string, overwrite: boolean | undefined): Promise<void> {
+  await settle(target, path);
+  await expectReplaceable(target, path, overwrite);
+  for (const folder of await abandoned(target)) await removeOwn(folder);
 }
 
 /** The marker comes first, so that it is known whose files they are whenever the process dies. */
