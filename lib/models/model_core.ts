@@ -6,12 +6,12 @@ import { MbokError } from '../errors';
 import type { Graph } from '../graph/graph';
 import type { Tensor } from '../graph/tensor';
 import { writeFile, writeFolder } from '../io/atomic';
-import { f32ToHalf, halfToF32 } from '../io/half';
+import { encodeHalf, halfToF32, LARGEST_F16_LOSS, roundToF16 } from '../io/half';
 import { WEIGHTS_FILE } from '../io/safetensors_shards';
 import type { BitMatrix } from '../native/bit_matrix';
 import type { Matrix } from '../native/matrix';
 import { Builder, type BuilderOptions, type Parameters } from '../nn/builder';
-import { KERNELS, OUTPUT_SCALES } from '../nn/linear';
+import { INPUT_SCALES, KERNELS, OUTPUT_SCALES } from '../nn/linear';
 import type { Tokenizer } from '../text/tokenizer';
 import { throwIfAborted } from '../validate';
 import { type BitOrder, tiled, untiled } from './bit_tiles';
@@ -285,12 +285,18 @@ export class ModelCore {
     });
   }
 
-  /** Rounds every f32 matrix to the element type it is saved in, so that a saved model reloads to the same numbers. */
+  /**
+   * Rounds every f32 matrix to the element type it is saved in, so that a saved model reloads to the same numbers. Throws
+   * MBOK_NON_FINITE, naming the tensor, where that type does not hold a number or a module's scales vanish in it.
+   */
   roundToStorage(): void {
-    for (const { matrix, storage } of this.stored.values()) {
-      if (matrix.type === 'f32' && (storage === 'F16' || storage === 'BF16')) {
-        matrix.write(halfToF32(f32ToHalf(matrix.toFloat32(), storage), storage));
-      }
+    for (const [name, { matrix, storage }] of this.stored) {
+      if (matrix.type !== 'f32' || (storage !== 'F16' && storage !== 'BF16')) continue;
+      const values = matrix.toFloat32();
+      const isScale = name.endsWith(`.${OUTPUT_SCALES}`) || name.endsWith(`.${INPUT_SCALES}`);
+      if (isScale && storage === 'F16' && roundToF16(values).loss > LARGEST_F16_LOSS)
+        throw new MbokError('MBOK_NON_FINITE', `the scales '${name}' are too large or too small for F16`);
+      matrix.write(halfToF32(encodeHalf(name, values, storage), storage));
     }
   }
 
@@ -307,7 +313,8 @@ export class ModelCore {
 
   /**
    * Saves the model as a Hugging Face folder that {@link ModelCore.load} reads to identical numbers. The folder appears
-   * whole or not at all; an older one at the same path stays until then. Throws MBOK_IO, MBOK_ABORTED, MBOK_DISPOSED.
+   * whole or not at all; an older one at the same path stays until then. Throws MBOK_IO, MBOK_ABORTED, MBOK_DISPOSED,
+   * MBOK_NON_FINITE.
    */
   async save(folder: string, { signal, onProgress }: ProgressOptions = {}): Promise<void> {
     const { stored, kernels } = this;

@@ -78,11 +78,14 @@ export async function finetune(student: ModelCore, given: FinetuneOptions): Prom
   try {
     return await new Run(student, settings).complete();
   } finally {
-    if (!student.disposed) {
-      student.roundToStorage();
-      await student.arrange('tiles');
+    try {
+      if (!student.disposed) {
+        await student.arrange('tiles');
+        student.roundToStorage();
+      }
+    } finally {
+      training.delete(student);
     }
-    training.delete(student);
   }
 }
 
@@ -226,8 +229,8 @@ class Run {
   /** Perplexity of the model as it would be saved; training goes on with unrounded scales. */
   async #evaluate(trainer: Trainer, { window, windows }: EvaluationOptions, held: Dataset): Promise<number> {
     const weights = takeSnapshot(trainer.changed);
-    this.#student.roundToStorage();
     try {
+      this.#student.roundToStorage();
       const limits = { ...(window && { window }), ...(windows && { maxWindows: windows }) };
       const { signal, precision } = this.#settings;
       const { perplexity } = await evaluatePerplexity(this.#student, held, { ...limits, precision, signal });
