@@ -45,13 +45,13 @@ checkout_contents() {
   git status --porcelain --ignored | grep -vxE '!! (node_modules|dist|build|native/build|prebuilds)/' || true
 }
 
-# Fails, and names it, if anything was left: in the room (but for caches of npm, swc and Node, whose purpose that is), in
+# Fails, and names it, if anything was left: in the room (but for caches of npm, swc, biome and Node, whose purpose that is), in
 # the checkout, or, under a group of this run, in folders that every program may write.
 nothing_is_left() {
   local left
   left="$(
     find "$room"/{home,tmp,mbok} -mindepth 1
-    find "$room/xdg" -mindepth 1 -maxdepth 1 ! -name 'swc-native-*'
+    find "$room/xdg" -mindepth 1 -maxdepth 1 ! -name 'swc-native-*' ! -name biome
     diff <(echo "$checkout_before") <(checkout_contents) | sed -n 's/^> /in the checkout: /p'
     if [[ -n ${MBOK_CI_GROUP-} ]]; then made_by "$MBOK_CI_GROUP" "$real_home" /tmp /var/tmp /dev/shm; fi
   )"
