@@ -35,9 +35,9 @@ step() {
   return "$status"
 }
 
-# Prints the files that belong to a group, below folders: made_by GROUP FOLDER...
+# Prints the files that belong to a group, below folders: made_by GROUP FOLDER... What others remove meanwhile is no error.
 made_by() {
-  find "${@:2}" -xdev \( -path "$PWD" -o -path "${room:-/dev/null}" \) -prune -o -group "$1" -print 2>/dev/null
+  find "${@:2}" -xdev \( -path "$PWD" -o -path "$room" \) -prune -o -group "$1" -print 2>/dev/null || true
 }
 
 # Prints what the checkout has beside its commit, build folders aside.
