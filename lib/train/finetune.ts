@@ -76,13 +76,19 @@ export async function finetune(student: ModelCore, given: FinetuneOptions): Prom
   if (training.has(student)) throw new MbokError('MBOK_BUSY', 'this model is being finetuned already');
   training.add(student);
   try {
-    return await new Run(student, settings).complete();
+    const result = await new Run(student, settings).complete();
+    if (!student.disposed) student.roundToStorage();
+    return result;
+  } catch (error) {
+    try {
+      student.roundToStorage();
+    } catch {
+      // the error that ended the run says more
+    }
+    throw error;
   } finally {
     try {
-      if (!student.disposed) {
-        await student.arrange('tiles');
-        student.roundToStorage();
-      }
+      if (!student.disposed) await student.arrange('tiles');
     } finally {
       training.delete(student);
     }
