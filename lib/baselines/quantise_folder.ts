@@ -12,7 +12,7 @@ import { type DenseContents, writeDenseFolder } from '../models/dense_folder';
 import { ModelSource } from '../models/source';
 import { replacedBy } from '../models/transposed';
 import { widened } from '../models/widen';
-import { boolean, options, throwIfAborted } from '../validate';
+import { boolean, options, string, throwIfAborted } from '../validate';
 import { type ColumnOrder, GPTQ_DAMPING } from './input_factor';
 import {
   type BaselineMethod,
@@ -73,6 +73,7 @@ const SIDES = ['student'] as const;
  */
 export async function quantiseFolder(source: string, output: string, given: QuantiseOptions): Promise<BaselineReport> {
   const checked = options('options', given, QUANTISE_KEYS);
+  string('output', output);
   const restart = boolean('restart', checked.restart ?? false);
   await using model = await ModelSource.open(source);
   const task = await prepareBaseline(model, checked);

@@ -18,7 +18,7 @@ import type { ConversionReport } from '../models/conversion';
 import { type KernelCounts, writeQuantization } from '../models/quantization';
 import { ModelSource } from '../models/source';
 import { replacedBy, transposed } from '../models/transposed';
-import { boolean, invalid, options, throwIfAborted } from '../validate';
+import { boolean, invalid, options, string, throwIfAborted } from '../validate';
 import { analyses, analysisWindows, chooseKernels } from './allocation/allocate';
 import { type AllocationProblem, allocationProblem } from './allocation/budget';
 import { BINARIZE_KEYS, type BinarizeOptions, conversionReport, inHalves, portion, prepareTask } from './binarize';
@@ -58,6 +58,7 @@ export async function binarizeFolder(
   given: BinarizeFolderOptions,
 ): Promise<ConversionReport> {
   const checked = options('options', given, [...BINARIZE_KEYS, 'nested', 'restart']);
+  string('output', output);
   const { signal, onProgress } = checked;
   const restart = boolean('restart', checked.restart ?? false);
   const nested = checkNested(checked);

@@ -13,7 +13,7 @@ import type { Matrix } from '../native/matrix';
 import { Builder, type BuilderOptions, type Parameters } from '../nn/builder';
 import { INPUT_SCALES, KERNELS, OUTPUT_SCALES } from '../nn/linear';
 import type { Tokenizer } from '../text/tokenizer';
-import { throwIfAborted } from '../validate';
+import { invalid, options, string, throwIfAborted } from '../validate';
 import { type BitOrder, tiled, untiled } from './bit_tiles';
 import {
   int8Notes,
@@ -118,8 +118,9 @@ export class ModelCore {
       parts: ModelParts,
     ) => T,
     path: string,
-    { kernels: limit, signal, onProgress }: LoadOptions = {},
+    given: LoadOptions = {},
   ): Promise<T> {
+    const { kernels: limit, signal, onProgress } = options('options', given, ['kernels', 'signal', 'onProgress']);
     throwIfAborted(signal);
     await using source = await ModelSource.open(path);
     const { json, place, tokenizer, companions, specifications } = source;
@@ -145,6 +146,11 @@ export class ModelCore {
     }
     onProgress?.({ done: 1, what: 'loaded' });
     return new this({ json, place, parameters, kernels, conversion, tokenizer, companions });
+  }
+
+  /** Whether `value` is a model of this copy of mbok: no proxy, and nothing that only inherits from one. */
+  static isModel(value: unknown): value is ModelCore {
+    return typeof value === 'object' && value !== null && #stored in value;
   }
 
   /** Throws MBOK_NO_TOKENIZER where the folder had none. */
@@ -313,10 +319,12 @@ export class ModelCore {
 
   /**
    * Saves the model as a Hugging Face folder that {@link ModelCore.load} reads to identical numbers. The folder appears
-   * whole or not at all; an older one at the same path stays until then. Throws MBOK_IO, MBOK_ABORTED, MBOK_DISPOSED,
-   * MBOK_NON_FINITE.
+   * whole or not at all; an older one at the same path stays until then. Throws MBOK_INVALID_ARGUMENT, MBOK_IO,
+   * MBOK_ABORTED, MBOK_DISPOSED, MBOK_NON_FINITE.
    */
-  async save(folder: string, { signal, onProgress }: ProgressOptions = {}): Promise<void> {
+  async save(folder: string, given: ProgressOptions = {}): Promise<void> {
+    string('folder', folder);
+    const { signal, onProgress } = options('options', given, ['signal', 'onProgress']);
     const { stored, kernels } = this;
     const columnsFirst = this.family
       .parameters(this.config)
@@ -351,6 +359,11 @@ export class ModelCore {
   #alive(): void {
     if (this.#disposed) throw new MbokError('MBOK_DISPOSED', 'this model has been disposed');
   }
+}
+
+/** Returns `value` if it is a model, else throws MBOK_INVALID_ARGUMENT. */
+export function expectModel(name: string, value: ModelCore): ModelCore {
+  return ModelCore.isModel(value) ? value : invalid(name, 'a model', value);
 }
 
 function int8Names(stored: ReadonlyMap<string, StoredMatrix>): ReadonlySet<string> {
