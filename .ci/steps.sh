@@ -40,9 +40,10 @@ made_by() {
   find "${@:2}" -xdev \( -path "$PWD" -o -path "$room" \) -prune -o -group "$1" -print 2>/dev/null || true
 }
 
-# Prints what the checkout has beside its commit, build folders aside.
+# Prints what the checkout has beside its commit, folders of packages, builds and figures aside.
 checkout_contents() {
-  git status --porcelain --ignored | grep -vxE '!! (node_modules|dist|build|native/build|prebuilds)/' || true
+  local folders='node_modules|dist|build|native/build|prebuilds|bench/peers/node_modules|bench/peers/results'
+  git status --porcelain --ignored | grep -vxE "!! ($folders)/" || true
 }
 
 # Fails, and names it, if anything was left: in the room (but for caches of npm, swc, biome and Node, whose purpose that is), in
