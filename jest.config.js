@@ -1,6 +1,8 @@
 /** Tests import the TypeScript sources; @swc/jest strips the types, `npm run types` checks them. */
 module.exports = {
   testEnvironment: 'node',
+  // beside the packages it belongs to, not in the folder of temporary files
+  cacheDirectory: '<rootDir>/node_modules/.cache/jest',
   testMatch: ['<rootDir>/test/**/*.test.ts'],
   transform: {
     '\\.ts$': [

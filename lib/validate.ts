@@ -88,17 +88,26 @@ export function integers(
   return list;
 }
 
+/** Returns `value` if it is an object, else throws MBOK_INVALID_ARGUMENT. */
+export function object<T extends object>(name: string, value: T): T {
+  return typeof value === 'object' && value !== null ? value : invalid(name, 'an object', value);
+}
+
 /**
- * Checks an options object: an unknown key is more often a misspelling than a wish to be ignored.
+ * Checks an options object: an unknown key is more often a misspelling than a wish to be ignored. `signal` must be an
+ * AbortSignal, and what is called onX a function, where they are given.
  *
  * @returns the options, an empty object for undefined
  */
 export function options<T extends object>(name: string, value: T | undefined, keys: readonly (keyof T & string)[]): T {
   if (value === undefined) return {} as T;
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return invalid(name, 'an object', value);
-  for (const key of Object.keys(value)) {
-    if ((keys as readonly string[]).includes(key)) continue;
-    throw new MbokError('MBOK_INVALID_ARGUMENT', `'${name}' has no option '${key}'; it has ${keys.join(', ')}`);
+  for (const [key, option] of Object.entries(value)) {
+    if (!(keys as readonly string[]).includes(key))
+      throw new MbokError('MBOK_INVALID_ARGUMENT', `'${name}' has no option '${key}'; it has ${keys.join(', ')}`);
+    if (key === 'signal') expectSignal(option);
+    if (/^on[A-Z]/.test(key) && option !== undefined && typeof option !== 'function')
+      invalid(key, 'a function', option);
   }
   return value;
 }
@@ -108,7 +117,16 @@ export function abortedError(signal: AbortSignal): MbokError {
   return new MbokError('MBOK_ABORTED', 'aborted by the signal', { cause: signal.reason });
 }
 
-/** Throws MBOK_ABORTED when `signal` has fired. */
+/** Throws MBOK_INVALID_ARGUMENT unless `signal` is an AbortSignal, of any realm, or undefined. */
+function expectSignal(signal: unknown): void {
+  if (signal === undefined) return;
+  const { aborted, addEventListener } = object('signal', signal as Partial<AbortSignal>);
+  if (typeof aborted !== 'boolean' || typeof addEventListener !== 'function')
+    invalid('signal', 'an AbortSignal', signal);
+}
+
+/** Throws MBOK_ABORTED when `signal` has fired, MBOK_INVALID_ARGUMENT where it is no signal. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
+  expectSignal(signal);
   if (signal?.aborted) throw abortedError(signal);
 }

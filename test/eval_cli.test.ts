@@ -9,7 +9,6 @@ const VALID = join(TINY_STORIES, 'corpus/valid.txt');
 const folder = temporaryFolder();
 const at = (name: string) => join(folder, name);
 // the commands below keep tokens there
-process.env.MBOK_CACHE = at('cache');
 
 const mbok = (...args: string[]) => runMbok(folder, args);
 

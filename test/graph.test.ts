@@ -147,7 +147,7 @@ describe('a graph or plan refuses', () => {
       () => add(ready().x, new Graph().input('x', { rows: 'tokens', cols: 3 })),
     ],
     ['an input named twice', 'MBOK_INVALID_ARGUMENT', () => ready().graph.input('x', { rows: 1, cols: 1 })],
-    ['a missing input', 'MBOK_SHAPE', () => ready().plan.run()],
+    ['a missing input', 'MBOK_INVALID_ARGUMENT', () => ready().plan.run()],
     ['an input of the wrong size', 'MBOK_SHAPE', () => ready().plan.run({ inputs: { x: new Float32Array(4) } })],
     ['an unknown output', 'MBOK_INVALID_ARGUMENT', () => ready().plan.run({ inputs: { x }, outputs: ['z'] })],
     [

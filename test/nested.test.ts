@@ -140,7 +140,31 @@ describe('scales that F16 does not reach', () => {
     expect([...kernels.sIn.toFloat32()]).toEqual([62496, 8, 0.03125, 4, 8, 16]);
   });
 
+  test('are multiplied by what the others are divided by, where they would vanish', () => {
+    const kernels = kernelsOf([2 ** -26, -(2 ** -27), 2 ** -20, 2 ** -20], [1, 128, 0.5, 1, 2, 3]);
+    roundScales('module', kernels);
+    expect([...kernels.sOut.toFloat32()]).toEqual([2 ** -23, -(2 ** -24), 2 ** -20, 2 ** -20]);
+    expect([...kernels.sIn.toFloat32()]).toEqual([1 / 8, 16, 1 / 16, 1, 2, 3]);
+  });
+
+  test('are multiplied where they would lose their precision', () => {
+    const kernels = kernelsOf([1.23e-6, 2.34e-6, 1, 1], [1, 128, 0.5, 1, 2, 3]);
+    roundScales('module', kernels);
+    const [first, second] = kernels.sOut.toFloat32() as unknown as [number, number];
+    const inputs = kernels.sIn.toFloat32();
+    expect(Math.abs((first * (inputs[0] as number)) / 1.23e-6 - 1)).toBeLessThan(2 ** -9);
+    expect(Math.abs((second * (inputs[1] as number)) / (128 * 2.34e-6) - 1)).toBeLessThan(2 ** -9);
+  });
+
+  test('are 0 beside others that are so much larger that the weights stay what they were', () => {
+    const kernels = kernelsOf([1e-30, 0.5, 1, 1], [1, 128, 0.5, 1e-20, 1e-20, 1e-20]);
+    roundScales('module', kernels);
+    expect([...kernels.sOut.toFloat32()]).toEqual([0, 0.5, 1, 1]);
+    expect([...kernels.sIn.toFloat32().subarray(0, 3)]).toEqual([1, 128, 0.5]);
+  });
+
   test.each<[string, readonly number[], readonly number[]]>([
+    ['so small that all vanish', [1e-9, 1e-9, 1e-9, 1e-9], [1e-9, 1e-9, 1e-9, 1e-9, 1e-9, 1e-9]],
     ['both', [1e6, 1, 1, 1], [1e6, 1, 1, 1, 1, 1]],
     ['not numbers', [1, 1, 1, 1], [1, 1, Number.NaN, 1, 1, 1]],
     ['infinite', [1, 1, 1, 1], [1, 1, Number.POSITIVE_INFINITY, 1, 1, 1]],

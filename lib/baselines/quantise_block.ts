@@ -3,6 +3,7 @@
 import { type BlockOptions, type ConvertedModules, convertInOrder, convertLinears } from '../compress/block_conversion';
 import type { DenseSource } from '../compress/dense_source';
 import type { Walk } from '../compress/hidden_states';
+import { MbokError } from '../errors';
 import { withWidened } from '../models/widen';
 import { Matrix } from '../native/matrix';
 import { throwIfAborted } from '../validate';
@@ -70,8 +71,11 @@ function keep(
   shape: { readonly rows: number; readonly cols: number },
 ): void {
   const { rows, cols } = shape;
+  // the value 0 is on every grid, so an error as large as the weights means that nothing else was left
+  const error = residual(weight, quantised);
+  if (error === 1) throw new MbokError('MBOK_NON_FINITE', `the weights of '${module}' are too small for scales in F16`);
   replaced.set(`${module}.weight`, { matrix: Matrix.from(quantised, { rows, cols }), storage: 'F32' });
-  residuals.set(module, residual(weight, quantised));
+  residuals.set(module, error);
 }
 
 /** ‖W − Ŵ‖ / ‖W‖; 0 for W = 0. */

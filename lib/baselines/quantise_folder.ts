@@ -14,7 +14,7 @@ import { BASELINE_FILE, expectOutput, type OutputOptions } from '../models/model
 import { ModelSource } from '../models/source';
 import { replacedBy } from '../models/transposed';
 import { widened } from '../models/widen';
-import { boolean, options, throwIfAborted } from '../validate';
+import { boolean, options, string, throwIfAborted } from '../validate';
 import { type ColumnOrder, GPTQ_DAMPING } from './input_factor';
 import {
   type BaselineMethod,
@@ -72,6 +72,7 @@ const SIDES = ['student'] as const;
  */
 export async function quantiseFolder(source: string, output: string, given: QuantiseOptions): Promise<BaselineReport> {
   const checked = options('options', given, QUANTISE_KEYS);
+  string('output', output);
   const restart = boolean('restart', checked.restart ?? false);
   await expectOutput(output, { inputs: inputsOf(source, checked), overwrite: checked.overwrite });
   await using model = await ModelSource.open(source);

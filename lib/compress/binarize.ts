@@ -4,7 +4,7 @@ import { MbokError } from '../errors';
 import { int8Weights, moduleOf, type ProgressOptions } from '../models/checkpoint';
 import type { ConversionReport } from '../models/conversion';
 import type { DecoderConfig, Family } from '../models/family';
-import { linearModules, ModelCore } from '../models/model_core';
+import { expectModel, linearModules, type ModelCore } from '../models/model_core';
 import type { KernelCounts } from '../models/quantization';
 import type { Tokenizer } from '../text/tokenizer';
 import { integerInRange, invalid, oneOf, options, throwIfAborted } from '../validate';
@@ -83,7 +83,7 @@ export interface ConvertibleModel {
  */
 export async function binarize<T extends ModelCore>(model: T, given: BinarizeOptions): Promise<T> {
   const checked = options('options', given, BINARIZE_KEYS);
-  if (!(model instanceof ModelCore)) invalid('model', 'a model', model);
+  expectModel('model', model);
   using _ = model.holdToRead();
   const { signal, onProgress } = checked;
   const task = await prepareTask(model, checked);

@@ -204,7 +204,7 @@ function copiedTensor(specification: StoredSpecification, source: ModelSource, s
     const { matrix: read } = await source.read(specification);
     const matrix = specification.transposed ? await replacedBy(read, transposed) : read;
     try {
-      return storedBytes({ matrix, storage });
+      return storedBytes(specification.name, { matrix, storage });
     } finally {
       matrix.dispose();
     }

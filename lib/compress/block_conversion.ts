@@ -78,7 +78,7 @@ export async function convertDataFree(
     const count = kernels.get(module);
     if (count === undefined) return;
     const decomposition = await decompose(weight, { ...settings, kernels: count }, options.signal);
-    keep(converted, module, decomposition, decomposition.residual);
+    await keep(converted, module, weight, decomposition, options.signal);
   });
 }
 
@@ -149,8 +149,7 @@ export async function convertCalibrated(
               : await calibrateFrom(given, weight, { module, moments }, own, signal).finally(() =>
                   disposeKernels(given),
                 );
-          keep(converted, module, matrices, undefined);
-          converted.residuals.set(module, await relativeResidual(weight, matrices, signal));
+          await keep(converted, module, weight, matrices, signal);
         });
       }
     } finally {
@@ -170,13 +169,16 @@ async function collectModules(convert: (converted: ConvertedModules) => Promise<
   }
 }
 
-function keep(
+/** Adds a module's kernels to `converted`, with scales as they are saved and the residual that these leave of `weight`. */
+async function keep(
   converted: ConvertedModules,
   module: string,
+  weight: Matrix,
   matrices: KernelMatrices,
-  residual: number | undefined,
-): void {
-  roundScales(module, matrices);
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  // first of all, so that they are freed where what follows fails
   for (const [name, stored] of storedKernels(module, matrices)) converted.replaced.set(name, stored);
-  if (residual !== undefined) converted.residuals.set(module, residual);
+  roundScales(module, matrices);
+  converted.residuals.set(module, await relativeResidual(weight, matrices, signal));
 }

@@ -1,5 +1,6 @@
 /** Weights in 8 bits with one scale a row: embeddings and head, which on small models are most of the file, and linear layers. */
 
+import { MbokError } from '../errors';
 import { Graph } from '../graph/graph';
 import { quantiseInt8 } from '../graph/operations/weights';
 import { Plan } from '../graph/plan';
@@ -7,6 +8,9 @@ import type { StoredMatrix } from '../models/checkpoint';
 import type { ParameterSpecification } from '../models/family';
 import { Matrix } from '../native/matrix';
 import { type Parameters, scaleName } from '../nn/builder';
+
+/** ‖W − Ŵ‖ / ‖W‖ that only scales can cause that F16 does not hold: below 2^-25 they vanish, at 65504 they end. */
+const LARGEST_ERROR = 0.5;
 
 /** Where weights are read from, one at a time. */
 export interface RealWeights {
@@ -35,7 +39,7 @@ export async function quantiseWeights(
       if (!names.has(name)) continue;
       const { parameters, release } = await source.borrow([specification]);
       try {
-        const { numbers, scales, error } = await quantise(parameters.get(name) as Matrix, signal);
+        const { numbers, scales, error } = await quantise(name, parameters.get(name) as Matrix, signal);
         weights.replaced.set(name, { matrix: numbers, storage: 'I8' });
         weights.replaced.set(scaleName(name), { matrix: scales, storage: 'F16' });
         weights.errors.set(name, error);
@@ -52,6 +56,7 @@ export async function quantiseWeights(
 
 /** numbers i8 · scales f32 [rows, 1] ≈ weight, of f32 or 16 bits. */
 async function quantise(
+  name: string,
   weight: Matrix,
   signal: AbortSignal | undefined,
 ): Promise<{ numbers: Matrix; scales: Matrix; error: number }> {
@@ -62,8 +67,10 @@ async function quantise(
     const graph = new Graph();
     graph.output('error', quantiseInt8(graph.bind(weight), graph.bind(numbers), graph.bind(scales)));
     await using plan = new Plan(graph);
-    const { error } = await plan.run({ signal });
-    return { numbers, scales, error: error?.[0] as number };
+    const error = (await plan.run({ signal })).error?.[0] as number;
+    if (error > LARGEST_ERROR)
+      throw new MbokError('MBOK_NON_FINITE', `'${name}' is too large or too small for 8 bits with scales in F16`);
+    return { numbers, scales, error };
   } catch (error) {
     numbers.dispose();
     scales.dispose();

@@ -3,7 +3,7 @@
 import { MbokError } from '../errors';
 import type { Graph } from '../graph/graph';
 import type { KernelTensors } from '../graph/operations/conversion';
-import { f16ToF32, f32ToF16 } from '../io/half';
+import { F16_PRECISION, type F16Rounding, LARGEST_F16_LOSS, roundToF16 } from '../io/half';
 import type { StoredMatrix } from '../models/checkpoint';
 import { BitMatrix } from '../native/bit_matrix';
 import { Matrix } from '../native/matrix';
@@ -65,39 +65,77 @@ export function disposeKernels({ kernels, sOut, sIn }: KernelMatrices): void {
   for (const matrix of [kernels, sOut, sIn]) matrix.dispose();
 }
 
-const F16_LARGEST = 65504;
+/** From F16's least number to its largest is a factor of 2^40. */
+const LARGEST_EXPONENT = 40;
 
 /**
  * Rounds the scales of `module` to the F16 that they are saved in, so that later blocks are fitted to what will be read
- * again. Where F16 does not reach a kernel's input or output scales they are divided by a power of two, and its other
- * scales multiplied by it: the weights are the same. Throws MBOK_NON_FINITE where none fits both.
+ * again. Where a kernel's output or input scales are too large or too small for F16, they are multiplied by a power of two
+ * and its others divided by it: the weights are the same. A scale that still vanishes is 0 if the module's weights stay
+ * what they were. Throws MBOK_NON_FINITE where they do not, and where a scale stays infinite.
  */
 export function roundScales(module: string, { sOut, sIn }: KernelMatrices): void {
   const [out, inputs] = [sOut.toFloat32(), sIn.toFloat32()];
+  let [lost, largest] = [0, 0];
   for (let k = 0; k < sOut.rows; k++) {
     const ofOutputs = out.subarray(k * sOut.cols, (k + 1) * sOut.cols);
     const ofInputs = inputs.subarray(k * sIn.cols, (k + 1) * sIn.cols);
-    const power = excess(ofInputs) / excess(ofOutputs);
-    if (power === 1) continue;
-    for (let i = 0; i < ofOutputs.length; i++) ofOutputs[i] = (ofOutputs[i] as number) * power;
-    for (let j = 0; j < ofInputs.length; j++) ofInputs[j] = (ofInputs[j] as number) / power;
+    // ‖diag(sOut) B diag(sIn)‖
+    const norm = length(ofOutputs) * length(ofInputs);
+    const rounding = bestRounding(ofOutputs, ofInputs);
+    ofOutputs.set(rounding.ofOutputs.values);
+    ofInputs.set(rounding.ofInputs.values);
+    lost += norm * lossOf(rounding);
+    largest = Math.max(largest, norm);
   }
-  for (const [matrix, values] of [
-    [sOut, out],
-    [sIn, inputs],
-  ] as const) {
-    const rounded = f16ToF32(f32ToF16(values));
-    if (!rounded.every(Number.isFinite))
-      throw new MbokError('MBOK_NON_FINITE', `the scales of '${module}' are not numbers that F16 holds`);
-    matrix.write(rounded);
-  }
+  // written so that a sum that is not a number is refused
+  if (!(lost <= LARGEST_F16_LOSS * largest))
+    throw new MbokError(
+      'MBOK_NON_FINITE',
+      `the scales of '${module}' are too large or too small for F16, or not numbers`,
+    );
+  sOut.write(out);
+  sIn.write(inputs);
 }
 
-/** The least power of two that brings all values into the range of F16, 1 where they are in it. */
-function excess(values: Float32Array): number {
-  let largest = 0;
-  for (const value of values) largest = Math.max(largest, Math.abs(value));
-  return largest > F16_LARGEST ? 2 ** Math.ceil(Math.log2(largest / F16_LARGEST)) : 1;
+function length(values: Float32Array): number {
+  return Math.sqrt(values.reduce((sum, value) => sum + value * value, 0));
+}
+
+/** The scales of one kernel. */
+interface KernelRounding {
+  readonly ofOutputs: F16Rounding;
+  readonly ofInputs: F16Rounding;
+}
+
+/** By the power of two nearest to 1 of those that lose no more than normal F16s do and let the fewest scales vanish. */
+function bestRounding(ofOutputs: Float32Array, ofInputs: Float32Array): KernelRounding {
+  const by = (power: number) => ({
+    ofOutputs: roundToF16(ofOutputs, power),
+    ofInputs: roundToF16(ofInputs, 1 / power),
+  });
+  let best = by(1);
+  for (let exponent = 1; exponent <= LARGEST_EXPONENT; exponent++) {
+    for (const power of [2 ** exponent, 2 ** -exponent]) {
+      if (lossOf(best) <= 2 * F16_PRECISION && vanished(best) === 0) return best;
+      const other = by(power);
+      if (isBetter(other, best)) best = other;
+    }
+  }
+  return best;
+}
+
+function isBetter(one: KernelRounding, other: KernelRounding): boolean {
+  const [loss, otherLoss] = [Math.max(lossOf(one), 2 * F16_PRECISION), Math.max(lossOf(other), 2 * F16_PRECISION)];
+  return loss < otherLoss || (loss === otherLoss && vanished(one) < vanished(other));
+}
+
+function lossOf({ ofOutputs, ofInputs }: KernelRounding): number {
+  return ofOutputs.loss + ofInputs.loss;
+}
+
+function vanished({ ofOutputs, ofInputs }: KernelRounding): number {
+  return ofOutputs.vanished + ofInputs.vanished;
 }
 
 /** The entries of a converted module in a model: saved scales are F16. */

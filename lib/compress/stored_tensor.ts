@@ -1,6 +1,6 @@
 /** A matrix as a safetensors file stores it. */
 
-import { type FloatType, f32ToHalf } from '../io/half';
+import { encodeHalf, type FloatType } from '../io/half';
 import type { TensorHead, TensorSource } from '../io/safetensors';
 import type { StoredMatrix, StoredSpecification } from '../models/checkpoint';
 import type { BitMatrix } from '../native/bit_matrix';
@@ -9,7 +9,7 @@ import { INPUT_SCALES, KERNELS, OUTPUT_SCALES } from '../nn/linear';
 /** Shape and type that a tensor of the model has in a file. Kernels of a module are `scales` many. */
 export function storedTensor(name: string, stored: StoredMatrix): TensorSource {
   const { matrix, storage } = stored;
-  const bytes = () => storedBytes(stored);
+  const bytes = () => storedBytes(name, stored);
   if (storage === 'bits') {
     // rows are counted kernel by kernel; readers know how many kernels there are from the scales
     return { name, dtype: 'U8', shape: [matrix.rows, Math.ceil(matrix.cols / 8)], bytes };
@@ -17,11 +17,11 @@ export function storedTensor(name: string, stored: StoredMatrix): TensorSource {
   return { name, dtype: storage, shape: [matrix.rows, matrix.cols], bytes };
 }
 
-/** The bytes of a matrix in the element type that it is saved in. */
-export function storedBytes({ matrix, storage }: StoredMatrix): Uint8Array {
+/** The bytes of a matrix in the element type that it is saved in. Throws as {@link encodeHalf}. */
+export function storedBytes(name: string, { matrix, storage }: StoredMatrix): Uint8Array {
   if (storage === 'bits') return (matrix as BitMatrix).toPacked();
   const converts = matrix.type === 'f32' && (storage === 'F16' || storage === 'BF16');
-  const data = converts ? f32ToHalf(matrix.toFloat32(), storage) : matrix.raw();
+  const data = converts ? encodeHalf(name, matrix.toFloat32(), storage) : matrix.raw();
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 }
 

@@ -8,6 +8,7 @@ import {
   integerInRange,
   integers,
   invalid,
+  object,
   string,
   throwIfAborted,
 } from '../validate';
@@ -67,7 +68,9 @@ export async function loadDataset(
   if (names.length === 0) invalid('files', 'at least one file', files);
   for (const name of names) string('files', name);
   if (cache !== undefined && cache !== false) string('cache', cache);
+  object('model', model);
   const tokenizer = 'tokenizer' in model ? model.tokenizer : model;
+  if (typeof tokenizer?.encode !== 'function') invalid('model', 'a model or a tokenizer', model);
   const template = boolean('chat', chat) ? chatTemplateOf(model) : undefined;
   const task: Task = {
     files: await listFiles(names),

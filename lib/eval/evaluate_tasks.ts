@@ -3,7 +3,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { MbokError } from '../errors';
 import { type ActivationBits, arithmeticOf, type Precision } from '../graph/arithmetic';
-import type { ModelCore } from '../models/model_core';
+import { expectModel, type ModelCore } from '../models/model_core';
 import { integerInRange, invalid, oneOf, options, string, throwIfAborted } from '../validate';
 import { PairEncoder, type ScoredSequence } from './encode';
 import type { PartScore } from './lanes';
@@ -95,6 +95,7 @@ const KEYS = [
 export async function evaluateTasks(model: ModelCore, given: TaskOptions): Promise<TaskResult[]> {
   const { data, tasks = TASK_NAMES, shots = 0, seed = 0, limit, ...callbacks } = options('options', given, KEYS);
   const { signal, onProgress, onResult } = callbacks;
+  expectModel('model', model);
   string('data', data);
   integerInRange('shots', shots, 0);
   integerInRange('seed', seed, 0);

@@ -4,7 +4,7 @@ import type { Dataset } from '../data/dataset';
 import { type TextData, toDataset } from '../data/load';
 import { MbokError } from '../errors';
 import { type ActivationBits, arithmeticOf, type Precision } from '../graph/arithmetic';
-import type { ModelCore } from '../models/model_core';
+import { expectModel, type ModelCore } from '../models/model_core';
 import { integerInRange, options, throwIfAborted } from '../validate';
 import { WindowScorer } from './window_scorer';
 import { type EvaluationWindow, evaluationWindows } from './windows';
@@ -96,7 +96,7 @@ export async function measurePerplexity(
 ): Promise<PerplexityResult> {
   const { maxWindows, signal, onProgress } = options('options', given, KEYS);
   const arithmetic = arithmeticOf(given);
-  const window = evaluationWindow(given.window, model.config.maxPositions);
+  const window = evaluationWindow(given.window, expectModel('model', model).config.maxPositions);
   const stride = integerInRange('stride', given.stride ?? window, 1, window);
   if (maxWindows !== undefined) integerInRange('maxWindows', maxWindows, 1);
   throwIfAborted(signal);

@@ -4,7 +4,7 @@ import { MbokError } from '../errors';
 import { cacheBytes } from '../generate/cache';
 import { Decoder } from '../generate/decoder';
 import { type ActivationBits, arithmeticOf, type Precision } from '../graph/arithmetic';
-import type { ModelCore } from '../models/model_core';
+import { expectModel, type ModelCore } from '../models/model_core';
 import { integerInRange, options, throwIfAborted } from '../validate';
 
 /** Options of {@link measureSpeed}. */
@@ -64,7 +64,7 @@ const KEYS = ['prompt', 'tokens', 'repeats', 'precision', 'activations', 'signal
  */
 export async function measureSpeed(model: ModelCore, given: SpeedOptions = {}): Promise<SpeedResult> {
   const { signal, onProgress, ...rest } = options('options', given, KEYS);
-  const { maxPositions, vocabularySize } = model.config;
+  const { maxPositions, vocabularySize } = expectModel('model', model).config;
   const prompt = within('prompt', rest.prompt ?? Math.min(512, maxPositions), maxPositions);
   const tokens = within('tokens', rest.tokens ?? Math.min(64, maxPositions), maxPositions);
   const repeats = integerInRange('repeats', rest.repeats ?? 5, 1);

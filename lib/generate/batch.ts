@@ -2,7 +2,7 @@
 
 import { MbokError } from '../errors';
 import type { ModelCore } from '../models/model_core';
-import { integerInRange, invalid, throwIfAborted } from '../validate';
+import { integerInRange, invalid, object, throwIfAborted } from '../validate';
 import { BatchDecoder, type Piece } from './batch_decoder';
 import { cacheBytes } from './cache';
 import {
@@ -34,7 +34,8 @@ export async function generateBatch(
   prompts: readonly (string | ArrayLike<number>)[],
   given: BatchOptions,
 ): Promise<GenerationResult[]> {
-  const { parallel = PARALLEL, onEnd, ...options } = given;
+  const { parallel = PARALLEL, onEnd, ...options } = object('options', given);
+  if (onEnd !== undefined && typeof onEnd !== 'function') invalid('onEnd', 'a function', onEnd);
   integerInRange('parallel', parallel, 1, 1024);
   const requests = readRequests(model, prompts, options);
   const [first] = requests;

@@ -1,8 +1,9 @@
 /** Keys and values that outlive a generation, for the next one that begins alike. */
 
 import { MbokError } from '../errors';
-import { sameArithmetic } from '../graph/arithmetic';
-import type { ModelCore } from '../models/model_core';
+import { arithmeticOf, sameArithmetic } from '../graph/arithmetic';
+import { expectModel, type ModelCore } from '../models/model_core';
+import { integerInRange, object } from '../validate';
 import { Decoder, type DecoderOptions } from './decoder';
 
 /** A decoder lent to one generation. */
@@ -33,8 +34,12 @@ export class PromptCache {
     return context <= kept ? kept : Math.max(context, Math.min(2 * kept, model.config.maxPositions));
   }
 
-  /** Lends the decoder, with what it holds. Throws MBOK_BUSY, MBOK_DISPOSED, MBOK_OUT_OF_MEMORY. */
-  async lend(model: ModelCore, { context, arithmetic }: DecoderOptions): Promise<Lease> {
+  /** Lends the decoder, with what it holds. Throws MBOK_INVALID_ARGUMENT, MBOK_BUSY, MBOK_DISPOSED, MBOK_OUT_OF_MEMORY. */
+  async lend(model: ModelCore, given: DecoderOptions): Promise<Lease> {
+    const { maxPositions } = expectModel('model', model).config;
+    const { context, ...options } = object('options', given);
+    integerInRange('context', context, 1, maxPositions);
+    const arithmetic = arithmeticOf(object('arithmetic', options.arithmetic));
     if (this.#disposed) throw new MbokError('MBOK_DISPOSED', 'this prompt cache has been disposed');
     if (this.#lent) throw new MbokError('MBOK_BUSY', 'this prompt cache is in use by another generation');
     this.#lent = true;

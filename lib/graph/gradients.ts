@@ -1,11 +1,12 @@
 /** Reverse-mode differentiation as a transformation of the graph. */
 
 import { MbokError } from '../errors';
+import { invalid, object, options } from '../validate';
 import type { Node } from './graph';
-import type { BooleanTarget } from './operation';
+import { type BooleanTarget, graphOf } from './operation';
 import { add } from './operations/add';
 import { Recomputation } from './recomputation';
-import type { Tensor } from './tensor';
+import { expectTensor, type Tensor } from './tensor';
 
 /** Where gradients go. */
 export interface GradientTargets {
@@ -30,12 +31,10 @@ export interface GradientTargets {
  * @returns the gradients of the tensors in `wanted`, in order; undefined where the loss does not depend on one
  * @throws MbokError MBOK_UNSUPPORTED for an operation that has no gradient
  */
-export function appendGradients(
-  loss: Tensor,
-  seed: Tensor,
-  { accumulators = new Map(), booleans = new Map(), wanted = [], recomputed = [] }: GradientTargets,
-): (Tensor | undefined)[] {
-  const { graph } = loss;
+export function appendGradients(loss: Tensor, seed: Tensor, targets: GradientTargets): (Tensor | undefined)[] {
+  const graph = graphOf('loss', loss);
+  if (graphOf('seed', seed) !== graph) invalid('seed', "a tensor of the loss's graph", seed);
+  const { accumulators, booleans, wanted, recomputed } = checkedTargets(targets);
   const forward = [...graph.nodes];
   const reached = new Set<Tensor>([...accumulators.keys(), ...booleans.keys(), ...wanted]);
   const carriers: Node[] = [];
@@ -77,6 +76,28 @@ export function appendGradients(
   }
   recomputation.leave();
   return wanted.map((tensor) => gradients.get(tensor));
+}
+
+/** Throws MBOK_INVALID_ARGUMENT. */
+function checkedTargets(given: GradientTargets): Required<GradientTargets> {
+  const {
+    accumulators = new Map(),
+    booleans = new Map(),
+    wanted = [],
+    recomputed = [],
+  } = options('targets', given, ['accumulators', 'booleans', 'wanted', 'recomputed']);
+  for (const [name, map] of Object.entries({ accumulators, booleans })) {
+    if (!(map instanceof Map)) invalid(name, 'a Map', map);
+    for (const key of map.keys()) expectTensor(name, key);
+  }
+  for (const accumulator of accumulators.values()) expectTensor('accumulators', accumulator);
+  for (const target of booleans.values()) object('booleans', target);
+  if (!Array.isArray(wanted)) invalid('wanted', 'an array of tensors', wanted);
+  for (const tensor of wanted) expectTensor('wanted', tensor);
+  const isPart = (part: unknown) => Array.isArray(part);
+  if (!Array.isArray(recomputed) || !recomputed.every(isPart))
+    invalid('recomputed', 'arrays of operations', recomputed);
+  return { accumulators, booleans, wanted, recomputed };
 }
 
 /**

@@ -2,10 +2,11 @@
 
 import { MbokError } from '../errors';
 import type { Phase } from '../native/addon';
-import type { Matrix } from '../native/matrix';
-import type { Arithmetic } from './arithmetic';
+import { Matrix } from '../native/matrix';
+import { integerInRange, invalid, oneOf, options, string } from '../validate';
+import { type Arithmetic, arithmeticOf } from './arithmetic';
 import type { OperationDefinition } from './operation';
-import { type Binding, type MemoryRole, type Shape, Tensor } from './tensor';
+import { type Binding, expectTensor, MEMORY_ROLES, type MemoryRole, type Shape, Tensor } from './tensor';
 
 export interface Node {
   readonly name: string;
@@ -25,6 +26,11 @@ export interface EmitOptions {
   readonly inPlace?: number;
   /** Where it is differentiated through, by its gradient rule. */
   readonly definition?: OperationDefinition;
+}
+
+/** Returns `value` if it is a graph, else throws MBOK_INVALID_ARGUMENT. */
+export function expectGraph(name: string, value: Graph): Graph {
+  return Graph.isGraph(value) ? value : invalid(name, 'a Graph', value);
 }
 
 /**
@@ -50,15 +56,22 @@ export class Graph {
   readonly #bound = new Map<Matrix, Tensor>();
 
   /** Default: precision 'f32', activations not rounded. */
-  constructor({ precision = 'f32', activations }: Partial<Arithmetic> = {}) {
-    this.arithmetic = { precision, activations };
+  constructor(arithmetic: Partial<Arithmetic> = {}) {
+    this.arithmetic = arithmeticOf(options('options', arithmetic, ['precision', 'activations']));
+  }
+
+  /** Whether `value` is a graph of this copy of mbok: no proxy, and nothing that only inherits from one. */
+  static isGraph(value: unknown): value is Graph {
+    return typeof value === 'object' && value !== null && #bound in value;
   }
 
   /** A matrix that the caller gives at every run: f32, or i32 for token ids. */
-  input(
-    name: string,
-    { rows, cols, type = 'f32' }: { rows: Shape['rows']; cols: number; type?: 'f32' | 'i32' },
-  ): Tensor {
+  input(name: string, shape: { rows: Shape['rows']; cols: number; type?: 'f32' | 'i32' }): Tensor {
+    string('name', name);
+    const { rows, cols, type = 'f32' } = options('shape', shape, ['rows', 'cols', 'type']);
+    if (rows !== 'tokens') integerInRange('rows', rows, 1, 2 ** 31);
+    integerInRange('cols', cols, 1, 2 ** 31);
+    oneOf('type', type, ['f32', 'i32']);
     if (this.inputs.has(name)) throw new MbokError('MBOK_INVALID_ARGUMENT', `the graph already has an input '${name}'`);
     const tensor = this.#create({ rows, cols, type }, { kind: 'port', name });
     this.inputs.set(name, tensor);
@@ -67,6 +80,8 @@ export class Graph {
 
   /** Lets the caller read an f32 tensor after a run. The tensor's memory is then never reused. */
   output(name: string, tensor: Tensor): void {
+    string('name', name);
+    this.#own([expectTensor('tensor', tensor)]);
     if (this.outputs.has(name))
       throw new MbokError('MBOK_INVALID_ARGUMENT', `the graph already has an output '${name}'`);
     if (tensor.type !== 'f32') throw new MbokError('MBOK_SHAPE', `output '${name}' must be f32, got ${tensor.type}`);
@@ -76,6 +91,8 @@ export class Graph {
 
   /** A tensor whose memory is `matrix`; binding the same matrix twice gives the same tensor. */
   bind(matrix: Matrix, role: MemoryRole = 'weights'): Tensor {
+    if (!Matrix.isMatrix(matrix)) invalid('matrix', 'a Matrix', matrix);
+    oneOf('role', role, MEMORY_ROLES);
     const known = this.#bound.get(matrix);
     if (known !== undefined) return known;
     const tensor = this.#create(matrix, { kind: 'bound', matrix, role });
@@ -148,7 +165,7 @@ export class Graph {
 
   #own(tensors: readonly (Tensor | undefined)[]): void {
     for (const tensor of tensors) {
-      if (tensor !== undefined && tensor.graph !== this) {
+      if (tensor !== undefined && expectTensor('tensor', tensor).graph !== this) {
         throw new MbokError('MBOK_INVALID_ARGUMENT', 'a tensor belongs to another graph');
       }
     }

@@ -1,7 +1,8 @@
 /** What an operation is to the graph: its shape rule and its gradient rule, one file each in ./operations. */
 
 import { MbokError } from '../errors';
-import { describeShape, type Rows, type Shape, type Tensor } from './tensor';
+import type { Graph } from './graph';
+import { describeShape, expectTensor, type Rows, type Shape, type Tensor } from './tensor';
 
 /** What a gradient rule may ask for and use; `i` counts the operation's inputs. */
 export interface GradientContext {
@@ -92,6 +93,11 @@ export function expectWeights(
   }
   if (scales !== undefined) expectShape(operation, 'scales', scales, { rows: shape.rows, cols: 1 });
   return shape;
+}
+
+/** The graph of an operand. Throws MBOK_INVALID_ARGUMENT for anything but a tensor. */
+export function graphOf(name: string, operand: Tensor): Graph {
+  return expectTensor(name, operand).graph;
 }
 
 /** The tensor, which the operation cannot do without. */

@@ -13,10 +13,10 @@ import {
   type ScalarName,
   TENSOR_TYPES,
 } from '../native/addon';
-import type { Matrix } from '../native/matrix';
+import { elementsOf, type Matrix } from '../native/matrix';
 import { reused } from '../reused';
-import { abortedError, integerInRange, throwIfAborted } from '../validate';
-import type { Graph } from './graph';
+import { abortedError, finiteNumber, integerInRange, invalid, object, options, throwIfAborted } from '../validate';
+import { expectGraph, type Graph } from './graph';
 import { alignUp, layOutArena, tensorBytes } from './planner';
 import { describeShape, type MemoryRole, type Tensor } from './tensor';
 
@@ -62,6 +62,8 @@ export interface RunOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+const RUN_KEYS = ['inputs', 'scalars', 'outputs', 'into', 'signal'] as const;
+
 const DEFAULTS: Record<ScalarName, number> = {
   rows: 1,
   sequenceLength: 1,
@@ -92,9 +94,10 @@ export class Plan {
   #disposed = false;
 
   /** Throws MBOK_SHAPE, MBOK_INVALID_ARGUMENT or MBOK_OUT_OF_MEMORY. */
-  constructor(graph: Graph, { maxRows = 1 }: { maxRows?: number } = {}) {
+  constructor(graph: Graph, given: { maxRows?: number } = {}) {
+    const { maxRows = 1 } = options('options', given, ['maxRows']);
     this.maxRows = integerInRange('maxRows', maxRows, 1, 2 ** 24);
-    this.#graph = graph;
+    this.#graph = expectGraph('graph', graph);
     const arena = layOutArena(graph, maxRows);
     const ports = new Map<Tensor, number>();
     let portBytes = 0;
@@ -133,22 +136,19 @@ export class Plan {
 
   /**
    * Runs the graph once and resolves to the requested outputs, each with the rows of this run. Rejects with
-   * MBOK_ABORTED, MBOK_BUSY, MBOK_DISPOSED, MBOK_SHAPE for inputs of the wrong size, or an operation's own error.
+   * MBOK_ABORTED, MBOK_BUSY, MBOK_DISPOSED, MBOK_INVALID_ARGUMENT for inputs, scalars and outputs that are missing, unknown
+   * or of another type, MBOK_SHAPE for inputs of the wrong size, or an operation's own error.
    */
-  async run({
-    inputs = {},
-    scalars = {},
-    outputs,
-    into = {},
-    signal,
-  }: RunOptions = {}): Promise<Record<string, Float32Array>> {
+  async run(given: RunOptions = {}): Promise<Record<string, Float32Array>> {
+    const { inputs = {}, scalars = {}, into = {}, signal, ...chosen } = options('options', given, RUN_KEYS);
+    const names = chosen.outputs ?? [...this.#graph.outputs.keys()];
     if (this.#disposed) throw new MbokError('MBOK_DISPOSED', 'this plan has been disposed');
     // before inputs are copied and the signal is listened to: a refused run must not touch the one in flight
     if (this.#running !== undefined) throw new MbokError('MBOK_BUSY', 'this plan is already running');
     throwIfAborted(signal);
-    const values = { ...DEFAULTS, ...scalars };
-    if (scalars.sequenceLength === undefined) values.sequenceLength = values.rows;
+    const values = checkedScalars(scalars);
     integerInRange('rows', values.rows, 1, this.maxRows);
+    this.#checkOutputs(names, into);
     this.#writeInputs(inputs, values.rows);
     const abort = () => this.#native.abort();
     signal?.addEventListener('abort', abort, { once: true });
@@ -163,7 +163,7 @@ export class Plan {
       signal?.removeEventListener('abort', abort);
       this.#running = undefined;
     }
-    return this.#readOutputs(outputs ?? [...this.#graph.outputs.keys()], values.rows, into);
+    return this.#readOutputs(names, values.rows, into);
   }
 
   /** Seconds that all runs so far have spent by name of operation. Throws MBOK_BUSY while one is in flight, MBOK_DISPOSED. */
@@ -201,16 +201,32 @@ export class Plan {
   }
 
   #writeInputs(inputs: Readonly<Record<string, Float32Array | Int32Array>>, rows: number): void {
-    for (const [name, tensor] of this.#graph.inputs) {
+    const expected = this.#graph.inputs;
+    for (const name of Object.keys(object('inputs', inputs))) {
+      if (!expected.has(name)) throw new MbokError('MBOK_INVALID_ARGUMENT', `the graph has no input '${name}'`);
+    }
+    for (const [name, tensor] of expected) {
       const data = inputs[name];
-      if (data === undefined || data.byteLength !== tensorBytes(tensor, rows)) {
-        const got = data === undefined ? 'nothing' : `${data.length} elements`;
-        throw new MbokError(
-          'MBOK_SHAPE',
-          `input '${name}' must be ${describeShape(tensor)} for ${rows} tokens, got ${got}`,
-        );
+      const kind = tensor.type === 'i32' ? 'an Int32Array' : 'a Float32Array';
+      if (elementsOf(data) !== tensor.type) invalid(`inputs.${name}`, kind, data);
+      if (data?.byteLength !== tensorBytes(tensor, rows)) {
+        const wanted = `${describeShape(tensor)} for ${rows} tokens`;
+        throw new MbokError('MBOK_SHAPE', `input '${name}' must be ${wanted}, got ${data?.length} elements`);
       }
+    }
+    for (const [name, tensor] of expected) {
+      const data = inputs[name] as Float32Array | Int32Array;
       guarded(() => this.#ports.write(data, this.#portOffsets.get(tensor) as number));
+    }
+  }
+
+  #checkOutputs(names: readonly string[], into: RunOptions['into']): void {
+    if (!Array.isArray(names)) invalid('outputs', 'an array of names', names);
+    for (const name of names) {
+      if (!this.#graph.outputs.has(name)) invalid('outputs', 'names of outputs of the graph', name);
+    }
+    for (const [name, array] of Object.entries(object('into', into as object))) {
+      if (array !== undefined && elementsOf(array) !== 'f32') invalid(`into.${name}`, 'a Float32Array', array);
     }
   }
 
@@ -221,8 +237,7 @@ export class Plan {
   ): Record<string, Float32Array> {
     const results: Record<string, Float32Array> = {};
     for (const name of names) {
-      const tensor = this.#graph.outputs.get(name);
-      if (tensor === undefined) throw new MbokError('MBOK_INVALID_ARGUMENT', `the graph has no output '${name}'`);
+      const tensor = this.#graph.outputs.get(name) as Tensor;
       const data = reused(into[name], tensorBytes(tensor, rows) / 4);
       const { binding } = tensor;
       const buffer = binding.kind === 'bound' ? binding.matrix.buffer : this.#ports;
@@ -231,4 +246,13 @@ export class Plan {
     }
     return results;
   }
+}
+
+/** Every scalar of a run. Throws MBOK_INVALID_ARGUMENT for one that is unknown or no finite number. */
+function checkedScalars(given: Partial<Record<ScalarName, number>>): Record<ScalarName, number> {
+  const values = { ...DEFAULTS };
+  for (const [name, value] of Object.entries(options('scalars', given, SCALARS))) {
+    if (value !== undefined) values[name as ScalarName] = finiteNumber(`scalars.${name}`, value);
+  }
+  return { ...values, sequenceLength: given.sequenceLength ?? values.rows };
 }

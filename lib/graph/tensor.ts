@@ -2,6 +2,7 @@
 
 import type { TensorType } from '../native/addon';
 import type { Matrix } from '../native/matrix';
+import { invalid } from '../validate';
 import type { Graph } from './graph';
 
 /** A row count known when the graph is built, or 'tokens': as many rows as a run has tokens. */
@@ -14,7 +15,8 @@ export interface Shape {
 }
 
 /** What memory a bound tensor is accounted under in a plan's report. */
-export type MemoryRole = 'weights' | 'teacher' | 'gradients' | 'state';
+export type MemoryRole = (typeof MEMORY_ROLES)[number];
+export const MEMORY_ROLES = ['weights', 'teacher', 'gradients', 'state'] as const;
 
 /** Where a tensor's memory comes from. */
 export type Binding =
@@ -27,6 +29,9 @@ export type Binding =
 
 /** One matrix of a graph. Created by {@link Graph}, never by hand. */
 export class Tensor implements Shape {
+  /** Tells tensors from what looks like one. */
+  readonly #genuine = true;
+
   /** What {@link Graph} made: its graph and number in it, extent, element type and memory. */
   constructor(
     readonly graph: Graph,
@@ -36,6 +41,16 @@ export class Tensor implements Shape {
     readonly type: TensorType,
     public binding: Binding,
   ) {}
+
+  /** Whether `value` is a tensor of this copy of mbok: no proxy, and nothing that only inherits from one. */
+  static isTensor(value: unknown): value is Tensor {
+    return typeof value === 'object' && value !== null && #genuine in value && value.#genuine;
+  }
+}
+
+/** Returns `value` if it is a tensor, else throws MBOK_INVALID_ARGUMENT. */
+export function expectTensor(name: string, value: Tensor): Tensor {
+  return Tensor.isTensor(value) ? value : invalid(name, 'a tensor of a graph', value);
 }
 
 /** f32 of the given extent. */

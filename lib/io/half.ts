@@ -3,6 +3,8 @@
  * bf16 (the upper half of an f32). To 16 bits they round to nearest, ties to even; NaN stays NaN.
  */
 
+import { MbokError } from '../errors';
+
 /** Formats of 16 bits, named as in safetensors files. */
 export type HalfType = 'F16' | 'BF16';
 /** Formats that weights are stored in. */
@@ -13,12 +15,22 @@ export function f32ToHalf(source: Float32Array, type: HalfType): Uint16Array {
   return type === 'F16' ? f32ToF16(source) : f32ToBf16(source);
 }
 
+/** As {@link f32ToHalf}, for a file. Throws MBOK_NON_FINITE, naming the tensor, where a number is not or becomes infinite. */
+export function encodeHalf(name: string, source: Float32Array, type: HalfType): Uint16Array {
+  const bits = f32ToHalf(source, type);
+  const exponent = type === 'F16' ? F16_INFINITY : BF16_INFINITY;
+  const bad = bits.findIndex((value) => (value & exponent) === exponent);
+  if (bad >= 0) throw new MbokError('MBOK_NON_FINITE', `'${name}' holds ${source[bad]}, which is no number of ${type}`);
+  return bits;
+}
+
 /** Converts bits of `type` to f32. */
 export function halfToF32(source: Uint16Array, type: HalfType): Float32Array {
   return type === 'F16' ? f16ToF32(source) : bf16ToF32(source);
 }
 
 const F16_INFINITY = 0x7c00;
+const BF16_INFINITY = 0x7f80;
 const F16_NAN = 0x7e00;
 
 let f16Values: Float32Array | undefined;
@@ -71,6 +83,34 @@ export function f32ToF16(source: Float32Array, target: Uint16Array = new Uint16A
     target[i] = ((x >>> 16) & 0x8000) | half;
   }
   return target;
+}
+
+/** Rounding to F16 moves a vector of its normal numbers by less than this part of its length. */
+export const F16_PRECISION = 2 ** -11;
+/** Part of its length that rounding may move a vector of scales by: four kernels leave a tenth of the weights anyway. */
+export const LARGEST_F16_LOSS = 2 ** -4;
+
+/** Numbers as F16 holds them, and what that loses. */
+export interface F16Rounding {
+  readonly values: Float32Array;
+  /** ‖v − v̂‖ / ‖v‖; not finite where a number is not or becomes infinite. */
+  readonly loss: number;
+  /** How many numbers become 0. */
+  readonly vanished: number;
+}
+
+/** The numbers of `source` times `factor`, rounded to F16. */
+export function roundToF16(source: Float32Array, factor = 1): F16Rounding {
+  const values = f16ToF32(f32ToF16(factor === 1 ? source : source.map((value) => value * factor)));
+  let [moved, whole, vanished] = [0, 0, 0];
+  for (let i = 0; i < source.length; i++) {
+    const exact = (source[i] as number) * factor;
+    const rounded = values[i] as number;
+    moved += (exact - rounded) ** 2;
+    whole += exact ** 2;
+    if (rounded === 0 && exact !== 0) vanished++;
+  }
+  return { values, loss: moved === 0 ? 0 : Math.sqrt(moved / whole), vanished };
 }
 
 /** Converts bf16 bits to f32, into `target` if given (of at least the same length). */

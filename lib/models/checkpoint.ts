@@ -1,7 +1,7 @@
 /** A model's matrices from and to the safetensors file of its folder. */
 
 import { MbokError } from '../errors';
-import { type FloatType, f32ToHalf, type HalfType } from '../io/half';
+import { encodeHalf, type FloatType, type HalfType } from '../io/half';
 import { type TensorSource, writeSafetensors } from '../io/safetensors';
 import type { WeightEntry, WeightReader } from '../io/weights';
 import { BitMatrix } from '../native/bit_matrix';
@@ -185,7 +185,7 @@ export interface FileLayout {
 /** What transformers wants the file of a model to say of itself. */
 export const WEIGHTS_METADATA = { format: 'pt' } as const;
 
-/** Writes the matrices to a safetensors file, one tensor in memory at a time. Throws MBOK_IO, MBOK_ABORTED. */
+/** Writes the matrices to a safetensors file, one tensor in memory at a time. Throws MBOK_IO, MBOK_ABORTED, MBOK_NON_FINITE. */
 export async function writeParameters(
   path: string,
   parameters: ReadonlyMap<string, StoredMatrix>,
@@ -204,10 +204,10 @@ export async function writeParameters(
       throwIfAborted(signal);
       onProgress?.({ done: written++ / parameters.size, what: name });
       if (isAsStored(stored) && !turned.has(name)) return matrix.pieces();
-      if (matrix.type !== 'bitTiles' && !turned.has(name)) return encode(stored);
+      if (matrix.type !== 'bitTiles' && !turned.has(name)) return encode(name, stored);
       const file = turned.has(name) ? await transposed(matrix) : await untiled(matrix, shapeOfKernels(name));
       try {
-        return encode({ matrix: file, storage });
+        return encode(name, { matrix: file, storage });
       } finally {
         file.dispose();
       }
@@ -229,10 +229,10 @@ function isAsStored({ matrix, storage }: StoredMatrix): boolean {
   return storage !== 'bits' && (matrix.type !== 'f32' || storage === 'F32');
 }
 
-function encode({ matrix, storage }: StoredMatrix): Uint8Array {
+function encode(name: string, { matrix, storage }: StoredMatrix): Uint8Array {
   if (storage === 'bits') return (matrix as BitMatrix).toPacked();
   const data = matrix.raw();
   const stored =
-    matrix.type === 'f32' && storage !== 'F32' ? f32ToHalf(data as Float32Array, storage as HalfType) : data;
+    matrix.type === 'f32' && storage !== 'F32' ? encodeHalf(name, data as Float32Array, storage as HalfType) : data;
   return new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength);
 }

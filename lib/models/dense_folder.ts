@@ -1,6 +1,7 @@
 /** The dense Hugging Face folder that transformers and everything else loads, whatever its numbers come from. */
 
-import { f32ToHalf } from '../io/half';
+import { MbokError } from '../errors';
+import { encodeHalf } from '../io/half';
 import { type TensorSource, writeSafetensors } from '../io/safetensors';
 import { WEIGHTS_FILE } from '../io/safetensors_shards';
 import type { Matrix } from '../native/matrix';
@@ -27,7 +28,7 @@ export interface DenseContents {
 }
 
 /**
- * Writes the folder. One tensor is in memory at a time. Throws as {@link writeModelFolder} and as `read`.
+ * Writes the folder. One tensor is in memory at a time. Throws as {@link writeModelFolder}, MBOK_NON_FINITE and as `read`.
  */
 export async function writeDenseFolder(
   folder: string,
@@ -40,7 +41,7 @@ export async function writeDenseFolder(
       throwIfAborted(signal);
       onProgress?.({ done: index / specifications.length, what: name });
       const data = await numbers(await read(specification), turned ?? false);
-      const stored = type === 'F32' ? data : f32ToHalf(data, type);
+      const stored = type === 'F32' ? data : encodeF16(specification, data);
       return new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength);
     };
     const shape = turned ? [cols, rows] : [rows, cols];
@@ -54,6 +55,20 @@ export async function writeDenseFolder(
     [WEIGHTS_FILE, (path) => writeSafetensors(path, tensors, { format: 'pt' })],
   ]);
   await writeModelFolder(folder, { signal, overwrite }, files);
+}
+
+/** Throws MBOK_NON_FINITE where numbers are too large for F16, or weights so small that most of them would be 0. */
+function encodeF16({ name, role }: ParameterSpecification, data: Float32Array): Uint16Array {
+  const bits = encodeHalf(name, data, 'F16');
+  if (role !== 'linear') return bits;
+  let [present, vanished] = [0, 0];
+  for (let i = 0; i < bits.length; i++) {
+    if (data[i] === 0) continue;
+    present++;
+    if (((bits[i] as number) & 0x7fff) === 0) vanished++;
+  }
+  if (vanished > present / 2) throw new MbokError('MBOK_NON_FINITE', `'${name}' is too small for F16`);
+  return bits;
 }
 
 /** The numbers of a matrix, perhaps column by column, which is then freed. */

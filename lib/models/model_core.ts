@@ -4,14 +4,14 @@ import { ahead } from '../ahead';
 import { MbokError } from '../errors';
 import type { Graph } from '../graph/graph';
 import type { Tensor } from '../graph/tensor';
-import { f32ToHalf, halfToF32 } from '../io/half';
+import { encodeHalf, halfToF32, LARGEST_F16_LOSS, roundToF16 } from '../io/half';
 import { WEIGHTS_FILE } from '../io/safetensors_shards';
 import type { BitMatrix } from '../native/bit_matrix';
 import type { Matrix } from '../native/matrix';
 import { Builder, type BuilderOptions, type Parameters } from '../nn/builder';
-import { KERNELS, OUTPUT_SCALES } from '../nn/linear';
+import { INPUT_SCALES, KERNELS, OUTPUT_SCALES } from '../nn/linear';
 import type { Tokenizer } from '../text/tokenizer';
-import { options, throwIfAborted } from '../validate';
+import { invalid, options, throwIfAborted } from '../validate';
 import { type BitOrder, tiled, untiled } from './bit_tiles';
 import {
   int8Notes,
@@ -127,8 +127,9 @@ export class ModelCore {
       parts: ModelParts,
     ) => T,
     path: string,
-    { kernels: limit, signal, onProgress }: LoadOptions = {},
+    given: LoadOptions = {},
   ): Promise<T> {
+    const { kernels: limit, signal, onProgress } = options('options', given, ['kernels', 'signal', 'onProgress']);
     throwIfAborted(signal);
     await using source = await ModelSource.open(path);
     const { json, place, tokenizer, companions, specifications } = source;
@@ -154,6 +155,11 @@ export class ModelCore {
     }
     onProgress?.({ done: 1, what: 'loaded' });
     return new this({ json, place, parameters, kernels, conversion, tokenizer, companions });
+  }
+
+  /** Whether `value` is a model of this copy of mbok: no proxy, and nothing that only inherits from one. */
+  static isModel(value: unknown): value is ModelCore {
+    return typeof value === 'object' && value !== null && #stored in value;
   }
 
   /** Throws MBOK_NO_TOKENIZER where the folder had none. */
@@ -330,12 +336,18 @@ export class ModelCore {
     });
   }
 
-  /** Rounds every f32 matrix to the element type it is saved in, so that a saved model reloads to the same numbers. */
+  /**
+   * Rounds every f32 matrix to the element type it is saved in, so that a saved model reloads to the same numbers. Throws
+   * MBOK_NON_FINITE, naming the tensor, where that type does not hold a number or a module's scales vanish in it.
+   */
   roundToStorage(): void {
-    for (const { matrix, storage } of this.stored.values()) {
-      if (matrix.type === 'f32' && (storage === 'F16' || storage === 'BF16')) {
-        matrix.write(halfToF32(f32ToHalf(matrix.toFloat32(), storage), storage));
-      }
+    for (const [name, { matrix, storage }] of this.stored) {
+      if (matrix.type !== 'f32' || (storage !== 'F16' && storage !== 'BF16')) continue;
+      const values = matrix.toFloat32();
+      const isScale = name.endsWith(`.${OUTPUT_SCALES}`) || name.endsWith(`.${INPUT_SCALES}`);
+      if (isScale && storage === 'F16' && roundToF16(values).loss > LARGEST_F16_LOSS)
+        throw new MbokError('MBOK_NON_FINITE', `the scales '${name}' are too large or too small for F16`);
+      matrix.write(halfToF32(encodeHalf(name, values, storage), storage));
     }
   }
 
@@ -355,7 +367,8 @@ export class ModelCore {
    * whole or not at all; an older one of mbok's at the same path stays until then.
    *
    * @throws MbokError MBOK_IO, also for a folder that mbok has not written or that holds other files, unless `overwrite` is
-   *   set; MBOK_BUSY while the model is being finetuned; MBOK_ABORTED, MBOK_DISPOSED
+   *   set; MBOK_BUSY while the model is being finetuned; MBOK_INVALID_ARGUMENT, MBOK_NON_FINITE, MBOK_ABORTED,
+   *   MBOK_DISPOSED
    */
   async save(folder: string, given: SaveOptions = {}): Promise<void> {
     const { overwrite, signal, onProgress } = options('options', given, SAVE_KEYS);
@@ -395,6 +408,11 @@ export class ModelCore {
   #alive(): void {
     if (this.#disposed) throw new MbokError('MBOK_DISPOSED', 'this model has been disposed');
   }
+}
+
+/** Returns `value` if it is a model, else throws MBOK_INVALID_ARGUMENT. */
+export function expectModel(name: string, value: ModelCore): ModelCore {
+  return ModelCore.isModel(value) ? value : invalid(name, 'a model', value);
 }
 
 function int8Names(stored: ReadonlyMap<string, StoredMatrix>): ReadonlySet<string> {

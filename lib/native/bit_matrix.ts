@@ -1,6 +1,7 @@
 /** ±1 matrices, one bit an element. */
 
 import { MbokError } from '../errors';
+import { invalid, object } from '../validate';
 import { Matrix, rowBytes } from './matrix';
 
 /**
@@ -9,13 +10,19 @@ import { Matrix, rowBytes } from './matrix';
  */
 export class BitMatrix extends Matrix {
   /** All −1. Throws MBOK_INVALID_ARGUMENT, MBOK_OUT_OF_MEMORY. */
-  constructor({ rows, cols }: { rows: number; cols: number }) {
+  constructor(shape: { rows: number; cols: number }) {
+    const { rows, cols } = object('shape', shape);
     super({ rows, cols, type: 'bits' });
   }
 
-  /** From numbers, row by row: ≥ 0 is +1, negative is −1 (sign(0) = +1). Throws MBOK_SHAPE, MBOK_NON_FINITE on NaN. */
-  static fromSigns(signs: ArrayLike<number>, { rows, cols }: { rows: number; cols: number }): BitMatrix {
-    const matrix = new BitMatrix({ rows, cols });
+  /**
+   * From numbers, row by row: ≥ 0 is +1, negative is −1 (sign(0) = +1). Throws MBOK_INVALID_ARGUMENT, MBOK_SHAPE,
+   * MBOK_NON_FINITE on NaN.
+   */
+  static fromSigns(signs: ArrayLike<number>, shape: { rows: number; cols: number }): BitMatrix {
+    const matrix = new BitMatrix(shape);
+    const { rows, cols } = matrix;
+    if (!Array.isArray(signs) && !ArrayBuffer.isView(signs)) invalid('signs', 'an array of numbers', signs);
     if (signs.length !== rows * cols) {
       throw new MbokError('MBOK_SHAPE', `'signs' has ${signs.length} entries, expected ${rows} × ${cols}`);
     }
@@ -24,6 +31,7 @@ export class BitMatrix extends Matrix {
     for (let row = 0; row < rows; row++) {
       for (let col = 0; col < cols; col++) {
         const value = signs[row * cols + col] as number;
+        if (typeof value !== 'number') invalid(`signs[${row * cols + col}]`, 'a number', value);
         if (Number.isNaN(value)) throw new MbokError('MBOK_NON_FINITE', `'signs' is NaN at row ${row}, column ${col}`);
         if (value >= 0) (bytes[row * stride + (col >> 3)] as number) |= 1 << (col & 7);
       }
@@ -33,8 +41,10 @@ export class BitMatrix extends Matrix {
   }
 
   /** From rows of ceil(cols / 8) bytes, the layout of model files. Padding bits in the last byte are ignored. */
-  static fromPacked(packed: Uint8Array, { rows, cols }: { rows: number; cols: number }): BitMatrix {
-    const matrix = new BitMatrix({ rows, cols });
+  static fromPacked(packed: Uint8Array, shape: { rows: number; cols: number }): BitMatrix {
+    const matrix = new BitMatrix(shape);
+    const { rows, cols } = matrix;
+    if (Object.prototype.toString.call(packed) !== '[object Uint8Array]') invalid('packed', 'a Uint8Array', packed);
     const width = Math.ceil(cols / 8);
     if (packed.length !== rows * width) {
       throw new MbokError('MBOK_SHAPE', `'packed' has ${packed.length} bytes, expected ${rows} × ${width}`);

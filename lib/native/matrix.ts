@@ -1,8 +1,8 @@
 /** Matrices in native memory: what parameters, optimizer state and plan inputs are made of. */
 
 import { MbokError } from '../errors';
-import { integerInRange } from '../validate';
-import { addon, guarded, type NativeBuffer, type TensorType } from './addon';
+import { integerInRange, invalid, object, oneOf } from '../validate';
+import { addon, guarded, type NativeBuffer, TENSOR_TYPES, type TensorType } from './addon';
 
 /** Bytes of one row: rows of bits are padded to whole 64-bit words. */
 export function rowBytes(type: TensorType, cols: number): number {
@@ -31,6 +31,8 @@ export interface MatrixShape {
   readonly type?: TensorType;
 }
 
+const TYPE_NAMES = Object.keys(TENSOR_TYPES) as readonly TensorType[];
+
 /** Copied at a time: a copy needs no third one, and the event loop waits for a millisecond. */
 const PIECE_BYTES = 1 << 22;
 
@@ -47,16 +49,27 @@ export class Matrix {
   #buffer: NativeBuffer | undefined;
 
   /** Zeroed. Throws MBOK_INVALID_ARGUMENT, MBOK_OUT_OF_MEMORY. */
-  constructor({ rows, cols, type = 'f32' }: MatrixShape) {
+  constructor(shape: MatrixShape) {
+    const { rows, cols, type = 'f32' } = object('shape', shape);
     this.rows = integerInRange('rows', rows, 0, 2 ** 31);
     this.cols = integerInRange('cols', cols, 1, 2 ** 31);
-    this.type = type;
+    this.type = oneOf('type', type, TYPE_NAMES);
     this.#buffer = guarded(() => new (addon().NativeBuffer)(this.byteLength));
   }
 
-  /** A matrix holding a copy of `data`: f32 from a Float32Array, i32 from an Int32Array. Throws MBOK_SHAPE. */
-  static from(data: Float32Array | Int32Array, { rows, cols }: { rows: number; cols: number }): Matrix {
-    const matrix = new Matrix({ rows, cols, type: data.BYTES_PER_ELEMENT === 4 && isInt32(data) ? 'i32' : 'f32' });
+  /** Whether `value` is a matrix of this copy of mbok: no proxy, and nothing that only inherits from one. */
+  static isMatrix(value: unknown): value is Matrix {
+    return typeof value === 'object' && value !== null && #buffer in value;
+  }
+
+  /**
+   * A matrix holding a copy of `data`: f32 from a Float32Array, i32 from an Int32Array. Throws MBOK_INVALID_ARGUMENT,
+   * MBOK_SHAPE.
+   */
+  static from(data: Float32Array | Int32Array, shape: { rows: number; cols: number }): Matrix {
+    const { rows, cols } = object('shape', shape);
+    const type = elementsOf(data);
+    const matrix = new Matrix({ rows, cols, type: type ?? invalid('data', 'a Float32Array or an Int32Array', data) });
     matrix.write(data);
     return matrix;
   }
@@ -79,6 +92,7 @@ export class Matrix {
 
   /** Overwrites the whole matrix. `data` holds its elements row by row (bits: bytes of padded rows). Throws MBOK_SHAPE. */
   write(data: Elements): void {
+    if (!ArrayBuffer.isView(data)) invalid('data', 'a typed array', data);
     if (data.byteLength !== this.byteLength) {
       throw new MbokError(
         'MBOK_SHAPE',
@@ -165,6 +179,9 @@ export class Matrix {
   }
 }
 
-function isInt32(data: Float32Array | Int32Array): data is Int32Array {
-  return Object.prototype.toString.call(data) === '[object Int32Array]';
+/** What an array's elements are, by its tag, which holds across realms as instanceof does not; undefined for other objects. */
+export function elementsOf(data: unknown): 'f32' | 'i32' | undefined {
+  const tag = Object.prototype.toString.call(data);
+  if (!ArrayBuffer.isView(data)) return undefined;
+  return tag === '[object Float32Array]' ? 'f32' : tag === '[object Int32Array]' ? 'i32' : undefined;
 }

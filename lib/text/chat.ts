@@ -123,6 +123,8 @@ export function encodeChat(
   template: ChatTemplate,
   messages: readonly ChatMessage[],
 ): EncodedChat {
+  if (typeof tokenizer?.encode !== 'function') invalid('tokenizer', 'a tokenizer', tokenizer);
+  if (!(template instanceof ChatTemplate)) invalid('template', 'a chat template', template);
   const text = template.apply(messages);
   const ids = Int32Array.from(encodeRendered(tokenizer, text));
   const assistant = new Uint8Array(ids.length);

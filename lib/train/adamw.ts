@@ -1,9 +1,10 @@
 /** AdamW (arXiv 1711.05101) for everything that is not a bit. */
 
-import type { Graph } from '../graph/graph';
+import { expectGraph, type Graph } from '../graph/graph';
 import { type AdamWSettings, adamwStep, gradientNorm, zeroAtFirst } from '../graph/operations/training';
 import type { Tensor } from '../graph/tensor';
 import { Matrix } from '../native/matrix';
+import { finiteNumber, invalid, options } from '../validate';
 
 /** (0.9, 0.95) without decay, clipped at norm 1: what the method's figures were measured with. */
 export const ADAMW_DEFAULTS: AdamWSettings = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0, clip: 1 };
@@ -32,9 +33,14 @@ export class AdamW {
   readonly matrices: ReadonlyMap<string, Matrix>;
   readonly #slots: ReadonlyMap<string, Slot>;
 
-  /** Throws MBOK_OUT_OF_MEMORY. */
+  /** Throws MBOK_INVALID_ARGUMENT, MBOK_OUT_OF_MEMORY. */
   constructor(parameters: ReadonlyMap<string, Matrix>, settings: Partial<AdamWSettings> = {}) {
-    this.settings = { ...ADAMW_DEFAULTS, ...settings };
+    this.settings = checkedSettings(settings);
+    if (!(parameters instanceof Map)) invalid('parameters', 'a Map of matrices by name', parameters);
+    for (const [name, parameter] of parameters) {
+      if (!Matrix.isMatrix(parameter) || parameter.type !== 'f32')
+        invalid(`parameters.${name}`, 'an f32 Matrix', parameter);
+    }
     this.#slots = new Map(
       [...parameters].map(([name, parameter]) => {
         const like = () => new Matrix(parameter);
@@ -55,6 +61,7 @@ export class AdamW {
    * which a run can be aborted.
    */
   accumulators(graph: Graph): Map<Tensor, Tensor> {
+    expectGraph('graph', graph);
     const accumulators = new Map<Tensor, Tensor>();
     for (const { parameter, gradient } of this.#slots.values()) {
       const target = graph.bind(gradient, 'gradients');
@@ -74,6 +81,7 @@ export class AdamW {
    * parameters. A gradient that is not finite fails the run with MBOK_NON_FINITE and leaves the parameters as they were.
    */
   step(graph: Graph): Tensor | undefined {
+    expectGraph('graph', graph);
     if (this.#slots.size === 0) return undefined;
     const slots = [...this.#slots.values()];
     const norm = gradientNorm(slots.map(({ gradient }) => graph.bind(gradient, 'gradients')));
@@ -96,4 +104,19 @@ export class AdamW {
       for (const matrix of [gradient, first, second]) matrix.dispose();
     }
   }
+}
+
+/** The settings with defaults. Throws MBOK_INVALID_ARGUMENT. */
+function checkedSettings(given: Partial<AdamWSettings>): AdamWSettings {
+  const { beta1, beta2, epsilon, weightDecay, clip } = {
+    ...ADAMW_DEFAULTS,
+    ...options('settings', given, ['beta1', 'beta2', 'epsilon', 'weightDecay', 'clip']),
+  };
+  return {
+    beta1: finiteNumber('beta1', beta1, 0, 1),
+    beta2: finiteNumber('beta2', beta2, 0, 1),
+    epsilon: finiteNumber('epsilon', epsilon, 0),
+    weightDecay: finiteNumber('weightDecay', weightDecay, 0),
+    clip: finiteNumber('clip', clip, 0),
+  };
 }

@@ -1,11 +1,11 @@
 /** The Boolean optimizer: it flips bits where their signal says so, without latent weights. */
 
-import type { Graph } from '../graph/graph';
-import type { BooleanOptimizerState, BooleanTarget } from '../graph/operation';
+import { expectGraph, type Graph } from '../graph/graph';
+import { type BooleanOptimizerState, type BooleanTarget, graphOf } from '../graph/operation';
 import { booleanUpdate } from '../graph/operations/training';
 import type { Tensor } from '../graph/tensor';
 import { Matrix } from '../native/matrix';
-import { finiteNumber, integerInRange, oneOf, options } from '../validate';
+import { finiteNumber, integerInRange, object, oneOf, options } from '../validate';
 
 export const BOOLEAN_RULES = ['lastKernel', 'neighbours'] as const;
 export const NORMALISERS = ['none', 'mean', 'factored'] as const;
@@ -71,11 +71,8 @@ export class BooleanOptimizer {
   readonly #state: Matrix;
 
   /** Throws MBOK_INVALID_ARGUMENT, MBOK_OUT_OF_MEMORY. */
-  constructor({
-    rows,
-    cols,
-    ...settings
-  }: { readonly rows: number; readonly cols: number } & Partial<BooleanOptimizerSettings>) {
+  constructor(given: { readonly rows: number; readonly cols: number } & Partial<BooleanOptimizerSettings>) {
+    const { rows, cols, ...settings } = object('options', given);
     this.rows = integerInRange('rows', rows, 1, 2 ** 31);
     this.cols = integerInRange('cols', cols, 1, 2 ** 31);
     this.settings = booleanSettings(settings);
@@ -95,7 +92,7 @@ export class BooleanOptimizer {
 
   /** Adds one step on a dense signal q [m, n] of the last of `count` kernels. Scales absent: all ones. */
   update(q: Tensor, parameter: { kernels: Tensor; sOut?: Tensor; sIn?: Tensor; count: number }): void {
-    booleanUpdate(q, parameter, this.#bind(q.graph));
+    booleanUpdate(q, object('parameter', parameter), this.#bind(graphOf('q', q)));
   }
 
   /** β after the last step: 1 − the fraction of weights moved in it. 0 before the first. */
@@ -114,6 +111,7 @@ export class BooleanOptimizer {
   }
 
   #bind(graph: Graph): BooleanOptimizerState {
+    expectGraph('graph', graph);
     const bound = (name: string) => graph.bind(this.matrices.get(name) as Matrix, 'state');
     const { rule, normaliser, decay } = this.settings;
     return {

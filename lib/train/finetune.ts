@@ -71,12 +71,18 @@ export async function finetune(student: ModelCore, given: FinetuneOptions): Prom
   using __ = teacher === student ? undefined : teacher?.holdToRead();
   await using checkpoint = settings.checkpoint && (await Checkpoint.open(settings.checkpoint.folder));
   try {
-    return await new Run(student, settings, checkpoint).complete();
-  } finally {
-    if (!student.disposed) {
+    const result = await new Run(student, settings, checkpoint).complete();
+    if (!student.disposed) student.roundToStorage();
+    return result;
+  } catch (error) {
+    try {
       student.roundToStorage();
-      await student.arrange('tiles');
+    } catch {
+      // the error that ended the run says more
     }
+    throw error;
+  } finally {
+    if (!student.disposed) await student.arrange('tiles');
   }
 }
 
@@ -222,8 +228,8 @@ class Run {
   /** Perplexity of the model as it would be saved; training goes on with unrounded scales. */
   async #evaluate(trainer: Trainer, { window, windows }: EvaluationOptions, held: Dataset): Promise<number> {
     const weights = takeSnapshot(trainer.changed);
-    this.#student.roundToStorage();
     try {
+      this.#student.roundToStorage();
       const limits = { ...(window && { window }), ...(windows && { maxWindows: windows }) };
       const { signal, precision } = this.#settings;
       const { perplexity } = await measurePerplexity(this.#student, held, { ...limits, precision, signal });

@@ -3,11 +3,12 @@
  * straight through the sign, Adam on the latents. 128 bits of state a weight.
  */
 
-import type { Graph } from '../graph/graph';
+import { expectGraph, type Graph } from '../graph/graph';
 import type { BooleanTarget } from '../graph/operation';
 import { signsOf } from '../graph/operations/training';
 import type { BitMatrix } from '../native/bit_matrix';
 import { Matrix } from '../native/matrix';
+import { integerInRange, invalid } from '../validate';
 import { AdamW } from './adamw';
 
 /** Latents start at this times the sign: 20 steps of Adam at 1e-3 turn it round. */
@@ -32,7 +33,8 @@ export class LatentWeights {
 
   /** For the last of the `count` kernels in `kernels`. Throws MBOK_INVALID_ARGUMENT, MBOK_OUT_OF_MEMORY. */
   constructor(kernels: BitMatrix, count: number) {
-    const rows = kernels.rows / count;
+    if (!Matrix.isMatrix(kernels) || kernels.type !== 'bits') invalid('kernels', 'a BitMatrix', kernels);
+    const rows = kernels.rows / integerInRange('count', count, 1, kernels.rows);
     this.#kernels = kernels;
     this.#last = count - 1;
     const signs = kernels.toSigns().subarray(this.#last * rows * kernels.cols);
@@ -44,7 +46,7 @@ export class LatentWeights {
 
   /** For `booleans` of {@link appendGradients}. Emits the clearing of the signal; call it after the forward pass. */
   target(graph: Graph): BooleanTarget {
-    graph.bind(this.#latents, 'state');
+    expectGraph('graph', graph).bind(this.#latents, 'state');
     const [signal] = this.#optimizer.accumulators(graph).values();
     return { kind: 'dense', signal: signal as NonNullable<typeof signal>, kernel: this.#last };
   }

@@ -4,8 +4,8 @@ import type { TextData } from '../data/load';
 import { MbokError } from '../errors';
 import { TRAINING_PRECISIONS, type TrainingPrecision } from '../graph/arithmetic';
 import { HIDDEN_LOSSES, type HiddenLoss } from '../graph/operations/losses';
-import { ModelCore } from '../models/model_core';
-import { boolean, finiteNumber, integerInRange, invalid, oneOf, options, string } from '../validate';
+import { expectModel, type ModelCore } from '../models/model_core';
+import { boolean, finiteNumber, integerInRange, invalid, object, oneOf, options, string } from '../validate';
 import { type BooleanOptimizerSettings, booleanSettings } from './boolean_optimizer';
 import type { TrainingMemory } from './memory';
 import { TRAINABLE, type Trainable } from './trained';
@@ -178,7 +178,8 @@ const FLIP_RATE = { several: 0.03, single: 0.06 };
 
 /** Checks the options of finetuning `student` and fills in defaults. Throws MBOK_INVALID_ARGUMENT, MBOK_SHAPE. */
 export function finetuneSettings(student: ModelCore, given: FinetuneOptions): FinetuneSettings {
-  options('options', given, KEYS);
+  expectModel('student', student);
+  options('options', object('options', given), KEYS);
   const { rule, normaliser, decay, accumulator } = given;
   const set = { rule, normaliser, decay, accumulator };
   const batch = integerInRange('batch', given.batch ?? 8, 1, 2 ** 16);
@@ -189,7 +190,8 @@ export function finetuneSettings(student: ModelCore, given: FinetuneOptions): Fi
   const single = [...student.kernels.values()].every((kernels) => kernels === 1);
   const { teacher, evaluation, checkpoint, log, signal, onProgress, data } = given;
   if (teacher !== undefined) checkTeacher(student, teacher);
-  const teacherCache = given.teacherCache && checkedCache(given.teacherCache, given.gamma, student);
+  const teacherCache =
+    given.teacherCache === undefined ? undefined : checkedCache(given.teacherCache, given.gamma, student);
   if (given.resume === true && checkpoint === undefined)
     invalid('checkpoint', 'given where resume is true', checkpoint);
   return {
@@ -211,8 +213,8 @@ export function finetuneSettings(student: ModelCore, given: FinetuneOptions): Fi
     seed: integerInRange('seed', given.seed ?? 1, 0, 2 ** 32 - 1),
     clip: finiteNumber('clip', given.clip ?? 1, 0),
     latent: boolean('latent', given.latent ?? false),
-    evaluation: evaluation && checkedEvaluation(evaluation, window, student),
-    checkpoint: checkpoint && checkedCheckpoint(checkpoint),
+    evaluation: evaluation === undefined ? undefined : checkedEvaluation(evaluation, window, student),
+    checkpoint: checkpoint === undefined ? undefined : checkedCheckpoint(checkpoint),
     resume: boolean('resume', given.resume ?? false),
     log: log === undefined ? undefined : string('log', log),
     signal,
@@ -265,7 +267,7 @@ function checkedCheckpoint(given: CheckpointOptions): CheckpointOptions {
 }
 
 function checkTeacher(student: ModelCore, teacher: ModelCore): void {
-  if (!(teacher instanceof ModelCore)) invalid('teacher', 'a model', teacher);
+  expectModel('teacher', teacher);
   for (const key of ['vocabularySize', 'hiddenSize', 'layers'] as const) {
     const [own, its] = [student.config[key], teacher.config[key]];
     if (own !== its) throw new MbokError('MBOK_SHAPE', `'teacher' has ${key} ${its}, the student ${own}`);

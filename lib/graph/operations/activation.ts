@@ -1,9 +1,11 @@
-import { expectShape, type OperationDefinition, required } from '../operation';
+import { oneOf } from '../../validate';
+import { expectShape, graphOf, type OperationDefinition, required } from '../operation';
 import type { Tensor } from '../tensor';
 
 /** The numbers are those of native/kernels/activation. 'gelu' is the exact form with erf. */
 const KINDS = { silu: 0, gelu: 1, geluTanh: 2, relu: 3 } as const;
 export type ActivationKind = keyof typeof KINDS;
+const KIND_NAMES = Object.keys(KINDS) as readonly ActivationKind[];
 
 /** y = f(x). Attribute: kind. */
 const definition: OperationDefinition = {
@@ -37,7 +39,7 @@ const gatedDefinition: OperationDefinition = {
 
 /** The activation function on every element of x. */
 export function activation(x: Tensor, kind: ActivationKind): Tensor {
-  return x.graph.apply(definition, [x], [KINDS[kind]])[0] as Tensor;
+  return graphOf('x', x).apply(definition, [x], [KINDS[oneOf('kind', kind, KIND_NAMES)]])[0] as Tensor;
 }
 
 /** f(gate) ⊙ up, the middle of a gated MLP. */

@@ -1,4 +1,5 @@
-import { expectShape, type OperationDefinition, required } from '../operation';
+import { finiteNumber, integerInRange, options } from '../../validate';
+import { expectShape, graphOf, type OperationDefinition, required } from '../operation';
 import { matrixShape, type Tensor } from '../tensor';
 import { precisionCode } from './linear';
 
@@ -47,10 +48,17 @@ const definition: OperationDefinition = {
  * 1 by default.
  *
  * @returns s [rows, m]
- * @throws MbokError MBOK_SHAPE where types or shapes do not fit
+ * @throws MbokError MBOK_INVALID_ARGUMENT, MBOK_SHAPE where types or shapes do not fit
  */
-export function booleanLinear(x: Tensor, w: Tensor, bias?: Tensor, { gradientFactor = 1 } = {}): Tensor {
-  return x.graph.apply(definition, [x, w, bias], [gradientFactor])[0] as Tensor;
+export function booleanLinear(
+  x: Tensor,
+  w: Tensor,
+  bias?: Tensor,
+  given: { readonly gradientFactor?: number } = {},
+): Tensor {
+  const { gradientFactor = 1 } = options('options', given, ['gradientFactor']);
+  finiteNumber('gradientFactor', gradientFactor);
+  return graphOf('x', x).apply(definition, [x, w, bias], [gradientFactor])[0] as Tensor;
 }
 
 const ACTIVATION = 'boolean_activation';
@@ -77,6 +85,9 @@ const activationDefinition: OperationDefinition = {
  * @returns ±1 [rows, n]
  * @throws MbokError MBOK_SHAPE where s is not f32
  */
-export function booleanActivation(s: Tensor, { fanIn, threshold = 0 }: { fanIn: number; threshold?: number }): Tensor {
-  return s.graph.apply(activationDefinition, [s], [threshold, fanIn])[0] as Tensor;
+export function booleanActivation(s: Tensor, given: { fanIn: number; threshold?: number }): Tensor {
+  const { fanIn, threshold = 0 } = options('options', given, ['fanIn', 'threshold']);
+  integerInRange('fanIn', fanIn, 1);
+  finiteNumber('threshold', threshold);
+  return graphOf('s', s).apply(activationDefinition, [s], [threshold, fanIn])[0] as Tensor;
 }

@@ -1,5 +1,5 @@
 import { PRECISIONS } from '../arithmetic';
-import { expectShape, expectWeights, type OperationDefinition, required } from '../operation';
+import { expectShape, expectWeights, graphOf, type OperationDefinition, required } from '../operation';
 import { matrixShape, type Tensor } from '../tensor';
 
 /** y = x wᵀ + bias; i8 weights times the scale of their row. Attribute: precision. */
@@ -36,7 +36,7 @@ const definition: OperationDefinition = {
  * @throws MbokError MBOK_SHAPE where shapes do not fit
  */
 export function linear(x: Tensor, w: Tensor, bias?: Tensor, scales?: Tensor): Tensor {
-  return x.graph.apply(definition, [x, w, bias, scales], [precisionCode(x)])[0] as Tensor;
+  return graphOf('x', x).apply(definition, [x, w, bias, scales], [precisionCode(x)])[0] as Tensor;
 }
 
 /** The graph's precision as the native products take it. */

@@ -1,4 +1,5 @@
-import { expectShape, type OperationDefinition, required } from '../operation';
+import { oneOf } from '../../validate';
+import { expectShape, graphOf, type OperationDefinition, required } from '../operation';
 import { matrixShape, SCALAR_SHAPE, type Tensor } from '../tensor';
 
 /** A loss of two tensors whose gradient goes to the first, by the native operation `<name>_gradient`. */
@@ -33,7 +34,7 @@ const hiddenDefinition = pairLoss('hidden_loss', 'f32');
  * @throws MbokError MBOK_SHAPE where shapes do not fit
  */
 export function crossEntropy(logits: Tensor, targets: Tensor): Tensor {
-  return logits.graph.apply(crossEntropyDefinition, [logits, targets])[0] as Tensor;
+  return graphOf('logits', logits).apply(crossEntropyDefinition, [logits, targets])[0] as Tensor;
 }
 
 /** −log softmax(logits)[target] of every row, 0 where the target is −1: [rows, 1]. For evaluation; has no gradient. */
@@ -55,7 +56,7 @@ export function negativeLogLikelihood(logits: Tensor, targets: Tensor): Tensor {
  * @throws MbokError MBOK_SHAPE where shapes do not fit
  */
 export function klDivergence(student: Tensor, teacher: Tensor): Tensor {
-  return student.graph.apply(klDefinition, [student, teacher])[0] as Tensor;
+  return graphOf('student', student).apply(klDefinition, [student, teacher])[0] as Tensor;
 }
 
 /** Distances of hidden states, in the order of the native kinds. */
@@ -73,5 +74,10 @@ export type HiddenLoss = (typeof HIDDEN_LOSSES)[number];
  * @throws MbokError MBOK_SHAPE where shapes do not fit
  */
 export function hiddenLoss(hidden: Tensor, teacher: Tensor, kind: HiddenLoss): Tensor {
-  return hidden.graph.apply(hiddenDefinition, [hidden, teacher], [HIDDEN_LOSSES.indexOf(kind)])[0] as Tensor;
+  oneOf('kind', kind, HIDDEN_LOSSES);
+  return graphOf('hidden', hidden).apply(
+    hiddenDefinition,
+    [hidden, teacher],
+    [HIDDEN_LOSSES.indexOf(kind)],
+  )[0] as Tensor;
 }

@@ -1,4 +1,4 @@
-import { expectShape, type GradientContext, type OperationDefinition, required } from '../operation';
+import { expectShape, type GradientContext, graphOf, type OperationDefinition, required } from '../operation';
 import { matrixShape, type Tensor } from '../tensor';
 import { tiledRows } from './arrange_bits';
 import { precisionCode } from './linear';
@@ -63,5 +63,5 @@ function emitSignal({ inputs, attributes, accumulator, booleanTarget }: Gradient
  * @throws MbokError MBOK_SHAPE where shapes do not fit
  */
 export function multiBooleanLinear(x: Tensor, kernels: Tensor, sOut: Tensor, sIn: Tensor, bias?: Tensor): Tensor {
-  return x.graph.apply(definition, [x, kernels, sOut, sIn, bias], [precisionCode(x)])[0] as Tensor;
+  return graphOf('x', x).apply(definition, [x, kernels, sOut, sIn, bias], [precisionCode(x)])[0] as Tensor;
 }

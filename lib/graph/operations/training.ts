@@ -1,6 +1,6 @@
 /** Operations of an optimizer step; nothing is differentiated through them. */
 
-import type { EmitOptions, Graph } from '../graph';
+import { type EmitOptions, expectGraph, type Graph } from '../graph';
 import type { BooleanOptimizerState } from '../operation';
 import { SCALAR_SHAPE, type Tensor } from '../tensor';
 
@@ -10,7 +10,7 @@ import { SCALAR_SHAPE, type Tensor } from '../tensor';
  * @returns [1, 1]
  */
 export function lossSeed(graph: Graph): Tensor {
-  const seed = graph.create(SCALAR_SHAPE);
+  const seed = expectGraph('graph', graph).create(SCALAR_SHAPE);
   graph.emit('loss_seed', [], [seed]);
   return seed;
 }

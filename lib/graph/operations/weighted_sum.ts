@@ -1,4 +1,5 @@
-import { expectShape, type OperationDefinition, required } from '../operation';
+import { finiteNumber } from '../../validate';
+import { expectShape, graphOf, type OperationDefinition, required } from '../operation';
 import { SCALAR_SHAPE, type Tensor } from '../tensor';
 
 /** y = Σ wᵢ xᵢ of scalars. Attributes: the weights. */
@@ -37,5 +38,5 @@ const scaleDefinition: OperationDefinition = {
 
 /** factor · x for an f32 tensor. */
 export function scale(x: Tensor, factor: number): Tensor {
-  return x.graph.apply(scaleDefinition, [x], [factor])[0] as Tensor;
+  return graphOf('x', x).apply(scaleDefinition, [x], [finiteNumber('factor', factor)])[0] as Tensor;
 }
