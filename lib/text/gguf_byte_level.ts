@@ -3,6 +3,7 @@
 import { MbokError } from '../errors';
 import type { JsonObject } from '../io/json';
 import type { GgufVocabulary, TokenizerParts } from './gguf_tokenizer';
+import { PATTERNS } from './known_patterns';
 
 interface PreRule {
   readonly preTokenizer: JsonObject;
@@ -19,23 +20,13 @@ const sequence = (...pretokenizers: JsonObject[]) => ({ type: 'Sequence', pretok
 const pattern = (regex: string) =>
   sequence({ type: 'Split', pattern: { Regex: regex }, behavior: 'Isolated', invert: false }, BYTES);
 
-const CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
-const SIGNS_AND_SPACES = String.raw` ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`;
-/** LLaMA 3's words, with as many digits a word as said. */
-const words = (digits: string) => `${CONTRACTIONS}|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|${digits}|${SIGNS_AND_SPACES}`;
-const UPPER = String.raw`[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]`;
-const LOWER = String.raw`[\p{Ll}\p{Lm}\p{Lo}\p{M}]`;
-
 const gpt2: PreRule = { preTokenizer: GPT2 };
 const digitsThenGpt2: PreRule = { preTokenizer: sequence({ type: 'Digits', individual_digits: true }, GPT2) };
-const llama3: PreRule = { preTokenizer: pattern(words(String.raw`\p{N}{1,3}`)), ignoresMerges: true, addsBos: true };
-const smaug: PreRule = { preTokenizer: pattern(words(String.raw`\p{N}{1,3}`)) };
-const qwen2: PreRule = { preTokenizer: pattern(words(String.raw`\p{N}`)) };
+const llama3: PreRule = { preTokenizer: pattern(PATTERNS.llama3), ignoresMerges: true, addsBos: true };
+const smaug: PreRule = { preTokenizer: pattern(PATTERNS.llama3) };
+const qwen2: PreRule = { preTokenizer: pattern(PATTERNS.qwen2) };
 const tekken: PreRule = {
-  preTokenizer: pattern(
-    String.raw`[^\r\n\p{L}\p{N}]?${UPPER}*${LOWER}+|[^\r\n\p{L}\p{N}]?${UPPER}+${LOWER}*|\p{N}|` +
-      String.raw` ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+`,
-  ),
+  preTokenizer: pattern(PATTERNS.tekken),
   ignoresMerges: true,
   addsBos: true,
 };

@@ -3,6 +3,7 @@
 import { MbokError } from '../errors';
 import type { JsonObject } from '../io/json';
 import type { GgufVocabulary, TokenizerParts } from './gguf_tokenizer';
+import { byteToken } from './words';
 
 /** SentencePiece's sign for a space. */
 const SPACE = '\u2581';
@@ -47,10 +48,6 @@ export function sentencePieceParts(vocabulary: GgufVocabulary): TokenizerParts {
     addsBos: true,
     content: (token) => token.replaceAll(SPACE, ' '),
   };
-}
-
-function byteToken(byte: number): string {
-  return `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`;
 }
 
 /**

@@ -10,7 +10,7 @@ const ELEMENT = 16;
 type Method = (this: unknown, ...given: never[]) => unknown;
 type Globals = Record<string, unknown> & {
   readonly String: { readonly prototype: object };
-  readonly Array: { readonly prototype: object };
+  readonly Array: { readonly prototype: object; from<T>(items: Iterable<T>): T[] };
   readonly JSON: { parse(json: string): unknown };
 };
 
@@ -24,14 +24,14 @@ const GLOBALS = new Script(`Object.fromEntries(
 /** A package that is one CommonJS file, loaded apart from all other code. */
 export class Realm<Exports> {
   readonly exports: Exports;
-  readonly #json: Globals['JSON'];
+  readonly #globals: Globals;
   #left = Infinity;
 
   /** @param name - as `require` takes it */
   constructor(name: string) {
     const context = createContext({ TextDecoder, TextEncoder });
     const globals = GLOBALS.runInContext(context) as Globals;
-    this.#json = globals.JSON;
+    this.#globals = globals;
     this.#count(globals);
     const filename = require.resolve(name);
     const source = `(function (module, exports, ${Object.keys(globals)}) {${readFileSync(filename, 'utf8')}\n})`;
@@ -58,7 +58,12 @@ export class Realm<Exports> {
 
   /** Reads JSON into objects of the realm. */
   parse(json: string): object {
-    return this.#json.parse(json) as object;
+    return this.#globals.JSON.parse(json) as object;
+  }
+
+  /** A list of the realm. */
+  list<T>(items: Iterable<T> = []): T[] {
+    return this.#globals.Array.from(items);
   }
 
   /** Counts what is made, best before it is. Throws LimitError where no more may be. */
