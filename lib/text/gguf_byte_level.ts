@@ -2,8 +2,10 @@
 
 import { MbokError } from '../errors';
 import type { JsonObject } from '../io/json';
+import { show } from '../validate';
 import type { GgufVocabulary, TokenizerParts } from './gguf_tokenizer';
 import { PATTERNS } from './known_patterns';
+import { shorten } from './reason';
 
 interface PreRule {
   readonly preTokenizer: JsonObject;
@@ -53,7 +55,7 @@ const RULES: Readonly<Record<string, PreRule>> = {
 export function byteLevelParts({ tokens, merges, pre, unknown }: GgufVocabulary): TokenizerParts {
   const rule = Object.hasOwn(RULES, pre ?? '') ? RULES[pre ?? ''] : undefined;
   if (rule === undefined) {
-    const got = pre === undefined ? 'the GGUF file names no rule' : `the rule '${pre}' is not known`;
+    const got = pre === undefined ? 'the GGUF file names no rule' : `the rule '${shorten(pre)}' is not known`;
     throw new MbokError(
       'MBOK_UNSUPPORTED',
       `${got} of cutting texts into words (tokenizer.ggml.pre); supported: ${Object.keys(RULES).join(', ')}`,
@@ -64,7 +66,7 @@ export function byteLevelParts({ tokens, merges, pre, unknown }: GgufVocabulary)
   if (wrong >= 0) {
     throw new MbokError(
       'MBOK_FORMAT',
-      `GGUF metadata 'tokenizer.ggml.merges': number ${wrong} must be two tokens, got '${merges[wrong]}'`,
+      `GGUF metadata 'tokenizer.ggml.merges': number ${wrong} must be two tokens, got ${show(merges[wrong])}`,
     );
   }
   return {

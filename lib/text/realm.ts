@@ -106,7 +106,9 @@ export class Realm<Exports> {
     });
     replace(list.prototype, 'push', (push, self: unknown[], items: unknown[]) => {
       spend(ELEMENT * items.length);
-      return push(self, items);
+      // one by one: arguments lie on the stack, and these do already
+      for (const item of items) push(self, [item]);
+      return self.length;
     });
     replace(list, 'from', (from, self: unknown, given: unknown[]) => {
       const [source] = given;

@@ -36,6 +36,8 @@ export interface Vocabulary {
   readonly words: readonly Entry[];
   /** Added tokens, which are cut out of texts, in the order of the file. */
   readonly added: readonly Entry[];
+  /** How many tokens and merges there are. */
+  readonly entries: number;
 }
 
 /**
@@ -54,6 +56,7 @@ export function checkTokenizer(json: JsonObject): Vocabulary {
     text(`model.${name}`, model[name] ?? '', LONGEST_AFFIX);
   }
   text('model.unk_token', model.unk_token ?? '', LONGEST_TOKEN);
+  const merges = model.type === 'BPE' ? countMerges(model.merges) : 0;
   const words = readWords(model.vocab);
   const added = readAdded(json.added_tokens);
   checkIds([...words, ...added]);
@@ -62,7 +65,7 @@ export function checkTokenizer(json: JsonObject): Vocabulary {
     wrong('model.unk_id', 'the id of a token', unknown);
   }
   checkTemplates(json.post_processor, new Set([...words, ...added].map(({ token }) => token)));
-  return { words, added };
+  return { words, added, entries: words.length + added.length + merges };
 }
 
 /** Whether a component takes time in proportion to what it is given: it has few steps and no expressions of the file. */
@@ -90,6 +93,17 @@ function readWords(vocabulary: unknown): Entry[] {
     text('a token of model.vocab', token, LONGEST_TOKEN);
     return { token, id: typeof id === 'number' ? id : wrong(`id of the token ${show(token)}`, 'an integer', id) };
   });
+}
+
+/** Two tokens each, with a space between them or in a list. */
+function countMerges(merges: unknown): number {
+  if (!Array.isArray(merges)) wrong('model.merges', 'a list', merges);
+  const isToken = (part: unknown) => typeof part === 'string';
+  const fits = (merge: unknown) =>
+    isToken(merge) || (Array.isArray(merge) && merge.length === 2 && merge.every(isToken));
+  const index = merges.findIndex((merge) => !fits(merge));
+  if (index >= 0) wrong(`model.merges[${index}]`, 'two tokens', merges[index]);
+  return merges.length;
 }
 
 function readAdded(tokens: unknown): Entry[] {
