@@ -4,7 +4,13 @@ import { join } from 'node:path';
 import { MbokError } from './errors';
 import { generateBatch } from './generate/batch';
 import { Generation } from './generate/generate';
-import { type BatchOptions, type GenerateOptions, type GenerationResult, readRequest } from './generate/options';
+import {
+  type BatchOptions,
+  expectRoom,
+  type GenerateOptions,
+  type GenerationResult,
+  readRequest,
+} from './generate/options';
 import { recommendedSampling } from './generate/recommended';
 import type { SamplingOptions } from './generate/sampler';
 import { type ActivationBits, arithmeticOf, type Precision } from './graph/arithmetic';
@@ -122,7 +128,9 @@ export class Model extends ModelCore {
   chat(messages: readonly ChatMessage[], given: GenerateOptions = {}): Generation {
     const { tokenizer } = this;
     const template = this.chatTemplate;
-    const prompt = encodeRendered(tokenizer, template.apply(messages, { addGenerationPrompt: true }));
+    const text = template.apply(messages, { addGenerationPrompt: true });
+    expectRoom(text, tokenizer, this.config);
+    const prompt = encodeRendered(tokenizer, text);
     return new Generation(this, readRequest(this, prompt, given, endTokens(tokenizer, template)));
   }
 

@@ -23,17 +23,24 @@ export function typeScriptArguments(source: string): string[] {
 /**
  * Runs TypeScript in a process of its own, with the repository as the current folder and the place of its imports.
  *
- * @param options - `limits`: arguments of the shell's ulimit; `env`: added to the environment
+ * @param options - `limits`: arguments of the shell's ulimit; `env`: added to the environment; `seconds`: after which it is
+ * killed
  */
 export function runTypeScript(
   source: string,
-  { limits, env }: { limits?: string; env?: Record<string, string> } = {},
+  { limits, env, seconds }: { limits?: string; env?: Record<string, string>; seconds?: number } = {},
 ): { status: number | null; signal: NodeJS.Signals | null; stdout: string; stderr: string } {
   const command = `exec "$0" "$@"`;
   const result = spawnSync(
     'bash',
     ['-c', limits ? `ulimit ${limits}; ${command}` : command, process.execPath, ...typeScriptArguments(source)],
-    { cwd: join(__dirname, '..'), encoding: 'utf8', env: { ...process.env, ...env } },
+    {
+      cwd: join(__dirname, '..'),
+      encoding: 'utf8',
+      env: { ...process.env, ...env },
+      killSignal: 'SIGKILL',
+      ...(seconds !== undefined && { timeout: 1000 * seconds }),
+    },
   );
   const { status, signal, stdout, stderr } = result;
   return { status, signal, stdout, stderr };

@@ -106,14 +106,8 @@ export function readRequest(
   for (const [i, entry] of stops.entries()) string(`stop[${i}]`, entry);
   // needed for the text that comes out even where the prompt is given as ids
   const { tokenizer } = model;
-  const ids = promptIds(prompt, tokenizer, model.config.vocabularySize);
+  const ids = promptIds(prompt, tokenizer, model.config);
   const room = model.config.maxPositions - ids.length;
-  if (room < 0) {
-    throw new MbokError(
-      'MBOK_INVALID_ARGUMENT',
-      `the prompt has ${ids.length} tokens, more than the model's context of ${model.config.maxPositions}`,
-    );
-  }
   // the last token generated needs no place of its own: nothing is computed after it
   const fitting = room + 1;
   return {
@@ -132,13 +126,34 @@ export function contextOf({ prompt, maxTokens }: GenerationRequest): number {
   return prompt.length + maxTokens - 1;
 }
 
+/**
+ * Checks, without encoding it, that a prompt may fit into a model's context.
+ *
+ * @throws MbokError MBOK_INVALID_ARGUMENT for a text of which no tokenizer could make so few tokens
+ */
+export function expectRoom(text: string, tokenizer: Tokenizer, { maxPositions }: ModelCore['config']): void {
+  expectTokens(tokenizer.fewestTokens(text.length), 'at least ', maxPositions);
+}
+
 /** A text is encoded with what the tokenizer puts around one; an empty text begins a new document. */
-function promptIds(prompt: string | ArrayLike<number>, tokenizer: Tokenizer, vocabularySize: number): Int32Array {
+function promptIds(prompt: string | ArrayLike<number>, tokenizer: Tokenizer, config: ModelCore['config']): Int32Array {
   const start = tokenizer.documentStartId;
   let ids: ArrayLike<number>;
   if (prompt === '' && start !== undefined) ids = [start];
-  else if (typeof prompt === 'string') ids = tokenizer.encode(prompt);
-  else ids = prompt;
-  if (integers('prompt', ids, 0, vocabularySize - 1).length > 0) return Int32Array.from(ids);
+  else if (typeof prompt === 'string') {
+    expectRoom(prompt, tokenizer, config);
+    ids = tokenizer.encode(prompt);
+  } else ids = prompt;
+  // before its numbers are looked at one by one
+  expectTokens(ids?.length ?? 0, '', config.maxPositions);
+  if (integers('prompt', ids, 0, config.vocabularySize - 1).length > 0) return Int32Array.from(ids);
   throw new MbokError('MBOK_INVALID_ARGUMENT', "'prompt' must have at least one token");
+}
+
+function expectTokens(tokens: number, atLeast: string, context: number): void {
+  if (!(tokens > context)) return;
+  throw new MbokError(
+    'MBOK_INVALID_ARGUMENT',
+    `the prompt has ${atLeast}${tokens} tokens, more than the model's context of ${context}`,
+  );
 }

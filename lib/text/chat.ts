@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { MbokError } from '../errors';
 import { decodeUtf8, isJsonObject, type JsonObject, parseJsonObject } from '../io/json';
 import { invalid, show } from '../validate';
-import { JinjaTemplate } from './jinja';
+import { JinjaTemplate, LONGEST_TEMPLATE } from './jinja';
+import { reasonOf } from './reason';
 import type { Tokenizer } from './tokenizer';
 
 /** One message of a conversation. */
@@ -29,8 +30,9 @@ export class ChatTemplate {
   readonly #variables: Readonly<Record<string, string>>;
   #parsed: JinjaTemplate | undefined;
 
-  /** `place`: where the template comes from, for messages. */
+  /** `place`: where the template comes from, for messages. Throws MBOK_FORMAT for one of more than a million characters. */
   constructor(source: string, place: string, variables: Readonly<Record<string, string>> = {}) {
+    expectTemplateLength(source.length, place);
     this.#source = source;
     this.#place = place;
     this.#variables = variables;
@@ -51,6 +53,7 @@ export class ChatTemplate {
   static fromFiles(files: ReadonlyMap<string, Uint8Array>, folder: string): ChatTemplate | undefined {
     const text = (name: string) => {
       const bytes = files.get(name);
+      if (name === TEMPLATE_FILE) expectTemplateLength(bytes?.length ?? 0, join(folder, name));
       return bytes && decodeUtf8(bytes, `'${join(folder, name)}'`);
     };
     const place = join(folder, CONFIG_FILE);
@@ -69,7 +72,7 @@ export class ChatTemplate {
    * @param options - `addGenerationPrompt`: whether the text goes on with the beginning of the assistant's next message.
    * Default false
    * @throws MbokError MBOK_INVALID_ARGUMENT (no conversation, or one that the template refuses), MBOK_FORMAT (a template
-   * that cannot be parsed)
+   * that cannot be parsed, or takes too much time or memory)
    */
   apply(
     messages: readonly ChatMessage[],
@@ -84,8 +87,8 @@ export class ChatTemplate {
     try {
       return template.render(variables);
     } catch (cause) {
-      const reason = (cause as Error).message;
-      throw new MbokError('MBOK_INVALID_ARGUMENT', `the chat template of '${this.#place}' failed: ${reason}`, {
+      if (cause instanceof MbokError) throw cause;
+      throw new MbokError('MBOK_INVALID_ARGUMENT', `the chat template of '${this.#place}' failed: ${reasonOf(cause)}`, {
         cause,
       });
     }
@@ -93,12 +96,16 @@ export class ChatTemplate {
 
   #parse(): JinjaTemplate {
     try {
-      this.#parsed ??= new JinjaTemplate(this.#source);
+      this.#parsed ??= new JinjaTemplate(this.#source, `the chat template of '${this.#place}'`);
     } catch (cause) {
-      const reason = (cause as Error).message;
-      throw new MbokError('MBOK_FORMAT', `'${this.#place}' has a chat template that cannot be parsed: ${reason}`, {
-        cause,
-      });
+      if (cause instanceof MbokError) throw cause;
+      throw new MbokError(
+        'MBOK_FORMAT',
+        `'${this.#place}' has a chat template that cannot be parsed: ${reasonOf(cause)}`,
+        {
+          cause,
+        },
+      );
     }
     return this.#parsed;
   }
@@ -178,16 +185,25 @@ export function expectMessages(messages: unknown): readonly ChatMessage[] {
   if (!Array.isArray(messages) || messages.length === 0)
     invalid('messages', 'a list of at least one message', messages);
   for (const [index, message] of messages.entries()) {
-    const fits = isJsonObject(message) && typeof message.role === 'string' && typeof message.content === 'string';
-    if (!fits) {
-      const got = isJsonObject(message) ? JSON.stringify(message).slice(0, 80) : show(message);
-      throw new MbokError(
-        'MBOK_INVALID_ARGUMENT',
-        `'messages[${index}]' must have a 'role' and a 'content' that are strings, got ${got}`,
-      );
-    }
+    const isObject = isJsonObject(message);
+    if (isObject && typeof message.role === 'string' && typeof message.content === 'string') continue;
+    const shown = (key: string) => (isObject && Object.hasOwn(message, key) ? [`"${key}":${show(message[key])}`] : []);
+    const got = isObject ? `{${['role', 'content'].flatMap(shown)}}` : show(message);
+    throw new MbokError(
+      'MBOK_INVALID_ARGUMENT',
+      `'messages[${index}]' must have a 'role' and a 'content' that are strings, got ${got}`,
+    );
   }
   return messages as ChatMessage[];
+}
+
+/** `length`: characters, or bytes. */
+function expectTemplateLength(length: number, place: string): void {
+  if (length <= LONGEST_TEMPLATE) return;
+  throw new MbokError(
+    'MBOK_FORMAT',
+    `the chat template of '${place}' has a length of ${length}; ${LONGEST_TEMPLATE} is the most`,
+  );
 }
 
 function chooseTemplate(value: unknown, place: string): string | undefined {

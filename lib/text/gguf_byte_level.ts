@@ -2,7 +2,10 @@
 
 import { MbokError } from '../errors';
 import type { JsonObject } from '../io/json';
+import { show } from '../validate';
 import type { GgufVocabulary, TokenizerParts } from './gguf_tokenizer';
+import { PATTERNS } from './known_patterns';
+import { shorten } from './reason';
 
 interface PreRule {
   readonly preTokenizer: JsonObject;
@@ -19,23 +22,13 @@ const sequence = (...pretokenizers: JsonObject[]) => ({ type: 'Sequence', pretok
 const pattern = (regex: string) =>
   sequence({ type: 'Split', pattern: { Regex: regex }, behavior: 'Isolated', invert: false }, BYTES);
 
-const CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
-const SIGNS_AND_SPACES = String.raw` ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`;
-/** LLaMA 3's words, with as many digits a word as said. */
-const words = (digits: string) => `${CONTRACTIONS}|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|${digits}|${SIGNS_AND_SPACES}`;
-const UPPER = String.raw`[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]`;
-const LOWER = String.raw`[\p{Ll}\p{Lm}\p{Lo}\p{M}]`;
-
 const gpt2: PreRule = { preTokenizer: GPT2 };
 const digitsThenGpt2: PreRule = { preTokenizer: sequence({ type: 'Digits', individual_digits: true }, GPT2) };
-const llama3: PreRule = { preTokenizer: pattern(words(String.raw`\p{N}{1,3}`)), ignoresMerges: true, addsBos: true };
-const smaug: PreRule = { preTokenizer: pattern(words(String.raw`\p{N}{1,3}`)) };
-const qwen2: PreRule = { preTokenizer: pattern(words(String.raw`\p{N}`)) };
+const llama3: PreRule = { preTokenizer: pattern(PATTERNS.llama3), ignoresMerges: true, addsBos: true };
+const smaug: PreRule = { preTokenizer: pattern(PATTERNS.llama3) };
+const qwen2: PreRule = { preTokenizer: pattern(PATTERNS.qwen2) };
 const tekken: PreRule = {
-  preTokenizer: pattern(
-    String.raw`[^\r\n\p{L}\p{N}]?${UPPER}*${LOWER}+|[^\r\n\p{L}\p{N}]?${UPPER}+${LOWER}*|\p{N}|` +
-      String.raw` ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+`,
-  ),
+  preTokenizer: pattern(PATTERNS.tekken),
   ignoresMerges: true,
   addsBos: true,
 };
@@ -62,7 +55,7 @@ const RULES: Readonly<Record<string, PreRule>> = {
 export function byteLevelParts({ tokens, merges, pre, unknown }: GgufVocabulary): TokenizerParts {
   const rule = Object.hasOwn(RULES, pre ?? '') ? RULES[pre ?? ''] : undefined;
   if (rule === undefined) {
-    const got = pre === undefined ? 'the GGUF file names no rule' : `the rule '${pre}' is not known`;
+    const got = pre === undefined ? 'the GGUF file names no rule' : `the rule '${shorten(pre)}' is not known`;
     throw new MbokError(
       'MBOK_UNSUPPORTED',
       `${got} of cutting texts into words (tokenizer.ggml.pre); supported: ${Object.keys(RULES).join(', ')}`,
@@ -73,7 +66,7 @@ export function byteLevelParts({ tokens, merges, pre, unknown }: GgufVocabulary)
   if (wrong >= 0) {
     throw new MbokError(
       'MBOK_FORMAT',
-      `GGUF metadata 'tokenizer.ggml.merges': number ${wrong} must be two tokens, got '${merges[wrong]}'`,
+      `GGUF metadata 'tokenizer.ggml.merges': number ${wrong} must be two tokens, got ${show(merges[wrong])}`,
     );
   }
   return {

@@ -2,13 +2,19 @@
 
 import { MbokError } from '../errors';
 import type { JsonObject } from '../io/json';
+import { bounded, LimitError } from './bounded';
 import type { GgufVocabulary, TokenizerParts } from './gguf_tokenizer';
+import { byteToken } from './words';
 
 /** SentencePiece's sign for a space. */
 const SPACE = '\u2581';
 
 /** No model has longer pieces that are merged from others; the work for one grows with the square of its length. */
 const LONGEST = 256;
+/** Ways to put pieces together of two others, for each piece; honest vocabularies have two or three. */
+const MOST_MERGES = 16;
+/** Milliseconds in which they are found: in any case, and for each piece. */
+const TIME = { always: 150, piece: 1e-2 };
 
 /** Throws MBOK_FORMAT where the scores are missing. */
 export function sentencePieceParts(vocabulary: GgufVocabulary): TokenizerParts {
@@ -42,15 +48,13 @@ export function sentencePieceParts(vocabulary: GgufVocabulary): TokenizerParts {
       byte_fallback: hasBytes,
       ignore_merges: false,
       vocab: Object.fromEntries(pieces),
-      merges: derivedMerges(vocabulary, pieces, scores),
+      merges: bounded(TIME.always + TIME.piece * tokens.length, 'the vocabulary of the GGUF file', () =>
+        derivedMerges(vocabulary, pieces, scores),
+      ),
     },
     addsBos: true,
     content: (token) => token.replaceAll(SPACE, ' '),
   };
-}
-
-function byteToken(byte: number): string {
-  return `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`;
 }
 
 /**
@@ -66,6 +70,8 @@ function derivedMerges(
   const merges: { readonly parts: [string, string]; readonly score: number }[] = [];
   for (const [id, piece] of tokens.entries()) {
     if (!isPiece(id) || piece.length > LONGEST) continue;
+    if (merges.length > MOST_MERGES * tokens.length)
+      throw new LimitError('has too many pieces that are parts of others');
     let cut = 0;
     for (const character of piece) {
       cut += character.length;

@@ -5,6 +5,7 @@ import type { JsonObject } from '../io/json';
 import { show } from '../validate';
 import { byteLevelParts } from './gguf_byte_level';
 import { sentencePieceParts } from './gguf_sentence_piece';
+import { shorten } from './reason';
 
 /** Values of `tokenizer.ggml.token_type`. */
 const TYPE = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
@@ -118,7 +119,7 @@ function readParts(model: string, vocabulary: GgufVocabulary): TokenizerParts {
   if (model === 'llama') return sentencePieceParts(vocabulary);
   throw new MbokError(
     'MBOK_UNSUPPORTED',
-    `the GGUF tokenizer '${model}' is not supported; 'gpt2' (byte-level BPE) and 'llama' (SentencePiece BPE) are`,
+    `the GGUF tokenizer '${shorten(model)}' is not supported; 'gpt2' (byte-level BPE) and 'llama' (SentencePiece BPE) are`,
   );
 }
 
@@ -213,8 +214,11 @@ class MetadataReader {
     const value = this.#get(name);
     if (value === undefined) return undefined;
     const list = value as ArrayLike<number>;
-    const isList = Array.isArray(value) ? value.every((item) => typeof item === 'number') : ArrayBuffer.isView(value);
-    if (!isList || list.length !== length) this.fail(name, `a list of ${length} numbers, one a token`, value);
+    const isList = Array.isArray(value) || ArrayBuffer.isView(value);
+    const isNumber = (item: unknown) => typeof item === 'number' && !Number.isNaN(item);
+    if (!isList || list.length !== length || !Array.prototype.every.call(list, isNumber)) {
+      this.fail(name, `a list of ${length} numbers, one a token`, value);
+    }
     return list;
   }
 

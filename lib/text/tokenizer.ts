@@ -3,16 +3,29 @@ import { join } from 'node:path';
 import { MbokError } from '../errors';
 import { readFiles } from '../io/files';
 import { decodeUtf8, isJsonObject, type JsonObject, parseJsonObject, readJson } from '../io/json';
-import { boolean, options as checkOptions, integers, string } from '../validate';
+import { boolean, options as checkOptions, integers, show, string } from '../validate';
 import { AddedTokens } from './added_tokens';
+import { bounded, limited } from './bounded';
 import { HuggingFaceTokenizer } from './huggingface';
+import { reasonOf } from './reason';
+import { checkTokenizer, type Entry, isLinearComponent, type Vocabulary } from './tokenizer_file';
 import { WordCache } from './word_cache';
-import { wordRule } from './words';
+import { type WordRule, wordRule } from './words';
 
 /** Says how text becomes tokens. */
 export const TOKENIZER_FILE = 'tokenizer.json';
 /** Say more about it and may be missing: what surrounds a text, and which tokens end it. */
 const TOKENIZER_SETTINGS = ['tokenizer_config.json', 'generation_config.json', 'config.json'];
+
+/**
+ * Milliseconds in which a tokenizer is built, a text encoded and tokens decoded: in any case, and for each entry of the
+ * vocabulary, each character and each token. The slowest honest ones take 4, 4 and 1 µs for one of these.
+ */
+const TIME = { always: 150, build: 1e-2, encode: 1e-2, decode: 1e-2 };
+/** Characters of a text, or tokens, up to which time is not watched where it is in proportion to them. */
+const UNWATCHED = 1 << 17;
+/** Characters of added tokens up to which looking for them takes such time. */
+const LONGEST_ADDED = 256;
 
 /** Options of {@link Tokenizer.encode}. */
 export interface EncodeOptions {
@@ -35,6 +48,9 @@ interface TokenizerFiles {
   /** generation_config.json and config.json, which may name further end tokens. */
   readonly others: readonly JsonObject[];
   readonly fingerprint: string;
+  readonly vocabulary: Vocabulary;
+  /** Path of tokenizer.json, for messages. */
+  readonly place: string;
 }
 
 /** Turns text into token ids and back, as the folder of a model says. */
@@ -48,6 +64,7 @@ export class Tokenizer {
   /** A hash of the files that say how text becomes tokens. */
   readonly fingerprint: string;
 
+  readonly #place: string;
   /** The largest id that is not only an added token's. */
   readonly #largestWord: number;
   readonly #inner: HuggingFaceTokenizer;
@@ -55,23 +72,37 @@ export class Tokenizer {
   readonly #added: AddedTokens;
   readonly #prefix: readonly number[];
   readonly #suffix: readonly number[];
+  /** Whether the time is in proportion to what is encoded or decoded. */
+  readonly #isLinear: { readonly encode: boolean; readonly decode: boolean };
+  /** Characters that one token stands for at most. */
+  readonly #mostCharacters: number;
 
-  private constructor({ tokenizer, config, others, fingerprint }: TokenizerFiles) {
+  private constructor({ tokenizer, config, others, fingerprint, vocabulary, place }: TokenizerFiles) {
     this.fingerprint = fingerprint;
+    this.#place = place;
     this.#inner = new HuggingFaceTokenizer(tokenizer, config);
-    this.vocabSize = largestId(this.#inner.get_vocab(true)) + 1;
-    this.#largestWord = largestId(vocabularyOf(tokenizer));
+    const { words, added } = vocabulary;
+    this.#largestWord = largestId(words);
+    this.vocabSize = Math.max(this.#largestWord, largestId(added)) + 1;
     const idOf = (token: unknown) => {
       const content = isJsonObject(token) ? token.content : token;
-      return typeof content === 'string' ? this.#inner.token_to_id(content) : undefined;
+      return typeof content === 'string' ? this.#inner.tokenToId(content) : undefined;
     };
-    this.bosTokenId = idOf(config.bos_token) ?? others.flatMap((other) => ids(other.bos_token_id))[0];
-    const ends = [idOf(config.eos_token), ...others.flatMap((other) => ids(other.eos_token_id))];
+    const idsOf = (name: string) => others.flatMap((other) => readIds(name, other[name]));
+    // some settings name tokens of another vocabulary, e.g. of GPT-2 by default
+    const begins = idsOf('bos_token_id').filter((id) => id < this.vocabSize);
+    this.bosTokenId = idOf(config.bos_token) ?? begins[0];
+    const ends = [idOf(config.eos_token), ...idsOf('eos_token_id')];
     this.eosTokenIds = [...new Set(ends.filter((id) => id !== undefined))];
 
     this.#added = new AddedTokens(tokenizer);
     const rule = wordRule(tokenizer);
-    this.#words = rule && new WordCache(rule, (word) => this.#encodeWord(word));
+    this.#words = rule && new WordCache(rule, (word) => this.#inner.encodeWord(word));
+    this.#isLinear = {
+      encode: rule?.isLinear === true && this.#added.longest <= LONGEST_ADDED,
+      decode: isLinearComponent(tokenizer.decoder),
+    };
+    this.#mostCharacters = this.#countMost(words, rule);
     [this.#prefix, this.#suffix] = this.#surroundings(config);
   }
 
@@ -105,12 +136,15 @@ export class Tokenizer {
     const tokenizer = parse(TOKENIZER_FILE) ?? {};
     const hash = createHash('sha256');
     for (const name of [TOKENIZER_FILE, TOKENIZER_SETTINGS[0] as string]) hash.update(files.get(name) ?? '');
+    const path = join(place, TOKENIZER_FILE);
     try {
+      const vocabulary = checkTokenizer(tokenizer);
       const known = others.filter((json) => json !== undefined);
-      return new Tokenizer({ tokenizer, config, others: known, fingerprint: hash.digest('hex') });
+      const described = { tokenizer, config, others: known, fingerprint: hash.digest('hex'), vocabulary, place: path };
+      const time = TIME.always + TIME.build * vocabulary.entries;
+      return bounded(time, 'building it', () => new Tokenizer(described));
     } catch (cause) {
-      const path = join(place, TOKENIZER_FILE);
-      throw new MbokError('MBOK_FORMAT', `'${path}' cannot be used: ${(cause as Error).message}`, { cause });
+      throw new MbokError('MBOK_FORMAT', `'${path}' cannot be used: ${reasonOf(cause)}`, { cause });
     }
   }
 
@@ -125,14 +159,16 @@ export class Tokenizer {
   /**
    * Encodes a text. Added tokens that are written out in it (`<|endoftext|>`) become their ids.
    *
-   * @throws MbokError MBOK_INVALID_ARGUMENT when `text` is not a string
+   * @throws MbokError MBOK_INVALID_ARGUMENT when `text` is not a string, MBOK_FORMAT when the tokenizer's files ask for more
+   * time or memory than any text of its length needs
    */
   encode(text: string, options?: EncodeOptions): number[] {
     string('text', text, { allowEmpty: true });
     const { addSpecialTokens = true } = checkOptions('options', options, ['addSpecialTokens']);
     boolean('addSpecialTokens', addSpecialTokens);
     const words = this.#words;
-    const plain = words ? this.#encodeParts(text, words) : this.#encodeAll(text, false);
+    const encode = () => (words ? this.#encodeParts(text, words) : this.#encodeAll(text, false));
+    const plain = this.#limited('encode', text.length, encode);
     return addSpecialTokens ? [...this.#prefix, ...plain, ...this.#suffix] : plain;
   }
 
@@ -140,16 +176,20 @@ export class Tokenizer {
    * Decodes token ids. Bytes that are not UTF-8 become U+FFFD. Spaces are left as they are, whatever
    * `clean_up_tokenization_spaces` says.
    *
-   * @throws MbokError MBOK_INVALID_ARGUMENT naming the first id that is outside the vocabulary
+   * @throws MbokError MBOK_INVALID_ARGUMENT naming the first id that is outside the vocabulary, MBOK_FORMAT as `encode`
    */
   decode(ids: ArrayLike<number>, options?: DecodeOptions): string {
     const { skipSpecialTokens = false } = checkOptions('options', options, ['skipSpecialTokens']);
     boolean('skipSpecialTokens', skipSpecialTokens);
     const checked = Array.from(integers('ids', ids, 0, this.vocabSize - 1));
     // ids that the vocabulary skips stand for nothing
-    const known = checked.filter((id) => this.#inner.id_to_token(id) !== undefined);
-    if (known.length === 0) return '';
-    return this.#inner.decode(known, { skip_special_tokens: skipSpecialTokens, clean_up_tokenization_spaces: false });
+    const known = checked.filter((id) => this.#inner.idToToken(id) !== undefined);
+    return this.#limited('decode', known.length, () => this.#inner.decode(known, skipSpecialTokens));
+  }
+
+  /** A number of tokens that no text of so many characters (UTF-16) can have fewer of, found without encoding it. */
+  fewestTokens(characters: number): number {
+    return Math.ceil(characters / this.#mostCharacters);
   }
 
   /**
@@ -170,7 +210,7 @@ export class Tokenizer {
 
   /** The id of a token as the vocabulary writes it, or undefined. */
   tokenToId(token: string): number | undefined {
-    return this.#inner.token_to_id(token);
+    return this.#inner.tokenToId(token);
   }
 
   #encodeParts(text: string, words: WordCache): number[] {
@@ -182,18 +222,22 @@ export class Tokenizer {
     return ids;
   }
 
-  #encodeWord(word: string): number[] {
-    const { model } = this.#inner;
-    // characters that the vocabulary cannot express and has no unknown token for are left out
-    return model([word])
-      .map((token) => this.#inner.token_to_id(token) ?? model.unk_token_id)
-      .filter((id) => id !== undefined);
+  #encodeAll(text: string, addSpecialTokens: boolean): number[] {
+    // without characters that the vocabulary cannot express and has no unknown token for
+    return this.#inner.encode(text, addSpecialTokens).filter((id) => id !== undefined);
   }
 
-  #encodeAll(text: string, addSpecialTokens: boolean): number[] {
-    const { ids } = this.#inner.encode(text, { add_special_tokens: addSpecialTokens });
-    // characters that the vocabulary cannot express and has no unknown token for
-    return ids.filter((id) => id !== undefined);
+  /** `length`: of the text in characters, or of the list of tokens. Throws MBOK_FORMAT where it takes too much. */
+  #limited<T>(action: 'encode' | 'decode', length: number, work: () => T): T {
+    const what = `'${this.#place}': to ${action} ${length} ${action === 'encode' ? 'characters' : 'tokens'}`;
+    if (this.#isLinear[action] && length <= UNWATCHED) return limited(what, work);
+    return bounded(TIME.always + TIME[action] * length, what, work);
+  }
+
+  #countMost(words: readonly Entry[], rule: WordRule | undefined): number {
+    const isComplete = rule?.alphabet.every((token) => this.tokenToId(token) !== undefined);
+    if (!rule || !isComplete || this.#added.takesSpace) return Infinity;
+    return rule.shortens * words.reduce((most, { token }) => Math.max(most, token.length), this.#added.longest);
   }
 
   /** What is put before and after a text, found by encoding one letter with and without it. */
@@ -209,18 +253,14 @@ export class Tokenizer {
   }
 }
 
-function largestId(vocabulary: ReadonlyMap<string, number>): number {
-  let most = -1;
-  for (const id of vocabulary.values()) most = Math.max(most, id);
-  return most;
+function largestId(entries: readonly Entry[]): number {
+  return entries.reduce((most, { id }) => Math.max(most, id), -1);
 }
 
-/** Without added tokens; of kinds that list their tokens in order there is none here. */
-function vocabularyOf({ model }: JsonObject): ReadonlyMap<string, number> {
-  const vocabulary = isJsonObject(model) && isJsonObject(model.vocab) ? Object.entries(model.vocab) : [];
-  return new Map(vocabulary.filter((entry): entry is [string, number] => typeof entry[1] === 'number'));
-}
-
-function ids(value: unknown): number[] {
-  return [value].flat().filter((id): id is number => Number.isSafeInteger(id));
+/** What settings give as an id or a list of ids; -1 and the like, and null, say that there is none. */
+function readIds(name: string, value: unknown): number[] {
+  return [value ?? []].flat().flatMap((id) => {
+    if (Number.isSafeInteger(id)) return (id as number) < 0 ? [] : [id as number];
+    throw new MbokError('MBOK_FORMAT', `'${name}' must be the id of a token or a list of ids, got ${show(value)}`);
+  });
 }

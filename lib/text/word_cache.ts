@@ -1,6 +1,8 @@
 import type { WordRule } from './words';
 
 const MOST_CACHED = 100_000;
+/** Characters of a word that is remembered; longer ones are no words that recur. */
+const LONGEST_CACHED = 256;
 
 /**
  * Encodes by remembering the ids of every word. Words recur, so long texts take a twelfth of the time that the general
@@ -23,7 +25,7 @@ export class WordCache {
       if (found === undefined) {
         found = this.encodeWord(this.rule.spell(word));
         if (this.#cache.size >= MOST_CACHED) this.#cache.clear();
-        this.#cache.set(word, found);
+        if (word.length <= LONGEST_CACHED) this.#cache.set(word, found);
       }
       for (const id of found) ids.push(id);
     }

@@ -1,6 +1,7 @@
 /** How a tokenizer.json cuts texts into words that are encoded independently of one another. */
 
 import { isJsonObject, type JsonObject } from '../io/json';
+import { isKnownPattern } from './known_patterns';
 import { compilePattern } from './word_pattern';
 
 /** From a text to the words that a byte-pair model sees. */
@@ -11,6 +12,12 @@ export interface WordRule {
   split(text: string): readonly string[];
   /** A word in the characters of the vocabulary. */
   spell(word: string): string;
+  /** Tokens that can express every text together. */
+  readonly alphabet: readonly string[];
+  /** Whether words are cut in time in proportion to the text, whatever the text: expressions of unknown files may not. */
+  readonly isLinear: boolean;
+  /** Characters of a text that may become one of what is encoded, at most. */
+  readonly shortens: number;
 }
 
 /** GPT-2's words: contractions, letters, digits, signs, each with a space before it, and runs of white space. */
@@ -22,7 +29,18 @@ const GPT2 = compilePattern(
 const SPACE = '\u2581';
 
 type Normalise = WordRule['normalise'];
+interface Normaliser {
+  readonly normalise: Normalise;
+  readonly shortens: number;
+}
 type Cut = (text: string) => readonly string[];
+
+/** How many times as long a text may become. */
+const MOST_GROWTH = 8;
+/** Steps, one after the other, of normalising or cutting. */
+const MOST_STEPS = 16;
+/** Characters that NFC makes one, at most. */
+const COMPOSED = 4;
 
 /**
  * The rule of a tokenizer.json; undefined where its words depend on one another or are cut in a way that is not known here.
@@ -31,11 +49,11 @@ type Cut = (text: string) => readonly string[];
  */
 export function wordRule({ normalizer, pre_tokenizer: pre, model }: JsonObject): WordRule | undefined {
   if (!isJsonObject(model) || model.type !== 'BPE' || !isJsonObject(model.vocab)) return undefined;
-  const normalise = readNormaliser(normalizer ?? null);
-  if (normalise === undefined) return undefined;
+  const normaliser = readNormaliser(normalizer ?? null);
+  if (normaliser === undefined) return undefined;
   const parts = listOf(pre, 'pretokenizers');
-  if (parts.at(-1)?.type === 'ByteLevel') return byteLevelRule(normalise, parts);
-  return model.byte_fallback === true ? spaceRule(normalise, parts, Object.keys(model.vocab)) : undefined;
+  if (parts.at(-1)?.type === 'ByteLevel') return byteLevelRule(normaliser, parts);
+  return model.byte_fallback === true ? spaceRule(normaliser, parts, Object.keys(model.vocab)) : undefined;
 }
 
 /** A component that may be a sequence of others. */
@@ -45,24 +63,38 @@ function listOf(component: unknown, key: string): JsonObject[] {
   return Array.isArray(parts) ? parts.filter(isJsonObject) : [];
 }
 
-function readNormaliser(normalizer: unknown): Normalise | undefined {
+function readNormaliser(normalizer: unknown): Normaliser | undefined {
+  let growth = 1;
+  let shortens = 1;
   const steps = listOf(normalizer, 'normalizers').map((step): Normalise | undefined => {
     const { type, prepend, pattern, content } = step;
-    if (type === 'NFC') return (text) => text.normalize('NFC');
-    if (type === 'Prepend' && typeof prepend === 'string') return (text) => (text === '' ? text : prepend + text);
+    if (type === 'NFC') {
+      shortens *= COMPOSED;
+      return (text) => text.normalize('NFC');
+    }
+    if (type === 'Prepend' && typeof prepend === 'string') {
+      growth += prepend.length;
+      return (text) => (text === '' ? text : prepend + text);
+    }
     const from = isJsonObject(pattern) ? pattern.String : undefined;
-    if (type !== 'Replace' || typeof from !== 'string' || typeof content !== 'string') return undefined;
-    return (text) => text.replaceAll(from, content);
+    if (type !== 'Replace' || typeof from !== 'string' || from === '' || typeof content !== 'string') return undefined;
+    growth *= Math.max(1, content.length / from.length);
+    shortens *= Math.max(1, from.length / content.length);
+    // a function, since `$&` would stand for what was found
+    return (text) => text.replaceAll(from, () => content);
   });
-  if (steps.some((step) => step === undefined)) return undefined;
-  return (text, first) => (steps as Normalise[]).reduce((result, step) => step(result, first), text);
+  if (growth > MOST_GROWTH || steps.length > MOST_STEPS || steps.some((step) => step === undefined)) return undefined;
+  const normalise: Normalise = (text, first) =>
+    (steps as Normalise[]).reduce((result, step) => step(result, first), text);
+  return { normalise, shortens };
 }
 
-function byteLevelRule(normalise: Normalise, parts: readonly JsonObject[]): WordRule | undefined {
+function byteLevelRule(normaliser: Normaliser, parts: readonly JsonObject[]): WordRule | undefined {
   const cuts = parts.map(readCut);
   if (cuts.some((cut) => cut === undefined)) return undefined;
-  const split: Cut = (text) => (cuts as Cut[]).reduce<readonly string[]>(cutEach, [text]);
-  return { normalise, split, spell: spellBytes };
+  const isLinear = parts.length <= MOST_STEPS && parts.every(isLinearCut);
+  const split = (text: string) => (cuts as Cut[]).reduce<readonly string[]>(cutEach, [text]);
+  return { ...normaliser, split, spell: spellBytes, alphabet: BYTE_CHARACTERS, isLinear };
 }
 
 function cutEach(texts: readonly string[], cut: Cut): readonly string[] {
@@ -94,6 +126,10 @@ function readCut({ type, ...part }: JsonObject): Cut | undefined {
   }
 }
 
+function isLinearCut({ type, pattern }: JsonObject): boolean {
+  return type !== 'Split' || (isJsonObject(pattern) && isKnownPattern(pattern.Regex));
+}
+
 /** Every match is a word, and so is what lies between two. */
 function isolate(pattern: RegExp): Cut {
   return (text) => {
@@ -114,7 +150,7 @@ function isolate(pattern: RegExp): Cut {
 
 /** Where no piece has a space after another character, nothing is ever merged across the beginning of a run of spaces. */
 function spaceRule(
-  normalise: Normalise,
+  { normalise, shortens }: Normaliser,
   parts: readonly JsonObject[],
   pieces: readonly string[],
 ): WordRule | undefined {
@@ -125,7 +161,8 @@ function spaceRule(
     return undefined;
   }
   const words = new RegExp(`${SPACE}*[^${SPACE}]+|${SPACE}+`, 'g');
-  return { normalise: prepare, split: (text) => text.match(words) ?? [], spell: (word) => word };
+  const split = (text: string) => text.match(words) ?? [];
+  return { normalise: prepare, split, spell: (word) => word, alphabet: BYTE_TOKENS, isLinear: true, shortens };
 }
 
 function readSpacePart(normalise: Normalise | undefined, part: JsonObject): Normalise | undefined {
@@ -148,6 +185,14 @@ const BYTE_CHARACTERS = (() => {
   const prints = (byte: number) => (byte > 32 && byte < 127) || (byte > 160 && byte !== 173);
   return Array.from({ length: 256 }, (_, byte) => String.fromCharCode(prints(byte) ? byte : next++));
 })();
+
+/** Bytes as SentencePiece writes them. */
+const BYTE_TOKENS = Array.from({ length: 256 }, (_, byte) => byteToken(byte));
+
+/** The token of a byte in vocabularies that are made from SentencePiece. */
+export function byteToken(byte: number): string {
+  return `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`;
+}
 
 function spellBytes(word: string): string {
   let spelled = '';

@@ -1,0 +1,205 @@
+/** What a tokenizer.json says, checked before anything is built from it: sizes, names of kinds and, above all, ids. */
+
+import { MbokError } from '../errors';
+import { isJsonObject, type JsonObject } from '../io/json';
+import { show } from '../validate';
+
+/** Characters; the longest token that is known has 512. */
+const LONGEST_TOKEN = 4096;
+/** Characters of what is put before, between or after words. */
+const LONGEST_AFFIX = 32;
+/** Characters of any other text in the description of a component, such as a regular expression. */
+const LONGEST_TEXT = 1 << 16;
+/** Components within components, and settings within components. */
+const DEEPEST = 16;
+/** Objects and lists in the description of a component; templates of special tokens have the most. */
+const MOST_PARTS = 4096;
+/** Steps of a component that is not watched. */
+const MOST_STEPS = 16;
+/** Tables have a place for every id, so there may be only so many ids: always, and for each token. */
+const IDS = { always: 1 << 16, each: 8 };
+/** Characters of all added tokens, those that they have in common at their beginnings counted once. */
+const MOST_ADDED_CHARACTERS = 1 << 20;
+
+const MODELS = ['BPE', 'WordPiece', 'Unigram', 'WordLevel'];
+const COMPONENTS = ['normalizer', 'pre_tokenizer', 'decoder', 'post_processor'];
+
+/** A token with its id. */
+export interface Entry {
+  readonly token: string;
+  readonly id: number;
+}
+
+/** The tokens of a tokenizer.json. */
+export interface Vocabulary {
+  /** Of the model. */
+  readonly words: readonly Entry[];
+  /** Added tokens, which are cut out of texts, in the order of the file. */
+  readonly added: readonly Entry[];
+  /** How many tokens and merges there are. */
+  readonly entries: number;
+}
+
+/**
+ * Checks a tokenizer.json.
+ *
+ * @returns its tokens
+ * @throws MbokError MBOK_FORMAT naming the first entry that is none of a tokenizer
+ */
+export function checkTokenizer(json: JsonObject): Vocabulary {
+  for (const name of COMPONENTS) new ComponentCheck(name).check(json[name] ?? null);
+  const model = isJsonObject(json.model) ? json.model : wrong('model', 'an object', json.model);
+  if (model.type !== undefined && !MODELS.includes(model.type as string)) {
+    wrong('model.type', `one of ${MODELS.join(', ')}`, model.type);
+  }
+  for (const name of ['continuing_subword_prefix', 'continuing_subword_suffix', 'end_of_word_suffix']) {
+    text(`model.${name}`, model[name] ?? '', LONGEST_AFFIX);
+  }
+  text('model.unk_token', model.unk_token ?? '', LONGEST_TOKEN);
+  const merges = model.type === 'BPE' ? countMerges(model.merges) : 0;
+  const words = readWords(model.vocab);
+  const added = readAdded(json.added_tokens);
+  checkIds([...words, ...added]);
+  const { unk_id: unknown } = model;
+  if (unknown !== undefined && unknown !== null && !(Number.isInteger(unknown) && words[unknown as number])) {
+    wrong('model.unk_id', 'the id of a token', unknown);
+  }
+  checkTemplates(json.post_processor, new Set([...words, ...added].map(({ token }) => token)));
+  return { words, added, entries: words.length + added.length + merges };
+}
+
+/** Whether a component takes time in proportion to what it is given: it has few steps and no expressions of the file. */
+export function isLinearComponent(component: unknown): boolean {
+  let steps = 0;
+  const hasExpression = (value: unknown): boolean => {
+    if (typeof value !== 'object' || value === null) return false;
+    if ('type' in value) steps++;
+    return 'Regex' in value || Object.values(value).some(hasExpression);
+  };
+  return !hasExpression(component) && steps <= MOST_STEPS;
+}
+
+/** Ids by token; or a list of tokens with their scores, whose ids are their places. */
+function readWords(vocabulary: unknown): Entry[] {
+  if (Array.isArray(vocabulary)) {
+    return vocabulary.map((piece: unknown, id) => {
+      const fits = Array.isArray(piece) && typeof piece[0] === 'string' && Number.isFinite(piece[1]);
+      if (!fits) wrong(`model.vocab[${id}]`, 'a token with its score', piece);
+      return { token: text(`model.vocab[${id}]`, piece[0], LONGEST_TOKEN), id };
+    });
+  }
+  if (!isJsonObject(vocabulary)) wrong('model.vocab', 'an object or a list', vocabulary);
+  return Object.entries(vocabulary).map(([token, id]) => {
+    text('a token of model.vocab', token, LONGEST_TOKEN);
+    return { token, id: typeof id === 'number' ? id : wrong(`id of the token ${show(token)}`, 'an integer', id) };
+  });
+}
+
+/** Two tokens each, with a space between them or in a list. */
+function countMerges(merges: unknown): number {
+  if (!Array.isArray(merges)) wrong('model.merges', 'a list', merges);
+  const isToken = (part: unknown) => typeof part === 'string';
+  const fits = (merge: unknown) =>
+    isToken(merge) || (Array.isArray(merge) && merge.length === 2 && merge.every(isToken));
+  const index = merges.findIndex((merge) => !fits(merge));
+  if (index >= 0) wrong(`model.merges[${index}]`, 'two tokens', merges[index]);
+  return merges.length;
+}
+
+function readAdded(tokens: unknown): Entry[] {
+  if (!Array.isArray(tokens)) wrong('added_tokens', 'a list', tokens);
+  const added = tokens.map((entry: unknown, index) => {
+    if (!isJsonObject(entry)) wrong(`added_tokens[${index}]`, 'an object', entry);
+    const token = text(`added_tokens[${index}].content`, entry.content, LONGEST_TOKEN);
+    const { id } = entry;
+    return { token, id: typeof id === 'number' ? id : wrong(`added_tokens[${index}].id`, 'an integer', id) };
+  });
+  let before = '';
+  let characters = 0;
+  for (const token of added.map((entry) => entry.token).sort()) {
+    characters += token.length - commonLength(before, token);
+    before = token;
+  }
+  if (characters > MOST_ADDED_CHARACTERS) {
+    wrong('added_tokens', `of at most ${MOST_ADDED_CHARACTERS} characters together`, characters);
+  }
+  return added;
+}
+
+function commonLength(a: string, b: string): number {
+  let length = 0;
+  while (length < a.length && a[length] === b[length]) length++;
+  return length;
+}
+
+function checkIds(entries: readonly Entry[]): void {
+  const limit = IDS.always + IDS.each * entries.length;
+  for (const { token, id } of entries) {
+    if (Number.isInteger(id) && id >= 0 && id < limit) continue;
+    wrong(`id of the token ${show(token)}`, `an integer from 0 to ${limit - 1}`, id);
+  }
+}
+
+/** Templates must name tokens that there are, and the text once. */
+function checkTemplates(processor: unknown, tokens: ReadonlySet<string>): void {
+  if (!isJsonObject(processor)) return;
+  if (Array.isArray(processor.processors)) for (const part of processor.processors) checkTemplates(part, tokens);
+  if (processor.type !== 'TemplateProcessing') return;
+  const { single } = processor;
+  if (!Array.isArray(single)) wrong('post_processor.single', 'a list', single);
+  const texts = single.filter((item) => isJsonObject(item) && isJsonObject(item.Sequence));
+  if (texts.length !== 1) wrong('post_processor.single', 'a template with one text', `${texts.length} texts`);
+  for (const item of single) {
+    const special: unknown = isJsonObject(item) ? item.SpecialToken : undefined;
+    if (special === undefined) continue;
+    const id = isJsonObject(special) ? special.id : undefined;
+    if (typeof id !== 'string' || !tokens.has(id)) wrong('post_processor.single', 'a template of known tokens', id);
+  }
+}
+
+/** Checks the description of one component, which may be a sequence of others. */
+class ComponentCheck {
+  #parts = 0;
+
+  constructor(readonly name: string) {}
+
+  check(value: unknown, place = this.name, depth = 0): void {
+    if (typeof value === 'string') {
+      // a table in base64, which is not read
+      if (!place.endsWith('.precompiled_charsmap')) text(place, value, LONGEST_TEXT);
+      return;
+    }
+    if (typeof value !== 'object' || value === null) return;
+    if (depth > DEEPEST) wrong(place, `nested in at most ${DEEPEST} others`, value);
+    this.#parts++;
+    if (this.#parts > MOST_PARTS) wrong(this.name, `of at most ${MOST_PARTS} parts`, value);
+    if (isJsonObject(value)) checkSettings(value, place);
+    for (const [key, part] of Object.entries(value)) this.check(part, `${place}.${key}`, depth + 1);
+  }
+}
+
+/** Settings that would otherwise be taken for others, or for none. */
+function checkSettings({ type, ...settings }: JsonObject, place: string): void {
+  if (type === 'Prepend') text(`${place}.prepend`, settings.prepend, LONGEST_AFFIX);
+  if (type === 'Replace') text(`${place}.content`, settings.content, LONGEST_TEXT);
+  if (type === 'Metaspace') {
+    for (const name of ['replacement', 'str_rep']) text(`${place}.${name}`, settings[name] ?? '', LONGEST_AFFIX);
+  }
+  if (type === 'FixedLength' && !(Number.isInteger(settings.length) && (settings.length as number) > 0)) {
+    wrong(`${place}.length`, 'an integer of at least 1', settings.length);
+  }
+  if (type === 'Replace' || type === 'Split') {
+    const pattern: JsonObject = isJsonObject(settings.pattern) ? settings.pattern : {};
+    text(`${place}.pattern`, pattern.Regex ?? pattern.String, LONGEST_TEXT);
+  }
+}
+
+function text(place: string, value: unknown, longest: number): string {
+  if (typeof value !== 'string') return wrong(place, 'a string', value);
+  if (value.length <= longest) return value;
+  return wrong(place, `a string of at most ${longest} characters`, `${value.length} characters`);
+}
+
+function wrong(place: string, wanted: string, value: unknown): never {
+  throw new MbokError('MBOK_FORMAT', `${place} must be ${wanted}, got ${show(value)}`);
+}
