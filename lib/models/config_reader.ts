@@ -1,6 +1,7 @@
 /** Reads values of a config.json with errors that name the file and the key. */
 
 import { MbokError } from '../errors';
+import { show } from '../validate';
 
 /** A JSON object with its place, for messages. */
 export class ConfigReader {
@@ -86,6 +87,6 @@ export class ConfigReader {
   }
 
   #fail(key: string, wanted: string, value: unknown): never {
-    throw new MbokError('MBOK_FORMAT', `${this.place}: '${key}' must be ${wanted}, got ${JSON.stringify(value)}`);
+    throw new MbokError('MBOK_FORMAT', `${this.place}: '${key}' must be ${wanted}, got ${show(value)}`);
   }
 }
