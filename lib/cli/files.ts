@@ -1,17 +1,7 @@
-import { readFile, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { tryFolder } from '../io/atomic';
-import { ioFailure } from '../io/failure';
 import { UsageError } from './command';
-
-/** The text of a file. Throws MBOK_IO. */
-export async function readText(path: string): Promise<string> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    throw ioFailure('read', path, error);
-  }
-}
 
 /** Throws UsageError where a command would replace the model it reads, MBOK_IO where it could not write its result. */
 export async function expectTarget(source: string, target: string): Promise<void> {

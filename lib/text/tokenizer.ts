@@ -14,6 +14,9 @@ export const TOKENIZER_FILE = 'tokenizer.json';
 /** Say more about it and may be missing: what surrounds a text, and which tokens end it. */
 const TOKENIZER_SETTINGS = ['tokenizer_config.json', 'generation_config.json', 'config.json'];
 
+/** Values of a vocabulary: with 500 thousand merges as lists of two strings the largest have two million. */
+const MOST_VALUES = 2 ** 22;
+
 /** Options of {@link Tokenizer.encode}. */
 export interface EncodeOptions {
   /** Add what the tokenizer puts around a text, e.g. a begin-of-text token. Default true. */
@@ -99,7 +102,7 @@ export class Tokenizer {
     const parse = (name: string) => {
       const what = `'${join(place, name)}'`;
       const bytes = files.get(name);
-      return bytes && parseJsonObject(decodeUtf8(bytes, what), what);
+      return bytes && parseJsonObject(decodeUtf8(bytes, what), what, name === TOKENIZER_FILE ? MOST_VALUES : undefined);
     };
     const [config = {}, ...others] = TOKENIZER_SETTINGS.map(parse);
     const tokenizer = parse(TOKENIZER_FILE) ?? {};

@@ -8,8 +8,10 @@ import type { Precision } from '../graph/arithmetic';
 import { Graph } from '../graph/graph';
 import { topTokens } from '../graph/operations/head_loss';
 import { Plan } from '../graph/plan';
-import { ioFailure, isAbsence, isSystemError } from '../io/failure';
+import { ioFailure, isSystemError } from '../io/failure';
+import { ifPresent } from '../io/files';
 import { f32ToHalf, halfToF32 } from '../io/half';
+import { openRegular } from '../io/regular_file';
 import type { ModelCore } from '../models/model_core';
 import { throwIfAborted } from '../validate';
 
@@ -64,13 +66,8 @@ export class TeacherCache {
 
   /** Opens the cache in a file if it was made for this key; undefined where there is none or another's. Throws MBOK_IO. */
   static async open(path: string, key: CacheKey, vocabulary: number): Promise<TeacherCache | undefined> {
-    let file: FileHandle;
-    try {
-      file = await open(path, 'r');
-    } catch (error) {
-      if (isAbsence(error)) return undefined;
-      throw ioFailure('read', path, error);
-    }
+    const file = await ifPresent(openRegular(path));
+    if (file === undefined) return undefined;
     try {
       const bytes = Buffer.alloc(HEADER_BYTES);
       await file.read(bytes, 0, HEADER_BYTES, 0);
