@@ -2,12 +2,15 @@
 
 import { MbokError } from '../errors';
 import { show } from '../validate';
+import { layersWithin } from './layer_count';
 
 /** A JSON object with its place, for messages. */
 export class ConfigReader {
   constructor(
     readonly json: Readonly<Record<string, unknown>>,
     readonly place: string,
+    /** Tensors of the checkpoint that the configuration belongs to. */
+    private readonly tensors = Infinity,
   ) {}
 
   has(key: string): boolean {
@@ -21,6 +24,14 @@ export class ConfigReader {
       this.#fail(key, 'a positive integer', value);
     }
     return value;
+  }
+
+  /**
+   * The number of blocks, which lists are made for: a claim that is held against the tensors of the checkpoint. Throws
+   * MBOK_FORMAT, MBOK_SHAPE.
+   */
+  layers(key: string): number {
+    return layersWithin(this.count(key), this.tensors, `${this.place}: '${key}'`);
   }
 
   /** A positive finite number. */

@@ -64,6 +64,18 @@ export function readInt8Modules(json: ConfigReader, kernels: KernelCounts): read
   throw new MbokError('MBOK_FORMAT', `${settings?.place}: '${both}' is both in 8 bits and made of kernels`);
 }
 
+/**
+ * Throws MBOK_FORMAT where `quantization_config` names a module that is not one of the architecture's linear ones: what it
+ * says of it would be ignored.
+ */
+export function expectModules(json: ConfigReader, named: Iterable<string>, linears: ReadonlySet<string>): void {
+  for (const module of named) {
+    if (linears.has(module)) continue;
+    const place = json.object('quantization_config')?.place;
+    throw new MbokError('MBOK_FORMAT', `${place}: ${show(module)} is not a linear module of this architecture`);
+  }
+}
+
 /** Whether the first kernels of every module, however many, have scales of their own. Throws MBOK_FORMAT. */
 export function readNested(json: ConfigReader): boolean {
   return json.object('quantization_config')?.boolean('nested', false) ?? false;
