@@ -186,7 +186,7 @@ class Writer {
     const { precision, window, topK } = key;
     const body = new Graph({ precision });
     const ids = body.input('ids', { rows: 'tokens', cols: 1, type: 'i32' });
-    body.output('states', teacher.build(teacher.builder(body), ids).finished);
+    body.output('states', teacher.build(teacher.builder(body), ids, window).finished);
     this.#states = new Plan(body, { maxRows: window });
     const head = new Graph({ precision });
     const states = head.input('states', { rows: 'tokens', cols: teacher.config.hiddenSize });
