@@ -33,6 +33,16 @@ export const MbokErrorCode = {
 /** Union of all codes, see the constant of the same name for the meaning of each. */
 export type MbokErrorCode = (typeof MbokErrorCode)[keyof typeof MbokErrorCode];
 
+/** Characters of a message: what it quotes from a file, such as a name, may be of any length. */
+const LONGEST_MESSAGE = 2000;
+
+/** A long message without its middle: its beginning names the place, its end the fault. */
+function shortened(message: string): string {
+  if (message.length <= LONGEST_MESSAGE) return message;
+  const half = LONGEST_MESSAGE / 2 - 1;
+  return `${message.slice(0, half)}…${message.slice(-half)}`;
+}
+
 /** The one error class that mbok throws on purpose. The message names the argument, the file and the offending value. */
 export class MbokError extends Error {
   /** Always 'MbokError', which holds across realms where `instanceof` does not. */
@@ -42,11 +52,11 @@ export class MbokError extends Error {
 
   /**
    * @param code - what went wrong
-   * @param message - for people; names the argument or file and the value
+   * @param message - for people; names the argument or file and the value; shortened to 2000 characters
    * @param options - `cause`: the error that led to this one
    */
   constructor(code: MbokErrorCode, message: string, options?: { cause?: unknown }) {
-    super(message, options);
+    super(shortened(message), options);
     this.code = code;
   }
 }

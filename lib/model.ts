@@ -72,7 +72,7 @@ export class Model extends ModelCore {
     using _ = this.holdToRead();
     const graph = new Graph(arithmetic);
     const builder = this.builder(graph);
-    const { finished } = this.build(builder, graph.input('ids', { rows: 'tokens', cols: 1, type: 'i32' }));
+    const { finished } = this.build(builder, graph.input('ids', { rows: 'tokens', cols: 1, type: 'i32' }), rows);
     graph.output('logits', this.family.head(builder, finished, this.config));
     await using plan = new Plan(graph, { maxRows: rows });
     onProgress?.({ done: 0, what: 'logits' });

@@ -1,18 +1,50 @@
 import { MbokError } from './errors';
 
+/** Characters of a shown value. */
 const LONGEST_SHOWN = 80;
+/** Lists and objects within one another that are shown. */
+const DEEPEST_SHOWN = 4;
 
-/** How an offending value is shown in a message: short, quoted when it is a string, never throwing. */
+/**
+ * Writes an offending value for a message: short, quoted where it is a string. Never throws, and looks at no more of a
+ * long, wide or deep value than it shows.
+ */
 export function show(value: unknown): string {
-  let text: string;
-  if (typeof value === 'string') text = JSON.stringify(value);
-  else if (typeof value === 'bigint') text = `${value}n`;
-  else if (typeof value === 'function') text = 'a function';
-  else if (ArrayBuffer.isView(value)) text = `${value.constructor.name} of ${value.byteLength} bytes`;
-  else if (Array.isArray(value)) text = `[${value.slice(0, LONGEST_SHOWN).map(show).join(', ')}]`;
-  else if (typeof value === 'object' && value !== null) text = `an object of class ${className(value)}`;
-  else text = Object.is(value, -0) ? '-0' : String(value);
-  return text.length > LONGEST_SHOWN ? `${text.slice(0, LONGEST_SHOWN)}…` : text;
+  try {
+    const text = write(value, DEEPEST_SHOWN);
+    return text.length > LONGEST_SHOWN ? `${text.slice(0, LONGEST_SHOWN)}…` : text;
+  } catch {
+    // a getter or a proxy of the caller's
+    return 'a value that cannot be read';
+  }
+}
+
+function write(value: unknown, depth: number): string {
+  if (typeof value === 'string') return JSON.stringify(value.slice(0, LONGEST_SHOWN));
+  if (typeof value === 'bigint') return value >= -(2n ** 64n) && value <= 2n ** 64n ? `${value}n` : 'a huge integer';
+  if (typeof value === 'function') return 'a function';
+  if (typeof value !== 'object' || value === null) return Object.is(value, -0) ? '-0' : String(value);
+  if (ArrayBuffer.isView(value)) return `${className(value)} of ${value.byteLength} bytes`;
+  if (Array.isArray(value)) return depth === 0 ? '[…]' : `[${writeItems(value, (item) => write(item, depth - 1))}]`;
+  if (!isPlain(value)) return `an object of class ${className(value)}`;
+  const member = (key: string) =>
+    `${JSON.stringify(key)}: ${write((value as Record<string, unknown>)[key], depth - 1)}`;
+  return depth === 0 ? '{…}' : `{${writeItems(Object.keys(value), member)}}`;
+}
+
+/** The items, separated by commas, up to the first that is not shown. */
+function writeItems<T>(items: readonly T[], writeItem: (item: T) => string): string {
+  let text = '';
+  for (let i = 0; i < items.length && text.length <= LONGEST_SHOWN; i++) {
+    text += `${i > 0 ? ', ' : ''}${writeItem(items[i] as T)}`;
+  }
+  return text;
+}
+
+/** Whether it is an object such as JSON.parse makes. */
+function isPlain(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
 }
 
 function className(value: object): string {

@@ -235,8 +235,8 @@ test('moments are those of what each linear layer sees in the converted model an
     };
     const begin = graph.nodes.length;
     const x = graph.input(side, { rows: 'tokens', cols: hidden });
-    const { config, constants } = model;
-    graph.output(`${side} end`, model.family.block(model.builder(graph, { onLinear }), 1, x, config, constants));
+    const constants = model.constants(length);
+    graph.output(`${side} end`, model.family.block(model.builder(graph, { onLinear }), 1, x, model.config, constants));
     const middle = graph.nodes.slice(begin).find(({ name }) => name === 'add')?.outputs[0] as Tensor;
     graph.output(`${side} middle`, middle);
   }
@@ -251,7 +251,7 @@ test('moments are those of what each linear layer sees in the converted model an
     { modules: ['mlp.gate_proj', 'mlp.up_proj'], relative: 'middle', residual: undefined },
     { modules: ['mlp.down_proj'], relative: 'end', residual: 'middle' },
   ];
-  const trace = traceBlock(walk.source, 1, model.parameters, new Graph().input('x', { rows: 'tokens', cols: hidden }));
+  const trace = traceBlock(walk, 1, model.parameters, new Graph().input('x', { rows: 'tokens', cols: hidden }));
   const path = (module: string) => `model.layers.1.${module}`;
   expect(sharedInputs(trace)).toEqual(CASES.map(({ modules }) => modules.map(path)));
 

@@ -67,7 +67,7 @@ function compareWithTransformers(folder: string): void {
   test('logits and every hidden state', async () => {
     const outputs = await run((graph) => {
       const builder = model.builder(graph);
-      const { hiddenStates, finished } = model.build(builder, graph.input('ids', column));
+      const { hiddenStates, finished } = model.build(builder, graph.input('ids', column), length);
       for (const [layer, state] of hiddenStates.entries()) graph.output(`hidden_states.${layer}`, state);
       graph.output('logits', model.family.head(builder, finished, model.config));
     });
@@ -83,7 +83,7 @@ function compareWithTransformers(folder: string): void {
     );
     const { loss } = await run((graph) => {
       const builder = model.builder(graph);
-      const { finished } = model.build(builder, graph.input('ids', column));
+      const { finished } = model.build(builder, graph.input('ids', column), length);
       const logits = model.family.head(builder, finished, model.config);
       const value = crossEntropy(logits, graph.input('targets', column));
       graph.output('loss', value);

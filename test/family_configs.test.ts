@@ -146,14 +146,14 @@ describe('refused', () => {
       'LlamaForCausalLM',
       { rope_scaling: { type: 'yarn', factor: 4 } },
       'MBOK_UNSUPPORTED',
-      /'yarn'.*longrope/,
+      /"yarn".*longrope/,
     ],
     [
       'a layer type',
       'Qwen3ForCausalLM',
       { layer_types: Array(6).fill('chunked_attention') },
       'MBOK_UNSUPPORTED',
-      /'chunked_attention'/,
+      /"chunked_attention"/,
     ],
     [
       'too few layer types',
@@ -176,7 +176,7 @@ describe('refused', () => {
       'MBOK_FORMAT',
       /'no_rope_layers' must be a list of numbers/,
     ],
-    ['an activation', 'LlamaForCausalLM', { hidden_act: 'relu2' }, 'MBOK_UNSUPPORTED', /'hidden_act' is 'relu2'/],
+    ['an activation', 'LlamaForCausalLM', { hidden_act: 'relu2' }, 'MBOK_UNSUPPORTED', /'hidden_act' is "relu2"/],
     [
       'heads that do not group',
       'LlamaForCausalLM',

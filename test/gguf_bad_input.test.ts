@@ -189,14 +189,8 @@ describe('metadata', () => {
     [
       'with absurdly many blocks',
       withValue('llama.block_count', { u32: 2 ** 32 - 1 }),
-      'MBOK_FORMAT',
-      /has no tensor 'blk.4294967294/,
-    ],
-    [
-      'with absurdly many positions',
-      withValue('llama.context_length', { u32: 2 ** 31 }),
-      'MBOK_UNSUPPORTED',
-      /2147483648 positions/,
+      'MBOK_SHAPE',
+      /'llama.block_count' is 4294967295, but the checkpoint has only \d+ tensors/,
     ],
     [
       'with no heads',

@@ -15,7 +15,7 @@ import { Matrix } from '../native/matrix';
 export async function inputGram(walk: Walk, { layer, modules, sides }: SharedInput): Promise<Matrix> {
   const { states, signal } = walk;
   const graph = new Graph({ precision: walk.precision });
-  const { linears } = traceBlock(walk.source, layer, sides.student, hiddenInput(graph, walk, 'states'));
+  const { linears } = traceBlock(walk, layer, sides.student, hiddenInput(graph, walk, 'states'));
   const x = linears.get(modules[0] as string)?.input as Tensor;
   const h = new Matrix({ rows: x.cols, cols: x.cols });
   try {

@@ -3,13 +3,13 @@ import { binarize } from '../compress/binarize';
 import { MbokError } from '../errors';
 import { evaluatePerplexity } from '../eval/perplexity';
 import { makeFolder, writeFile } from '../io/atomic';
+import { readTextFile } from '../io/files';
 import { Model } from '../model';
 import { lineChart, smooth } from '../plot/line_chart';
 import { COLORS } from '../plot/style';
 import { type FinetuneRecord, finetune } from '../train/finetune';
 import type { FinetuneProgress } from '../train/options';
 import type { Command, CommandCall, Outcome } from './command';
-import { readText } from './files';
 import { stepLine } from './finetune';
 import { readStorage } from './storage';
 import { megabytes, StatusLine, say, table } from './terminal';
@@ -63,7 +63,7 @@ async function demonstrate(call: CommandCall, status: StatusLine): Promise<Outco
   const steps = call.number('steps') ?? 100;
   const folder = resolve(call.text('out') ?? 'mbok-demo');
   await makeFolder(folder);
-  const read = (name: string) => readText(join(SOURCE, 'corpus', name));
+  const read = (name: string) => readTextFile(join(SOURCE, 'corpus', name));
   const [train, valid] = [await read('train.txt'), await read('valid.txt')];
   await using original = await Model.load(SOURCE, { signal });
 

@@ -107,7 +107,7 @@ export async function convertInOrder(
     const student = new Map(teacher);
     return await collectModules(async (converted) => {
       const graph = new Graph();
-      const groups = sharedInputs(traceBlock(walk.source, layer, teacher, hiddenInput(graph, walk, 'x')));
+      const groups = sharedInputs(traceBlock(walk, layer, teacher, hiddenInput(graph, walk, 'x')));
       for (const [index, modules] of groups.entries()) {
         await convert({ layer, modules, sides: { student, teacher }, last: index === groups.length - 1 }, converted);
         for (const module of converted.residuals.keys()) student.delete(`${module}.weight`);

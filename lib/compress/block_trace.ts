@@ -3,7 +3,7 @@
 import type { Graph, Node } from '../graph/graph';
 import type { Tensor } from '../graph/tensor';
 import { Builder, type Parameters } from '../nn/builder';
-import type { DenseSource } from './dense_source';
+import type { Walk } from './hidden_states';
 
 /** A linear layer within a block. */
 export interface LinearPlace {
@@ -24,7 +24,12 @@ export interface BlockTrace {
 }
 
 /** Adds block `layer` to a graph. */
-export function traceBlock(source: DenseSource, layer: number, parameters: Parameters, x: Tensor): BlockTrace {
+export function traceBlock(
+  { source, length }: Pick<Walk, 'source' | 'length'>,
+  layer: number,
+  parameters: Parameters,
+  x: Tensor,
+): BlockTrace {
   const { graph } = x;
   const begin = graph.nodes.length;
   const calls: { module: string; input: Tensor; index: number }[] = [];
@@ -32,7 +37,7 @@ export function traceBlock(source: DenseSource, layer: number, parameters: Param
     calls.push({ module, input, index: graph.nodes.length });
   };
   const builder = new Builder(graph, parameters, { onLinear });
-  const output = source.family.block(builder, layer, x, source.config, source.constants);
+  const output = source.family.block(builder, layer, x, source.config, source.constants(length));
   const mixed = ancestorsOfAttention(graph, begin);
   const adds = graph.nodes
     .map((node, index) => ({ node, index }))

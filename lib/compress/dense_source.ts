@@ -15,7 +15,8 @@ export interface Borrowed {
 export interface DenseSource {
   readonly family: Family;
   readonly config: DecoderConfig;
-  readonly constants: Constants;
+  /** Tables that all blocks share, for runs that reach `positions` positions. */
+  constants(positions: number): Constants;
   /** Every tensor of the architecture. */
   readonly specifications: readonly ParameterSpecification[];
   /** The element type that a tensor is saved in where it stays as it is. */
@@ -47,9 +48,7 @@ export function loadedSource(model: ModelCore): DenseSource {
     family,
     config,
     specifications: family.parameters(config),
-    get constants() {
-      return model.constants;
-    },
+    constants: (positions) => model.constants(positions),
     storage: (name) => model.stored.get(name)?.storage as FloatType,
     borrow: async () => ({ parameters: model.parameters, release: () => {} }),
   };

@@ -1,17 +1,18 @@
 /** A model on disk as a conversion sees it. */
 
+import { ConstantTables } from '../models/constant_tables';
 import type { ModelSource } from '../models/source';
 import type { Matrix } from '../native/matrix';
 import type { DenseSource } from './dense_source';
 
-/** A model on disk: what is borrowed is read, and freed on release. Dispose the constants after use. */
+/** A model on disk: what is borrowed is read, and freed on release. Dispose it after use. */
 export function diskSource(source: ModelSource): DenseSource & Disposable {
   const { family, config, weights } = source;
-  const constants = family.constants(config);
+  const constants = new ConstantTables(family, config);
   return {
     family,
     config,
-    constants,
+    constants: (positions) => constants.upTo(positions),
     specifications: source.specifications,
     storage(name) {
       const entry = weights.tensors.get(name) ?? weights.tensors.get(family.alternativeName?.(name) ?? name);
@@ -33,7 +34,7 @@ export function diskSource(source: ModelSource): DenseSource & Disposable {
       }
     },
     [Symbol.dispose]() {
-      for (const matrix of Object.values(constants)) matrix.dispose();
+      constants[Symbol.dispose]();
     },
   };
 }

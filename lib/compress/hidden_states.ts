@@ -84,10 +84,11 @@ export async function advance(
   parameters: Parameters,
   sides: readonly Side[] = ['student'],
 ): Promise<void> {
-  const { source, states, signal } = walk;
+  const { source, length, states, signal } = walk;
   const graph = new Graph({ precision: walk.precision });
   const x = hiddenInput(graph, walk, 'states');
-  graph.output('next', source.family.block(new Builder(graph, parameters), layer, x, source.config, source.constants));
+  const builder = new Builder(graph, parameters);
+  graph.output('next', source.family.block(builder, layer, x, source.config, source.constants(length)));
   await using plan = chunkPlan(graph, walk);
   let [data, next]: Float32Array[] = [];
   for (let chunk = 0; chunk < states.chunks('student', layer); chunk++) {

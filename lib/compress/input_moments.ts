@@ -72,7 +72,7 @@ export async function collectMoments(
 ): Promise<InputMoments> {
   const { states, signal } = walk;
   const graph = new Graph({ precision: walk.precision });
-  const trace = (side: keyof Sides) => traceBlock(walk.source, layer, sides[side], hiddenInput(graph, walk, side));
+  const trace = (side: keyof Sides) => traceBlock(walk, layer, sides[side], hiddenInput(graph, walk, side));
   const [seen, original] = [trace('student'), trace('teacher')];
   const first = modules[0] as string;
   const place = original.linears.get(first) as LinearPlace;

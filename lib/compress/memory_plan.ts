@@ -122,7 +122,7 @@ function calibratedMoments(
   try {
     const graph = new Graph();
     const walk = { source: dense, length };
-    const trace = traceBlock(dense, 0, new Map(matrices), hiddenInput(graph, walk, 'x'));
+    const trace = traceBlock(walk, 0, new Map(matrices), hiddenInput(graph, walk, 'x'));
     const rows = windowsPerChunk(walk) * length;
     // two sides, and their chunk in and out
     const activations = 2 * (layOutArena(graph, rows).bytes + 2 * rows * dense.config.hiddenSize * F32);

@@ -4,6 +4,7 @@ import { type FileHandle, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MbokError } from '../errors';
 import { ioFailure } from '../io/failure';
+import { openRegular } from '../io/regular_file';
 import { reused } from '../reused';
 
 /** Of the model as converted so far, and of the original. */
@@ -72,7 +73,7 @@ export class FileStateStore implements StateStore, AsyncDisposable {
   async reopen(side: Side, layer: number): Promise<void> {
     const path = this.#path(side, layer);
     try {
-      const file = await open(path, 'r');
+      const file = await openRegular(path);
       this.#files.set(path, { file, path, chunks: Math.ceil(this.bytes / this.chunkBytes) });
       const { size } = await file.stat();
       if (size === this.bytes) return;

@@ -9,6 +9,9 @@ import type { Tokenizer } from '../text/tokenizer';
 import { show } from '../validate';
 import { readLines, readText } from './sources';
 
+/** Values of a line: some have the ids of a long text beside it. */
+const MOST_VALUES = 2 ** 20;
+
 /** What is made of files. */
 export interface Format {
   /** Of JSON lines, holds the document. */
@@ -100,7 +103,7 @@ async function* readField(
 ): AsyncGenerator<{ readonly value: unknown; readonly place: string }> {
   for await (const { line, number } of readLines(path, seen)) {
     const place = `'${path}' line ${number}`;
-    const json = parseJsonObject(line, place);
+    const json = parseJsonObject(line, place, MOST_VALUES);
     if (!Object.hasOwn(json, field)) {
       throw new MbokError('MBOK_FORMAT', `${place} has no field '${field}'; it has ${fieldNames(json)}`);
     }

@@ -1,9 +1,10 @@
 /** Files of text: which there are, and reading them in parts. */
 
-import { open, readdir, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MbokError } from '../errors';
 import { ioFailure } from '../io/failure';
+import { openRegular } from '../io/regular_file';
 
 /** Bytes read at a time. */
 const CHUNK_BYTES = 1 << 20;
@@ -54,7 +55,7 @@ async function expand(path: string): Promise<SourceFile[]> {
  */
 export async function* readChunks(path: string, seen: (bytes: Uint8Array) => void): AsyncGenerator<Uint8Array> {
   try {
-    const file = await open(path, 'r');
+    const file = await openRegular(path);
     try {
       for (;;) {
         const { bytesRead, buffer } = await file.read(Buffer.alloc(CHUNK_BYTES), 0, CHUNK_BYTES);
@@ -97,12 +98,15 @@ export async function* readLines(
   let rest = '';
   let number = 0;
   for await (const text of readText(path, seen)) {
-    const lines = (rest + text).split('\n');
-    rest = lines.pop() as string;
-    for (const line of lines) {
+    const lines = text.split('\n');
+    const last = lines.pop() as string;
+    for (const [index, piece] of lines.entries()) {
+      const line = index === 0 ? rest + piece : piece;
       number++;
       if (line.trim() !== '') yield { line, number };
     }
+    // joined once, when the line ends: a line of many chunks must not be looked through for each of them
+    rest = lines.length === 0 ? rest + last : last;
     if (rest.length > LONGEST_LINE) {
       throw new MbokError('MBOK_FORMAT', `'${path}' line ${number + 1} is longer than ${LONGEST_LINE} characters`);
     }

@@ -73,7 +73,7 @@ export class Lanes {
       const [ids, slots, positions] = ['ids', 'slots', 'positions'].map((name) => column(graph, name)) as Columns;
       const places = { slots, positions, capacity };
       const builder = model.builder(graph, { cache: this.#cache.entries, places });
-      finish(builder, model.build(builder, ids).finished);
+      finish(builder, model.build(builder, ids, capacity).finished);
       return new Plan(graph, { maxRows: Math.max(1, Math.min(maxRows, capacity * this.count)) });
     };
     const { vocabularySize } = model.config;

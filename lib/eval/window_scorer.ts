@@ -35,7 +35,7 @@ export class WindowScorer {
     this.together = Math.min(windows, Math.max(1, Math.floor(TOKENS_AT_ONCE / window)));
     const body = new Graph(arithmetic);
     const ids = body.input('ids', { rows: 'tokens', cols: 1, type: 'i32' });
-    const { finished } = model.build(model.builder(body), ids);
+    const { finished } = model.build(model.builder(body), ids, window);
     body.output('finished', finished);
     this.#width = finished.cols;
 

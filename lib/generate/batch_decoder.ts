@@ -7,6 +7,7 @@ import { Plan } from '../graph/plan';
 import type { ModelCore } from '../models/model_core';
 import { GenerationCache } from './cache';
 import { PREFILL_ROWS } from './decoder';
+import { GrowingPlan } from './growing_plan';
 
 export interface BatchDecoderOptions {
   /** Texts side by side. */
@@ -31,7 +32,7 @@ export class BatchDecoder {
   readonly #slots: number;
   readonly #vocabularySize: number;
   readonly #cache: GenerationCache;
-  readonly #plan: Plan;
+  readonly #plan: GrowingPlan;
   #logits: Float32Array = new Float32Array(0);
 
   /** Throws MBOK_OUT_OF_MEMORY, MBOK_DISPOSED. */
@@ -41,14 +42,17 @@ export class BatchDecoder {
     this.maxRows = Math.max(slots, Math.min(PREFILL_ROWS, slots * context));
     this.#cache = new GenerationCache(model, { context, slots, precision: arithmetic.precision });
     try {
-      const graph = new Graph(arithmetic);
-      const column = (name: string, rows: number | 'tokens') => graph.input(name, { rows, cols: 1, type: 'i32' });
-      const places = { slots: column('slots', 'tokens'), positions: column('positions', 'tokens'), capacity: context };
-      const builder = model.builder(graph, { cache: this.#cache.entries, places });
-      const { finished } = model.build(builder, column('ids', 'tokens'));
-      // logits are wanted after the last token of each piece only
-      graph.output('logits', model.family.head(builder, embedding(finished, column('ends', slots)), model.config));
-      this.#plan = new Plan(graph, { maxRows: this.maxRows });
+      this.#plan = new GrowingPlan(context, (longest) => {
+        const graph = new Graph(arithmetic);
+        const column = (name: string, rows: number | 'tokens') => graph.input(name, { rows, cols: 1, type: 'i32' });
+        const [slot, positions] = [column('slots', 'tokens'), column('positions', 'tokens')];
+        const places = { slots: slot, positions, capacity: context };
+        const builder = model.builder(graph, { cache: this.#cache.entries, places });
+        const { finished } = model.build(builder, column('ids', 'tokens'), longest);
+        // logits are wanted after the last token of each piece only
+        graph.output('logits', model.family.head(builder, embedding(finished, column('ends', slots)), model.config));
+        return new Plan(graph, { maxRows: this.maxRows });
+      });
     } catch (error) {
       this.#cache.dispose();
       throw error;
@@ -74,7 +78,8 @@ export class BatchDecoder {
     }
     const inputs = { ids, slots, positions, ends };
     const into = { logits: this.#logits };
-    const { logits } = await this.#plan.run({ inputs, scalars: { rows }, into, signal });
+    const plan = await this.#plan.upTo(Math.max(...pieces.map(({ position, ids: own }) => position + own.length)));
+    const { logits } = await plan.run({ inputs, scalars: { rows }, into, signal });
     this.#logits = logits as Float32Array;
     const size = this.#vocabularySize;
     return pieces.map((_, index) => this.#logits.subarray(index * size, (index + 1) * size));

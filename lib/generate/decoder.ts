@@ -7,6 +7,7 @@ import { lastRow } from '../graph/operations/last_row';
 import { Plan } from '../graph/plan';
 import type { ModelCore } from '../models/model_core';
 import { GenerationCache } from './cache';
+import { GrowingPlan } from './growing_plan';
 
 /** Tokens of the prompt computed at once: enough to reuse each weight many times, little memory. */
 export const PREFILL_ROWS = 512;
@@ -24,7 +25,8 @@ export class Decoder {
   readonly arithmetic: Arithmetic;
   readonly #model: ModelCore;
   readonly #revision: number;
-  readonly #plan: Plan;
+  readonly #maxRows: number;
+  readonly #plan: GrowingPlan;
   #logits: Float32Array = new Float32Array(0);
   /** The tokens that the cache holds. */
   #held: number[] = [];
@@ -35,14 +37,17 @@ export class Decoder {
     this.#revision = model.revision;
     this.context = context;
     this.arithmetic = arithmetic;
+    this.#maxRows = Math.min(PREFILL_ROWS, context);
     this.cache = new GenerationCache(model, { context, precision: arithmetic.precision });
     try {
-      const graph = new Graph(arithmetic);
-      const ids = graph.input('ids', { rows: 'tokens', cols: 1, type: 'i32' });
-      const builder = model.builder(graph, { cache: this.cache.entries });
-      const { finished } = model.build(builder, ids);
-      graph.output('logits', model.family.head(builder, lastRow(finished), model.config));
-      this.#plan = new Plan(graph, { maxRows: Math.min(PREFILL_ROWS, context) });
+      this.#plan = new GrowingPlan(context, (positions) => {
+        const graph = new Graph(arithmetic);
+        const ids = graph.input('ids', { rows: 'tokens', cols: 1, type: 'i32' });
+        const builder = model.builder(graph, { cache: this.cache.entries });
+        const { finished } = model.build(builder, ids, positions);
+        graph.output('logits', model.family.head(builder, lastRow(finished), model.config));
+        return new Plan(graph, { maxRows: this.#maxRows });
+      });
     } catch (error) {
       this.cache.dispose();
       throw error;
@@ -61,12 +66,12 @@ export class Decoder {
   async append(ids: Int32Array, signal: AbortSignal | undefined): Promise<Float32Array> {
     using _ = this.#model.holdToRead();
     if (this.isStale) throw new MbokError('MBOK_BUSY', 'this model has been finetuned while it wrote a text');
-    const { maxRows } = this.#plan;
-    for (let start = 0; start < ids.length; start += maxRows) {
-      const chunk = ids.subarray(start, start + maxRows);
+    for (let start = 0; start < ids.length; start += this.#maxRows) {
+      const chunk = ids.subarray(start, start + this.#maxRows);
+      const plan = await this.#plan.upTo(this.#held.length + chunk.length);
       const scalars = { rows: chunk.length, position: this.#held.length };
       const into = { logits: this.#logits };
-      const { logits } = await this.#plan.run({ inputs: { ids: chunk }, scalars, into, signal });
+      const { logits } = await plan.run({ inputs: { ids: chunk }, scalars, into, signal });
       this.#logits = logits as Float32Array;
       this.#held.push(...chunk);
     }

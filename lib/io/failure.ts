@@ -14,12 +14,13 @@ const REASONS: Record<string, string> = {
   ENOTDIR: 'a part of the path is not a folder',
   EPERM: 'operation not permitted',
   EROFS: 'the file system is read-only',
+  ERR_INVALID_ARG_VALUE: 'no path has a zero byte',
 };
 
-/** True for errors of the operating system, which carry a code such as ENOENT. */
+/** True for errors of the operating system, which carry a code such as ENOENT, and for a path that it is not asked about. */
 export function isSystemError(error: unknown): error is NodeJS.ErrnoException {
   const code: unknown = (error as { code?: unknown } | null)?.code;
-  return typeof code === 'string' && /^E[A-Z0-9]+$/.test(code);
+  return typeof code === 'string' && /^(E[A-Z0-9]+|ERR_INVALID_ARG_VALUE)$/.test(code);
 }
 
 /** True where a file was not there: for the system's error, and for an MbokError made of it. */

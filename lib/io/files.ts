@@ -1,23 +1,57 @@
-import { readFile, rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { rm, stat } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { MbokError } from '../errors';
 import { ioFailure, isAbsence } from './failure';
+import { openRegular } from './regular_file';
 
-/** Larger ones are no configurations or tokenizers (the largest of these have 40 MB), but mistakes. */
-const MOST_BYTES = 1 << 28;
+/** Bytes of a configuration or an index: the largest have 9 MB. */
+const MOST_BYTES = 1 << 24;
+/** Bytes of vocabularies: the largest have 40 MB. */
+const MOST_VOCABULARY_BYTES = 1 << 26;
+/** Characters of a string are at most 2²⁹ − 24, and a byte of UTF-8 is at most one. */
+const MOST_TEXT_BYTES = 2 ** 29 - 24;
+/** Least that is read at a time of a file of unknown size. */
+const CHUNK_BYTES = 1 << 20;
 
-/** The content of a small file. Throws MBOK_IO, MBOK_FORMAT where it is not small. */
-export async function readSmallFile(path: string): Promise<Buffer> {
+/**
+ * Reads a whole file.
+ *
+ * @param most - bytes that an honest file of its kind does not exceed
+ * @throws MbokError MBOK_IO (cannot be read, or is no file), MBOK_FORMAT (larger)
+ */
+export async function readWhole(path: string, most: number): Promise<Buffer> {
+  const tooLarge = (bytes: string) =>
+    new MbokError('MBOK_FORMAT', `'${path}' has ${bytes} bytes; ${most} are the most for a file of its kind`);
+  const file = await openRegular(path);
   try {
-    const { size } = await stat(path);
-    if (size <= MOST_BYTES) return await readFile(path);
-    throw new MbokError(
-      'MBOK_FORMAT',
-      `'${path}' has ${size} bytes; ${MOST_BYTES} are the most for a file of its kind`,
-    );
+    const { size } = await file.stat();
+    if (size > most) throw tooLarge(String(size));
+    let bytes = Buffer.alloc(size + 1);
+    for (let done = 0; ; ) {
+      const { bytesRead } = await file.read(bytes, done, bytes.length - done, done);
+      if (bytesRead === 0) return bytes.subarray(0, done);
+      done += bytesRead;
+      if (done > most) throw tooLarge(`more than ${most}`);
+      // it has grown since it was opened, or is one of those of /proc, which claim to be empty
+      if (done === bytes.length) bytes = Buffer.concat([bytes], Math.min(2 * done + CHUNK_BYTES, most + 1));
+    }
   } catch (error) {
     throw ioFailure('read', path, error);
+  } finally {
+    await file.close();
   }
+}
+
+/**
+ * The content of one of the small files of a model: configurations, indices, vocabularies. Throws as {@link readWhole}.
+ */
+export async function readSmallFile(path: string): Promise<Buffer> {
+  return await readWhole(path, basename(path) === 'tokenizer.json' ? MOST_VOCABULARY_BYTES : MOST_BYTES);
+}
+
+/** The content of a text file; bytes that are not UTF-8 become U+FFFD. Throws as {@link readWhole}. */
+export async function readTextFile(path: string): Promise<string> {
+  return (await readWhole(path, MOST_TEXT_BYTES)).toString('utf8');
 }
 
 /** The contents of those of the named files that a folder has. Throws as {@link readSmallFile} where one is there. */
@@ -41,13 +75,9 @@ export async function ifPresent<T>(reading: Promise<T>): Promise<T | undefined> 
   }
 }
 
-/** A text file; undefined where there is none. Throws MBOK_IO. */
+/** A text file; undefined where there is none. Throws as {@link readWhole}. */
 export async function readTextIfPresent(path: string): Promise<string | undefined> {
-  try {
-    return await ifPresent(readFile(path, 'utf8'));
-  } catch (error) {
-    throw ioFailure('read', path, error);
-  }
+  return await ifPresent(readTextFile(path));
 }
 
 /** True for a file or folder that is there. Throws MBOK_IO. */

@@ -45,6 +45,8 @@ const DEFAULT_ALIGNMENT = 32;
 const MOST_DIMENSIONS = 4;
 /** Far more than any model has; a description in memory is several times what it takes in the file. */
 const MOST_ENTRIES = 1 << 16;
+/** Texts, truth values and integers of 64 bits in lists, each a value of its own in memory: vocabularies have 800 thousand. */
+const MOST_LISTED = 2 ** 21;
 /** Bytes of the shortest entries: an empty key with a bool, a name with no dimension. */
 const LEAST_METADATA_BYTES = 8 + 4 + 1;
 const LEAST_TENSOR_BYTES = 8 + 4 + 4 + 8;
@@ -85,7 +87,7 @@ const NUMBERS: Readonly<
   11: { bytes: 8, read: (view, at) => exact(view.getBigInt64(at, true)) },
   12: { bytes: 8, read: (view, at) => view.getFloat64(at, true), list: Float64Array },
 };
-type TypedArray = new (length: number) => { [index: number]: number; readonly length: number };
+type TypedArray = new (bytes: ArrayBuffer) => ArrayLike<number>;
 const BOOLEAN = 7;
 const STRING = 8;
 const LIST = 9;
@@ -97,6 +99,8 @@ function exact(value: bigint): number | bigint {
 
 class HeaderParser {
   #at = 0;
+  /** Values in lists so far. */
+  #listed = 0;
   readonly #view: DataView;
   readonly #bytes: Buffer;
 
@@ -215,11 +219,14 @@ class HeaderParser {
     const length = this.#count(least, `values in '${key}'`);
     // before anything is made of that length
     if (this.#at + length * least > this.#bytes.length) throw MORE;
-    if (number?.list === undefined) return Array.from({ length }, () => this.#value(type, key));
-    const start = this.#take(length * number.bytes, `'${key}'`);
-    const list = new number.list(length);
-    for (let i = 0; i < length; i++) list[i] = number.read(this.#view, start + i * number.bytes) as number;
-    return list as ArrayLike<number>;
+    if (number?.list !== undefined) {
+      const start = this.#take(length * number.bytes, `'${key}'`);
+      // files and all processors that mbok runs on are little endian
+      return new number.list(new Uint8Array(this.#bytes.subarray(start, this.#at)).buffer);
+    }
+    this.#listed += length;
+    if (this.#listed > MOST_LISTED) throw this.#refuse(`its lists have more than ${MOST_LISTED} values`);
+    return Array.from({ length }, () => this.#value(type, key));
   }
 
   #name(what: string): string {

@@ -13,8 +13,20 @@ export function decodeUtf8(bytes: Uint8Array, what: string): string {
   }
 }
 
-/** Parses `text` to a JSON object; throws MBOK_FORMAT naming `what`. */
-export function parseJsonObject(text: string, what: string): JsonObject {
+/** Lists and objects within one another, as serde_json has it, which safetensors and tokenizers read these files with. */
+const DEEPEST = 128;
+/** Values of a configuration or an index: the largest have 90 thousand. */
+const MOST_VALUES = 2 ** 17;
+
+/**
+ * Parses `text` to a JSON object.
+ *
+ * @param what - names the text in messages
+ * @param most - values that an honest text of its kind does not exceed
+ * @throws MbokError MBOK_FORMAT
+ */
+export function parseJsonObject(text: string, what: string, most = MOST_VALUES): JsonObject {
+  expectBounded(text, what, most);
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -23,6 +35,80 @@ export function parseJsonObject(text: string, what: string): JsonObject {
   }
   if (!isJsonObject(value)) throw new MbokError('MBOK_FORMAT', `${what} must hold a JSON object`);
   return value;
+}
+
+// UTF-16 units
+const QUOTE = 0x22;
+const COMMA = 0x2c;
+const COLON = 0x3a;
+const ESCAPE = 0x5c;
+const OPEN_LIST = 0x5b;
+const CLOSE_LIST = 0x5d;
+const OPEN_OBJECT = 0x7b;
+const CLOSE_OBJECT = 0x7d;
+
+/**
+ * Counts values and depth of JSON before anything is made of it: of 100 MB of `{}` JSON.parse makes 33 million objects
+ * in a minute, and what is deeper than the stack cannot be written again. Where the text is no JSON, the count holds up
+ * to the fault, at which JSON.parse ends too.
+ *
+ * @throws MbokError MBOK_FORMAT
+ */
+export function expectBounded(text: string, what: string, most = MOST_VALUES): void {
+  let values = 1;
+  let depth = 0;
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit === QUOTE) i = endOfString(text, i);
+    else if (unit === COMMA) values++;
+    else if (unit === OPEN_LIST || unit === OPEN_OBJECT) {
+      values++;
+      if (++depth > DEEPEST) {
+        throw new MbokError('MBOK_FORMAT', `${what} has lists or objects more than ${DEEPEST} deep`);
+      }
+    } else if (unit === CLOSE_LIST || unit === CLOSE_OBJECT) depth--;
+    if (values > most) {
+      throw new MbokError('MBOK_FORMAT', `${what} has more than ${most} values, the most for its kind`);
+    }
+  }
+}
+
+/**
+ * The first key that an object in `text` (valid JSON) has twice. JSON.parse keeps the last one silently, so that two
+ * readers of one file could see different values.
+ */
+export function repeatedKey(text: string): string | undefined {
+  /** Keys of the objects around the current place; undefined for lists. */
+  const open: (Set<string> | undefined)[] = [];
+  let isValue = false;
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit === OPEN_OBJECT) open.push(new Set());
+    else if (unit === OPEN_LIST) open.push(undefined);
+    else if (unit === CLOSE_OBJECT || unit === CLOSE_LIST) open.pop();
+    else if (unit === QUOTE) {
+      const start = i;
+      i = endOfString(text, start);
+      const keys = isValue ? undefined : open.at(-1);
+      if (keys === undefined) continue;
+      const key = JSON.parse(text.slice(start, i + 1)) as string;
+      if (keys.has(key)) return key;
+      keys.add(key);
+    }
+    if (unit === COLON) isValue = true;
+    else if (unit === COMMA || unit === OPEN_OBJECT) isValue = false;
+  }
+  return undefined;
+}
+
+/** Position of the quote that ends the string which begins at `start`, or the text's length. */
+function endOfString(text: string, start: number): number {
+  for (let i = start + 1; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit === QUOTE) return i;
+    if (unit === ESCAPE) i++;
+  }
+  return text.length;
 }
 
 /** True for what JSON writes in braces. */

@@ -6,14 +6,14 @@
  * is taken over without being removed first: it might be a new holder's by the time it is removed.
  */
 
-import { link, open, readdir, readFile, stat, unlink, writeFile } from 'node:fs/promises';
+import { link, open, readdir, stat, unlink, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { MbokError } from '../errors';
 import { leftoverOf, temporaryName } from './atomic';
 import { ioFailure, isSystemError } from './failure';
-import { ifPresent } from './files';
+import { ifPresent, readTextIfPresent } from './files';
 import { isJsonObject } from './json';
 import { isRunning, startOf } from './running';
 
@@ -134,10 +134,10 @@ async function publish(path: string): Promise<boolean> {
 
 /** Undefined where the file is gone, or is not the lock that it was written as. */
 async function readHolder(path: string): Promise<Holder | undefined> {
-  let text = await ifPresent(readFile(path, 'utf8'));
+  let text = await readTextIfPresent(path);
   if (text === '') {
     await setTimeout(PAUSE);
-    text = await ifPresent(readFile(path, 'utf8'));
+    text = await readTextIfPresent(path);
   }
   const holder = text === undefined ? undefined : parseHolder(text);
   if (holder?.file === undefined) return holder;

@@ -1,6 +1,7 @@
-import { type FileHandle, open } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { MbokError } from '../errors';
 import { ioFailure } from './failure';
+import { openRegular } from './regular_file';
 
 /** Bytes read at a time; a multiple of every element size. */
 export const CHUNK_BYTES = 1 << 24;
@@ -17,12 +18,11 @@ export class PositionedFile implements AsyncDisposable {
 
   /** Opens a file; throws MBOK_IO. */
   static async open(path: string): Promise<PositionedFile> {
-    let file: FileHandle | undefined;
+    const file = await openRegular(path);
     try {
-      file = await open(path, 'r');
       return new PositionedFile(path, (await file.stat()).size, file);
     } catch (error) {
-      await file?.close();
+      await file.close();
       throw ioFailure('read', path, error);
     }
   }

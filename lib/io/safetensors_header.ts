@@ -1,5 +1,6 @@
 import { MbokError } from '../errors';
-import { decodeUtf8, isJsonObject, parseJsonObject } from './json';
+import { show } from '../validate';
+import { decodeUtf8, isJsonObject, parseJsonObject, repeatedKey } from './json';
 
 /** Bytes an element of each data type that a safetensors file may hold. */
 export const DTYPE_BYTES = {
@@ -41,8 +42,10 @@ export interface SafetensorsHeader {
   readonly metadata: ReadonlyMap<string, string>;
 }
 
-/** As in the reference implementation: a longer header is an attack or a mistake. */
-export const MOST_HEADER_BYTES = 100_000_000;
+/** A longer header is an attack or a mistake: 30 thousand tensors take 5 MB. The reference implementation reads 100 MB. */
+export const MOST_HEADER_BYTES = 1 << 25;
+/** Values of a header: eight a tensor. The most tensors, 17 thousand, are in nested models. */
+const MOST_VALUES = 2 ** 18;
 export const LENGTH_BYTES = 8;
 
 /**
@@ -72,7 +75,7 @@ export function headerLength(start: Uint8Array, fileBytes: number, path: string)
 export function parseHeader(bytes: Uint8Array, fileBytes: number, path: string): SafetensorsHeader {
   const what = `the header of '${path}'`;
   const text = decodeUtf8(bytes, what);
-  const json = parseJsonObject(text, what);
+  const json = parseJsonObject(text, what, MOST_VALUES);
   const twice = repeatedKey(text);
   if (twice !== undefined) throw new MbokError('MBOK_FORMAT', `${what} names '${twice}' twice`);
 
@@ -124,9 +127,9 @@ function parseEntry(name: string, value: unknown, dataStart: number, path: strin
     throw new MbokError('MBOK_UNSUPPORTED', `tensor '${name}' of '${path}' has the unknown dtype '${dtype}'`);
   }
   if (!Array.isArray(shape) || !shape.every(isSize)) {
-    throw refuse(`has a shape that is not a list of sizes: ${JSON.stringify(shape)}`);
+    throw refuse(`has a shape that is not a list of sizes: ${show(shape)}`);
   }
-  if (!isRange(offsets)) throw refuse(`has data_offsets that are not [begin, end]: ${JSON.stringify(offsets)}`);
+  if (!isRange(offsets)) throw refuse(`has data_offsets that are not [begin, end]: ${show(offsets)}`);
   const [begin, end] = offsets;
   const wanted = shape.reduce((product: number, size: number) => product * size, 1) * DTYPE_BYTES[dtype];
   if (wanted !== end - begin) {
@@ -153,26 +156,4 @@ function isRange(value: unknown): value is [number, number] {
 
 function isSize(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
-}
-
-/**
- * The first key that an object in `text` (valid JSON) has twice. JSON.parse keeps the last one silently, so that two
- * readers of one file could see different tensors.
- */
-function repeatedKey(text: string): string | undefined {
-  const open: (Set<string> | undefined)[] = [];
-  const tokens = /"[^"\\]*(?:\\.[^"\\]*)*"(\s*:)?|[{}[\]]/g;
-  for (let match = tokens.exec(text); match !== null; match = tokens.exec(text)) {
-    const token = match[0];
-    if (token === '{') open.push(new Set());
-    else if (token === '[') open.push(undefined);
-    else if (token === '}' || token === ']') open.pop();
-    else if (match[1] !== undefined) {
-      const key = JSON.parse(token.slice(0, token.lastIndexOf('"') + 1)) as string;
-      const keys = open.at(-1);
-      if (keys?.has(key)) return key;
-      keys?.add(key);
-    }
-  }
-  return undefined;
 }

@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { MbokError } from '../errors';
 import type { Matrix } from '../native/matrix';
+import { show } from '../validate';
 import { isJsonObject, readJson } from './json';
 import { SafetensorsFile } from './safetensors';
 import type { ReadType, WeightEntry, WeightReader } from './weights';
@@ -93,10 +94,7 @@ async function readIndex(path: string): Promise<Map<string, string>> {
     Object.entries(places).map(([name, shard]) => {
       // a name with a folder in it could lead anywhere
       if (typeof shard === 'string' && FILE_NAME.test(shard)) return [name, shard];
-      throw new MbokError(
-        'MBOK_FORMAT',
-        `'${path}' places tensor '${name}' in ${JSON.stringify(shard)}, not a file name`,
-      );
+      throw new MbokError('MBOK_FORMAT', `'${path}' places tensor '${name}' in ${show(shard)}, not a file name`);
     }),
   );
 }

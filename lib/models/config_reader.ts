@@ -1,12 +1,16 @@
 /** Reads values of a config.json with errors that name the file and the key. */
 
 import { MbokError } from '../errors';
+import { show } from '../validate';
+import { layersWithin } from './layer_count';
 
 /** A JSON object with its place, for messages. */
 export class ConfigReader {
   constructor(
     readonly json: Readonly<Record<string, unknown>>,
     readonly place: string,
+    /** Tensors of the checkpoint that the configuration belongs to. */
+    private readonly tensors = Infinity,
   ) {}
 
   has(key: string): boolean {
@@ -20,6 +24,14 @@ export class ConfigReader {
       this.#fail(key, 'a positive integer', value);
     }
     return value;
+  }
+
+  /**
+   * The number of blocks, which lists are made for: a claim that is held against the tensors of the checkpoint. Throws
+   * MBOK_FORMAT, MBOK_SHAPE.
+   */
+  layers(key: string): number {
+    return layersWithin(this.count(key), this.tensors, `${this.place}: '${key}'`);
   }
 
   /** A positive finite number. */
@@ -86,6 +98,6 @@ export class ConfigReader {
   }
 
   #fail(key: string, wanted: string, value: unknown): never {
-    throw new MbokError('MBOK_FORMAT', `${this.place}: '${key}' must be ${wanted}, got ${JSON.stringify(value)}`);
+    throw new MbokError('MBOK_FORMAT', `${this.place}: '${key}' must be ${wanted}, got ${show(value)}`);
   }
 }

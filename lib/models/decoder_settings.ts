@@ -2,31 +2,35 @@
 
 import { MbokError } from '../errors';
 import type { ActivationKind } from '../graph/operations/activation';
+import { show } from '../validate';
 import type { ConfigReader } from './config_reader';
 import type { GatedDecoderConfig } from './gated_decoder';
 import { readRotary } from './rotary_settings';
 
-const ACTIVATIONS: Readonly<Record<string, ActivationKind>> = {
-  silu: 'silu',
-  swish: 'silu',
-  gelu: 'gelu',
-  gelu_new: 'geluTanh',
-  gelu_pytorch_tanh: 'geluTanh',
-  relu: 'relu',
-};
+const ACTIVATIONS: ReadonlyMap<string, ActivationKind> = new Map([
+  ['silu', 'silu'],
+  ['swish', 'silu'],
+  ['gelu', 'gelu'],
+  ['gelu_new', 'geluTanh'],
+  ['gelu_pytorch_tanh', 'geluTanh'],
+  ['relu', 'relu'],
+]);
 
 /** The activation function that `key` names. Throws MBOK_UNSUPPORTED. */
 export function readActivation(json: ConfigReader, key: string, fallback: string): ActivationKind {
   const name = json.string(key, fallback);
-  const kind = ACTIVATIONS[name];
+  const kind = ACTIVATIONS.get(name);
   if (kind === undefined) {
     throw new MbokError(
       'MBOK_UNSUPPORTED',
-      `${json.place}: '${key}' is '${name}'; supported: ${Object.keys(ACTIVATIONS).join(', ')}`,
+      `${json.place}: '${key}' is ${show(name)}; supported: ${[...ACTIVATIONS.keys()].join(', ')}`,
     );
   }
   return kind;
 }
+
+/** The native attention's scratch is laid out for heads up to this size. */
+export const MOST_HEAD_DIMENSION = 256;
 
 /** What a family takes for granted where its configurations are silent. */
 export interface Defaults {
@@ -41,8 +45,14 @@ export interface Defaults {
 export function readGatedDecoder(json: ConfigReader, defaults: Defaults = {}): GatedDecoderConfig {
   const hiddenSize = json.count('hidden_size');
   const heads = json.count('num_attention_heads');
-  const layers = json.count('num_hidden_layers');
+  const layers = json.layers('num_hidden_layers');
   const headDimension = json.count('head_dim', defaults.headDimension ?? Math.floor(hiddenSize / heads));
+  if (headDimension > MOST_HEAD_DIMENSION) {
+    throw new MbokError(
+      'MBOK_UNSUPPORTED',
+      `${json.place}: heads of dimension ${headDimension} are not supported; ${MOST_HEAD_DIMENSION} are`,
+    );
+  }
   const positions = json.count('max_position_embeddings', 2048);
   const rotary = readRotary(json, { headDimension, positions, ...(defaults.theta && { theta: defaults.theta }) });
   return {
@@ -83,7 +93,11 @@ export function readWindow(json: ConfigReader, absent = 0): number {
   return json.has('sliding_window') ? json.count('sliding_window') : 0;
 }
 
-const LAYER_TYPES: Readonly<Record<string, boolean>> = { full_attention: false, sliding_attention: true };
+/** Whether layers of a type slide. */
+const LAYER_TYPES: ReadonlyMap<string, boolean> = new Map([
+  ['full_attention', false],
+  ['sliding_attention', true],
+]);
 
 /** Which layers slide: what `layer_types` says or, where a configuration lacks it, what its family would say. */
 export function readSliding(json: ConfigReader, layers: number, fallback: (layer: number) => boolean): boolean[] {
@@ -93,11 +107,11 @@ export function readSliding(json: ConfigReader, layers: number, fallback: (layer
     throw new MbokError('MBOK_FORMAT', `${json.place}: 'layer_types' must name ${layers} layers, got ${types.length}`);
   }
   return types.map((type) => {
-    const sliding = LAYER_TYPES[type];
+    const sliding = LAYER_TYPES.get(type);
     if (sliding === undefined) {
       throw new MbokError(
         'MBOK_UNSUPPORTED',
-        `${json.place}: layer type '${type}' is not supported; ${Object.keys(LAYER_TYPES).join(' and ')} are`,
+        `${json.place}: layer type ${show(type)} is not supported; ${[...LAYER_TYPES.keys()].join(' and ')} are`,
       );
     }
     return sliding;

@@ -35,7 +35,7 @@ export interface ParameterSpecification {
   readonly transposed?: true;
 }
 
-/** Constant matrices that layers share, computed from the configuration, by names of the family's own. */
+/** Constant matrices that layers share, such as rotary tables, by names of the family's own. */
 export type Constants = Readonly<Record<string, Matrix>>;
 
 export interface Family<Config extends DecoderConfig = DecoderConfig> {
@@ -47,7 +47,8 @@ export interface Family<Config extends DecoderConfig = DecoderConfig> {
   parameters(config: Config): readonly ParameterSpecification[];
   /** Another name that published checkpoints of the family have for a tensor. */
   alternativeName?(name: string): string;
-  constants(config: Config): Constants;
+  /** Computes the constants of runs that reach `positions` positions; rows do not depend on how many there are. */
+  constants(config: Config, positions: number): Constants;
   /** Module names of the attention layers, in order: they own key-value caches. */
   attentionModules(config: Config): readonly string[];
   embed(builder: Builder, ids: Tensor, config: Config): Tensor;

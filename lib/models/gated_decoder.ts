@@ -62,8 +62,10 @@ export function gatedDecoder(
     ...family,
     config: (json) => checked(family.config(json), json.place),
     parameters,
-    constants: ({ rotaries }): Constants =>
-      Object.fromEntries(Object.entries(rotaries).map(([name, rotary]) => [name, rotaryTable(rotary)])),
+    constants: ({ rotaries }, positions): Constants =>
+      Object.fromEntries(
+        Object.entries(rotaries).map(([name, rotary]) => [name, rotaryTable({ ...rotary, positions })]),
+      ),
     attentionModules: ({ layers }) => Array.from({ length: layers }, (_, layer) => attentionPath(layer)),
 
     embed(builder, ids, { embeddingScale }) {
@@ -158,13 +160,6 @@ function checked(c: GatedDecoderConfig, place: string): GatedDecoderConfig {
     throw new MbokError(
       'MBOK_FORMAT',
       `${place}: ${c.heads} heads of dimension ${c.headDimension} do not group over ${c.keyValueHeads} key-value heads`,
-    );
-  }
-  // the native attention's scratch is laid out for heads up to this size
-  if (c.headDimension > 256) {
-    throw new MbokError(
-      'MBOK_UNSUPPORTED',
-      `${place}: heads of dimension ${c.headDimension} are not supported; 256 are`,
     );
   }
   return c;

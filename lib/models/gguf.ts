@@ -5,6 +5,7 @@ import { GgufFile } from '../io/gguf';
 import type { GgufTensor } from '../io/gguf_header';
 import { huggingFaceTokenizer } from '../text/gguf_tokenizer';
 import { show } from '../validate';
+import { MOST_HEAD_DIMENSION } from './decoder_settings';
 import { ARCHITECTURES, type Architecture, type Change } from './gguf/architectures';
 import { dequantiseRows } from './gguf/dequantise';
 import { ArchitectureReader } from './gguf/metadata';
@@ -93,8 +94,11 @@ async function readRopeFactors(file: GgufFile): Promise<RopeFactors> {
     const tensor = file.tensors.get(name);
     if (tensor === undefined) continue;
     const { shape, dtype, byteLength } = tensor;
-    if (shape.length !== 1) {
-      throw new MbokError('MBOK_SHAPE', `'${file.path}': tensor '${name}' must be a vector, got [${shape.join(', ')}]`);
+    if (shape.length !== 1 || (shape[0] as number) > MOST_HEAD_DIMENSION / 2) {
+      throw new MbokError(
+        'MBOK_SHAPE',
+        `'${file.path}': tensor '${name}' must be a vector with a number for every pair of a head, got [${shape.join(', ')}]`,
+      );
     }
     const bytes = new Uint8Array(byteLength);
     await file.fill(tensor, 0, bytes);

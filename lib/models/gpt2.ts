@@ -32,7 +32,7 @@ export const gpt2: Family<Gpt2Config> = {
   config(json) {
     const hiddenSize = json.count('n_embd');
     const heads = json.count('n_head');
-    const layers = json.count('n_layer');
+    const layers = json.layers('n_layer');
     const headDimension = hiddenSize / heads;
     if (!Number.isInteger(headDimension) || headDimension % 2 !== 0) {
       throw new MbokError(

@@ -23,6 +23,7 @@ import {
   writeParameters,
 } from './checkpoint';
 import { ConfigReader } from './config_reader';
+import { ConstantTables } from './constant_tables';
 import type { ConversionReport } from './conversion';
 import type { Constants, DecoderConfig, Family, ParameterSpecification } from './family';
 import { CONFIG_FILE, type FileContent, type OutputOptions, writeModelFolder } from './model_folder';
@@ -88,7 +89,7 @@ export class ModelCore {
   readonly #tokenizer: Tokenizer | undefined;
   /** Where the configuration came from, for messages. */
   readonly place: string;
-  #constants: Constants | undefined;
+  readonly #constants: ConstantTables;
   #disposed = false;
   /** Calls that read the weights and must find them as they are until they end. */
   #readers = 0;
@@ -103,6 +104,7 @@ export class ModelCore {
     this.json = dense;
     this.family = findFamily(reader);
     this.config = this.family.config(reader);
+    this.#constants = new ConstantTables(this.family, this.config);
     this.kernels = kernels;
     this.conversion = conversion;
     this.place = place;
@@ -274,11 +276,10 @@ export class ModelCore {
     return this.#revision;
   }
 
-  /** Tables that all layers share. Throws MBOK_DISPOSED. */
-  get constants(): Constants {
+  /** Tables that all layers share, for runs that reach `positions` positions. Throws MBOK_DISPOSED, MBOK_UNSUPPORTED. */
+  constants(positions: number): Constants {
     this.#alive();
-    this.#constants ??= this.family.constants(this.config);
-    return this.#constants;
+    return this.#constants.upTo(positions);
   }
 
   /** Every linear weight of the architecture, converted or not. */
@@ -286,9 +287,13 @@ export class ModelCore {
     return this.family.parameters(this.config).filter(({ role }) => role === 'linear');
   }
 
-  /** Adds embeddings, blocks and final norm to a graph. `ids` is i32 [tokens, 1]. */
-  build(builder: Builder, ids: Tensor): BuiltModel {
-    const { family, config, constants } = this;
+  /**
+   * Adds embeddings, blocks and final norm to a graph. `ids` is i32 [tokens, 1]; `positions`: tokens of the longest sequence
+   * that a run reaches.
+   */
+  build(builder: Builder, ids: Tensor, positions: number): BuiltModel {
+    const { family, config } = this;
+    const constants = this.constants(positions);
     const hiddenStates = [family.embed(builder, ids, config)];
     for (let layer = 0; layer < config.layers; layer++) {
       const previous = hiddenStates[layer] as Tensor;
@@ -392,7 +397,7 @@ export class ModelCore {
     if (this.#disposed) return;
     this.#disposed = true;
     for (const { matrix } of this.#stored.values()) matrix.dispose();
-    for (const matrix of Object.values(this.#constants ?? {})) matrix.dispose();
+    this.#constants[Symbol.dispose]();
   }
 
   /** As `dispose`, for `await using`. */

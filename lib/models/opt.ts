@@ -57,7 +57,7 @@ export const opt: Family<OptConfig> = {
       hiddenSize,
       innerSize: json.count('ffn_dim'),
       embeddingSize: json.count('word_embed_proj_dim', hiddenSize),
-      layers: json.count('num_hidden_layers'),
+      layers: json.layers('num_hidden_layers'),
       maxPositions: json.count('max_position_embeddings', 2048),
       headDimension,
       keyValueHeads: heads,

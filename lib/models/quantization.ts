@@ -1,6 +1,7 @@
 /** The `quantization_config` of a Boolean model's config.json. */
 
 import { MbokError } from '../errors';
+import { show } from '../validate';
 import type { ConfigReader } from './config_reader';
 import { type ConversionReport, writeConversion } from './conversion';
 
@@ -22,7 +23,7 @@ export function readEmbeddingStorage(json: ConfigReader): EmbeddingStorage | und
   if (storage === undefined || storage === 'int8') return storage;
   throw new MbokError(
     'MBOK_UNSUPPORTED',
-    `${settings?.place}: embeddings stored as ${JSON.stringify(storage)} are not supported; this mbok reads 'int8'`,
+    `${settings?.place}: embeddings stored as ${show(storage)} are not supported; this mbok reads 'int8'`,
   );
 }
 
@@ -32,13 +33,13 @@ export function readQuantization(json: ConfigReader): KernelCounts {
   if (settings === undefined) return new Map();
   const method = settings.string('quant_method', '');
   if (method !== 'mbok') {
-    throw new MbokError('MBOK_UNSUPPORTED', `${settings.place}: quantisation method '${method}' is not supported`);
+    throw new MbokError('MBOK_UNSUPPORTED', `${settings.place}: quantisation method ${show(method)} is not supported`);
   }
   const version = settings.json.format_version;
   if (version !== FORMAT_VERSION) {
     throw new MbokError(
       'MBOK_UNSUPPORTED',
-      `${settings.place}: format version ${JSON.stringify(version)} is not supported; this mbok reads ${FORMAT_VERSION}`,
+      `${settings.place}: format version ${show(version)} is not supported; this mbok reads ${FORMAT_VERSION}`,
     );
   }
   const kernels = settings.object('kernels');
@@ -61,6 +62,18 @@ export function readInt8Modules(json: ConfigReader, kernels: KernelCounts): read
   const both = modules.find((module) => kernels.has(module));
   if (both === undefined) return modules;
   throw new MbokError('MBOK_FORMAT', `${settings?.place}: '${both}' is both in 8 bits and made of kernels`);
+}
+
+/**
+ * Throws MBOK_FORMAT where `quantization_config` names a module that is not one of the architecture's linear ones: what it
+ * says of it would be ignored.
+ */
+export function expectModules(json: ConfigReader, named: Iterable<string>, linears: ReadonlySet<string>): void {
+  for (const module of named) {
+    if (linears.has(module)) continue;
+    const place = json.object('quantization_config')?.place;
+    throw new MbokError('MBOK_FORMAT', `${place}: ${show(module)} is not a linear module of this architecture`);
+  }
 }
 
 /** Whether the first kernels of every module, however many, have scales of their own. Throws MBOK_FORMAT. */

@@ -1,6 +1,7 @@
 /** All families; a new one is a file beside this and a row here. */
 
 import { MbokError } from '../errors';
+import { show } from '../validate';
 import type { ConfigReader } from './config_reader';
 import type { DecoderConfig, Family } from './family';
 import { gemma2, gemma3 } from './gemma';
@@ -32,13 +33,13 @@ export const FAMILIES: readonly Family[] = [
 /** The family that a config.json names. Throws MBOK_UNSUPPORTED naming the architecture and those supported. */
 export function findFamily(json: ConfigReader): Family {
   const { architectures } = json.json;
-  const names = Array.isArray(architectures) ? architectures.map(String) : [];
+  const names: readonly unknown[] = Array.isArray(architectures) ? architectures : [];
   const family = FAMILIES.find((candidate) => candidate.architectures.some((name) => names.includes(name)));
   if (family === undefined) {
     const supported = FAMILIES.flatMap((candidate) => candidate.architectures).join(', ');
     throw new MbokError(
       'MBOK_UNSUPPORTED',
-      `${json.place}: architecture ${names.join(', ') || '(none)'} is not supported; supported: ${supported}`,
+      `${json.place}: architecture ${names.length === 1 ? show(names[0]) : show(architectures)} is not supported; supported: ${supported}`,
     );
   }
   return family;

@@ -2,6 +2,7 @@
 
 import { MbokError } from '../errors';
 import type { RotaryConfig } from '../nn/rotary';
+import { show } from '../validate';
 import type { ConfigReader } from './config_reader';
 
 /** What the settings apply to. */
@@ -11,9 +12,6 @@ export interface RotaryShape {
   /** Where neither place names one. */
   readonly theta?: number;
 }
-
-/** 2 M positions of 128 numbers, 1 GB: a configuration must not choose how much memory a model takes. */
-const MOST_TABLE_NUMBERS = 2 ** 28;
 
 /** Recent configurations write `rope_parameters`, older ones `rope_theta` and `rope_scaling`. */
 export function readRotary(json: ConfigReader, shape: RotaryShape): RotaryConfig {
@@ -42,12 +40,6 @@ export function rotaryConfig(
       `${json.place}: ${plain.dimension} of ${headDimension} numbers of a head cannot be turned in pairs`,
     );
   }
-  if (positions * plain.dimension > MOST_TABLE_NUMBERS) {
-    throw new MbokError(
-      'MBOK_UNSUPPORTED',
-      `${json.place}: tables of rotary embeddings for ${positions} positions are not supported; lower the limit of positions`,
-    );
-  }
   const type = settings?.string('rope_type', settings.has('type') ? settings.string('type') : 'default');
   if (settings === undefined || type === 'default') return plain;
   if (type === 'linear') {
@@ -68,7 +60,7 @@ export function rotaryConfig(
   if (type === 'longrope' || type === 'su') return { ...plain, ...longRope(json, settings, plain) };
   throw new MbokError(
     'MBOK_UNSUPPORTED',
-    `${settings.place}: rope type '${type}' is not supported; default, linear, llama3 and longrope are`,
+    `${settings.place}: rope type ${show(type)} is not supported; default, linear, llama3 and longrope are`,
   );
 }
 

@@ -11,6 +11,7 @@ import { TOKENIZER_FILE, Tokenizer } from '../text/tokenizer';
 import { string } from '../validate';
 import {
   int8Weights,
+  moduleOf,
   readParameter,
   type StoredMatrix,
   type StoredSpecification,
@@ -24,6 +25,7 @@ import { COMPANIONS, CONFIG_FILE, recoverModelFolder } from './model_folder';
 import { prefixSpecifications, readPrefix } from './prefix';
 import {
   type EmbeddingStorage,
+  expectModules,
   type KernelCounts,
   readEmbeddingStorage,
   readInt8Modules,
@@ -77,7 +79,7 @@ export class ModelSource {
   readonly prefixScales: readonly StoredSpecification[];
 
   private constructor({ json, place, companions, weights }: Checkpoint) {
-    const reader = new ConfigReader(json, place);
+    const reader = new ConfigReader(json, place, weights.tensors.size);
     const { quantization_config: _, ...dense } = json;
     this.json = dense;
     this.place = place;
@@ -92,6 +94,8 @@ export class ModelSource {
     const { kernels, embeddings } = this;
     const dimensions = this.family.parameters(this.config);
     const modules = readInt8Modules(reader, kernels);
+    const linears = dimensions.filter(({ role }) => role === 'linear').map(({ name }) => moduleOf(name));
+    expectModules(reader, [...kernels.keys(), ...modules], new Set(linears));
     const int8 = int8Weights(dimensions, { tables: embeddings === 'int8', modules });
     this.specifications = storedSpecifications(dimensions, { kernels, int8 });
     this.prefixScales = this.nested ? prefixSpecifications(dimensions, kernels) : [];

@@ -1,10 +1,9 @@
 /** The files that a report is made of, by the variables that its commands name them with. */
 
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { listFiles } from '../data/sources';
+import { listFiles, readChunks } from '../data/sources';
 import { ioFailure } from '../io/failure';
 import { throwIfAborted } from '../validate';
 
@@ -32,11 +31,7 @@ export async function digestOf(path: string, signal: AbortSignal): Promise<strin
   for (const file of await filesOf(path)) {
     throwIfAborted(signal);
     hash.update(`${basename(file)}\n`);
-    try {
-      for await (const chunk of createReadStream(file)) hash.update(chunk as Buffer);
-    } catch (error) {
-      throw ioFailure('read', file, error);
-    }
+    for await (const _ of readChunks(file, (bytes) => hash.update(bytes))) throwIfAborted(signal);
   }
   return hash.digest('hex');
 }

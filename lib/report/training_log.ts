@@ -1,7 +1,7 @@
 /** The log of a finetuning run, turned round: a list a quantity instead of an object a step. */
 
-import { readFile } from 'node:fs/promises';
-import { ioFailure } from '../io/failure';
+import { readTextFile } from '../io/files';
+import { parseJsonObject } from '../io/json';
 
 export interface TrainingCurves {
   /** Of every step. */
@@ -22,18 +22,12 @@ interface Line {
   readonly flipsByLayer?: Readonly<Record<string, number>>;
 }
 
-/** Reads what `mbok finetune --log` wrote. Throws MBOK_IO. */
+/** Reads what `mbok finetune --log` wrote. Throws MBOK_IO, MBOK_FORMAT. */
 export async function readTrainingLog(path: string): Promise<TrainingCurves> {
-  let text: string;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (error) {
-    throw ioFailure('read', path, error);
-  }
-  const lines = text
+  const lines = (await readTextFile(path))
     .split('\n')
     .filter((line) => line !== '')
-    .map((line) => JSON.parse(line) as Line);
+    .map((line, index) => parseJsonObject(line, `'${path}' line ${index + 1}`) as unknown as Line);
   const steps = lines.filter(({ event }) => event === undefined);
   const rounded = (value: number) => Number(value.toPrecision(6));
   const columns = (rows: readonly Readonly<Record<string, number>>[]) =>

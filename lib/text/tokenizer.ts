@@ -26,6 +26,8 @@ const TIME = { always: 150, build: 1e-2, encode: 1e-2, decode: 1e-2 };
 const UNWATCHED = 1 << 17;
 /** Characters of added tokens up to which looking for them takes such time. */
 const LONGEST_ADDED = 256;
+/** Values of a vocabulary: with 500 thousand merges as lists of two strings the largest have two million. */
+const MOST_VALUES = 2 ** 22;
 
 /** Options of {@link Tokenizer.encode}. */
 export interface EncodeOptions {
@@ -130,7 +132,7 @@ export class Tokenizer {
     const parse = (name: string) => {
       const what = `'${join(place, name)}'`;
       const bytes = files.get(name);
-      return bytes && parseJsonObject(decodeUtf8(bytes, what), what);
+      return bytes && parseJsonObject(decodeUtf8(bytes, what), what, name === TOKENIZER_FILE ? MOST_VALUES : undefined);
     };
     const [config = {}, ...others] = TOKENIZER_SETTINGS.map(parse);
     const tokenizer = parse(TOKENIZER_FILE) ?? {};

@@ -34,10 +34,15 @@ export const TARGETS = 'targets';
 export const KEPT = 'kept';
 export const KEPT_IDS = 'kept ids';
 
-/** Emits a model's forward pass. */
-export function forwardPass(graph: Graph, model: ModelCore, ids: Tensor, role: MemoryRole): ForwardPass {
+/** Emits a model's forward pass over sequences of `window` tokens; its matrices are accounted under `role`. */
+export function forwardPass(
+  graph: Graph,
+  model: ModelCore,
+  ids: Tensor,
+  { role, window }: { readonly role: MemoryRole; readonly window: number },
+): ForwardPass {
   const builder = model.builder(graph, { role });
-  const { hiddenStates, finished } = model.build(builder, ids);
+  const { hiddenStates, finished } = model.build(builder, ids, window);
   const ends = hiddenStates.map((state) => graph.nodes.findIndex(({ outputs }) => outputs.includes(state)) + 1);
   const parts = ends.slice(1).map((end, layer) => graph.nodes.slice(ends[layer], end));
   return { blocks: hiddenStates.slice(1), parts, logits: model.family.head(builder, finished, model.config) };

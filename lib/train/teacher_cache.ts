@@ -1,7 +1,7 @@
 /** A teacher's predictions on the windows of a run, kept in a file: its likeliest tokens, and all others as one. */
 
 import { createHash } from 'node:crypto';
-import { type FileHandle, open } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import type { Dataset } from '../data/dataset';
 import { MbokError } from '../errors';
 import type { Precision } from '../graph/arithmetic';
@@ -9,10 +9,12 @@ import { Graph } from '../graph/graph';
 import { topTokens } from '../graph/operations/head_loss';
 import { Plan } from '../graph/plan';
 import { writeFile } from '../io/atomic';
-import { ioFailure, isAbsence, isSystemError } from '../io/failure';
+import { ioFailure, isSystemError } from '../io/failure';
+import { ifPresent } from '../io/files';
 import { f32ToHalf, halfToF32 } from '../io/half';
 import { isJsonObject, type JsonObject } from '../io/json';
 import { expectOwnFile } from '../io/places';
+import { openRegular } from '../io/regular_file';
 import type { ModelCore } from '../models/model_core';
 import { throwIfAborted } from '../validate';
 
@@ -69,13 +71,8 @@ export class TeacherCache {
 
   /** Opens the cache in a file if it was made for this key; undefined where there is none or another's. Throws MBOK_IO. */
   static async open(path: string, key: CacheKey, vocabulary: number): Promise<TeacherCache | undefined> {
-    let file: FileHandle;
-    try {
-      file = await open(path, 'r');
-    } catch (error) {
-      if (isAbsence(error)) return undefined;
-      throw ioFailure('read', path, error);
-    }
+    const file = await ifPresent(openRegular(path));
+    if (file === undefined) return undefined;
     try {
       const { size } = await file.stat();
       const json = async (position: number, length: number) => {
@@ -197,7 +194,7 @@ class Writer {
     const { precision, window, topK } = key;
     const body = new Graph({ precision });
     const ids = body.input('ids', { rows: 'tokens', cols: 1, type: 'i32' });
-    body.output('states', teacher.build(teacher.builder(body), ids).finished);
+    body.output('states', teacher.build(teacher.builder(body), ids, window).finished);
     this.#states = new Plan(body, { maxRows: window });
     const head = new Graph({ precision });
     const states = head.input('states', { rows: 'tokens', cols: teacher.config.hiddenSize });

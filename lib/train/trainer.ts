@@ -193,9 +193,9 @@ export class Trainer {
     const graph = new Graph({ precision: this.#options.precision });
     const seed = lossSeed(graph);
     const ids = graph.input(IDS, { rows: 'tokens', cols: 1, type: 'i32' });
-    const { teacher } = this.#options;
-    const wanted = teacher && forwardPass(graph, teacher, ids, 'teacher');
-    const pass = forwardPass(graph, student, ids, 'weights');
+    const { teacher, window } = this.#options;
+    const wanted = teacher && forwardPass(graph, teacher, ids, { role: 'teacher', window });
+    const pass = forwardPass(graph, student, ids, { role: 'weights', window });
     // before the loss, which adds to gradients; the blocks' part is still ahead when it turns out not to be finite
     const accumulators = this.#adamw.accumulators(graph);
     const { loss, parts } = this.#loss(graph, pass, wanted, { seed, accumulators });

@@ -40,12 +40,12 @@ export async function measureBlockErrors(
   parameters: Parameters,
   { layer, modules, most, rounds, onModule }: BlockErrorTask,
 ): Promise<Map<string, readonly number[]>> {
-  const { source, signal } = walk;
+  const { signal } = walk;
   const errors = new Map<string, readonly number[]>();
   const sides = { student: parameters, teacher: parameters };
   const chunk = await firstChunk(walk, layer);
   const original = await blockOutput(walk, layer, parameters, chunk);
-  for (const group of sharedInputs(traceBlock(source, layer, parameters, hiddenInput(new Graph(), walk, 'x')))) {
+  for (const group of sharedInputs(traceBlock(walk, layer, parameters, hiddenInput(new Graph(), walk, 'x')))) {
     const own = group.filter((module) => modules.has(module));
     if (own.length === 0) continue;
     const moments = await preparedMoments(walk, { layer, modules: own, sides, aims: NO_AIMS });
@@ -83,8 +83,8 @@ async function firstChunk(walk: Walk, layer: number) {
 
 type Chunk = Awaited<ReturnType<typeof firstChunk>>;
 
-function blockOf({ source }: Walk, layer: number, parameters: Parameters, x: ReturnType<typeof hiddenInput>) {
-  return source.family.block(new Builder(x.graph, parameters), layer, x, source.config, source.constants);
+function blockOf({ source, length }: Walk, layer: number, parameters: Parameters, x: ReturnType<typeof hiddenInput>) {
+  return source.family.block(new Builder(x.graph, parameters), layer, x, source.config, source.constants(length));
 }
 
 async function blockOutput(

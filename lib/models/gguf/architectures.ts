@@ -48,9 +48,9 @@ function decoderConfig(reader: ArchitectureReader): JsonObject {
   };
 }
 
-/** The number of blocks, which must be there: what is made of it is bounded by the size of the file. */
+/** The number of blocks, of which the last must be there. */
 function blockCount(reader: ArchitectureReader): number {
-  const count = reader.integer('block_count');
+  const count = reader.layers('block_count');
   reader.shape(`blk.${count - 1}.attn_norm.weight`);
   return count;
 }

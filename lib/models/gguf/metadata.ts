@@ -1,6 +1,7 @@
 import { MbokError } from '../../errors';
 import type { GgufFile } from '../../io/gguf';
 import { show } from '../../validate';
+import { layersWithin } from '../layer_count';
 
 /** Reads the metadata of a GGUF file's architecture (keys `ARCHITECTURE.…`) with errors that name file and key. */
 export class ArchitectureReader {
@@ -28,7 +29,7 @@ export class ArchitectureReader {
   /** An integer of at least `least`. A list that has one a layer must have the same for all. */
   integer(key: string, least = 1): number {
     const value = this.#get(key);
-    const number = isList(value) && new Set(Array.from(value)).size === 1 ? value[0] : value;
+    const number = isList(value) && value.length <= this.#tensors && isUniform(value) ? value[0] : value;
     if (isList(number) && number.length > 0) {
       throw new MbokError(
         'MBOK_UNSUPPORTED',
@@ -37,6 +38,15 @@ export class ArchitectureReader {
     }
     if (Number.isSafeInteger(number) && (number as number) >= least) return number as number;
     return this.#fail(key, `an integer of at least ${least}`, number);
+  }
+
+  /** The number of blocks, as {@link layersWithin} bounds it. */
+  layers(key: string): number {
+    return layersWithin(
+      this.integer(key),
+      this.#tensors,
+      `'${this.file.path}': metadata '${this.architecture}.${key}'`,
+    );
   }
 
   /** A finite number, {@link asWritten}. */
@@ -49,6 +59,10 @@ export class ArchitectureReader {
   string(key: string): string {
     const value = this.#get(key);
     return typeof value === 'string' ? value : this.#fail(key, 'a string', value);
+  }
+
+  get #tensors(): number {
+    return this.file.tensors.size;
   }
 
   #get(key: string): unknown {
@@ -71,6 +85,12 @@ export function asWritten(value: number): number {
     if (Math.fround(short) === Math.fround(value)) return short;
   }
   return value;
+}
+
+/** Whether all numbers of a list are the same. */
+function isUniform(list: ArrayLike<unknown>): boolean {
+  for (let i = 1; i < list.length; i++) if (list[i] !== list[0]) return false;
+  return list.length > 0;
 }
 
 function isList(value: unknown): value is ArrayLike<unknown> {

@@ -1,0 +1,40 @@
+/** The plan of a text that grows. */
+
+import type { Plan } from '../graph/plan';
+
+/** Positions at first: tables of constants for so many take some megabytes. */
+const FIRST_POSITIONS = 4096;
+
+/**
+ * A plan for the positions that a text has reached: tables of constants grow with the text, not with the room that there is
+ * for it, which is a model's whole context unless a caller says how many tokens are wanted. Dispose it.
+ */
+export class GrowingPlan implements AsyncDisposable {
+  #plan: Plan;
+  #positions: number;
+
+  /** `make` builds the plan for runs that reach so many positions, at most `context`. Throws what it throws. */
+  constructor(
+    private readonly context: number,
+    private readonly make: (positions: number) => Plan,
+  ) {
+    this.#positions = Math.min(context, FIRST_POSITIONS);
+    this.#plan = make(this.#positions);
+  }
+
+  /** The plan for a run that reaches `positions` positions. Earlier ones are disposed of. */
+  async upTo(positions: number): Promise<Plan> {
+    if (positions <= this.#positions) return this.#plan;
+    const grown = Math.min(this.context, Math.max(positions, 2 * this.#positions));
+    const plan = this.make(grown);
+    await this.#plan[Symbol.asyncDispose]();
+    this.#plan = plan;
+    this.#positions = grown;
+    return plan;
+  }
+
+  /** Frees the plan, after the run in flight if there is one. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#plan[Symbol.asyncDispose]();
+  }
+}

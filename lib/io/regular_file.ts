@@ -1,0 +1,39 @@
+/** Opening files, and nothing else: a pipe would keep its opener waiting for ever, a device has no end. */
+
+import type { Stats } from 'node:fs';
+import { constants, type FileHandle, open, stat } from 'node:fs/promises';
+import { MbokError } from '../errors';
+import { ioFailure } from './failure';
+
+/** A pipe that takes a file's name between two looks does not keep the opener waiting. Windows has no such flag. */
+const FLAGS = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
+
+/**
+ * Opens a file, or what a link leads to, for reading.
+ *
+ * @throws MbokError MBOK_IO naming `path`: it cannot be opened, or is a pipe, a socket, a device or a folder
+ */
+export async function openRegular(path: string): Promise<FileHandle> {
+  let file: FileHandle | undefined;
+  try {
+    // before it is opened: opening alone can start what a device does
+    expectRegular(path, await stat(path));
+    file = await open(path, FLAGS);
+    expectRegular(path, await file.stat());
+    return file;
+  } catch (error) {
+    await file?.close();
+    throw ioFailure('read', path, error);
+  }
+}
+
+/** Throws MBOK_IO where `status` is not that of a file. */
+export function expectRegular(path: string, status: Stats): void {
+  if (status.isFile()) return;
+  if (status.isDirectory()) throw Object.assign(new Error(`${path} is a folder`), { code: 'EISDIR' });
+  const kind = status.isFIFO() ? 'pipe' : status.isSocket() ? 'socket' : 'device';
+  throw new MbokError(
+    'MBOK_IO',
+    `cannot read '${path}': it is a ${kind}; mbok reads files, not standard input or the output of a process`,
+  );
+}
