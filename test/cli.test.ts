@@ -188,7 +188,7 @@ describe('mistakes end with code 2 and say what was wrong', () => {
     ['an unknown group', ['finetune', 'a', 'b', '--text', MAIN, '--train', 'scales,bits'], /--train .*'bits'/],
     ['no text', ['eval', 'perplexity', 'a'], /--text is needed/],
     ['no prompt', ['generate', 'a'], /--prompt is needed/],
-    ['one folder twice', ['binarize', TINY_STORIES, `${TINY_STORIES}/`], /OUT must be another folder/],
+    ['one folder twice', ['binarize', TINY_STORIES, `${TINY_STORIES}/`], /output must be another place than the input/],
   ];
   test.each(cases)('%s', (_, args, expected) => {
     const { status, stdout, stderr } = mbok(...args);

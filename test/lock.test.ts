@@ -1,12 +1,11 @@
 /** Locks between processes: one holder at a time, and no lock outlives its holder. */
 
 import { spawn } from 'node:child_process';
-import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { hostname } from 'node:os';
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { claimFolder, type WorkKind } from '../lib/io/claim';
 import { takeLock } from '../lib/io/lock';
-import { startOf } from '../lib/io/running';
+import { machineName, startOf } from '../lib/io/running';
 import { temporaryFolder } from './folders';
 import { typeScriptArguments } from './run_typescript';
 
@@ -39,26 +38,29 @@ test('a lock that is waited for is taken when its holder gives it back', async (
   expect(readdirSync(at)).toEqual([]);
 });
 
-const host = hostname();
-test.each([
-  ['a process that has ended', { pid: 2 ** 30, host }],
-  ['an earlier process of the same number', { pid: process.pid, host, started: 'an earlier boot 17' }],
-  ['a copy of a folder with a living lock', { pid: process.pid, host, file: '1' }],
-  ['nobody', {}],
+test.each<[string, object]>([
+  ['a process that has ended', { pid: 2 ** 30 }],
+  ['an earlier process of the same number', { pid: process.pid, started: 'an earlier boot 17' }],
+  ['a copy of a folder with a living lock', { pid: process.pid, file: '1' }],
+  ['nobody', { machine: undefined }],
+  ['a process on another machine that has given no sign for three minutes', { pid: 1, machine: 'far-away' }],
 ])('the lock of %s is taken over', async (_, holder) => {
   const at = fresh();
-  writeFileSync(join(at, 'lock-7'), JSON.stringify(holder));
-  writeFileSync(join(at, 'lock-3'), JSON.stringify(holder));
+  for (const name of ['lock-7', 'lock-3']) {
+    writeFileSync(join(at, name), JSON.stringify({ machine: await machineName(), ...holder }));
+    const silent = Date.now() / 1000 - 180;
+    utimesSync(join(at, name), silent, silent);
+  }
   writeFileSync(join(at, `lock-8.tmp-${2 ** 30}-00000000`), '');
   await using _lock = await takeLock(join(at, 'lock'), '');
   expect(readdirSync(at)).toEqual(['lock-8']);
 });
 
-test('the lock of a living process, and of one on another machine, holds', async () => {
+test('the lock of a living process, and of one on another machine that gives signs of life, holds', async () => {
   const started = await startOf(process.pid);
   for (const holder of [
-    { pid: process.pid, host, started },
-    { pid: 1, host: 'far-away' },
+    { pid: process.pid, machine: await machineName(), started },
+    { pid: 1, machine: 'far-away' },
   ]) {
     const at = fresh();
     writeFileSync(join(at, 'lock-7'), JSON.stringify(holder));

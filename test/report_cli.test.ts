@@ -4,6 +4,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
+import { takeLock } from '../lib/io/lock';
 import { MAIN, runMbok } from './command_line';
 import { changeConfig, copyGolden, copyTinyStories, TINY_STORIES, temporaryFolder } from './folders';
 import { CASES } from './task_records';
@@ -168,22 +169,25 @@ describe('mistakes are told before anything is run', () => {
       1,
       /no tokenizer.*MBOK_NO_TOKENIZER/,
     ],
-    ["somebody's folder", () => [model, '--out', at('photos')], 1, /will not write a report into .*photos.*MBOK_IO/],
     [
-      'a report that is being made',
-      () => [model, '--out', at('busy')],
+      "somebody's folder",
+      () => [model, '--out', at('photos')],
       1,
-      /process \d+ is making the report.*MBOK_BUSY/,
+      /will not work on a report in the folder .*photos.*MBOK_IO/,
     ],
-    ["the model's folder", () => [model, '--out', model], 1, /will not write a report into .*MBOK_IO/],
+    ['a report that is being made', () => [model, '--out', at('busy')], 1, /process \d+ works on a report.*MBOK_BUSY/],
+    ["the model's folder", () => [model, '--out', model], 1, /will not work on a report in the folder .*MBOK_IO/],
   ];
   const texts = () => ['--text', join(model, 'corpus/train.txt'), '--eval-text', join(model, 'corpus/valid.txt')];
 
-  beforeAll(() => {
+  let lock: AsyncDisposable | undefined;
+  afterAll(() => lock?.[Symbol.asyncDispose]());
+
+  beforeAll(async () => {
     writeFileSync(at('word.txt'), 'Once');
     mkdirSync(at('busy'));
-    writeFileSync(at('busy/report.json'), '{}');
-    writeFileSync(at('busy/running.pid'), String(process.pid));
+    writeFileSync(at('busy/report.json'), '{"conditions":{}}');
+    lock = await takeLock(at('busy/lock'), '');
     mkdirSync(at('photos'));
     writeFileSync(at('photos/cat.jpg'), '');
     mkdirSync(at('plain'));

@@ -4,6 +4,7 @@ import { MbokError } from '../errors';
 import { evaluatePerplexity } from '../eval/perplexity';
 import { makeFolder, writeFile } from '../io/atomic';
 import { readTextFile } from '../io/files';
+import { expectOwnFile } from '../io/places';
 import { Model } from '../model';
 import { lineChart, smooth } from '../plot/line_chart';
 import { COLORS } from '../plot/style';
@@ -150,6 +151,7 @@ async function drawTraining(history: readonly FinetuneRecord[], path: string): P
         { name: 'smoothed', color, points: smooth(losses, Math.ceil(losses.length / 25)) },
       ],
     });
+    await expectOwnFile(path, 'a chart', (beginning) => beginning.startsWith('<svg'));
     await writeFile(path, chart);
     return path;
   } catch (error) {

@@ -1,5 +1,6 @@
+import { MbokError } from '../errors';
 import { expectOutput } from '../models/model_folder';
-import type { CommandCall, OptionTable } from './command';
+import { type CommandCall, type OptionTable, UsageError } from './command';
 
 /** Of commands that write a model's folder. */
 export const OUTPUT_OPTIONS: OptionTable = {
@@ -9,7 +10,15 @@ export const OUTPUT_OPTIONS: OptionTable = {
   },
 };
 
-/** Throws where a command must not write its result, or could not: before it loads a model. */
+/**
+ * Throws before a command loads a model: UsageError where its output is or holds one of its inputs, MBOK_IO where it must
+ * not write there, or could not.
+ */
 export async function expectTarget(call: CommandCall, target: string, inputs: readonly string[]): Promise<void> {
-  await expectOutput(target, { inputs, overwrite: call.flag('overwrite') });
+  try {
+    await expectOutput(target, { inputs, overwrite: call.flag('overwrite') });
+  } catch (error) {
+    if (error instanceof MbokError && error.code === 'MBOK_INVALID_ARGUMENT') throw new UsageError(error.message);
+    throw error;
+  }
 }

@@ -84,7 +84,7 @@ export async function evaluatePerplexity(
   data: TextData,
   given: PerplexityOptions = {},
 ): Promise<PerplexityResult> {
-  using _ = model.holdToRead();
+  using _ = expectModel('model', model).holdToRead();
   return await measurePerplexity(model, data, given);
 }
 

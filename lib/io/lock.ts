@@ -6,21 +6,21 @@
  * is taken over without being removed first: it might be a new holder's by the time it is removed.
  */
 
-import { link, open, readdir, stat, unlink, writeFile } from 'node:fs/promises';
-import { hostname } from 'node:os';
+import { link, open, readdir, stat, unlink, utimes, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { setTimeout } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { MbokError } from '../errors';
 import { leftoverOf, temporaryName } from './atomic';
 import { ioFailure, isSystemError } from './failure';
 import { ifPresent, readTextIfPresent } from './files';
 import { isJsonObject } from './json';
-import { isRunning, startOf } from './running';
+import { isRunning, machineName, startOf } from './running';
 
 /** A process that holds a lock. */
 interface Holder {
   readonly pid: number;
-  readonly host: string;
+  /** Of {@link machineName}. */
+  readonly machine: string;
   readonly started: string | undefined;
   /** Number of the lock file itself: a copy of a folder holds a copy of its lock, which locks nothing. */
   readonly file: string | undefined;
@@ -28,6 +28,9 @@ interface Holder {
 
 /** Milliseconds between two looks at a lock that is waited for. */
 const PAUSE = 20;
+/** Milliseconds between two signs of life, which other machines see, and after how many without one they take over. */
+const HEARTBEAT = 20_000;
+const SILENCE = 120_000;
 
 /**
  * Takes a lock until disposed.
@@ -46,13 +49,24 @@ export async function takeLock(
   try {
     for (;;) {
       const taken = await tryLock(prefix);
-      if (typeof taken === 'string') return { [Symbol.asyncDispose]: () => removeFile(taken) };
-      if (performance.now() >= until) throw busy(prefix, what, taken);
-      await setTimeout(PAUSE);
+      if (typeof taken === 'string') return held(taken);
+      if (performance.now() >= until) throw new MbokError('MBOK_BUSY', `process ${taken.pid} ${what}`);
+      await sleep(PAUSE);
     }
   } catch (error) {
     throw ioFailure('lock', prefix, error);
   }
+}
+
+/** The lock file that is ours, with signs of life until disposed. */
+function held(path: string): AsyncDisposable {
+  const timer = setInterval(() => utimes(path, new Date(), new Date()).catch(() => {}), HEARTBEAT).unref();
+  return {
+    [Symbol.asyncDispose]: async () => {
+      clearInterval(timer);
+      await removeFile(path);
+    },
+  };
 }
 
 /** Tells whether `name` is that of a lock file with this prefix, or of one that is being made. */
@@ -77,7 +91,7 @@ async function tryLock(prefix: string): Promise<string | Holder> {
   const others = (await lookFor(prefix)).numbers.filter((other) => other !== number);
   if ((await livingHolder(prefix, others)) !== undefined) {
     await removeFile(own);
-    await setTimeout(Math.random() * PAUSE);
+    await sleep(Math.random() * PAUSE);
     return await tryLock(prefix);
   }
   for (const path of [...others.map((other) => `${prefix}-${other}`), ...found.abandoned]) await removeFile(path);
@@ -88,7 +102,7 @@ async function tryLock(prefix: string): Promise<string | Holder> {
 async function livingHolder(prefix: string, numbers: readonly number[]): Promise<Holder | undefined> {
   for (const number of numbers) {
     const holder = await readHolder(`${prefix}-${number}`);
-    if (holder !== undefined && (await isAlive(holder))) return holder;
+    if (holder !== undefined && (await isAlive(holder, `${prefix}-${number}`))) return holder;
   }
   return undefined;
 }
@@ -109,7 +123,7 @@ const NO_LINKS: readonly unknown[] = ['EPERM', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP'
 async function publish(path: string): Promise<boolean> {
   const temporary = temporaryName(path);
   const { pid } = process;
-  const holder = { pid, host: hostname(), started: await startOf(pid) };
+  const holder = { pid, machine: await machineName(), started: await startOf(pid) };
   try {
     const file = await open(temporary, 'wx');
     try {
@@ -136,7 +150,7 @@ async function publish(path: string): Promise<boolean> {
 async function readHolder(path: string): Promise<Holder | undefined> {
   let text = await readTextIfPresent(path);
   if (text === '') {
-    await setTimeout(PAUSE);
+    await sleep(PAUSE);
     text = await readTextIfPresent(path);
   }
   const holder = text === undefined ? undefined : parseHolder(text);
@@ -149,24 +163,22 @@ function parseHolder(text: string): Holder | undefined {
   try {
     const json: unknown = JSON.parse(text);
     if (!isJsonObject(json)) return undefined;
-    const { pid, host, started, file } = json;
-    if (!Number.isSafeInteger(pid) || (pid as number) <= 0 || typeof host !== 'string') return undefined;
+    const { pid, machine, started, file } = json;
+    if (!Number.isSafeInteger(pid) || (pid as number) <= 0 || typeof machine !== 'string') return undefined;
     const ifText = (value: unknown) => (typeof value === 'string' ? value : undefined);
-    return { pid: pid as number, host, started: ifText(started), file: ifText(file) };
+    return { pid: pid as number, machine, started: ifText(started), file: ifText(file) };
   } catch {
     return undefined;
   }
 }
 
-/** Whether the holder may still be at work. Nothing can be told of another machine's processes: they count as alive. */
-async function isAlive({ pid, host, started }: Holder): Promise<boolean> {
-  if (host !== hostname()) return true;
-  return isRunning(pid) && (started === undefined || started === (await startOf(pid)));
-}
-
-function busy(prefix: string, what: string, { pid, host }: Holder): MbokError {
-  if (host === hostname()) return new MbokError('MBOK_BUSY', `process ${pid} ${what}`);
-  return new MbokError('MBOK_BUSY', `process ${pid} on ${host} ${what}; if it has ended, remove '${prefix}-*'`);
+/** Whether the holder may still be at work: all that can be told of another machine's processes is when they gave a sign. */
+async function isAlive({ pid, machine, started }: Holder, path: string): Promise<boolean> {
+  if (machine === (await machineName())) {
+    return isRunning(pid) && (started === undefined || started === (await startOf(pid)));
+  }
+  const found = await ifPresent(stat(path));
+  return found !== undefined && Date.now() - found.mtimeMs < SILENCE;
 }
 
 async function removeFile(path: string): Promise<void> {

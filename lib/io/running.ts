@@ -1,7 +1,14 @@
 /** What the system tells of other processes. */
 
-import { readFile } from 'node:fs/promises';
+import { readFile, readlink } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import { isSystemError } from './failure';
+
+/** Tells machines apart, and containers of one machine, which number their processes alike. */
+export async function machineName(): Promise<string> {
+  const processes = await readlink('/proc/self/ns/pid').catch(() => '');
+  return `${hostname()} ${processes}`.trim();
+}
 
 /** Whether there is a process of this number. */
 export function isRunning(pid: number): boolean {
