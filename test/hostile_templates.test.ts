@@ -34,6 +34,11 @@ const cases: [name: string, template: string, expected: string][] = [
   ['a text doubled and looked through', sixty("{% set ns.s = ns.s ~ ns.s %}{% if 'q' in ns.s %}{% endif %}"), FORMAT],
   ['a text doubled by joining', sixty('{% set ns.s = [ns.s, ns.s] | join(ns.s) %}'), FORMAT],
   ['a text doubled by replacing', sixty("{% set ns.s = ns.s.replace('a', 'aa') %}"), FORMAT],
+  [
+    'a text that two replacements make long',
+    `${long(12)}{% set ns.s = ns.s.replace('a', ns.s[:2000]) %}{{ ns.s.replace('a', 'b') | length }}`,
+    FORMAT,
+  ],
   ['a text doubled by a block', sixty('{% set ns.s %}{{ ns.s }}{{ ns.s }}{% endset %}'), FORMAT],
   ['a text doubled by a filter', sixty('{% set ns.s = (ns.s ~ ns.s) | upper %}'), FORMAT],
   ['a list doubled', sixty('{% set ns.l = ns.l + ns.l %}'), FORMAT],

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { uniform, uniformInteger } from '../lib/random';
+import { AddedTokens } from '../lib/text/added_tokens';
 import { encodeCorpus, splitDocuments } from '../lib/text/corpus';
 import { StopMatcher, StreamDecoder } from '../lib/text/stream';
 import { Tokenizer } from '../lib/text/tokenizer';
@@ -26,7 +27,60 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
+describe('added tokens', () => {
+  const word = fc.string({ unit: fc.constantFrom('a', 'b', '<', '😀'), minLength: 1, maxLength: 5 });
+
+  test('the longest of those that begin at a place is found, as by looking at all of them', () => {
+    fc.assert(
+      fc.property(fc.uniqueArray(word, { maxLength: 30 }), fc.array(word, { maxLength: 20 }), (contents, words) => {
+        const text = words.join('');
+        const added = new AddedTokens({ added_tokens: contents.map((content, id) => ({ content, id })) });
+        const expected: (string | number)[] = [];
+        let between = '';
+        for (let at = 0; at < text.length; ) {
+          const here = contents.filter((content) => text.startsWith(content, at));
+          const longest = here.sort((a, b) => b.length - a.length)[0];
+          // the second half of a character begins none
+          if (longest === undefined || isInside(text, at)) {
+            between += text[at++];
+            continue;
+          }
+          if (between !== '') expected.push(between);
+          between = '';
+          expected.push(contents.indexOf(longest));
+          at += longest.length;
+        }
+        if (between !== '') expected.push(between);
+        expect(added.split(text)).toEqual(expected);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+});
+
+/** Whether a place lies between the halves of a character outside the basic plane. */
+function isInside(text: string, at: number): boolean {
+  return (text.codePointAt(at - 1) ?? 0) > 0xffff;
+}
+
 describe('tokenizer', () => {
+  test.each(['byte-level', 'byte-fallback'] as const)(
+    'no text has fewer tokens than a %s tokenizer says',
+    async (kind) => {
+      const tiny = await tinyTokenizer(kind, folder);
+      expect(tiny.fewestTokens(1_000_000)).toBeGreaterThan(10_000);
+      const words = fc.array(fc.oneof(fc.string(), fc.constantFrom('a', 'ab', ' ab', '  ', '😀', ' little')));
+      fc.assert(
+        fc.property(words, (parts) => {
+          const text = parts.join('');
+          const { length } = tiny.encode(text, { addSpecialTokens: false });
+          expect(length).toBeGreaterThanOrEqual(tiny.fewestTokens(text.length));
+        }),
+        { numRuns: 500 },
+      );
+    },
+  );
+
   test('the embedded tokenizer knows its special tokens', () => {
     expect(tokenizer).toMatchObject({ vocabSize: 2048, bosTokenId: 0, eosTokenIds: [0], documentStartId: 0 });
     expect(tokenizer.encode('Once upon a time')).toEqual([

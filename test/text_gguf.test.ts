@@ -37,6 +37,15 @@ const pieceMetadata = (changes: Record<string, unknown> = {}) => {
   return metadata({ model: 'llama', tokens, token_type, scores, ...ids, ...changes });
 };
 
+/** All that two letters can spell in 14 places, so that every cut of a piece gives two others. */
+function piecesOfTwoLetters(): Record<string, unknown> {
+  const tokens = ['?'];
+  for (let length = 1; length <= 14; length++) {
+    for (let word = 0; word < 2 ** length; word++) tokens.push(word.toString(2).padStart(length, '0'));
+  }
+  return pieceMetadata({ tokens, token_type: tokens.map(() => 1), scores: tokens.map(() => 0) });
+}
+
 /** The tokenizer, by way of the files that a converted model is saved with. */
 function build(values: Record<string, unknown>): Tokenizer {
   const { tokenizer, config, generation } = huggingFaceTokenizer(values);
@@ -122,6 +131,13 @@ describe('SentencePiece', () => {
   });
 });
 
+test('tokens that are the same leave ids unused, but not most of them', () => {
+  const tokens = Array.from({ length: 200_000 }, () => 'same');
+  expect(() => build(byteLevelMetadata({ tokens, token_type: undefined, merges: [] }))).toThrow(
+    expect.objectContaining({ code: 'MBOK_FORMAT', message: expect.stringMatching(/id of the token "same"/) }),
+  );
+});
+
 describe('what cannot be a tokenizer', () => {
   const unsupported = 'MBOK_UNSUPPORTED';
   const format = 'MBOK_FORMAT';
@@ -144,6 +160,15 @@ describe('what cannot be a tokenizer', () => {
       /add_bos_token' must be true or false/,
     ],
     ['no scores', pieceMetadata({ scores: undefined }), format, /scores' is missing/],
+    ['a score that is none', pieceMetadata({ scores: pieces.scores.map(() => NaN) }), format, /scores' must be a list/],
+    [
+      'a rule of 1 MB',
+      byteLevelMetadata({ pre: 'x'.repeat(1 << 20) }),
+      unsupported,
+      /^the rule 'x{200}…' is not known/,
+    ],
+    ['a merge of 1 MB', byteLevelMetadata({ merges: ['x'.repeat(1 << 20)] }), format, /two tokens, got "x{79}…$/],
+    ['pieces that are all parts of others', piecesOfTwoLetters(), format, /too many pieces that are parts of others/],
   ])('%s', (_, values, code, message) => {
     expect(() => huggingFaceTokenizer(values)).toThrow(
       expect.objectContaining({ code, message: expect.stringMatching(message) }),

@@ -6,6 +6,8 @@ import { LimitError } from './bounded';
 
 /** What an element of an array counts: its place, and some of what it refers to. */
 const ELEMENT = 16;
+/** What a character counts in a text where matches are replaced: all of them are stored before the first is. */
+const MATCH = 4;
 
 type Method = (this: unknown, ...given: never[]) => unknown;
 type Globals = Record<string, unknown> & {
@@ -81,6 +83,7 @@ export class Realm<Exports> {
       return repeat(self, [count]);
     });
     replace(text, 'replaceAll', (replaceAll, self: string, [pattern, by]: unknown[]) => {
+      spend(MATCH * self.length);
       const replacement = (...match: unknown[]) => {
         // a text stands for itself: `$&` is no special pattern for those who write tokenizers
         const written = typeof by === 'function' ? String(by(...match)) : String(by);
