@@ -10,13 +10,16 @@ export class LimitError extends Error {}
 const context = createContext({ work: undefined });
 const call = new Script('work()');
 
+/** Share of the time that is taken for all of it: the processor is never one program's alone. */
+const ALL = 0.9;
+
 /** Milliseconds of {@link sample} on the machine for which limits are chosen. */
 const SAMPLE = 0.75;
 let slowness: number | undefined;
 
 /**
  * Does some work and interrupts it when it takes too long, even in the middle of a regular expression. Where the processor
- * did other things most of the time, the work starts again with twice the time. Costs a quarter of a millisecond for a
+ * did other things meanwhile, the work starts again with twice the time. Costs a quarter of a millisecond for a
  * thread that keeps the time, so small pieces of work go together.
  *
  * @param milliseconds - limit on a fast machine; on a slow one it is longer
@@ -26,13 +29,13 @@ let slowness: number | undefined;
 export function bounded<T>(milliseconds: number, what: string, work: () => T): T {
   slowness ??= Math.max(1, Math.min(...Array.from({ length: 4 }, sample)) / SAMPLE);
   const most = Math.ceil(milliseconds * slowness);
-  const since = process.cpuUsage();
   for (let timeout = most; ; timeout *= 2) {
+    const since = process.cpuUsage();
     try {
       return limited(what, () => interrupted(timeout, work));
     } catch (error) {
       if ((error as { code?: unknown } | null)?.code !== 'ERR_SCRIPT_EXECUTION_TIMEOUT') throw error;
-      if (processorTime(since) < most / 2) continue;
+      if (processorTime(since) < most * ALL) continue;
       throw new MbokError('MBOK_FORMAT', `${what} takes more than ${most} ms`, { cause: error });
     }
   }

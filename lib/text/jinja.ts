@@ -3,6 +3,7 @@
  * The parts of the package that are used are declared here, because its own declarations are for ES modules only.
  */
 
+import { MbokError } from '../errors';
 import { bounded, LimitError } from './bounded';
 import { Realm } from './realm';
 
@@ -30,6 +31,8 @@ const DEEPEST = 400;
 
 /** Characters that a template may make: in any case, and for each character that it is given. */
 const CHARACTERS = { always: 1 << 24, each: 256 };
+/** Characters of the text that it writes, likewise: encoding them takes its time for every message. */
+const LONGEST_TEXT = { always: 1 << 16, each: 16 };
 /** Milliseconds that a template may take: in any case, for each message, and for each character of it and the messages. */
 const TIME = { always: 150, message: 1, character: 2e-4 };
 
@@ -89,7 +92,10 @@ export class JinjaTemplate {
     // read anew inside the realm, so that its built-ins are those of lists and texts
     const json = JSON.stringify(variables);
     const time = TIME.message * variables.messages.length;
-    return this.#within(json.length, time, (engine) => this.#template.render(engine.parse(json)));
+    const text = this.#within(json.length, time, (engine) => this.#template.render(engine.parse(json)));
+    const most = LONGEST_TEXT.always + LONGEST_TEXT.each * json.length;
+    if (text.length <= most) return text;
+    throw new MbokError('MBOK_FORMAT', `${this.#what} writes ${text.length} characters, more than ${most}`);
   }
 
   /** `characters`: what is given to the template. */

@@ -226,14 +226,20 @@ export class Tokenizer {
 
   #encodeAll(text: string, addSpecialTokens: boolean): number[] {
     // without characters that the vocabulary cannot express and has no unknown token for
-    return this.#inner.encode(text, addSpecialTokens).filter((id) => id !== undefined);
+    return this.#inner.encode(text, addSpecialTokens).filter((id) => typeof id === 'number');
   }
 
   /** `length`: of the text in characters, or of the list of tokens. Throws MBOK_FORMAT where it takes too much. */
   #limited<T>(action: 'encode' | 'decode', length: number, work: () => T): T {
     const what = `'${this.#place}': to ${action} ${length} ${action === 'encode' ? 'characters' : 'tokens'}`;
-    if (this.#isLinear[action] && length <= UNWATCHED) return limited(what, work);
-    return bounded(TIME.always + TIME[action] * length, what, work);
+    try {
+      if (this.#isLinear[action] && length <= UNWATCHED) return limited(what, work);
+      return bounded(TIME.always + TIME[action] * length, what, work);
+    } catch (cause) {
+      if (cause instanceof MbokError) throw cause;
+      // fields of the file that the package takes for something else than they are
+      throw new MbokError('MBOK_FORMAT', `${what} fails: ${reasonOf(cause)}`, { cause });
+    }
   }
 
   #countMost(words: readonly Entry[], rule: WordRule | undefined): number {
