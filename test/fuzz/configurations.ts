@@ -233,7 +233,7 @@ function changedHeader(draw: Draw): Made {
         }),
       ),
     () => tensors.set(draw.pick(['__metadata__', ...INHERITED, hostileString(draw)]), hostileValue(draw)),
-    () => new RawJson(`{${`"a":1,`.repeat(draw.size(1e5))}"b":2}`),
+    () => new RawJson(`{${Array.from({ length: draw.size(1e5) }, (_, i) => `"${i}":1`).join(',')}}`),
   ])();
   return ['header of safetensors', folderOf(honest, { 'model.safetensors': joinFile(writeJson(changed), data) })];
 }

@@ -101,7 +101,8 @@ export function hostileValue(draw: Draw): Json {
     () => [hostileValue(draw)],
     () => new JsonMap([[hostileString(draw), hostileValue(draw)]]),
     () => draw.several(1, 5, () => hostileNumber(draw)),
-    () => new RawJson(deep(draw, draw.size(1e5))),
+    // what is deep is refused before anything else is looked at
+    () => (draw.chance(0.2) ? new RawJson(deep(draw, draw.size(1e5))) : [[[[1]]]]),
     () => new RawJson(`[${many(draw.pick(['0', '1', 'null', '""', '{}', '[]', '"a"']), draw.size(1e5))}]`),
     () =>
       new RawJson(
@@ -129,7 +130,7 @@ export function changeJson(draw: Draw, value: Json): Json {
 
 function changeOnce(draw: Draw, value: Json): Json {
   const isLeaf = !(Array.isArray(value) || value instanceof JsonMap);
-  if (isLeaf || draw.chance(0.15)) return replaced(draw, value);
+  if (isLeaf || draw.chance(0.03)) return replaced(draw, value);
   if (Array.isArray(value)) return changedList(draw, value);
   return changedMap(draw, value);
 }

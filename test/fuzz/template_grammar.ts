@@ -165,7 +165,7 @@ export function expression(draw: Draw, depth: number): string {
     () => `${inner()} ${draw.pick(OPERATORS)} ${inner()}`,
     () => `(${inner()})`,
     () => `[${draw.several(0, 3, inner).join(', ')}]`,
-    () => `(${draw.several(1, 3, inner).join(', ')},)`,
+    () => `(${draw.several(2, 3, inner).join(', ')})`,
     () => `{${draw.several(0, 2, () => `${inner()}: ${inner()}`).join(', ')}}`,
     () => `${inner()}.${member(draw)}`,
     () => `${inner()}.${member(draw)}${parameters(draw, depth - 1)}`,
@@ -185,12 +185,10 @@ export function expression(draw: Draw, depth: number): string {
 }
 
 function parameters(draw: Draw, depth: number): string {
-  const parameter = () => {
-    const value = expression(draw, depth);
-    const name = draw.pick(['x', 's', 'attribute', 'width', 'indent', 'first', 'd', 'sep', 'ensure_ascii', 'default']);
-    return draw.chance(0.25) ? `${name}=${value}` : value;
-  };
-  return `(${draw.several(0, 3, parameter).join(', ')})`;
+  const names = ['x', 's', 'attribute', 'width', 'indent', 'first', 'd', 'sep', 'ensure_ascii', 'default'];
+  const positional = draw.several(0, 3, () => expression(draw, depth));
+  const named = draw.chance(0.3) ? draw.several(1, 2, () => `${draw.pick(names)}=${expression(draw, depth)}`) : [];
+  return `(${[...positional, ...named].join(', ')})`;
 }
 
 function slice(draw: Draw): string {
@@ -200,7 +198,8 @@ function slice(draw: Draw): string {
 
 /** A tag with or without control of white space. */
 function tag(draw: Draw, content: string): string {
-  return `{%${draw.pick(['', '-', '+', ''])} ${content} ${draw.pick(['', '-', '+', ''])}%}`;
+  const trim = () => (draw.chance(0.02) ? '+' : draw.pick(['', '', '-']));
+  return `{%${trim()} ${content} ${trim()}%}`;
 }
 
 /** A few statements of at most `depth` levels. */
@@ -235,15 +234,18 @@ function statement(draw: Draw, depth: number): string {
     () => around(`macro f(x, y=${value()})`, 'endmacro'),
     () => around(`call f(${value()})`, 'endcall'),
     () => around(`filter ${draw.pick(FILTERS)}`, 'endfilter'),
-    () => around('raw', 'endraw'),
-    () => around('generation', 'endgeneration'),
+    // the engine does not know all of Jinja
+    () => (draw.chance(0.1) ? around('raw', 'endraw') : inner()),
+    () => (draw.chance(0.5) ? around('generation', 'endgeneration') : inner()),
     () =>
       tag(
         draw,
-        draw.pick(['break', 'continue', 'include "x"', 'import "x" as x', 'extends "x"', 'do f()', 'debug', '']),
+        draw.chance(0.9)
+          ? draw.pick(['break', 'continue'])
+          : draw.pick(['include "x"', 'import "x" as x', 'extends "x"', 'do f()', 'debug', '']),
       ),
-    () => `{# ${inner()} #}`,
-    () => `{{ ${value()} `,
+    () => '{# no comment #}',
+    () => (draw.chance(0.05) ? `{{ ${value()} ` : inner()),
   ])();
 }
 

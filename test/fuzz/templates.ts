@@ -7,7 +7,7 @@ import { Tokenizer } from '../../lib/text/tokenizer';
 import { GOLDEN } from '../folders';
 import type { Draw } from './draw';
 import { changeJson, changeText, hostileString, hostileValue, jsonMap, writeJson } from './hostile';
-import { body, DANGERS } from './template_grammar';
+import { body, DANGERS, expression } from './template_grammar';
 import { smallTokenizer } from './tokenizer_parts';
 import type { FuzzCase, Generator, Trial } from './trial';
 
@@ -43,7 +43,16 @@ const CONFIG = { bos_token: '<s>', eos_token: { content: '</s>' }, unk_token: nu
 
 export const templates: Generator = {
   make(draw) {
-    const [label, source] = draw.pick([program, program, danger, danger, danger, changed, changed, changed])(draw);
+    const [label, source] = draw.pick([
+      program,
+      program,
+      program,
+      danger,
+      danger,
+      changed,
+      changedValues,
+      changedValues,
+    ])(draw);
     const messages = conversation(draw);
     return caseOf(draw, { label, source, messages });
   },
@@ -61,7 +70,18 @@ function danger(draw: Draw): Labelled {
 }
 
 function changed(draw: Draw): Labelled {
-  return ['changed', changeText(draw, draw.pick(HONEST), PIECES)];
+  return ['changed text', changeText(draw, draw.pick(HONEST), PIECES)];
+}
+
+/** A template that is still well formed: some of its literals and names are other expressions. */
+function changedValues(draw: Draw): Labelled {
+  const share = draw.uniform() / 4;
+  const source = draw
+    .pick(HONEST)
+    .replace(/'[^'{}%]*'|\b(?:messages|message|content|role|\d+)\b(?!['\]])/g, (value) =>
+      draw.chance(share) ? `(${expression(draw, draw.integer(0, 3))})` : value,
+    );
+  return ['changed values', source];
 }
 
 function conversation(draw: Draw): { role: string; content: string }[] {

@@ -216,7 +216,7 @@ export function pattern(draw: Draw): string {
 
 /** What a Replace, Split or similar looks for. */
 function matcher(draw: Draw): Json {
-  if (draw.chance(0.1)) return hostileValue(draw);
+  if (draw.chance(0.03)) return hostileValue(draw);
   return draw.chance(0.6)
     ? jsonMap({ Regex: pattern(draw) })
     : jsonMap({ String: draw.pick(['a', ' ', '', 'aa', '▁', '\n', hostileString(draw)]) });
@@ -228,11 +228,11 @@ type Part = (draw: Draw) => Json;
 function part(draw: Draw, type: string, fields: Readonly<Record<string, Json>>): JsonMap {
   const entries = Object.entries(fields).map(([key, value]): [string, Json] => [
     key,
-    draw.chance(0.1) ? hostileValue(draw) : value,
+    draw.chance(0.03) ? hostileValue(draw) : value,
   ]);
   return new JsonMap([
     ['type', draw.chance(0.02) ? draw.pick(INHERITED) : type],
-    ...entries.filter(() => !draw.chance(0.05)),
+    ...entries.filter(() => !draw.chance(0.02)),
   ]);
 }
 
@@ -341,14 +341,17 @@ function byteLevelAfter(draw: Draw): JsonMap {
 
 export function postProcessor(draw: Draw): Json {
   const token = () => draw.pick(['<s>', '</s>', 'a', 'missing', hostileString(draw)]);
+  const special = () => jsonMap({ SpecialToken: { id: token(), type_id: draw.chance(0.9) ? 0 : hostileNumber(draw) } });
   const item = () =>
-    draw.chance(0.5)
-      ? jsonMap({ SpecialToken: { id: token(), type_id: hostileNumber(draw) } })
-      : jsonMap({ Sequence: { id: draw.pick(['A', 'B', 'C']), type_id: 0 } });
+    draw.chance(0.5) ? special() : jsonMap({ Sequence: { id: draw.pick(['A', 'B', 'C']), type_id: 0 } });
   return draw.pick<() => Json>([
     () =>
       part(draw, 'TemplateProcessing', {
-        single: draw.several(0, draw.size(1000), item),
+        single: [
+          ...draw.several(0, draw.size(1000), special),
+          ...(draw.chance(0.8) ? [jsonMap({ Sequence: { id: 'A', type_id: 0 } })] : []),
+          ...draw.several(0, 2, () => (draw.chance(0.8) ? special() : item())),
+        ],
         pair: draw.several(0, 3, item),
         special_tokens: new JsonMap(
           draw.several(0, 3, () => [token(), jsonMap({ id: token(), ids: [1], tokens: [token()] })]),
@@ -383,6 +386,10 @@ export function decoder(draw: Draw): Json {
 function idsOf(draw: Draw, tokens: readonly string[]): JsonMap {
   const makeId = draw.pick<(id: number) => Json>([
     (id) => id,
+    (id) => id,
+    (id) => id,
+    (id) => id,
+    (id) => id + 1000,
     (id) => (id === 9 ? hostileNumber(draw) : id),
     (id) => (draw.chance(0.1) ? hostileValue(draw) : id),
     (id) => id * draw.pick([2, 1000, 0, -1, 0.5, 1e6]),
