@@ -59,7 +59,7 @@ async function main(): Promise<number> {
   const each = Math.ceil(integer('cases', 1, 1e9) / generators.length);
   const start = performance.now();
   const options = { generators, from: 0, to: each, seed, jobs: integer('jobs', 1, 256), seconds };
-  const summary = await fuzz({ ...options, onGroup: write });
+  const summary = await fuzz({ ...options, onProgress: write });
   write(summary);
   print(summary);
   const took = (performance.now() - start) / 1000;

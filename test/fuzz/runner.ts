@@ -20,8 +20,8 @@ export interface FuzzOptions {
   readonly jobs: number;
   /** A case that takes longer hangs. */
   readonly seconds: number;
-  /** Told whenever something was found that is unlike everything before it, or a smaller case of it. */
-  readonly onGroup?: (summary: Summary) => void;
+  /** Told now and then how things stand. */
+  readonly onProgress?: (summary: Summary) => void;
 }
 
 /** A case with a fault. */
@@ -58,7 +58,7 @@ const MOST_RETRIES = 3;
 
 /** Tries all cases. Throws where a process dies before its first case or a case cannot be made. */
 export async function fuzz(options: FuzzOptions): Promise<Summary> {
-  const { generators, from, to, seed, jobs, seconds, onGroup } = options;
+  const { generators, from, to, seed, jobs, seconds, onProgress } = options;
   const folder = mkdtempSync(join(tmpdir(), 'mbok-fuzz-'));
   const summary: Summary = { outcomes: {}, notes: {}, groups: new Map() };
   const queue: Assignment[] = [];
@@ -80,10 +80,8 @@ export async function fuzz(options: FuzzOptions): Promise<Summary> {
     if (group === undefined) summary.groups.set(signature(finding), { count: 1, smallest: finding });
     else {
       group.count++;
-      if (group.smallest.bytes <= bytes) return;
-      group.smallest = finding;
+      if (bytes < group.smallest.bytes) group.smallest = finding;
     }
-    onGroup?.(summary);
   };
   /** A machine that is busy makes cases slow, and the garbage of others makes them large: such faults are tried again alone. */
   const confirmed = async (assignment: Assignment, outcome: Outcome): Promise<Outcome> => {
@@ -106,6 +104,7 @@ export async function fuzz(options: FuzzOptions): Promise<Summary> {
       worker ??= new Worker(seconds, folder);
       const current = assignment;
       const next = await worker.run(current, async (outcome) => record(current, await confirmed(current, outcome)));
+      onProgress?.(summary);
       assignment = next < current.to ? { ...current, from: next } : queue.shift();
       // it died, was killed or has grown too large
       if (next < current.to) {

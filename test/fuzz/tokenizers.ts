@@ -142,10 +142,16 @@ function parsed(text: string): Record<string, unknown> | undefined {
   try {
     const values: unknown = JSON.parse(text);
     if (typeof values !== 'object' || values === null) return undefined;
-    return Object.fromEntries(Object.entries(values).map(([key, value]) => [`tokenizer.ggml.${key}`, value]));
+    const entries = Object.entries(values).filter(([, value]) => canBeMetadata(value));
+    return Object.fromEntries(entries.map(([key, value]) => [`tokenizer.ggml.${key}`, value]));
   } catch {
     return undefined;
   }
+}
+
+/** GGUF knows numbers, texts, booleans and lists of these. */
+function canBeMetadata(value: unknown): boolean {
+  return Array.isArray(value) ? value.flat(1000).every((item) => typeof item !== 'object') : typeof value !== 'object';
 }
 
 async function tryText(trial: Trial, tokenizer: Tokenizer, text: string): Promise<void> {

@@ -93,8 +93,10 @@ export class Trial {
 /** What is wrong with something thrown; undefined for an MbokError that a person can read. */
 export function judge(error: unknown): Pick<Fault, 'kind' | 'what'> | undefined {
   if (!(error instanceof MbokError)) {
-    const { name, message, stack } = error instanceof Error ? error : new Error(String(error));
-    return { kind: 'error', what: `${name}: ${withoutValues(message)} ${place(stack ?? '')}` };
+    const { name, message, stack } = (error ?? {}) as Partial<Error>;
+    const realm = error instanceof Error ? '' : 'of another realm: ';
+    const what = `${realm}${name}: ${withoutValues(String(message))} ${place(String(stack))}`;
+    return { kind: 'error', what: what.trim() };
   }
   const { code, message } = error;
   if (!Object.hasOwn(MbokErrorCode, code)) return { kind: 'error', what: `MbokError of the code ${String(code)}` };
