@@ -9,7 +9,7 @@ import { GENERATORS, type GeneratorName } from './fuzz/generators';
 import { PLANTED } from './fuzz/planted';
 import { fuzz } from './fuzz/runner';
 
-const CASES = 300;
+const CASES = 250;
 const NAMES: readonly GeneratorName[] = ['templates', 'tokenizers', 'configurations'];
 const onLinux = process.platform === 'linux' ? describe : describe.skip;
 

@@ -22,7 +22,8 @@ export const PLANTED = {
   error: (trial: Trial) => trial.call('raise', 0, () => (undefined as unknown as { a: { b: number } }).a.b),
   message: (trial: Trial) =>
     trial.call('chatter', 0, () => {
-      throw new MbokError('MBOK_FORMAT', 'x'.repeat(3000));
+      // the constructor would shorten it
+      throw Object.assign(new MbokError('MBOK_FORMAT', ''), { message: 'x'.repeat(3000) });
     }),
   code: (trial: Trial) =>
     trial.call('code', 0, () => {
