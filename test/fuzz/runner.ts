@@ -51,7 +51,7 @@ export interface Summary {
 /** A case may make its process grow by this much. */
 const MOST_MEGABYTES = 512;
 /** Cases that a process is given at a time. */
-const CASES_AT_A_TIME = 500;
+const CASES_AT_A_TIME = 100;
 const WATCH_MILLISECONDS = 25;
 /** So many faults of one cause are tried again; what is slow three times is slow. */
 const MOST_RETRIES = 3;
