@@ -161,14 +161,7 @@ function changedKeys(draw: Draw): Made {
   const config = jsonMap(honest.config);
   const changed = draw.several(1, 3, () => {
     const key = draw.pick([...KEYS.keys()]);
-    const value = draw.pick<() => Json>([
-      () => hostileNumber(draw),
-      () => hostileNumber(draw),
-      () => hostileValue(draw),
-      () => draw.pick(INHERITED),
-      () => json(draw.pick(KEYS.get(key) as unknown[])),
-      () => draw.several(0, 8, () => draw.pick<Json>([...INHERITED, 'full_attention', 0, 1])),
-    ])();
+    const value = valueLike(draw, json(draw.pick(KEYS.get(key) as unknown[])));
     const rope = config.get('rope_parameters');
     if (rope instanceof JsonMap && (draw.chance(0.3) || /factor|rope|type$/.test(key))) rope.set(key, value);
     else config.set(key, value);
@@ -178,6 +171,18 @@ function changedKeys(draw: Draw): Made {
     `keys ${changed.length === 1 ? changed[0] : ''}`.trim(),
     folderOf(honest, { 'config.json': writeJson(config) }),
   ];
+}
+
+/** A value of the kind that is expected, or of another. */
+function valueLike(draw: Draw, honest: Json): Json {
+  if (draw.chance(0.2)) return hostileValue(draw);
+  if (draw.chance(0.2)) return honest;
+  if (typeof honest === 'string')
+    return draw.pick([...INHERITED, 'gelu', 'yarn', 'su', 'dynamic', hostileString(draw)]);
+  if (typeof honest === 'number') return hostileNumber(draw);
+  if (Array.isArray(honest))
+    return draw.chance(0.5) ? honest.map((item) => valueLike(draw, item)) : changeJson(draw, honest);
+  return draw.pick<Json>([true, false, null, hostileNumber(draw), changeJson(draw, honest)]);
 }
 
 function anotherConfig(draw: Draw): Made {

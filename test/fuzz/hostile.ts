@@ -56,6 +56,7 @@ const NUMBERS = [0, 1, -1, 2, 3, 0.5, -0.5, 1.5, 7, 31, 64, 100, 255, 256, 1e3, 
 
 export function hostileNumber(draw: Draw): number {
   if (draw.chance(0.2)) return draw.integer(-10, 300);
+  if (draw.chance(0.2)) return draw.size(2 ** 40);
   return draw.pick(NUMBERS);
 }
 
