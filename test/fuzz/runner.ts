@@ -53,8 +53,10 @@ const MOST_MEGABYTES = 512;
 /** Cases that a process is given at a time. */
 const CASES_AT_A_TIME = 100;
 const WATCH_MILLISECONDS = 25;
-/** So many faults of one cause are tried again; what is slow three times is slow. */
-const MOST_RETRIES = 3;
+/** What is slow or large must be so every time. */
+const RETRIES = 2;
+/** So many faults of one cause are tried again; those after them are believed. */
+const MOST_RETRIED = 3;
 
 /** Tries all cases. Throws where a process dies before its first case or a case cannot be made. */
 export async function fuzz(options: FuzzOptions): Promise<Summary> {
@@ -85,18 +87,20 @@ export async function fuzz(options: FuzzOptions): Promise<Summary> {
   };
   /** A machine that is busy makes cases slow, and the garbage of others makes them large: such faults are tried again alone. */
   const confirmed = async (assignment: Assignment, outcome: Outcome): Promise<Outcome> => {
-    const { fault, number, label, bytes } = outcome;
-    if (fault?.kind !== 'slow' && fault?.kind !== 'memory') return outcome;
     const { generator, seed } = assignment;
-    const known = summary.groups.get(signature({ ...fault, generator, seed, number, label, bytes }));
-    if (known !== undefined && known.count >= MOST_RETRIES) return outcome;
-    const alone = new Worker(seconds, folder);
-    let again = outcome;
-    await alone.run({ ...assignment, from: number, to: number + 1 }, async (second) => {
-      again = second;
-    });
-    await alone.stop();
-    return again;
+    let last = outcome;
+    for (let tries = 0; tries < RETRIES; tries++) {
+      const { fault, number, label, bytes } = last;
+      if (fault?.kind !== 'slow' && fault?.kind !== 'memory') break;
+      const known = summary.groups.get(signature({ ...fault, generator, seed, number, label, bytes }));
+      if (known !== undefined && known.count >= MOST_RETRIED) break;
+      const alone = new Worker(seconds, folder);
+      await alone.run({ ...assignment, from: number, to: number + 1 }, async (again) => {
+        last = again;
+      });
+      await alone.stop();
+    }
+    return last;
   };
   const lane = async () => {
     let worker: Worker | undefined;
