@@ -147,5 +147,6 @@ async function tryTokens(
   tokenizer ??= Tokenizer.fromFiles(smallTokenizer(), 'tokenizer');
   const known = tokenizer;
   await trial.call('endTokens', bytes, () => endTokens(known, template));
-  await trial.call('encodeChat', bytes, () => encodeChat(known, template, messages));
+  // each message of the assistant is written three times and encoded twice
+  await trial.call('encodeChat', bytes * (1 + messages.length), () => encodeChat(known, template, messages));
 }
