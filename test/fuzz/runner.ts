@@ -173,7 +173,7 @@ class Worker {
     private readonly seconds: number,
     folder: string,
   ) {
-    const modules = ['--require', join(__dirname, 'hook.cjs'), join(__dirname, 'worker.ts')];
+    const modules = ['--require', join(__dirname, '../typescript.cjs'), join(__dirname, 'worker.ts')];
     this.#child = spawn(process.execPath, modules, {
       stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'ipc'],
       // the threads of one process would compete with the other processes
