@@ -37,7 +37,7 @@ const PIECES = HONEST.flatMap((template) => template.match(/\{[{%].*?[}%]\}/gs) 
     'loop',
     'messages',
   ],
-  Object.values(['endfor', 'endif', 'else', 'endmacro', 'endset']).map((end) => `{% ${end} %}`),
+  ['endfor', 'endif', 'else', 'endmacro', 'endset'].map((end) => `{% ${end} %}`),
 );
 const CONFIG = { bos_token: '<s>', eos_token: { content: '</s>' }, unk_token: null, pad_token: 3 };
 
