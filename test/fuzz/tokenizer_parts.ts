@@ -104,21 +104,23 @@ export const GGUF_METADATA = ['byte_level', 'sentence_piece'].map((name) => {
   return { ...kind, tokens, token_type, bos_token_id: 0, eos_token_id: 1, unknown_token_id: 0, add_space_prefix: true };
 });
 
+function fromGguf(index: number): object {
+  const entries = Object.entries(GGUF_METADATA[index] as object);
+  return huggingFaceTokenizer(Object.fromEntries(entries.map(([key, value]) => [`tokenizer.ggml.${key}`, value])))
+    .tokenizer;
+}
+
+const [byteLevel, byteFallback] = [fromGguf(0), fromGguf(1)];
+
 /** By kind, as tokenizer.json. */
 export const HONEST: Readonly<Record<string, () => JsonMap>> = {
   WordPiece: () => jsonMap(wordPiece),
   Unigram: () => jsonMap(unigram),
   WordLevel: () => jsonMap(wordLevel),
   BPE: () => jsonMap(pairs),
-  'byte-level BPE': () => jsonMap(fromGguf(0)),
-  'byte-fallback BPE': () => jsonMap(fromGguf(1)),
+  'byte-level BPE': () => jsonMap(byteLevel),
+  'byte-fallback BPE': () => jsonMap(byteFallback),
 };
-
-function fromGguf(index: number): object {
-  const entries = Object.entries(GGUF_METADATA[index] as object);
-  return huggingFaceTokenizer(Object.fromEntries(entries.map(([key, value]) => [`tokenizer.ggml.${key}`, value])))
-    .tokenizer;
-}
 
 /** Files of a tokenizer with ids below 64. */
 export function smallTokenizer(): Map<string, Buffer> {
