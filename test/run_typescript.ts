@@ -1,18 +1,10 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 
-/** Compiles each file that is required by swc, as jest does. */
-const HOOK = `
-  const { readFileSync } = require('node:fs');
-  const { transformSync } = require('@swc/core');
-  const options = { jsc: { parser: { syntax: 'typescript' }, target: 'es2022' }, module: { type: 'commonjs', ignoreDynamic: true } };
-  const compile = (source, filename) => transformSync(source, { ...options, filename }).code;
-  require.extensions['.ts'] = (module, filename) => module._compile(compile(readFileSync(filename, 'utf8'), filename), filename);
-`;
-
 /** Arguments of a Node process that runs TypeScript; its imports are relative to the repository. */
 export function typeScriptArguments(source: string): string[] {
-  const program = `${HOOK}
+  const program = `
+    const { compile } = require(${JSON.stringify(join(__dirname, 'typescript.cjs'))});
     const main = new module.constructor(${JSON.stringify(join(__dirname, '../main.ts'))}, module);
     main.filename = ${JSON.stringify(join(__dirname, '../main.ts'))};
     main.paths = module.paths;
