@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { MbokError } from '../errors';
 import { recoverFolder, writeFile, writeFolder } from '../io/atomic';
 import { exists } from '../io/files';
-import { readJson } from '../io/json';
+import { type JsonLimits, readJson } from '../io/json';
 import { SafetensorsFile, type TensorSource, writeSafetensors } from '../io/safetensors';
 import { type Matrix, rowBytes } from '../native/matrix';
 import type { Snapshot } from './snapshot';
@@ -15,6 +15,8 @@ import type { Snapshot } from './snapshot';
 const FORMAT_VERSION = 1;
 const PROGRESS_FILE = 'progress.json';
 const STATE_FILE = 'state.safetensors';
+/** A record a step, of about ten values in 200 bytes. */
+const PROGRESS_LIMITS: JsonLimits = { bytes: 1 << 28, values: 2 ** 24 };
 const DTYPES = {
   f32: 'F32',
   f16: 'F16',
@@ -57,7 +59,9 @@ export async function saveCheckpoint<Progress>(
 export async function savedFingerprint(folder: string): Promise<Readonly<Record<string, unknown>> | undefined> {
   await recoverFolder(folder);
   const place = join(folder, PROGRESS_FILE);
-  return (await exists(place)) ? ((await readJson(place)).fingerprint as Record<string, unknown>) : undefined;
+  return (await exists(place))
+    ? ((await readJson(place, PROGRESS_LIMITS)).fingerprint as Record<string, unknown>)
+    : undefined;
 }
 
 /**
@@ -75,7 +79,7 @@ export async function loadCheckpoint<Progress>(
   await recoverFolder(folder);
   const place = join(folder, PROGRESS_FILE);
   if (!(await exists(place))) return undefined;
-  const json = await readJson(place);
+  const json = await readJson(place, PROGRESS_LIMITS);
   if (json.version !== FORMAT_VERSION) {
     throw new MbokError('MBOK_UNSUPPORTED', `'${place}' has version ${String(json.version)}, not ${FORMAT_VERSION}`);
   }
