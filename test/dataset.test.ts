@@ -1,10 +1,20 @@
 /** Texts on disk become streams of tokens, whatever their format, and are encoded once. */
 
-import { appendFileSync, mkdirSync, readdirSync, readFileSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { binarize } from '../lib/compress/binarize';
 import { Dataset } from '../lib/data/dataset';
 import { type DatasetOptions, loadDataset, toDataset } from '../lib/data/load';
+import { readLines } from '../lib/data/sources';
 import { ModelCore } from '../lib/models/model_core';
 import { ChatTemplate } from '../lib/text/chat';
 import { encodeCorpus } from '../lib/text/corpus';
@@ -505,4 +515,21 @@ describe('finetuning', () => {
     expect(await lossOn(counted, original)).toEqual(await lossOn(all, original));
     original.dispose();
   });
+});
+
+test('a folder with links that lead back to it is refused', async () => {
+  const place = files({ 'a/b/c.txt': 'one' });
+  for (const name of ['back', 'again']) symlinkSync(place, join(place, 'a/b', name));
+  await expect(tokensOf({ files: place })).rejects.toMatchObject({
+    code: 'MBOK_IO',
+    message: expect.stringMatching(/b\/again': it leads back to a folder around it$/),
+  });
+});
+
+test('lines are whole wherever chunks of the file end', async () => {
+  const texts = ['a'.repeat(2_500_000), 'b', 'ä'.repeat(600_000), '', 'c'.repeat(1_048_575), 'd'];
+  const place = files({ 'a.txt': texts.join('\n') });
+  const read: string[] = [];
+  for await (const { line, number } of readLines(join(place, 'a.txt'), () => {})) read[number - 1] = line;
+  expect(Array.from(read, (line) => line ?? '')).toEqual(texts);
 });

@@ -2,8 +2,10 @@
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import fc from 'fast-check';
 import { evaluateTasks, TASK_NAMES } from '../lib/eval/evaluate_tasks';
 import { loadTask, scoredTexts } from '../lib/eval/load_task';
+import { capitalize, clean } from '../lib/eval/tasks/hellaswag';
 import { TASKS } from '../lib/eval/tasks/registry';
 import { Model } from '../lib/model';
 import { TINY_STORIES, temporaryFolder } from './folders';
@@ -220,4 +222,24 @@ describeWithShared('the published files', ['data/tasks'], () => {
     const data = sharedPath('data/tasks');
     expect((await loadTask(definition(task), { ...everything, data })).questions).toHaveLength(count);
   });
+});
+
+test('HellaSwag is cleaned as by the expressions of the harness', () => {
+  const text = fc.string({
+    unit: fc.constantFrom('[', ']', ' ', 'a', 'É', '😀', '\n', '\u2028', ' [title]'),
+    maxLength: 12,
+  });
+  fc.assert(
+    fc.property(text, (given) => {
+      const expected = given
+        .trim()
+        .replaceAll(' [title]', '. ')
+        .replace(/\[.*?\]/g, '')
+        .replaceAll('  ', ' ');
+      expect(clean(given)).toBe(expected);
+      const [first = '', ...rest] = given;
+      expect(capitalize(given)).toBe(first.toUpperCase() + rest.join('').toLowerCase());
+    }),
+    { numRuns: 2000 },
+  );
 });

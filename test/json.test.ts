@@ -1,7 +1,12 @@
 /** Bounds of JSON, which hold before anything is made of it. */
 
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expectBounded, parseJsonObject, repeatedKey } from '../lib/io/json';
+import { savedFingerprint } from '../lib/train/checkpoint';
+import { temporaryFolder } from './folders';
 
+const temporary = temporaryFolder();
 const nested = (open: string, close: string, levels: number) => open.repeat(levels) + close.repeat(levels);
 const refusal = (message: RegExp) =>
   expect.objectContaining({ name: 'MbokError', code: 'MBOK_FORMAT', message: expect.stringMatching(message) });
@@ -56,4 +61,11 @@ describe('a key that an object has twice is found', () => {
     ['of a long string of escapes too', `{"${'\\n'.repeat(2e7)}":1,"a":1,"a":2}`, 'a'],
   ];
   test.each(cases)('%s', (_, text, key) => expect(repeatedKey(text)).toBe(key));
+});
+
+test('a checkpoint may tell of a hundred thousand steps', async () => {
+  const history = Array.from({ length: 1e5 }, (_, step) => ({ step, loss: 1.5, flips: 0, parts: { kl: 1.5 } }));
+  const json = { version: 1, fingerprint: { steps: 1e5 }, hasBest: false, progress: { step: 1e5, history } };
+  writeFileSync(join(temporary, 'progress.json'), JSON.stringify(json));
+  expect(await savedFingerprint(temporary)).toEqual({ steps: 1e5 });
 });

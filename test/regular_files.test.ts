@@ -2,13 +2,18 @@
 
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { openRegular } from '../lib/io/regular_file';
 import { copyGolden, copyTinyStories, temporaryFolder } from './folders';
 import { runTypeScript } from './run_typescript';
 
 const temporary = temporaryFolder();
+const servers: Server[] = [];
+afterAll(async () => {
+  for (const server of servers) await new Promise((closed) => server.close(closed));
+});
+
 let made = 0;
 const place = (name: string) => join(temporary, `${made++}-${name}`);
 
@@ -56,9 +61,8 @@ test.each<[string, () => string | Promise<string>, RegExp]>([
     'a socket',
     async () => {
       const path = place('s');
-      const server = createServer();
-      await new Promise<void>((listening) => server.listen(path, listening));
-      server.unref();
+      servers.push(createServer());
+      await new Promise<void>((listening) => servers.at(-1)?.listen(path, listening));
       return path;
     },
     /it is a socket/,

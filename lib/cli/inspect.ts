@@ -82,5 +82,6 @@ function nested({ prefixBytes, layers }: ModelStorage): string[] {
 function eightBits({ embeddings, conversion }: ModelStorage): string {
   if (embeddings === undefined) return '';
   const errors = Object.values(conversion?.embeddingErrors ?? {});
-  return errors.length === 0 ? ' in 8 bits' : ` in 8 bits, residual ${Math.max(...errors).toFixed(4)}`;
+  const largest = errors.reduce((most, error) => Math.max(most, error), 0);
+  return errors.length === 0 ? ' in 8 bits' : ` in 8 bits, residual ${largest.toFixed(4)}`;
 }

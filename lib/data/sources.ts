@@ -26,22 +26,27 @@ export interface SourceFile {
 export async function listFiles(names: readonly string[]): Promise<SourceFile[]> {
   const files: SourceFile[] = [];
   for (const name of names) {
-    const found = await expand(name);
-    if (found.length === 0) throw new MbokError('MBOK_INVALID_ARGUMENT', `the folder '${name}' has no files`);
-    files.push(...found);
+    const before = files.length;
+    await expand(name, files, []);
+    if (files.length === before) throw new MbokError('MBOK_INVALID_ARGUMENT', `the folder '${name}' has no files`);
   }
   return files;
 }
 
-async function expand(path: string): Promise<SourceFile[]> {
+/** Adds the files that `path` stands for. `above`: the folders around it, by device and number. */
+async function expand(path: string, files: SourceFile[], above: readonly string[]): Promise<void> {
   try {
     const status = await stat(path);
-    if (!status.isDirectory()) return [{ path, bytes: status.size }];
-    const files: SourceFile[] = [];
-    for (const name of (await readdir(path)).sort()) {
-      if (!name.startsWith('.')) files.push(...(await expand(join(path, name))));
+    if (!status.isDirectory()) {
+      files.push({ path, bytes: status.size });
+      return;
     }
-    return files;
+    const own = `${status.dev}:${status.ino}`;
+    if (above.includes(own))
+      throw new MbokError('MBOK_IO', `cannot read '${path}': it leads back to a folder around it`);
+    for (const name of (await readdir(path)).sort()) {
+      if (!name.startsWith('.')) await expand(join(path, name), files, [...above, own]);
+    }
   } catch (error) {
     throw ioFailure('read', path, error);
   }

@@ -185,6 +185,12 @@ function measure(
       }),
     );
   const acc = hits((likelihood) => likelihood);
-  // characters, not UTF-16 units
-  return normalised ? { acc, acc_norm: hits((likelihood, choice) => likelihood / [...choice].length) } : { acc };
+  return normalised ? { acc, acc_norm: hits((likelihood, choice) => likelihood / characters(choice)) } : { acc };
+}
+
+/** Unicode's characters, not UTF-16 units. */
+function characters(text: string): number {
+  let count = 0;
+  for (const _ of text) count++;
+  return count;
 }

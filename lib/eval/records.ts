@@ -40,11 +40,21 @@ function linesOf(text: string, path: string): string[] {
   throw new MbokError('MBOK_FORMAT', `'${path}' has more than ${MOST_LINES} lines, the most for its kind`);
 }
 
-/** A list of at least one string. Throws MBOK_FORMAT. */
+/** Choices of a question: no task has more than five. */
+const MOST_CHOICES = 64;
+
+/** A list of 1 to 64 strings. Throws MBOK_FORMAT. */
 export function strings(record: TaskRecord, key: string): readonly string[] {
-  const value = record.json[key];
+  const value = expectChoices(record, key).json[key];
   const isList = Array.isArray(value) && value.length > 0 && value.every((each) => typeof each === 'string');
   return isList ? (value as string[]) : malformed(record, key, 'a list of strings');
+}
+
+/** Returns a record whose list under `key` is not too long for the choices of a question; else throws MBOK_FORMAT. */
+export function expectChoices(record: TaskRecord, key: string): TaskRecord {
+  const value = record.json[key];
+  if (!Array.isArray(value) || value.length <= MOST_CHOICES) return record;
+  return malformed(record, key, `a list of at most ${MOST_CHOICES}`);
 }
 
 /** One of the values, as its place in the list; the record may write a number or a truth value as a string. Throws MBOK_FORMAT. */

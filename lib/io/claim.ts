@@ -9,7 +9,7 @@ import { MbokError } from '../errors';
 import { leftoverOf, makeFolder } from './atomic';
 import { ioFailure, isAbsence } from './failure';
 import { exists, ifPresent } from './files';
-import { type JsonObject, readJson } from './json';
+import { type JsonLimits, type JsonObject, readJson } from './json';
 import { isLockName, takeLock } from './lock';
 
 /** Locks lie within the folder, so that they go with it. */
@@ -21,6 +21,8 @@ export interface WorkKind {
   readonly what: string;
   /** File, of JSON, that every folder of this kind has from its beginning. */
   readonly marker: string;
+  /** Of the marker; by default those of configurations. */
+  readonly limits?: JsonLimits;
   /** Whether the marker says what one of this kind does: another program's file may have its name. */
   readonly isMarker: (json: JsonObject) => boolean;
   /** Whether calls of this kind write a file, or a folder below, of this name. */
@@ -68,11 +70,11 @@ export async function removeWork(folder: string, kind: WorkKind): Promise<void> 
 }
 
 /** Whether the folder has the marker; false where it holds nothing. Throws MBOK_IO where it is somebody else's. */
-async function isBegun(folder: string, { what, marker, isMarker }: WorkKind): Promise<boolean> {
+async function isBegun(folder: string, { what, marker, limits, isMarker }: WorkKind): Promise<boolean> {
   const names = await contents(folder);
   const stranger = names.sort()[0];
   if (stranger === undefined) return false;
-  if (names.includes(marker) && isMarker(await readJson(join(folder, marker)))) return true;
+  if (names.includes(marker) && isMarker(await readJson(join(folder, marker), limits))) return true;
   const reason = names.includes(marker) ? `its '${marker}' is not mbok's` : `it holds '${stranger}' but no ${marker}`;
   throw new MbokError('MBOK_IO', `will not work on ${what} in the folder '${folder}': ${reason}`);
 }

@@ -1,5 +1,5 @@
 import { MbokError } from '../errors';
-import { readSmallFile } from './files';
+import { readSmallFile, readWhole } from './files';
 
 /** A JSON object of unknown content. */
 export type JsonObject = { [key: string]: unknown };
@@ -116,11 +116,19 @@ export function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+/** What an honest file of a kind does not exceed. */
+export interface JsonLimits {
+  readonly bytes: number;
+  readonly values: number;
+}
+
 /**
  * Reads a file that holds one JSON object.
  *
+ * @param limits - by default those of configurations
  * @throws MbokError MBOK_IO (cannot be read), MBOK_FORMAT (far too large, not UTF-8, not JSON, not an object)
  */
-export async function readJson(path: string): Promise<JsonObject> {
-  return parseJsonObject(decodeUtf8(await readSmallFile(path), `'${path}'`), `'${path}'`);
+export async function readJson(path: string, limits?: JsonLimits): Promise<JsonObject> {
+  const bytes = limits === undefined ? await readSmallFile(path) : await readWhole(path, limits.bytes);
+  return parseJsonObject(decodeUtf8(bytes, `'${path}'`), `'${path}'`, limits?.values);
 }

@@ -11,7 +11,7 @@ import { leftoverOf, writeFile } from '../io/atomic';
 import { type Claim, claimFolder, removeWork, type WorkKind } from '../io/claim';
 import { ioFailure } from '../io/failure';
 import { remove } from '../io/files';
-import { isJsonObject, type JsonObject, readJson } from '../io/json';
+import { isJsonObject, type JsonLimits, type JsonObject, readJson } from '../io/json';
 import { allFinite, SafetensorsFile, type TensorSource, writeSafetensors } from '../io/safetensors';
 import { type Matrix, rowBytes } from '../native/matrix';
 import { show } from '../validate';
@@ -21,9 +21,12 @@ const FORMAT_VERSION = 2;
 const PROGRESS_FILE = 'progress.json';
 /** 'state.safetensors' is the first version's. */
 const STATE_FILE = /^state(-\d+)?\.safetensors$/;
+/** A record a step, of about ten values in 200 bytes. */
+const LIMITS: JsonLimits = { bytes: 1 << 28, values: 2 ** 24 };
 const KIND: WorkKind = {
   what: 'a checkpoint',
   marker: PROGRESS_FILE,
+  limits: LIMITS,
   isMarker: ({ version, fingerprint }) => Number.isInteger(version) && isJsonObject(fingerprint),
   owns: (name) => name === PROGRESS_FILE || STATE_FILE.test(name),
 };
@@ -111,7 +114,7 @@ export class Checkpoint implements AsyncDisposable {
 
   /** What the run was begun with; undefined where nothing has been saved. Throws MBOK_FORMAT, MBOK_IO. */
   async fingerprint(): Promise<Fingerprint | undefined> {
-    return this.#begun ? ((await readJson(this.#place)).fingerprint as Fingerprint) : undefined;
+    return this.#begun ? ((await readJson(this.#place, LIMITS)).fingerprint as Fingerprint) : undefined;
   }
 
   /**
@@ -129,7 +132,7 @@ export class Checkpoint implements AsyncDisposable {
   ): Promise<{ readonly progress: Progress; readonly best: Snapshot | undefined } | undefined> {
     if (!this.#begun) return undefined;
     const place = this.#place;
-    const json = await readJson(place);
+    const json = await readJson(place, LIMITS);
     if (json.version !== FORMAT_VERSION) {
       throw new MbokError('MBOK_UNSUPPORTED', `'${place}' has version ${show(json.version)}, not ${FORMAT_VERSION}`);
     }

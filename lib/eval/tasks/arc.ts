@@ -1,6 +1,6 @@
 /** AI2 Reasoning Challenge (arXiv 1803.05457): grade-school science questions, three to five choices. */
 
-import { choiceIndex, malformed } from '../records';
+import { choiceIndex, expectChoices, malformed } from '../records';
 import { choose, type TaskDefinition } from '../task';
 
 function arc(name: string, part: 'Easy' | 'Challenge'): TaskDefinition {
@@ -15,7 +15,7 @@ function arc(name: string, part: 'Easy' | 'Challenge'): TaskDefinition {
     ]),
     question(record) {
       const question = record.object('question') ?? malformed(record, 'question', 'an object');
-      const choices = question.objects('choices');
+      const choices = expectChoices(question, 'choices').objects('choices');
       const labels = choices.map((choice) => choice.string('label'));
       return choose(
         `Question: ${question.string('stem')}\nAnswer:`,

@@ -5,17 +5,26 @@ import { choose, type TaskDefinition } from '../task';
 
 /** The harness' cleaning: square brackets are leftovers of the WikiHow part. */
 export function clean(text: string): string {
-  return text
-    .trim()
-    .replaceAll(' [title]', '. ')
-    .replace(/\[.*?\]/g, '')
-    .replaceAll('  ', ' ');
+  return text.trim().replaceAll(' [title]', '. ').replace(/.+/g, withoutBrackets).replaceAll('  ', ' ');
+}
+
+/** A line without what is in brackets: /\[.*?\]/g takes the square of the time where brackets stay open. */
+function withoutBrackets(line: string): string {
+  let rest = '';
+  let at = 0;
+  for (;;) {
+    const open = line.indexOf('[', at);
+    const close = open < 0 ? -1 : line.indexOf(']', open);
+    if (close < 0) return rest + line.slice(at);
+    rest += line.slice(at, open);
+    at = close + 1;
+  }
 }
 
 /** Python's str.capitalize, which also makes the rest small. */
 export function capitalize(text: string): string {
-  const [first = '', ...rest] = text;
-  return first.toUpperCase() + rest.join('').toLowerCase();
+  const first = text === '' ? '' : String.fromCodePoint(text.codePointAt(0) as number);
+  return first.toUpperCase() + text.slice(first.length).toLowerCase();
 }
 
 export const hellaswag: TaskDefinition = {
