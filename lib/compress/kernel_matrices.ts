@@ -98,6 +98,7 @@ export function roundScales(module: string, { sOut, sIn }: KernelMatrices): void
   sIn.write(inputs);
 }
 
+/** ‖v‖. */
 function length(values: Float32Array): number {
   return Math.sqrt(values.reduce((sum, value) => sum + value * value, 0));
 }
