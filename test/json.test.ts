@@ -3,7 +3,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expectBounded, parseJsonObject, repeatedKey } from '../lib/io/json';
-import { savedFingerprint } from '../lib/train/checkpoint';
+import { Checkpoint } from '../lib/train/checkpoint';
 import { temporaryFolder } from './folders';
 
 const temporary = temporaryFolder();
@@ -65,7 +65,8 @@ describe('a key that an object has twice is found', () => {
 
 test('a checkpoint may tell of a hundred thousand steps', async () => {
   const history = Array.from({ length: 1e5 }, (_, step) => ({ step, loss: 1.5, flips: 0, parts: { kl: 1.5 } }));
-  const json = { version: 1, fingerprint: { steps: 1e5 }, hasBest: false, progress: { step: 1e5, history } };
+  const json = { version: 2, fingerprint: { steps: 1e5 }, step: 1e5, hasBest: false, progress: { history } };
   writeFileSync(join(temporary, 'progress.json'), JSON.stringify(json));
-  expect(await savedFingerprint(temporary)).toEqual({ steps: 1e5 });
+  await using checkpoint = await Checkpoint.open(temporary);
+  expect(await checkpoint.fingerprint()).toEqual({ steps: 1e5 });
 });
