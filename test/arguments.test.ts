@@ -302,18 +302,13 @@ function changed(value: unknown, path: readonly (string | number)[], instead: un
 
 async function outcome(call: Call, args: readonly unknown[]): Promise<string | undefined> {
   try {
-    const result = await call(...(args as never[]));
-    if (typeof (result as { dispose?: unknown } | undefined)?.dispose === 'function') (result as mbok.Matrix).dispose();
+    const result = (await call(...(args as never[]))) as Partial<mbok.Model & mbok.Dataset> | undefined;
+    if (typeof result?.close === 'function') await result.close();
+    else if (typeof result?.dispose === 'function') result.dispose();
     return undefined;
   } catch (error) {
     if (error instanceof mbok.MbokError && error.code !== 'MBOK_INTERNAL') return undefined;
-    return error instanceof Error
-      ? `${error.name}: ${error.message} ${(error.stack ?? '')
-          .split('\n')
-          .slice(1, 4)
-          .map((l) => l.trim().replace(/.*numbers./, ''))
-          .join(' < ')}`
-      : String(error);
+    return error instanceof Error ? (error.stack ?? error.message) : String(error);
   }
 }
 
