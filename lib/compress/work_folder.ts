@@ -264,7 +264,8 @@ interface Manifest {
 /** An earlier version's manifest has a fingerprint that no conversion of this one has, and no nonce. */
 async function readManifest(folder: string): Promise<Manifest> {
   const { fingerprint: found, nonce } = await readJson(join(folder, MANIFEST));
-  return { fingerprint: String(found), nonce: String(nonce) };
+  const ifText = (value: unknown) => (typeof value === 'string' ? value : '');
+  return { fingerprint: ifText(found), nonce: ifText(nonce) };
 }
 
 /** By module. Throws MBOK_FORMAT. */

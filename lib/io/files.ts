@@ -7,7 +7,7 @@ import { openRegular } from './regular_file';
 /** Bytes of a configuration or an index: the largest have 9 MB. */
 const MOST_BYTES = 1 << 24;
 /** Bytes of vocabularies: the largest have 40 MB. */
-const MOST_VOCABULARY_BYTES = 1 << 26;
+export const MOST_VOCABULARY_BYTES = 1 << 26;
 /** Characters of a string are at most 2²⁹ − 24, and a byte of UTF-8 is at most one. */
 const MOST_TEXT_BYTES = 2 ** 29 - 24;
 /** Least that is read at a time of a file of unknown size. */

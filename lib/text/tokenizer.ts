@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { MbokError } from '../errors';
-import { readFiles } from '../io/files';
+import { MOST_VOCABULARY_BYTES, readFiles } from '../io/files';
 import { decodeUtf8, isJsonObject, type JsonObject, parseJsonObject, readJson } from '../io/json';
 import { boolean, options as checkOptions, integers, show, string } from '../validate';
 import { AddedTokens } from './added_tokens';
@@ -21,7 +21,7 @@ const TOKENIZER_SETTINGS = ['tokenizer_config.json', 'generation_config.json', '
  * Milliseconds in which a tokenizer is built, a text encoded and tokens decoded: in any case, and for each entry of the
  * vocabulary, each character and each token. The slowest honest ones take 4, 4 and 1 µs for one of these.
  */
-const TIME = { always: 150, build: 1e-2, encode: 1e-2, decode: 1e-2 };
+const TIME = { always: 100, build: 1e-2, encode: 8e-3, decode: 1e-2 };
 /** Characters of a text, or tokens, up to which time is not watched where it is in proportion to them. */
 const UNWATCHED = 1 << 17;
 /** Characters of added tokens up to which looking for them takes such time. */
@@ -132,7 +132,11 @@ export class Tokenizer {
     const parse = (name: string) => {
       const what = `'${join(place, name)}'`;
       const bytes = files.get(name);
-      return bytes && parseJsonObject(decodeUtf8(bytes, what), what, name === TOKENIZER_FILE ? MOST_VALUES : undefined);
+      if (bytes === undefined) return undefined;
+      if (bytes.length > MOST_VOCABULARY_BYTES) {
+        throw new MbokError('MBOK_FORMAT', `${what} has ${bytes.length} bytes, more than ${MOST_VOCABULARY_BYTES}`);
+      }
+      return parseJsonObject(decodeUtf8(bytes, what), what, name === TOKENIZER_FILE ? MOST_VALUES : undefined);
     };
     const [config = {}, ...others] = TOKENIZER_SETTINGS.map(parse);
     const tokenizer = parse(TOKENIZER_FILE) ?? {};
