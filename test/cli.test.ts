@@ -3,14 +3,12 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { MAIN, runMbok } from './command_line';
+import { commandEnvironment, MAIN, runMbok } from './command_line';
 import { copyGolden, TINY_STORIES, temporaryFolder } from './folders';
 
 const VALID = join(TINY_STORIES, 'corpus/valid.txt');
 const folder = temporaryFolder();
 const at = (name: string) => join(folder, name);
-// the commands below keep tokens there
-process.env.MBOK_CACHE = at('cache');
 
 const mbok = (...args: string[]) => runMbok(folder, args);
 
@@ -269,7 +267,7 @@ test.each([
 describe('Ctrl-C', () => {
   /** Starts a command and interrupts it when `ready` says so, twice at once if `twice`. */
   async function interrupt(args: string[], ready: () => boolean, { twice = false } = {}) {
-    const child = spawn(process.execPath, [MAIN, ...args], { cwd: folder });
+    const child = spawn(process.execPath, [MAIN, ...args], { cwd: folder, env: commandEnvironment(folder) });
     let stderr = '';
     child.stderr.on('data', (chunk) => {
       stderr += chunk;

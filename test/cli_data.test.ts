@@ -1,21 +1,16 @@
 /** Text on the command line: lists, folders, lines of JSON and conversations; needs the compiled package. */
 
-import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { MAIN, runMbok } from './command_line';
 import { TINY_STORIES, temporaryFolder } from './folders';
 
-const MAIN = join(__dirname, '../dist/cli/main.js');
 const folder = temporaryFolder();
 const at = (name: string) => join(folder, name);
 const stories = readFileSync(join(TINY_STORIES, 'corpus/valid.txt'), 'utf8').split('<|endoftext|>').slice(0, 12);
 const jsonLines = (values: object[]) => values.map((value) => `${JSON.stringify(value)}\n`).join('');
 
-function mbok(...args: string[]) {
-  const env = { ...process.env, MBOK_CACHE: at('cache') };
-  const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...args], { encoding: 'utf8', env });
-  return { status, stdout, stderr };
-}
+const mbok = (...args: string[]) => runMbok(folder, args);
 
 function json(...args: string[]): Record<string, unknown> {
   const { status, stdout, stderr } = mbok(...args, '--json');

@@ -5,14 +5,13 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSy
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { takeLock } from '../lib/io/lock';
-import { MAIN, runMbok } from './command_line';
+import { commandEnvironment, MAIN, runMbok } from './command_line';
 import { changeConfig, copyGolden, copyTinyStories, TINY_STORIES, temporaryFolder } from './folders';
 import { CASES } from './task_records';
 import { expectWellFormed } from './xml';
 
 const folder = temporaryFolder();
 const at = (name: string) => join(folder, name);
-process.env.MBOK_CACHE = at('cache');
 // two words in the name: a shell would have to quote it
 const model = at('one layer');
 
@@ -40,7 +39,8 @@ describe('a report that is interrupted and goes on', () => {
       mkdirSync(join(at('tasks'), name, '..'), { recursive: true });
       writeFileSync(join(at('tasks'), name), content);
     }
-    const child = spawn(process.execPath, [MAIN, ...args], { cwd: folder, stdio: 'ignore' });
+    const env = commandEnvironment(folder);
+    const child = spawn(process.execPath, [MAIN, ...args], { cwd: folder, env, stdio: 'ignore' });
     const timer = setInterval(() => {
       if (results().length < 6) return;
       clearInterval(timer);
