@@ -21,7 +21,7 @@ const { stdout, stderr } = runTypeScript(
   `import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
   import { join } from 'node:path';
   import { usedResources } from './lib/cli/resources';
-  import { HOSTILE } from './test/hostile_cases';
+  import { HOSTILE } from './test/hostile_file_cases';
   const temporary = ${JSON.stringify(temporaryFolder())};
   /** Peaks count from here, where the system can do that. */
   function forgetPeak(): number {
