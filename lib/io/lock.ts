@@ -1,17 +1,19 @@
 /**
  * Locks between processes, as files beside or within what they guard.
  *
- * A lock is a numbered file `<prefix>-<n>` that names its holder. A process that finds no living holder links a file of
- * its own under the next number and has the lock if it then finds no other living one. So the lock of a process that died
- * is taken over without being removed first: it might be a new holder's by the time it is removed.
+ * A lock is a file `<prefix>-<process>-<random>` that says who its holder is. A process that finds no living holder puts a
+ * file of its own there, looks again, and has the lock unless it now finds another living one: of two that do so at the
+ * same time at least one sees the other, takes its file back and tries again. No name is ever used twice, so the files of
+ * processes that died can be removed by anybody at any time.
  */
 
-import { link, open, readdir, stat, unlink, utimes, writeFile } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { open, readdir, rename, stat, unlink, utimes } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MbokError } from '../errors';
 import { leftoverOf, temporaryName } from './atomic';
-import { ioFailure, isSystemError } from './failure';
+import { ioFailure } from './failure';
 import { ifPresent, readTextIfPresent } from './files';
 import { isJsonObject } from './json';
 import { isRunning, machineName, startOf } from './running';
@@ -23,7 +25,7 @@ interface Holder {
   readonly machine: string;
   readonly started: string | undefined;
   /** Number of the lock file itself: a copy of a folder holds a copy of its lock, which locks nothing. */
-  readonly file: string | undefined;
+  readonly file: string;
 }
 
 /** Milliseconds between two looks at a lock that is waited for. */
@@ -35,7 +37,7 @@ const SILENCE = 120_000;
 /**
  * Takes a lock until disposed.
  *
- * @param prefix - path of the lock's files without their number; the folder must exist
+ * @param prefix - path with which the lock's files begin; their folder must exist
  * @param what - what the holder does, for messages: `is writing 'small'`
  * @param options - `wait`: milliseconds to wait for another holder. Default 0
  * @throws MbokError MBOK_BUSY naming the process that holds it, MBOK_IO
@@ -71,56 +73,50 @@ function held(path: string): AsyncDisposable {
 
 /** Tells whether `name` is that of a lock file with this prefix, or of one that is being made. */
 export function isLockName(name: string, prefix: string): boolean {
-  return numberOf(leftoverOf(name)?.of ?? name, prefix) !== undefined;
-}
-
-function numberOf(name: string, prefix: string): number | undefined {
-  const [, number] = name.startsWith(prefix) ? (/^-(\d{1,15})$/.exec(name.slice(prefix.length)) ?? []) : [];
-  return number === undefined ? undefined : Number(number);
+  const lock = leftoverOf(name)?.of ?? name;
+  return lock.startsWith(prefix) && /^-\d+-[0-9a-f]{8}$/.test(lock.slice(prefix.length));
 }
 
 /** The path of the lock file that is ours now, or its holder. */
 async function tryLock(prefix: string): Promise<string | Holder> {
-  const found = await lookFor(prefix);
-  const holder = await livingHolder(prefix, found.numbers);
+  const holder = await livingHolder((await lookFor(prefix)).locks);
   if (holder !== undefined) return holder;
-  const number = (found.numbers.at(-1) ?? 0) + 1;
-  const own = `${prefix}-${number}`;
-  if (!(await publish(own))) return await tryLock(prefix);
-  // a process that looked before us may have linked another number: each sees the other's now, and both try again
-  const others = (await lookFor(prefix)).numbers.filter((other) => other !== number);
-  if ((await livingHolder(prefix, others)) !== undefined) {
+  const own = `${prefix}-${process.pid}-${randomBytes(4).toString('hex')}`;
+  await publish(own);
+  const { locks, abandoned } = await lookFor(prefix);
+  const others = locks.filter((path) => path !== own);
+  if ((await livingHolder(others)) !== undefined) {
     await removeFile(own);
     await sleep(Math.random() * PAUSE);
     return await tryLock(prefix);
   }
-  for (const path of [...others.map((other) => `${prefix}-${other}`), ...found.abandoned]) await removeFile(path);
+  for (const path of [...others, ...abandoned]) await removeFile(path);
   return own;
 }
 
-/** Of the lock's files of these numbers, the holder of one whose process lives. */
-async function livingHolder(prefix: string, numbers: readonly number[]): Promise<Holder | undefined> {
-  for (const number of numbers) {
-    const holder = await readHolder(`${prefix}-${number}`);
-    if (holder !== undefined && (await isAlive(holder, `${prefix}-${number}`))) return holder;
+/** The holder of one of these lock files whose process lives. */
+async function livingHolder(paths: readonly string[]): Promise<Holder | undefined> {
+  for (const path of paths) {
+    const holder = await readHolder(path);
+    if (holder !== undefined && (await isAlive(holder, path))) return holder;
   }
   return undefined;
 }
 
-/** Numbers of the lock's files in ascending order, and paths of those that processes died over. */
-async function lookFor(prefix: string): Promise<{ readonly numbers: number[]; readonly abandoned: string[] }> {
-  const [folder, own] = [dirname(prefix), basename(prefix)];
-  const names = (await readdir(folder)).filter((name) => isLockName(name, own));
-  const numbers = names.flatMap((name) => numberOf(name, own) ?? []).sort((a, b) => a - b);
-  const unfinished = names.filter((name) => !isRunning(leftoverOf(name)?.pid ?? process.pid));
-  return { numbers, abandoned: unfinished.map((name) => join(folder, name)) };
+/** Paths of the lock's files, and of those that processes died over. */
+async function lookFor(prefix: string): Promise<{ readonly locks: string[]; readonly abandoned: string[] }> {
+  const folder = dirname(prefix);
+  const names = (await readdir(folder)).filter((name) => isLockName(name, basename(prefix)));
+  const [unfinished, whole] = [true, false].map((is) =>
+    names.filter((name) => (leftoverOf(name) !== undefined) === is),
+  );
+  const abandoned = (unfinished as string[]).filter((name) => !isRunning((leftoverOf(name) as { pid: number }).pid));
+  const paths = (list: readonly string[] = []) => list.map((name) => join(folder, name));
+  return { locks: paths(whole), abandoned: paths(abandoned) };
 }
 
-/** File systems without hard links (FAT, some on networks) answer so. */
-const NO_LINKS: readonly unknown[] = ['EPERM', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP'];
-
-/** Makes the lock file, complete at once; false where its number is taken. */
-async function publish(path: string): Promise<boolean> {
+/** Makes the lock file, complete at once. */
+async function publish(path: string): Promise<void> {
   const temporary = temporaryName(path);
   const { pid } = process;
   const holder = { pid, machine: await machineName(), started: await startOf(pid) };
@@ -128,35 +124,23 @@ async function publish(path: string): Promise<boolean> {
     const file = await open(temporary, 'wx');
     try {
       const { ino } = await file.stat({ bigint: true });
-      await file.writeFile(JSON.stringify({ ...holder, file: String(ino) }));
+      await file.writeFile(JSON.stringify({ ...holder, file: String(ino) } satisfies Holder));
     } finally {
       await file.close();
     }
-    await link(temporary, path).catch(async (error) => {
-      if (!isSystemError(error) || !NO_LINKS.includes(error.code)) throw error;
-      // empty for a moment, which readers allow for
-      await writeFile(path, JSON.stringify(holder), { flag: 'wx' });
-    });
-    return true;
+    await rename(temporary, path);
   } catch (error) {
-    if (isSystemError(error) && error.code === 'EEXIST') return false;
-    throw error;
-  } finally {
     await removeFile(temporary);
+    throw error;
   }
 }
 
 /** Undefined where the file is gone, or is not the lock that it was written as. */
 async function readHolder(path: string): Promise<Holder | undefined> {
-  let text = await readTextIfPresent(path);
-  if (text === '') {
-    await sleep(PAUSE);
-    text = await readTextIfPresent(path);
-  }
+  const text = await readTextIfPresent(path);
   const holder = text === undefined ? undefined : parseHolder(text);
-  if (holder?.file === undefined) return holder;
   const found = await ifPresent(stat(path, { bigint: true }));
-  return holder.file === String(found?.ino) ? holder : undefined;
+  return holder?.file === String(found?.ino) ? holder : undefined;
 }
 
 function parseHolder(text: string): Holder | undefined {
@@ -164,9 +148,9 @@ function parseHolder(text: string): Holder | undefined {
     const json: unknown = JSON.parse(text);
     if (!isJsonObject(json)) return undefined;
     const { pid, machine, started, file } = json;
-    if (!Number.isSafeInteger(pid) || (pid as number) <= 0 || typeof machine !== 'string') return undefined;
-    const ifText = (value: unknown) => (typeof value === 'string' ? value : undefined);
-    return { pid: pid as number, machine, started: ifText(started), file: ifText(file) };
+    const texts = typeof machine === 'string' && typeof file === 'string';
+    if (!Number.isSafeInteger(pid) || (pid as number) <= 0 || !texts) return undefined;
+    return { pid: pid as number, machine, started: typeof started === 'string' ? started : undefined, file };
   } catch {
     return undefined;
   }
