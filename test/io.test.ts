@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { makeFolder, writeFile } from '../lib/io/atomic';
+import { remove } from '../lib/io/files';
 import { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from '../lib/io/half';
 import { readJson } from '../lib/io/json';
 import { SafetensorsFile, type TensorSource, writeSafetensors } from '../lib/io/safetensors';
@@ -273,6 +274,18 @@ describe('JSON files', () => {
       message: `cannot read '${at('none.json')}': no such file or folder (ENOENT)`,
     });
   });
+});
+
+test('removing takes a file or nothing; a folder of its name is MBOK_IO', async () => {
+  writeFileSync(at('a'), '');
+  await remove(at('a'));
+  await remove(at('a'));
+  mkdirSync(at('folder'));
+  await expect(remove(at('folder'))).rejects.toMatchObject({
+    code: 'MBOK_IO',
+    message: expect.stringContaining(`cannot remove '${at('folder')}'`),
+  });
+  expect(readdirSync(folder)).toEqual(['folder']);
 });
 
 describe('atomic files', () => {

@@ -1,4 +1,4 @@
-import { rm, stat } from 'node:fs/promises';
+import { rmdir, stat, unlink } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { MbokError } from '../errors';
 import { ioFailure, isAbsence } from './failure';
@@ -92,8 +92,13 @@ export async function exists(path: string): Promise<boolean> {
 /** Removes a file if it is there; never a folder. Throws MBOK_IO. */
 export async function remove(path: string): Promise<void> {
   try {
-    await rm(path, { force: true });
+    await ifPresent(unlink(path));
   } catch (error) {
     throw ioFailure('remove', path, error);
   }
+}
+
+/** Removes a folder, but for one that holds files or that cannot be removed, as a mount point: it stays. */
+export async function removeIfEmpty(folder: string): Promise<void> {
+  await rmdir(folder).catch(() => {});
 }

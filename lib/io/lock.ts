@@ -2,19 +2,19 @@
  * Locks between processes, as files beside or within what they guard.
  *
  * A lock is a file `<prefix>-<process>-<random>` that says who its holder is. A process that finds no living holder puts a
- * file of its own there, looks again, and has the lock unless it now finds another living one: of two that do so at the
- * same time at least one sees the other, takes its file back and tries again. No name is ever used twice, so the files of
- * processes that died can be removed by anybody at any time.
+ * file of its own there and looks again. It has the lock unless it now finds another living one; then it takes its file
+ * back and tries again: of two that do so at the same time, at least one sees the other. No name is ever used twice, so the
+ * files of processes that died can be removed by anybody at any time.
  */
 
 import { randomBytes } from 'node:crypto';
-import { open, readdir, rename, stat, unlink, utimes } from 'node:fs/promises';
+import { open, readdir, rename, stat, utimes } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MbokError } from '../errors';
 import { leftoverOf, temporaryName } from './atomic';
 import { ioFailure } from './failure';
-import { ifPresent, readTextIfPresent } from './files';
+import { ifPresent, readTextIfPresent, remove } from './files';
 import { isJsonObject } from './json';
 import { isRunning, machineName, startOf } from './running';
 
@@ -66,7 +66,7 @@ function held(path: string): AsyncDisposable {
   return {
     [Symbol.asyncDispose]: async () => {
       clearInterval(timer);
-      await removeFile(path);
+      await remove(path);
     },
   };
 }
@@ -86,11 +86,11 @@ async function tryLock(prefix: string): Promise<string | Holder> {
   const { locks, abandoned } = await lookFor(prefix);
   const others = locks.filter((path) => path !== own);
   if ((await livingHolder(others)) !== undefined) {
-    await removeFile(own);
+    await remove(own);
     await sleep(Math.random() * PAUSE);
     return await tryLock(prefix);
   }
-  for (const path of [...others, ...abandoned]) await removeFile(path);
+  for (const path of [...others, ...abandoned]) await remove(path);
   return own;
 }
 
@@ -106,13 +106,15 @@ async function livingHolder(paths: readonly string[]): Promise<Holder | undefine
 /** Paths of the lock's files, and of those that processes died over. */
 async function lookFor(prefix: string): Promise<{ readonly locks: string[]; readonly abandoned: string[] }> {
   const folder = dirname(prefix);
-  const names = (await readdir(folder)).filter((name) => isLockName(name, basename(prefix)));
-  const [unfinished, whole] = [true, false].map((is) =>
-    names.filter((name) => (leftoverOf(name) !== undefined) === is),
-  );
-  const abandoned = (unfinished as string[]).filter((name) => !isRunning((leftoverOf(name) as { pid: number }).pid));
-  const paths = (list: readonly string[] = []) => list.map((name) => join(folder, name));
-  return { locks: paths(whole), abandoned: paths(abandoned) };
+  const locks: string[] = [];
+  const abandoned: string[] = [];
+  for (const name of await readdir(folder)) {
+    if (!isLockName(name, basename(prefix))) continue;
+    const unfinished = leftoverOf(name);
+    if (unfinished === undefined) locks.push(join(folder, name));
+    else if (!isRunning(unfinished.pid)) abandoned.push(join(folder, name));
+  }
+  return { locks, abandoned };
 }
 
 /** Makes the lock file, complete at once. */
@@ -130,7 +132,7 @@ async function publish(path: string): Promise<void> {
     }
     await rename(temporary, path);
   } catch (error) {
-    await removeFile(temporary);
+    await remove(temporary);
     throw error;
   }
 }
@@ -163,8 +165,4 @@ async function isAlive({ pid, machine, started }: Holder, path: string): Promise
   }
   const found = await ifPresent(stat(path));
   return found !== undefined && Date.now() - found.mtimeMs < SILENCE;
-}
-
-async function removeFile(path: string): Promise<void> {
-  await ifPresent(unlink(path));
 }
