@@ -25,7 +25,8 @@ export const MOST_GROWTH = 512 << 20;
  * Runs cases one after the other.
  *
  * @param folder - for the cases
- * @param work - TypeScript: the body of a function of `input` that returns a text; may begin with imports of the repository
+ * @param imports - TypeScript: what `work` needs of the repository
+ * @param work - TypeScript: the body of a function of `input` that returns a text
  * @param inputs - what JSON can write, by case
  * @returns outcomes by case; a case that hangs or ends the process has none, nor have those after it
  */

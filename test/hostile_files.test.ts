@@ -1,6 +1,6 @@
 /**
- * Hostile files end in a result or in one error, soon and in little memory. All are opened in one process of their own: one
- * that hung or took all memory would take it along, and its limits of CPU time and of memory are not those of the tests.
+ * Hostile files end in a result or in one error, soon and in little memory. All are opened in one process of their own,
+ * with limits of CPU time and of memory that are not those of the tests: one that hung would take them along.
  */
 
 import { temporaryFolder } from './folders';

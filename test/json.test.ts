@@ -68,5 +68,5 @@ test('a checkpoint may tell of a hundred thousand steps', async () => {
   const json = { version: 2, fingerprint: { steps: 1e5 }, step: 1e5, hasBest: false, progress: { history } };
   writeFileSync(join(temporary, 'progress.json'), JSON.stringify(json));
   await using checkpoint = await Checkpoint.open(temporary);
-  expect(await checkpoint.fingerprint()).toEqual({ steps: 1e5 });
+  expect(checkpoint.fingerprint).toEqual({ steps: 1e5 });
 });

@@ -129,13 +129,13 @@ describe('a claimed folder', () => {
     const at = join(fresh(), 'work');
     {
       await using claim = await claimFolder(at, kind);
-      expect(claim.begun).toBe(false);
+      expect(claim.marker).toBeUndefined();
       await expect(claimFolder(at, kind)).rejects.toMatchObject({ code: 'MBOK_BUSY' });
       // what a process that died at its first file has left is nobody's
       writeFileSync(join(at, `test.json.tmp-${2 ** 30}-00000000`), '');
     }
     await using again = await claimFolder(at, kind);
-    expect(again.begun).toBe(false);
+    expect(again.marker).toBeUndefined();
   });
 
   test('keeps its work; clearing removes that and nothing else', async () => {
@@ -155,7 +155,7 @@ describe('a claimed folder', () => {
     }
     {
       await using claim = await claimFolder(at, kind);
-      expect(claim.begun).toBe(true);
+      expect(claim.marker).toEqual({ test: true });
       await claim.clear();
     }
     expect(readdirSync(at).sort()).toEqual(['below', 'diary.txt', 'part-x']);
@@ -184,6 +184,6 @@ describe('a claimed folder', () => {
     const copy = `${at}-copy`;
     cpSync(at, copy, { recursive: true });
     await using copied = await claimFolder(copy, kind);
-    expect(copied.begun).toBe(true);
+    expect(copied.marker).toEqual({ test: true });
   });
 });

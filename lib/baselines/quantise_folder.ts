@@ -14,7 +14,7 @@ import { BASELINE_FILE, expectOutput, type OutputOptions } from '../models/model
 import { ModelSource } from '../models/source';
 import { replacedBy } from '../models/transposed';
 import { widened } from '../models/widen';
-import { boolean, options, string, throwIfAborted } from '../validate';
+import { boolean, options, throwIfAborted } from '../validate';
 import { type ColumnOrder, GPTQ_DAMPING } from './input_factor';
 import {
   type BaselineMethod,
@@ -63,8 +63,8 @@ const SIDES = ['student'] as const;
  *
  * @returns how it went, and the bytes that packed codes would take
  * @throws MbokError MBOK_INVALID_ARGUMENT (also for a model that is Boolean already, for GPTQ without calibration, for
- * calibration without GPTQ, and for an output that is or holds an input), MBOK_BUSY, MBOK_IO, MBOK_NO_TOKENIZER, MBOK_NON_FINITE for weights whose scale is beyond F16, MBOK_ABORTED,
- * MBOK_OUT_OF_MEMORY, and as ModelSource.open does
+ * calibration without GPTQ, and for an output that is or holds an input), MBOK_BUSY, MBOK_IO, MBOK_NO_TOKENIZER,
+ * MBOK_NON_FINITE for weights whose scale is beyond F16, MBOK_ABORTED, MBOK_OUT_OF_MEMORY, and as ModelSource.open does
  *
  * @example
  * const calibration = { data: text };
@@ -72,7 +72,6 @@ const SIDES = ['student'] as const;
  */
 export async function quantiseFolder(source: string, output: string, given: QuantiseOptions): Promise<BaselineReport> {
   const checked = options('options', given, QUANTISE_KEYS);
-  string('output', output);
   const restart = boolean('restart', checked.restart ?? false);
   await expectOutput(output, { inputs: inputsOf(source, checked), overwrite: checked.overwrite });
   await using model = await ModelSource.open(source);

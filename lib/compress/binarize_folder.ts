@@ -9,6 +9,7 @@ import {
   moduleOf,
   type ProgressOptions,
   type StoredSpecification,
+  storedBytes,
   storedSpecifications,
   WEIGHTS_METADATA,
 } from '../models/checkpoint';
@@ -33,7 +34,7 @@ import { type DenseSource, layerOf } from './dense_source';
 import { diskSource } from './disk_source';
 import { type Int8Weights, quantiseWeights } from './int8_weights';
 import { type ConversionStep, nestedSteps, prefixScales } from './nested_steps';
-import { isConverted, storedBytes, storedHead, storedTensor } from './stored_tensor';
+import { isConverted, storedHead, storedTensor } from './stored_tensor';
 import { fingerprint, WorkFolder, workFolderOf } from './work_folder';
 
 /** Options of {@link binarizeFolder}. */
@@ -55,9 +56,10 @@ export interface BinarizeFolderOptions extends BinarizeOptions, OutputOptions {
  * with the same source and options, to the same bits. The output appears whole or not at all; then the folder goes.
  *
  * @returns how it went, as the output's config.json says it
- * @throws MbokError as {@link binarize} and ModelSource.open do; MBOK_INVALID_ARGUMENT where the output is the source, or
- * holds it or a text that is read, and where an unfinished conversion of another source or with other options is in the
- * way; MBOK_BUSY where another call converts to the same output; MBOK_IO where the output holds files that are not mbok's
+ * @throws MbokError as {@link binarize} and ModelSource.open do. MBOK_INVALID_ARGUMENT where the output is the source, or
+ * holds it or a text that is read. The same where an unfinished conversion of another source or with other options is in
+ * the way. MBOK_BUSY where another call converts to the same output. MBOK_IO where the output holds files that are not
+ * mbok's
  */
 export async function binarizeFolder(
   source: string,

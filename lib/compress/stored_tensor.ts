@@ -1,9 +1,8 @@
 /** A matrix as a safetensors file stores it. */
 
-import { encodeHalf, type FloatType } from '../io/half';
+import type { FloatType } from '../io/half';
 import type { TensorHead, TensorSource } from '../io/safetensors';
-import type { StoredMatrix, StoredSpecification } from '../models/checkpoint';
-import type { BitMatrix } from '../native/bit_matrix';
+import { type StoredMatrix, type StoredSpecification, storedBytes } from '../models/checkpoint';
 import { INPUT_SCALES, KERNELS, OUTPUT_SCALES } from '../nn/linear';
 
 /** Shape and type that a tensor of the model has in a file. Kernels of a module are `scales` many. */
@@ -15,14 +14,6 @@ export function storedTensor(name: string, stored: StoredMatrix): TensorSource {
     return { name, dtype: 'U8', shape: [matrix.rows, Math.ceil(matrix.cols / 8)], bytes };
   }
   return { name, dtype: storage, shape: [matrix.rows, matrix.cols], bytes };
-}
-
-/** The bytes of a matrix in the element type that it is saved in. Throws as {@link encodeHalf}. */
-export function storedBytes(name: string, { matrix, storage }: StoredMatrix): Uint8Array {
-  if (storage === 'bits') return (matrix as BitMatrix).toPacked();
-  const converts = matrix.type === 'f32' && (storage === 'F16' || storage === 'BF16');
-  const data = converts ? encodeHalf(name, matrix.toFloat32(), storage) : matrix.raw();
-  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 }
 
 /** What the header of a model's file says of a tensor; `storage` is the element type of one that stays as it was. */

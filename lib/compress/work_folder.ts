@@ -1,9 +1,10 @@
 /**
  * What a conversion keeps beside its output while it runs: the number of kernels of every layer once they are chosen, one
- * safetensors file a finished block, the hidden states before the next one, and a fingerprint of what is converted how. One
- * process at a time works in it, and blocks carry a number that no other conversion has: a model is never put together of
- * two. A process that is killed at any moment leaves a folder that the next one goes on from, to the same bits: files of blocks
- * appear whole or not at all, and those of hidden states before the file of the block that they follow from.
+ * safetensors file a finished block, the hidden states before the next one, and a fingerprint of what is converted how.
+ *
+ * One process at a time works in it. Blocks carry a number that no other conversion has: a model is never put together of
+ * two. A process that is killed at any moment leaves a folder that the next one goes on from, to the same bits: files of
+ * blocks appear whole or not at all, and those of hidden states before the file of the block that they follow from.
  */
 
 import { createHash, randomUUID } from 'node:crypto';
@@ -13,8 +14,8 @@ import { MbokError } from '../errors';
 import { makeFolder, writeFile } from '../io/atomic';
 import { type Claim, claimFolder, removeWork, type WorkKind } from '../io/claim';
 import { ioFailure } from '../io/failure';
-import { exists, ifPresent } from '../io/files';
-import { parseJsonObject, readJson } from '../io/json';
+import { ifPresent } from '../io/files';
+import { type JsonObject, parseJsonObject, readJson } from '../io/json';
 import { SafetensorsFile, type TensorSource, writeSafetensors } from '../io/safetensors';
 import type { KernelCounts } from '../models/quantization';
 import type { ModelSource } from '../models/source';
@@ -104,14 +105,14 @@ export class WorkFolder implements AsyncDisposable {
    *
    * @param own - {@link fingerprint} of the conversion
    * @param options - `restart`: forget what is there
-   * @throws MbokError MBOK_INVALID_ARGUMENT where the folder belongs to another conversion, MBOK_BUSY where it is in use,
-   *   MBOK_IO where it is not that of a conversion, MBOK_FORMAT where it holds blocks of another
+   * @throws MbokError MBOK_INVALID_ARGUMENT where the folder belongs to another conversion. MBOK_BUSY where it is in use.
+   *   MBOK_IO where it is not that of a conversion. MBOK_FORMAT where it holds blocks of another
    */
   static async open(path: string, own: string, { restart }: { readonly restart: boolean }): Promise<WorkFolder> {
     const claim = await claimFolder(path, KIND);
     try {
-      if (claim.begun && !restart) {
-        const found = await readManifest(path);
+      if (claim.marker !== undefined && !restart) {
+        const found = manifestOf(claim.marker);
         if (found.fingerprint === own) return await WorkFolder.#resume(path, found.nonce, claim);
         throw new MbokError(
           'MBOK_INVALID_ARGUMENT',
@@ -131,9 +132,9 @@ export class WorkFolder implements AsyncDisposable {
     const path = join(this.path, name);
     await makeFolder(path);
     const { nonce } = this;
-    if (!(await exists(join(path, MANIFEST))))
-      return await WorkFolder.#begin(path, { fingerprint: '', nonce }, undefined);
-    if ((await readManifest(path)).nonce === nonce) return await WorkFolder.#resume(path, nonce, undefined);
+    const json = await ifPresent(readJson(join(path, MANIFEST)));
+    if (json === undefined) return await WorkFolder.#begin(path, { fingerprint: '', nonce }, undefined);
+    if (manifestOf(json).nonce === nonce) return await WorkFolder.#resume(path, nonce, undefined);
     throw new MbokError('MBOK_FORMAT', `'${path}' is of another conversion than '${this.path}'; restart`);
   }
 
@@ -262,8 +263,7 @@ interface Manifest {
 }
 
 /** An earlier version's manifest has a fingerprint that no conversion of this one has, and no nonce. */
-async function readManifest(folder: string): Promise<Manifest> {
-  const { fingerprint: found, nonce } = await readJson(join(folder, MANIFEST));
+function manifestOf({ fingerprint: found, nonce }: JsonObject): Manifest {
   const ifText = (value: unknown) => (typeof value === 'string' ? value : '');
   return { fingerprint: ifText(found), nonce: ifText(nonce) };
 }

@@ -96,7 +96,7 @@ export async function measurePerplexity(
 ): Promise<PerplexityResult> {
   const { maxWindows, signal, onProgress } = options('options', given, KEYS);
   const arithmetic = arithmeticOf(given);
-  const window = evaluationWindow(given.window, expectModel('model', model).config.maxPositions);
+  const window = evaluationWindow(given.window, model.config.maxPositions);
   const stride = integerInRange('stride', given.stride ?? window, 1, window);
   if (maxWindows !== undefined) integerInRange('maxWindows', maxWindows, 1);
   throwIfAborted(signal);

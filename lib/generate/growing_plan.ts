@@ -6,8 +6,8 @@ import type { Plan } from '../graph/plan';
 const FIRST_POSITIONS = 4096;
 
 /**
- * A plan for the positions that a text has reached: tables of constants grow with the text, not with the room that there is
- * for it, which is a model's whole context unless a caller says how many tokens are wanted. Dispose it.
+ * A plan for the positions that a text has reached. Tables of constants grow with the text, not with the room for it:
+ * that is a model's whole context unless a caller says how many tokens are wanted. Dispose it.
  */
 export class GrowingPlan implements AsyncDisposable {
   #plan: Plan;

@@ -55,8 +55,8 @@ export class PromptCache {
   async #prepare(model: ModelCore, { context, arithmetic }: DecoderOptions): Promise<Decoder> {
     const capacity = this.capacityFor(model, context);
     const kept = this.#decoder;
-    const same = kept !== undefined && model === this.#model && !kept.isStale;
-    const fits = same && sameArithmetic(kept.arithmetic, arithmetic);
+    const fits =
+      kept !== undefined && model === this.#model && !kept.isStale && sameArithmetic(kept.arithmetic, arithmetic);
     if (fits && kept.context === capacity) return kept;
     const decoder = new Decoder(model, { context: capacity, arithmetic });
     if (fits) decoder.takeOver(kept);

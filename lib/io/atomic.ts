@@ -102,13 +102,12 @@ export async function leftovers(
   ...kinds: readonly LeftoverKind[]
 ): Promise<readonly { readonly path: string; readonly kind: LeftoverKind; readonly pid: number }[]> {
   const folder = dirname(path);
-  const found = (await readdir(folder)).flatMap((name) => {
+  return (await readdir(folder)).flatMap((name) => {
     const leftover = leftoverOf(name);
     return leftover?.of === basename(path) && kinds.includes(leftover.kind)
       ? [{ ...leftover, path: join(folder, name) }]
       : [];
   });
-  return found;
 }
 
 /** What dead processes have left unfinished beside `path`. */

@@ -3,12 +3,12 @@
  * people's; one call at a time works in it; and only files that such a call writes are ever removed from it.
  */
 
-import { readdir, rmdir, unlink } from 'node:fs/promises';
+import { readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MbokError } from '../errors';
 import { leftoverOf, makeFolder } from './atomic';
 import { ioFailure, isAbsence } from './failure';
-import { exists, ifPresent } from './files';
+import { exists, ifPresent, removeIfEmpty } from './files';
 import { type JsonLimits, type JsonObject, readJson } from './json';
 import { isLockName, takeLock } from './lock';
 
@@ -32,8 +32,8 @@ export interface WorkKind {
 /** A work folder that this call holds until disposed. */
 export interface Claim extends AsyncDisposable {
   readonly folder: string;
-  /** Whether the folder had its marker: an earlier call has begun the work. */
-  readonly begun: boolean;
+  /** What the folder's marker says; undefined where no earlier call has begun the work. */
+  readonly marker: JsonObject | undefined;
   /** Removes what calls of this kind have written, and nothing else. */
   clear(): Promise<void>;
 }
@@ -46,10 +46,9 @@ export interface Claim extends AsyncDisposable {
 export async function claimFolder(folder: string, kind: WorkKind): Promise<Claim> {
   const lock = await lockIn(folder, `works on ${kind.what} in '${folder}'`);
   try {
-    const begun = await isBegun(folder, kind);
     return {
       folder,
-      begun,
+      marker: await readMarker(folder, kind),
       clear: () => clear(folder, kind),
       [Symbol.asyncDispose]: () => release(folder, lock),
     };
@@ -69,13 +68,17 @@ export async function removeWork(folder: string, kind: WorkKind): Promise<void> 
   await claim.clear();
 }
 
-/** Whether the folder has the marker; false where it holds nothing. Throws MBOK_IO where it is somebody else's. */
-async function isBegun(folder: string, { what, marker, limits, isMarker }: WorkKind): Promise<boolean> {
+/** Undefined where the folder holds nothing. Throws MBOK_IO where it is somebody else's. */
+async function readMarker(
+  folder: string,
+  { what, marker, limits, isMarker }: WorkKind,
+): Promise<JsonObject | undefined> {
   const names = await contents(folder);
   const stranger = names.sort()[0];
-  if (stranger === undefined) return false;
-  if (names.includes(marker) && isMarker(await readJson(join(folder, marker), limits))) return true;
-  const reason = names.includes(marker) ? `its '${marker}' is not mbok's` : `it holds '${stranger}' but no ${marker}`;
+  if (stranger === undefined) return undefined;
+  const json = names.includes(marker) ? await readJson(join(folder, marker), limits) : undefined;
+  if (json !== undefined && isMarker(json)) return json;
+  const reason = json === undefined ? `it holds '${stranger}' but no ${marker}` : `its '${marker}' is not mbok's`;
   throw new MbokError('MBOK_IO', `will not work on ${what} in the folder '${folder}': ${reason}`);
 }
 
@@ -120,9 +123,4 @@ async function clear(folder: string, kind: WorkKind): Promise<void> {
 async function release(folder: string, lock: AsyncDisposable): Promise<void> {
   await lock[Symbol.asyncDispose]();
   await removeIfEmpty(folder);
-}
-
-/** A folder stays where somebody else's files are in it, or where it cannot be removed, as a mount point. */
-async function removeIfEmpty(folder: string): Promise<void> {
-  await rmdir(folder).catch(() => {});
 }

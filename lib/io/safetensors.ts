@@ -176,8 +176,7 @@ const OWN_TYPES: Partial<Record<Dtype, { readonly type: ReadType; readonly view:
   I8: { type: 'i8', view: (source, count) => new Int8Array(source, 0, count) },
 };
 
-/** In a plain loop, which takes an eighth of the time that `every` does. */
-/** Whether none of the values is infinite or NaN. */
+/** Whether none of the values is infinite or NaN. In plain loops, which take an eighth of the time that `every` does. */
 export function allFinite(values: Values, dtype: Dtype): boolean {
   if (values instanceof Int8Array) return true;
   if (values instanceof Float32Array) {

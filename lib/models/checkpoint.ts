@@ -204,10 +204,10 @@ export async function writeParameters(
       throwIfAborted(signal);
       onProgress?.({ done: written++ / parameters.size, what: name });
       if (isAsStored(stored) && !turned.has(name)) return matrix.pieces();
-      if (matrix.type !== 'bitTiles' && !turned.has(name)) return encode(name, stored);
+      if (matrix.type !== 'bitTiles' && !turned.has(name)) return storedBytes(name, stored);
       const file = turned.has(name) ? await transposed(matrix) : await untiled(matrix, shapeOfKernels(name));
       try {
-        return encode(name, { matrix: file, storage });
+        return storedBytes(name, { matrix: file, storage });
       } finally {
         file.dispose();
       }
@@ -229,7 +229,8 @@ function isAsStored({ matrix, storage }: StoredMatrix): boolean {
   return storage !== 'bits' && (matrix.type !== 'f32' || storage === 'F32');
 }
 
-function encode(name: string, { matrix, storage }: StoredMatrix): Uint8Array {
+/** The bytes of a matrix in the element type that it is saved in. Throws as {@link encodeHalf}. */
+export function storedBytes(name: string, { matrix, storage }: StoredMatrix): Uint8Array {
   if (storage === 'bits') return (matrix as BitMatrix).toPacked();
   const data = matrix.raw();
   const stored =

@@ -245,8 +245,7 @@ export class ModelCore {
    * MBOK_DISPOSED.
    */
   holdToRead(): Disposable {
-    this.#alive();
-    if (this.#change !== undefined) throw new MbokError('MBOK_BUSY', `this model is being ${this.#change}`);
+    this.#settled();
     this.#readers++;
     return { [Symbol.dispose]: () => this.#readers-- };
   }
@@ -258,7 +257,7 @@ export class ModelCore {
    * @param what - what is done to the model, for messages: `finetuned`
    */
   holdToChange(what: string): Disposable {
-    this.holdToRead()[Symbol.dispose]();
+    this.#settled();
     if (this.#readers > 0) {
       throw new MbokError('MBOK_BUSY', `this model cannot be ${what} while another call reads it`);
     }
@@ -412,6 +411,12 @@ export class ModelCore {
 
   #alive(): void {
     if (this.#disposed) throw new MbokError('MBOK_DISPOSED', 'this model has been disposed');
+  }
+
+  /** Throws while a call changes the weights. */
+  #settled(): void {
+    this.#alive();
+    if (this.#change !== undefined) throw new MbokError('MBOK_BUSY', `this model is being ${this.#change}`);
   }
 }
 

@@ -12,7 +12,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { MbokError } from '../errors';
 import { abandoned, leftoverOf, leftovers, makeFolder, syncFolder, temporaryName, writeFile } from '../io/atomic';
 import { ioFailure, isSystemError } from '../io/failure';
-import { ifPresent } from '../io/files';
+import { ifPresent, removeIfEmpty } from '../io/files';
 import { isJsonObject, type JsonObject, readJson } from '../io/json';
 import { takeLock } from '../io/lock';
 import { expectApart } from '../io/places';
@@ -59,8 +59,8 @@ export interface OutputOptions {
  *
  * @param path - the folder; missing parents are made, links are followed
  * @param files - contents by name
- * @throws MbokError MBOK_IO naming `path`, or the first file in it that mbok has not written; MBOK_ABORTED; MBOK_BUSY
- *   where another process holds the place for longer than renaming takes
+ * @throws MbokError MBOK_IO naming `path`, or the first file in it that mbok has not written. MBOK_BUSY where another
+ *   process holds the place for longer than renaming takes. MBOK_ABORTED
  */
 export async function writeModelFolder(
   path: string,
@@ -68,8 +68,7 @@ export async function writeModelFolder(
   files: ReadonlyMap<string, FileContent>,
 ): Promise<void> {
   throwIfAborted(signal);
-  await expectOutput(path, { inputs: [], overwrite });
-  const target = await followLinks(path);
+  const target = await prepare(path, { inputs: [], overwrite });
   const temporary = temporaryName(target);
   try {
     await mkdir(temporary);
@@ -93,16 +92,10 @@ export async function writeModelFolder(
  */
 export async function expectOutput(
   path: string,
-  { inputs, overwrite }: OutputOptions & { readonly inputs: readonly string[] },
+  given: OutputOptions & { readonly inputs: readonly string[] },
 ): Promise<void> {
-  string('output', path);
-  boolean('overwrite', overwrite ?? false);
+  const temporary = temporaryName(await prepare(path, given));
   try {
-    const target = await followLinks(path);
-    await expectApart(target, inputs);
-    await makeFolder(dirname(target));
-    await prepare(target, path, overwrite);
-    const temporary = temporaryName(target);
     await mkdir(temporary);
     await rmdir(temporary);
   } catch (error) {
@@ -110,11 +103,24 @@ export async function expectOutput(
   }
 }
 
-/** Settles what earlier writers have left of a folder. Throws where it must not be replaced. */
-async function prepare(target: string, path: string, overwrite: boolean | undefined): Promise<void> {
-  await settle(target, path);
-  await expectReplaceable(target, path, overwrite);
-  for (const folder of await abandoned(target)) await removeOwn(folder);
+/** Where `path` leads, with what earlier writers have left there settled. Throws as {@link expectOutput}. */
+async function prepare(
+  path: string,
+  { inputs, overwrite }: OutputOptions & { readonly inputs: readonly string[] },
+): Promise<string> {
+  string('output', path);
+  boolean('overwrite', overwrite ?? false);
+  try {
+    const target = await followLinks(path);
+    await expectApart(target, inputs);
+    await makeFolder(dirname(target));
+    await settle(target, path);
+    await expectReplaceable(target, path, overwrite);
+    for (const folder of await abandoned(target)) await removeOwn(folder);
+    return target;
+  } catch (error) {
+    throw ioFailure('write', path, error);
+  }
 }
 
 /** The marker comes first, so that it is known whose files they are whenever the process dies. */
@@ -279,11 +285,6 @@ async function removeOwn(folder: string): Promise<void> {
   const last = (name: string) => Number(name === MARKER_FILE);
   for (const name of names.sort((a, b) => last(a) - last(b))) await ifPresent(unlink(join(folder, name)));
   await removeIfEmpty(folder);
-}
-
-/** A folder that holds somebody else's files stays. */
-async function removeIfEmpty(folder: string): Promise<void> {
-  await rmdir(folder).catch(() => {});
 }
 
 /** Names in a folder; undefined where there is none. */

@@ -24,6 +24,6 @@ const KIND: WorkKind = {
  */
 export async function claimReport(folder: string): Promise<Claim> {
   const claim = await claimFolder(folder, KIND);
-  if (!claim.begun) await writeFile(join(folder, MARKER), readableJson({ conditions: conditions() }));
+  if (claim.marker === undefined) await writeFile(join(folder, MARKER), readableJson({ conditions: conditions() }));
   return claim;
 }

@@ -1,13 +1,13 @@
 /** Runs a plan like make: only what is missing or was made of something else, one command after the other. */
 
 import { createHash } from 'node:crypto';
-import { readdir, rmdir } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { removeUnfinished } from '../compress/work_folder';
 import { MbokError } from '../errors';
 import { makeFolder, writeFile } from '../io/atomic';
 import { ioFailure } from '../io/failure';
-import { exists, readTextIfPresent, remove } from '../io/files';
+import { exists, readTextIfPresent, remove, removeIfEmpty } from '../io/files';
 import { removeModelFolder } from '../models/model_folder';
 import { Checkpoint } from '../train/checkpoint';
 import { throwIfAborted } from '../validate';
@@ -17,6 +17,9 @@ import { commandLine, type PlannedCommand } from './plan';
 import { readableJson } from './readable_json';
 import { Results, type StoredResult } from './results';
 import { readTrainingLog } from './training_log';
+
+/** Ending of the file that says of what a command made its model. */
+const KEY = '.key';
 
 export interface RunOptions {
   /** Of the results, a JSON file a command. */
@@ -50,8 +53,7 @@ export async function removeModels(workFolder: string): Promise<void> {
   try {
     const keys = (await readdir(workFolder)).filter((name) => name.endsWith(KEY));
     for (const key of keys) await removeModel(join(workFolder, key.slice(0, -KEY.length)));
-    // where somebody else's files are left, the folder stays
-    await rmdir(workFolder).catch(() => {});
+    await removeIfEmpty(workFolder);
   } catch (error) {
     throw ioFailure('remove', workFolder, error);
   }
@@ -74,9 +76,6 @@ async function removeModel(place: string): Promise<void> {
 export async function runPlan(plan: readonly PlannedCommand[], options: RunOptions): Promise<PlanRun> {
   return await new Run(plan, options).complete();
 }
-
-/** Ending of the file that says of what a command made its model. */
-const KEY = '.key';
 
 class Run {
   readonly #plan: readonly PlannedCommand[];

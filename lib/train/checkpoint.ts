@@ -11,7 +11,7 @@ import { leftoverOf, writeFile } from '../io/atomic';
 import { type Claim, claimFolder, removeWork, type WorkKind } from '../io/claim';
 import { ioFailure } from '../io/failure';
 import { remove } from '../io/files';
-import { isJsonObject, type JsonLimits, type JsonObject, readJson } from '../io/json';
+import { isJsonObject, type JsonLimits, type JsonObject } from '../io/json';
 import { allFinite, SafetensorsFile, type TensorSource, writeSafetensors } from '../io/safetensors';
 import { type Matrix, rowBytes } from '../native/matrix';
 import { show } from '../validate';
@@ -69,11 +69,12 @@ export interface CheckpointContent {
 /** The folder of a run's checkpoint, which no other run can have meanwhile. Dispose it. */
 export class Checkpoint implements AsyncDisposable {
   readonly #claim: Claim;
+  /** Whether the folder has its marker by now. */
   #begun: boolean;
 
   private constructor(claim: Claim) {
     this.#claim = claim;
-    this.#begun = claim.begun;
+    this.#begun = claim.marker !== undefined;
   }
 
   /** Takes the folder. Throws MBOK_BUSY where another run has it, MBOK_IO where it is not that of checkpoints, MBOK_FORMAT. */
@@ -112,27 +113,27 @@ export class Checkpoint implements AsyncDisposable {
     }
   }
 
-  /** What the run was begun with; undefined where nothing has been saved. Throws MBOK_FORMAT, MBOK_IO. */
-  async fingerprint(): Promise<Fingerprint | undefined> {
-    return this.#begun ? ((await readJson(this.#place, LIMITS)).fingerprint as Fingerprint) : undefined;
+  /** What the run was begun with; undefined where no earlier one has saved anything. */
+  get fingerprint(): Fingerprint | undefined {
+    return this.#claim.marker?.fingerprint as Fingerprint | undefined;
   }
 
   /**
-   * Reads the checkpoint into the matrices. Resolves to undefined where nothing has been saved. When it rejects, nothing
-   * has been changed.
+   * Reads the checkpoint that an earlier run has saved into the matrices. Resolves to undefined where none has. When it
+   * rejects, nothing has been changed.
    *
    * @param check - makes progress of the content of a file, whose path it is told, or throws
-   * @throws MbokError MBOK_INVALID_ARGUMENT naming the option that differs from the run that wrote it, MBOK_UNSUPPORTED for another
-   * format version, MBOK_FORMAT where something cannot be a run's state, MBOK_IO
+   * @throws MbokError MBOK_INVALID_ARGUMENT naming the option that differs from the run that wrote it. MBOK_UNSUPPORTED for
+   *   another format version. MBOK_FORMAT where something cannot be a run's state. MBOK_IO
    */
   async load<Progress>(
     fingerprint: Fingerprint,
     { trained, state }: RunMatrices,
     check: (json: JsonObject, place: string) => Progress,
   ): Promise<{ readonly progress: Progress; readonly best: Snapshot | undefined } | undefined> {
-    if (!this.#begun) return undefined;
+    const json = this.#claim.marker;
+    if (json === undefined) return undefined;
     const place = this.#place;
-    const json = await readJson(place, LIMITS);
     if (json.version !== FORMAT_VERSION) {
       throw new MbokError('MBOK_UNSUPPORTED', `'${place}' has version ${show(json.version)}, not ${FORMAT_VERSION}`);
     }

@@ -164,7 +164,7 @@ class Run {
     const { rule, normaliser, decay, accumulator, latent, flipRate, resume, ...rest } = this.#settings;
     const native = flipRate === 0 ? ('frozen' as const) : { rule, normaliser, decay, accumulator };
     // results depend on it: another machine, or fuller memory, must not make a resumed run another one
-    const begun = resume ? (await this.#checkpoint?.fingerprint())?.microBatch : undefined;
+    const begun = resume ? this.#checkpoint?.fingerprint?.microBatch : undefined;
     const microBatch = rest.microBatch ?? dividing(rest.batch, begun);
     const judge = this.#cache && { teacher: undefined, kept: this.#settings.teacherCache?.topK };
     return new Trainer(this.#student, { ...rest, ...judge, microBatch, bits: latent ? 'latent' : native });
