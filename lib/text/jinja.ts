@@ -34,7 +34,7 @@ const CHARACTERS = { always: 1 << 24, each: 256 };
 /** Characters of the text that it writes, likewise: encoding them takes its time for every message. */
 const LONGEST_TEXT = { always: 1 << 16, each: 16 };
 /** Milliseconds that a template may take: in any case, for each message, and for each character of it and the messages. */
-const TIME = { always: 100, message: 1, character: 2e-4 };
+const TIME = { always: 200, message: 1, character: 2e-4 };
 
 /** Evaluating these gives a value that was there. */
 const LOOK_UPS = new Set(['Identifier', 'StringLiteral', 'MemberExpression']);
