@@ -18,7 +18,8 @@ import { Graph } from './graph/graph';
 import { Plan } from './graph/plan';
 import type { ProgressOptions } from './models/checkpoint';
 import { ModelCore } from './models/model_core';
-import { type ChatMessage, ChatTemplate, encodeRendered, endTokens } from './text/chat';
+import { ChatTemplate, encodeRendered, endTokens } from './text/chat';
+import type { ChatMessage } from './text/messages';
 import { integers, options } from './validate';
 
 /** Options of {@link Model.logits}. */

@@ -2,8 +2,9 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type ChatMessage, ChatTemplate, encodeChat, endTokens } from '../lib/text/chat';
+import { ChatTemplate, encodeChat, endTokens } from '../lib/text/chat';
 import { huggingFaceTokenizer } from '../lib/text/gguf_tokenizer';
+import type { ChatMessage } from '../lib/text/messages';
 import { Tokenizer } from '../lib/text/tokenizer';
 import { GOLDEN } from './folders';
 

@@ -164,6 +164,19 @@ describe('conversations', () => {
     expect(await digests[0]).not.toBe(await digests[1]);
   });
 
+  test('tools, documents and further arguments of a line are told to the template', async () => {
+    const source =
+      '{{ tools[0].name }} {{ documents[0].text }} {{ mood }}{% for m in messages %} {{ m.content }}{% endfor %}';
+    const line = { messages, documents: [{ text: 'doc' }], chat_template_kwargs: { mood: 'calm' } };
+    const place = files({
+      'a.jsonl': lines({ ...line, tools: [{ name: 'clock' }] }, { ...line, tools: '[{ "name": "lamp" }]' }),
+    });
+    const chatTemplate = new ChatTemplate(source, 'template');
+    await using data = await loadDataset({ files: place, chat: true, cache: false }, { tokenizer, chatTemplate });
+    const text = (name: string) => plainIds(`${name} doc calm Who is there? A cat. Bye`);
+    expect([...(await data.read(0, data.length))]).toEqual([...text('clock'), ...text('lamp')]);
+  });
+
   test('another template makes other tokens of the same file', async () => {
     const place = files({ 'a.jsonl': lines({ messages }) });
     const other = new ChatTemplate('{% for m in messages %}{{ m.content }}\n{% endfor %}', 'template');
@@ -176,11 +189,10 @@ describe('conversations', () => {
     ['no list', 'hello', /line 1: 'messages' must be a list of at least one message/],
     ['a message without content', [{ role: 'user' }], /line 1: 'messages\[0\]' must have a 'role' and a 'content'/],
     ['what the template refuses', [{ role: 'pope', content: 'a' }], /a\.jsonl' line 1: .*template.*no pope/],
-  ])('%s is refused with its line', async (_, messages, message) => {
-    const loading = loadDataset(
-      { files: files({ 'a.jsonl': lines({ messages }) }), chat: true, cache: false },
-      talker(),
-    );
+    ['no tools', { messages, tools: '{' }, /line 1: 'tools' must be a list of objects or its JSON/],
+  ])('%s is refused with its line', async (_, given, message) => {
+    const line = Array.isArray(given) || typeof given === 'string' ? { messages: given } : given;
+    const loading = loadDataset({ files: files({ 'a.jsonl': lines(line) }), chat: true, cache: false }, talker());
     await expect(loading).rejects.toMatchObject({
       code: 'MBOK_INVALID_ARGUMENT',
       message: expect.stringMatching(message),

@@ -7,7 +7,7 @@ import type { GenerateOptions } from '../lib/generate/options';
 import { PromptCache } from '../lib/generate/prompt_cache';
 import { recommendedSampling } from '../lib/generate/recommended';
 import { Model } from '../lib/model';
-import type { ChatMessage } from '../lib/text/chat';
+import type { ChatMessage } from '../lib/text/messages';
 import { copyTinyStories, TINY_STORIES, temporaryFolder } from './folders';
 
 /** Stories as a conversation; the tag is not special to the tokenizer. */

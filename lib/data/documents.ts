@@ -2,9 +2,10 @@
 
 import { MbokError } from '../errors';
 import { type JsonObject, parseJsonObject } from '../io/json';
-import { type ChatTemplate, encodeChat, expectMessages } from '../text/chat';
+import { type ChatTemplate, encodeChat } from '../text/chat';
 import { DOCUMENT_MARKER } from '../text/corpus';
 import { DocumentEncoder } from '../text/document_encoder';
+import { expectMessages, templateArgumentsOf } from '../text/messages';
 import type { Tokenizer } from '../text/tokenizer';
 import { show } from '../validate';
 import { readLines, readText } from './sources';
@@ -46,8 +47,10 @@ export async function* encodeFile(
 ): AsyncGenerator<EncodedPart> {
   const { chat } = format;
   if (chat !== undefined) {
-    for await (const { value, place } of readField(path, format, seen)) {
-      const { ids, assistant } = attempt(place, () => encodeChat(tokenizer, chat, expectMessages(value)));
+    for await (const { value, line, place } of readField(path, format, seen)) {
+      const { ids, assistant } = attempt(place, () =>
+        encodeChat(tokenizer, chat, expectMessages(value), templateArgumentsOf(line)),
+      );
       yield { ids, counted: assistant };
     }
     return;
@@ -95,19 +98,19 @@ async function* readFieldTexts(
   }
 }
 
-/** The field of every line. */
+/** The field of every line, and the line that has it. */
 async function* readField(
   path: string,
   { field }: Format,
   seen: (bytes: Uint8Array) => void,
-): AsyncGenerator<{ readonly value: unknown; readonly place: string }> {
+): AsyncGenerator<{ readonly value: unknown; readonly line: JsonObject; readonly place: string }> {
   for await (const { line, number } of readLines(path, seen)) {
     const place = `'${path}' line ${number}`;
     const json = parseJsonObject(line, place, MOST_VALUES);
     if (!Object.hasOwn(json, field)) {
       throw new MbokError('MBOK_FORMAT', `${place} has no field '${field}'; it has ${fieldNames(json)}`);
     }
-    yield { value: json[field], place };
+    yield { value: json[field], line: json, place };
   }
 }
 

@@ -14,7 +14,7 @@ import { readChunks, type SourceFile } from './sources';
 import { MemoryTokens, TokenFile, type TokenStore, UNCOUNTED, writeTokenFile } from './token_file';
 
 /** Of the way from text to tokens: another one makes other files. */
-const VERSION = 1;
+const VERSION = 2;
 
 /** All that the tokens depend on, and who is told of the progress. */
 export interface Task {

@@ -4,22 +4,28 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { MbokError } from '../errors';
 import { decodeUtf8, isJsonObject, type JsonObject, parseJsonObject } from '../io/json';
-import { invalid, show } from '../validate';
+import { boolean, options as checkOptions, invalid, show } from '../validate';
 import { JinjaTemplate, LONGEST_TEMPLATE } from './jinja';
+import {
+  type ChatMessage,
+  expectMessages,
+  expectTemplateArguments,
+  TEMPLATE_ARGUMENTS,
+  type TemplateArguments,
+} from './messages';
 import { reasonOf } from './reason';
 import type { Tokenizer } from './tokenizer';
-
-/** One message of a conversation. */
-export interface ChatMessage {
-  /** 'system', 'user', 'assistant', or what else the model's template knows. */
-  readonly role: string;
-  readonly content: string;
-}
 
 const TEMPLATE_FILE = 'chat_template.jinja';
 const CONFIG_FILE = 'tokenizer_config.json';
 /** What templates may ask for, by its name in tokenizer_config.json. */
 const SPECIAL_TOKENS = ['bos_token', 'eos_token', 'unk_token', 'pad_token'];
+
+/** Options of {@link ChatTemplate.apply}. */
+export interface TemplateOptions extends TemplateArguments {
+  /** Whether the text goes on with the beginning of the assistant's next message. Default false. */
+  readonly addGenerationPrompt?: boolean | undefined;
+}
 
 /** How a model wants conversations written: a Jinja template and the special tokens that it uses. */
 export class ChatTemplate {
@@ -69,20 +75,20 @@ export class ChatTemplate {
    * Writes a conversation as the text that the model was trained on.
    *
    * @param messages - the conversation, at least one message
-   * @param options - `addGenerationPrompt`: whether the text goes on with the beginning of the assistant's next message.
-   * Default false
    * @throws MbokError MBOK_INVALID_ARGUMENT (no conversation, or one that the template refuses), MBOK_FORMAT (a template
    * that cannot be parsed, or takes too much time or memory)
    */
-  apply(
-    messages: readonly ChatMessage[],
-    options: { readonly addGenerationPrompt?: boolean | undefined } = {},
-  ): string {
+  apply(messages: readonly ChatMessage[], options?: TemplateOptions): string {
+    const checked = checkOptions('options', options, [...TEMPLATE_ARGUMENTS, 'addGenerationPrompt']);
+    const { tools, documents, kwargs } = expectTemplateArguments(checked);
     const template = this.#parse();
     const variables = {
       ...this.#variables,
+      ...kwargs,
       messages: expectMessages(messages),
-      add_generation_prompt: options.addGenerationPrompt ?? false,
+      tools,
+      documents,
+      add_generation_prompt: boolean('addGenerationPrompt', checked.addGenerationPrompt ?? false),
     };
     try {
       return template.render(variables);
@@ -129,19 +135,21 @@ export function encodeChat(
   tokenizer: Tokenizer,
   template: ChatTemplate,
   messages: readonly ChatMessage[],
+  options?: TemplateArguments,
 ): EncodedChat {
+  const given = checkOptions('options', options, TEMPLATE_ARGUMENTS);
   if (typeof tokenizer?.encode !== 'function') invalid('tokenizer', 'a tokenizer', tokenizer);
   if (!(template instanceof ChatTemplate)) invalid('template', 'a chat template', template);
-  const text = template.apply(messages);
+  const text = template.apply(messages, given);
   const ids = Int32Array.from(encodeRendered(tokenizer, text));
   const assistant = new Uint8Array(ids.length);
   const tokensBefore = (end: number) => common(encodeRendered(tokenizer, text.slice(0, end)), ids);
   for (const [index, { role }] of messages.entries()) {
     if (role !== 'assistant') continue;
     // a conversation may begin with the assistant: nothing asks for that message
-    const asked = index === 0 ? '' : template.apply(messages.slice(0, index), { addGenerationPrompt: true });
+    const asked = index === 0 ? '' : template.apply(messages.slice(0, index), { ...given, addGenerationPrompt: true });
     const start = common(asked, text);
-    const end = common(template.apply(messages.slice(0, index + 1)), text);
+    const end = common(template.apply(messages.slice(0, index + 1), given), text);
     if (end <= start) {
       throw new MbokError(
         'MBOK_UNSUPPORTED',
@@ -178,23 +186,6 @@ export function endTokens(tokenizer: Tokenizer, template: ChatTemplate): readonl
   }
   const isSpecial = after !== undefined && tokenizer.decode([after], { skipSpecialTokens: true }) === '';
   return [...new Set([...tokenizer.eosTokenIds, ...(isSpecial ? [after as number] : [])])];
-}
-
-/** Checks what should be a conversation. Throws MBOK_INVALID_ARGUMENT naming the first message that is none. */
-export function expectMessages(messages: unknown): readonly ChatMessage[] {
-  if (!Array.isArray(messages) || messages.length === 0)
-    invalid('messages', 'a list of at least one message', messages);
-  for (const [index, message] of messages.entries()) {
-    const isObject = isJsonObject(message);
-    if (isObject && typeof message.role === 'string' && typeof message.content === 'string') continue;
-    const shown = (key: string) => (isObject && Object.hasOwn(message, key) ? [`"${key}":${show(message[key])}`] : []);
-    const got = isObject ? `{${['role', 'content'].flatMap(shown)}}` : show(message);
-    throw new MbokError(
-      'MBOK_INVALID_ARGUMENT',
-      `'messages[${index}]' must have a 'role' and a 'content' that are strings, got ${got}`,
-    );
-  }
-  return messages as ChatMessage[];
 }
 
 /** `length`: characters, or bytes. */

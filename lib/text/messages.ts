@@ -1,0 +1,118 @@
+/** Conversations as templates take them: messages, and what is said beside them. */
+
+import { MbokError } from '../errors';
+import { isJsonObject, type JsonObject } from '../io/json';
+import { invalid, object, show } from '../validate';
+
+/** A part of a message's content. Templates write parts of the type 'text'; what they do with others is theirs. */
+export interface ContentPart {
+  readonly type: string;
+  readonly text?: string | undefined;
+}
+
+/** A call of a tool that the assistant asks for. */
+export interface ToolCall {
+  readonly id?: string | undefined;
+  /** Usually 'function'. */
+  readonly type?: string | undefined;
+  /** `arguments`: an object; some templates also take its JSON. */
+  readonly function: { readonly name: string; readonly arguments: object | string };
+}
+
+/** One message of a conversation. Templates also see fields that are not named here. */
+export interface ChatMessage {
+  /** 'system', 'developer', 'user', 'assistant', 'tool', or what else the model's template knows. */
+  readonly role: string;
+  /** A text or a list of parts; of a tool's result also an object. The assistant's may be null or absent. */
+  readonly content?: string | readonly ContentPart[] | object | null | undefined;
+  /** What the assistant thought before it answered. Templates find it under all three names that are in use. */
+  readonly reasoning_content?: string | null | undefined;
+  readonly reasoning?: string | null | undefined;
+  readonly thinking?: string | null | undefined;
+  readonly tool_calls?: readonly ToolCall[] | null | undefined;
+  /** Of a tool's result: the call that it answers. */
+  readonly tool_call_id?: string | null | undefined;
+  /** Of a tool's result: the tool; of other messages: who speaks. */
+  readonly name?: string | null | undefined;
+}
+
+/** What a template is told beside the messages. */
+export interface TemplateArguments {
+  /** Tools that the model may call, each as a JSON schema: `{ type: 'function', function: { name, parameters } }`. */
+  readonly tools?: readonly object[] | null | undefined;
+  /** Documents to answer from, usually with `title` and `text`. */
+  readonly documents?: readonly object[] | null | undefined;
+  /** Further variables of the template, e.g. `{ enable_thinking: false }`. */
+  readonly chatTemplateKwargs?: Readonly<Record<string, unknown>> | null | undefined;
+}
+
+export const TEMPLATE_ARGUMENTS = ['tools', 'documents', 'chatTemplateKwargs'] as const;
+
+/** Variables that have a place of their own. */
+const RESERVED = ['messages', 'tools', 'documents', 'add_generation_prompt', 'continue_final_message'];
+
+/** Checks what should be a conversation. Throws MBOK_INVALID_ARGUMENT naming the first message that is none. */
+export function expectMessages(messages: unknown): readonly ChatMessage[] {
+  if (!Array.isArray(messages) || messages.length === 0)
+    invalid('messages', 'a list of at least one message', messages);
+  for (const [index, message] of messages.entries()) {
+    const isObject = isJsonObject(message);
+    if (isObject && typeof message.role === 'string' && hasContent(message)) continue;
+    const shown = (key: string) => (isObject && Object.hasOwn(message, key) ? [`"${key}":${show(message[key])}`] : []);
+    const got = isObject ? `{${['role', 'content'].flatMap(shown)}}` : show(message);
+    throw new MbokError(
+      'MBOK_INVALID_ARGUMENT',
+      `'messages[${index}]' must have a 'role' and a 'content' that is a text, a list of parts or null, got ${got}`,
+    );
+  }
+  return messages as ChatMessage[];
+}
+
+/** Only the assistant has something to say without content: its thoughts, or calls of tools. */
+function hasContent({ role, content }: JsonObject): boolean {
+  if (content === undefined) return role === 'assistant';
+  if (Array.isArray(content)) return content.every((part) => typeof part === 'string' || isJsonObject(part));
+  return typeof content === 'string' || typeof content === 'object';
+}
+
+/** Checks what a template is to be told beside the messages. Throws MBOK_INVALID_ARGUMENT naming it. */
+export function expectTemplateArguments({ tools, documents, chatTemplateKwargs }: TemplateArguments): {
+  readonly tools: readonly object[] | null;
+  readonly documents: readonly object[] | null;
+  readonly kwargs: Readonly<Record<string, unknown>>;
+} {
+  const kwargs = chatTemplateKwargs ?? {};
+  if (Array.isArray(kwargs)) invalid('chatTemplateKwargs', 'an object', kwargs);
+  const taken = RESERVED.find((name) => Object.hasOwn(object('chatTemplateKwargs', kwargs), name));
+  if (taken !== undefined) invalid('chatTemplateKwargs', `without '${taken}', which has a place of its own`, kwargs);
+  return { tools: listOf('tools', tools ?? null), documents: listOf('documents', documents ?? null), kwargs };
+}
+
+function listOf(name: string, value: unknown): readonly object[] | null {
+  if (value === null) return null;
+  if (!Array.isArray(value)) return invalid(name, 'a list of objects', value);
+  const index = value.findIndex((item) => !isJsonObject(item));
+  return index < 0 ? (value as object[]) : invalid(`${name}[${index}]`, 'an object', value[index]);
+}
+
+/**
+ * What a line of training data says beside its messages, in the columns `tools`, `documents` and `chat_template_kwargs`.
+ * Tools may be written as JSON within a string, since columns of tables have one type.
+ *
+ * @throws MbokError MBOK_INVALID_ARGUMENT
+ */
+export function templateArgumentsOf(line: JsonObject): TemplateArguments {
+  const { tools, documents, chat_template_kwargs: chatTemplateKwargs } = line;
+  const given = { tools: parsed('tools', tools), documents, chatTemplateKwargs } as TemplateArguments;
+  expectTemplateArguments(given);
+  return given;
+}
+
+function parsed(name: string, value: unknown): unknown {
+  if (typeof value !== 'string') return value;
+  try {
+    return JSON.parse(value) as unknown;
+  } catch {
+    return invalid(name, 'a list of objects or its JSON', value);
+  }
+}
