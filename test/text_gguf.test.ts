@@ -23,6 +23,18 @@ const pieces = readGolden<
   Vocabulary & { scores: number[]; ids: number[][]; ids_without_prefix: number[][]; decoded: string[] }
 >('sentence_piece.json');
 
+/**
+ * Texts over an alphabet, and their ids where the vocabulary has all pairs of it, so that nearly every place of a cut shows:
+ * those of llama.cpp by rule, with the names that it gives to one. `words`: of byteLevel.texts.
+ */
+const wordRules = readGolden<{
+  readonly alphabet: string;
+  readonly texts: string[];
+  readonly ids: Record<string, number[][]>;
+  readonly same: Record<string, string[]>;
+  readonly words: Record<string, string[][]>;
+}>('word_rules.json');
+
 function metadata(values: Record<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(values).map(([key, value]) => [`tokenizer.ggml.${key}`, value]));
 }
@@ -31,6 +43,27 @@ const byteLevelMetadata = (changes: Record<string, unknown> = {}) => {
   const { tokens, token_type, merges } = byteLevel;
   return metadata({ model: 'gpt2', pre: 'gpt-2', tokens, token_type, merges, bos_token_id: 0, ...changes });
 };
+/** 256 bytes in the order of their values, then the pairs of the alphabet, which merge in this order. */
+function pairMetadata(): Record<string, unknown> {
+  const spelled = bytesAsGpt2();
+  const letters = [...wordRules.alphabet].map((letter) => spelled[letter.charCodeAt(0)] as string);
+  const pairs = letters.flatMap((first) => letters.map((second) => [first, second]));
+  const tokens = [...spelled, ...pairs.map((pair) => pair.join(''))];
+  return metadata({
+    model: 'gpt2',
+    tokens,
+    token_type: tokens.map(() => 1),
+    merges: pairs.map((pair) => pair.join(' ')),
+  });
+}
+
+/** Printable bytes stand for themselves, the others for characters from U+0100 on. */
+function bytesAsGpt2(): string[] {
+  let next = 256;
+  const prints = (byte: number) => (byte > 32 && byte < 127) || (byte > 160 && byte !== 173);
+  return Array.from({ length: 256 }, (_, byte) => String.fromCharCode(prints(byte) ? byte : next++));
+}
+
 const pieceMetadata = (changes: Record<string, unknown> = {}) => {
   const { tokens, token_type, scores } = pieces;
   const ids = { bos_token_id: 1, eos_token_id: 2, unknown_token_id: 0 };
@@ -67,6 +100,22 @@ describe('byte-level byte-pair encoding', () => {
     for (const text of byteLevel.texts.filter((t) => t === t.normalize('NFC'))) {
       expect(tokenizer.decode(tokenizer.encode(text, plain))).toBe(text);
     }
+  });
+
+  test.each(Object.entries(wordRules.ids))('%s cuts as llama.cpp does, and so do its other names', (pre, ids) => {
+    for (const name of [pre, ...(wordRules.same[pre] ?? [])]) {
+      const values = { ...pairMetadata(), 'tokenizer.ggml.pre': name === 'absent' ? undefined : name };
+      expect(wordRule(huggingFaceTokenizer(values).tokenizer)?.isLinear).toBe(true);
+      const tokenizer = build(values);
+      expect(Object.fromEntries(wordRules.texts.map((text) => [text, tokenizer.encode(text, plain)]))).toEqual(
+        Object.fromEntries(wordRules.texts.map((text, i) => [text, ids[i]])),
+      );
+    }
+  });
+
+  test.each(Object.entries(wordRules.words))('%s cuts any script as the published expression does', (pre, words) => {
+    const rule = wordRule(huggingFaceTokenizer(byteLevelMetadata({ pre })).tokenizer);
+    expect(byteLevel.texts.map((text) => rule?.split(text) ?? [])).toEqual(words);
   });
 
   test('the file says what is put around a text, otherwise the kind of tokenizer', () => {
@@ -146,7 +195,6 @@ describe('what cannot be a tokenizer', () => {
     ['another kind', byteLevelMetadata({ model: 't5' }), unsupported, /'t5' is not supported; 'gpt2'.*'llama'/],
     ['another rule', byteLevelMetadata({ pre: 'kimi-k2' }), unsupported, /'kimi-k2' is not known.*gpt-2.*qwen2/],
     ['a rule that objects have', byteLevelMetadata({ pre: 'constructor' }), unsupported, /'constructor'/],
-    ['no rule', byteLevelMetadata({ pre: undefined }), unsupported, /names no rule/],
     ['tokens of numbers', byteLevelMetadata({ tokens: [1] }), format, /'tokenizer\.ggml\.tokens'/],
     ['types of strings', byteLevelMetadata({ token_type: ['1'] }), format, /token_type' must be a list of 641 numbers/],
     ['too few types', byteLevelMetadata({ token_type: [1] }), format, /token_type' must be a list of 641 numbers/],

@@ -19,8 +19,8 @@ const GPT2 = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, u
 const BYTES = { ...GPT2, use_regex: false };
 
 const sequence = (...pretokenizers: JsonObject[]) => ({ type: 'Sequence', pretokenizers });
-const pattern = (regex: string) =>
-  sequence({ type: 'Split', pattern: { Regex: regex }, behavior: 'Isolated', invert: false }, BYTES);
+const split = (regex: string) => ({ type: 'Split', pattern: { Regex: regex }, behavior: 'Isolated', invert: false });
+const pattern = (...steps: readonly string[]) => sequence(...steps.map(split), BYTES);
 
 const gpt2: PreRule = { preTokenizer: GPT2 };
 const digitsThenGpt2: PreRule = { preTokenizer: sequence({ type: 'Digits', individual_digits: true }, GPT2) };
@@ -32,37 +32,57 @@ const tekken: PreRule = {
   ignoresMerges: true,
   addsBos: true,
 };
+const gpt4o: PreRule = { preTokenizer: pattern(PATTERNS.gpt4o) };
+/** What llama.cpp does with files that were made before there were rules: its own, no model's. */
+const unnamed: PreRule = {
+  preTokenizer: pattern(PATTERNS.signs, PATTERNS.gpt2, PATTERNS.numbers, PATTERNS.threeDigits),
+};
 
-/** Rules by their names in `tokenizer.ggml.pre`; the patterns are those of the models' own tokenizer.json. */
+/**
+ * Rules by their names in `tokenizer.ggml.pre`, of which llama.cpp gives many to one rule (llama-vocab.cpp); the patterns are
+ * those of the models' own tokenizer.json.
+ */
 const RULES: Readonly<Record<string, PreRule>> = {
   'gpt-2': gpt2,
   'phi-2': gpt2,
+  'a.x-4.0': gpt2,
+  mellum: gpt2,
+  trillion: gpt2,
   smollm: digitsThenGpt2,
   starcoder: digitsThenGpt2,
   refact: digitsThenGpt2,
   codeshell: digitsThenGpt2,
+  'minerva-7b': digitsThenGpt2,
   'llama-bpe': llama3,
   'llama-v3': llama3,
   llama3,
+  falcon3: llama3,
+  'midm-2.0': llama3,
   'smaug-bpe': smaug,
   dbrx: smaug,
   qwen2: { ...qwen2, normalizer: { type: 'NFC' } },
   'deepseek-r1-qwen': qwen2,
+  kormo: qwen2,
+  megrez: qwen2,
   tekken,
+  'gpt-4o': gpt4o,
+  llama4: gpt4o,
+  kanana2: gpt4o,
+  default: unnamed,
 };
 
 /** Throws MBOK_UNSUPPORTED for a rule that is not known. */
 export function byteLevelParts({ tokens, merges, pre, unknown }: GgufVocabulary): TokenizerParts {
-  const rule = Object.hasOwn(RULES, pre ?? '') ? RULES[pre ?? ''] : undefined;
+  const name = pre ?? 'default';
+  const rule = Object.hasOwn(RULES, name) ? RULES[name] : undefined;
   if (rule === undefined) {
-    const got = pre === undefined ? 'the GGUF file names no rule' : `the rule '${shorten(pre)}' is not known`;
     throw new MbokError(
       'MBOK_UNSUPPORTED',
-      `${got} of cutting texts into words (tokenizer.ggml.pre); supported: ${Object.keys(RULES).join(', ')}`,
+      `the rule '${shorten(name)}' is not known (tokenizer.ggml.pre: how texts are cut into words); supported: ${Object.keys(RULES).join(', ')}`,
     );
   }
-  const split = merges.map((merge) => merge.split(' '));
-  const wrong = split.findIndex((parts) => parts.length !== 2 || parts.includes(''));
+  const pairs = merges.map((merge) => merge.split(' '));
+  const wrong = pairs.findIndex((parts) => parts.length !== 2 || parts.includes(''));
   if (wrong >= 0) {
     throw new MbokError(
       'MBOK_FORMAT',
@@ -83,7 +103,7 @@ export function byteLevelParts({ tokens, merges, pre, unknown }: GgufVocabulary)
       byte_fallback: false,
       ignore_merges: rule.ignoresMerges ?? false,
       vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
-      merges: split,
+      merges: pairs,
     },
     addsBos: rule.addsBos ?? false,
   };

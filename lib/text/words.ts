@@ -1,7 +1,7 @@
 /** How a tokenizer.json cuts texts into words that are encoded independently of one another. */
 
 import { isJsonObject, type JsonObject } from '../io/json';
-import { isKnownPattern } from './known_patterns';
+import { isKnownPattern, PATTERNS } from './known_patterns';
 import { compilePattern } from './word_pattern';
 
 /** From a text to the words that a byte-pair model sees. */
@@ -21,9 +21,7 @@ export interface WordRule {
 }
 
 /** GPT-2's words: contractions, letters, digits, signs, each with a space before it, and runs of white space. */
-const GPT2 = compilePattern(
-  String.raw`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`,
-) as RegExp;
+const GPT2 = compilePattern(PATTERNS.gpt2) as RegExp;
 
 /** SentencePiece's sign for a space. */
 const SPACE = '\u2581';
