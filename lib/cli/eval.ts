@@ -42,6 +42,7 @@ export const perplexityCommand: Command = {
   help: `Perplexity is e to the mean negative log-likelihood of the text's tokens: 1 is clairvoyance, the vocabulary's
 size is guessing. The text is joined and cut into windows from its start, the rest that fills none left out; every
 position but a window's first is scored. With a stride, windows overlap and each scores only what none before it has.
+Of conversations (--chat) only what the assistant says is scored, in windows that hold any of it.
 
 Documents (separated by <|endoftext|>, or lines of *.jsonl, or files) are each preceded by the token that starts one;
 a text of one document is taken as the tokenizer gives it, as published figures of WikiText-2 are.
@@ -61,7 +62,8 @@ async function run(call: CommandCall): Promise<Outcome> {
   try {
     await using model = await loadModel(call, call.operand(0), status);
     const [window, maxWindows] = [call.number('window'), call.number('max-windows')];
-    const maxTokens = maxWindows && (window ?? LONGEST_DEFAULT_WINDOW) * maxWindows + 1;
+    // of conversations the windows that are scored may lie anywhere
+    const maxTokens = call.flag('chat') ? undefined : maxWindows && (window ?? LONGEST_DEFAULT_WINDOW) * maxWindows + 1;
     await using data = await openText(text, call, model, status, maxTokens);
     const options = given({
       window,
@@ -74,14 +76,15 @@ async function run(call: CommandCall): Promise<Outcome> {
       signal,
       onProgress: ({ done, perplexity }) => status.bar('evaluate', done, `perplexity ${perplexity.toFixed(3)}`),
     });
-    const { perplexity, tokens, windows, window: size, stride, precision, activations } = result;
+    const { perplexity, tokens, scored, windows, window: size, stride, precision, activations } = result;
     const { vocabSize, fingerprint } = model.tokenizer;
     const rounding = activations === undefined ? '' : `, activations of ${activations} bits`;
+    const what = scored === 'assistant' ? 'tokens of the assistant' : 'tokens';
     const overlap = stride < size ? `, stride ${stride}` : '';
     return {
       json: { ...result, text, tokenizer: { vocabSize, fingerprint } },
       lines: [
-        `perplexity ${perplexity.toFixed(4)}  (${tokens} tokens scored in ${windows} windows of ${size}${overlap})`,
+        `perplexity ${perplexity.toFixed(4)}  (${tokens} ${what} scored in ${windows} windows of ${size}${overlap})`,
         `of ${text.join(', ')}, tokenizer of ${vocabSize} tokens (${fingerprint.slice(0, 8)}), ${precision}${rounding}`,
       ],
     };

@@ -1,3 +1,4 @@
+import type { Dataset } from '../data/dataset';
 import { TRAINING_PRECISIONS, type TrainingPrecision } from '../graph/arithmetic';
 import { HIDDEN_LOSSES, type HiddenLoss } from '../graph/operations/losses';
 import { Model } from '../model';
@@ -144,19 +145,24 @@ async function run(call: CommandCall): Promise<Outcome> {
     await using teacher = teacherFolder === undefined ? undefined : await Model.load(teacherFolder, { signal });
     await using data = await openText(text, call, student, status);
     await using held = evalText.length === 0 ? undefined : await openText(evalText, call, student, status);
+    const windowTokens = options.window ?? 256;
+    if (teacher === undefined && options.teacherCache === undefined && data.masked && !call.flag('json')) {
+      status.clear();
+      say(await countedLine(data, windowTokens));
+    }
     const evaluation = held && { data: held, ...evaluationOptions(call) };
     const onProgress = (progress: FinetuneProgress) => status.show(stepLine(progress));
     const chosen = { ...options, data, ...(teacher && { teacher }), ...(evaluation && { evaluation }) };
     const onMemory = (memory: TrainingMemory) => {
       status.clear();
-      if (!call.flag('json')) say(memoryLine(memory, options.window ?? 256));
+      if (!call.flag('json')) say(memoryLine(memory, windowTokens));
     };
     const result = await finetune(student, { ...chosen, signal, onMemory, onProgress });
     await student.save(target, { overwrite: call.flag('overwrite'), signal });
     status.clear();
     // what it held is in OUT now
     await Checkpoint.remove(folder);
-    return outcome(result, target);
+    return outcome(result, target, data);
   } catch (error) {
     status.clear();
     if (isAbort(error)) say('stopped; the same command with --resume goes on where it was');
@@ -208,6 +214,19 @@ function memoryLine({ total, overhead, microBatch, recompute }: TrainingMemory, 
   return `memory ${gigabytes(total + overhead)}: ${microBatch} × ${window} tokens at once, activations ${activations}`;
 }
 
+/** What of conversations is learnt, for people. */
+async function countedLine(data: Dataset, window: number): Promise<string> {
+  const { counted, length, conversations } = data;
+  const silent = conversations?.unanswered
+    ? `, in ${conversations.unanswered} of ${conversations.count} conversations nothing`
+    : '';
+  const all = await data.countWindows({ window });
+  const without = all - (await data.countWindows({ window, counted: true }));
+  const left =
+    without === 0 ? '' : `; ${without} of ${all} windows of ${window} tokens have none of it and are left out`;
+  return `${counted} of ${length} tokens count: what the assistant says${silent}${left}`;
+}
+
 /** One step for people to follow. */
 export function stepLine({ step, steps, loss, parts, flips, tokensPerSecond, perplexity }: FinetuneProgress): string {
   const named = Object.entries(parts).map(([name, value]) => `${name} ${value.toFixed(4)}`);
@@ -217,9 +236,15 @@ export function stepLine({ step, steps, loss, parts, flips, tokensPerSecond, per
   return `step ${step}/${steps}  loss ${loss.toFixed(4)}${detail}  flips ${(flips * 100).toFixed(3)} %${measured}  ${speed}`;
 }
 
+/** What a perplexity is of, where that is not the whole text. */
+function scoredOf(scored: FinetuneResult['scored']): string {
+  return scored === 'assistant' ? ' of what the assistant says' : '';
+}
+
 async function outcome(
-  { history, best, flips, tokensPerSecond, memory, teacherCacheError }: FinetuneResult,
+  { history, best, scored, flips, tokensPerSecond, memory, teacherCacheError }: FinetuneResult,
   target: string,
+  { length: tokens, counted, conversations }: Dataset,
 ): Promise<Outcome> {
   const { bitsPerWeight, bytes } = await readStorage(target);
   const loss = history.at(-1)?.loss;
@@ -228,18 +253,23 @@ async function outcome(
     loss,
     perplexity: best?.perplexity,
     bestStep: best?.step,
+    scored,
     flips,
     tokensPerSecond,
   };
   return {
-    json: { ...result, bitsPerWeight, bytes, memory, teacherCacheError },
+    json: { ...result, bitsPerWeight, bytes, memory, teacherCacheError, data: { tokens, counted, conversations } },
     lines: [
       `${target}: ${bitsPerWeight.toFixed(3)} bits a weight, ${megabytes(bytes)}`,
       `${history.length} steps, loss ${loss?.toFixed(4)}, ${flips} flips, ${Math.round(tokensPerSecond)} tokens/s`,
       ...(teacherCacheError === undefined
         ? []
         : [`the teacher's cache is off by ${teacherCacheError.toFixed(4)} nats`]),
-      ...(best ? [`perplexity ${best.perplexity.toFixed(3)}, best of the evaluations, after step ${best.step}`] : []),
+      ...(best
+        ? [
+            `perplexity ${best.perplexity.toFixed(3)}${scoredOf(scored)}, best of the evaluations, after step ${best.step}`,
+          ]
+        : []),
     ],
   };
 }

@@ -1,8 +1,8 @@
 import { MbokError } from '../errors';
 import { uniformInteger } from '../random';
-import type { TokenArray } from '../text/token_buffer';
 import { integerInRange } from '../validate';
-import { ID_BITS, type TokenStore, UNCOUNTED } from './token_file';
+import { Places } from './places';
+import { ID_BITS, type TokenStore } from './token_file';
 
 /** Sequences of one length, one after the other. */
 export interface Sequences {
@@ -10,6 +10,17 @@ export interface Sequences {
   /** Of each token its successor, −1 where that does not count: at a sequence's end, and what others say in a chat. */
   readonly targets: Int32Array;
 }
+
+/** Which windows {@link Dataset.batch} chooses from. */
+export interface WindowOptions {
+  /** Tokens of a window. */
+  readonly window: number;
+  /** Leave out windows whose targets are all −1. Default false. */
+  readonly counted?: boolean;
+}
+
+/** Tokens read at a time. */
+const PIECE = 2 ** 16;
 
 /**
  * Text as a stream of tokens: documents one after the other, each preceded by the token that starts one. The tokens of
@@ -22,6 +33,10 @@ export interface Sequences {
 export class Dataset implements AsyncDisposable {
   /** Tokens, those that start documents included. */
   readonly length: number;
+  /** Tokens that count: of conversations those that the assistant says, of any other text all. */
+  readonly counted: number;
+  /** Of conversations how many there are, and in how many of them no token counts; undefined for any other text. */
+  readonly conversations: { readonly count: number; readonly unanswered: number } | undefined;
   /** The largest of the ids, −1 where there is none. */
   readonly largestId: number;
   /** A hash of the tokens, and of which of them count. */
@@ -29,14 +44,23 @@ export class Dataset implements AsyncDisposable {
   /** Paths of the files that the text came from; none where it was not read from files. */
   readonly files: readonly string[];
   readonly #store: TokenStore;
+  /** Starts of windows in which a token counts, by the window's length. */
+  readonly #countedPlaces = new Map<number, Promise<Places>>();
 
   /** @internal */
   constructor(store: TokenStore, files: readonly string[] = []) {
     this.#store = store;
     this.files = files;
     this.length = store.tokens;
+    this.counted = store.counted;
+    this.conversations = store.conversations;
     this.largestId = store.largestId;
     this.digest = store.digest;
+  }
+
+  /** True where some tokens do not count. */
+  get masked(): boolean {
+    return this.counted < this.length;
   }
 
   /**
@@ -45,44 +69,103 @@ export class Dataset implements AsyncDisposable {
    * @throws MbokError MBOK_INVALID_ARGUMENT (a range that is not within the data), MBOK_IO, MBOK_FORMAT, MBOK_DISPOSED
    */
   async read(start: number, count: number): Promise<Int32Array> {
+    return (await this.readLabelled(start, count)).ids;
+  }
+
+  /**
+   * Token ids from `start` on, and labels: the same ids, but −1 for tokens that do not count.
+   *
+   * @throws MbokError as {@link read}
+   */
+  async readLabelled(start: number, count: number): Promise<{ readonly ids: Int32Array; readonly labels: Int32Array }> {
     integerInRange('start', start, 0, this.length);
     integerInRange('count', count, 0, this.length - start);
     const tokens = await this.#store.read(start, count);
-    return Int32Array.from(tokens, (token) => token & ID_BITS);
+    const ids = Int32Array.from(tokens, (token) => token & ID_BITS);
+    return { ids, labels: this.masked ? Int32Array.from(tokens, (token) => (token < 0 ? -1 : token)) : ids };
   }
 
   /**
    * The sequences of one training step: windows at random places that depend on seed, step and their number in the batch
    * alone.
    *
-   * @param options - `window`: tokens a sequence; `batch`: sequences; `seed`; `step`, from 0
-   * @throws MbokError MBOK_INVALID_ARGUMENT when the data is shorter than a window, MBOK_IO, MBOK_FORMAT, MBOK_DISPOSED
+   * @param options - `window`: tokens a sequence; `counted`: leave out windows in which no target counts, default false;
+   *   `batch`: sequences; `seed`; `step`, from 0
+   * @throws MbokError MBOK_INVALID_ARGUMENT when the data is shorter than a window, or has none in which a target counts
+   *   (naming its files); MBOK_IO, MBOK_FORMAT, MBOK_DISPOSED
    */
   async batch({
-    window,
     batch,
     seed,
     step,
-  }: {
-    readonly window: number;
-    readonly batch: number;
-    readonly seed: number;
-    readonly step: number;
-  }): Promise<Sequences> {
-    const places = this.length - window + 1;
-    if (places < 1) {
+    ...options
+  }: WindowOptions & { readonly batch: number; readonly seed: number; readonly step: number }): Promise<Sequences> {
+    const { window } = options;
+    const places = await this.#places(options);
+    const ids = new Int32Array(batch * window);
+    const targets = new Int32Array(batch * window).fill(-1);
+    for (let index = 0; index < batch; index++) {
+      const read = await this.readLabelled(places.at(uniformInteger(places.count, seed, step, index)), window);
+      ids.set(read.ids, index * window);
+      targets.set(read.labels.subarray(1), index * window);
+    }
+    return { ids, targets };
+  }
+
+  /**
+   * How many windows there are to choose from, one at every place.
+   *
+   * @throws MbokError as {@link batch}
+   */
+  async countWindows(options: WindowOptions): Promise<number> {
+    return (await this.#places(options)).count;
+  }
+
+  async #places({ window, counted = false }: WindowOptions): Promise<Pick<Places, 'count' | 'at'>> {
+    const count = this.length - window + 1;
+    if (count < 1) {
       throw new MbokError(
         'MBOK_INVALID_ARGUMENT',
         `'window' is ${window} tokens, but the text has only ${this.length}`,
       );
     }
-    const ids = new Int32Array(batch * window);
-    const targets = new Int32Array(batch * window);
-    for (let index = 0; index < batch; index++) {
-      const tokens = await this.#store.read(uniformInteger(places, seed, step, index), window);
-      fillSequence(tokens, ids.subarray(index * window), targets.subarray(index * window));
+    if (!counted || !this.masked) return { count, at: (index) => index };
+    this.expectCounted();
+    const finding = this.#countedPlaces.get(window) ?? this.#findCounted(window);
+    this.#countedPlaces.set(window, finding);
+    const places = await finding;
+    if (places.count > 0) return places;
+    throw new MbokError(
+      'MBOK_INVALID_ARGUMENT',
+      `${this.#name}: no window of ${window} tokens has a token that counts`,
+    );
+  }
+
+  /** Throws MBOK_INVALID_ARGUMENT, naming the files, where no token counts: there is nothing to learn or to score. */
+  expectCounted(): void {
+    if (this.counted > 0) return;
+    const where = this.conversations ? ` of its ${this.conversations.count} conversations` : '';
+    throw new MbokError(
+      'MBOK_INVALID_ARGUMENT',
+      `${this.#name}: no token counts: the assistant says nothing in any${where}`,
+    );
+  }
+
+  get #name(): string {
+    return this.files.length === 0 ? 'the text' : this.files.map((path) => `'${path}'`).join(', ');
+  }
+
+  /** A window's first token is no target: nothing in the window precedes it. */
+  async #findCounted(window: number): Promise<Places> {
+    const places = new Places();
+    const last = this.length - window;
+    for (let start = 0; start < this.length; start += PIECE) {
+      const { labels } = await this.readLabelled(start, Math.min(PIECE, this.length - start));
+      for (const [i, label] of labels.entries()) {
+        if (label >= 0) places.add(Math.max(0, start + i - window + 1), Math.min(last, start + i - 1));
+      }
     }
-    return { ids, targets };
+    return places;
   }
 
   /** Closes the file behind it; further reads fail with MBOK_DISPOSED. Closing twice is allowed. */
@@ -92,13 +175,5 @@ export class Dataset implements AsyncDisposable {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
-  }
-}
-
-function fillSequence(tokens: TokenArray, ids: Int32Array, targets: Int32Array): void {
-  for (let i = 0; i < tokens.length; i++) {
-    ids[i] = (tokens[i] as number) & ID_BITS;
-    const next = tokens[i + 1] ?? UNCOUNTED;
-    targets[i] = next < 0 ? -1 : next;
   }
 }

@@ -21,11 +21,11 @@ export interface Format {
   readonly chat: ChatTemplate | undefined;
 }
 
-/** Some tokens of a document. */
+/** Some tokens of a document, or a whole conversation. */
 export interface EncodedPart {
   readonly ids: ArrayLike<number>;
-  /** 0 for those that a model shall not learn to say; absent where there are none. */
-  readonly counted?: ArrayLike<number>;
+  /** Of a conversation 1 for tokens that count, which a model learns to say, 0 for all others. */
+  readonly counted?: Uint8Array;
 }
 
 /** True for files of one JSON object a line. */

@@ -11,10 +11,10 @@ import type { Tokenizer } from '../text/tokenizer';
 import { throwIfAborted } from '../validate';
 import { encodeFile, type Format, isJsonLines } from './documents';
 import { readChunks, type SourceFile } from './sources';
-import { MemoryTokens, TokenFile, type TokenStore, UNCOUNTED, writeTokenFile } from './token_file';
+import { type Conversations, MemoryTokens, TokenFile, type TokenStore, UNCOUNTED, writeTokenFile } from './token_file';
 
-/** Of the way from text to tokens: another one makes other files. */
-const VERSION = 2;
+/** Of the way from text to tokens and marks: another one makes other files. */
+const VERSION = 3;
 
 /** All that the tokens depend on, and who is told of the progress. */
 export interface Task {
@@ -50,8 +50,9 @@ async function openOrMake(path: string, key: string, task: Task): Promise<TokenS
   if (found !== undefined) return found;
   await makeFolder(dirname(path));
   await writeTokenFile(path, { key, wide: task.wide }, async (push) => {
-    const used = await encodeAll(task, push);
+    const { key: used, conversations } = await encodeAll(task, push);
     if (used !== key) throw new MbokError('MBOK_IO', 'a file of the text was changed while it was being read');
+    return conversations;
   });
   const made = await TokenFile.open(path, key);
   if (made === undefined) throw new MbokError('MBOK_IO', `cannot read '${path}' back as it was written`);
@@ -67,18 +68,20 @@ function usualCache(): string {
 /** All tokens, or the first `maxTokens`, more or less. */
 export async function encodeInMemory(task: Task): Promise<TokenStore> {
   const buffer = new TokenBuffer(task.wide);
-  await encodeAll(task, async (ids) => buffer.push(ids));
-  return new MemoryTokens(buffer.tokens);
+  const { conversations } = await encodeAll(task, async (ids) => buffer.push(ids));
+  return new MemoryTokens(buffer.tokens, conversations);
 }
 
-/** Encodes all files. Returns the key of what was read. */
-async function encodeAll(task: Task, push: (ids: ArrayLike<number>) => Promise<void>): Promise<string> {
+/** Encodes all files. Returns the key of what was read, and how many conversations that were. */
+async function encodeAll(
+  task: Task,
+  push: (ids: ArrayLike<number>) => Promise<void>,
+): Promise<{ readonly key: string; readonly conversations: Conversations | undefined }> {
   const { files, tokenizer, format, maxTokens, signal, onProgress } = task;
   const total = files.reduce((sum, { bytes }) => sum + bytes, 0);
   const pause = new Pause(signal);
   const hashes: string[] = [];
-  let read = 0;
-  let tokens = 0;
+  let [read, tokens, count, unanswered] = [0, 0, 0, 0];
   for (const { path } of files) {
     const hash = createHash('sha256');
     const seen = (bytes: Uint8Array) => {
@@ -88,6 +91,8 @@ async function encodeAll(task: Task, push: (ids: ArrayLike<number>) => Promise<v
     for await (const { ids, counted } of encodeFile(path, tokenizer, format, seen)) {
       await push(counted === undefined ? ids : Int32Array.from(ids, (id, i) => (counted[i] ? id : id | UNCOUNTED)));
       tokens += ids.length;
+      if (counted !== undefined) count++;
+      if (counted !== undefined && !counted.includes(1)) unanswered++;
       if (tokens >= maxTokens) break;
       if (!pause.isDue) continue;
       onProgress?.({ done: Math.min(1, read / total), what: path });
@@ -96,7 +101,7 @@ async function encodeAll(task: Task, push: (ids: ArrayLike<number>) => Promise<v
     if (tokens >= maxTokens) break;
     hashes.push(hash.digest('hex'));
   }
-  return combine(task, hashes);
+  return { key: combine(task, hashes), conversations: format.chat && { count, unanswered } };
 }
 
 /** A hash of everything that the tokens depend on. */

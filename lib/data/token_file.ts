@@ -25,13 +25,28 @@ export const UNCOUNTED = 1 << 31;
 /** The other bits: the id. */
 export const ID_BITS = ~UNCOUNTED;
 
-/** Where a dataset's tokens are. */
-export interface TokenStore {
+/** How many conversations a text is. */
+export interface Conversations {
+  readonly count: number;
+  /** Those in which no token counts. */
+  readonly unanswered: number;
+}
+
+/** What is known of a dataset's tokens. */
+export interface TokenSummary {
   readonly tokens: number;
+  /** Those that are not marked {@link UNCOUNTED}. */
+  readonly counted: number;
   /** −1 where there is no token. */
   readonly largestId: number;
-  /** Hash of the tokens. */
+  /** Hash of the tokens, marks included. */
   readonly digest: string;
+  /** Undefined where the text is none. */
+  readonly conversations: Conversations | undefined;
+}
+
+/** Where a dataset's tokens are. */
+export interface TokenStore extends TokenSummary {
   /** Reads `count` tokens as they are stored. Throws MBOK_IO, MBOK_FORMAT (the file was truncated since), MBOK_DISPOSED. */
   read(start: number, count: number): Promise<TokenArray>;
   close(): Promise<void>;
@@ -40,11 +55,16 @@ export interface TokenStore {
 /** Tokens in memory. */
 export class MemoryTokens implements TokenStore {
   readonly tokens: number;
+  readonly counted: number;
   readonly largestId: number;
   readonly digest: string;
 
-  constructor(private readonly ids: TokenArray) {
+  constructor(
+    private readonly ids: TokenArray,
+    readonly conversations: Conversations | undefined = undefined,
+  ) {
     this.tokens = ids.length;
+    this.counted = countedOf(ids);
     this.largestId = largestId(ids);
     this.digest = createHash('sha256').update(ids).digest('hex');
   }
@@ -60,34 +80,34 @@ export class MemoryTokens implements TokenStore {
  * Writes a token file atomically.
  *
  * @param options - `key`: what the tokens are the result of; `wide`: whether they take 32 bits
- * @param fill - pushes the tokens, part by part
+ * @param fill - pushes the tokens, part by part; returns how many conversations they were
  * @throws MbokError MBOK_IO, and what `fill` throws
  */
 export async function writeTokenFile(
   path: string,
   { key, wide }: { readonly key: string; readonly wide: boolean },
-  fill: (push: (ids: ArrayLike<number>) => Promise<void>) => Promise<void>,
+  fill: (push: (ids: ArrayLike<number>) => Promise<void>) => Promise<Conversations | undefined>,
 ): Promise<void> {
   await writeFile(path, async (file) => {
     const hash = createHash('sha256');
     const buffer = new TokenBuffer(wide);
-    let tokens = 0;
-    let largest = -1;
+    let [tokens, counted, largest] = [0, 0, -1];
     const flush = async () => {
       const { buffer: memory, byteOffset, byteLength } = buffer.tokens;
       const bytes = new Uint8Array(memory, byteOffset, byteLength);
       hash.update(bytes);
       await file.append(bytes);
       tokens += buffer.length;
+      counted += countedOf(buffer.tokens);
       largest = Math.max(largest, largestId(buffer.tokens));
       buffer.clear();
     };
-    await fill(async (ids) => {
+    const conversations = await fill(async (ids) => {
       buffer.push(ids);
       if (buffer.length >= TOKENS_AT_ONCE) await flush();
     });
     await flush();
-    const json = { key, wide, tokens, largestId: largest, digest: hash.digest('hex') };
+    const json = { key, wide, tokens, counted, largestId: largest, digest: hash.digest('hex'), conversations };
     const description = Buffer.from(JSON.stringify(json));
     const trailer = Buffer.alloc(TRAILER_BYTES);
     trailer.writeUInt32LE(description.length);
@@ -98,13 +118,23 @@ export async function writeTokenFile(
 
 /** An open token file; its tokens are read by position. */
 export class TokenFile implements TokenStore {
+  readonly tokens: number;
+  readonly counted: number;
+  readonly largestId: number;
+  readonly digest: string;
+  readonly conversations: Conversations | undefined;
+
   private constructor(
     private readonly file: PositionedFile,
     private readonly wide: boolean,
-    readonly tokens: number,
-    readonly largestId: number,
-    readonly digest: string,
-  ) {}
+    { tokens, counted, largestId, digest, conversations }: TokenSummary,
+  ) {
+    this.tokens = tokens;
+    this.counted = counted;
+    this.largestId = largestId;
+    this.digest = digest;
+    this.conversations = conversations;
+  }
 
   /**
    * Opens a file and checks all of it, hash included.
@@ -118,8 +148,7 @@ export class TokenFile implements TokenStore {
       file = await PositionedFile.open(path);
       const found = await readDescription(file);
       if (found !== undefined && found.key === key && (await digestOf(file, found.bytes)) === found.digest) {
-        const { wide, tokens, largestId, digest } = found;
-        return new TokenFile(file, wide, tokens, largestId, digest);
+        return new TokenFile(file, found.wide, found);
       }
       await file.close();
       return undefined;
@@ -142,7 +171,7 @@ export class TokenFile implements TokenStore {
   }
 }
 
-interface Description extends Pick<TokenStore, 'tokens' | 'largestId' | 'digest'> {
+interface Description extends TokenSummary {
   readonly key: unknown;
   readonly wide: boolean;
   /** Of all tokens. */
@@ -162,13 +191,27 @@ async function readDescription(file: PositionedFile): Promise<Description | unde
     if (!isJsonObject(json)) return undefined;
     const { key, wide, digest } = json;
     const tokens = integerInRange('tokens', json.tokens, 0);
+    const counted = integerInRange('counted', json.counted, 0, tokens);
     const largestId = integerInRange('largestId', json.largestId, -1);
+    const conversations = readConversations(json.conversations);
     const fits = typeof wide === 'boolean' && typeof digest === 'string' && bytes === tokens * (wide ? 4 : 2);
-    return fits ? { key, wide, digest, tokens, largestId, bytes } : undefined;
+    return fits ? { key, wide, digest, tokens, counted, largestId, conversations, bytes } : undefined;
   } catch {
     // whatever is wrong with it, the file is made anew
     return undefined;
   }
+}
+
+function readConversations(json: unknown): Conversations | undefined {
+  if (!isJsonObject(json)) return undefined;
+  const count = integerInRange('count', json.count, 0);
+  return { count, unanswered: integerInRange('unanswered', json.unanswered, 0, count) };
+}
+
+function countedOf(tokens: TokenArray): number {
+  let counted = 0;
+  for (const token of tokens) if (token >= 0) counted++;
+  return counted;
 }
 
 function largestId(tokens: TokenArray): number {

@@ -37,15 +37,25 @@ export interface PerplexityProgress {
   readonly perplexity: number;
 }
 
+/** Which tokens of a text count: all, or of conversations those that the assistant says. */
+export type ScoredTokens = 'all' | 'assistant';
+
+/** Those of a dataset. */
+export function scoredTokens(dataset: Dataset): ScoredTokens {
+  return dataset.masked ? 'assistant' : 'all';
+}
+
 /** What {@link evaluatePerplexity} found, and how it was measured. */
 export interface PerplexityResult {
   /** exp of the mean negative log-likelihood of the scored tokens. */
   readonly perplexity: number;
   /** Tokens scored. */
   readonly tokens: number;
+  /** Which those are: all, or of conversations what the assistant says. */
+  readonly scored: ScoredTokens;
   /** Tokens of the whole text. */
   readonly textTokens: number;
-  /** Windows of the text. */
+  /** Windows in which a token is scored. */
   readonly windows: number;
   /** Tokens of a window. */
   readonly window: number;
@@ -63,7 +73,7 @@ const DEFAULT_WINDOW = 2048;
 /**
  * The model's perplexity on a text: windows from the start, every position but a window's first scored, the rest that
  * does not fill a window left out. With a stride less than the window, windows overlap, and each scores only tokens that
- * none before it has.
+ * none before it has. Of conversations only what the assistant says is scored, and windows without any of it are left out.
  *
  * A text of several documents (separated by `<|endoftext|>`, or a dataset's lines and files) is read with the token that
  * starts a document before each. One document is read as the tokenizer reads a text by itself, as published figures of
@@ -72,7 +82,8 @@ const DEFAULT_WINDOW = 2048;
  * @param model - dense or Boolean; used, not changed
  * @param data - a text, a dataset, or token ids that are taken as they are
  * @returns perplexity, tokens scored, and the conventions
- * @throws MbokError MBOK_INVALID_ARGUMENT for an empty text, a text shorter than a window, a window longer than the
+ * @throws MbokError MBOK_INVALID_ARGUMENT for an empty text, a text shorter than a window, conversations in which the
+ * assistant says nothing, a window longer than the
  * model's limit or ids outside its vocabulary; MBOK_NO_TOKENIZER, MBOK_BUSY (the model is being finetuned), MBOK_DISPOSED,
  * MBOK_NON_FINITE, MBOK_ABORTED
  *
@@ -94,16 +105,9 @@ export async function measurePerplexity(
   data: TextData,
   given: PerplexityOptions,
 ): Promise<PerplexityResult> {
-  const { maxWindows, signal, onProgress } = options('options', given, KEYS);
+  const { signal, onProgress } = options('options', given, KEYS);
   const arithmetic = arithmeticOf(given);
-  const window = evaluationWindow(given.window, model.config.maxPositions);
-  const stride = integerInRange('stride', given.stride ?? window, 1, window);
-  if (maxWindows !== undefined) integerInRange('maxWindows', maxWindows, 1);
-  throwIfAborted(signal);
-  const dataset = await toDataset('data', data, model, { signal });
-  const first = await textStart(model, data, dataset);
-  const textTokens = dataset.length - first;
-  const windows = evaluationWindows(textTokens, { window, stride, most: maxWindows ?? Infinity });
+  const { dataset, first, textTokens, windows, window, stride } = await cutText(model, data, given);
   await using scorer = new WindowScorer(model, { window, windows: windows.length, arithmetic });
   let sum = 0;
   let tokens = 0;
@@ -111,7 +115,7 @@ export async function measurePerplexity(
     const batch = windows.slice(done, done + scorer.together);
     const { ids, targets } = await readWindows(dataset, first, batch, window);
     sum += await scorer.score(ids, targets, signal);
-    for (const { scoredFrom } of batch) tokens += window - scoredFrom;
+    for (const target of targets) if (target >= 0) tokens++;
     done += batch.length;
     onProgress?.({ done: done / windows.length, windows: done, perplexity: Math.exp(sum / tokens) });
   }
@@ -119,12 +123,38 @@ export async function measurePerplexity(
   return {
     perplexity: Math.exp(sum / tokens),
     tokens,
+    scored: scoredTokens(dataset),
     textTokens,
     windows: windows.length,
     window,
     stride,
     ...arithmetic,
   };
+}
+
+/** Throws what {@link measurePerplexity} would throw because of the text: before a run in which it comes late. */
+export async function expectMeasurable(model: ModelCore, data: TextData, given: PerplexityOptions): Promise<void> {
+  await cutText(model, data, given);
+}
+
+/** The text's windows in which something is scored. */
+async function cutText(model: ModelCore, data: TextData, given: PerplexityOptions) {
+  const { maxWindows, signal } = given;
+  const window = evaluationWindow(given.window, model.config.maxPositions);
+  const stride = integerInRange('stride', given.stride ?? window, 1, window);
+  if (maxWindows !== undefined) integerInRange('maxWindows', maxWindows, 1);
+  throwIfAborted(signal);
+  const dataset = await toDataset('data', data, model, { signal });
+  dataset.expectCounted();
+  const first = await textStart(model, data, dataset);
+  const textTokens = dataset.length - first;
+  const all = evaluationWindows(textTokens, {
+    window,
+    stride,
+    most: dataset.masked ? Infinity : (maxWindows ?? Infinity),
+  });
+  const windows = dataset.masked ? await scoredWindows(dataset, first, all, window, maxWindows) : all;
+  return { dataset, first, textTokens, windows, window, stride };
 }
 
 function evaluationWindow(window: number | undefined, limit: number): number {
@@ -156,6 +186,27 @@ async function textStart(model: ModelCore, data: TextData, dataset: Dataset): Pr
   return 1;
 }
 
+/** The first `most` windows that score a token which counts. Throws MBOK_INVALID_ARGUMENT where there is none. */
+async function scoredWindows(
+  dataset: Dataset,
+  first: number,
+  windows: readonly EvaluationWindow[],
+  window: number,
+  most = Infinity,
+): Promise<EvaluationWindow[]> {
+  const scored: EvaluationWindow[] = [];
+  for (const each of windows) {
+    if (scored.length === most) break;
+    const { labels } = await dataset.readLabelled(first + each.start + each.scoredFrom, window - each.scoredFrom);
+    if (labels.some((label) => label >= 0)) scored.push(each);
+  }
+  if (scored.length > 0) return scored;
+  throw new MbokError(
+    'MBOK_INVALID_ARGUMENT',
+    `none of the ${windows.length} windows of ${window} tokens scores a token that counts`,
+  );
+}
+
 /** The tokens of some windows, and what follows each: −1 where that is not scored. */
 async function readWindows(
   dataset: Dataset,
@@ -166,9 +217,9 @@ async function readWindows(
   const ids = new Int32Array(windows.length * window);
   const targets = new Int32Array(ids.length).fill(-1);
   for (const [i, { start, scoredFrom }] of windows.entries()) {
-    const read = await dataset.read(first + start, window);
-    ids.set(read, i * window);
-    targets.set(read.subarray(scoredFrom), i * window + scoredFrom - 1);
+    const read = await dataset.readLabelled(first + start, window);
+    ids.set(read.ids, i * window);
+    targets.set(read.labels.subarray(scoredFrom), i * window + scoredFrom - 1);
   }
   return { ids, targets };
 }

@@ -1,10 +1,17 @@
 /** Finetuning a Boolean model: the loop around a trainer. */
 
 import { createHash } from 'node:crypto';
-import type { Dataset } from '../data/dataset';
+import type { Dataset, WindowOptions } from '../data/dataset';
 import { type TextData, toDataset } from '../data/load';
 import { MbokError } from '../errors';
-import { measurePerplexity } from '../eval/perplexity';
+import {
+  expectMeasurable,
+  measurePerplexity,
+  type PerplexityOptions,
+  type PerplexityResult,
+  type ScoredTokens,
+  scoredTokens,
+} from '../eval/perplexity';
 import type { JsonObject } from '../io/json';
 import type { ModelCore } from '../models/model_core';
 import { throwIfAborted } from '../validate';
@@ -34,6 +41,8 @@ export interface FinetuneResult {
   readonly history: readonly FinetuneRecord[];
   /** Perplexity of the model as it was left, and after how many steps that was: the best of the evaluations. */
   readonly best: { readonly perplexity: number; readonly step: number } | undefined;
+  /** Which tokens evaluations score: all, or of conversations what the assistant says; undefined without any. */
+  readonly scored: ScoredTokens | undefined;
   /** Training tokens a second, evaluations and checkpoints not counted; 0 where no step was left to do. */
   readonly tokensPerSecond: number;
   /** Moves of trained weights, all steps together. */
@@ -108,11 +117,12 @@ class Run {
   }
 
   async complete(): Promise<FinetuneResult> {
-    const { window, log: path, evaluation } = this.#settings;
+    const { log: path, evaluation, signal } = this.#settings;
     const data = await this.#encode('data', this.#settings.data);
-    // fails early where the text is shorter than a window
-    await data.batch({ window, batch: 1, seed: 0, step: 0 });
+    // these fail early where a text is shorter than a window, or no token counts
+    await data.countWindows(this.#windows);
     const held = evaluation && (await this.#encode('evaluation.data', evaluation.data));
+    if (evaluation && held) await expectMeasurable(this.#student, held, { ...evaluationLimits(evaluation), signal });
     await widenTrained(this.#student, this.#settings.train, this.#settings.signal);
     await this.#student.arrange('rows', this.#settings.signal);
     this.#cache = await this.#openCache(data);
@@ -125,7 +135,9 @@ class Run {
       if (this.#settings.resume) await this.#resume(trainer, fingerprint as Fingerprint);
       log = path === undefined ? undefined : await TrainingLog.open(path, this.#step);
       const event = this.#step === 0 ? 'start' : 'resume';
-      await log?.write({ step: this.#step, event, memory: trainer.memory, teacherCacheError: this.#cache?.error });
+      const { length: tokens, counted, conversations } = data;
+      const begun = { memory: trainer.memory, teacherCacheError: this.#cache?.error };
+      await log?.write({ step: this.#step, event, ...begun, data: { tokens, counted, conversations } });
       try {
         await this.#evaluateIfDue(trainer, held, log);
         while (this.#step < this.#settings.steps) {
@@ -137,7 +149,7 @@ class Run {
         throw error;
       }
       if (this.#bestWeights !== undefined) restoreSnapshot(trainer.changed, this.#bestWeights);
-      return this.#result(trainer);
+      return this.#result(trainer, held);
     } finally {
       await log?.close();
       trainer?.dispose();
@@ -170,6 +182,12 @@ class Run {
     return new Trainer(this.#student, { ...rest, ...judge, microBatch, bits: latent ? 'latent' : native });
   }
 
+  /** What windows are chosen from. A teacher is imitated at every token, whoever says it. */
+  get #windows(): WindowOptions {
+    const { window, teacher, teacherCache } = this.#settings;
+    return { window, counted: teacher === undefined && teacherCache === undefined };
+  }
+
   #encode(name: string, data: TextData): Promise<Dataset> {
     return toDataset(name, data, this.#student, { signal: this.#settings.signal });
   }
@@ -180,12 +198,12 @@ class Run {
     held: Dataset | undefined,
     log: TrainingLog | undefined,
   ): Promise<void> {
-    const { steps, batch, window, seed, signal } = this.#settings;
+    const { steps, batch, seed, signal } = this.#settings;
     throwIfAborted(signal);
     this.#expectAlive();
     const rate = schedule(this.#step, steps);
     const rates = { learningRate: this.#settings.learningRate * rate, flipRate: this.#settings.flipRate * rate };
-    const { ids, targets } = await data.batch({ window, batch, seed, step: this.#step });
+    const { ids, targets } = await data.batch({ ...this.#windows, batch, seed, step: this.#step });
     const kept = await this.#cache?.read(this.#step);
     const started = performance.now();
     const result = await trainer.step({ step: this.#step, ids, targets, kept, ...rates, signal });
@@ -220,24 +238,25 @@ class Run {
     if (evaluation === undefined || held === undefined || record === undefined || record.perplexity !== undefined)
       return;
     if (record.step % evaluation.every !== 0 && record.step !== steps) return;
-    const perplexity = await this.#evaluate(trainer, evaluation, held);
+    const { perplexity, scored, tokens } = await this.#evaluate(trainer, evaluation, held);
     this.#history[this.#history.length - 1] = { ...record, perplexity };
-    await log?.write({ step: record.step, event: 'evaluation', perplexity });
+    await log?.write({ step: record.step, event: 'evaluation', perplexity, scored, tokens });
   }
 
   /** Perplexity of the model as it would be saved; training goes on with unrounded scales. */
-  async #evaluate(trainer: Trainer, { window, windows }: EvaluationOptions, held: Dataset): Promise<number> {
+  async #evaluate(trainer: Trainer, evaluation: EvaluationOptions, held: Dataset): Promise<PerplexityResult> {
     const weights = takeSnapshot(trainer.changed);
     try {
       this.#student.roundToStorage();
-      const limits = { ...(window && { window }), ...(windows && { maxWindows: windows }) };
       const { signal, precision } = this.#settings;
-      const { perplexity } = await measurePerplexity(this.#student, held, { ...limits, precision, signal });
+      const limits = evaluationLimits(evaluation);
+      const result = await measurePerplexity(this.#student, held, { ...limits, precision, signal });
+      const { perplexity } = result;
       if (perplexity < (this.#best?.perplexity ?? Infinity)) {
         this.#best = { perplexity, step: this.#step };
         this.#bestWeights = weights;
       }
-      return perplexity;
+      return result;
     } finally {
       if (!this.#student.disposed) restoreSnapshot(trainer.changed, weights);
     }
@@ -288,13 +307,18 @@ class Run {
     };
   }
 
-  #result(trainer: Trainer): FinetuneResult {
+  #result(trainer: Trainer, held: Dataset | undefined): FinetuneResult {
     const flips = this.#history.reduce((sum, entry) => sum + Math.round(entry.flips * trainer.trainedBits), 0);
     const tokensPerSecond = this.#seconds === 0 ? 0 : this.#tokens / this.#seconds;
     const teacherCacheError = this.#cache?.error;
     const { memory } = trainer;
-    return { history: this.#history, best: this.#best, tokensPerSecond, flips, memory, teacherCacheError };
+    const scored = held && scoredTokens(held);
+    return { history: this.#history, best: this.#best, scored, tokensPerSecond, flips, memory, teacherCacheError };
   }
+}
+
+function evaluationLimits({ window, windows }: EvaluationOptions): Pick<PerplexityOptions, 'window' | 'maxWindows'> {
+  return { ...(window && { window }), ...(windows && { maxWindows: windows }) };
 }
 
 /** The micro-batch that a run began with, where it says one. */
