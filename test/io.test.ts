@@ -66,14 +66,14 @@ describe('safetensors', () => {
   test('every data type survives the way to a file and back', async () => {
     const dtypes = Object.keys(DTYPE_BYTES) as Dtype[];
     const tensors = dtypes.map((dtype, index): TensorSource & { content: Uint8Array } => {
-      const content = bytes(15 * DTYPE_BYTES[dtype], index);
-      return { name: `tensor.${dtype}`, dtype, shape: [3, 5], bytes: () => content, content };
+      const content = bytes(20 * DTYPE_BYTES[dtype], index);
+      return { name: `tensor.${dtype}`, dtype, shape: [4, 5], bytes: () => content, content };
     });
     await writeSafetensors(at('all.safetensors'), tensors, { format: 'pt', note: 'ü "quoted"' });
     await using file = await SafetensorsFile.open(at('all.safetensors'));
     expect(Object.fromEntries(file.metadata)).toEqual({ format: 'pt', note: 'ü "quoted"' });
     for (const { name, dtype, content } of tensors) {
-      expect(file.entry(name)).toMatchObject({ name, dtype, shape: [3, 5] });
+      expect(file.entry(name)).toMatchObject({ name, dtype, shape: [4, 5] });
       expect(file.entry(name).byteOffset % DTYPE_BYTES[dtype]).toBe(0);
       expect(await file.read(name)).toEqual(content);
     }
@@ -148,7 +148,8 @@ describe('safetensors', () => {
     ['a header that is a list', withHeader('[]'), 'MBOK_FORMAT', /must hold a JSON object/],
     ['a tensor that is not an object', withHeader('{"x":1}'), 'MBOK_FORMAT', /'x'.*not described by an object/],
     ['a tensor without dtype', withHeader('{"x":{"shape":[],"data_offsets":[0,0]}}'), 'MBOK_FORMAT', /'x'.*no dtype/],
-    ['an unknown dtype', withHeader(tensor('F4', [2], [0, 1]), 1), 'MBOK_UNSUPPORTED', /unknown dtype 'F4'/],
+    ['an unknown dtype', withHeader(tensor('F3', [2], [0, 1]), 1), 'MBOK_UNSUPPORTED', /unknown dtype 'F3'/],
+    ['half a byte', withHeader(tensor('F4', [3], [0, 2]), 2), 'MBOK_FORMAT', /2 bytes, but F4 of shape \[3\] has 1.5/],
     ['a dtype that objects inherit', withHeader(tensor('toString', [], [0, 0])), 'MBOK_UNSUPPORTED', /toString/],
     ['a negative size', withHeader(tensor('U8', [-1], [0, 1]), 1), 'MBOK_FORMAT', /not a list of sizes: \[-1\]/],
     ['a size of one and a half', withHeader(tensor('U8', [1.5], [0, 1]), 1), 'MBOK_FORMAT', /not a list of sizes/],

@@ -106,8 +106,8 @@ describe('what does not fit together is refused by one error:', () => {
     ],
     [
       'a tensor that its file lacks',
-      'MBOK_FORMAT',
-      /model-\d\.safetensors' has no tensor 'model\.norm\.weight'/,
+      'MBOK_SHAPE',
+      /index\.json: tensor 'model\.norm\.weight' is missing/,
       (at) => place(at, NORM, otherShard(at, NORM)),
     ],
     ['a tensor that the index lacks', 'MBOK_SHAPE', /model\.norm\.weight/, (at) => place(at, NORM, undefined)],

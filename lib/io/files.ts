@@ -3,6 +3,7 @@ import { basename, join } from 'node:path';
 import { MbokError } from '../errors';
 import { ioFailure, isAbsence } from './failure';
 import { openRegular } from './regular_file';
+import { expectNoStandIn } from './stand_in';
 
 /** Bytes of a configuration or an index: the largest have 9 MB. */
 const MOST_BYTES = 1 << 24;
@@ -43,10 +44,13 @@ export async function readWhole(path: string, most: number): Promise<Buffer> {
 }
 
 /**
- * The content of one of the small files of a model: configurations, indices, vocabularies. Throws as {@link readWhole}.
+ * The content of one of the small files of a model: configurations, indices, vocabularies. Throws as {@link readWhole}, and
+ * MBOK_FORMAT for what is found in the place of one: a Git LFS pointer, an HTML page.
  */
 export async function readSmallFile(path: string): Promise<Buffer> {
-  return await readWhole(path, basename(path) === 'tokenizer.json' ? MOST_VOCABULARY_BYTES : MOST_BYTES);
+  const content = await readWhole(path, basename(path) === 'tokenizer.json' ? MOST_VOCABULARY_BYTES : MOST_BYTES);
+  expectNoStandIn(content, path);
+  return content;
 }
 
 /** The content of a text file; bytes that are not UTF-8 become U+FFFD. Throws as {@link readWhole}. */

@@ -13,6 +13,7 @@ import { isUtf8 } from 'node:buffer';
 import { MbokError } from '../errors';
 import { show } from '../validate';
 import { GGML_TYPES, type GgmlType, ggmlType, ggmlTypeName } from './ggml_types';
+import { expectNoStandIn } from './stand_in';
 
 /** A value of the metadata. 64-bit integers beyond 2⁵³ are bigints; lists of numbers are typed arrays where they can be. */
 export type MetadataValue =
@@ -115,8 +116,10 @@ class HeaderParser {
 
   parse(): GgufHeader {
     const magic = this.#take(4, 'its first four bytes');
-    if (this.#bytes.toString('latin1', magic, magic + 4) !== MAGIC)
-      throw this.#refuse(`it does not begin with ${MAGIC}`);
+    if (this.#bytes.toString('latin1', magic, magic + 4) !== MAGIC) {
+      expectNoStandIn(this.#bytes, this.path);
+      throw this.#refuse(`it does not begin with ${MAGIC}; a model of another format is a folder`);
+    }
     this.#checkVersion(this.#number('the version'));
     const tensorCount = this.#count(LEAST_TENSOR_BYTES, 'tensors', MOST_ENTRIES);
     const metadataCount = this.#count(LEAST_METADATA_BYTES, 'metadata entries', MOST_ENTRIES);

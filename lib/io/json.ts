@@ -19,7 +19,7 @@ const DEEPEST = 128;
 const MOST_VALUES = 2 ** 17;
 
 /**
- * Parses `text` to a JSON object.
+ * Parses `text` to a JSON object. It may have NaN, Infinity and -Infinity for numbers, as Python writes them.
  *
  * @param what - names the text in messages
  * @param most - values that an honest text of its kind does not exceed
@@ -29,12 +29,50 @@ export function parseJsonObject(text: string, what: string, most = MOST_VALUES):
   expectBounded(text, what, most);
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = parseLikePython(text, most);
   } catch (cause) {
     throw new MbokError('MBOK_FORMAT', `${what} is not valid JSON: ${(cause as Error).message}`, { cause });
   }
   if (!isJsonObject(value)) throw new MbokError('MBOK_FORMAT', `${what} must hold a JSON object`);
   return value;
+}
+
+/** What stands for NaN until the text has been parsed. */
+const NAN = '\u0000NaN';
+
+/**
+ * JSON with what Python's `json` writes besides, and Hugging Face's configurations therefore have: NaN, Infinity and
+ * -Infinity. Throws SyntaxError.
+ */
+function parseLikePython(text: string, most: number): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    const plain = withoutConstants(text, most);
+    if (plain === undefined) throw error;
+    return JSON.parse(plain, (_, value: unknown) => (value === NAN ? NaN : value));
+  }
+}
+
+/**
+ * The text with Python's constants, outside of strings, as JSON that can be told from all other; undefined where there are
+ * none, or more than `most`.
+ */
+function withoutConstants(text: string, most: number): string | undefined {
+  const pieces: string[] = [];
+  let done = 0;
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit === QUOTE) i = endOfString(text, i);
+    const constant = unit === UPPER_N ? 'NaN' : unit === UPPER_I ? 'Infinity' : undefined;
+    if (constant === undefined || !text.startsWith(constant, i)) continue;
+    if (pieces.length >= 2 * most) return undefined;
+    // 1e999 is beyond the largest number: JSON.parse makes it infinite
+    pieces.push(text.slice(done, i), constant === 'NaN' ? JSON.stringify(NAN) : '1e999');
+    i += constant.length - 1;
+    done = i + 1;
+  }
+  return done === 0 ? undefined : pieces.join('') + text.slice(done);
 }
 
 // UTF-16 units
@@ -46,6 +84,8 @@ const OPEN_LIST = 0x5b;
 const CLOSE_LIST = 0x5d;
 const OPEN_OBJECT = 0x7b;
 const CLOSE_OBJECT = 0x7d;
+const UPPER_N = 0x4e;
+const UPPER_I = 0x49;
 
 /**
  * Counts values and depth of JSON before anything is made of it: of 100 MB of `{}` JSON.parse makes 33 million objects

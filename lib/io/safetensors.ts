@@ -11,6 +11,7 @@ import {
   parseHeader,
   type TensorEntry,
 } from './safetensors_header';
+import { expectNoStandIn, STAND_IN_BYTES } from './stand_in';
 import type { ReadType, WeightReader } from './weights';
 
 /** Read, checked and converted at a time: a few milliseconds of the event loop. A multiple of every element size. */
@@ -38,13 +39,15 @@ export class SafetensorsFile implements WeightReader {
    * Opens a file and checks its header.
    *
    * @throws MbokError MBOK_IO (cannot be read), MBOK_FORMAT (not a whole, consistent safetensors file), MBOK_UNSUPPORTED
-   *   (a data type that mbok does not know)
+   *   (what is no name of a data type)
    */
   static async open(path: string): Promise<SafetensorsFile> {
     const file = await PositionedFile.open(path);
     try {
       const { size } = file;
-      const length = headerLength(await file.upTo(0, Math.min(size, LENGTH_BYTES)), size, path);
+      const start = await file.upTo(0, Math.min(size, STAND_IN_BYTES));
+      expectNoStandIn(start, path);
+      const length = headerLength(start.subarray(0, LENGTH_BYTES), size, path);
       const { tensors, metadata } = parseHeader(await file.upTo(LENGTH_BYTES, length), size, path);
       return new SafetensorsFile(path, file, tensors, metadata);
     } catch (error) {

@@ -2,13 +2,22 @@ import { MbokError } from '../errors';
 import { show } from '../validate';
 import { decodeUtf8, isJsonObject, parseJsonObject, repeatedKey } from './json';
 
-/** Bytes an element of each data type that a safetensors file may hold. */
+/**
+ * Bytes an element of each data type that a safetensors file may hold: all of the format, safetensors 0.8. Most are never
+ * read, but a file may have tensors beside those of its model.
+ */
 export const DTYPE_BYTES = {
+  F4: 0.5,
+  F6_E2M3: 0.75,
+  F6_E3M2: 0.75,
   BOOL: 1,
   U8: 1,
   I8: 1,
   F8_E4M3: 1,
   F8_E5M2: 1,
+  F8_E8M0: 1,
+  F8_E4M3FNUZ: 1,
+  F8_E5M2FNUZ: 1,
   U16: 2,
   I16: 2,
   F16: 2,
@@ -19,6 +28,7 @@ export const DTYPE_BYTES = {
   U64: 8,
   I64: 8,
   F64: 8,
+  C64: 8,
 } as const;
 
 /** Data type of a tensor in a safetensors file. */
@@ -83,7 +93,8 @@ export function parseHeader(bytes: Uint8Array, fileBytes: number, path: string):
   const entries: TensorEntry[] = [];
   const dataStart = LENGTH_BYTES + bytes.length;
   for (const [name, value] of Object.entries(json)) {
-    if (name === '__metadata__') metadata = parseMetadata(value, what);
+    // null is what serde makes of no metadata
+    if (name === '__metadata__') metadata = parseMetadata(value ?? {}, what);
     else entries.push(parseEntry(name, value, dataStart, path));
   }
 

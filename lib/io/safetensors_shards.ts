@@ -46,7 +46,12 @@ class SafetensorsShards implements WeightReader {
         opened.set(shard, await SafetensorsFile.open(join(index, '..', shard)));
       }
       expectUnique(index, opened);
-      const files = new Map([...places].map(([name, shard]) => [name, opened.get(shard) as SafetensorsFile]));
+      // entries of tensors that their file lacks are left over from other versions of the model
+      const files = new Map(
+        [...places]
+          .map(([name, shard]) => [name, opened.get(shard) as SafetensorsFile] as const)
+          .filter(([name, file]) => file.tensors.has(name)),
+      );
       const tensors = new Map([...files].map(([name, file]) => [name, file.entry(name)]));
       return new SafetensorsShards(index, files, tensors);
     } catch (error) {

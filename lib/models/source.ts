@@ -3,6 +3,7 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MbokError } from '../errors';
+import { ioFailure } from '../io/failure';
 import { ifPresent, readFiles } from '../io/files';
 import { readJson } from '../io/json';
 import { openSafetensors } from '../io/safetensors_shards';
@@ -80,7 +81,8 @@ export class ModelSource {
 
   private constructor({ json, place, companions, weights }: Checkpoint) {
     const reader = new ConfigReader(json, place, weights.tensors.size);
-    const { quantization_config: _, ...dense } = json;
+    const { quantization_config: _, ...rest } = json;
+    const dense = writable(rest);
     this.json = dense;
     this.place = place;
     this.kernels = readQuantization(reader);
@@ -106,11 +108,11 @@ export class ModelSource {
 
   /**
    * Opens a Hugging Face folder (config.json; model.safetensors or several with an index; tokenizer.json), dense or
-   * Boolean, or a GGUF file (*.gguf). Throws MBOK_IO, MBOK_FORMAT, MBOK_UNSUPPORTED.
+   * Boolean, or a GGUF file, whatever its name. Throws MBOK_IO, MBOK_FORMAT, MBOK_UNSUPPORTED.
    */
   static async open(path: string): Promise<ModelSource> {
     string('path', path);
-    const checkpoint = path.endsWith('.gguf') ? await openGguf(path) : await openFolder(path);
+    const checkpoint = (await isFile(path)) ? await openGguf(path) : await openFolder(path);
     try {
       return new ModelSource(checkpoint);
     } catch (error) {
@@ -136,6 +138,24 @@ export class ModelSource {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+}
+
+/** What JSON can say of a configuration: a number that is NaN or infinite, which nothing has read, is left out. */
+function writable(json: Checkpoint['json']): Checkpoint['json'] {
+  const text = JSON.stringify(json, (_, value: unknown) =>
+    typeof value === 'number' && !Number.isFinite(value) ? undefined : value,
+  );
+  return JSON.parse(text) as Checkpoint['json'];
+}
+
+/** Whether a model is in one file: caches call files by hashes, so the name only tells where there is nothing. */
+async function isFile(path: string): Promise<boolean> {
+  try {
+    const found = await ifPresent(stat(path));
+    return found === undefined ? /\.gguf$/i.test(path) : !found.isDirectory();
+  } catch (error) {
+    throw ioFailure('read', path, error);
   }
 }
 

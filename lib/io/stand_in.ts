@@ -1,0 +1,22 @@
+/** What people find in the place of a model's file when a download went wrong. */
+
+import { MbokError } from '../errors';
+
+/** Bytes at the beginning of a file that tell. */
+export const STAND_IN_BYTES = 256;
+
+const STAND_INS: readonly (readonly [beginning: RegExp, message: string])[] = [
+  [
+    /^version https:\/\/git-lfs\.github\.com\//,
+    "is a Git LFS pointer, not the file that it stands for: fetch that with 'git lfs pull', or download it",
+  ],
+  [/^<(!doctype html|html|head)\b/i, 'is an HTML page, perhaps of a login or an error, not the file that was wanted'],
+  [/^<\?xml\b/i, 'is an XML document, perhaps of an error, not the file that was wanted'],
+];
+
+/** Throws MBOK_FORMAT, naming what the file is, where its first bytes are those of something that takes a file's place. */
+export function expectNoStandIn(start: Uint8Array, path: string): void {
+  const text = Buffer.from(start.subarray(0, STAND_IN_BYTES)).toString('utf8').trimStart();
+  const found = STAND_INS.find(([beginning]) => beginning.test(text));
+  if (found !== undefined) throw new MbokError('MBOK_FORMAT', `'${path}' ${found[1]}`);
+}
