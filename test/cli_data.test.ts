@@ -4,6 +4,7 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'nod
 import { join } from 'node:path';
 import { MAIN, runMbok } from './command_line';
 import { TINY_STORIES, temporaryFolder } from './folders';
+import { describeWithShared, sharedPath } from './shared';
 
 const folder = temporaryFolder();
 const at = (name: string) => join(folder, name);
@@ -68,6 +69,46 @@ test('conversations are read by the template of the model', () => {
   const { status, stderr } = mbok('finetune', at('small'), at('out'), '--text', at('all.txt'), '--chat');
   expect(status).toBe(1);
   expect(stderr).toMatch(/all\.txt/);
+});
+
+test('what counts of conversations is said, and where nothing does it is an error', () => {
+  const [question, answer] = ['user', 'assistant'].map((role) => ({ role, content: 'Once upon a time.' }));
+  const long = { role: 'user', content: 'Tell me about the cat. '.repeat(30) };
+  writeFileSync(at('mixed.jsonl'), jsonLines([{ messages: [long] }, { messages: [question, answer, long] }]));
+  writeFileSync(at('silent.jsonl'), jsonLines([{ messages: [question] }, { messages: [long] }]));
+  const run = (...args: string[]) =>
+    mbok('finetune', at('small'), at('out'), '--chat', '--steps', '2', '--window', '32', '--text', ...args);
+  const { status, stdout, stderr } = run(at('mixed.jsonl'), '--eval-text', at('mixed.jsonl'), '--eval-windows', '1');
+  expect(status).toBe(0);
+  expect(stderr).toMatch(
+    /\d+ of \d+ tokens count: what the assistant says, in 1 of 2 conversations nothing; \d+ of \d+ windows of 32 tokens have none of it/,
+  );
+  expect(stdout).toMatch(/perplexity [\d.]+ of what the assistant says, best of the evaluations/);
+  const evaluated = json('eval', 'perplexity', at('out'), '--chat', '--text', at('mixed.jsonl'), '--window', '32');
+  expect(evaluated).toMatchObject({ scored: 'assistant', windows: 1 });
+  expect(stdout).toContain(`perplexity ${(evaluated.perplexity as number).toFixed(3)}`);
+  const error = /silent\.jsonl': no token counts: the assistant says nothing in any of its 2 conversations/;
+  for (const args of [[at('silent.jsonl')], [at('mixed.jsonl'), '--eval-text', at('silent.jsonl')]]) {
+    const silent = run(...args);
+    expect(silent.status).toBe(1);
+    expect(silent.stderr).toMatch(error);
+  }
+});
+
+describeWithShared('text that would be learnt as something else', ['cases/10-text-read-silently'], () => {
+  const path = (name: string) => sharedPath(`cases/10-text-read-silently/${name}`);
+
+  test('is refused', () => {
+    const latin1 = mbok('finetune', at('small'), at('out'), '--text', path('latin1.txt'), '--steps', '2');
+    expect(latin1.status).toBe(1);
+    expect(latin1.stderr).toMatch(/latin1\.txt' is not valid UTF-8: byte 0xe9 at offset 20\. Convert the file/);
+  });
+
+  test('is read as what it is', () => {
+    const list = JSON.parse(readFileSync(path('alpaca_like.json'), 'utf8')) as { text: string }[];
+    writeFileSync(at('alpaca.txt'), list.map(({ text }) => text).join('<|endoftext|>'));
+    expect(finetune('--text', path('alpaca_like.json'))).toBe(finetune('--text', at('alpaca.txt')));
+  });
 });
 
 test('calibration reads conversations and fields', () => {

@@ -11,17 +11,18 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { binarize } from '../lib/compress/binarize';
 import { Dataset } from '../lib/data/dataset';
 import { type DatasetOptions, loadDataset, toDataset } from '../lib/data/load';
-import { readLines } from '../lib/data/sources';
+import { readElements, readLines } from '../lib/data/sources';
 import { ModelCore } from '../lib/models/model_core';
 import { ChatTemplate } from '../lib/text/chat';
 import { encodeCorpus } from '../lib/text/corpus';
 import type { Tokenizer } from '../lib/text/tokenizer';
 import { finetune } from '../lib/train/finetune';
 import type { FinetuneOptions } from '../lib/train/options';
-import { TINY_STORIES, temporaryFolder } from './folders';
+import { GOLDEN, TINY_STORIES, temporaryFolder } from './folders';
 import { tinyTokenizer } from './tokenizers';
 
 const folder = temporaryFolder();
@@ -80,8 +81,27 @@ describe('formats', () => {
       { 'a.txt': '\ufeffone', 'b.jsonl': `\ufeff${lines({ text: 'two' })}` },
       ['one', 'two'],
     ],
+    [
+      'a list of objects is its documents',
+      { 'a.json': ' [{"text": "one [\\"]"},\n{"n": {"m": [1, "}"]}, "text": "two"} ]\n', 'b.JSON': '[]' },
+      ['one ["]', 'two'],
+    ],
+    ['a *.json of lines is its lines', { 'a.json': lines({ text: 'one' }, { text: 'two' }) }, ['one', 'two']],
+    [
+      'braces and brackets make no JSON',
+      { 'a.txt': '{ x } [1] {"a"}', 'b.md': '[{"a"}]' },
+      ['{ x } [1] {"a"}', '[{"a"}]'],
+    ],
   ])('%s', async (_, contents, documents) => {
     expect(await tokensOf({ files: files(contents) })).toEqual(await encoded(...documents));
+  });
+
+  test('a list of megabytes is cut as JSON.parse cuts it', async () => {
+    const records = stories.map((text, i) => ({ text: `${text}"\\{[]}`.repeat(3), deep: [[{ i }], '\\"]'] }));
+    const place = files({ 'a.json': JSON.stringify(records, null, 1) });
+    const read: unknown[] = [];
+    for await (const { text } of readElements(join(place, 'a.json'), () => {})) read.push(JSON.parse(text));
+    expect(read).toEqual(records);
   });
 
   test('a list keeps its order', async () => {
@@ -177,6 +197,38 @@ describe('conversations', () => {
     expect([...(await data.read(0, data.length))]).toEqual([...text('clock'), ...text('lamp')]);
   });
 
+  test.each<[string, object]>([
+    ['messages', { messages }],
+    [
+      'ShareGPT',
+      {
+        conversations: [
+          ['human', 0],
+          ['gpt', 1],
+          ['user', 2],
+        ].map(([from, i]) => ({ from, value: messages[Number(i)]?.content })),
+      },
+    ],
+    ['prompt and completion', { prompt: 'Who is there?', completion: 'A cat.' }],
+    ['lists of messages as prompt and completion', { prompt: messages.slice(0, 1), completion: messages.slice(1) }],
+    ['Alpaca', { instruction: 'Who is there?', input: '', output: 'A cat.' }],
+  ])('are read as %s, of a list too', async (_, record) => {
+    const long = 'messages' in record || 'conversations' in record || Array.isArray(Object.values(record)[0]);
+    const text = `Q Who is there?\nA A cat.<|endoftext|>${long ? 'Q Bye\n' : ''}`;
+    const place = files({ 'a.jsonl': lines(record), 'b.json': JSON.stringify([record]) });
+    await using data = await loadDataset({ files: place, chat: true, cache: false }, talker());
+    const { ids, labels } = await data.readLabelled(0, data.length);
+    expect([...ids]).toEqual([...plainIds(text), ...plainIds(text)]);
+    const said = plainIds(' A cat.<|endoftext|>');
+    expect([...labels].filter((label) => label >= 0)).toEqual([...said, ...said]);
+  });
+
+  test('an input follows its instruction', async () => {
+    const place = files({ 'a.jsonl': lines({ instruction: 'Say:', input: 'one', output: 'two' }) });
+    const text = plainIds('Q Say:\none\nA two<|endoftext|>');
+    expect(await tokensOf({ files: place, chat: true })).toEqual(text);
+  });
+
   test('another template makes other tokens of the same file', async () => {
     const place = files({ 'a.jsonl': lines({ messages }) });
     const other = new ChatTemplate('{% for m in messages %}{{ m.content }}\n{% endfor %}', 'template');
@@ -189,6 +241,16 @@ describe('conversations', () => {
     ['no list', 'hello', /line 1: 'messages' must be a list of at least one message/],
     ['a message without content', [{ role: 'user' }], /line 1: 'messages\[0\]' must have a 'role' and a 'content'/],
     ['what the template refuses', [{ role: 'pope', content: 'a' }], /a\.jsonl' line 1: .*template.*no pope/],
+    [
+      'an unknown speaker',
+      { conversations: [{ from: 'narrator', value: 'a' }] },
+      /line 1: 'conversations\[0\]\.from' must be one of human, user/,
+    ],
+    [
+      'a history of its own kind',
+      { instruction: 'a', output: 'b', history: [['c', 'd']] },
+      /line 1: 'history' must be absent/,
+    ],
     ['no tools', { messages, tools: '{' }, /line 1: 'tools' must be a list of objects or its JSON/],
   ])('%s is refused with its line', async (_, given, message) => {
     const line = Array.isArray(given) || typeof given === 'string' ? { messages: given } : given;
@@ -428,6 +490,61 @@ describe('what cannot be read', () => {
       /line 1: 'text' must be a string, got 5/,
     ],
     ['an image', { 'a.png': '\x89PNG\0\0' }, {}, 'MBOK_FORMAT', /a\.png' is not UTF-8 text: it holds zero bytes/],
+    [
+      'a list that is cut off',
+      { 'a.json': '[{"text": "a"}, {"text": "b' },
+      {},
+      'MBOK_FORMAT',
+      /a\.json' is not a list of objects in JSON: it goes wrong after record 1/,
+    ],
+    [
+      'a list without a comma',
+      { 'a.json': '[{"text": "a"} {"text": "b"}]' },
+      {},
+      'MBOK_FORMAT',
+      /wrong after record 1/,
+    ],
+    ['a list with a comma too many', { 'a.json': '[{"text": "a"}, ]' }, {}, 'MBOK_FORMAT', /wrong after record 1/],
+    ['text behind a list', { 'a.json': '[{"text": "a"}] x' }, {}, 'MBOK_FORMAT', /wrong after record 1/],
+    ['a list of strings', { 'a.json': '["a", "b"]' }, {}, 'MBOK_FORMAT', /wrong at its beginning/],
+    ['a list of numbers', { 'a.json': '[1, 2]' }, {}, 'MBOK_FORMAT', /wrong at its beginning/],
+    ['a list closed by a brace', { 'a.json': '[{"text": "a"}}' }, {}, 'MBOK_FORMAT', /wrong after record 1/],
+    [
+      'a record of a list that is wrong',
+      { 'a.json': '[{"text": "a"}, {"text": 5}]' },
+      {},
+      'MBOK_FORMAT',
+      /a\.json' record 2: 'text' must be a string, got 5/,
+    ],
+    [
+      'a list under the name of a text',
+      { 'a.txt': '\n[ {"text": "a"}]' },
+      {},
+      'MBOK_FORMAT',
+      /a\.txt' holds JSON, not plain text: name it \*\.json/,
+    ],
+    [
+      'lines of JSON under the name of a text',
+      { 'a.txt': lines({ text: 'a' }) },
+      {},
+      'MBOK_FORMAT',
+      /a\.txt' holds JSON, not plain text/,
+    ],
+    ['a table', { 'a.csv': 'text,label\na,1\n' }, {}, 'MBOK_FORMAT', /a\.csv' is a table: write its rows as objects/],
+    [
+      'a conversation where text is meant',
+      { 'a.jsonl': lines({ messages: [] }) },
+      {},
+      'MBOK_FORMAT',
+      /line 1 has no field 'text'; it has "messages": a conversation, which chat \(--chat\) reads/,
+    ],
+    [
+      'an instruction where text is meant',
+      { 'a.json': '[{"instruction": "a", "input": "", "output": "b"}]' },
+      {},
+      'MBOK_FORMAT',
+      /record 1 has no field 'text'; it has "instruction", "input", "output": a conversation/,
+    ],
     ['white space alone', { 'a.txt': ' \n ', 'b.jsonl': '\n' }, {}, 'MBOK_INVALID_ARGUMENT', /the text is empty/],
     [
       'conversations in plain text',
@@ -448,6 +565,53 @@ describe('what cannot be read', () => {
     await expect(tokensOf({ files: files(contents), ...options })).rejects.toMatchObject({
       name: 'MbokError',
       code,
+      message: expect.stringMatching(message),
+    });
+  });
+
+  // bytes, then Python's UnicodeDecodeError of them
+  test.each([
+    ['Latin-1', '636166e92e2078', 'e9', 3],
+    ['a lead byte without its continuation', 'c328', 'c3', 0],
+    ['an end within a character', 'c3a9e282', 'e2', 2],
+    ['a character of three of its four bytes', '6162f09f9878', 'f0', 2],
+    ['a continuation without a lead byte', '80', '80', 0],
+    ['half of a surrogate pair', '61eda080', 'ed', 1],
+    ['an overlong form', 'c080', 'c0', 0],
+    ['a code point beyond the last', 'f4908080', 'f4', 0],
+    ['a byte that is never in UTF-8', '61ffc3a9', 'ff', 1],
+    ['a wrong byte behind a byte order mark', 'efbbbf61fe', 'fe', 4],
+    ['Latin-1 behind a part in which a file is read', `${'61'.repeat(2 ** 20 - 1)}c3a9e962`, 'e9', 1048577],
+  ])('%s is refused with its place', async (_, hex, byte, offset) => {
+    for (const name of ['a.txt', 'a.jsonl', 'a.json']) {
+      const place = files({ [name]: Buffer.from(hex, 'hex') });
+      await expect(tokensOf({ files: place })).rejects.toMatchObject({
+        code: 'MBOK_FORMAT',
+        message: expect.stringContaining(
+          `${name}' is not valid UTF-8: byte 0x${byte} at offset ${offset}. Convert the file, e.g. from Latin-1 by: iconv`,
+        ),
+      });
+    }
+  });
+
+  test.each<[string, Uint8Array, RegExp]>([
+    ['UTF-16', Buffer.from('\ufeffone', 'utf16le'), /is UTF-16 \(iconv/],
+    ['UTF-16 of the other order', Buffer.from('\ufeffone', 'utf16le').swap16(), /is UTF-16/],
+    ['UTF-16 without a byte order mark', Buffer.from('one', 'utf16le'), /holds zero bytes/],
+    ['a GGUF file', readFileSync(join(GOLDEN, 'gguf/gpt2.gguf')), /is a GGUF file/],
+    ['safetensors', readFileSync(join(GOLDEN, 'svid.safetensors')), /is a safetensors file/],
+    ['gzip', gzipSync('one'), /is compressed by gzip/],
+    ['a ZIP archive', Buffer.from('504b030414000000', 'hex'), /is a ZIP archive/],
+    ['Parquet', Buffer.from('50415231150415f0', 'hex'), /is a Parquet file/],
+    ['Zstandard', Buffer.from('28b52ffd04000900', 'hex'), /is compressed by zstd/],
+    [
+      'a Git LFS pointer',
+      Buffer.from('version https://git-lfs.github.com/spec/v1\noid sha256:00\n'),
+      /Git LFS pointer/,
+    ],
+  ])('%s is told by what it is', async (_, content, message) => {
+    await expect(tokensOf({ files: files({ 'a.txt': content }) })).rejects.toMatchObject({
+      code: 'MBOK_FORMAT',
       message: expect.stringMatching(message),
     });
   });
@@ -542,6 +706,7 @@ test('lines are whole wherever chunks of the file end', async () => {
   const texts = ['a'.repeat(2_500_000), 'b', 'ä'.repeat(600_000), '', 'c'.repeat(1_048_575), 'd'];
   const place = files({ 'a.txt': texts.join('\n') });
   const read: string[] = [];
-  for await (const { line, number } of readLines(join(place, 'a.txt'), () => {})) read[number - 1] = line;
+  for await (const { text, place: at } of readLines(join(place, 'a.txt'), () => {}))
+    read[Number(at.split(' ').at(-1)) - 1] = text;
   expect(Array.from(read, (line) => line ?? '')).toEqual(texts);
 });

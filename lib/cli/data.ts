@@ -11,10 +11,10 @@ export const DATA_OPTIONS: OptionTable = {
   field: {
     kind: 'text',
     value: 'NAME',
-    help: 'field of a *.jsonl line that holds the text',
+    help: 'field of an object of *.jsonl or *.json that holds the text',
     byDefault: 'text; with --chat messages',
   },
-  chat: { kind: 'flag', help: "*.jsonl lines hold conversations, written by the model's chat template" },
+  chat: { kind: 'flag', help: "objects of *.jsonl or *.json hold conversations, written by the model's chat template" },
   cache: {
     kind: 'text',
     value: 'DIR',

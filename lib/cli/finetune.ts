@@ -114,7 +114,8 @@ export const finetuneCommand: Command = {
 flips when the evidence that its signal leaves in a 16-bit accumulator is strong enough. Scales and norms are
 trained by AdamW. With --teacher the original model's predictions and hidden states are imitated, which is the
 best use of any text; without it the model adapts to the text itself, of conversations (--chat) to what the
-assistant says alone. Text is plain (*.txt, documents between <|endoftext|>) or a JSON object a line (*.jsonl).
+assistant says alone. Text is plain (*.txt, documents between <|endoftext|>) or JSON: an object a line (*.jsonl) or
+a list of them (*.json). Perplexity of conversations is of what the assistant says, too.
 
 A run can be stopped by Ctrl-C or a crash at any time: its checkpoint is OUT.checkpoint, and the same command with
 --resume goes on to the very bits that an uninterrupted run gives. The checkpoint is removed when OUT is written.`,

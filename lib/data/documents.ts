@@ -8,15 +8,16 @@ import { DocumentEncoder } from '../text/document_encoder';
 import { expectMessages, templateArgumentsOf } from '../text/messages';
 import type { Tokenizer } from '../text/tokenizer';
 import { show } from '../validate';
-import { readLines, readText } from './sources';
+import { isConversation, messagesOf } from './conversation';
+import { beginningOf, readElements, readLines, readText } from './sources';
 
 /** Values of a line: some have the ids of a long text beside it. */
 const MOST_VALUES = 2 ** 20;
 
 /** What is made of files. */
 export interface Format {
-  /** Of JSON lines, holds the document. */
-  readonly field: string;
+  /** Of records, holds the document; undefined: 'text', of conversations what {@link messagesOf} finds. */
+  readonly field: string | undefined;
   /** Where given, documents are conversations, which are written by it. */
   readonly chat: ChatTemplate | undefined;
 }
@@ -28,16 +29,16 @@ export interface EncodedPart {
   readonly counted?: Uint8Array;
 }
 
-/** True for files of one JSON object a line. */
-export function isJsonLines(path: string): boolean {
-  return /\.(jsonl|ndjson)$/i.test(path);
+/** True for files of records: JSON objects, one a line or in a list. */
+export function holdsRecords(path: string): boolean {
+  return /\.(jsonl|ndjson|json)$/i.test(path);
 }
 
 /**
  * Encodes the documents of a file in their order.
  *
  * @param seen - told the bytes read
- * @throws MbokError MBOK_IO, MBOK_FORMAT naming file and line
+ * @throws MbokError MBOK_IO, MBOK_FORMAT naming file and line or record, MBOK_INVALID_ARGUMENT for no conversation
  */
 export async function* encodeFile(
   path: string,
@@ -47,16 +48,17 @@ export async function* encodeFile(
 ): AsyncGenerator<EncodedPart> {
   const { chat } = format;
   if (chat !== undefined) {
-    for await (const { value, line, place } of readField(path, format, seen)) {
+    for await (const { record, place } of readRecords(path, seen)) {
+      const messages = conversationOf(record, format, place);
       const { ids, assistant } = attempt(place, () =>
-        encodeChat(tokenizer, chat, expectMessages(value), templateArgumentsOf(line)),
+        encodeChat(tokenizer, chat, expectMessages(messages), templateArgumentsOf(record)),
       );
       yield { ids, counted: assistant };
     }
     return;
   }
   const encoder = new DocumentEncoder(tokenizer);
-  for await (const { text, ends } of isJsonLines(path)
+  for await (const { text, ends } of holdsRecords(path)
     ? readFieldTexts(path, format, seen)
     : readDocuments(path, seen)) {
     for (const ids of encoder.push(text)) yield { ids };
@@ -70,10 +72,25 @@ interface TextPart {
   readonly ends: boolean;
 }
 
+/** As JSON begins that holds records. */
+const RECORDS_BEGIN = /^(\[\s*)?\{\s*"[^"\n]*"\s*:/;
+
 /** Plain text: documents lie between markers, and a file's end ends one. */
 async function* readDocuments(path: string, seen: (bytes: Uint8Array) => void): AsyncGenerator<TextPart> {
+  if (/\.(csv|tsv)$/i.test(path)) {
+    throw new MbokError(
+      'MBOK_FORMAT',
+      `'${path}' is a table: write its rows as objects of JSON, a line each (*.jsonl)`,
+    );
+  }
   let rest = '';
+  let atStart = true;
   for await (const chunk of readText(path, seen)) {
+    if (atStart && RECORDS_BEGIN.test(chunk.trimStart())) {
+      const advice = 'name it *.json (a list) or *.jsonl (an object a line) to have its texts read';
+      throw new MbokError('MBOK_FORMAT', `'${path}' holds JSON, not plain text: ${advice}`);
+    }
+    atStart &&= chunk.trim() === '';
     const parts = (rest + chunk).split(DOCUMENT_MARKER);
     const open = parts.pop() as string;
     for (const text of parts) yield { text, ends: true };
@@ -87,35 +104,39 @@ async function* readDocuments(path: string, seen: (bytes: Uint8Array) => void): 
 
 async function* readFieldTexts(
   path: string,
-  format: Format,
+  { field = 'text' }: Format,
   seen: (bytes: Uint8Array) => void,
 ): AsyncGenerator<TextPart> {
-  for await (const { value, place } of readField(path, format, seen)) {
-    if (typeof value !== 'string') {
-      throw new MbokError('MBOK_FORMAT', `${place}: '${format.field}' must be a string, got ${show(value)}`);
+  for await (const { record, place } of readRecords(path, seen)) {
+    const text = fieldOf(record, field, place);
+    if (typeof text !== 'string') {
+      throw new MbokError('MBOK_FORMAT', `${place}: '${field}' must be a string, got ${show(text)}`);
     }
-    yield { text: value, ends: true };
+    yield { text, ends: true };
   }
 }
 
-/** The field of every line, and the line that has it. */
-async function* readField(
+/** The records of a file: those of its list, if it is one, else one a line. */
+async function* readRecords(
   path: string,
-  { field }: Format,
   seen: (bytes: Uint8Array) => void,
-): AsyncGenerator<{ readonly value: unknown; readonly line: JsonObject; readonly place: string }> {
-  for await (const { line, number } of readLines(path, seen)) {
-    const place = `'${path}' line ${number}`;
-    const json = parseJsonObject(line, place, MOST_VALUES);
-    if (!Object.hasOwn(json, field)) {
-      throw new MbokError('MBOK_FORMAT', `${place} has no field '${field}'; it has ${fieldNames(json)}`);
-    }
-    yield { value: json[field], line: json, place };
+): AsyncGenerator<{ readonly record: JsonObject; readonly place: string }> {
+  const isList = /\.json$/i.test(path) && (await beginningOf(path)).startsWith('[');
+  for await (const { text, place } of isList ? readElements(path, seen) : readLines(path, seen)) {
+    yield { record: parseJsonObject(text, place, MOST_VALUES), place };
   }
 }
 
-function fieldNames(json: JsonObject): string {
-  return Object.keys(json).slice(0, 8).map(show).join(', ') || 'none';
+function conversationOf(record: JsonObject, { field }: Format, place: string): unknown {
+  if (field !== undefined) return fieldOf(record, field, place);
+  return attempt(place, () => messagesOf(record)) ?? fieldOf(record, 'messages', place);
+}
+
+function fieldOf(record: JsonObject, field: string, place: string): unknown {
+  if (Object.hasOwn(record, field)) return record[field];
+  const names = Object.keys(record).slice(0, 8).map(show).join(', ') || 'none';
+  const advice = field === 'text' && isConversation(record) ? ': a conversation, which chat (--chat) reads' : '';
+  throw new MbokError('MBOK_FORMAT', `${place} has no field '${field}'; it has ${names}${advice}`);
 }
 
 /** What goes wrong with a document is told with its place. */

@@ -9,7 +9,7 @@ import { Pause } from '../text/pause';
 import { TokenBuffer } from '../text/token_buffer';
 import type { Tokenizer } from '../text/tokenizer';
 import { throwIfAborted } from '../validate';
-import { encodeFile, type Format, isJsonLines } from './documents';
+import { encodeFile, type Format, holdsRecords } from './documents';
 import { readChunks, type SourceFile } from './sources';
 import { type Conversations, MemoryTokens, TokenFile, type TokenStore, UNCOUNTED, writeTokenFile } from './token_file';
 
@@ -117,13 +117,13 @@ async function keyOf(task: Task): Promise<string> {
 
 function combine({ files, tokenizer, format }: Task, hashes: readonly string[]): string {
   const { field, chat } = format;
-  const lines = files.map(({ path }) => isJsonLines(path));
+  const records = files.map(({ path }) => holdsRecords(path));
   const parts = [
     VERSION,
     tokenizer.fingerprint,
     tokenizer.documentStartId ?? null,
-    lines,
-    lines.includes(true) ? field : null,
+    records,
+    records.includes(true) ? (field ?? null) : null,
     chat?.fingerprint ?? null,
     hashes,
   ];

@@ -13,7 +13,7 @@ import {
   throwIfAborted,
 } from '../validate';
 import { Dataset } from './dataset';
-import { isJsonLines } from './documents';
+import { holdsRecords } from './documents';
 import { encodeInMemory, encodeOnce, type Task } from './encode';
 import { listFiles } from './sources';
 import { MemoryTokens } from './token_file';
@@ -21,15 +21,18 @@ import { MemoryTokens } from './token_file';
 /** Options of {@link loadDataset}. */
 export interface DatasetOptions {
   /**
-   * Files and folders. Files named *.jsonl or *.ndjson hold a JSON object a line, all others plain text, whose documents
-   * are separated by `<|endoftext|>`. Of a folder all files count, those below it too, in the order of their names.
+   * Files and folders. Files named *.jsonl or *.ndjson hold a JSON object a line, *.json the same or a list of objects, all
+   * others plain text, whose documents are separated by `<|endoftext|>`. All are UTF-8. Of a folder all files count, those
+   * below it too, in the order of their names.
    */
   readonly files: string | readonly string[];
-  /** Field of a line of JSON that holds the document. Default 'text'; for conversations 'messages'. */
+  /** Field of a JSON object that holds the document. Default 'text'; for conversations see `chat`. */
   readonly field?: string | undefined;
   /**
-   * Lines of JSON hold conversations, lists of messages with `role` and `content`, which the model's chat template turns
-   * into text; a model trained on them without a teacher learns what the assistant says alone. Default false.
+   * JSON objects hold conversations, which the model's chat template turns into text: lists of messages with `role` and
+   * `content` in `field` or `messages`, or else `conversations` (of `from` and `value`), `prompt` and `completion`, or
+   * `instruction`, `input` and `output`. A model trained on them without a teacher learns what the assistant says alone,
+   * and only that is scored. Default false.
    */
   readonly chat?: boolean | undefined;
   /**
@@ -75,15 +78,15 @@ export async function loadDataset(
   const task: Task = {
     files: await listFiles(names),
     tokenizer,
-    format: { field: string('field', field ?? (chat ? 'messages' : 'text')), chat: template },
+    format: { field: field === undefined ? field : string('field', field), chat: template },
     wide: chat || tokenizer.vocabSize > 0x10000,
     maxTokens: maxTokens === undefined ? Infinity : integerInRange('maxTokens', maxTokens, 1),
     signal,
     onProgress,
   };
-  const plain = task.files.find(({ path }) => !isJsonLines(path));
+  const plain = task.files.find(({ path }) => !holdsRecords(path));
   if (chat && plain !== undefined) {
-    invalid('files', 'files named *.jsonl or *.ndjson where they hold conversations', plain.path);
+    invalid('files', 'files named *.jsonl, *.ndjson or *.json where they hold conversations', plain.path);
   }
   throwIfAborted(signal);
   const store = cache === false || maxTokens !== undefined ? await encodeInMemory(task) : await encodeOnce(task, cache);

@@ -4,12 +4,14 @@ import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MbokError } from '../errors';
 import { ioFailure } from '../io/failure';
+import { JsonListSplitter } from '../io/json_list';
 import { openRegular } from '../io/regular_file';
+import { Utf8Decoder } from '../io/utf8';
 
 /** Bytes read at a time. */
 const CHUNK_BYTES = 1 << 20;
-/** Characters of a line of JSON: one that is longer is no document but a whole file in one line. */
-const LONGEST_LINE = 1 << 26;
+/** Characters of a line or record: one that is longer is no document but a whole file. */
+const LONGEST_PIECE = 1 << 26;
 
 /** A file of text. */
 export interface SourceFile {
@@ -78,43 +80,111 @@ export async function* readChunks(path: string, seen: (bytes: Uint8Array) => voi
 }
 
 /**
- * Reads a file of UTF-8 text. Bytes that are not UTF-8 become U+FFFD; a byte order mark is dropped.
+ * Reads a file of UTF-8 text. A byte order mark is dropped.
  *
- * @throws MbokError MBOK_IO, MBOK_FORMAT for a file that holds a zero byte, which no text does
+ * @throws MbokError MBOK_IO, MBOK_FORMAT for a file that is no text, or text in another encoding
  */
 export async function* readText(path: string, seen: (bytes: Uint8Array) => void): AsyncGenerator<string> {
-  const decoder = new TextDecoder();
+  const decoder = new Utf8Decoder(`'${path}'`, '. Convert the file, e.g. from Latin-1 by: iconv -f LATIN1 -t UTF-8');
+  let beginning: string | undefined;
   for await (const bytes of readChunks(path, seen)) {
-    if (bytes.includes(0)) throw new MbokError('MBOK_FORMAT', `'${path}' is not UTF-8 text: it holds zero bytes`);
-    yield decoder.decode(bytes, { stream: true });
+    beginning ??= Buffer.from(bytes.subarray(0, BEGINNING_BYTES)).toString('hex');
+    const kind = kindOf(beginning, bytes.includes(0));
+    if (kind !== undefined) throw new MbokError('MBOK_FORMAT', `'${path}' is not UTF-8 text: it ${kind}`);
+    yield decoder.push(bytes);
   }
-  yield decoder.decode();
+  decoder.end();
+}
+
+/** How a text begins behind white space. Throws as {@link readText}. */
+export async function beginningOf(path: string): Promise<string> {
+  for await (const part of readText(path, () => {})) {
+    const text = part.trimStart();
+    if (text !== '') return text;
+  }
+  return '';
+}
+
+/** Enough to tell what a file is. */
+const BEGINNING_BYTES = 64;
+
+/** Files that are taken for text by mistake, by how they begin, in hexadecimal digits. */
+const KINDS: readonly (readonly [beginning: RegExp, kind: string])[] = [
+  [/^(fffe|feff)/, 'is UTF-16 (iconv -f UTF-16 -t UTF-8 converts it)'],
+  [hexOf('version https://git-lfs.github.com/'), 'is a Git LFS pointer (git lfs pull fetches the file itself)'],
+  [/^47475546(0[1-4]|00)0000/, 'is a GGUF file, a model'],
+  [/^.{8}0{8}7b/, 'is a safetensors file, weights of a model'],
+  [/^1f8b/, 'is compressed by gzip'],
+  [/^28b52ffd/, 'is compressed by zstd'],
+  [/^fd377a585a00/, 'is compressed by xz'],
+  [/^425a683[1-9]314159265359/, 'is compressed by bzip2'],
+  [/^504b0(304|506)/, 'is a ZIP archive, or in a format that is one'],
+  [/^5041523115/, 'is a Parquet file (write its rows as lines of JSON)'],
+  [/^(4152524f573100|ffffffff)/, 'is an Arrow file (write its rows as lines of JSON)'],
+  [hexOf('%PDF-'), 'is a PDF'],
+];
+
+function hexOf(beginning: string): RegExp {
+  return new RegExp(`^${Buffer.from(beginning).toString('hex')}`);
+}
+
+/** What kind of file, other than text in UTF-8, begins so; undefined where none is known. */
+function kindOf(beginning: string, hasZero: boolean): string | undefined {
+  const [, kind] = KINDS.find(([pattern]) => pattern.test(beginning)) ?? [];
+  return kind ?? (hasZero ? 'holds zero bytes' : undefined);
+}
+
+/** A piece of a file that is read by itself. */
+export interface Piece {
+  readonly text: string;
+  /** Names it in messages. */
+  readonly place: string;
 }
 
 /**
- * Reads the lines of a file of text that hold anything but white space, with their numbers from 1.
+ * Reads the lines of a file of text that hold anything but white space.
  *
  * @throws MbokError MBOK_IO, MBOK_FORMAT (no text, or a line that is too long to be one)
  */
-export async function* readLines(
-  path: string,
-  seen: (bytes: Uint8Array) => void,
-): AsyncGenerator<{ readonly line: string; readonly number: number }> {
+export async function* readLines(path: string, seen: (bytes: Uint8Array) => void): AsyncGenerator<Piece> {
   let rest = '';
-  let number = 0;
+  let number = 1;
+  const place = () => `'${path}' line ${number}`;
   for await (const text of readText(path, seen)) {
     const lines = text.split('\n');
     const last = lines.pop() as string;
     for (const [index, piece] of lines.entries()) {
       const line = index === 0 ? rest + piece : piece;
+      if (line.trim() !== '') yield { text: line, place: place() };
       number++;
-      if (line.trim() !== '') yield { line, number };
     }
     // joined once, when the line ends: a line of many chunks must not be looked through for each of them
     rest = lines.length === 0 ? rest + last : last;
-    if (rest.length > LONGEST_LINE) {
-      throw new MbokError('MBOK_FORMAT', `'${path}' line ${number + 1} is longer than ${LONGEST_LINE} characters`);
-    }
+    expectLength(rest.length, place);
   }
-  if (rest.trim() !== '') yield { line: rest, number: number + 1 };
+  if (rest.trim() !== '') yield { text: rest, place: place() };
+}
+
+/**
+ * Reads the elements of a file that is one list of objects in JSON.
+ *
+ * @throws MbokError MBOK_IO, MBOK_FORMAT (no text, no such list, or an element that is too long to be a document)
+ */
+export async function* readElements(path: string, seen: (bytes: Uint8Array) => void): AsyncGenerator<Piece> {
+  const splitter = new JsonListSplitter(`'${path}'`);
+  let number = 1;
+  const place = () => `'${path}' record ${number}`;
+  for await (const part of readText(path, seen)) {
+    for (const text of splitter.push(part)) {
+      yield { text, place: place() };
+      number++;
+    }
+    expectLength(splitter.pending, place);
+  }
+  splitter.end();
+}
+
+function expectLength(length: number, place: () => string): void {
+  if (length <= LONGEST_PIECE) return;
+  throw new MbokError('MBOK_FORMAT', `${place()} is longer than ${LONGEST_PIECE} characters`);
 }

@@ -1,16 +1,16 @@
 import { MbokError } from '../errors';
 import { readSmallFile, readWhole } from './files';
+import { Utf8Decoder } from './utf8';
 
 /** A JSON object of unknown content. */
 export type JsonObject = { [key: string]: unknown };
 
-/** Decodes UTF-8 strictly (a byte order mark is dropped); throws MBOK_FORMAT naming `what`. */
+/** Decodes UTF-8 strictly (a byte order mark is dropped); throws MBOK_FORMAT naming `what` and the first byte that is none. */
 export function decodeUtf8(bytes: Uint8Array, what: string): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-  } catch (cause) {
-    throw new MbokError('MBOK_FORMAT', `${what} is not valid UTF-8`, { cause });
-  }
+  const decoder = new Utf8Decoder(what);
+  const text = decoder.push(bytes);
+  decoder.end();
+  return text;
 }
 
 /** Lists and objects within one another, as serde_json has it, which safetensors and tokenizers read these files with. */
