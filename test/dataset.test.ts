@@ -87,6 +87,8 @@ describe('formats', () => {
       ['one ["]', 'two'],
     ],
     ['a *.json of lines is its lines', { 'a.json': lines({ text: 'one' }, { text: 'two' }) }, ['one', 'two']],
+    ['a surrogate pair is a character', { 'a.jsonl': '{"text": "a\\ud83d\\ude00 \\\\ud83d"}' }, ['a😀 \\ud83d']],
+    ['a web page is a text under its name', { 'a.html': '<html>one</html>' }, ['<html>one</html>']],
     [
       'braces and brackets make no JSON',
       { 'a.txt': '{ x } [1] {"a"}', 'b.md': '[{"a"}]' },
@@ -604,6 +606,7 @@ describe('what cannot be read', () => {
     ['a ZIP archive', Buffer.from('504b030414000000', 'hex'), /is a ZIP archive/],
     ['Parquet', Buffer.from('50415231150415f0', 'hex'), /is a Parquet file/],
     ['Zstandard', Buffer.from('28b52ffd04000900', 'hex'), /is compressed by zstd/],
+    ['an HTML page', Buffer.from('\n<!DOCTYPE html><title>Sign in</title>'), /is an HTML page/],
     [
       'a Git LFS pointer',
       Buffer.from('version https://git-lfs.github.com/spec/v1\noid sha256:00\n'),

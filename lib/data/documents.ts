@@ -123,8 +123,19 @@ async function* readRecords(
 ): AsyncGenerator<{ readonly record: JsonObject; readonly place: string }> {
   const isList = /\.json$/i.test(path) && (await beginningOf(path)).startsWith('[');
   for await (const { text, place } of isList ? readElements(path, seen) : readLines(path, seen)) {
-    yield { record: parseJsonObject(text, place, MOST_VALUES), place };
+    const record = parseJsonObject(text, place, MOST_VALUES);
+    expectWhole(text, place);
+    yield { record, place };
   }
+}
+
+/** Throws MBOK_FORMAT where JSON writes half of a surrogate pair, which no text holds: it would become U+FFFD. */
+function expectWhole(json: string, place: string): void {
+  if (!/\\u[dD][89a-fA-F]/.test(json)) return;
+  JSON.parse(json, (_, value: unknown) => {
+    if (typeof value !== 'string' || !/\p{Surrogate}/u.test(value)) return value;
+    throw new MbokError('MBOK_FORMAT', `${place} holds half of a surrogate pair: a text was cut within a character`);
+  });
 }
 
 function conversationOf(record: JsonObject, { field }: Format, place: string): unknown {

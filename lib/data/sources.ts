@@ -6,6 +6,7 @@ import { MbokError } from '../errors';
 import { ioFailure } from '../io/failure';
 import { JsonListSplitter } from '../io/json_list';
 import { openRegular } from '../io/regular_file';
+import { expectNoStandIn } from '../io/stand_in';
 import { Utf8Decoder } from '../io/utf8';
 
 /** Bytes read at a time. */
@@ -82,12 +83,14 @@ export async function* readChunks(path: string, seen: (bytes: Uint8Array) => voi
 /**
  * Reads a file of UTF-8 text. A byte order mark is dropped.
  *
- * @throws MbokError MBOK_IO, MBOK_FORMAT for a file that is no text, or text in another encoding
+ * @throws MbokError MBOK_IO, MBOK_FORMAT for a file that is no text, text in another encoding, or a web page by another name
  */
 export async function* readText(path: string, seen: (bytes: Uint8Array) => void): AsyncGenerator<string> {
   const decoder = new Utf8Decoder(`'${path}'`, '. Convert the file, e.g. from Latin-1 by: iconv -f LATIN1 -t UTF-8');
   let beginning: string | undefined;
   for await (const bytes of readChunks(path, seen)) {
+    // a page of the web may well be meant, where the name says that it is one
+    if (beginning === undefined && !/\.(x?html?|xml)$/i.test(path)) expectNoStandIn(bytes, path);
     beginning ??= Buffer.from(bytes.subarray(0, BEGINNING_BYTES)).toString('hex');
     const kind = kindOf(beginning, bytes.includes(0));
     if (kind !== undefined) throw new MbokError('MBOK_FORMAT', `'${path}' is not UTF-8 text: it ${kind}`);
@@ -106,12 +109,11 @@ export async function beginningOf(path: string): Promise<string> {
 }
 
 /** Enough to tell what a file is. */
-const BEGINNING_BYTES = 64;
+const BEGINNING_BYTES = 16;
 
 /** Files that are taken for text by mistake, by how they begin, in hexadecimal digits. */
 const KINDS: readonly (readonly [beginning: RegExp, kind: string])[] = [
   [/^(fffe|feff)/, 'is UTF-16 (iconv -f UTF-16 -t UTF-8 converts it)'],
-  [hexOf('version https://git-lfs.github.com/'), 'is a Git LFS pointer (git lfs pull fetches the file itself)'],
   [/^47475546(0[1-4]|00)0000/, 'is a GGUF file, a model'],
   [/^.{8}0{8}7b/, 'is a safetensors file, weights of a model'],
   [/^1f8b/, 'is compressed by gzip'],
@@ -121,12 +123,8 @@ const KINDS: readonly (readonly [beginning: RegExp, kind: string])[] = [
   [/^504b0(304|506)/, 'is a ZIP archive, or in a format that is one'],
   [/^5041523115/, 'is a Parquet file (write its rows as lines of JSON)'],
   [/^(4152524f573100|ffffffff)/, 'is an Arrow file (write its rows as lines of JSON)'],
-  [hexOf('%PDF-'), 'is a PDF'],
+  [/^255044462d/, 'is a PDF'],
 ];
-
-function hexOf(beginning: string): RegExp {
-  return new RegExp(`^${Buffer.from(beginning).toString('hex')}`);
-}
 
 /** What kind of file, other than text in UTF-8, begins so; undefined where none is known. */
 function kindOf(beginning: string, hasZero: boolean): string | undefined {

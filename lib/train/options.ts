@@ -12,7 +12,7 @@ import { TRAINABLE, type Trainable } from './trained';
 
 /** How a run is judged on its way. */
 export interface EvaluationOptions {
-  /** What the model is not trained on. */
+  /** What the model is not trained on. Of conversations only what the assistant says is scored. */
   readonly data: TextData;
   /** Steps between evaluations; the last step is always evaluated. */
   readonly every: number;
@@ -47,7 +47,10 @@ export interface FinetuneOptions extends Partial<BooleanOptimizerSettings> {
    * need the teacher once, and none where the file is there already. Of hidden states nothing is kept, so `gamma` is 0.
    */
   readonly teacherCache?: TeacherCacheOptions;
-  /** What to train on. Without a teacher, of conversations only what the assistant says counts. */
+  /**
+   * What to train on. Without a teacher, of conversations only what the assistant says counts, and windows that have none of
+   * it are not drawn.
+   */
   readonly data: TextData;
   /** Optimizer steps. Default 300. */
   readonly steps?: number;
@@ -111,7 +114,7 @@ export interface FinetuneProgress {
   readonly step: number;
   /** Steps of the whole run. */
   readonly steps: number;
-  /** Mean over the step's tokens. */
+  /** Mean over all tokens of the step that count. */
   readonly loss: number;
   /** What the loss consists of: kl and hidden, or crossEntropy. */
   readonly parts: Readonly<Record<string, number>>;

@@ -241,11 +241,10 @@ export class Trainer {
   }
 }
 
-/** Of all targets that count, the share that each micro-batch has; undefined where none counts. */
-function countedShares(targets: Int32Array, rows: number): number[] | undefined {
+/** Of all targets that count, of which there must be one, the share that each micro-batch has. */
+function countedShares(targets: Int32Array, rows: number): number[] {
   const count = (part: Int32Array) => part.reduce((sum, target) => sum + (target >= 0 ? 1 : 0), 0);
   const total = count(targets);
-  if (total === 0) return undefined;
   const microBatches = Array.from({ length: targets.length / rows }, (_, i) => i * rows);
   return microBatches.map((from) => count(targets.subarray(from, from + rows)) / total);
 }
