@@ -5,11 +5,13 @@ import { join } from 'node:path';
 import { MbokError } from '../errors';
 import { decodeUtf8, isJsonObject, type JsonObject, parseJsonObject } from '../io/json';
 import { boolean, options as checkOptions, invalid, show } from '../validate';
-import { JinjaTemplate, LONGEST_TEMPLATE } from './jinja';
+import { JinjaTemplate, LONGEST_TEMPLATE, type Rendered } from './jinja/template';
+import { trimEnd } from './jinja/white_space';
 import {
   type ChatMessage,
   expectMessages,
   expectTemplateArguments,
+  normalised,
   TEMPLATE_ARGUMENTS,
   type TemplateArguments,
 } from './messages';
@@ -17,14 +19,19 @@ import { reasonOf } from './reason';
 import type { Tokenizer } from './tokenizer';
 
 const TEMPLATE_FILE = 'chat_template.jinja';
+const TEMPLATE_OPTIONS = [...TEMPLATE_ARGUMENTS, 'addGenerationPrompt', 'continueFinalMessage'] as const;
 const CONFIG_FILE = 'tokenizer_config.json';
 /** What templates may ask for, by its name in tokenizer_config.json. */
-const SPECIAL_TOKENS = ['bos_token', 'eos_token', 'unk_token', 'pad_token'];
+const SPECIAL_TOKENS = ['bos_token', 'eos_token', 'unk_token', 'sep_token', 'pad_token', 'cls_token', 'mask_token'];
+/** Stands after the content of a message that is to be continued. The space tells whether the template cuts spaces off. */
+const OPEN_END = 'CONTINUE_FINAL_MESSAGE_TAG ';
 
 /** Options of {@link ChatTemplate.apply}. */
 export interface TemplateOptions extends TemplateArguments {
   /** Whether the text goes on with the beginning of the assistant's next message. Default false. */
   readonly addGenerationPrompt?: boolean | undefined;
+  /** Whether the text ends with the content of the last message, which the model then continues. Default false. */
+  readonly continueFinalMessage?: boolean | undefined;
 }
 
 /** How a model wants conversations written: a Jinja template and the special tokens that it uses. */
@@ -79,19 +86,32 @@ export class ChatTemplate {
    * that cannot be parsed, or takes too much time or memory)
    */
   apply(messages: readonly ChatMessage[], options?: TemplateOptions): string {
-    const checked = checkOptions('options', options, [...TEMPLATE_ARGUMENTS, 'addGenerationPrompt']);
+    return this.render(messages, options).text;
+  }
+
+  /** Does the same, and tells which parts of the text the template itself calls the assistant's. */
+  render(messages: readonly ChatMessage[], options?: TemplateOptions): Rendered {
+    const checked = checkOptions('options', options, TEMPLATE_OPTIONS);
+    const prompts = boolean('addGenerationPrompt', checked.addGenerationPrompt ?? false);
+    const continues = boolean('continueFinalMessage', checked.continueFinalMessage ?? false);
+    if (prompts && continues) invalid('continueFinalMessage', 'false where addGenerationPrompt is true', continues);
     const { tools, documents, kwargs } = expectTemplateArguments(checked);
-    const template = this.#parse();
-    const variables = {
-      ...this.#variables,
-      ...kwargs,
-      messages: expectMessages(messages),
-      tools,
-      documents,
-      add_generation_prompt: boolean('addGenerationPrompt', checked.addGenerationPrompt ?? false),
-    };
+    const given = normalised(expectMessages(messages));
+    const template = this.#template;
     try {
-      return template.render(variables);
+      const render = (written: readonly ChatMessage[]) =>
+        template.render(
+          JSON.stringify({
+            ...this.#variables,
+            ...kwargs,
+            messages: written,
+            tools,
+            documents,
+            add_generation_prompt: prompts,
+          }),
+          written.length,
+        );
+      return continues ? renderOpen(given, render) : render(given);
     } catch (cause) {
       if (cause instanceof MbokError) throw cause;
       throw new MbokError('MBOK_INVALID_ARGUMENT', `the chat template of '${this.#place}' failed: ${reasonOf(cause)}`, {
@@ -100,7 +120,7 @@ export class ChatTemplate {
     }
   }
 
-  #parse(): JinjaTemplate {
+  get #template(): JinjaTemplate {
     try {
       this.#parsed ??= new JinjaTemplate(this.#source, `the chat template of '${this.#place}'`);
     } catch (cause) {
@@ -115,6 +135,31 @@ export class ChatTemplate {
     }
     return this.#parsed;
   }
+}
+
+/** Renders a conversation up to the end of its last message's content, as transformers does. */
+function renderOpen(
+  messages: readonly ChatMessage[],
+  render: (messages: readonly ChatMessage[]) => Rendered,
+): Rendered {
+  const last = messages.at(-1) as ChatMessage;
+  const marked = withOpenEnd(last.content);
+  if (marked === undefined) invalid('messages', 'a conversation whose last message has a text to continue', last);
+  const { text, generations } = render([...messages.slice(0, -1), { ...last, content: marked }]);
+  const at = text.lastIndexOf(OPEN_END.trimEnd());
+  if (at < 0) invalid('messages', 'a conversation whose last message the template writes', last);
+  const before = text.slice(0, at);
+  const open = text.startsWith(OPEN_END, at) ? before : trimEnd(before);
+  const ends = generations.map(([start, end]) => [start, Math.min(end, open.length)] as const);
+  return { text: open, generations: ends.filter(([start, end]) => start < end) };
+}
+
+/** A content with the mark behind its last text. */
+function withOpenEnd(content: ChatMessage['content']): ChatMessage['content'] {
+  if (typeof content === 'string') return content + OPEN_END;
+  if (!Array.isArray(content)) return undefined;
+  const at = content.findLastIndex((part) => typeof part?.text === 'string');
+  return at < 0 ? undefined : content.with(at, { ...content[at], text: content[at].text + OPEN_END });
 }
 
 /** A conversation as tokens. */

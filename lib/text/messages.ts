@@ -68,6 +68,23 @@ export function expectMessages(messages: unknown): readonly ChatMessage[] {
   return messages as ChatMessage[];
 }
 
+/** Names that the assistant's thoughts go by; the first is the standard one. */
+const REASONING = ['reasoning_content', 'thinking', 'reasoning'] as const;
+
+/**
+ * Messages as transformers hands them to templates: without fields that are null, which many templates would write as
+ * "None", and with thoughts under the names that templates ask for.
+ */
+export function normalised(messages: readonly ChatMessage[]): readonly ChatMessage[] {
+  return messages.map((message) => {
+    const given = Object.fromEntries(
+      Object.entries(message).filter(([, value]) => value !== null),
+    ) as unknown as ChatMessage;
+    const reasoning = REASONING.map((name) => given[name]).find((value) => value !== undefined);
+    return reasoning === undefined ? given : { thinking: reasoning, ...given, reasoning_content: reasoning };
+  });
+}
+
 /** Only the assistant has something to say without content: its thoughts, or calls of tools. */
 function hasContent({ role, content }: JsonObject): boolean {
   if (content === undefined) return role === 'assistant';

@@ -1,0 +1,70 @@
+/** How filters, tests, methods and functions are written down, and what they need of the interpreter. */
+
+import type { Budget } from './budget';
+import { TemplateError, typeError } from './errors';
+import { expectDefined, isInteger, type Named, typeName, type Value } from './values';
+
+/** The rendering that a built-in is part of. */
+export interface Run {
+  readonly budget: Budget;
+  /** `value.name`. */
+  attribute(value: Value, name: string): Value;
+  /** `value[key]`. */
+  item(value: Value, key: Value): Value;
+  filter(name: string, value: Value, positional: readonly Value[], named: Named): Value;
+  test(name: string, value: Value, positional: readonly Value[], named: Named): boolean;
+}
+
+/** What a filter, test or method does to a value. */
+export type BuiltIn = (run: Run, self: Value, positional: readonly Value[], named: Named) => Value;
+
+/** The default of a parameter that has none. */
+export const REQUIRED: unique symbol = Symbol('required');
+
+/**
+ * A built-in with parameters as in Python.
+ *
+ * @param parameters - defaults by name, in the order in which arguments without names are taken
+ * @param work - is given the arguments by name
+ */
+export function builtIn<P extends Readonly<Record<string, Value | typeof REQUIRED>>>(
+  parameters: P,
+  work: (run: Run, self: Value, given: Readonly<Record<keyof P, Value>>) => Value,
+): BuiltIn {
+  const names = Object.keys(parameters);
+  return (run, self, positional, named) => {
+    if (positional.length > names.length) typeError(`takes ${names.length} arguments, got ${positional.length}`);
+    const given: Record<string, Value> = {};
+    for (const [index, name] of names.entries()) {
+      const value = positional[index] ?? (index < positional.length ? null : undefined);
+      const chosen = value !== undefined ? value : named.has(name) ? (named.get(name) as Value) : parameters[name];
+      if (chosen === REQUIRED || chosen === undefined) return typeError(`missing the argument '${name}'`);
+      given[name] = chosen;
+    }
+    for (const name of named.keys()) {
+      if (!names.includes(name) || names.indexOf(name) < positional.length) {
+        typeError(`got an unexpected keyword argument '${name}'`);
+      }
+    }
+    return work(run, self, given as Record<keyof P, Value>);
+  };
+}
+
+/** Checks an argument that must be an integer. */
+export function integerOf(value: Value): number {
+  if (isInteger(value)) return Number(value);
+  expectDefined(value);
+  return typeError(`'${typeName(value)}' object cannot be interpreted as an integer`);
+}
+
+/** Checks an argument that must be a text. */
+export function textOf(value: Value): string {
+  if (typeof value === 'string') return value;
+  expectDefined(value);
+  return typeError(`must be str, not ${typeName(value)}`);
+}
+
+/** Throws TemplateError for what a built-in does not take. */
+export function refuse(message: string): never {
+  throw new TemplateError(message);
+}
