@@ -66,7 +66,7 @@ test.each<[string, () => unknown, RegExp]>([
 });
 
 describe('a realm', () => {
-  const realm = new Realm<object>('@huggingface/jinja');
+  const realm = new Realm<object>('@huggingface/tokenizers');
   const list = realm.list(['ab', 'cd']);
 
   test('counts what its methods make, and only within a limit', () => {

@@ -154,9 +154,10 @@ describe('what the assistant says', () => {
     { role: 'assistant', content: 'La la la\n' },
   ];
   /** The runs of tokens that are marked, decoded. */
-  function said(kind: 'byte_level' | 'sentence_piece', template: string, messages = CHAT): string[] {
+  function said(kind: 'byte_level' | 'sentence_piece', template: string | ChatTemplate, messages = CHAT): string[] {
     const tokenizer = tokenizerOf(kind);
-    const { ids, assistant } = encodeChat(tokenizer, templateNamed(template), messages);
+    const chosen = typeof template === 'string' ? templateNamed(template) : template;
+    const { ids, assistant } = encodeChat(tokenizer, chosen, messages);
     expect(assistant.length).toBe(ids.length);
     const runs: number[][] = [];
     for (const [i, id] of ids.entries()) {
@@ -191,11 +192,84 @@ describe('what the assistant says', () => {
     expect(ids[0]).toBe(1);
   });
 
-  test('a template that hides answers cannot tell', () => {
-    const hiding = new ChatTemplate('{{ messages | length }}{% for m in messages %}{{ m.content }}{% endfor %}', 'm');
+  test.each([
+    ['content twice', '{{ messages[1].content }}{% for m in messages %}{{ m.content }}{% endfor %}', /one place/],
+    [
+      'content in another order',
+      '{% for m in messages | reverse %}{{ m.content }}{% endfor %}',
+      /overlaps with message 0/,
+    ],
+  ])('a template that writes %s cannot tell', (_, source, why) => {
+    const hiding = new ChatTemplate(source, 'm');
     expect(() => encodeChat(tokenizerOf('byte_level'), hiding, CHAT)).toThrow(
-      expect.objectContaining({ code: 'MBOK_UNSUPPORTED', message: expect.stringMatching(/message 1/) }),
+      expect.objectContaining({ code: 'MBOK_UNSUPPORTED', message: expect.stringMatching(why) }),
     );
+  });
+
+  describe('where earlier messages are written otherwise once a conversation goes on', () => {
+    /** Like Qwen 3's: thoughts are those of the messages after the last question alone. */
+    const THINKING = `{%- set ns = namespace(last=-1) %}
+{%- for m in messages %}{% if m.role == 'user' %}{% set ns.last = loop.index0 %}{% endif %}{% endfor %}
+{%- for m in messages %}
+{{- '<|im_start|>' + m.role + '\n' }}
+{%- if m.role == 'assistant' and loop.index0 > ns.last %}
+{{- '<think>\n' + (m.reasoning_content or '') + '\n</think>\n\n' }}
+{%- endif %}
+{{- m.content or '' }}
+{%- for c in m.tool_calls or [] %}{{ '<call>' + c.function.name + '</call>' }}{% endfor %}
+{{- '<|im_end|>\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}`;
+    const text = (messages: readonly ChatMessage[], source = THINKING) =>
+      said('byte_level', new ChatTemplate(source, 'm'), messages);
+    const ask = { role: 'user', content: 'Who?' };
+    const answer = { role: 'assistant', content: 'I.', reasoning_content: 'Hm.' };
+
+    test('several answers', () => {
+      expect(text([ask, answer, ask, answer])).toEqual(['I.<|im_end|>', '<think>\nHm.\n</think>\n\nI.<|im_end|>']);
+    });
+
+    test('calls of tools and their results', () => {
+      const tool_calls = [{ function: { name: 'clock', arguments: {} } }];
+      const call = { role: 'assistant', content: null, tool_calls, reasoning_content: 'The time?' };
+      const result = { role: 'tool', content: '7' };
+      const turn = [ask, call, result, answer];
+      expect(text([...turn, ...turn])).toEqual([
+        '<call>clock</call><|im_end|>',
+        'I.<|im_end|>',
+        '<think>\nThe time?\n</think>\n\n<call>clock</call><|im_end|>',
+        '<think>\nHm.\n</think>\n\nI.<|im_end|>',
+      ]);
+    });
+
+    test('a number of the messages at the beginning', () => {
+      const counted = `{{ messages | length }}${THINKING}`;
+      expect(text([ask, answer, ask, { ...answer, reasoning_content: null }], counted)).toEqual([
+        'I.<|im_end|>',
+        '<think>\n\n</think>\n\nI.<|im_end|>',
+      ]);
+    });
+
+    test('an answer that looks like the question', () => {
+      const same = { role: 'assistant', content: 'Who?' };
+      expect(text([ask, same, ask, same])).toEqual(['Who?<|im_end|>', '<think>\n\n</think>\n\nWho?<|im_end|>']);
+    });
+
+    test('an answer of nothing, and one that the template does not write', () => {
+      expect(text([ask, { role: 'assistant', content: '' }, ask, answer])[0]).toBe('<|im_end|>');
+      const dropping = "{% for m in messages if m.role != 'assistant' or loop.last %}{{ m.content }}{% endfor %}";
+      expect(text([ask, answer, ask], dropping.replace(' or loop.last', ''))).toEqual([]);
+    });
+  });
+
+  test('what stands in generation blocks, to their ends', () => {
+    const source =
+      "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}<|im_end|>{% else %}" +
+      '<|im_start|>{% generation %}{{ m.content }}<|im_end|>\n{% endgeneration %}{% endif %}{% endfor %}';
+    expect(said('byte_level', new ChatTemplate(source, 'm'), CHAT)).toEqual([
+      'A little model.<|im_end|>\n',
+      'La la la\n<|im_end|>\n',
+    ]);
   });
 
   test.each<['byte_level' | 'sentence_piece', string, string[]]>([

@@ -59,8 +59,14 @@ describeWithShared('chat templates', [GOLDEN], () => {
       ...(continue_final_message !== undefined && { continueFinalMessage: continue_final_message }),
     } as TemplateOptions;
     const apply = () => template.apply(row.messages, options);
-    if (row.error === undefined) expect(apply()).toBe(row.expected);
-    else {
+    if (row.error === undefined) {
+      expect(apply()).toBe(row.expected);
+      if (row.generation_spans !== undefined) {
+        const { text, generations } = template.render(row.messages, options);
+        const length = (end: number) => Array.from(text.slice(0, end)).length;
+        expect(generations.map((span) => span.map(length))).toEqual(row.generation_spans);
+      }
+    } else {
       const { message, raised_by_template: isRaised } = row.error;
       expect(apply).toThrow(
         expect.objectContaining({

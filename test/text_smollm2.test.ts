@@ -11,6 +11,8 @@ const FILE = 'models/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf';
 const GOLDEN = 'golden/smollm2-135m-instruct';
 const TEXT = 'data/wikitext2_raw/wiki.test.raw';
 
+const TURNS = 'cases/9-qwen3-several-turns';
+
 describeWithShared('SmolLM2', [FILE, GOLDEN, TEXT], () => {
   let tokenizer: Tokenizer;
   let template: ChatTemplate;
@@ -50,5 +52,27 @@ describeWithShared('SmolLM2', [FILE, GOLDEN, TEXT], () => {
     expect(tokenizer.decode(said)).toBe('Hello!<|im_end|>');
     expect([...ids].filter((id) => id === 1)).toHaveLength(3);
     expect(endTokens(tokenizer, template)).toEqual([2, 0]);
+  });
+});
+
+describeWithShared('thoughts that are dropped from earlier turns', [FILE, TURNS], () => {
+  test('the assistant says the answers of all turns, as they are written in the end', async () => {
+    await using source = await ModelSource.open(sharedPath(FILE));
+    const tokenizer = source.tokenizer as Tokenizer;
+    const template = new ChatTemplate(readFileSync(sharedPath(`${TURNS}/template.jinja`), 'utf8'), 'template');
+    const lines = readFileSync(sharedPath(`${TURNS}/conversations.jsonl`), 'utf8')
+      .trim()
+      .split('\n');
+    const said = lines.map((line) => {
+      const { ids, assistant } = encodeChat(tokenizer, template, JSON.parse(line).messages);
+      return Array.from(ids, (id, i) => (assistant[i] === 1 ? tokenizer.decode([id]) : '\0'))
+        .join('')
+        .split(/\0+/);
+    });
+    const thoughts = '<think>\n\n</think>\n\n';
+    expect(said).toEqual([
+      ['', 'Hello you<|im_end|>', `${thoughts}See you<|im_end|>`, ''],
+      ['', `${thoughts}    indented code<|im_end|>`, ''],
+    ]);
   });
 });

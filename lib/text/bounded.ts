@@ -23,7 +23,7 @@ let slowness: number | undefined;
  * thread that keeps the time, so small pieces of work go together.
  *
  * @param milliseconds - limit on a fast machine; on a slow one it is longer
- * @param what - subject of the message, e.g. "the chat template of 'x'"
+ * @param what - subject of the message, e.g. "building 'x'"
  * @throws MbokError MBOK_FORMAT where the work takes longer, and as {@link limited}; whatever else the work throws
  */
 export function bounded<T>(milliseconds: number, what: string, work: () => T): T {

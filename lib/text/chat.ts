@@ -1,166 +1,13 @@
-/** Conversations as texts and tokens, by the template that a model comes with. */
+/** Conversations as tokens, and which of them the assistant says. */
 
-import { createHash } from 'node:crypto';
-import { join } from 'node:path';
 import { MbokError } from '../errors';
-import { decodeUtf8, isJsonObject, type JsonObject, parseJsonObject } from '../io/json';
-import { boolean, options as checkOptions, invalid, show } from '../validate';
-import { JinjaTemplate, LONGEST_TEMPLATE, type Rendered } from './jinja/template';
-import { trimEnd } from './jinja/white_space';
-import {
-  type ChatMessage,
-  expectMessages,
-  expectTemplateArguments,
-  normalised,
-  TEMPLATE_ARGUMENTS,
-  type TemplateArguments,
-} from './messages';
-import { reasonOf } from './reason';
+import { options as checkOptions, invalid } from '../validate';
+import { ChatTemplate } from './chat_template';
+import type { Span } from './jinja/output';
+import { type ChatMessage, TEMPLATE_ARGUMENTS, type TemplateArguments } from './messages';
 import type { Tokenizer } from './tokenizer';
 
-const TEMPLATE_FILE = 'chat_template.jinja';
-const TEMPLATE_OPTIONS = [...TEMPLATE_ARGUMENTS, 'addGenerationPrompt', 'continueFinalMessage'] as const;
-const CONFIG_FILE = 'tokenizer_config.json';
-/** What templates may ask for, by its name in tokenizer_config.json. */
-const SPECIAL_TOKENS = ['bos_token', 'eos_token', 'unk_token', 'sep_token', 'pad_token', 'cls_token', 'mask_token'];
-/** Stands after the content of a message that is to be continued. The space tells whether the template cuts spaces off. */
-const OPEN_END = 'CONTINUE_FINAL_MESSAGE_TAG ';
-
-/** Options of {@link ChatTemplate.apply}. */
-export interface TemplateOptions extends TemplateArguments {
-  /** Whether the text goes on with the beginning of the assistant's next message. Default false. */
-  readonly addGenerationPrompt?: boolean | undefined;
-  /** Whether the text ends with the content of the last message, which the model then continues. Default false. */
-  readonly continueFinalMessage?: boolean | undefined;
-}
-
-/** How a model wants conversations written: a Jinja template and the special tokens that it uses. */
-export class ChatTemplate {
-  /** Tells templates of different results apart. */
-  readonly fingerprint: string;
-  readonly #source: string;
-  readonly #place: string;
-  readonly #variables: Readonly<Record<string, string>>;
-  #parsed: JinjaTemplate | undefined;
-
-  /** `place`: where the template comes from, for messages. Throws MBOK_FORMAT for one of more than a million characters. */
-  constructor(source: string, place: string, variables: Readonly<Record<string, string>> = {}) {
-    expectTemplateLength(source.length, place);
-    this.#source = source;
-    this.#place = place;
-    this.#variables = variables;
-    this.fingerprint = createHash('sha256')
-      .update(JSON.stringify([source, variables]))
-      .digest('hex');
-  }
-
-  /**
-   * Finds the template among the files of a Hugging Face folder: chat_template.jinja, else the `chat_template` of
-   * tokenizer_config.json, of several the one named 'default', else the first.
-   *
-   * @param files - contents by name
-   * @param folder - where they come from, for messages
-   * @returns undefined where there is none
-   * @throws MbokError MBOK_FORMAT
-   */
-  static fromFiles(files: ReadonlyMap<string, Uint8Array>, folder: string): ChatTemplate | undefined {
-    const text = (name: string) => {
-      const bytes = files.get(name);
-      if (name === TEMPLATE_FILE) expectTemplateLength(bytes?.length ?? 0, join(folder, name));
-      return bytes && decodeUtf8(bytes, `'${join(folder, name)}'`);
-    };
-    const place = join(folder, CONFIG_FILE);
-    const config = parseJsonObject(text(CONFIG_FILE) ?? '{}', `'${place}'`);
-    const variables = specialTokens(config);
-    const file = text(TEMPLATE_FILE);
-    if (file !== undefined) return new ChatTemplate(file, join(folder, TEMPLATE_FILE), variables);
-    const source = chooseTemplate(config.chat_template ?? undefined, place);
-    return source === undefined ? undefined : new ChatTemplate(source, place, variables);
-  }
-
-  /**
-   * Writes a conversation as the text that the model was trained on.
-   *
-   * @param messages - the conversation, at least one message
-   * @throws MbokError MBOK_INVALID_ARGUMENT (no conversation, or one that the template refuses), MBOK_FORMAT (a template
-   * that cannot be parsed, or takes too much time or memory)
-   */
-  apply(messages: readonly ChatMessage[], options?: TemplateOptions): string {
-    return this.render(messages, options).text;
-  }
-
-  /** Does the same, and tells which parts of the text the template itself calls the assistant's. */
-  render(messages: readonly ChatMessage[], options?: TemplateOptions): Rendered {
-    const checked = checkOptions('options', options, TEMPLATE_OPTIONS);
-    const prompts = boolean('addGenerationPrompt', checked.addGenerationPrompt ?? false);
-    const continues = boolean('continueFinalMessage', checked.continueFinalMessage ?? false);
-    if (prompts && continues) invalid('continueFinalMessage', 'false where addGenerationPrompt is true', continues);
-    const { tools, documents, kwargs } = expectTemplateArguments(checked);
-    const given = normalised(expectMessages(messages));
-    const template = this.#template;
-    try {
-      const render = (written: readonly ChatMessage[]) =>
-        template.render(
-          JSON.stringify({
-            ...this.#variables,
-            ...kwargs,
-            messages: written,
-            tools,
-            documents,
-            add_generation_prompt: prompts,
-          }),
-          written.length,
-        );
-      return continues ? renderOpen(given, render) : render(given);
-    } catch (cause) {
-      if (cause instanceof MbokError) throw cause;
-      throw new MbokError('MBOK_INVALID_ARGUMENT', `the chat template of '${this.#place}' failed: ${reasonOf(cause)}`, {
-        cause,
-      });
-    }
-  }
-
-  get #template(): JinjaTemplate {
-    try {
-      this.#parsed ??= new JinjaTemplate(this.#source, `the chat template of '${this.#place}'`);
-    } catch (cause) {
-      if (cause instanceof MbokError) throw cause;
-      throw new MbokError(
-        'MBOK_FORMAT',
-        `'${this.#place}' has a chat template that cannot be parsed: ${reasonOf(cause)}`,
-        {
-          cause,
-        },
-      );
-    }
-    return this.#parsed;
-  }
-}
-
-/** Renders a conversation up to the end of its last message's content, as transformers does. */
-function renderOpen(
-  messages: readonly ChatMessage[],
-  render: (messages: readonly ChatMessage[]) => Rendered,
-): Rendered {
-  const last = messages.at(-1) as ChatMessage;
-  const marked = withOpenEnd(last.content);
-  if (marked === undefined) invalid('messages', 'a conversation whose last message has a text to continue', last);
-  const { text, generations } = render([...messages.slice(0, -1), { ...last, content: marked }]);
-  const at = text.lastIndexOf(OPEN_END.trimEnd());
-  if (at < 0) invalid('messages', 'a conversation whose last message the template writes', last);
-  const before = text.slice(0, at);
-  const open = text.startsWith(OPEN_END, at) ? before : trimEnd(before);
-  const ends = generations.map(([start, end]) => [start, Math.min(end, open.length)] as const);
-  return { text: open, generations: ends.filter(([start, end]) => start < end) };
-}
-
-/** A content with the mark behind its last text. */
-function withOpenEnd(content: ChatMessage['content']): ChatMessage['content'] {
-  if (typeof content === 'string') return content + OPEN_END;
-  if (!Array.isArray(content)) return undefined;
-  const at = content.findLastIndex((part) => typeof part?.text === 'string');
-  return at < 0 ? undefined : content.with(at, { ...content[at], text: content[at].text + OPEN_END });
-}
+export { ChatTemplate, type TemplateOptions } from './chat_template';
 
 /** A conversation as tokens. */
 export interface EncodedChat {
@@ -170,11 +17,14 @@ export interface EncodedChat {
 }
 
 /**
- * Encodes a conversation and tells which of its tokens the assistant says: those by which the text with one of its
- * messages is longer than the text that asks for it.
+ * Encodes a conversation and tells which of its tokens the assistant says. Where the template has `{% generation %}`
+ * blocks, these are it, as in transformers. Otherwise a message begins where the text that asks for it ends, and ends with
+ * its end token; where the template writes earlier messages differently once a conversation goes on, as those do that
+ * drop old thoughts, messages are found by rendering the conversation with other contents in their place.
  *
- * @throws MbokError MBOK_INVALID_ARGUMENT, MBOK_FORMAT as {@link ChatTemplate.apply}; MBOK_UNSUPPORTED for templates that
- * write the beginning of a conversation differently once it goes on, so that nothing can be told
+ * @param options - what the template is told beside the messages
+ * @throws MbokError MBOK_INVALID_ARGUMENT, MBOK_FORMAT as {@link ChatTemplate.apply}; MBOK_UNSUPPORTED where a message cannot
+ * be found in the text
  */
 export function encodeChat(
   tokenizer: Tokenizer,
@@ -185,22 +35,15 @@ export function encodeChat(
   const given = checkOptions('options', options, TEMPLATE_ARGUMENTS);
   if (typeof tokenizer?.encode !== 'function') invalid('tokenizer', 'a tokenizer', tokenizer);
   if (!(template instanceof ChatTemplate)) invalid('template', 'a chat template', template);
-  const text = template.apply(messages, given);
+  const { text, generations } = template.render(messages, given);
   const ids = Int32Array.from(encodeRendered(tokenizer, text));
   const assistant = new Uint8Array(ids.length);
   const tokensBefore = (end: number) => common(encodeRendered(tokenizer, text.slice(0, end)), ids);
-  for (const [index, { role }] of messages.entries()) {
-    if (role !== 'assistant') continue;
-    // a conversation may begin with the assistant: nothing asks for that message
-    const asked = index === 0 ? '' : template.apply(messages.slice(0, index), { ...given, addGenerationPrompt: true });
-    const start = common(asked, text);
-    const end = common(template.apply(messages.slice(0, index + 1), given), text);
-    if (end <= start) {
-      throw new MbokError(
-        'MBOK_UNSUPPORTED',
-        `the chat template writes message ${index} so that the assistant's tokens cannot be told from the others`,
-      );
-    }
+  if (generations.length > 0) {
+    for (const [start, end] of generations) assistant.fill(1, tokensBefore(start), tokensBefore(end));
+    return { ids, assistant };
+  }
+  for (const [start, end] of new Rendering(template, messages, given, text).spans()) {
     const first = tokensBefore(start);
     assistant.fill(1, first, first + throughEnd(ids.subarray(first, tokensBefore(end)), tokenizer.eosTokenIds));
   }
@@ -233,38 +76,160 @@ export function endTokens(tokenizer: Tokenizer, template: ChatTemplate): readonl
   return [...new Set([...tokenizer.eosTokenIds, ...(isSpecial ? [after as number] : [])])];
 }
 
-/** `length`: characters, or bytes. */
-function expectTemplateLength(length: number, place: string): void {
-  if (length <= LONGEST_TEMPLATE) return;
-  throw new MbokError(
-    'MBOK_FORMAT',
-    `the chat template of '${place}' has a length of ${length}; ${LONGEST_TEMPLATE} is the most`,
-  );
+/** Contents that differ at both ends, and that no filter for texts changes. */
+const OTHERS = ['7190836425', '2846150937'];
+/** Fields of a message that the assistant says before its content. */
+const THOUGHTS = ['reasoning_content', 'reasoning', 'thinking'] as const;
+
+/** A conversation's text, in which messages are looked for. */
+class Rendering {
+  readonly #template: ChatTemplate;
+  readonly #messages: readonly ChatMessage[];
+  readonly #given: TemplateArguments;
+  readonly #text: string;
+  readonly #contents = new Map<number, Span | undefined>();
+
+  constructor(template: ChatTemplate, messages: readonly ChatMessage[], given: TemplateArguments, text: string) {
+    this.#template = template;
+    this.#messages = messages;
+    this.#given = given;
+    this.#text = text;
+  }
+
+  /** What the assistant says, message by message, with what the template adds at their ends. */
+  spans(): Span[] {
+    const spans: Span[] = [];
+    for (const [index, { role }] of this.#messages.entries()) {
+      const span = role === 'assistant' ? this.#span(index) : undefined;
+      if (span === undefined) continue;
+      if (span[0] < (spans.at(-1)?.[1] ?? 0)) this.#fail(index, 'it stands before the one that it follows');
+      spans.push(span);
+    }
+    return spans;
+  }
+
+  #span(index: number): Span | undefined {
+    const before = this.#messages.slice(0, index);
+    // a conversation may begin with the assistant: nothing asks for that message
+    const asked = index === 0 ? '' : this.#tryRender(before, true);
+    const through = this.#tryRender(this.#messages.slice(0, index + 1));
+    const isPlain = (part: string | undefined): part is string => part !== undefined && this.#text.startsWith(part);
+    if (isPlain(asked) && isPlain(through) && through.length > asked.length) return [asked.length, through.length];
+    return this.#find(index, isPlain(asked) ? asked.length : undefined, through);
+  }
+
+  /** `asked`: where the message begins, if that is known; `through`: the text of a conversation that ends with it. */
+  #find(index: number, asked: number | undefined, through: string | undefined): Span | undefined {
+    const content = this.#content(index);
+    if (content === undefined) return undefined;
+    const start = asked ?? this.#begin(index, content[0]);
+    const end = this.#end(index, content[1], through);
+    for (const other of [index - 1, index + 1]) {
+      const place = other in this.#messages ? this.#tryContent(other) : undefined;
+      if (place !== undefined && (other < index ? place[1] > start : place[0] < end)) {
+        this.#fail(index, `it overlaps with message ${other}`);
+      }
+    }
+    return [start, end];
+  }
+
+  /** Before the content there may be thoughts, and what the template writes between them and the assistant's name. */
+  #begin(index: number, content: number): number {
+    const thoughts = THOUGHTS.filter((name) => typeof this.#messages[index]?.[name] === 'string');
+    const starts = thoughts.length === 0 ? [] : [this.#place(index, (other) => withAll(thoughts, other))?.[0]];
+    const first = Math.min(content, ...starts.filter((start) => start !== undefined));
+    const before = this.#messages.slice(0, index);
+    const [without, asking] = [this.#tryRender(before), this.#tryRender(before, true)];
+    if (without === undefined || asking === undefined || !asking.startsWith(without)) return first;
+    const prompt = asking.slice(without.length);
+    const least = this.#tryContent(index - 1)?.[1] ?? 0;
+    const at = prompt === '' ? -1 : this.#text.slice(least, first).lastIndexOf(prompt);
+    return at < 0 ? first : least + at + prompt.length;
+  }
+
+  /** After the content there may be calls of tools, and what ends a message. */
+  #end(index: number, content: number, through: string | undefined): number {
+    if (through === undefined) return content;
+    const shorter = new Rendering(this.#template, this.#messages.slice(0, index + 1), this.#given, through);
+    const place = shorter.#tryContent(index);
+    if (place === undefined) return content;
+    return content + common(through.slice(place[1]), this.#text.slice(content));
+  }
+
+  /** Where the content of a message stands; undefined where the text does not depend on it. */
+  #content(index: number): Span | undefined {
+    if (!this.#contents.has(index)) {
+      const { content } = this.#messages[index] as ChatMessage;
+      const inShape = (other: string) => (Array.isArray(content) ? [{ type: 'text', text: other }] : other);
+      this.#contents.set(
+        index,
+        this.#place(index, (other) => ({ content: inShape(other) })),
+      );
+    }
+    return this.#contents.get(index);
+  }
+
+  #tryContent(index: number): Span | undefined {
+    return attempt(() => this.#content(index));
+  }
+
+  /** Where a text depends on something: it is rendered with others instead. `change`: fields of the message. */
+  #place(index: number, change: (other: string) => Partial<ChatMessage>): Span | undefined {
+    const [first = '', second = ''] = OTHERS.map((other) => {
+      const message = { ...(this.#messages[index] as ChatMessage), ...change(other) };
+      const text = this.#tryRender(this.#messages.with(index, message));
+      return text ?? this.#fail(index, 'the template refuses it with another content');
+    });
+    if (first === second) return undefined;
+    const isOnce = (text: string, part: string) => text.split(part).length === 2;
+    if (!isOnce(first, OTHERS[0] as string) || !isOnce(second, OTHERS[1] as string)) {
+      this.#fail(index, 'its content does not stand in one place of the text');
+    }
+    const start = Math.min(common(this.#text, first), common(this.#text, second));
+    const rest = this.#text.length - Math.min(commonEnd(this.#text, first), commonEnd(this.#text, second));
+    return [start, Math.max(start, rest)];
+  }
+
+  /** Undefined where the template refuses the conversation. */
+  #tryRender(messages: readonly ChatMessage[], addGenerationPrompt = false): string | undefined {
+    return attempt(() => this.#template.apply(messages, { ...this.#given, addGenerationPrompt }));
+  }
+
+  #fail(index: number, why: string): never {
+    throw new MbokError(
+      'MBOK_UNSUPPORTED',
+      `the chat template writes message ${index} so that the assistant's tokens cannot be told from the others: ${why}`,
+    );
+  }
 }
 
-function chooseTemplate(value: unknown, place: string): string | undefined {
-  if (value === undefined || typeof value === 'string') return value;
-  const named = Array.isArray(value) ? value.filter(isJsonObject) : [];
-  const chosen = (named.find(({ name }) => name === 'default') ?? named[0])?.template;
-  if (typeof chosen === 'string') return chosen;
-  throw new MbokError(
-    'MBOK_FORMAT',
-    `'${place}': 'chat_template' must be a string or a list of named templates, got ${show(value)}`,
-  );
+/** Undefined where a template refuses a conversation or cannot be understood. */
+function attempt<T>(work: () => T): T | undefined {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof MbokError && (error.code === 'MBOK_INVALID_ARGUMENT' || error.code === 'MBOK_UNSUPPORTED')) {
+      return undefined;
+    }
+    throw error;
+  }
 }
 
-function specialTokens(config: JsonObject): Record<string, string> {
-  const tokens = SPECIAL_TOKENS.map((name) => {
-    const token = config[name];
-    return [name, isJsonObject(token) ? token.content : token];
-  });
-  return Object.fromEntries(tokens.filter(([, token]) => typeof token === 'string'));
+function withAll(names: readonly (typeof THOUGHTS)[number][], value: string): Partial<ChatMessage> {
+  return Object.fromEntries(names.map((name) => [name, value]));
 }
 
 /** Length of the longest common beginning. */
 function common<T>(a: ArrayLike<T>, b: ArrayLike<T>): number {
   let length = 0;
   while (length < a.length && length < b.length && a[length] === b[length]) length++;
+  return length;
+}
+
+/** Length of the longest common end. */
+function commonEnd(a: string, b: string): number {
+  let length = 0;
+  while (length < a.length && length < b.length && a.at(-1 - length) === b.at(-1 - length)) length++;
   return length;
 }
 

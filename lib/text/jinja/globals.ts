@@ -1,8 +1,9 @@
 /** Functions that every template has: Jinja's, and those of transformers. */
 
+import { LimitError } from '../bounded';
 import type { Budget } from './budget';
 import { type BuiltIn, builtIn, integerOf, REQUIRED, type Run, refuse, textOf } from './builtin';
-import { TemplateError, typeError } from './errors';
+import { typeError } from './errors';
 import { strftime } from './format';
 import { Callable, Dict, Instance, iterate, type Named, Namespace, Range, type Value } from './values';
 import { str } from './writing';
@@ -43,7 +44,7 @@ function range(positional: readonly Value[]): Value {
   if (step === 0) refuse('range() arg 3 must not be zero');
   const result = second === undefined ? new Range(0, first, 1) : new Range(first, second, step);
   if (result.length <= MOST_RANGE) return result;
-  throw new TemplateError(`a range of ${result.length} numbers, more than ${MOST_RANGE}`);
+  throw new LimitError(`makes a range of ${result.length} numbers, more than ${MOST_RANGE}`);
 }
 
 /** Key and value of what `dict` is given. */
