@@ -33,7 +33,7 @@ describeWithShared('SmolLM2', [FILE, TEXT, VALUES, 'data/tasks'], () => {
       const { questions } = await loadTask(task, { data, shots: 0, seed: 0, limit: expected.length });
       const encoder = new PairEncoder(model.tokenizer, model.config.maxPositions);
       const groups = questions.map((question) => scoredTexts(question, '').map((text) => encoder.encode(text)));
-      const scores = await scoreGroups(model, groups, { arithmetic: arithmeticOf({}), greedy: false });
+      const scores = await scoreGroups(model, groups, { arithmetic: arithmeticOf({}) });
       expect(scores.map((group) => group.length)).toEqual(expected.map((group) => group.length));
       for (const [i, value] of scores.flat().entries()) {
         const wanted = expected.flat()[i] as number;

@@ -120,7 +120,6 @@ export async function evaluateTasks(model: ModelCore, given: TaskOptions): Promi
     progress(0);
     const scores = await scoreGroups(model, await encodeQuestions(model, task, signal), {
       arithmetic,
-      greedy: definition.kind === 'completion',
       signal,
       onProgress: progress,
     });

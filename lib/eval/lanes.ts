@@ -3,16 +3,14 @@
 import { cacheBytes, GenerationCache } from '../generate/cache';
 import type { Arithmetic } from '../graph/arithmetic';
 import { Graph } from '../graph/graph';
-import { negativeLogLikelihood } from '../graph/operations/losses';
+import { headLikelihood } from '../graph/operations/head_loss';
 import { Plan } from '../graph/plan';
 import type { Tensor } from '../graph/tensor';
 import type { ModelCore } from '../models/model_core';
 import type { Builder } from '../nn/builder';
 
-/** Tokens of a run that only fills the cache: enough to reuse each weight many times. */
-const FILL_ROWS = 1024;
-/** Logits of a run that scores: 128 MB of them; 16 MB where they are looked at one by one. */
-const LOGITS = { unread: 2 ** 25, read: 2 ** 22 };
+/** Tokens of a run: enough to reuse each weight many times. */
+const ROWS = 1024;
 /** Lanes: enough that even parts of a few tokens reuse weights many times, … */
 const MOST_LANES = 64;
 /** … in a cache of not more than 256 MB, or an eighth of the weights. */
@@ -36,7 +34,7 @@ export interface ScoredPart extends Part {
 export interface PartScore {
   /** Sum over the targets that count. */
   readonly logLikelihood: number;
-  /** Whether each of them was the likeliest token; true where that was not asked for. */
+  /** Whether each of them was the likeliest token. */
   readonly greedy: boolean;
 }
 
@@ -46,8 +44,6 @@ export interface LaneOptions {
   /** There are no more sequences than these. */
   readonly sequences: number;
   readonly arithmetic: Arithmetic;
-  /** Whether to tell if targets are the likeliest tokens. */
-  readonly greedy: boolean;
 }
 
 /** A cache of several sequences and the plans that fill it and score with it. Dispose it. */
@@ -61,30 +57,29 @@ export class Lanes {
   readonly #score: Plan;
 
   /** Throws MBOK_OUT_OF_MEMORY, MBOK_DISPOSED. */
-  constructor(model: ModelCore, { capacity, sequences, arithmetic, greedy }: LaneOptions) {
+  constructor(model: ModelCore, { capacity, sequences, arithmetic }: LaneOptions) {
     const { precision } = arithmetic;
     const weights = [...model.parameters.values()].reduce((sum, { byteLength }) => sum + byteLength, 0);
     const fitting = Math.floor(Math.max(CACHE_BYTES, weights / CACHE_SHARE) / cacheBytes(model, capacity, precision));
     this.count = Math.max(1, Math.min(MOST_LANES, fitting, sequences));
     this.capacity = capacity;
     this.#cache = new GenerationCache(model, { context: capacity, slots: this.count, precision });
-    const plan = (maxRows: number, finish: (builder: Builder, finished: Tensor) => void) => {
+    const plan = (finish: (builder: Builder, finished: Tensor) => void) => {
       const graph = new Graph(arithmetic);
       const [ids, slots, positions] = ['ids', 'slots', 'positions'].map((name) => column(graph, name)) as Columns;
       const places = { slots, positions, capacity };
       const builder = model.builder(graph, { cache: this.#cache.entries, places });
       finish(builder, model.build(builder, ids, capacity).finished);
-      return new Plan(graph, { maxRows: Math.max(1, Math.min(maxRows, capacity * this.count)) });
+      return new Plan(graph, { maxRows: Math.min(ROWS, capacity * this.count) });
     };
-    const { vocabularySize } = model.config;
     try {
-      this.#fill = plan(FILL_ROWS, () => {});
-      this.#score = plan(Math.floor((greedy ? LOGITS.read : LOGITS.unread) / vocabularySize), (builder, finished) => {
+      this.#fill = plan(() => {});
+      this.#score = plan((builder, finished) => {
         const { graph } = builder;
-        const targets = column(graph, 'targets');
         const logits = model.family.head(builder, finished, model.config);
-        graph.output('losses', negativeLogLikelihood(logits, targets));
-        if (greedy) graph.output('logits', logits);
+        const { values, likeliest } = headLikelihood(logits, column(graph, 'targets'));
+        graph.output('losses', values);
+        graph.output('likeliest', likeliest);
       });
     } catch (error) {
       this.#cache.dispose();
@@ -112,10 +107,10 @@ export class Lanes {
     for (const rows of runs(parts, this.#score.maxRows)) {
       const targets = Int32Array.from(rows, ({ part, i }) => part.targets[i] as number);
       const inputs = { ...places(rows), targets };
-      const { losses, logits } = await this.#score.run({ inputs, scalars: { rows: rows.length }, signal });
+      const { losses, likeliest } = await this.#score.run({ inputs, scalars: { rows: rows.length }, signal });
       for (const [row, { index }] of rows.entries()) {
         likelihoods[index] = (likelihoods[index] as number) - ((losses as Float32Array)[row] as number);
-        if (logits && !isLikeliest(logits, row, targets)) greedy[index] = false;
+        if ((likeliest as Float32Array)[row] === 0) greedy[index] = false;
       }
     }
     return parts.map((_, i) => ({ logLikelihood: likelihoods[i] as number, greedy: greedy[i] as boolean }));
@@ -162,15 +157,4 @@ function places(rows: readonly Row<Part>[]) {
     slots: Int32Array.from(rows, ({ part }) => part.lane),
     positions: Int32Array.from(rows, ({ part, i }) => part.position + i),
   };
-}
-
-/** Whether the row's target has the largest logit, or does not count. */
-function isLikeliest(logits: Float32Array, row: number, targets: Int32Array): boolean {
-  const size = logits.length / targets.length;
-  const target = targets[row] as number;
-  if (target < 0) return true;
-  const values = logits.subarray(row * size, (row + 1) * size);
-  const own = values[target] as number;
-  for (const value of values) if (value > own) return false;
-  return true;
 }

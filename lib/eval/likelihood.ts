@@ -10,8 +10,6 @@ const SMALL = 64;
 
 export interface LikelihoodOptions {
   readonly arithmetic: Arithmetic;
-  /** Whether to tell if the scored tokens are the likeliest ones. */
-  readonly greedy: boolean;
   readonly signal?: AbortSignal | undefined;
   /** Told after every group how many are done. */
   readonly onProgress?: ((groups: number) => void) | undefined;
@@ -27,7 +25,7 @@ export interface LikelihoodOptions {
 export async function scoreGroups(
   model: ModelCore,
   groups: readonly (readonly ScoredSequence[])[],
-  { arithmetic, greedy, signal, onProgress }: LikelihoodOptions,
+  { arithmetic, signal, onProgress }: LikelihoodOptions,
 ): Promise<PartScore[][]> {
   const common = sharedLength(groups.flat());
   const beginning = groups[0]?.[0]?.ids.subarray(0, common) ?? new Int32Array(0);
@@ -38,7 +36,7 @@ export async function scoreGroups(
   let done = 0;
   while (done < waiting.length) {
     const capacity = waiting[done]?.length as number;
-    await using lanes = new Lanes(model, { capacity, sequences: waiting.length - done, arithmetic, greedy });
+    await using lanes = new Lanes(model, { capacity, sequences: waiting.length - done, arithmetic });
     await lanes.begin(beginning, signal);
     // lanes of half the size are worth the making, except where they are small already
     const least = capacity > SMALL ? capacity / 2 : 0;

@@ -30,7 +30,7 @@ enum Output { kLoss, kValues, kDx, kDw };
 
 constexpr int64_t kLogits = 1 << 24;  // of one chunk: 64 MB
 constexpr int64_t kRowMultiple = 48;  // whole register tiles, and rows of a chunk begin at whole cache lines
-constexpr int64_t kLeastRows = 192;   // that a panel of the weights is rebuilt for
+constexpr int64_t kLeastRows = 336;   // that a panel of the weights is rebuilt for
 
 int64_t most_rows(const Call& call) {
   const int64_t most = std::max(kLeastRows, kLogits / call.input(kW).rows / kRowMultiple * kRowMultiple);

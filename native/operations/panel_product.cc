@@ -22,9 +22,14 @@ constexpr int64_t kTasks = 12;          // and never fewer
 // in scratch for all of the depth, and with it a block of the panels' depth, or two while the next is rebuilt, 320 KB, stay
 // in L2.
 constexpr int64_t kMatrixRows = 512, kMatrixPanels = 4;
+static_assert(kMostSinkPanels == kMatrixPanels, "a task has whole tiles for a sink");
 constexpr int64_t kMatrixTasksPerThread = 4;
 constexpr int64_t kMatrixTile = 32;  // rows of register tiles
 constexpr int64_t kMatrixDepth = kDepthBlock / 2;  // of a block of several: 32 rows of A, 20 KB, stay in L1
+// A product much deeper than wide goes along its depth part by part, so that what a part needs of A and all of B's panels
+// stay in cache: the gradient of hidden states of a head has a depth of the vocabulary.
+constexpr int64_t kDeepBlocks = 48, kDeepPart = 12;
+
 constexpr int64_t kStreamedBytes = 16 << 20;  // of C, which would leave the caches before it is read
 
 // Tiles for a sink, which sees how C is cut: by the shape alone.
@@ -49,28 +54,31 @@ int64_t tile_rows_of(int64_t m, int64_t across, int64_t tasks, int64_t limit) {
   return std::max(kRowMultiple, std::min(wanted, limit));
 }
 
-int64_t sink_rows(int64_t m, int64_t n) { return tile_rows_of(m, ceil_div(n, kPanelCols), kSinkTasks, kSinkRows); }
+// Of a tile for a sink that is so many panels wide: it has no more numbers the wider it is.
+int64_t sink_rows(int64_t m, int64_t n, int64_t panels) {
+  return tile_rows_of(m, ceil_div(n, panels * kPanelCols), kSinkTasks, kSinkRows / panels);
+}
 
 // What one task multiplies.
 struct Cut {
   int64_t rows, panels;
 };
 
-// On a matrix unit: nearly square, as large as leaves every thread some; rows in multiples of `unit`.
-Cut matrix_cut(int64_t m, int64_t panels, int64_t unit, int64_t tasks) {
+// On a matrix unit: nearly square, as large as leaves every thread some; rows and panels in multiples of `unit`.
+Cut matrix_cut(int64_t m, int64_t panels, Cut unit, int64_t tasks) {
   const auto halved = [](int64_t value, int64_t multiple) { return round_up(ceil_div(value, 2), multiple); };
-  Cut cut = {std::max(unit, kMatrixRows / unit * unit), std::min(panels, kMatrixPanels)};
+  Cut cut = {std::max(unit.rows, kMatrixRows / unit.rows * unit.rows), std::min(panels, kMatrixPanels)};
   while (ceil_div(m, cut.rows) * ceil_div(panels, cut.panels) < tasks) {
-    if (cut.rows > cut.panels * kPanelCols && halved(cut.rows, unit) < cut.rows)
-      cut.rows = halved(cut.rows, unit);
-    else if (cut.panels > 1)
-      cut.panels = halved(cut.panels, 1);
-    else if (halved(cut.rows, unit) < cut.rows)
-      cut.rows = halved(cut.rows, unit);
+    if (cut.rows > cut.panels * kPanelCols && halved(cut.rows, unit.rows) < cut.rows)
+      cut.rows = halved(cut.rows, unit.rows);
+    else if (cut.panels > unit.panels)
+      cut.panels = halved(cut.panels, unit.panels);
+    else if (halved(cut.rows, unit.rows) < cut.rows)
+      cut.rows = halved(cut.rows, unit.rows);
     else
       break;
   }
-  return {round_up(equal_parts(m, cut.rows), unit), equal_parts(panels, cut.panels)};
+  return {round_up(equal_parts(m, cut.rows), unit.rows), round_up(equal_parts(panels, cut.panels), unit.panels)};
 }
 
 // Numbers of the depth in one 32-bit step.
@@ -95,11 +103,14 @@ struct Depth {
       panel_steps = block / step;
     }
     blocks = std::max<int64_t>(1, ceil_div(numbers, block));
+    const bool deep = blocks >= kDeepBlocks && p.sink == nullptr && p.precision != Precision::kInt8;
+    at_once = deep ? kDeepPart : blocks;
   }
   int64_t numbers_of(int64_t index) const { return std::min(block, numbers - index * block); }
 
   static constexpr int64_t kUnit = 64;  // a word of bits
   int64_t numbers, blocks;
+  int64_t at_once;      // blocks that are multiplied before the next are looked at
   int64_t block;        // in numbers
   int64_t panel_steps;  // that a block of B takes, each of 64 columns
 };
@@ -112,7 +123,13 @@ int64_t chunk_rows(const PanelProduct& p, int threads) {
   return converts(p) && !p.a_transposed ? std::min(p.m, kChunkRows * ceil_div(threads, 4)) : p.m;
 }
 
-// A converted: element (row, block of the depth) at row · `row` + block · `block`, in steps. In bf16 block after block,
+// A part of the depth: blocks [begin, end).
+struct DepthPart {
+  int64_t begin, end;
+  int64_t count() const { return end - begin; }
+};
+
+// A part of A converted: element (row, block of the part) at row · `row` + block · `block`, in steps. In bf16 block after block,
 // rows an odd number of cache lines apart: the tile loads of a matrix unit take a line of many rows at once, which would
 // share a few sets of the cache if rows were as far apart as in the matrix.
 struct Converted {
@@ -126,7 +143,7 @@ struct Converted {
       row = (ceil_div(depth.panel_steps, kLine) | 1) * kLine;
       block = chunk_rows(p, threads) * row;
     }
-    steps = chunk_rows(p, threads) * depth.blocks * (p.precision == Precision::kInt8 ? block : row);
+    steps = chunk_rows(p, threads) * depth.at_once * (p.precision == Precision::kInt8 ? block : row);
   }
   int64_t row = 0, block = 0, steps = 0;
 };
@@ -139,33 +156,35 @@ struct Work {
     constexpr auto kStepBytes = static_cast<int64_t>(sizeof(float));
     panel_bytes = depth.panel_steps * kPanelCols * kStepBytes;
     const bool matrix = matrix_unit(p.precision);
-    const int64_t whole_panel = panel_bytes * depth.blocks;
+    const int64_t whole_panel = panel_bytes * depth.at_once;
     const int64_t packed =
         matrix ? std::min(kMatrixPackedBytes * threads, kMostPackedBytes) : kPackedBytes * threads;
-    at_once = equal_parts(panels, packed / whole_panel);
+    at_once = round_up(equal_parts(panels, packed / whole_panel), p.sink_panels);
     const int64_t rows = chunk_rows(p, threads), tasks = std::max(kTasks, kTasksPerThread * threads);
-    sink_tile_rows = p.sink != nullptr ? sink_rows(p.m, p.n) : 0;
+    if (p.sink != nullptr) sink_tile = {sink_rows(p.m, p.n, p.sink_panels), p.sink_panels};
     if (matrix) {
       const auto cut_of = [&](int64_t count) {
-        return matrix_cut(rows, count, p.sink != nullptr ? sink_tile_rows : kMatrixTile, kMatrixTasksPerThread * threads);
+        return matrix_cut(rows, count, p.sink != nullptr ? sink_tile : Cut{kMatrixTile, 1},
+                          kMatrixTasksPerThread * threads);
       };
       // with one block of the depth there is little to hide behind, and no room for two
-      rebuilds = b.has_source() && depth.blocks > 1;
+      rebuilds = b.has_source() && depth.blocks > 1 && depth.at_once == depth.blocks;
       own_panels = rebuilds || cut_of(panels).rows >= p.m;
       if (own_panels) at_once = panels;
       cut = cut_of(at_once);
     } else {
-      cut = {p.sink != nullptr ? sink_tile_rows : tile_rows_of(rows, at_once, tasks, std::min(rows, kChunkRows)), 1};
+      cut = p.sink != nullptr ? sink_tile : Cut{tile_rows_of(rows, at_once, tasks, std::min(rows, kChunkRows)), 1};
     }
     packed_at = align_up(static_cast<size_t>(a.steps * kStepBytes));
     // no less than a smaller product takes, which may come out even where this one is cut into more and smaller parts
-    workers_at = packed_at + static_cast<size_t>(std::min(panels * whole_panel, std::max(packed, whole_panel)));
-    streams = matrix && p.sink == nullptr && !p.accumulate && p.m * p.n * kStepBytes >= kStreamedBytes;
+    workers_at = packed_at + static_cast<size_t>(std::min(
+                                 panels * whole_panel, std::max(packed, whole_panel) + (p.sink_panels - 1) * whole_panel));
+    streams = matrix && p.sink == nullptr && !p.accumulate && depth.at_once == depth.blocks && p.m * p.n * kStepBytes >= kStreamedBytes;
     collects = p.sink != nullptr || streams || (matrix && depth.blocks > 1);
     if (matrix)
       tile_bytes = static_cast<size_t>(kMatrixRows * kMatrixPanels * kPanelCols * kStepBytes);
     else if (collects)
-      tile_bytes = static_cast<size_t>(cut.rows * kPanelCols * kStepBytes);
+      tile_bytes = static_cast<size_t>(cut.rows * cut.panels * kPanelCols * kStepBytes);
     // in 8 bits the weights of a block in f32 come before its bytes
     if (p.precision == Precision::kInt8) panel_scratch = static_cast<size_t>(depth.block * kPanelCols * kStepBytes);
     if (matrix) panel_scratch = static_cast<size_t>(kMatrixPanels * kDepthBlock * kPanelCols * kStepBytes);
@@ -179,11 +198,11 @@ struct Work {
   int64_t panels;           // of B
   int64_t at_once;          // that are packed together
   Cut cut;                  // of A's rows and those panels
-  int64_t sink_tile_rows;   // of C that a sink sees together
+  Cut sink_tile = {};       // what of C a sink sees together
   bool own_panels = false;  // a task packs what it multiplies, for itself: no other needs it
   bool rebuilds = false;    // or the product rebuilds it, while it multiplies what comes before
   bool streams;             // C goes to memory past the caches
-  bool collects;            // tiles of C wait in scratch until all of the depth is summed
+  bool collects;            // tiles of C wait in scratch until all of a part of the depth is summed
   int64_t panel_bytes;      // of one block of one panel
   size_t packed_at, workers_at, tile_bytes = 0, panel_scratch = 0, worker_bytes;
 };
@@ -191,7 +210,7 @@ struct Work {
 constexpr int64_t kConvertRows = 32, kConvertColumns = 64;  // of A, a task
 
 // Rows [begin, begin + rows) of A, some of them a task.
-void convert_rows(ThreadPool& pool, const Work& w, int64_t begin, int64_t rows, std::byte* out) {
+void convert_rows(ThreadPool& pool, const Work& w, DepthPart part, int64_t begin, int64_t rows, std::byte* out) {
   Bf16ConvertFunction* const to_bf16 = bf16_convert_table.best();
   Int8RowFunction* const to_int8 = int8_row_table.best();
   pool.parallel_for(ceil_div(rows, kConvertRows), [&](int64_t task, int) {
@@ -203,31 +222,32 @@ void convert_rows(ThreadPool& pool, const Work& w, int64_t begin, int64_t rows, 
         to_int8(from, w.p.depth, to);
         continue;
       }
-      for (int64_t i = 0; i < w.depth.blocks; ++i)
-        to_bf16(from + i * w.depth.block, 1, w.depth.numbers_of(i), reinterpret_cast<uint16_t*>(to + i * w.a.block));
+      for (int64_t i = part.begin; i < part.end; ++i)
+        to_bf16(from + i * w.depth.block, 1, w.depth.numbers_of(i),
+                reinterpret_cast<uint16_t*>(to + (i - part.begin) * w.a.block));
     }
   });
 }
 
-// The whole of a transposed A, in bf16: pairs of the depth side by side, then steps along the rows.
-void convert_columns(ThreadPool& pool, const Work& w, std::byte* out) {
+// All rows of a transposed A, in bf16: pairs of the depth side by side, then steps along the rows.
+void convert_columns(ThreadPool& pool, const Work& w, DepthPart part, std::byte* out) {
   DensePanelFunction* const pair = dense_panel_columns_bf16_table.best();
   DensePanelFunction* const transpose = dense_panel_rows_f32_table.best();
-  pool.parallel_for(w.depth.blocks * ceil_div(w.p.m, kConvertColumns), [&](int64_t task, int) {
+  pool.parallel_for(part.count() * ceil_div(w.p.m, kConvertColumns), [&](int64_t task, int) {
     alignas(64) float pairs[kDepthBlock * kConvertColumns];
-    const int64_t i = task % w.depth.blocks, row = task / w.depth.blocks * kConvertColumns;
+    const int64_t i = part.begin + task % part.count(), row = task / part.count() * kConvertColumns;
     const int64_t rows = std::min(kConvertColumns, w.p.m - row), numbers = w.depth.numbers_of(i);
     const float* const from = w.p.a + i * w.depth.block * w.p.a_stride + row;
     pair({from, w.p.a_stride, rows, numbers, kConvertColumns}, pairs);
     transpose({pairs, kConvertColumns, ceil_div(numbers, 2), rows, w.a.row},
-              reinterpret_cast<float*>(out) + i * w.a.block + row * w.a.row);
+              reinterpret_cast<float*>(out) + (i - part.begin) * w.a.block + row * w.a.row);
   });
 }
 
 // Panels [first, first + count) of B, one block of the depth a task: [block][panel].
-void pack(ThreadPool& pool, const Work& w, int64_t first, int64_t count, std::byte* scratch) {
-  pool.parallel_for(w.depth.blocks * count, [&](int64_t task, int worker) {
-    const int64_t i = task / count, col = (first + task % count) * kPanelCols;
+void pack(ThreadPool& pool, const Work& w, DepthPart part, int64_t first, int64_t count, std::byte* scratch) {
+  pool.parallel_for(part.count() * count, [&](int64_t task, int worker) {
+    const int64_t i = part.begin + task / count, col = (first + task % count) * kPanelCols;
     std::byte* const own = scratch + w.workers_at + w.worker_bytes * static_cast<size_t>(worker) + w.tile_bytes;
     std::byte* const panel = scratch + w.packed_at + static_cast<size_t>(task * w.panel_bytes);
     std::byte* const made = w.panel_scratch > 0 ? own : panel;
@@ -242,14 +262,16 @@ DenseProductFunction* product_function(Precision precision) {
   return (precision == Precision::kBf16 ? dense_product_bf16_table : dense_product_f32_table).best();
 }
 
-// A tile of C that was collected, rows `stride` apart: to its place, or to the sink as the tiles that it sees.
-void hand_over(const Work& w, const float* tile, int64_t stride, int64_t row, int64_t col, int64_t rows, int64_t cols,
-               int worker) {
+// A tile of C that was collected, rows `stride` apart: to its place, where it is added if `add`, or to the sink as the tiles
+// that it sees.
+void hand_over(const Work& w, bool add, const float* tile, int64_t stride, int64_t row, int64_t col, int64_t rows,
+               int64_t cols, int worker) {
   const PanelProduct& p = w.p;
   if (p.sink != nullptr) {
-    for (int64_t i = 0; i < rows; i += w.sink_tile_rows)
-      for (int64_t j = 0; j < cols; j += kPanelCols)
-        p.sink->consume({row + i, col + j, std::min(w.sink_tile_rows, rows - i), std::min(kPanelCols, cols - j),
+    const int64_t tile_cols = w.sink_tile.panels * kPanelCols;
+    for (int64_t i = 0; i < rows; i += w.sink_tile.rows)
+      for (int64_t j = 0; j < cols; j += tile_cols)
+        p.sink->consume({row + i, col + j, std::min(w.sink_tile.rows, rows - i), std::min(tile_cols, cols - j),
                          tile + i * stride + j, stride},
                         worker);
     return;
@@ -257,7 +279,7 @@ void hand_over(const Work& w, const float* tile, int64_t stride, int64_t row, in
   for (int64_t i = 0; i < rows; ++i) {
     const float* const from = tile + i * stride;
     float* const to = p.c + (row + i) * p.c_stride + col;
-    if (p.accumulate)
+    if (add)
       for (int64_t j = 0; j < cols; ++j) to[j] += from[j];
     else if (w.streams)
       stream(to, from, cols);
@@ -267,8 +289,10 @@ void hand_over(const Work& w, const float* tile, int64_t stride, int64_t row, in
   if (w.streams) finish_streams();
 }
 
-// One task: rows [row, row + rows) of A, from the chunk from `origin` on, and `cols` columns from `col` on.
+// One task: rows [row, row + rows) of A, from the chunk from `origin` on, and `cols` columns from `col` on, over a part of
+// the depth.
 struct Task {
+  DepthPart part;
   int64_t origin, row, rows, col, cols;
 };
 
@@ -281,9 +305,9 @@ ProductBlock block_of(const Work& w, const Task& t, int64_t i, float* tile, cons
   block.b_panel = w.depth.panel_steps * kPanelCols;
   block.c = w.collects ? tile : p.c + (t.origin + t.row) * p.c_stride + t.col;
   block.c_stride = w.collects ? w.cut.panels * kPanelCols : p.c_stride;
-  block.bias = p.bias != nullptr ? p.bias + t.col : nullptr;
+  block.bias = p.bias != nullptr && i == 0 ? p.bias + t.col : nullptr;
   if (converts(p)) {
-    block.a = reinterpret_cast<const float*>(converted) + t.row * w.a.row + i * w.a.block;
+    block.a = reinterpret_cast<const float*>(converted) + t.row * w.a.row + (i - t.part.begin) * w.a.block;
     block.a_row = w.a.row;
     block.a_depth = 1;
   } else {
@@ -294,15 +318,15 @@ ProductBlock block_of(const Work& w, const Task& t, int64_t i, float* tile, cons
   const int64_t numbers = w.depth.numbers_of(i);
   const int64_t whole = p.precision == Precision::kInt8 ? round_up(numbers, kRotated) : numbers;
   block.depth = ceil_div(whole, step_size(p.precision));
-  block.accumulate = i > 0 || (p.accumulate && !w.collects);
+  block.accumulate = i > t.part.begin || (!w.collects && (i > 0 || p.accumulate));
   return block;
 }
 
 // A chunk of A that was converted and the panels [first, first + count), which tasks cut among themselves.
 class Tasks {
  public:
-  Tasks(const Work& w, int64_t origin, int64_t rows, int64_t first, int64_t count, std::byte* scratch)
-      : w_(w), origin_(origin), rows_(rows), first_(first), count_(count), across_(ceil_div(count, w.cut.panels)),
+  Tasks(const Work& w, DepthPart part, int64_t origin, int64_t rows, int64_t first, int64_t count, std::byte* scratch)
+      : w_(w), part_(part), origin_(origin), rows_(rows), first_(first), count_(count), across_(ceil_div(count, w.cut.panels)),
         scratch_(scratch), multiply_(product_function(w.p.precision)) {}
 
   void run(ThreadPool& pool) {
@@ -320,7 +344,7 @@ class Tasks {
   Task task(int64_t index) const {
     const int64_t row = index / across_ * w_.cut.rows, col = (first_ + index % across_ * w_.cut.panels) * kPanelCols;
     const int64_t end = std::min(w_.p.n, (first_ + count_) * kPanelCols);
-    return {origin_, row, std::min(w_.cut.rows, rows_ - row), col, std::min(w_.cut.panels * kPanelCols, end - col)};
+    return {part_, origin_, row, std::min(w_.cut.rows, rows_ - row), col, std::min(w_.cut.panels * kPanelCols, end - col)};
   }
 
   std::byte* own(int worker) const { return scratch_ + w_.workers_at + w_.worker_bytes * static_cast<size_t>(worker); }
@@ -328,13 +352,13 @@ class Tasks {
   void finish(const Task& t, int worker) const {
     if (!w_.collects) return;
     const float* const tile = reinterpret_cast<const float*>(own(worker));
-    hand_over(w_, tile, w_.cut.panels * kPanelCols, t.origin + t.row, t.col, t.rows, t.cols, worker);
+    hand_over(w_, w_.p.accumulate || t.part.begin > 0, tile, w_.cut.panels * kPanelCols, t.origin + t.row, t.col, t.rows, t.cols, worker);
   }
 
   // Panels of one block of the depth that all threads packed, or that this task packs for itself.
   const std::byte* panels(const Task& t, int64_t i, int worker) const {
     if (!w_.own_panels) {
-      const int64_t panel = i * count_ + t.col / kPanelCols - first_;
+      const int64_t panel = (i - t.part.begin) * count_ + t.col / kPanelCols - first_;
       return scratch_ + w_.packed_at + static_cast<size_t>(panel * w_.panel_bytes);
     }
     std::byte* const to = own(worker) + w_.tile_bytes;
@@ -345,10 +369,10 @@ class Tasks {
   }
 
   void multiply_one(const Task& t, int worker) const {
-    for (int64_t i = 0; i < w_.depth.blocks; ++i) {
+    for (int64_t i = t.part.begin; i < t.part.end; ++i) {
       ProductBlock block = block_of(w_, t, i, reinterpret_cast<float*>(own(worker)), scratch_);
       block.b = panels(t, i, worker);
-      if (!w_.own_panels && i + 1 < w_.depth.blocks) block.next = panels(t, i + 1, worker);
+      if (!w_.own_panels && i + 1 < t.part.end) block.next = panels(t, i + 1, worker);
       multiply_(block);
     }
     finish(t, worker);
@@ -392,6 +416,7 @@ class Tasks {
   }
 
   const Work& w_;
+  DepthPart part_;
   int64_t origin_, rows_, first_, count_, across_;
   std::byte* scratch_;
   DenseProductFunction* multiply_;
@@ -423,13 +448,18 @@ void DenseOperand::pack(int64_t col, int64_t cols, int64_t depth_begin, int64_t 
 }
 
 TileGrid product_tile_grid(int64_t m, int64_t n) {
-  const int64_t rows = sink_rows(m, n);
+  const int64_t rows = sink_rows(m, n, 1);
   return {rows, kPanelCols, ceil_div(m, rows), ceil_div(n, kPanelCols)};
 }
 
 size_t panel_product_scratch(const PanelProduct& p, const PanelOperand& b, int threads) {
   const Work w(p, b, threads);
-  return w.workers_at + w.worker_bytes * static_cast<size_t>(threads);
+  const size_t bytes = w.workers_at + w.worker_bytes * static_cast<size_t>(threads);
+  if (w.depth.at_once == w.depth.blocks) return bytes;
+  // one that is just not deep enough to be cut takes more
+  PanelProduct whole = p;
+  whole.depth = (kDeepBlocks - 1) * w.depth.block;
+  return std::max(bytes, panel_product_scratch(whole, b, threads));
 }
 
 void panel_product(ThreadPool& pool, const PanelProduct& p, const PanelOperand& b, std::byte* scratch) {
@@ -437,14 +467,17 @@ void panel_product(ThreadPool& pool, const PanelProduct& p, const PanelOperand& 
   const int64_t chunk = std::max<int64_t>(1, chunk_rows(p, pool.threads()));
   for (int64_t origin = 0; origin < p.m; origin += chunk) {
     const int64_t rows = std::min(chunk, p.m - origin);
-    if (converts(p) && p.a_transposed)
-      convert_columns(pool, w, scratch);
-    else if (converts(p))
-      convert_rows(pool, w, origin, rows, scratch);
-    for (int64_t first = 0; first < w.panels; first += w.at_once) {
-      const int64_t count = std::min(w.at_once, w.panels - first);
-      if (!w.own_panels) pack(pool, w, first, count, scratch);
-      Tasks(w, origin, rows, first, count, scratch).run(pool);
+    for (int64_t begin = 0; begin < w.depth.blocks; begin += w.depth.at_once) {
+      const DepthPart part = {begin, std::min(w.depth.blocks, begin + w.depth.at_once)};
+      if (converts(p) && p.a_transposed)
+        convert_columns(pool, w, part, scratch);
+      else if (converts(p))
+        convert_rows(pool, w, part, origin, rows, scratch);
+      for (int64_t first = 0; first < w.panels; first += w.at_once) {
+        const int64_t count = std::min(w.at_once, w.panels - first);
+        if (!w.own_panels) pack(pool, w, part, first, count, scratch);
+        Tasks(w, part, origin, rows, first, count, scratch).run(pool);
+      }
     }
   }
 }

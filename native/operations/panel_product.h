@@ -62,7 +62,10 @@ struct PanelProduct {
   bool accumulate;      // C += instead of C =
   const float* bias;    // [n], added to every row; null for none; not with accumulate
   TileSink* sink;
+  int64_t sink_panels = 1;  // columns of the tiles that the sink sees, in panels: at most kMostSinkPanels
 };
+
+constexpr int64_t kMostSinkPanels = 4;
 
 void panel_product(ThreadPool& pool, const PanelProduct& product, const PanelOperand& b, std::byte* scratch);
 // Suffices for every product that is nowhere larger; with a sink, for one of less depth.

@@ -13,6 +13,7 @@
 namespace mbok {
 namespace {
 
+constexpr int64_t kRun = 64;      // tokens that are looked at together: nearly all runs have none of the likeliest
 constexpr float kNever = -60000;  // the logarithm of nothing, within f16
 
 void check(const Call& call) {
@@ -42,29 +43,36 @@ size_t share(int64_t k) {
 
 size_t scratch_bytes(const Call& call, int threads) { return share(call.integer(0)) * static_cast<size_t>(threads); }
 
+// Of the tokens from `begin` on those that are likelier than the least of a heap, which they drive out.
+void keep_likelier(const float* logits, int64_t begin, int64_t end, Candidate* best, int64_t k) {
+  for (int64_t j = begin; j < end; ++j) {
+    // of equals the earlier stays
+    if (!(logits[j] > best[0].value)) continue;
+    std::pop_heap(best, best + k);
+    best[k - 1] = {logits[j], static_cast<int32_t>(j)};
+    std::push_heap(best, best + k);
+  }
+}
+
 double keep(const float* logits, int64_t cols, int64_t k, float* kept, float* ids, std::byte* scratch) {
   auto* const half = reinterpret_cast<uint16_t*>(scratch);
   auto* const best = reinterpret_cast<Candidate*>(scratch + align_up(static_cast<size_t>(k + 1) * sizeof(uint16_t)));
   for (int64_t j = 0; j < k; ++j) best[j] = {logits[j], static_cast<int32_t>(j)};
   std::make_heap(best, best + k);  // the least likely on top
-  for (int64_t j = k; j < cols; ++j) {
-    const Candidate next = {logits[j], static_cast<int32_t>(j)};
-    if (!(next < best[0])) continue;
-    std::pop_heap(best, best + k);
-    best[k - 1] = next;
-    std::push_heap(best, best + k);
+  for (int64_t j = k; j < cols; j += kRun) {
+    const int64_t end = std::min(cols, j + kRun);
+    bool any = false;
+    for (int64_t i = j; i < end; ++i) any |= logits[i] > best[0].value;
+    if (any) keep_likelier(logits, j, end, best, k);
   }
   std::sort_heap(best, best + k);
-  const double all = cross_entropy_table.best()(logits, cols, 0) + static_cast<double>(logits[0]);
+  const auto [all, expected] = log_probabilities_table.best()(logits, cols);
   double mass = 0;
   for (int64_t i = 0; i < k; ++i) {
     ids[i] = static_cast<float>(best[i].id);
     kept[i] = std::max(kNever, static_cast<float>(best[i].value - all));
     mass += std::exp(best[i].value - all);
   }
-  // Σ p log p over the others, through the sum over all: Σ p (x − all)
-  double expected = 0;
-  for (int64_t j = 0; j < cols; ++j) expected += std::exp(static_cast<double>(logits[j]) - all) * (logits[j] - all);
   const double left = std::max(0.0, 1 - mass);
   kept[k] = left > 0 ? std::max(kNever, static_cast<float>(std::log(left))) : kNever;
   f16_narrow_table.best()(kept, half, k + 1);

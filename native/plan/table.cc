@@ -26,6 +26,7 @@
   X(hidden_loss) \
   X(kl_divergence_gradient) \
   X(kl_divergence) \
+  X(head_likelihood) \
   X(head_loss) \
   X(top_tokens) \
   X(cross_entropy_gradient) \

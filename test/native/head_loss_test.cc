@@ -204,6 +204,98 @@ TEST("top_tokens: keeps the likeliest in order and tells what that costs") {
   }
 }
 
+// values, likeliest
+Vectors likelihoods(const Head& head, const Tensor& x, const Tensor& w, const Tensor& targets, const Tensor& scales,
+                    double precision) {
+  const std::vector<float> start(static_cast<size_t>(head.rows), 7);
+  return test::same_for_any_threads({start, start}, "head_likelihood " + head.name(), [&](ThreadPool& pool, Vectors& out) {
+    run_operation(pool, "head_likelihood", {x, w, targets, scales},
+                  {matrix(out[0], head.rows, 1), matrix(out[1], head.rows, 1)}, {precision, head.cap});
+  });
+}
+
+TEST("head_likelihood: is that of logits which exist whole") {
+  Random random(86);
+  ThreadPool& pool = ThreadPool::shared();
+  for (const Head& head : {Head{1, 3, 0, 1, 0, 0}, {1, 3, 0, 5, 0, 0}, {20, 17, 0, 255, 2, 0}, {50, 8, 0, 257, 1.5, 0},
+                           {130, 700, 0, 1300, 0, 0}, {461, 4, 0, 9001, 30, 0}}) {
+    const Case c(head, random);
+    for (const double precision : {0.0, 1.0}) {
+      const Vectors got = likelihoods(head, c.states(), c.weights(), integers(c.targets), kNone, precision);
+      const Logits z = logits_of(c.states(), c.weights(), head.cap);
+      std::vector<float> loss(1), values(static_cast<size_t>(head.rows));
+      run_operation(pool, "cross_entropy", {matrix(z.capped, head.rows, head.vocabulary), integers(c.targets)},
+                    {matrix(loss, 1, 1), matrix(values, head.rows, 1)}, {});
+      check_close(got[0], values, precision == 0 ? 1e-6 : 1e-2, head.name());
+      for (int64_t r = 0; precision == 0 && r < head.rows; ++r) {
+        const float* const row = z.capped.data() + r * head.vocabulary;
+        const int32_t target = c.targets[static_cast<size_t>(r)];
+        const float largest = *std::max_element(row, row + head.vocabulary);
+        // sums of few rows are in another order
+        if (target >= 0 && std::fabs(row[target] - largest) > 0 && std::fabs(row[target] - largest) < 1e-5f) continue;
+        const bool likeliest = target < 0 || row[target] == largest;
+        CHECK(got[1][static_cast<size_t>(r)] == (likeliest ? 1.0f : 0.0f), "likeliest " + head.name());
+      }
+    }
+  }
+}
+
+TEST("head_likelihood: weights in 8 bits are those in f32, equals are both the likeliest") {
+  Random random(87);
+  const Head head = {9, 30, 0, 400, 0, 0};
+  Case c(head, random);
+  std::vector<int8_t> numbers(c.w.size());
+  std::vector<float> scales(static_cast<size_t>(head.vocabulary)), wide(c.w.size());
+  for (float& scale : scales) scale = static_cast<float>(random.integer(1, 50)) / 64;
+  for (size_t i = 0; i < numbers.size(); ++i) {
+    // the last token is the first one's twin
+    const size_t from = i % static_cast<size_t>(head.h);
+    numbers[i] = i / static_cast<size_t>(head.h) == static_cast<size_t>(head.vocabulary - 1)
+                     ? numbers[from]
+                     : static_cast<int8_t>(random.integer(-127, 127));
+  }
+  scales.back() = scales.front() = 4;
+  for (size_t i = 0; i < wide.size(); ++i) wide[i] = numbers[i] * scales[i / static_cast<size_t>(head.h)];
+  c.targets = {0, static_cast<int32_t>(head.vocabulary - 1), 0, -1, 5, 5, 5, 5, 5};
+  for (size_t i = 0; i < c.x.size(); ++i) c.x[i] = static_cast<float>(numbers[i % static_cast<size_t>(head.h)]);
+  const Tensor bytes = {numbers.data(), head.vocabulary, head.h, TensorType::kI8};
+  const Vectors got = likelihoods(head, c.states(), bytes, integers(c.targets), matrix(scales, head.vocabulary, 1), 0);
+  CHECK(got == likelihoods(head, c.states(), matrix(wide, head.vocabulary, head.h), integers(c.targets), kNone, 0), "bits");
+  CHECK((got[1] == std::vector<float>{1, 1, 1, 1, 0, 0, 0, 0, 0}), "likeliest");
+}
+
+TEST("head_likelihood: a row's bits do not depend on the others, however many are multiplied together") {
+  Random random(88);
+  Head head = {9000, 2, 0, 90001, 0, 0};  // of which a third is not scored
+  const Case c(head, random);
+  const auto last_rows = [&](int64_t rows) {
+    const int64_t first = head.rows - rows;
+    std::vector<float> x(c.x.begin() + first * head.h, c.x.end()), values(static_cast<size_t>(rows));
+    std::vector<int32_t> targets(c.targets.begin() + first, c.targets.end());
+    run_operation(ThreadPool::shared(), "head_likelihood", {matrix(x, rows, head.h), c.weights(), integers(targets)},
+                  {matrix(values, rows, 1)}, {0, 0});
+    return values;
+  };
+  const std::vector<float> all = last_rows(head.rows), few = last_rows(70);
+  CHECK(std::equal(few.rbegin(), few.rend(), all.rbegin()), "values");
+}
+
+TEST("head_likelihood: refuses what does not fit together") {
+  Random random(89);
+  const Case c(kHeads[1], random);
+  std::vector<float> values(static_cast<size_t>(c.head.rows));
+  const std::vector<int32_t> beyond(values.size(), static_cast<int32_t>(c.head.vocabulary));
+  const auto refused = [&](const char* code, const Tensor& targets, double cap) {
+    return test::throws(code, [&] {
+      run_operation(ThreadPool::shared(), "head_likelihood", {c.states(), c.weights(), targets},
+                    {matrix(values, c.head.rows, 1)}, {0, cap});
+    });
+  };
+  CHECK(refused("MBOK_SHAPE", matrix(c.x, c.head.rows, c.head.h), 0), "targets of another type");
+  CHECK(refused("MBOK_SHAPE", integers(c.targets), -1), "a negative cap");
+  CHECK(refused("MBOK_INVALID_ARGUMENT", integers(beyond), 0), "a target beyond the vocabulary");
+}
+
 TEST("head_loss: refuses what does not fit together") {
   Random random(85);
   const Case c(kHeads[1], random);

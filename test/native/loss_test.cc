@@ -48,6 +48,13 @@ TEST("losses: every candidate agrees with the reference on rows of any width") {
         for (size_t j = 0; j < got.size(); ++j) CHECK(std::fabs(got[j] - expected[j]) <= 3e-7, name + shape);
       });
 
+      const LogProbabilities row = scalar::log_probabilities(x.data(), cols);
+      test::for_each_candidate(log_probabilities_table, [&](auto* function, const std::string& name) {
+        const LogProbabilities got = function(x.data(), cols);
+        CHECK(std::fabs(got.log_sum - row.log_sum) <= 1e-6 * (1 + std::fabs(row.log_sum)), name + shape);
+        CHECK(std::fabs(got.expected - row.expected) <= 1e-6 * (1 + std::fabs(row.expected)), name + shape);
+      });
+
       const double kl = scalar::kl_divergence(x.data(), t.data(), cols);
       test::for_each_candidate(kl_divergence_table, [&](auto* function, const std::string& name) {
         CHECK(std::fabs(function(x.data(), t.data(), cols) - kl) <= 2e-6 * (1 + kl), name + shape);
@@ -75,6 +82,46 @@ TEST("losses: every candidate agrees with the reference on rows of any width") {
     }
 }
 
+TEST("losses: parts of a row have the sum of all, by every candidate") {
+  Random random(63);
+  constexpr int64_t kRows = 3;
+  for (const int64_t cols : {1, 7, 16, 100, 255, 256, 512})
+    for (const float size : {0.1f, 3.0f, 40.0f}) {
+      const int64_t stride = cols + 5;
+      auto x = scaled(random.normals(kRows * stride), size, 90);
+      if (cols > 1) x[0] = -INFINITY;
+      const std::string shape = " width " + std::to_string(cols) + " size " + std::to_string(size);
+      std::vector<float> largest(kRows), sums(kRows), expected(kRows);
+      scalar::exp_sums({x.data(), stride, kRows, cols}, largest.data(), expected.data());
+      const std::vector<float> most = largest;
+      test::for_each_candidate(exp_sums_table, [&](auto* function, const std::string& name) {
+        function({x.data(), stride, kRows, cols}, largest.data(), sums.data());
+        CHECK(largest == most, name + shape);
+        check_close(sums, expected, 1e-6, name + shape);
+      });
+      for (int64_t r = 0; r < kRows; ++r) {
+        const double target = static_cast<double>(x[static_cast<size_t>(r * stride + cols - 1)]);
+        const double whole = scalar::cross_entropy(x.data() + r * stride, cols, cols - 1) + target;
+        const auto at = static_cast<size_t>(r);
+        // the same part a few times, and one of nothing
+        const std::vector<float> parts(20, most[at]), sum(20, expected[at]);
+        std::vector<float> with_none = parts, sums_with_none = sum;
+        with_none.push_back(-INFINITY);
+        sums_with_none.push_back(0);
+        test::for_each_candidate(log_sum_of_parts_table, [&](auto* function, const std::string& name) {
+          CHECK(std::fabs(function(parts.data(), sum.data(), 20) - whole - std::log(20.0)) <= 1e-6 * std::fabs(whole), name + shape);
+          CHECK(function(with_none.data(), sums_with_none.data(), 21) == function(parts.data(), sum.data(), 20), name + shape);
+        });
+      }
+    }
+  const std::vector<float> none(20, -INFINITY);
+  test::for_each_candidate(exp_sums_table, [&](auto* function, const std::string& name) {
+    float largest = 0, sum = 1;
+    function({none.data(), 20, 1, 20}, &largest, &sum);
+    CHECK(largest == -INFINITY && sum == 0, name);
+  });
+}
+
 TEST("losses: NaN in a row reaches the loss") {
   for (const int64_t at : {0, 3, 20, 36}) {
     std::vector<float> x(37, 0.5f);
@@ -82,6 +129,14 @@ TEST("losses: NaN in a row reaches the loss") {
     x[static_cast<size_t>(at)] = NAN;
     test::for_each_candidate(cross_entropy_table, [&](auto* function, const std::string& name) {
       CHECK(std::isnan(function(x.data(), 37, 5)), name);
+    });
+    test::for_each_candidate(exp_sums_table, [&](auto* function, const std::string& name) {
+      float largest = 0, sum = 0;
+      function({x.data(), 37, 1, 37}, &largest, &sum);
+      const float parts[] = {1, largest, 2}, sums[] = {1, sum, 1};
+      test::for_each_candidate(log_sum_of_parts_table, [&](auto* log_sum, const std::string& of) {
+        CHECK(std::isnan(log_sum(parts, sums, 3)), name + " " + of);
+      });
     });
     test::for_each_candidate(kl_divergence_table, [&](auto* function, const std::string& name) {
       CHECK(std::isnan(function(x.data(), good.data(), 37)) && std::isnan(function(good.data(), x.data(), 37)), name);

@@ -65,6 +65,10 @@ function takeHead(logits: Tensor): Head | undefined {
   return { states, weights, scales, cap: cap?.attributes[0] ?? 0 };
 }
 
+function notAHead(operation: string): never {
+  throw new MbokError('MBOK_UNSUPPORTED', `${operation}: the logits do not come from a linear layer`);
+}
+
 function emit(head: Head, judge: readonly (Tensor | undefined)[], teacherCap: number, options: HeadLossOptions) {
   const { states, weights, scales, cap } = head;
   const { seed, accumulators } = options;
@@ -113,10 +117,24 @@ export function headKeptDivergence(
 ): Tensor {
   const { cols } = expectShape('head_loss', 'ids', ids, { rows: logits.rows, type: 'i32' });
   expectShape('head_loss', 'kept', kept, { rows: logits.rows, cols: cols + 1 });
-  const head = takeHead(logits);
-  if (head === undefined)
-    throw new MbokError('MBOK_UNSUPPORTED', 'head_loss: the logits do not come from a linear layer');
+  const head = takeHead(logits) ?? notAHead('head_loss');
   return emit(head, [undefined, undefined, undefined, undefined, kept, ids], 0, options).loss;
+}
+
+/**
+ * −log softmax(logits)[target] of every row, and whether no token is likelier than the target: [rows, 1] each, 0 and 1 where
+ * the target is −1. For evaluation; has no gradient. The logits are taken back out of the graph.
+ */
+export function headLikelihood(
+  logits: Tensor,
+  targets: Tensor,
+): { readonly values: Tensor; readonly likeliest: Tensor } {
+  expectShape('head_likelihood', 'targets', targets, { rows: logits.rows, cols: 1, type: 'i32' });
+  const { graph, rows } = logits;
+  const { states, weights, scales, cap } = takeHead(logits) ?? notAHead('head_likelihood');
+  const [values, likeliest] = [graph.create(matrixShape(rows, 1)), graph.create(matrixShape(rows, 1))];
+  graph.emit('head_likelihood', [states, weights, targets, scales], [values, likeliest], [precisionCode(states), cap]);
+  return { values, likeliest };
 }
 
 /**

@@ -3,6 +3,21 @@
 
 namespace mbok {
 
+const KernelTable<LogProbabilitiesFunction> log_probabilities_table("log_probabilities", {
+    MBOK_VECTOR_CANDIDATES(log_probabilities)
+    {"scalar", kNone, scalar::log_probabilities},
+});
+
+const KernelTable<ExpSumsFunction> exp_sums_table("exp_sums", {
+    MBOK_VECTOR_CANDIDATES(exp_sums)
+    {"scalar", kNone, scalar::exp_sums},
+});
+
+const KernelTable<LogSumOfPartsFunction> log_sum_of_parts_table("log_sum_of_parts", {
+    MBOK_VECTOR_CANDIDATES(log_sum_of_parts)
+    {"scalar", kNone, scalar::log_sum_of_parts},
+});
+
 const KernelTable<CrossEntropyFunction> cross_entropy_table("cross_entropy", {
     MBOK_VECTOR_CANDIDATES(cross_entropy)
     {"scalar", kNone, scalar::cross_entropy},

@@ -14,6 +14,31 @@ double logsumexp(const float* x, int64_t cols) {
 
 }  // namespace
 
+void exp_sums(const LogitTile& tile, float* largest, float* sums) {
+  for (int64_t r = 0; r < tile.rows; ++r) {
+    const float* const x = tile.x + r * tile.stride;
+    largest[r] = x[0];
+    for (int64_t j = 1; j < tile.cols; ++j) largest[r] = x[j] > largest[r] ? x[j] : largest[r];
+    double sum = 0;
+    for (int64_t j = 0; j < tile.cols; ++j) sum += x[j] == -INFINITY ? 0 : std::exp(static_cast<double>(x[j]) - largest[r]);
+    sums[r] = static_cast<float>(sum);
+  }
+}
+
+double log_sum_of_parts(const float* largest, const float* sums, int64_t parts) {
+  double most = largest[0], sum = 0;
+  for (int64_t i = 1; i < parts; ++i) most = largest[i] > most ? largest[i] : most;
+  for (int64_t i = 0; i < parts; ++i) sum += sums[i] * std::exp(largest[i] - most);
+  return most + std::log(sum);
+}
+
+LogProbabilities log_probabilities(const float* x, int64_t cols) {
+  const double all = logsumexp(x, cols);
+  double expected = 0;
+  for (int64_t j = 0; j < cols; ++j) expected += x[j] == -INFINITY ? 0 : std::exp(x[j] - all) * (x[j] - all);
+  return {all, expected};
+}
+
 double cross_entropy(const float* logits, int64_t cols, int64_t target) {
   return logsumexp(logits, cols) - logits[target];
 }

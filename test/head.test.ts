@@ -1,0 +1,60 @@
+/** The head of a large vocabulary: how often it is computed, and what comes out. */
+
+import { scoreGroups } from '../lib/eval/likelihood';
+import { evaluatePerplexity } from '../lib/eval/perplexity';
+import { arithmeticOf } from '../lib/graph/arithmetic';
+import { Graph } from '../lib/graph/graph';
+import { headLikelihood } from '../lib/graph/operations/head_loss';
+import { linear } from '../lib/graph/operations/linear';
+import { softcap } from '../lib/graph/operations/softcap';
+import { Plan } from '../lib/graph/plan';
+import { Model } from '../lib/model';
+import { Matrix } from '../lib/native/matrix';
+import { TINY_STORIES } from './folders';
+
+const ROWS = 600;
+
+describe('the head', () => {
+  let model: Model;
+  const runs = jest.spyOn(Plan.prototype, 'run');
+  beforeAll(async () => {
+    model = await Model.load(TINY_STORIES);
+  });
+  beforeEach(() => runs.mockClear());
+  afterAll(() => {
+    runs.mockRestore();
+    model.dispose();
+  });
+
+  const tokens = (count: number) =>
+    Int32Array.from({ length: count }, (_, i) => (i * 37) % model.config.vocabularySize);
+
+  test('is computed for all rows of an evaluation at once', async () => {
+    await evaluatePerplexity(model, tokens(4 * 256), { window: 256 });
+    expect(runs).toHaveBeenCalledTimes(1);
+  });
+
+  test('is computed for all answers of many questions at once, the likeliest told without logits', async () => {
+    const groups = Array.from({ length: ROWS / 10 }, (_, i) => [
+      { ids: tokens(11 + (i % 2)).fill(i, 0, 1), scoredFrom: 1 },
+    ]);
+    const scores = await scoreGroups(model, groups, { arithmetic: arithmeticOf({}) });
+    expect(scores).toHaveLength(groups.length);
+    const outputs = await Promise.all(
+      runs.mock.results.map(({ value }) => value as Promise<Record<string, Float32Array>>),
+    );
+    for (const values of outputs.flatMap((output) => Object.values(output)))
+      expect(values.length).toBeLessThanOrEqual(1024);
+    expect(runs.mock.calls.length).toBe(1);
+  });
+});
+
+test('logits that do not come from a linear layer have no likelihood of a head', () => {
+  const graph = new Graph();
+  const x = graph.input('x', { rows: 'tokens', cols: 4 });
+  const targets = graph.input('targets', { rows: 'tokens', cols: 1, type: 'i32' });
+  const w = graph.bind(new Matrix({ rows: 9, cols: 4 }));
+  expect(() => headLikelihood(softcap(softcap(linear(x, w), 2), 2), targets)).toThrow(
+    expect.objectContaining({ code: 'MBOK_UNSUPPORTED', message: expect.stringContaining('head_likelihood') }),
+  );
+});
