@@ -5,10 +5,15 @@
 
 import { cpSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { parseCall } from '../lib/cli/command';
+import { inspectCommand } from '../lib/cli/inspect';
 import { readStorage } from '../lib/cli/storage';
+import { binarizeFolder } from '../lib/compress/binarize_folder';
+import { f16ToF32, f32ToF16 } from '../lib/io/half';
 import { Model } from '../lib/model';
 import { ModelSource } from '../lib/models/source';
-import { changeWeights, copyGolden, GOLDEN, temporaryFolder } from './folders';
+import { changeConfig, changeWeights, copyGolden, GOLDEN, temporaryFolder } from './folders';
+import { ggufBytes, SMALL_LLAMA } from './gguf_writer';
 
 const temporary = temporaryFolder();
 const ids = Int32Array.from({ length: 24 }, (_, i) => (i * 37) % 160);
@@ -98,7 +103,9 @@ describe('what nothing reads does not matter', () => {
       },
     ],
   ])('%s', async (_, change) => {
-    expect(await logits(variant(change))).toEqual(await logits(join(GOLDEN, 'llama')));
+    await warnings(async () => {
+      expect(await logits(variant(change))).toEqual(await logits(join(GOLDEN, 'llama')));
+    });
   });
 
   test('a tensor that is read must be of a type that is', async () => {
@@ -132,6 +139,213 @@ describe('what nothing reads does not matter', () => {
     expect(saved).not.toHaveProperty('attention_dropout');
     expect(saved.hidden_size).toBe(64);
   });
+});
+
+/** Gives tensors other names, or removes those that have none. */
+function renameTensors(folder: string, nameOf: (name: string) => string): void {
+  changeWeights(folder, ({ header, data }) => ({
+    header: Object.fromEntries(Object.entries(header).map(([name, entry]) => [nameOf(name), entry])),
+    data,
+  }));
+}
+
+describe('tensors behind another prefix are those of the family', () => {
+  const inner = (name: string) => name.replace(/^model\./, '');
+  test.each<[string, string, (name: string) => string]>([
+    ['LLaMA without model.', 'llama', inner],
+    ['LLaMA behind language_model.', 'llama', (name) => `language_model.${name}`],
+    ['LLaMA behind model.language_model.', 'llama', (name) => name.replace(/^model\./, 'model.language_model.')],
+    ['tied LLaMA behind language_model. alone', 'llama-tied-rope3', (name) => `language_model.${inner(name)}`],
+    ['LLaMA behind both', 'llama', (name) => `model.language_model.${name}`],
+    ['OPT without model.', 'opt', inner],
+    ['GPT-2 without transformer.', 'gpt2', (name) => name.replace(/^transformer\./, '')],
+  ])('%s', async (_, family, nameOf) => {
+    const at = variant(
+      (folder) => renameTensors(folder, (name) => (name === '__metadata__' ? name : nameOf(name))),
+      family,
+    );
+    expect(Object.keys(headerOf(at))).not.toEqual(Object.keys(headerOf(join(GOLDEN, family))));
+    expect(await logits(at)).toEqual(await logits(join(GOLDEN, family)));
+    const { parts, layers } = await readStorage(at);
+    const plain = await readStorage(join(GOLDEN, family));
+    expect({ ...parts, other: 0 }).toEqual({ ...plain.parts, other: 0 });
+    expect(layers).toEqual(plain.layers);
+  });
+});
+
+describe('the family of a configuration', () => {
+  const MODEL_TYPES = {
+    llama: 'llama',
+    smollm3: 'smollm3',
+    'mistral-sliding': 'mistral',
+    qwen2: 'qwen2',
+    'qwen3-tied': 'qwen3',
+    gemma2: 'gemma2',
+    gemma3: 'gemma3_text',
+    phi3: 'phi3',
+    opt: 'opt',
+    gpt2: 'gpt2',
+  };
+  test.each(Object.entries(MODEL_TYPES))('%s by its model_type alone', async (family, model_type) => {
+    for (const architectures of [undefined, null, []]) {
+      const at = variant((folder) => changeConfig(folder, { architectures, model_type }), family);
+      await using source = await ModelSource.open(at);
+      await using plain = await ModelSource.open(join(GOLDEN, family));
+      expect(source.config).toEqual(plain.config);
+      expect(source.family).toBe(plain.family);
+    }
+  });
+
+  test('a model that was saved without its head is that with it where the head is the embedding', async () => {
+    const at = variant((folder) => {
+      changeConfig(folder, { architectures: ['LlamaModel'] });
+      renameTensors(folder, (name) => name.replace(/^model\./, ''));
+    }, 'llama-tied-rope3');
+    expect(await logits(at)).toEqual(await logits(join(GOLDEN, 'llama-tied-rope3')));
+    const untied = variant((folder) => {
+      changeConfig(folder, { architectures: ['LlamaModel'] });
+      renameTensors(folder, (name) => (name === 'lm_head.weight' ? 'other.weight' : name));
+    });
+    await expect(ModelSource.open(untied)).rejects.toThrow(failure('MBOK_SHAPE', /'lm_head\.weight' is missing/));
+  });
+
+  test.each<[string, Record<string, unknown>, RegExp]>([
+    ['no name at all', { architectures: undefined, model_type: undefined }, /architecture undefined is not supported/],
+    ['an unknown type', { architectures: undefined, model_type: 'mamba' }, /model type "mamba" is not supported/],
+    ['another head', { architectures: ['LlamaForSequenceClassification'] }, /"LlamaForSequenceClassification"/],
+    ['two families', { model_type: 'qwen2' }, /says "LlamaForCausalLM", but 'model_type' says "qwen2"/],
+  ])('%s is refused', async (_, changes, message) => {
+    const at = variant((folder) => changeConfig(folder, changes));
+    await expect(ModelSource.open(at)).rejects.toThrow(failure('MBOK_UNSUPPORTED', message));
+  });
+});
+
+describe('tensors that nothing reads', () => {
+  test.each<[string, string, string]>([
+    ['a bias of a layer without', 'llama', 'model.layers.0.self_attn.q_proj.bias'],
+    ['norms of heads in a family without', 'llama', 'model.layers.1.self_attn.q_norm.weight'],
+    ['a norm that others have', 'llama', 'model.layers.0.post_feedforward_layernorm.weight'],
+    ['scales of another quantisation', 'llama', 'model.layers.0.mlp.up_proj.weight_scale'],
+    ['an adapter', 'llama', 'model.layers.0.mlp.up_proj.lora_A.weight'],
+    ['a bias of a norm', 'llama', 'model.norm.bias'],
+    ['a bias of the head', 'llama', 'lm_head.bias'],
+    ['a bias of a head that is the embedding', 'llama-tied-rope3', 'lm_head.bias'],
+    ['a bias of attention in GPT-2', 'gpt2', 'transformer.h.0.attn.c_attn.scale'],
+    ['a norm within a block of OPT', 'opt', 'model.decoder.layers.1.norm.weight'],
+  ])('are refused by name within the model: %s', async (_, family, name) => {
+    const at = variant((folder) => addTensor(folder, name, [4]), family);
+    const message = new RegExp(`tensor '${name}' is of a module that this architecture has, but nothing reads it`);
+    await expect(ModelSource.open(at)).rejects.toThrow(failure('MBOK_UNSUPPORTED', message));
+    await expect(readStorage(at)).rejects.toThrow(failure('MBOK_UNSUPPORTED', message));
+  });
+
+  test('are refused in a GGUF file too', async () => {
+    const tensors = [...SMALL_LLAMA.tensors, { name: 'blk.0.attn_output.bias', shape: [4] }];
+    const path = join(newFolder(), 'x.gguf');
+    writeFileSync(path, ggufBytes({ ...SMALL_LLAMA, tensors }));
+    await expect(ModelSource.open(path)).rejects.toThrow(
+      failure('MBOK_UNSUPPORTED', /'.*o_proj\.bias' is of a module/),
+    );
+  });
+
+  test.each<[string, string, string]>([
+    ['frequencies of a layer', 'llama', 'model.layers.0.self_attn.rotary_emb.inv_freq'],
+    ['frequencies of the model', 'llama', 'model.rotary_emb.inv_freq'],
+    ['masks of attention', 'gpt2', 'transformer.h.0.attn.bias'],
+    ['numbers that masks are filled with', 'gpt2', 'transformer.h.1.attn.masked_bias'],
+    ['ids of positions', 'opt', 'model.decoder.position_ids'],
+  ])('do not matter where they are computed: %s', async (_, family, name) => {
+    const at = variant((folder) => addTensor(folder, name, [1, 1, 2, 2]), family);
+    const warned = await warnings(async () => {
+      expect(await logits(at)).toEqual(await logits(join(GOLDEN, family)));
+    });
+    expect(warned).toEqual([]);
+    expect((await readStorage(at)).unread).toEqual([]);
+  });
+
+  test('are told of where they are modules of their own, in one warning', async () => {
+    const at = variant((folder) => {
+      addTensor(folder, 'vision_tower.encoder.layers.0.norm.weight', [4]);
+      addTensor(folder, 'vision_tower.encoder.layers.1.norm.weight', [4]);
+      addTensor(folder, 'model.layers.2.eh_proj.weight', [2, 2]);
+      addTensor(folder, 'mtp.norm.weight', [4]);
+    });
+    const warned = await warnings(async () => {
+      expect(await logits(at)).toEqual(await logits(join(GOLDEN, 'llama')));
+    });
+    expect(warned).toEqual([
+      `${join(at, 'model.safetensors')}: not read, since they are no part of the language model: ` +
+        '"vision_tower" (2 tensors), "model.layers.2" (1 tensor), "mtp" (1 tensor)',
+    ]);
+    const unread = [
+      { name: 'vision_tower', tensors: 2, bytes: 32 },
+      { name: 'model.layers.2', tensors: 1, bytes: 16 },
+      { name: 'mtp', tensors: 1, bytes: 16 },
+    ];
+    expect((await readStorage(at)).unread).toEqual(unread);
+    const { lines, json } = await inspectCommand.run(parseCall(inspectCommand, [at], new AbortController().signal));
+    expect(lines.join('\n')).toMatch(/not read.*"vision_tower" \(2 tensors\)/);
+    expect(json).toMatchObject({ unread });
+  });
+});
+
+describe('a head in the file of a tied model', () => {
+  const EMBEDDING = 'model.embed_tokens.weight';
+  /** With a head made of the embedding, which `round` may change first. */
+  const withHead = (head: (embedding: Buffer) => Buffer, dtype = 'F32', round = (embedding: Buffer) => embedding) =>
+    variant((folder) => {
+      changeWeights(folder, ({ header, data }) => {
+        const embedding = header[EMBEDDING] as (typeof header)[string];
+        const changed = Buffer.from(data);
+        round(Buffer.from(data.subarray(...embedding.data_offsets))).copy(changed, embedding.data_offsets[0]);
+        const added = head(Buffer.from(changed.subarray(...embedding.data_offsets)));
+        const entry = {
+          ...embedding,
+          dtype,
+          data_offsets: [data.length, data.length + added.length] as [number, number],
+        };
+        return { header: { ...header, 'lm_head.weight': entry }, data: Buffer.concat([changed, added]) };
+      });
+    }, 'llama-tied-rope3');
+  const toF16 = (f32: Buffer) => Buffer.from(f32ToF16(new Float32Array(Uint8Array.from(f32).buffer)).buffer);
+  const toF32 = (f16: Buffer) => Buffer.from(f16ToF32(new Uint16Array(Uint8Array.from(f16).buffer)).buffer);
+
+  test('is read where it is the embedding, whatever its type', async () => {
+    expect(await logits(withHead((embedding) => embedding))).toEqual(await logits(join(GOLDEN, 'llama-tied-rope3')));
+    const rounded = withHead(toF16, 'F16', (embedding) => toF32(toF16(embedding)));
+    expect(await logits(rounded)).toHaveLength(24 * 160);
+    await expect(Model.load(withHead(toF16, 'F16'))).rejects.toThrow(failure('MBOK_FORMAT', /differs/));
+  });
+
+  test('is refused by name where it differs', async () => {
+    const at = withHead((head) => {
+      head.writeFloatLE(head.readFloatLE(head.length - 4) + 1e-3, head.length - 4);
+      return head;
+    });
+    const refused = failure('MBOK_FORMAT', /'lm_head\.weight' differs from the embedding.*tie_word_embeddings/);
+    await expect(Model.load(at)).rejects.toThrow(refused);
+    await expect(binarizeFolder(at, join(temporary, 'tied'), { kernels: 1, method: 'svid' })).rejects.toThrow(refused);
+  });
+});
+
+test.each<[string, Record<string, unknown>, RegExp]>([
+  [
+    'a width',
+    { intermediate_size: 96 },
+    /'model\.layers\.0\.mlp\.gate_proj\.weight' must be F32 \[96, 64\].*got F32 \[160, 64\]/,
+  ],
+  [
+    'heads',
+    { num_key_value_heads: 4 },
+    /'model\.layers\.0\.self_attn\.k_proj\.weight' must be .*\[64, 64\].*got F32 \[32, 64\]/,
+  ],
+  ['a vocabulary', { vocab_size: 161 }, /'model\.embed_tokens\.weight' must be .*\[161, 64\].*got F32 \[160, 64\]/],
+  ['tied embeddings that are missing', { tie_word_embeddings: false }, /tensor 'lm_head\.weight' is missing/],
+])('a configuration that the shapes contradict is refused before weights are read: %s', async (_, changes, message) => {
+  const family = 'tie_word_embeddings' in changes ? 'llama-tied-rope3' : 'llama';
+  const at = variant((folder) => changeConfig(folder, changes), family);
+  await expect(readStorage(at)).rejects.toThrow(failure('MBOK_SHAPE', message));
+  await expect(Model.load(at)).rejects.toThrow(failure('MBOK_SHAPE', message));
 });
 
 describe('what takes the place of a file is called by its name', () => {
@@ -175,6 +389,17 @@ describe('what takes the place of a file is called by its name', () => {
     await expect(Model.load(path)).rejects.toThrow(failure('MBOK_FORMAT', /is an XML document/));
   });
 });
+
+/** The warnings of the process while something is done. */
+async function warnings(work: () => Promise<void>): Promise<string[]> {
+  const warned = jest.spyOn(process, 'emitWarning').mockImplementation(() => {});
+  try {
+    await work();
+    return warned.mock.calls.map(([message]) => String(message));
+  } finally {
+    warned.mockRestore();
+  }
+}
 
 function headerOf(folder: string): Record<string, unknown> {
   const file = readFileSync(join(folder, 'model.safetensors'));

@@ -96,6 +96,6 @@ test('refuses a nested model whose scales for a prefix are missing', async () =>
   writeFileSync(config, JSON.stringify(json));
   await expect(Model.load(place, { kernels: 2 })).rejects.toMatchObject({
     code: 'MBOK_SHAPE',
-    message: expect.stringContaining('s_out_prefix_2'),
+    message: expect.stringContaining('s_out_prefix_1'),
   });
 });

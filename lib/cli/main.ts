@@ -139,6 +139,10 @@ for (const [name, stream] of [
   });
 }
 
+// Node's own way tells how to trace a warning
+process.removeAllListeners('warning');
+process.on('warning', ({ name, message }) => say(`mbok: ${name === 'MbokWarning' ? 'warning' : name}: ${message}`));
+
 main(process.argv.slice(2)).then(
   (code) => {
     process.exitCode = code;

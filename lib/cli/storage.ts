@@ -2,14 +2,15 @@
 
 import { stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { MbokError } from '../errors';
 import { ioFailure } from '../io/failure';
 import { ifPresent } from '../io/files';
+import type { WeightEntry } from '../io/weights';
 import type { StoredSpecification } from '../models/checkpoint';
 import type { ConversionReport } from '../models/conversion';
 import { MARKER_FILE } from '../models/model_folder';
 import type { EmbeddingStorage } from '../models/quantization';
 import { ModelSource } from '../models/source';
+import type { UnreadModule } from '../models/unread';
 
 export interface LayerStorage {
   readonly module: string;
@@ -55,12 +56,14 @@ export interface ModelStorage {
   /** Bytes of the scales that prefixes of the kernels have of their own; undefined where these are not nested. */
   readonly prefixBytes: number | undefined;
   readonly layers: readonly LayerStorage[];
+  /** Modules in the file that are no part of the model. */
+  readonly unread: readonly UnreadModule[];
   readonly conversion: ConversionReport | undefined;
 }
 
 /**
  * Reads what a Hugging Face folder or a GGUF file says of itself; no weight is loaded. Throws MBOK_IO, MBOK_FORMAT,
- * MBOK_UNSUPPORTED, MBOK_SHAPE where a tensor is missing.
+ * MBOK_UNSUPPORTED, MBOK_SHAPE where a tensor is missing or not as the configuration says.
  */
 export async function readStorage(path: string): Promise<ModelStorage> {
   await using source = await ModelSource.open(path);
@@ -106,14 +109,14 @@ export async function readStorage(path: string): Promise<ModelStorage> {
     embeddings,
     prefixBytes: source.nested ? sum(source.prefixScales.map(({ name }) => bytesOf(source, name))) : undefined,
     layers,
+    unread: source.unread,
     conversion,
   };
 }
 
 /** Of a tensor, as the file stores it. */
-function bytesOf({ weights, family }: ModelSource, name: string): number {
-  const entry = weights.tensors.get(name) ?? weights.tensors.get(family.alternativeName?.(name) ?? name);
-  if (entry === undefined) throw new MbokError('MBOK_SHAPE', `${weights.path}: tensor '${name}' is missing`);
+function bytesOf({ weights }: ModelSource, name: string): number {
+  const entry = weights.tensors.get(name) as WeightEntry;
   return entry.storedBytes ?? entry.byteLength;
 }
 

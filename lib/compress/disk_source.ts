@@ -15,7 +15,7 @@ export function diskSource(source: ModelSource): DenseSource & Disposable {
     constants: (positions) => constants.upTo(positions),
     specifications: source.specifications,
     storage(name) {
-      const entry = weights.tensors.get(name) ?? weights.tensors.get(family.alternativeName?.(name) ?? name);
+      const entry = weights.tensors.get(name);
       return entry?.dtype === 'F32' || entry?.dtype === 'BF16' ? entry.dtype : 'F16';
     },
     async borrow(specifications) {

@@ -71,9 +71,7 @@ function int8Moment({ specifications }: DenseSource, int8: ReadonlySet<string>):
 
 /** Of a number of a tensor that stays as it is: block formats become F16. */
 export function elementBytes(model: ModelSource, name: string): number {
-  const { weights, family } = model;
-  const entry = weights.tensors.get(name) ?? weights.tensors.get(family.alternativeName?.(name) ?? name);
-  return entry?.dtype === 'F32' ? F32 : 2;
+  return model.weights.tensors.get(name)?.dtype === 'F32' ? F32 : 2;
 }
 
 function outputBytes(dense: DenseSource, kernels: KernelCounts, int8: ReadonlySet<string>): number {

@@ -10,7 +10,7 @@ import { scaleName } from '../nn/builder';
 import { INPUT_SCALES, KERNELS, OUTPUT_SCALES } from '../nn/linear';
 import { throwIfAborted } from '../validate';
 import { tiled, untiled } from './bit_tiles';
-import type { Family, ParameterRole, ParameterSpecification } from './family';
+import type { ParameterRole, ParameterSpecification } from './family';
 import type { KernelCounts, QuantizationNotes } from './quantization';
 import { replacedBy, transposed } from './transposed';
 
@@ -106,56 +106,55 @@ export type StoredSpecification = ParameterSpecification &
 const NARROW: readonly ParameterRole[] = ['linear', 'embedding', 'head'];
 
 /**
- * Reads one matrix, by its name or by another that `family` knows for it. Throws MBOK_IO, MBOK_FORMAT, MBOK_SHAPE where
- * configuration and file disagree, and MBOK_NON_FINITE for NaN or infinite weights, naming the tensor.
+ * The tensor of a checkpoint that a specification asks for, held against it without reading it. Throws MBOK_SHAPE where it
+ * is missing or of another shape than the configuration says, MBOK_UNSUPPORTED for a type that does not stand for numbers.
  */
-export async function readParameter(
-  weights: WeightReader,
-  specification: StoredSpecification,
-  family: Pick<Family, 'alternativeName'>,
-): Promise<StoredMatrix> {
-  if (specification.as === 'kernels') return await readKernels(weights, specification, family, specification.kernels);
-  const { rows, cols, role, as } = specification;
+export function expectTensor(weights: WeightReader, specification: StoredSpecification): WeightEntry {
+  const { name, rows, cols, as, transposed: turned } = specification;
   const { path } = weights;
-  const info = entryOf(weights, specification.name, family);
-  const { name } = info;
-  if (as === 'int8') {
+  const info = weights.tensors.get(name);
+  if (info === undefined) throw new MbokError('MBOK_SHAPE', `${path}: tensor '${name}' is missing`);
+  if (as === 'kernels') {
+    const { kernels } = specification;
+    expectStored(path, info, 'U8', [kernels, rows / kernels, Math.ceil(cols / 8)]);
+  } else if (as === 'int8') {
     expectStored(path, info, 'I8', [rows, cols]);
-    return { matrix: await weights.readMatrix(name, 'i8'), storage: 'I8' };
+  } else {
+    const plain = rows === 1 && info.shape.length === 1 ? [cols] : [rows, cols];
+    expectStored(path, info, info.dtype, turned && as === undefined ? [cols, rows] : plain);
+    storageOf(path, info);
   }
-  const turned = specification.transposed && as === undefined;
-  const plain = rows === 1 && info.shape.length === 1 ? [cols] : [rows, cols];
-  expectStored(path, info, info.dtype, turned ? [cols, rows] : plain);
-  const storage = storageOf(path, info);
+  return info;
+}
+
+/**
+ * Reads one matrix. Throws MBOK_IO, MBOK_FORMAT, MBOK_SHAPE where configuration and file disagree, and MBOK_NON_FINITE for
+ * NaN or infinite weights, naming the tensor.
+ */
+export async function readParameter(weights: WeightReader, specification: StoredSpecification): Promise<StoredMatrix> {
+  if (specification.as === 'kernels') return await readKernels(weights, specification, specification.kernels);
+  const { name, role, as } = specification;
+  const info = expectTensor(weights, specification);
+  if (as === 'int8') return { matrix: await weights.readMatrix(name, 'i8'), storage: 'I8' };
+  const storage = storageOf(weights.path, info);
   const narrow = as === undefined && NARROW.includes(role);
   const matrix = await weights.readMatrix(name, narrow ? MEMORY_TYPES[storage] : 'f32');
+  const turned = specification.transposed && as === undefined;
   return { matrix: turned ? await replacedBy(matrix, transposed) : matrix, storage };
 }
 
 /** Reads the first `count` kernels of a module, and no more than their bytes. Throws as {@link readParameter}. */
 export async function readKernels(
   weights: WeightReader,
-  { name, rows, cols, kernels }: StoredSpecification & { readonly as: 'kernels' },
-  family: Pick<Family, 'alternativeName'>,
+  specification: StoredSpecification & { readonly as: 'kernels' },
   count: number,
 ): Promise<StoredMatrix> {
-  const info = entryOf(weights, name, family);
-  const [outputs, width] = [rows / kernels, Math.ceil(cols / 8)];
-  expectStored(weights.path, info, 'U8', [kernels, outputs, width]);
-  const wanted = count * outputs;
-  const bits = BitMatrix.fromPacked(await weights.read(info.name, wanted * width), { rows: wanted, cols });
+  const { name, rows, cols, kernels } = specification;
+  expectTensor(weights, specification);
+  const wanted = (count * rows) / kernels;
+  const bytes = await weights.read(name, wanted * Math.ceil(cols / 8));
+  const bits = BitMatrix.fromPacked(bytes, { rows: wanted, cols });
   return { matrix: await replacedBy(bits, () => tiled(bits, count)), storage: 'bits' };
-}
-
-/** What there is by this name or by another that the family knows for it. */
-function entryOf(
-  { path, tensors }: WeightReader,
-  name: string,
-  { alternativeName }: Pick<Family, 'alternativeName'>,
-): WeightEntry {
-  const info = tensors.get(name) ?? tensors.get(alternativeName?.(name) ?? name);
-  if (info === undefined) throw new MbokError('MBOK_SHAPE', `${path}: tensor '${name}' is missing`);
-  return info;
 }
 
 const MEMORY_TYPES = { F32: 'f32', F16: 'f16', BF16: 'bf16' } as const;

@@ -42,11 +42,13 @@ export interface Family<Config extends DecoderConfig = DecoderConfig> {
   readonly name: string;
   /** Names in the `architectures` of config.json. */
   readonly architectures: readonly string[];
+  /** Its `model_type`, by which transformers goes. */
+  readonly modelType: string;
   config(json: ConfigReader): Config;
-  /** Every tensor of a dense checkpoint. A linear module NAME has NAME.weight and perhaps NAME.bias. */
+  /** What begins the names of all tensors but those of the head. */
+  readonly prefix: string;
+  /** Every tensor of a dense checkpoint. The first is the embedding. A linear module NAME has NAME.weight and perhaps NAME.bias. */
   parameters(config: Config): readonly ParameterSpecification[];
-  /** Another name that published checkpoints of the family have for a tensor. */
-  alternativeName?(name: string): string;
   /** Computes the constants of runs that reach `positions` positions; rows do not depend on how many there are. */
   constants(config: Config, positions: number): Constants;
   /** Module names of the attention layers, in order: they own key-value caches. */

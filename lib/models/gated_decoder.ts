@@ -56,10 +56,11 @@ const attentionPath = (layer: number) => `${path(layer)}.self_attn`;
 
 /** A family of such decoders, which differ in their configuration alone. */
 export function gatedDecoder(
-  family: Pick<Family<GatedDecoderConfig>, 'name' | 'architectures' | 'config'>,
+  family: Pick<Family<GatedDecoderConfig>, 'name' | 'architectures' | 'modelType' | 'config'>,
 ): Family<GatedDecoderConfig> {
   return {
     ...family,
+    prefix: 'model.',
     config: (json) => checked(family.config(json), json.place),
     parameters,
     constants: ({ rotaries }, positions): Constants =>

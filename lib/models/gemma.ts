@@ -30,6 +30,7 @@ function readGemma(json: ConfigReader, caps: { score: number; logit: number }): 
 export const gemma2 = gatedDecoder({
   name: 'gemma2',
   architectures: ['Gemma2ForCausalLM'],
+  modelType: 'gemma2',
   config(json) {
     const base = readGemma(json, { score: 50, logit: 30 });
     const window = readWindow(json, 4096);
@@ -44,6 +45,7 @@ export const gemma2 = gatedDecoder({
 export const gemma3 = gatedDecoder({
   name: 'gemma3',
   architectures: ['Gemma3ForCausalLM'],
+  modelType: 'gemma3_text',
   config(json) {
     const base = readGemma(json, { score: 0, logit: 0 });
     const window = readWindow(json, 4096);

@@ -28,6 +28,8 @@ const path = (layer: number) => `${PREFIX}h.${layer}`;
 export const gpt2: Family<Gpt2Config> = {
   name: 'gpt2',
   architectures: ['GPT2LMHeadModel'],
+  modelType: 'gpt2',
+  prefix: PREFIX,
 
   config(json) {
     const hiddenSize = json.count('n_embd');
@@ -86,9 +88,6 @@ export const gpt2: Family<Gpt2Config> = {
       ...(c.tied ? [] : [{ name: 'lm_head.weight', ...table, role: 'head' as const }]),
     ];
   },
-
-  // the checkpoints that OpenAI's weights were first converted to lack the prefix
-  alternativeName: (name) => (name.startsWith(PREFIX) ? name.slice(PREFIX.length) : name),
 
   constants: () => ({}),
 

@@ -6,6 +6,7 @@ import { gatedDecoder } from './gated_decoder';
 export const llama = gatedDecoder({
   name: 'llama',
   architectures: ['LlamaForCausalLM'],
+  modelType: 'llama',
   config: (json) => ({
     ...readGatedDecoder(json),
     biases: { ...readAttentionBiases(json), mlp: json.boolean('mlp_bias', false) },

@@ -6,6 +6,7 @@ import { gatedDecoder } from './gated_decoder';
 export const mistral = gatedDecoder({
   name: 'mistral',
   architectures: ['MistralForCausalLM'],
+  modelType: 'mistral',
   config(json) {
     const base = readGatedDecoder(json, { keyValueHeads: 8 });
     const window = readWindow(json, 4096);

@@ -115,7 +115,8 @@ export class ModelCore {
   }
 
   /**
-   * Loads what {@link ModelSource.open} opens, dense or Boolean. Without a tokenizer only text functions throw.
+   * Loads what {@link ModelSource.open} opens, dense or Boolean. Without a tokenizer only text functions throw. One warning
+   * (MbokWarning) tells of modules in the file that are no part of the model, such as a vision tower.
    *
    * With `kernels` it is a model of that many, with the scales that a nested file has for them, and is saved as such; no
    * more bits than these are read. What the file says of the conversion holds for all kernels only: a model of fewer has
@@ -134,6 +135,7 @@ export class ModelCore {
     const { kernels: limit, signal, onProgress } = options('options', given, ['kernels', 'signal', 'onProgress']);
     throwIfAborted(signal);
     await using source = await ModelSource.open(path);
+    source.warnOfUnread();
     const { json, place, tokenizer, companions, specifications } = source;
     const kernels = limit === undefined ? source.kernels : prefixCounts(source.kernels, limit);
     const whole = [...kernels].every(([module, count]) => count === source.kernels.get(module));

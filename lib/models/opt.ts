@@ -37,6 +37,8 @@ const EPSILON = 1e-5;
 export const opt: Family<OptConfig> = {
   name: 'opt',
   architectures: ['OPTForCausalLM'],
+  modelType: 'opt',
+  prefix: 'model.',
 
   config(json) {
     const hiddenSize = json.count('hidden_size');

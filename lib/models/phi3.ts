@@ -6,6 +6,7 @@ import { gatedDecoder } from './gated_decoder';
 export const phi3 = gatedDecoder({
   name: 'phi3',
   architectures: ['Phi3ForCausalLM'],
+  modelType: 'phi3',
   config(json) {
     const base = readGatedDecoder(json, { epsilon: 1e-5 });
     const window = readWindow(json);

@@ -5,7 +5,7 @@ import { Matrix } from '../native/matrix';
 import { INPUT_SCALES, OUTPUT_SCALES } from '../nn/linear';
 import { integerInRange, invalid } from '../validate';
 import { moduleOf, readKernels, readParameter, type StoredMatrix, type StoredSpecification } from './checkpoint';
-import type { Family, ParameterSpecification } from './family';
+import type { ParameterSpecification } from './family';
 import type { KernelCounts } from './quantization';
 import { replacedBy } from './transposed';
 
@@ -49,20 +49,19 @@ export function prefixCounts(counts: KernelCounts, kernels: number): KernelCount
 export async function readPrefix(
   weights: WeightReader,
   specification: StoredSpecification,
-  family: Pick<Family, 'alternativeName'>,
   { kernels, nested }: { readonly kernels: number; readonly nested: boolean },
 ): Promise<StoredMatrix> {
   const { name, role, as } = specification;
   if (as === 'kernels') {
-    return await readKernels(weights, specification, family, Math.min(kernels, specification.kernels));
+    return await readKernels(weights, specification, Math.min(kernels, specification.kernels));
   }
   if (as !== 'scales' || role !== 'linear' || specification.rows <= kernels) {
-    return await readParameter(weights, specification, family);
+    return await readParameter(weights, specification);
   }
   if (nested) {
-    return await readParameter(weights, { ...specification, name: prefixName(name, kernels), rows: kernels }, family);
+    return await readParameter(weights, { ...specification, name: prefixName(name, kernels), rows: kernels });
   }
-  const { matrix, storage } = await readParameter(weights, specification, family);
+  const { matrix, storage } = await readParameter(weights, specification);
   return { matrix: await replacedBy(matrix, async () => firstRows(matrix, kernels)), storage };
 }
 

@@ -18,6 +18,7 @@ function withWindows(base: GatedDecoderConfig, json: ConfigReader): GatedDecoder
 export const qwen2 = gatedDecoder({
   name: 'qwen2',
   architectures: ['Qwen2ForCausalLM'],
+  modelType: 'qwen2',
   config: (json) => ({
     ...withWindows(readGatedDecoder(json), json),
     biases: { queryKeyValue: true, output: false, mlp: false },
@@ -27,6 +28,7 @@ export const qwen2 = gatedDecoder({
 export const qwen3 = gatedDecoder({
   name: 'qwen3',
   architectures: ['Qwen3ForCausalLM'],
+  modelType: 'qwen3',
   config: (json) => ({
     ...withWindows(readGatedDecoder(json, { headDimension: 128 }), json),
     biases: readAttentionBiases(json),

@@ -30,16 +30,33 @@ export const FAMILIES: readonly Family[] = [
   member(gpt2),
 ];
 
-/** The family that a config.json names. Throws MBOK_UNSUPPORTED naming the architecture and those supported. */
+/** What transformers calls a model without its head, whose checkpoints have the same tensors. */
+const HEADLESS = /(ForCausalLM|LMHeadModel)$/;
+
+/**
+ * The family that a config.json names by `architectures` or, where that is absent, by `model_type`. Throws MBOK_UNSUPPORTED
+ * naming the architecture and those supported, or both names where they are those of two families: transformers goes by one,
+ * other programs by the other.
+ */
 export function findFamily(json: ConfigReader): Family {
-  const { architectures } = json.json;
+  const { architectures, model_type: type } = json.json;
   const names: readonly unknown[] = Array.isArray(architectures) ? architectures : [];
-  const family = FAMILIES.find((candidate) => candidate.architectures.some((name) => names.includes(name)));
+  const isNamed = (name: string) => names.includes(name) || names.includes(name.replace(HEADLESS, 'Model'));
+  const named = FAMILIES.find((candidate) => candidate.architectures.some(isNamed));
+  const typed = FAMILIES.find(({ modelType }) => modelType === type);
+  const family = named ?? (json.has('architectures') && names.length > 0 ? undefined : typed);
   if (family === undefined) {
     const supported = FAMILIES.flatMap((candidate) => candidate.architectures).join(', ');
+    const wanted =
+      names.length > 0 || type === undefined
+        ? `architecture ${show(names.length === 1 ? names[0] : architectures)}`
+        : `model type ${show(type)}`;
+    throw new MbokError('MBOK_UNSUPPORTED', `${json.place}: ${wanted} is not supported; supported: ${supported}`);
+  }
+  if (typed !== undefined && typed !== family) {
     throw new MbokError(
       'MBOK_UNSUPPORTED',
-      `${json.place}: architecture ${names.length === 1 ? show(names[0]) : show(architectures)} is not supported; supported: ${supported}`,
+      `${json.place}: 'architectures' says ${show(names[0])}, but 'model_type' says ${show(type)}`,
     );
   }
   return family;

@@ -7,6 +7,7 @@ import { gatedDecoder } from './gated_decoder';
 export const smollm3 = gatedDecoder({
   name: 'smollm3',
   architectures: ['SmolLM3ForCausalLM'],
+  modelType: 'smollm3',
   config(json) {
     const base = readGatedDecoder(json, { tied: true, theta: 2e6 });
     const interval = json.count('no_rope_layer_interval', 4);

@@ -8,9 +8,12 @@ import { ifPresent, readFiles } from '../io/files';
 import { readJson } from '../io/json';
 import { openSafetensors } from '../io/safetensors_shards';
 import type { WeightReader } from '../io/weights';
+import type { Matrix } from '../native/matrix';
 import { TOKENIZER_FILE, Tokenizer } from '../text/tokenizer';
 import { string } from '../validate';
+import { warn } from '../warn';
 import {
+  expectTensor,
   int8Weights,
   moduleOf,
   readParameter,
@@ -21,6 +24,7 @@ import {
 import { ConfigReader } from './config_reader';
 import { type ConversionReport, readConversion } from './conversion';
 import type { DecoderConfig, Family } from './family';
+import { byFamilyNames, fileNames } from './family_names';
 import { openGguf } from './gguf';
 import { COMPANIONS, CONFIG_FILE, recoverModelFolder } from './model_folder';
 import { prefixSpecifications, readPrefix } from './prefix';
@@ -34,6 +38,8 @@ import {
   readQuantization,
 } from './quantization';
 import { findFamily } from './registry';
+import { describeUnread, HEAD, type UnreadModule, unreadModules } from './unread';
+import { withWidened } from './widen';
 
 /** What a checkpoint's files hold, in the terms of Hugging Face whatever their format. */
 export interface Checkpoint {
@@ -78,6 +84,8 @@ export class ModelSource {
   readonly specifications: readonly StoredSpecification[];
   /** What a nested model has besides these: the scales of its prefixes. */
   readonly prefixScales: readonly StoredSpecification[];
+  /** Modules of the checkpoint that are no part of the model. */
+  readonly unread: readonly UnreadModule[];
 
   private constructor({ json, place, companions, weights }: Checkpoint) {
     const reader = new ConfigReader(json, place, weights.tensors.size);
@@ -92,7 +100,6 @@ export class ModelSource {
     this.family = findFamily(reader);
     this.config = this.family.config(reader);
     this.companions = companions;
-    this.weights = weights;
     const { kernels, embeddings } = this;
     const dimensions = this.family.parameters(this.config);
     const modules = readInt8Modules(reader, kernels);
@@ -101,6 +108,12 @@ export class ModelSource {
     const int8 = int8Weights(dimensions, { tables: embeddings === 'int8', modules });
     this.specifications = storedSpecifications(dimensions, { kernels, int8 });
     this.prefixScales = this.nested ? prefixSpecifications(dimensions, kernels) : [];
+    const expected = [...this.specifications, ...this.prefixScales];
+    const names = expected.map(({ name }) => name);
+    const nameOf = fileNames(weights, this.family, dimensions);
+    this.weights = byFamilyNames(weights, [...names, HEAD], nameOf);
+    for (const specification of expected) expectTensor(this.weights, specification);
+    this.unread = unreadModules(weights, dimensions, names, nameOf);
     const files = new Map(companions).set(CONFIG_FILE, Buffer.from(JSON.stringify(dense)));
     this.tokenizer = companions.has(TOKENIZER_FILE) ? Tokenizer.fromFiles(files, join(place, '..')) : undefined;
     this.tokenizer?.expectWithin(this.config.vocabularySize, join(place, '..', TOKENIZER_FILE));
@@ -123,12 +136,36 @@ export class ModelSource {
 
   /**
    * Reads one tensor, or what takes its place in a model of at most `kernels` kernels a module; the caller owns the matrix.
-   * Throws as {@link readParameter}.
+   * Throws as {@link readParameter}, and MBOK_FORMAT where the model is tied but its file has a head that differs.
    */
   async read(specification: StoredSpecification, kernels?: number): Promise<StoredMatrix> {
-    const { weights, family, nested } = this;
-    if (kernels === undefined) return await readParameter(weights, specification, family);
-    return await readPrefix(weights, specification, family, { kernels, nested });
+    const { weights, nested } = this;
+    if (kernels !== undefined) return await readPrefix(weights, specification, { kernels, nested });
+    const stored = await readParameter(weights, specification);
+    if (specification.role === 'embedding' && this.config.tied && weights.tensors.has(HEAD)) {
+      await this.#expectTied(specification, stored.matrix);
+    }
+    return stored;
+  }
+
+  async #expectTied(embedding: StoredSpecification, matrix: Matrix): Promise<void> {
+    try {
+      const { matrix: head } = await readParameter(this.weights, { ...embedding, name: HEAD });
+      const isTied = await sameNumbers(head, matrix).finally(() => head.dispose());
+      if (isTied) return;
+      throw new MbokError(
+        'MBOK_FORMAT',
+        `${this.weights.path}: tensor '${HEAD}' differs from the embedding, although the configuration ties the two (tie_word_embeddings)`,
+      );
+    } catch (error) {
+      matrix.dispose();
+      throw error;
+    }
+  }
+
+  /** Warns of modules that are left out of the model. */
+  warnOfUnread(): void {
+    if (this.unread.length > 0) warn(`${this.weights.path}: ${describeUnread(this.unread)}`);
   }
 
   /** Closes the files. */
@@ -147,6 +184,15 @@ function writable(json: Checkpoint['json']): Checkpoint['json'] {
     typeof value === 'number' && !Number.isFinite(value) ? undefined : value,
   );
   return JSON.parse(text) as Checkpoint['json'];
+}
+
+async function sameNumbers(a: Matrix, b: Matrix): Promise<boolean> {
+  if (a.type !== b.type) {
+    return await withWidened(a, undefined, (wide) => withWidened(b, undefined, (other) => sameNumbers(wide, other)));
+  }
+  const others = b.pieces();
+  for (const piece of a.pieces()) if (Buffer.compare(piece, others.next().value as Uint8Array) !== 0) return false;
+  return true;
 }
 
 /** Whether a model is in one file: caches call files by hashes, so the name only tells where there is nothing. */

@@ -1,0 +1,82 @@
+/** Tensors of a checkpoint that its model does not read. */
+
+import { MbokError } from '../errors';
+import type { WeightReader } from '../io/weights';
+import { show } from '../validate';
+import type { ParameterSpecification } from './family';
+import type { FileName } from './family_names';
+
+/** Name of the head, which is its embedding where a model is tied. */
+export const HEAD = 'lm_head.weight';
+
+/** A module of a checkpoint that is no part of its model: a vision tower, layers that predict several tokens. */
+export interface UnreadModule {
+  readonly name: string;
+  readonly tensors: number;
+  /** Of the tensors. */
+  readonly bytes: number;
+}
+
+/**
+ * What transformers computes from the configuration or keeps from training, and some files hold: frequencies of rotary
+ * embeddings, masks of attention, ids of positions.
+ */
+const BUFFERS =
+  /(^|\.)(inv_freq|original_inv_freq|cos_cached|sin_cached|masked_bias|attn\.bias|position_ids|embed_scale|_extra_state)$/;
+
+/**
+ * Finds the modules that nothing reads. Throws MBOK_UNSUPPORTED for a tensor within a module that the family builds, such as
+ * a bias of a layer that has none: it would change the model's numbers.
+ *
+ * @param parameters - what the family builds
+ * @param stored - the tensors that are read: a head under tied embeddings is compared with these
+ */
+export function unreadModules(
+  { path, tensors }: WeightReader,
+  parameters: readonly ParameterSpecification[],
+  stored: readonly string[],
+  nameOf: FileName,
+): readonly UnreadModule[] {
+  const read = new Set([...stored, HEAD].map(nameOf));
+  const built = new Set([...parameters.map(({ name }) => name), HEAD].map((name) => moduleOf(nameOf(name))));
+  const containers = new Set([...built].flatMap((module) => beginnings(module).slice(0, -1)));
+  const depth = Math.max(...[...built].map((module) => module.split('.').length));
+  const unread = new Map<string, UnreadModule>();
+  for (const { name, byteLength } of tensors.values()) {
+    if (read.has(name) || BUFFERS.test(name)) continue;
+    const around = beginnings(name, depth);
+    if (around.some((module) => built.has(module))) {
+      throw new MbokError(
+        'MBOK_UNSUPPORTED',
+        `${path}: tensor '${name}' is of a module that this architecture has, but nothing reads it`,
+      );
+    }
+    const module = around.find((outer) => !containers.has(outer)) ?? name;
+    const { tensors: count, bytes } = unread.get(module) ?? { tensors: 0, bytes: 0 };
+    unread.set(module, { name: module, tensors: count + 1, bytes: bytes + byteLength });
+  }
+  return [...unread.values()];
+}
+
+/** Modules that a message names; a hostile file has a hundred thousand. */
+const MOST_NAMED = 8;
+
+/** The modules in one sentence. */
+export function describeUnread(modules: readonly UnreadModule[]): string {
+  const named = modules
+    .slice(0, MOST_NAMED)
+    .map(({ name, tensors }) => `${show(name)} (${tensors} ${tensors === 1 ? 'tensor' : 'tensors'})`);
+  const others = modules.length - named.length;
+  return `not read, since they are no part of the language model: ${named.join(', ')}${others > 0 ? ` and ${others} more` : ''}`;
+}
+
+/** The block that a tensor is in, or the module that it is of. */
+function moduleOf(name: string): string {
+  return /^.*?\.\d+(?=\.)/.exec(name)?.[0] ?? name.slice(0, Math.max(0, name.lastIndexOf('.')));
+}
+
+/** The first part of a name, the first two, and so on, at most `depth`: names of hostile files have millions. */
+function beginnings(name: string, depth = Infinity): string[] {
+  const parts = name.split('.', Math.min(depth, 2 ** 31));
+  return parts.map((_, i) => parts.slice(0, i + 1).join('.'));
+}
