@@ -23,11 +23,10 @@ export async function openGguf(path: string): Promise<Checkpoint> {
   const file = await GgufFile.open(path);
   try {
     const { name, architecture } = findArchitecture(file);
-    const config = withRopeFactors(
-      architecture.config(new ArchitectureReader(file, name)),
-      await readRopeFactors(file),
-      path,
-    );
+    const reader = new ArchitectureReader(file, name);
+    const described = architecture.config(reader);
+    reader.expectUnderstood();
+    const config = withRopeFactors(described, await readRopeFactors(file), path);
     const companions = tokenizerFiles(file);
     const weights = new GgufReader(file, mapTensors(file, architecture, config));
     return { json: { ...config, ...tokenIds(companions) }, place: path, companions, weights };

@@ -5,6 +5,7 @@
 
 import type { JsonObject } from '../../io/json';
 import type { ArchitectureReader } from './metadata';
+import { ROPE_TENSORS } from './rope_factors';
 
 /** What llama.cpp's conversion did to a tensor, to be undone. */
 export type Change =
@@ -39,7 +40,7 @@ function decoderConfig(reader: ArchitectureReader): JsonObject {
     num_hidden_layers: blockCount(reader),
     num_attention_heads: heads,
     num_key_value_heads: reader.has('attention.head_count_kv') ? reader.integer('attention.head_count_kv') : heads,
-    head_dim: reader.has('attention.key_length') ? reader.integer('attention.key_length') : Math.floor(hidden / heads),
+    head_dim: reader.headDimension,
     max_position_embeddings: reader.integer('context_length'),
     rms_norm_eps: reader.number('attention.layer_norm_rms_epsilon'),
     rope_theta: reader.has('rope.freq_base') ? reader.number('rope.freq_base') : 10000,
@@ -55,11 +56,19 @@ function blockCount(reader: ArchitectureReader): number {
   return count;
 }
 
+/** As llama.cpp has it: without a type the scaling is linear, a factor of 0 is none, and files once called it otherwise. */
 function ropeScaling(reader: ArchitectureReader): JsonObject {
-  const type = reader.has('rope.scaling.type') ? reader.string('rope.scaling.type') : 'none';
-  if (type === 'none') return {};
-  const factor = reader.has('rope.scaling.factor') ? { factor: reader.number('rope.scaling.factor') } : {};
-  return { rope_scaling: { rope_type: type, ...factor } };
+  const type = reader.has('rope.scaling.type') ? reader.string('rope.scaling.type') : 'linear';
+  const key = reader.has('rope.scaling.factor') ? 'rope.scaling.factor' : 'rope.scale_linear';
+  const factor = (reader.has(key) && reader.number(key)) || 1;
+  if (type === 'none' || (type === 'linear' && factor === 1)) return {};
+  return { rope_scaling: { rope_type: type, ...(factor !== 1 && { factor }) } };
+}
+
+/** What LongRoPE multiplies all cosines and sines by. */
+function attentionFactor(reader: ArchitectureReader): JsonObject {
+  const key = 'rope.scaling.attn_factor';
+  return reader.has(key) ? { attention_factor: reader.number(key) } : {};
 }
 
 function slidingWindow(reader: ArchitectureReader): number | null {
@@ -163,17 +172,19 @@ function gemmaConfig(reader: ArchitectureReader, every: number, largest: number)
   const decoder = decoderConfig(reader);
   const layers = decoder.num_hidden_layers as number;
   const perHead = (decoder.hidden_size as number) / (decoder.num_attention_heads as number);
-  const cap = (key: string) => (reader.has(key) ? reader.number(key) : null);
+  const pattern = 'attention.sliding_window_pattern';
+  const period = reader.has(pattern) ? reader.integer(pattern) : every;
+  const cap = (key: string) => (reader.has(key) ? { [key]: reader.number(key) || null } : {});
   return {
     ...decoder,
     hidden_activation: 'gelu_pytorch_tanh',
     attention_bias: false,
     query_pre_attn_scalar: layers === largest ? perHead : decoder.head_dim,
-    attn_logit_softcapping: cap('attn_logit_softcapping'),
-    final_logit_softcapping: cap('final_logit_softcapping'),
+    ...cap('attn_logit_softcapping'),
+    ...cap('final_logit_softcapping'),
     sliding_window: slidingWindow(reader),
     layer_types: Array.from({ length: layers }, (_, layer) =>
-      (layer + 1) % every === 0 ? 'full_attention' : 'sliding_attention',
+      (layer + 1) % period === 0 ? 'full_attention' : 'sliding_attention',
     ),
   };
 }
@@ -204,12 +215,16 @@ const phi3: Architecture = {
     const decoder = decoderConfig(reader);
     const rotated = reader.has('rope.dimension_count') ? reader.integer('rope.dimension_count') : decoder.head_dim;
     const original = 'rope.scaling.original_context_length';
+    const isLong = reader.hasTensor(ROPE_TENSORS.long);
     return {
       architectures: ['Phi3ForCausalLM'],
       model_type: 'phi3',
       hidden_act: 'silu',
       ...decoder,
       partial_rotary_factor: (rotated as number) / (decoder.head_dim as number),
+      ...(isLong && {
+        rope_scaling: { rope_type: 'longrope', ...(decoder.rope_scaling as JsonObject), ...attentionFactor(reader) },
+      }),
       ...(reader.has(original) && { original_max_position_embeddings: reader.integer(original) }),
       sliding_window: slidingWindow(reader),
     };

@@ -2,9 +2,13 @@ import { MbokError } from '../../errors';
 import type { GgufFile } from '../../io/gguf';
 import { show } from '../../validate';
 import { layersWithin } from '../layer_count';
+import { isNeutral } from './neutral_metadata';
 
 /** Reads the metadata of a GGUF file's architecture (keys `ARCHITECTURE.…`) with errors that name file and key. */
 export class ArchitectureReader {
+  /** Keys that the architecture has asked for. */
+  readonly #read = new Set<string>();
+
   constructor(
     private readonly file: GgufFile,
     readonly architecture: string,
@@ -23,7 +27,7 @@ export class ArchitectureReader {
   }
 
   has(key: string): boolean {
-    return this.#get(key) !== undefined;
+    return this.file.metadata.has(`${this.architecture}.${key}`);
   }
 
   /** An integer of at least `least`. A list that has one a layer must have the same for all. */
@@ -56,6 +60,26 @@ export class ArchitectureReader {
     return asWritten(value);
   }
 
+  /** The size of each head. */
+  get headDimension(): number {
+    if (this.has('attention.key_length')) return this.integer('attention.key_length');
+    return Math.floor(this.integer('embedding_length') / this.integer('attention.head_count'));
+  }
+
+  /** Throws MBOK_UNSUPPORTED for metadata that has not been read although it changes the numbers of a model. */
+  expectUnderstood(): void {
+    const read = new Set(this.#read);
+    for (const [name, value] of this.file.metadata) {
+      if (!name.startsWith(`${this.architecture}.`)) continue;
+      const key = name.slice(this.architecture.length + 1);
+      if (read.has(key) || isNeutral(key, value, this)) continue;
+      throw new MbokError(
+        'MBOK_UNSUPPORTED',
+        `'${this.file.path}': metadata '${name}' is ${show(value)}, which mbok does not know of this architecture`,
+      );
+    }
+  }
+
   string(key: string): string {
     const value = this.#get(key);
     return typeof value === 'string' ? value : this.#fail(key, 'a string', value);
@@ -66,6 +90,7 @@ export class ArchitectureReader {
   }
 
   #get(key: string): unknown {
+    this.#read.add(key);
     return this.file.metadata.get(`${this.architecture}.${key}`);
   }
 

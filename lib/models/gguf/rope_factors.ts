@@ -3,6 +3,7 @@
 import { MbokError } from '../../errors';
 import type { JsonObject } from '../../io/json';
 import { rotaryFrequencies } from '../../nn/rotary';
+import { show } from '../../validate';
 import { asWritten } from './metadata';
 
 /** What each pair's angle is divided by: for all lengths, or for texts up to the original length and for longer ones. */
@@ -19,14 +20,27 @@ export const ROPE_TENSORS: Readonly<Record<keyof RopeFactors, string>> = {
   long: 'rope_factors_long.weight',
 };
 
-/** Adds the settings that the factors stand for to a config.json. Throws MBOK_UNSUPPORTED where there are none. */
+/**
+ * Adds the settings that the factors stand for to a config.json. Throws MBOK_UNSUPPORTED where there are none, or where the
+ * metadata asks for another scaling besides.
+ */
 export function withRopeFactors(config: JsonObject, { all, short, long }: RopeFactors, path: string): JsonObject {
+  if (all === undefined && short === undefined && long === undefined) return config;
+  const { rope_type: type, factor, ...others } = (config.rope_scaling ?? {}) as JsonObject;
+  const fits = factor === undefined && (type === undefined || (type === 'longrope' && all === undefined));
+  if (!fits || (short === undefined) !== (long === undefined)) {
+    const names = Object.entries({ all, short, long }).flatMap(([key, value]) =>
+      value ? [`'${ROPE_TENSORS[key as keyof RopeFactors]}'`] : [],
+    );
+    const besides = fits ? 'alone' : `beside metadata of rope scaling ${show({ type, factor })}`;
+    throw new MbokError('MBOK_UNSUPPORTED', `'${path}': tensor ${names.join(' and ')} ${besides} is not supported`);
+  }
   if (all !== undefined) return { ...config, rope_scaling: llama3Scaling(config, all, path) };
-  if (short === undefined || long === undefined) return config;
   const scaling = {
+    ...others,
     rope_type: 'longrope',
-    short_factor: Array.from(short, asWritten),
-    long_factor: Array.from(long, asWritten),
+    short_factor: Array.from(short as Float32Array, asWritten),
+    long_factor: Array.from(long as Float32Array, asWritten),
   };
   return { ...config, rope_scaling: scaling };
 }
