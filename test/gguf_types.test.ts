@@ -42,3 +42,17 @@ describe.each(Object.keys(GGML_TYPES) as GgmlType[])('%s', (dtype) => {
     expect(await run(dtype, type)).toEqual(f32ToHalf(expected, half));
   });
 });
+
+test('rows are written from the position of a run on, as far as the matrix goes', async () => {
+  const blocks = new Matrix({ rows: 3, cols: 34, type: 'u8' });
+  blocks.write(Uint8Array.from(golden('Q8_0.blocks').data.slice(0, 3 * 34)));
+  const values = new Matrix({ rows: 5, cols: 32 });
+  const graph = new Graph();
+  dequantise(graph.bind(blocks), 'Q8_0', graph.bind(values));
+  await using plan = new Plan(graph);
+  await plan.run();
+  await plan.run({ scalars: { position: 3 } });
+  const three = Array.from(golden('Q8_0.values').data.slice(0, 3 * 32), Number);
+  expect([...values.toFloat32()]).toEqual([...three, ...three.slice(0, 2 * 32)]);
+  await expect(plan.run({ scalars: { position: 5 } })).rejects.toMatchObject({ code: 'MBOK_INVALID_ARGUMENT' });
+});

@@ -1,9 +1,12 @@
-// w = the values of ggml blocks (kernels/dequantise/dequantise.h), rounded once to w's element type (ties to even).
+// Rows scalars.position … of w = the values of ggml blocks (kernels/dequantise/dequantise.h), rounded once to w's element
+// type (ties to even): a matrix is read from a file some rows at a time. Rows of bytes that w has no more are left out.
 //
-// inputs bytes u8 [rows, bytes of a row]; outputs w [rows, cols] f32, f16 or bf16; attribute ggml's type id
+// inputs bytes u8 [rows, bytes of a row]; outputs w [all rows, cols] f32, f16 or bf16; attribute ggml's type id
 // A NaN, or a value that is infinite in w's type, is an Error MBOK_NON_FINITE.
+#include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <string>
 
 #include "kernels/dequantise/dequantise.h"
 #include "kernels/half/half.h"
@@ -23,7 +26,7 @@ void check(const Call& call) {
   expect(call, w.type == TensorType::kF32 || w.type == TensorType::kF16 || w.type == TensorType::kBf16,
          "'w' must be f32, f16 or bf16");
   expect(call, w.cols % type->elements == 0, "the columns of 'w' must be whole blocks");
-  expect_tensor(call, bytes, "bytes", TensorType::kU8, w.rows, w.cols / type->elements * type->bytes);
+  expect_tensor(call, bytes, "bytes", TensorType::kU8, bytes.rows, w.cols / type->elements * type->bytes);
 }
 
 uint32_t magnitude_bits(float value) {
@@ -46,6 +49,10 @@ uint32_t limit_bits(TensorType type) {
 
 void run(const Call& call) {
   const Tensor& w = call.output(0);
+  const auto position = static_cast<int64_t>(call.scalars->position);
+  if (position >= w.rows)
+    throw Error("MBOK_INVALID_ARGUMENT", "dequantise: row " + std::to_string(position) + " lies beyond the matrix");
+  const int64_t rows = std::min(call.input(0).rows, w.rows - position), before = position * w.cols;
   const BlockType type = *find_block_type(call.integer(0));
   const auto* blocks = static_cast<const uint8_t*>(call.input(0).data);
   DequantiseFunction* const dequantise = dequantise_table.best();
@@ -53,11 +60,11 @@ void run(const Call& call) {
   const uint32_t limit = limit_bits(w.type);
   std::atomic<bool> finite{true};
   // rows are whole blocks without gaps between them, so that the matrix is one list of blocks
-  for_element_tasks(*call.pool, w.size(), [&](int64_t first, int64_t size) {
+  for_element_tasks(*call.pool, rows * w.cols, [&](int64_t first, int64_t size) {
     alignas(64) float chunk[kChunk];
     for (int64_t at = first; at < first + size; at += kChunk) {
       const int64_t count = first + size - at < kChunk ? first + size - at : kChunk;
-      float* const values = w.type == TensorType::kF32 ? w.f32() + at : chunk;
+      float* const values = w.type == TensorType::kF32 ? w.f32() + before + at : chunk;
       dequantise(type.id, blocks + at / type.elements * type.bytes, values, count / type.elements);
       uint32_t largest = 0;
       for (int64_t i = 0; i < count; ++i) {
@@ -65,7 +72,7 @@ void run(const Call& call) {
         if (bits > largest) largest = bits;
       }
       if (largest >= limit) finite.store(false, std::memory_order_relaxed);
-      if (w.type != TensorType::kF32) narrow(values, w.u16() + at, count);
+      if (w.type != TensorType::kF32) narrow(values, w.u16() + before + at, count);
     }
   });
   if (!finite.load()) throw Error("MBOK_NON_FINITE", "dequantise: the blocks hold values that are not finite");

@@ -1,6 +1,7 @@
-/** Undoes what llama.cpp's conversion does to tensors; all take and give bytes of whole rows. */
-
-/** Rows that lie as 0, d/2, 1, d/2 + 1, … in each group of d (a head), in order. */
+/**
+ * Undoes the order that llama.cpp's conversion gives to rows: 0, d/2, 1, d/2 + 1, … in each group of d (a head). `bytes`: of
+ * whole groups.
+ */
 export function inOrder(bytes: Uint8Array, rowBytes: number, d: number): Uint8Array {
   const ordered = new Uint8Array(bytes.length);
   for (let row = 0; row < bytes.length / rowBytes; row++) {
@@ -9,21 +10,4 @@ export function inOrder(bytes: Uint8Array, rowBytes: number, d: number): Uint8Ar
     ordered.set(bytes.subarray(source * rowBytes, (source + 1) * rowBytes), row * rowBytes);
   }
   return ordered;
-}
-
-/** f32 numbers less 1. */
-export function minusOne(bytes: Uint8Array): Uint8Array {
-  const values = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4).map((value) => value - 1);
-  return new Uint8Array(values.buffer);
-}
-
-/** A matrix [rows, cols] of elements of two or four bytes as [cols, rows]. */
-export function transposed(bytes: Uint8Array, rows: number, cols: number): Uint8Array {
-  const Elements = bytes.length / (rows * cols) === 4 ? Uint32Array : Uint16Array;
-  const from = new Elements(bytes.buffer as ArrayBuffer, bytes.byteOffset, rows * cols);
-  const to = new Elements(rows * cols);
-  for (let row = 0; row < rows; row++) {
-    for (let col = 0; col < cols; col++) to[col * rows + row] = from[row * cols + col] as number;
-  }
-  return new Uint8Array(to.buffer);
 }

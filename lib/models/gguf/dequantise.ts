@@ -1,35 +1,52 @@
 import { Graph } from '../../graph/graph';
 import { dequantise } from '../../graph/operations/dequantise';
 import { Plan } from '../../graph/plan';
-import type { GgmlType } from '../../io/ggml_types';
+import { GGML_TYPES, type GgmlType } from '../../io/ggml_types';
 import { Matrix } from '../../native/matrix';
 
 /** Element types that values can have in memory. */
 export type ValueType = 'f32' | 'f16' | 'bf16';
 
-/** Rows of a tensor as they lie in a file, and the type that their values are wanted in. */
-export interface StoredRows {
-  readonly bytes: Uint8Array;
+/** What a tensor becomes in memory. */
+export interface ValueShape {
   readonly rows: number;
   readonly cols: number;
-  readonly dtype: GgmlType;
   readonly type: ValueType;
 }
 
-/** The bytes of the rows' values, rounded once to `type`. Throws MBOK_NON_FINITE, MBOK_OUT_OF_MEMORY. */
-export async function dequantiseRows({ bytes, rows, cols, dtype, type }: StoredRows): Promise<Uint8Array> {
-  const blocks = new Matrix({ rows, cols: bytes.length / rows, type: 'u8' });
-  const values = new Matrix({ rows, cols, type });
+/** A tensor as a file stores it. */
+export interface StoredBlocks {
+  readonly dtype: GgmlType;
+  /** The bytes of all rows, at most `pieceRows` whole rows at a time. */
+  readonly pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
+  readonly pieceRows: number;
+}
+
+/**
+ * The values of a tensor, rounded once to the type of `shape`. Besides the matrix a piece is in memory.
+ *
+ * @throws MbokError MBOK_NON_FINITE, MBOK_OUT_OF_MEMORY, and what `pieces` throws
+ */
+export async function dequantised(shape: ValueShape, { dtype, pieces, pieceRows }: StoredBlocks): Promise<Matrix> {
+  const values = new Matrix(shape);
+  const { elements, bytes } = GGML_TYPES[dtype];
+  const rowBytes = (shape.cols / elements) * bytes;
+  const blocks = new Matrix({ rows: Math.min(pieceRows, shape.rows), cols: rowBytes, type: 'u8' });
   try {
-    blocks.write(bytes);
     const graph = new Graph();
     dequantise(graph.bind(blocks), dtype, graph.bind(values));
     await using plan = new Plan(graph);
-    await plan.run();
-    const { buffer, byteOffset, byteLength } = values.raw();
-    return new Uint8Array(buffer, byteOffset, byteLength);
+    let position = 0;
+    for await (const piece of pieces) {
+      blocks.writeAt(0, piece);
+      await plan.run({ scalars: { position } });
+      position += piece.length / rowBytes;
+    }
+    return values;
+  } catch (error) {
+    values.dispose();
+    throw error;
   } finally {
     blocks.dispose();
-    values.dispose();
   }
 }

@@ -2,10 +2,11 @@ import { MbokError } from '../../errors';
 import type { GgufFile } from '../../io/gguf';
 import type { GgufTensor } from '../../io/gguf_header';
 import type { ReadType, WeightEntry, WeightReader } from '../../io/weights';
-import { Matrix } from '../../native/matrix';
+import type { Matrix } from '../../native/matrix';
+import { replacedBy, transposed } from '../transposed';
 import type { Change } from './architectures';
-import { inOrder, minusOne, transposed } from './changes';
-import { dequantiseRows, type StoredRows, type ValueType } from './dequantise';
+import { inOrder } from './changes';
+import { dequantised, type ValueType } from './dequantise';
 
 /** Numbers of a tensor that are read and converted at a time. */
 const PIECE_ELEMENTS = 1 << 21;
@@ -42,9 +43,15 @@ export class GgufReader implements WeightReader {
   async read(name: string, length?: number): Promise<Uint8Array> {
     const mapped = this.#find(name);
     const { dtype, byteLength } = present(mapped);
+    if (mapped.change?.kind === 'transposed' || mapped.change?.kind === 'plusOne') {
+      const matrix = await this.readMatrix(name, PLAIN_TYPES[dtype] as ValueType);
+      const { buffer, byteOffset } = matrix.raw();
+      matrix.dispose();
+      return new Uint8Array(buffer, byteOffset, byteLength).subarray(0, length);
+    }
     const bytes = new Uint8Array(byteLength);
     let done = 0;
-    for await (const piece of this.#pieces(mapped, PLAIN_TYPES[dtype])) {
+    for await (const piece of this.#pieces(mapped)) {
       bytes.set(piece, done);
       done += piece.length;
     }
@@ -64,8 +71,13 @@ export class GgufReader implements WeightReader {
     if (type === 'i8' || (mapped.change?.kind === 'plusOne' && type !== 'f32')) {
       throw new MbokError('MBOK_UNSUPPORTED', `tensor '${name}' of '${this.path}' is not read as ${type}`);
     }
-    const cols = present(mapped).shape.at(-1) as number;
-    return await Matrix.ofPieces({ rows: elements(mapped.tensor) / cols, cols, type }, this.#pieces(mapped, type));
+    const cols = mapped.tensor.shape.at(-1) as number;
+    const rows = elements(mapped.tensor) / cols;
+    const stored = { dtype: mapped.tensor.dtype, pieces: this.#pieces(mapped), pieceRows: pieceRows(mapped) };
+    const matrix = await dequantised({ rows, cols, type }, stored).catch((error) => this.#rethrow(error, name, type));
+    if (mapped.change?.kind === 'transposed') return await replacedBy(matrix, transposed);
+    if (mapped.change?.kind === 'plusOne') matrix.write(matrix.toFloat32().map((value) => value - 1));
+    return matrix;
   }
 
   async close(): Promise<void> {
@@ -82,41 +94,29 @@ export class GgufReader implements WeightReader {
     return entry;
   }
 
-  /** The bytes of a tensor, some rows at a time: its values as `type`, or its blocks as stored. */
-  async *#pieces(mapped: MappedTensor, type: ValueType | undefined): AsyncGenerator<Uint8Array> {
-    const { name, tensor, change } = mapped;
-    const { rows, cols } = extent(mapped);
+  /** The stored bytes of a tensor in the order of the checkpoint, some rows at a time; each piece overwrites the one before. */
+  async *#pieces(mapped: MappedTensor): AsyncGenerator<Uint8Array> {
+    const { tensor, change } = mapped;
+    const { rows } = extent(mapped);
     const rowBytes = tensor.byteLength / rows;
-    const most = pieceRows(mapped);
+    const most = Math.min(rows, pieceRows(mapped));
+    const memory = new Uint8Array(most * rowBytes);
     for (let first = 0; first < rows; first += most) {
-      const count = Math.min(most, rows - first);
-      const stored = new Uint8Array(count * rowBytes);
+      const stored = memory.subarray(0, Math.min(most, rows - first) * rowBytes);
       await this.file.fill(tensor, first * rowBytes, stored);
-      const bytes = change?.kind === 'interleaved' ? inOrder(stored, rowBytes, rows / change.heads) : stored;
-      if (type === undefined) yield bytes;
-      else yield undoValues(await this.#values(name, { bytes, rows: count, cols, dtype: tensor.dtype, type }), mapped);
+      yield change?.kind === 'interleaved' ? inOrder(stored, rowBytes, rows / change.heads) : stored;
     }
   }
 
-  async #values(name: string, rows: StoredRows): Promise<Uint8Array> {
-    try {
-      return await dequantiseRows(rows);
-    } catch (error) {
-      if (!(error instanceof MbokError) || error.code !== 'MBOK_NON_FINITE') throw error;
-      const message = `${this.path}: tensor '${name}' holds values that are NaN or infinite as ${rows.type}`;
-      throw new MbokError('MBOK_NON_FINITE', message, { cause: error });
-    }
+  #rethrow(error: unknown, name: string, type: ValueType): never {
+    if (!(error instanceof MbokError) || error.code !== 'MBOK_NON_FINITE') throw error;
+    const message = `${this.path}: tensor '${name}' holds values that are NaN or infinite as ${type}`;
+    throw new MbokError('MBOK_NON_FINITE', message, { cause: error });
   }
 }
 
 /** What the elements of a type are in memory; undefined for blocks. */
 const PLAIN_TYPES: Readonly<Record<string, ValueType>> = { F32: 'f32', F16: 'f16', BF16: 'bf16' };
-
-function undoValues(bytes: Uint8Array, mapped: MappedTensor): Uint8Array {
-  const { rows, cols } = extent(mapped);
-  if (mapped.change?.kind === 'plusOne') return minusOne(bytes);
-  return mapped.change?.kind === 'transposed' ? transposed(bytes, rows, cols) : bytes;
-}
 
 function present({ name, tensor, change }: MappedTensor): WeightEntry {
   const { dtype, shape, byteLength } = tensor;
@@ -138,8 +138,8 @@ function extent({ tensor, change }: MappedTensor): { rows: number; cols: number 
 
 function pieceRows(mapped: MappedTensor): number {
   const { rows, cols } = extent(mapped);
-  const { change } = mapped;
-  if (change?.kind === 'transposed') return rows;
+  const { tensor, change } = mapped;
+  if (tensor.shape.length === 1) return rows;
   const headRows = change?.kind === 'interleaved' ? rows / change.heads : 1;
   return headRows * Math.max(1, Math.floor(PIECE_ELEMENTS / (cols * headRows)));
 }
