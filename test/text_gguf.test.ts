@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { MbokError } from '../lib/errors';
 import { AddedTokens } from '../lib/text/added_tokens';
-import { huggingFaceTokenizer } from '../lib/text/gguf_tokenizer';
+import { huggingFaceTokenizer, readGgufTokenizer } from '../lib/text/gguf_tokenizer';
 import { Tokenizer } from '../lib/text/tokenizer';
 import { compilePattern } from '../lib/text/word_pattern';
 import { wordRule } from '../lib/text/words';
@@ -93,7 +93,7 @@ const plain = { addSpecialTokens: false };
 describe('byte-level byte-pair encoding', () => {
   test.each(Object.keys(byteLevel.ids))('%s cuts and merges as its own tokenizer.json does', (pre) => {
     const tokenizer = build(byteLevelMetadata({ pre }));
-    expect(wordRule(huggingFaceTokenizer(byteLevelMetadata({ pre })).tokenizer)).toBeDefined();
+    expect(wordRule(readGgufTokenizer(byteLevelMetadata({ pre })))).toBeDefined();
     expect(Object.fromEntries(byteLevel.texts.map((text) => [text, tokenizer.encode(text, plain)]))).toEqual(
       Object.fromEntries(byteLevel.texts.map((text, i) => [text, byteLevel.ids[pre]?.[i]])),
     );
@@ -105,7 +105,7 @@ describe('byte-level byte-pair encoding', () => {
   test.each(Object.entries(wordRules.ids))('%s cuts as llama.cpp does, and so do its other names', (pre, ids) => {
     for (const name of [pre, ...(wordRules.same[pre] ?? [])]) {
       const values = { ...pairMetadata(), 'tokenizer.ggml.pre': name === 'absent' ? undefined : name };
-      expect(wordRule(huggingFaceTokenizer(values).tokenizer)?.isLinear).toBe(true);
+      expect(wordRule(readGgufTokenizer(values))?.isLinear).toBe(true);
       const tokenizer = build(values);
       expect(Object.fromEntries(wordRules.texts.map((text) => [text, tokenizer.encode(text, plain)]))).toEqual(
         Object.fromEntries(wordRules.texts.map((text, i) => [text, ids[i]])),
@@ -114,7 +114,7 @@ describe('byte-level byte-pair encoding', () => {
   });
 
   test.each(Object.entries(wordRules.words))('%s cuts any script as the published expression does', (pre, words) => {
-    const rule = wordRule(huggingFaceTokenizer(byteLevelMetadata({ pre })).tokenizer);
+    const rule = wordRule(readGgufTokenizer(byteLevelMetadata({ pre })));
     expect(byteLevel.texts.map((text) => rule?.split(text) ?? [])).toEqual(words);
   });
 
@@ -165,7 +165,7 @@ describe('SentencePiece', () => {
   test('a text begins with the begin-of-text token and words are remembered', () => {
     expect(build(pieceMetadata()).encode('a')[0]).toBe(1);
     expect(build(pieceMetadata({ add_bos_token: false })).encode('a')[0]).not.toBe(1);
-    expect(wordRule(huggingFaceTokenizer(pieceMetadata()).tokenizer)).toBeDefined();
+    expect(wordRule(readGgufTokenizer(pieceMetadata()))).toBeDefined();
   });
 
   test("Phi-3's control tokens take in the white space after them", () => {

@@ -3,11 +3,13 @@
 import { MbokError } from '../errors';
 import { GgufFile } from '../io/gguf';
 import type { GgufTensor } from '../io/gguf_header';
-import { huggingFaceTokenizer } from '../text/gguf_tokenizer';
+import { LazyFiles } from '../io/lazy_files';
+import { type GgufTokenizer, readGgufTokenizer } from '../text/gguf_tokenizer';
+import { TOKENIZER_FILE } from '../text/tokenizer';
 import { show } from '../validate';
 import { MOST_HEAD_DIMENSION } from './decoder_settings';
 import { ARCHITECTURES, type Architecture, type Change } from './gguf/architectures';
-import { dequantiseRows } from './gguf/dequantise';
+import { dequantised } from './gguf/dequantise';
 import { ArchitectureReader } from './gguf/metadata';
 import { GgufReader, type MappedTensor } from './gguf/reader';
 import { ROPE_TENSORS, type RopeFactors, withRopeFactors } from './gguf/rope_factors';
@@ -27,9 +29,11 @@ export async function openGguf(path: string): Promise<Checkpoint> {
     const described = architecture.config(reader);
     reader.expectUnderstood();
     const config = withRopeFactors(described, await readRopeFactors(file), path);
-    const companions = tokenizerFiles(file);
+    const tokenizer = readTokenizer(file);
     const weights = new GgufReader(file, mapTensors(file, architecture, config));
-    return { json: { ...config, ...tokenIds(companions) }, place: path, companions, weights };
+    // config.json repeats the ids of generation_config.json
+    const json = { ...config, ...tokenizer?.generation };
+    return { json, place: path, companions: companionsOf(tokenizer), tokenizer, weights };
   } catch (error) {
     await file.close();
     throw error;
@@ -101,35 +105,38 @@ async function readRopeFactors(file: GgufFile): Promise<RopeFactors> {
     }
     const bytes = new Uint8Array(byteLength);
     await file.fill(tensor, 0, bytes);
-    const values = await dequantiseRows({ bytes, rows: 1, cols: shape[0] as number, dtype, type: 'f32' });
-    factors[key as keyof RopeFactors] = new Float32Array(values.buffer);
+    const row = { rows: 1, cols: shape[0] as number, type: 'f32' } as const;
+    const values = await dequantised(row, { dtype, pieces: [bytes], pieceRows: 1 });
+    factors[key as keyof RopeFactors] = values.toFloat32();
+    values.dispose();
   }
   return factors;
 }
 
-/** Empty where the file has no vocabulary. */
-function tokenizerFiles({ metadata, path }: GgufFile): Map<string, Buffer> {
+/** Undefined where the file has no vocabulary. */
+function readTokenizer({ metadata, path }: GgufFile): GgufTokenizer | undefined {
   const model = metadata.get('tokenizer.ggml.model');
-  if (model === undefined || model === 'none' || model === 'no_vocab') return new Map();
+  if (model === undefined || model === 'none' || model === 'no_vocab') return undefined;
   try {
-    const { tokenizer, config, generation } = huggingFaceTokenizer(Object.fromEntries(metadata));
-    return new Map([
-      ['tokenizer.json', encode(tokenizer)],
-      ['tokenizer_config.json', encode(config)],
-      ['generation_config.json', encode(generation)],
-    ]);
+    return readGgufTokenizer(Object.fromEntries(metadata));
   } catch (error) {
     if (!(error instanceof MbokError)) throw error;
     throw new MbokError(error.code, `'${path}': ${error.message}`, { cause: error });
   }
 }
 
-function encode(json: object): Buffer {
-  return Buffer.from(`${JSON.stringify(json, null, 2)}\n`);
+/** The files of a Hugging Face folder; tokenizer.json is made when it is asked for. */
+function companionsOf(tokenizer: GgufTokenizer | undefined): LazyFiles {
+  if (tokenizer === undefined) return new LazyFiles(new Map());
+  return new LazyFiles(
+    new Map<string, Buffer | (() => Buffer)>([
+      [TOKENIZER_FILE, () => encode(tokenizer.file())],
+      ['tokenizer_config.json', encode(tokenizer.config)],
+      ['generation_config.json', encode(tokenizer.generation)],
+    ]),
+  );
 }
 
-/** config.json repeats the ids of generation_config.json. */
-function tokenIds(companions: ReadonlyMap<string, Buffer>): object {
-  const generation = companions.get('generation_config.json');
-  return generation === undefined ? {} : (JSON.parse(generation.toString()) as object);
+function encode(json: object): Buffer {
+  return Buffer.from(`${JSON.stringify(json, null, 2)}\n`);
 }

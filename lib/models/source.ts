@@ -5,10 +5,11 @@ import { join } from 'node:path';
 import { MbokError } from '../errors';
 import { ioFailure } from '../io/failure';
 import { ifPresent, readFiles } from '../io/files';
-import { readJson } from '../io/json';
+import { type JsonObject, readJson } from '../io/json';
 import { openSafetensors } from '../io/safetensors_shards';
 import type { WeightReader } from '../io/weights';
 import type { Matrix } from '../native/matrix';
+import type { GgufTokenizer } from '../text/gguf_tokenizer';
 import { TOKENIZER_FILE, Tokenizer } from '../text/tokenizer';
 import { string } from '../validate';
 import { warn } from '../warn';
@@ -49,6 +50,8 @@ export interface Checkpoint {
   readonly place: string;
   /** Contents of the small files beside it, by name. */
   readonly companions: ReadonlyMap<string, Buffer>;
+  /** Where the file describes a tokenizer in a way of its own: quicker to build than from the companions, and the same. */
+  readonly tokenizer?: GgufTokenizer | undefined;
   readonly weights: WeightReader;
 }
 
@@ -87,7 +90,8 @@ export class ModelSource {
   /** Modules of the checkpoint that are no part of the model. */
   readonly unread: readonly UnreadModule[];
 
-  private constructor({ json, place, companions, weights }: Checkpoint) {
+  private constructor(checkpoint: Checkpoint) {
+    const { json, place, companions, weights } = checkpoint;
     const reader = new ConfigReader(json, place, weights.tensors.size);
     const { quantization_config: _, ...rest } = json;
     const dense = writable(rest);
@@ -114,8 +118,7 @@ export class ModelSource {
     this.weights = byFamilyNames(weights, [...names, HEAD], nameOf);
     for (const specification of expected) expectTensor(this.weights, specification);
     this.unread = unreadModules(weights, dimensions, names, nameOf);
-    const files = new Map(companions).set(CONFIG_FILE, Buffer.from(JSON.stringify(dense)));
-    this.tokenizer = companions.has(TOKENIZER_FILE) ? Tokenizer.fromFiles(files, join(place, '..')) : undefined;
+    this.tokenizer = openTokenizer(checkpoint, dense);
     this.tokenizer?.expectWithin(this.config.vocabularySize, join(place, '..', TOKENIZER_FILE));
   }
 
@@ -203,6 +206,23 @@ async function isFile(path: string): Promise<boolean> {
   } catch (error) {
     throw ioFailure('read', path, error);
   }
+}
+
+/** `config`: config.json. Undefined where the model has no tokenizer. */
+function openTokenizer({ companions, tokenizer, place }: Checkpoint, config: JsonObject): Tokenizer | undefined {
+  const folder = join(place, '..');
+  if (tokenizer !== undefined) {
+    const files = () => [TOKENIZER_FILE, 'tokenizer_config.json'].map((name) => companions.get(name) as Buffer);
+    return Tokenizer.fromParts({
+      description: tokenizer,
+      config: tokenizer.config,
+      others: [tokenizer.generation, config],
+      files,
+      place: join(folder, TOKENIZER_FILE),
+    });
+  }
+  if (!companions.has(TOKENIZER_FILE)) return undefined;
+  return Tokenizer.fromFiles(new Map(companions).set(CONFIG_FILE, Buffer.from(JSON.stringify(config))), folder);
 }
 
 /** Tries to open a folder that other processes keep replacing. */

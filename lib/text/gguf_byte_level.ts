@@ -5,7 +5,9 @@ import type { JsonObject } from '../io/json';
 import { show } from '../validate';
 import type { GgufVocabulary, TokenizerParts } from './gguf_tokenizer';
 import { PATTERNS } from './known_patterns';
+import { MergeTable, pairOf } from './merge_table';
 import { shorten } from './reason';
+import { Vocabulary } from './vocabulary';
 
 interface PreRule {
   readonly preTokenizer: JsonObject;
@@ -71,6 +73,9 @@ const RULES: Readonly<Record<string, PreRule>> = {
   default: unnamed,
 };
 
+const MERGES = "GGUF metadata 'tokenizer.ggml.merges'";
+const PAIR = /^[^ ]+ [^ ]+$/s;
+
 /** Throws MBOK_UNSUPPORTED for a rule that is not known. */
 export function byteLevelParts({ tokens, merges, pre, unknown }: GgufVocabulary): TokenizerParts {
   const name = pre ?? 'default';
@@ -81,14 +86,10 @@ export function byteLevelParts({ tokens, merges, pre, unknown }: GgufVocabulary)
       `the rule '${shorten(name)}' is not known (tokenizer.ggml.pre: how texts are cut into words); supported: ${Object.keys(RULES).join(', ')}`,
     );
   }
-  const pairs = merges.map((merge) => merge.split(' '));
-  const wrong = pairs.findIndex((parts) => parts.length !== 2 || parts.includes(''));
-  if (wrong >= 0) {
-    throw new MbokError(
-      'MBOK_FORMAT',
-      `GGUF metadata 'tokenizer.ggml.merges': number ${wrong} must be two tokens, got ${show(merges[wrong])}`,
-    );
-  }
+  const wrong = merges.findIndex((merge) => !PAIR.test(merge));
+  if (wrong >= 0)
+    throw new MbokError('MBOK_FORMAT', `${MERGES}: number ${wrong} must be two tokens, got ${show(merges[wrong])}`);
+  const words = new Vocabulary(tokens);
   return {
     normalizer: rule.normalizer ?? null,
     preTokenizer: rule.preTokenizer,
@@ -102,9 +103,10 @@ export function byteLevelParts({ tokens, merges, pre, unknown }: GgufVocabulary)
       fuse_unk: false,
       byte_fallback: false,
       ignore_merges: rule.ignoresMerges ?? false,
-      vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
-      merges: pairs,
     },
+    words,
+    merges: new MergeTable(MERGES, merges, words),
+    listMerges: () => merges.map(pairOf),
     addsBos: rule.addsBos ?? false,
   };
 }

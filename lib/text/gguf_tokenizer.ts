@@ -3,9 +3,12 @@
 import { MbokError } from '../errors';
 import type { JsonObject } from '../io/json';
 import { show } from '../validate';
+import type { Merges } from './byte_pairs';
 import { byteLevelParts } from './gguf_byte_level';
 import { sentencePieceParts } from './gguf_sentence_piece';
 import { shorten } from './reason';
+import type { TokenizerDescription } from './tokenizer_file';
+import type { Vocabulary } from './vocabulary';
 
 /** Values of `tokenizer.ggml.token_type`. */
 const TYPE = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
@@ -38,11 +41,29 @@ export interface TokenizerParts {
   readonly normalizer: JsonObject | null;
   readonly preTokenizer: JsonObject | null;
   readonly decoder: JsonObject;
+  /** The settings of the byte-pair model, without vocabulary and merges. */
   readonly model: JsonObject;
+  readonly words: Vocabulary;
+  readonly merges: Merges;
+  /** The merges as tokenizer.json lists them. */
+  readonly listMerges: () => readonly (readonly [string, string])[];
   /** Whether a begin-of-text token is put before a text where the file does not say. */
   readonly addsBos: boolean;
   /** What an added token is in texts, where the vocabulary writes it otherwise. */
   readonly content?: (token: string) => string;
+}
+
+/** A tokenizer as a GGUF file describes it. */
+export interface GgufTokenizer extends TokenizerDescription {
+  /** tokenizer_config.json, with the chat template */
+  readonly config: JsonObject;
+  /** generation_config.json: the ids that begin a text and those that end one */
+  readonly generation: JsonObject;
+  /**
+   * tokenizer.json with its vocabulary and merges, which takes a second where many are derived. Throws MBOK_FORMAT where
+   * there are far more than pieces.
+   */
+  file(): JsonObject;
 }
 
 /** The files of a Hugging Face folder that make a tokenizer. */
@@ -55,15 +76,21 @@ export interface TokenizerFolder {
   readonly generation: JsonObject;
 }
 
+/** As {@link readGgufTokenizer}, as the files of a Hugging Face folder. */
+export function huggingFaceTokenizer(metadata: Readonly<Record<string, unknown>>): TokenizerFolder {
+  const { file, config, generation } = readGgufTokenizer(metadata);
+  return { tokenizer: file(), config, generation };
+}
+
 /**
- * Rebuilds a tokenizer from the metadata of a GGUF file: byte-level byte-pair encodings (`tokenizer.ggml.model` 'gpt2') and
+ * Reads a tokenizer from the metadata of a GGUF file: byte-level byte-pair encodings (`tokenizer.ggml.model` 'gpt2') and
  * SentencePiece's ('llama').
  *
  * @param metadata - by key, as the file has it: 'tokenizer.ggml.tokens', 'tokenizer.chat_template', …
  * @throws MbokError MBOK_UNSUPPORTED for other tokenizers and unknown rules of cutting words, MBOK_FORMAT for entries that
  * are missing, of the wrong type or do not fit together
  */
-export function huggingFaceTokenizer(metadata: Readonly<Record<string, unknown>>): TokenizerFolder {
+export function readGgufTokenizer(metadata: Readonly<Record<string, unknown>>): GgufTokenizer {
   const reader = new MetadataReader(metadata);
   const vocabulary = readVocabulary(reader);
   const parts = readParts(reader.string('model'), vocabulary);
@@ -80,18 +107,27 @@ export function huggingFaceTokenizer(metadata: Readonly<Record<string, unknown>>
   const before = bos && (reader.boolean('add_bos_token') ?? parts.addsBos) ? bos : undefined;
   const after = eos && reader.boolean('add_eos_token') === true ? eos : undefined;
   const template = metadata['tokenizer.chat_template'];
+  const { words, merges, listMerges } = parts;
+  const json = {
+    version: '1.0',
+    truncation: null,
+    padding: null,
+    added_tokens: addedTokens(vocabulary, parts, metadata['general.architecture'] === 'phi3'),
+    normalizer: parts.normalizer,
+    pre_tokenizer: parts.preTokenizer,
+    post_processor: postProcessor(before, after),
+    decoder: parts.decoder,
+    model: parts.model,
+  };
   return {
-    tokenizer: {
-      version: '1.0',
-      truncation: null,
-      padding: null,
-      added_tokens: addedTokens(vocabulary, parts, metadata['general.architecture'] === 'phi3'),
-      normalizer: parts.normalizer,
-      pre_tokenizer: parts.preTokenizer,
-      post_processor: postProcessor(before, after),
-      decoder: parts.decoder,
-      model: parts.model,
-    },
+    json,
+    words,
+    merges,
+    mergeCount: vocabulary.merges.length,
+    file: () => ({
+      ...json,
+      model: { ...parts.model, vocab: Object.fromEntries(words.entries()), merges: listMerges() },
+    }),
     config: {
       tokenizer_class: 'PreTrainedTokenizerFast',
       ...(bos && { bos_token: bos.content }),

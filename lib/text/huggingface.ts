@@ -3,10 +3,19 @@
  * because its own declarations are for ES modules only.
  */
 
+import type { JsonObject } from '../io/json';
+import type { BytePairModel } from './byte_pairs';
 import { Realm } from './realm';
 
 /** From words, in the characters of the vocabulary, to tokens. */
-type Model = ((words: string[]) => string[]) & { readonly unk_token_id: number | undefined };
+interface Model {
+  (words: readonly string[]): string[];
+  /** Ids by token and tokens by id, those of added tokens included. */
+  readonly tokens_to_ids: { get(token: string): number | undefined };
+  readonly vocab: readonly (string | undefined)[];
+  readonly unk_token_id: number | undefined;
+  readonly unk_token: string | undefined;
+}
 
 interface Inner {
   encode(text: string, options: { add_special_tokens: boolean }): { ids: (number | undefined)[] };
@@ -14,7 +23,7 @@ interface Inner {
   token_to_id(token: string): number | undefined;
   id_to_token(id: number): string | undefined;
   special_tokens: readonly string[];
-  readonly model: Model;
+  model: Model;
 }
 
 /** Gives texts for runs of tokens, and added tokens as they are. */
@@ -24,8 +33,15 @@ interface ByteLevelDecoder {
   decode_chain(tokens: readonly string[]): string[];
 }
 
+/** Gives pieces for a word. */
+interface Unigram {
+  tokenize(word: string): string[];
+  encode(words: readonly string[]): string[];
+}
+
 interface Tokenizers {
   readonly Tokenizer: new (tokenizer: object, config: object) => Inner;
+  readonly Unigram: { readonly prototype: Unigram };
   readonly ByteLevelDecoder: { readonly prototype: ByteLevelDecoder };
 }
 
@@ -39,6 +55,10 @@ function tokenizers(): Realm<Tokenizers> {
   const loaded = new Realm<Tokenizers>('@huggingface/tokenizers');
   loaded.exports.ByteLevelDecoder.prototype.decode_chain = function (tokens) {
     return decodeBytes(loaded, this, tokens);
+  };
+  // the package takes the pieces of a word as arguments of one call, which are limited
+  loaded.exports.Unigram.prototype.encode = function (words) {
+    return words.flatMap((word) => this.tokenize(word));
   };
   realm = loaded;
   return loaded;
@@ -72,19 +92,29 @@ function addedContents(decoder: ByteLevelDecoder): ReadonlySet<string> {
   return known;
 }
 
-/** A tokenizer built from the content of tokenizer.json and tokenizer_config.json, which {@link checkTokenizer} has checked. */
+/** A tokenizer built from what {@link checkTokenizer} has checked. */
 export class HuggingFaceTokenizer {
   readonly #realm = tokenizers();
   readonly #inner: Inner;
   readonly #special: ReadonlySet<string>;
+  readonly #model: BytePairModel | undefined;
 
-  /** Throws plain errors and {@link LimitError}, as all methods do. */
-  constructor(tokenizer: object, config: object) {
+  /**
+   * Throws plain errors and {@link LimitError}, as all methods do.
+   *
+   * @param model - encodes words in place of the package's byte-pair model, which takes longer to build and to use
+   */
+  constructor(tokenizer: JsonObject, config: object, model?: BytePairModel) {
+    const described = model
+      ? { ...tokenizer, model: { ...(tokenizer.model as object), vocab: {}, merges: [] } }
+      : tokenizer;
     // the language of a vocabulary that is several; vocabularies here are one
-    this.#inner = new this.#realm.exports.Tokenizer(tokenizer, { ...config, target_lang: undefined });
+    this.#inner = new this.#realm.exports.Tokenizer(described, { ...config, target_lang: undefined });
     // the package looks through a list of them for each token
     this.#special = new Set(this.#inner.special_tokens);
     this.#inner.special_tokens = [];
+    this.#model = model;
+    if (model) this.#inner.model = modelFor(model, this.#inner.model);
   }
 
   /** Of a text with all that surrounds one. Undefined for what the vocabulary cannot express. */
@@ -113,9 +143,27 @@ export class HuggingFaceTokenizer {
 
   /** The ids of a word in the characters of the vocabulary; nothing for what that cannot express. */
   encodeWord(word: string): number[] {
+    if (this.#model) return this.#model.encode(word);
     const { model } = this.#inner;
     return model([word])
       .map((token) => this.tokenToId(token) ?? model.unk_token_id)
       .filter((id) => id !== undefined);
   }
+}
+
+/** A model as the package sees it; `added`: one of the package's with nothing but added tokens. */
+function modelFor(model: BytePairModel, added: Model): Model {
+  const { vocabulary, unknownId } = model;
+  const vocab = [...vocabulary.tokens];
+  added.vocab.forEach((token, id) => {
+    vocab[id] = token;
+  });
+  const encode = (words: readonly string[]) =>
+    words.flatMap((word) => model.encode(word).map((id) => vocabulary.tokens[id] as string));
+  return Object.assign(encode, {
+    tokens_to_ids: { get: (token: string) => added.tokens_to_ids.get(token) ?? vocabulary.idOf(token) },
+    vocab,
+    unk_token_id: unknownId,
+    unk_token: added.unk_token,
+  });
 }

@@ -6,9 +6,16 @@ import { decodeUtf8, isJsonObject, type JsonObject, parseJsonObject, readJson } 
 import { boolean, options as checkOptions, integers, show, string } from '../validate';
 import { AddedTokens } from './added_tokens';
 import { bounded, limited } from './bounded';
+import { bytePairModel } from './byte_pairs';
 import { HuggingFaceTokenizer } from './huggingface';
 import { reasonOf } from './reason';
-import { checkTokenizer, type Entry, isLinearComponent, type Vocabulary } from './tokenizer_file';
+import {
+  checkTokenizer,
+  type Entry,
+  isLinearComponent,
+  readTokenizer,
+  type TokenizerDescription,
+} from './tokenizer_file';
 import { WordCache } from './word_cache';
 import { type WordRule, wordRule } from './words';
 
@@ -41,16 +48,16 @@ export interface DecodeOptions {
   readonly skipSpecialTokens?: boolean | undefined;
 }
 
-/** The files of a Hugging Face folder that say how text becomes tokens; all but the first may be missing. */
-interface TokenizerFiles {
+/** What a tokenizer is built from. */
+export interface TokenizerParts {
   /** tokenizer.json */
-  readonly tokenizer: JsonObject;
+  readonly description: TokenizerDescription;
   /** tokenizer_config.json */
   readonly config: JsonObject;
   /** generation_config.json and config.json, which may name further end tokens. */
   readonly others: readonly JsonObject[];
-  readonly fingerprint: string;
-  readonly vocabulary: Vocabulary;
+  /** The contents of tokenizer.json and tokenizer_config.json, where there are these files. */
+  readonly files: () => readonly Uint8Array[];
   /** Path of tokenizer.json, for messages. */
   readonly place: string;
 }
@@ -63,8 +70,6 @@ export class Tokenizer {
   readonly bosTokenId: number | undefined;
   /** The tokens that end a text; generation stops at each of them. May be empty. */
   readonly eosTokenIds: readonly number[];
-  /** A hash of the files that say how text becomes tokens. */
-  readonly fingerprint: string;
 
   readonly #place: string;
   /** The largest id that is not only an added token's. */
@@ -78,14 +83,16 @@ export class Tokenizer {
   readonly #isLinear: { readonly encode: boolean; readonly decode: boolean };
   /** Characters that one token stands for at most. */
   readonly #mostCharacters: number;
+  readonly #files: () => readonly Uint8Array[];
+  #fingerprint: string | undefined;
 
-  private constructor({ tokenizer, config, others, fingerprint, vocabulary, place }: TokenizerFiles) {
-    this.fingerprint = fingerprint;
+  private constructor({ description, config, others, files, place }: TokenizerParts, added: readonly Entry[]) {
+    this.#files = files;
     this.#place = place;
-    this.#inner = new HuggingFaceTokenizer(tokenizer, config);
-    const { words, added } = vocabulary;
-    this.#largestWord = largestId(words);
-    this.vocabSize = Math.max(this.#largestWord, largestId(added)) + 1;
+    const { json, words } = description;
+    this.#inner = new HuggingFaceTokenizer(json, config, bytePairModel(description));
+    this.#largestWord = words.tokens.length - 1;
+    this.vocabSize = added.reduce((most, { id }) => Math.max(most, id), this.#largestWord) + 1;
     const idOf = (token: unknown) => {
       const content = isJsonObject(token) ? token.content : token;
       return typeof content === 'string' ? this.#inner.tokenToId(content) : undefined;
@@ -97,14 +104,14 @@ export class Tokenizer {
     const ends = [idOf(config.eos_token), ...idsOf('eos_token_id')];
     this.eosTokenIds = [...new Set(ends.filter((id) => id !== undefined))];
 
-    this.#added = new AddedTokens(tokenizer);
-    const rule = wordRule(tokenizer);
+    this.#added = new AddedTokens(json);
+    const rule = wordRule(description);
     this.#words = rule && new WordCache(rule, (word) => this.#inner.encodeWord(word));
     this.#isLinear = {
       encode: rule?.isLinear === true && this.#added.longest <= LONGEST_ADDED,
-      decode: isLinearComponent(tokenizer.decoder),
+      decode: isLinearComponent(json.decoder),
     };
-    this.#mostCharacters = this.#countMost(words, rule);
+    this.#mostCharacters = this.#countMost(words.tokens, rule);
     [this.#prefix, this.#suffix] = this.#surroundings(config);
   }
 
@@ -140,18 +147,35 @@ export class Tokenizer {
     };
     const [config = {}, ...others] = TOKENIZER_SETTINGS.map(parse);
     const tokenizer = parse(TOKENIZER_FILE) ?? {};
-    const hash = createHash('sha256');
-    for (const name of [TOKENIZER_FILE, TOKENIZER_SETTINGS[0] as string]) hash.update(files.get(name) ?? '');
     const path = join(place, TOKENIZER_FILE);
-    try {
-      const vocabulary = checkTokenizer(tokenizer);
-      const known = others.filter((json) => json !== undefined);
-      const described = { tokenizer, config, others: known, fingerprint: hash.digest('hex'), vocabulary, place: path };
-      const time = TIME.always + TIME.build * vocabulary.entries;
-      return bounded(time, 'building it', () => new Tokenizer(described));
-    } catch (cause) {
-      throw new MbokError('MBOK_FORMAT', `'${path}' cannot be used: ${reasonOf(cause)}`, { cause });
+    const hashed = [TOKENIZER_FILE, TOKENIZER_SETTINGS[0] as string].map((name) => files.get(name) ?? new Uint8Array());
+    return Tokenizer.fromParts({
+      description: usable(path, () => readTokenizer(tokenizer)),
+      config,
+      others: others.filter((json) => json !== undefined),
+      files: () => hashed,
+      place: path,
+    });
+  }
+
+  /** As `fromFiles`, where the vocabulary is no file. */
+  static fromParts(parts: TokenizerParts): Tokenizer {
+    const { description, place } = parts;
+    return usable(place, () => {
+      const added = checkTokenizer(description);
+      const entries = description.words.size + added.length + description.mergeCount;
+      return bounded(TIME.always + TIME.build * entries, 'building it', () => new Tokenizer(parts, added));
+    });
+  }
+
+  /** A hash of the files that say how text becomes tokens. */
+  get fingerprint(): string {
+    if (this.#fingerprint === undefined) {
+      const hash = createHash('sha256');
+      for (const content of this.#files()) hash.update(content);
+      this.#fingerprint = hash.digest('hex');
     }
+    return this.#fingerprint;
   }
 
   /**
@@ -246,10 +270,10 @@ export class Tokenizer {
     }
   }
 
-  #countMost(words: readonly Entry[], rule: WordRule | undefined): number {
+  #countMost(words: readonly (string | undefined)[], rule: WordRule | undefined): number {
     const isComplete = rule?.alphabet.every((token) => this.tokenToId(token) !== undefined);
     if (!rule || !isComplete || this.#added.takesSpace) return Infinity;
-    return rule.shortens * words.reduce((most, { token }) => Math.max(most, token.length), this.#added.longest);
+    return rule.shortens * words.reduce((most, token = '') => Math.max(most, token.length), this.#added.longest);
   }
 
   /** What is put before and after a text, found by encoding one letter with and without it. */
@@ -265,8 +289,13 @@ export class Tokenizer {
   }
 }
 
-function largestId(entries: readonly Entry[]): number {
-  return entries.reduce((most, { id }) => Math.max(most, id), -1);
+/** What `work` returns; its errors say that the tokenizer of a file cannot be used. */
+function usable<T>(place: string, work: () => T): T {
+  try {
+    return work();
+  } catch (cause) {
+    throw new MbokError('MBOK_FORMAT', `'${place}' cannot be used: ${reasonOf(cause)}`, { cause });
+  }
 }
 
 /** What settings give as an id or a list of ids; -1 and the like, and null, say that there is none. */

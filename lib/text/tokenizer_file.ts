@@ -3,6 +3,9 @@
 import { MbokError } from '../errors';
 import { isJsonObject, type JsonObject } from '../io/json';
 import { show } from '../validate';
+import type { Merges } from './byte_pairs';
+import { type Merge, MergeTable } from './merge_table';
+import { Vocabulary } from './vocabulary';
 
 /** Characters; the longest token that is known has 512. */
 const LONGEST_TOKEN = 4096;
@@ -30,23 +33,58 @@ export interface Entry {
   readonly id: number;
 }
 
-/** The tokens of a tokenizer.json. */
-export interface Vocabulary {
-  /** Of the model. */
-  readonly words: readonly Entry[];
-  /** Added tokens, which are cut out of texts, in the order of the file. */
-  readonly added: readonly Entry[];
-  /** How many tokens and merges there are. */
-  readonly entries: number;
+/** What a tokenizer.json says, with its vocabulary and merges apart: they are the bulk of it. */
+export interface TokenizerDescription {
+  /** All but the vocabulary and the merges of the model, which are empty or as in the file. */
+  readonly json: JsonObject;
+  /** The tokens of the model. */
+  readonly words: Vocabulary;
+  /** Of a byte-pair model that {@link BytePairModel} encodes with. */
+  readonly merges: Merges | undefined;
+  /** How many merges are listed. */
+  readonly mergeCount: number;
 }
 
 /**
- * Checks a tokenizer.json.
+ * Reads a tokenizer.json.
  *
- * @returns its tokens
  * @throws MbokError MBOK_FORMAT naming the first entry that is none of a tokenizer
  */
-export function checkTokenizer(json: JsonObject): Vocabulary {
+export function readTokenizer(json: JsonObject): TokenizerDescription {
+  const { vocab, merges: given, ...settings } = checkComponents(json);
+  const isBytePair = settings.type === 'BPE';
+  const merges = isBytePair ? readMerges(given) : [];
+  const words = readWords(vocab, json.added_tokens);
+  const { unk_id: unknown } = settings;
+  if (unknown !== undefined && unknown !== null && words.tokens[unknown as number] === undefined) {
+    wrong('model.unk_id', 'the id of a token', unknown);
+  }
+  if (!isBytePair || settings.continuing_subword_prefix || settings.continuing_subword_suffix) {
+    return { json, words, merges: undefined, mergeCount: merges.length };
+  }
+  const table = new MergeTable('model.merges', merges, words);
+  return { json: { ...json, model: settings }, words, merges: table, mergeCount: merges.length };
+}
+
+/**
+ * Checks what is common to all descriptions.
+ *
+ * @returns added tokens, which are cut out of texts, in the order of the file
+ * @throws MbokError MBOK_FORMAT naming the first entry that is none of a tokenizer
+ */
+export function checkTokenizer({ json, words }: TokenizerDescription): readonly Entry[] {
+  checkComponents(json);
+  const added = readAdded(json.added_tokens);
+  const limit = idLimit(words.size + added.length);
+  for (const [token, id] of words.entries()) checkEntry(token, id, limit);
+  for (const { token, id } of added) checkEntry(token, id, limit);
+  const contents = new Set(added.map(({ token }) => token));
+  checkTemplates(json.post_processor, (token) => contents.has(token) || words.idOf(token) !== undefined);
+  return added;
+}
+
+/** Returns the settings of the model. */
+function checkComponents(json: JsonObject): JsonObject {
   for (const name of COMPONENTS) new ComponentCheck(name).check(json[name] ?? null);
   const model = isJsonObject(json.model) ? json.model : wrong('model', 'an object', json.model);
   if (model.type !== undefined && !MODELS.includes(model.type as string)) {
@@ -56,16 +94,7 @@ export function checkTokenizer(json: JsonObject): Vocabulary {
     text(`model.${name}`, model[name] ?? '', LONGEST_AFFIX);
   }
   text('model.unk_token', model.unk_token ?? '', LONGEST_TOKEN);
-  const merges = model.type === 'BPE' ? countMerges(model.merges) : 0;
-  const words = readWords(model.vocab);
-  const added = readAdded(json.added_tokens);
-  checkIds([...words, ...added]);
-  const { unk_id: unknown } = model;
-  if (unknown !== undefined && unknown !== null && !(Number.isInteger(unknown) && words[unknown as number])) {
-    wrong('model.unk_id', 'the id of a token', unknown);
-  }
-  checkTemplates(json.post_processor, new Set([...words, ...added].map(({ token }) => token)));
-  return { words, added, entries: words.length + added.length + merges };
+  return model;
 }
 
 /** Whether a component takes time in proportion to what it is given: it has few steps and no expressions of the file. */
@@ -80,30 +109,29 @@ export function isLinearComponent(component: unknown): boolean {
 }
 
 /** Ids by token; or a list of tokens with their scores, whose ids are their places. */
-function readWords(vocabulary: unknown): Entry[] {
+function readWords(vocabulary: unknown, added: unknown): Vocabulary {
   if (Array.isArray(vocabulary)) {
-    return vocabulary.map((piece: unknown, id) => {
+    const tokens = vocabulary.map((piece: unknown, id) => {
       const fits = Array.isArray(piece) && typeof piece[0] === 'string' && Number.isFinite(piece[1]);
-      if (!fits) wrong(`model.vocab[${id}]`, 'a token with its score', piece);
-      return { token: text(`model.vocab[${id}]`, piece[0], LONGEST_TOKEN), id };
+      return fits ? (piece[0] as string) : wrong(`model.vocab[${id}]`, 'a token with its score', piece);
     });
+    return new Vocabulary(tokens);
   }
   if (!isJsonObject(vocabulary)) wrong('model.vocab', 'an object or a list', vocabulary);
-  return Object.entries(vocabulary).map(([token, id]) => {
-    text('a token of model.vocab', token, LONGEST_TOKEN);
-    return { token, id: typeof id === 'number' ? id : wrong(`id of the token ${show(token)}`, 'an integer', id) };
-  });
+  const tokens = Object.keys(vocabulary);
+  const limit = idLimit(tokens.length + readAdded(added).length);
+  const ids = tokens.map((token) => checkEntry(token, vocabulary[token], limit));
+  return new Vocabulary(tokens, ids);
 }
 
-/** Two tokens each, with a space between them or in a list. */
-function countMerges(merges: unknown): number {
+function readMerges(merges: unknown): readonly Merge[] {
   if (!Array.isArray(merges)) wrong('model.merges', 'a list', merges);
   const isToken = (part: unknown) => typeof part === 'string';
   const fits = (merge: unknown) =>
     isToken(merge) || (Array.isArray(merge) && merge.length === 2 && merge.every(isToken));
   const index = merges.findIndex((merge) => !fits(merge));
   if (index >= 0) wrong(`model.merges[${index}]`, 'two tokens', merges[index]);
-  return merges.length;
+  return merges as readonly Merge[];
 }
 
 function readAdded(tokens: unknown): Entry[] {
@@ -132,18 +160,22 @@ function commonLength(a: string, b: string): number {
   return length;
 }
 
-function checkIds(entries: readonly Entry[]): void {
-  const limit = IDS.always + IDS.each * entries.length;
-  for (const { token, id } of entries) {
-    if (Number.isInteger(id) && id >= 0 && id < limit) continue;
-    wrong(`id of the token ${show(token)}`, `an integer from 0 to ${limit - 1}`, id);
-  }
+/** Ids are below this where there are so many tokens. */
+function idLimit(tokens: number): number {
+  return IDS.always + IDS.each * tokens;
+}
+
+/** Returns the id. */
+function checkEntry(token: string, id: unknown, limit: number): number {
+  text('a token of model.vocab', token, LONGEST_TOKEN);
+  if (typeof id === 'number' && Number.isInteger(id) && id >= 0 && id < limit) return id;
+  return wrong(`id of the token ${show(token)}`, `an integer from 0 to ${limit - 1}`, id);
 }
 
 /** Templates must name tokens that there are, and the text once. */
-function checkTemplates(processor: unknown, tokens: ReadonlySet<string>): void {
+function checkTemplates(processor: unknown, isToken: (token: string) => boolean): void {
   if (!isJsonObject(processor)) return;
-  if (Array.isArray(processor.processors)) for (const part of processor.processors) checkTemplates(part, tokens);
+  if (Array.isArray(processor.processors)) for (const part of processor.processors) checkTemplates(part, isToken);
   if (processor.type !== 'TemplateProcessing') return;
   const { single } = processor;
   if (!Array.isArray(single)) wrong('post_processor.single', 'a list', single);
@@ -153,7 +185,7 @@ function checkTemplates(processor: unknown, tokens: ReadonlySet<string>): void {
     const special: unknown = isJsonObject(item) ? item.SpecialToken : undefined;
     if (special === undefined) continue;
     const id = isJsonObject(special) ? special.id : undefined;
-    if (typeof id !== 'string' || !tokens.has(id)) wrong('post_processor.single', 'a template of known tokens', id);
+    if (typeof id !== 'string' || !isToken(id)) wrong('post_processor.single', 'a template of known tokens', id);
   }
 }
 

@@ -2,6 +2,7 @@
 
 import { isJsonObject, type JsonObject } from '../io/json';
 import { isKnownPattern, PATTERNS } from './known_patterns';
+import type { TokenizerDescription } from './tokenizer_file';
 import { compilePattern } from './word_pattern';
 
 /** From a text to the words that a byte-pair model sees. */
@@ -45,13 +46,14 @@ const COMPOSED = 4;
  * Known are byte-level byte-pair encodings that cut by patterns (GPT-2, LLaMA 3, Qwen, …) and byte-pair encodings made
  * from SentencePiece (LLaMA 1 and 2, Gemma, …) whose pieces have spaces only at their beginning.
  */
-export function wordRule({ normalizer, pre_tokenizer: pre, model }: JsonObject): WordRule | undefined {
-  if (!isJsonObject(model) || model.type !== 'BPE' || !isJsonObject(model.vocab)) return undefined;
+export function wordRule({ json, words }: TokenizerDescription): WordRule | undefined {
+  const { normalizer, pre_tokenizer: pre, model } = json;
+  if (!isJsonObject(model) || model.type !== 'BPE') return undefined;
   const normaliser = readNormaliser(normalizer ?? null);
   if (normaliser === undefined) return undefined;
   const parts = listOf(pre, 'pretokenizers');
   if (parts.at(-1)?.type === 'ByteLevel') return byteLevelRule(normaliser, parts);
-  return model.byte_fallback === true ? spaceRule(normaliser, parts, Object.keys(model.vocab)) : undefined;
+  return model.byte_fallback === true ? spaceRule(normaliser, parts, words.tokens) : undefined;
 }
 
 /** A component that may be a sequence of others. */
@@ -150,12 +152,12 @@ function isolate(pattern: RegExp): Cut {
 function spaceRule(
   { normalise, shortens }: Normaliser,
   parts: readonly JsonObject[],
-  pieces: readonly string[],
+  pieces: readonly (string | undefined)[],
 ): WordRule | undefined {
   let prepare: Normalise | undefined = normalise;
   for (const part of parts) prepare = readSpacePart(prepare, part);
   const inner = new RegExp(`[^${SPACE}]${SPACE}`);
-  if (prepare === undefined || prepare('a b', true).includes(' ') || pieces.some((piece) => inner.test(piece))) {
+  if (prepare === undefined || prepare('a b', true).includes(' ') || pieces.some((piece) => inner.test(piece ?? ''))) {
     return undefined;
   }
   const words = new RegExp(`${SPACE}*[^${SPACE}]+|${SPACE}+`, 'g');

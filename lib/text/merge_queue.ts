@@ -1,0 +1,58 @@
+/** Merges that wait, the one of the lowest rank first and of equal ones that at the lowest place: a binary heap. */
+export class MergeQueue {
+  #size = 0;
+  readonly #ranks: Float64Array;
+  readonly #places: Int32Array;
+  /** Of the merge that was taken last. */
+  rank = -1;
+
+  /** @param capacity - merges that may wait */
+  constructor(capacity: number) {
+    this.#ranks = new Float64Array(capacity);
+    this.#places = new Int32Array(capacity);
+  }
+
+  push(rank: number, place: number): void {
+    let at = this.#size++;
+    while (at > 0) {
+      const parent = (at - 1) >> 1;
+      if (!this.#isBefore(rank, place, parent)) break;
+      this.#move(parent, at);
+      at = parent;
+    }
+    this.#put(at, rank, place);
+  }
+
+  /** Takes the first merge out and returns its place, and its rank in `rank`; -1 where none waits. */
+  pop(): number {
+    if (this.#size === 0) return -1;
+    const first = this.#places[0] as number;
+    this.rank = this.#ranks[0] as number;
+    const last = --this.#size;
+    const [rank, place] = [this.#ranks[last] as number, this.#places[last] as number];
+    let at = 0;
+    for (let child = 1; child < last; child = 2 * at + 1) {
+      const other = child + 1;
+      if (other < last && this.#isBefore(this.#ranks[other] as number, this.#places[other] as number, child)) child++;
+      if (this.#isBefore(rank, place, child)) break;
+      this.#move(child, at);
+      at = child;
+    }
+    this.#put(at, rank, place);
+    return first;
+  }
+
+  #isBefore(rank: number, place: number, other: number): boolean {
+    const otherRank = this.#ranks[other] as number;
+    return rank < otherRank || (rank === otherRank && place < (this.#places[other] as number));
+  }
+
+  #move(from: number, to: number): void {
+    this.#put(to, this.#ranks[from] as number, this.#places[from] as number);
+  }
+
+  #put(at: number, rank: number, place: number): void {
+    this.#ranks[at] = rank;
+    this.#places[at] = place;
+  }
+}
