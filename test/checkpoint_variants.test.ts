@@ -220,6 +220,22 @@ describe('the family of a configuration', () => {
   });
 });
 
+test.each([
+  ['llama-linear', 4],
+  ['gemma3-linear', 8],
+])('%s: rope_scaling beside rope_parameters is applied', async (name, factor) => {
+  const place = join(GOLDEN, 'variants', name);
+  const { rope_parameters: given } = JSON.parse(readFileSync(join(place, 'config.json'), 'utf8'));
+  const plain = ({ rope_theta }: { rope_theta: number }) => ({ rope_theta, rope_type: 'default' });
+  const at = variant((folder) => {
+    changeConfig(folder, {
+      rope_parameters: given.full_attention ? { ...given, full_attention: plain(given.full_attention) } : plain(given),
+      rope_scaling: { rope_type: 'linear', factor },
+    });
+  }, `variants/${name}`);
+  expect(await logits(at)).toEqual(await logits(place));
+});
+
 describe('tensors that nothing reads', () => {
   test.each<[string, string, string]>([
     ['a bias of a layer without', 'llama', 'model.layers.0.self_attn.q_proj.bias'],

@@ -116,7 +116,7 @@ describe('what an architecture does not know is refused by name', () => {
     await expect(ModelSource.open(path)).rejects.toThrow(
       expect.objectContaining({
         code: 'MBOK_UNSUPPORTED',
-        message: expect.stringMatching(new RegExp(`metadata '${entry[0]}' is .*, which mbok does not know of this`)),
+        message: expect.stringMatching(new RegExp(`metadata '${entry[0]}' is .*, which is not read here`)),
       }),
     );
   });

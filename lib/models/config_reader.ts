@@ -6,6 +6,9 @@ import { layersWithin } from './layer_count';
 
 /** A JSON object with its place, for messages. */
 export class ConfigReader {
+  /** Keys that have been asked for. */
+  readonly #read = new Set<string>();
+
   constructor(
     readonly json: Readonly<Record<string, unknown>>,
     readonly place: string,
@@ -17,9 +20,30 @@ export class ConfigReader {
     return this.json[key] !== undefined && this.json[key] !== null;
   }
 
+  /** What a key holds. */
+  value(key: string): unknown {
+    this.#read.add(key);
+    return this.json[key];
+  }
+
+  /**
+   * Throws MBOK_UNSUPPORTED for a key that nothing has asked for, although it changes the numbers of a model.
+   *
+   * @param isNeutral - whether what a key holds changes nothing; null is never asked about
+   */
+  expectUnderstood(isNeutral: (key: string, value: unknown, json: ConfigReader['json']) => boolean): void {
+    for (const [key, value] of Object.entries(this.json)) {
+      if (value === null || this.#read.has(key) || isNeutral(key, value, this.json)) continue;
+      throw new MbokError(
+        'MBOK_UNSUPPORTED',
+        `${this.place}: '${key}' is ${show(value)}, which is not read here although it changes a model's numbers`,
+      );
+    }
+  }
+
   /** A positive integer; `fallback` where the key is absent. Throws MBOK_FORMAT. */
   count(key: string, fallback?: number): number {
-    const value = this.json[key] ?? fallback;
+    const value = this.value(key) ?? fallback;
     if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 1 || value > 2 ** 31) {
       this.#fail(key, 'a positive integer', value);
     }
@@ -36,14 +60,14 @@ export class ConfigReader {
 
   /** A positive finite number. */
   number(key: string, fallback?: number): number {
-    const value = this.json[key] ?? fallback;
+    const value = this.value(key) ?? fallback;
     if (typeof value !== 'number' || !Number.isFinite(value) || value <= 0) this.#fail(key, 'a positive number', value);
     return value;
   }
 
   /** A finite number of at least 0. */
   amount(key: string): number {
-    const value = this.json[key];
+    const value = this.value(key);
     if (typeof value !== 'number' || !Number.isFinite(value) || value < 0) {
       this.#fail(key, 'a number of at least 0', value);
     }
@@ -51,13 +75,13 @@ export class ConfigReader {
   }
 
   boolean(key: string, fallback: boolean): boolean {
-    const value = this.json[key] ?? fallback;
+    const value = this.value(key) ?? fallback;
     if (typeof value !== 'boolean') this.#fail(key, 'true or false', value);
     return value;
   }
 
   string(key: string, fallback?: string): string {
-    const value = this.json[key] ?? fallback;
+    const value = this.value(key) ?? fallback;
     if (typeof value !== 'string') this.#fail(key, 'a string', value);
     return value;
   }
@@ -75,14 +99,14 @@ export class ConfigReader {
   /** A nested object; undefined where absent or null. */
   object(key: string): ConfigReader | undefined {
     if (!this.has(key)) return undefined;
-    const value = this.json[key];
+    const value = this.value(key);
     if (typeof value !== 'object' || Array.isArray(value)) this.#fail(key, 'an object', value);
     return new ConfigReader(value as Record<string, unknown>, `${this.place}: ${key}`);
   }
 
   /** A list of objects; empty where absent or null. */
   objects(key: string): ConfigReader[] {
-    const list = this.json[key] ?? [];
+    const list = this.value(key) ?? [];
     if (!Array.isArray(list)) this.#fail(key, 'a list of objects', list);
     return list.map((value: unknown, i) => {
       if (typeof value !== 'object' || value === null) this.#fail(key, 'a list of objects', list);
@@ -92,7 +116,7 @@ export class ConfigReader {
 
   #list<T>(key: string, wanted: string, is: (value: unknown) => value is T): readonly T[] | undefined {
     if (!this.has(key)) return undefined;
-    const list = this.json[key];
+    const list = this.value(key);
     if (!Array.isArray(list) || !list.every(is)) this.#fail(key, wanted, list);
     return list;
   }

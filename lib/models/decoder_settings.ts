@@ -5,7 +5,7 @@ import type { ActivationKind } from '../graph/operations/activation';
 import { show } from '../validate';
 import type { ConfigReader } from './config_reader';
 import type { GatedDecoderConfig } from './gated_decoder';
-import { readRotary } from './rotary_settings';
+import { type RotaryShape, readRotary } from './rotary_settings';
 
 const ACTIVATIONS: ReadonlyMap<string, ActivationKind> = new Map([
   ['silu', 'silu'],
@@ -39,6 +39,10 @@ export interface Defaults {
   readonly tied?: boolean;
   readonly theta?: number;
   readonly epsilon?: number;
+  /** Of its rotary embedding. */
+  readonly rotary?: Pick<RotaryShape, 'partial' | 'originalPositions'>;
+  /** Reads its rotary tables, by name. Default: one, 'rotary', for all layers. */
+  readonly rotaries?: (json: ConfigReader, shape: RotaryShape) => GatedDecoderConfig['rotaries'];
 }
 
 /** A decoder as LLaMA's, without biases; families override what they do otherwise. */
@@ -54,7 +58,9 @@ export function readGatedDecoder(json: ConfigReader, defaults: Defaults = {}): G
     );
   }
   const positions = json.count('max_position_embeddings', 2048);
-  const rotary = readRotary(json, { headDimension, positions, ...(defaults.theta && { theta: defaults.theta }) });
+  const theta = defaults.theta && { theta: defaults.theta };
+  const read = defaults.rotaries ?? ((_, shape) => ({ rotary: readRotary(json, shape) }));
+  const rotaries = read(json, { headDimension, positions, ...theta, ...defaults.rotary });
   return {
     vocabularySize: json.count('vocab_size'),
     hiddenSize,
@@ -63,7 +69,7 @@ export function readGatedDecoder(json: ConfigReader, defaults: Defaults = {}): G
     heads,
     keyValueHeads: json.count('num_key_value_heads', defaults.keyValueHeads ?? heads),
     headDimension,
-    maxPositions: rotary.positions,
+    maxPositions: Math.min(...Object.values(rotaries).map((rotary) => rotary.positions)),
     epsilon: json.number('rms_norm_eps', defaults.epsilon ?? 1e-6),
     activation: readActivation(json, 'hidden_act', 'silu'),
     biases: { queryKeyValue: false, output: false, mlp: false },
@@ -76,7 +82,7 @@ export function readGatedDecoder(json: ConfigReader, defaults: Defaults = {}): G
     scoreScale: 1 / Math.sqrt(headDimension),
     scoreCap: 0,
     logitCap: 0,
-    rotaries: { rotary },
+    rotaries,
     layerKinds: Array.from({ length: layers }, () => ({ window: 0, rotary: 'rotary' })),
   };
 }
@@ -89,8 +95,16 @@ export function readAttentionBiases(json: ConfigReader, fallback = false): Gated
 
 /** The sliding window: 0, none, where it is null. */
 export function readWindow(json: ConfigReader, absent = 0): number {
-  if (json.json.sliding_window === undefined) return absent;
+  if (json.value('sliding_window') === undefined) return absent;
   return json.has('sliding_window') ? json.count('sliding_window') : 0;
+}
+
+/** The sliding window of a family in which `use_sliding_window` must say that there is one: 0 where it does not. */
+export function readSwitchedWindow(json: ConfigReader, absent = 0): number {
+  const isOn = json.boolean('use_sliding_window', false);
+  // its length is told even so
+  json.value('sliding_window');
+  return isOn ? readWindow(json, absent) : 0;
 }
 
 /** Whether layers of a type slide. */

@@ -1,19 +1,30 @@
 /** Gemma 2 (arXiv 2408.00118) and the text models of Gemma 3 (arXiv 2503.19786). */
 
 import { ConfigReader } from './config_reader';
-import { readActivation, readAttentionBiases, readGatedDecoder, readSliding, readWindow } from './decoder_settings';
+import {
+  type Defaults,
+  readActivation,
+  readAttentionBiases,
+  readGatedDecoder,
+  readSliding,
+  readWindow,
+} from './decoder_settings';
 import { type GatedDecoderConfig, gatedDecoder } from './gated_decoder';
-import { rotaryConfig } from './rotary_settings';
+import { type RotaryShape, rotaryConfig } from './rotary_settings';
 
 /** A soft cap: null is none, an absent key the family's own. */
 function readCap(json: ConfigReader, key: string, fallback: number): number {
-  if (json.json[key] === undefined) return fallback;
+  if (json.value(key) === undefined) return fallback;
   return json.has(key) ? json.number(key) : 0;
 }
 
 /** What both have: four norms a block, weights stored around 1, embeddings scaled by √hidden. */
-function readGemma(json: ConfigReader, caps: { score: number; logit: number }): GatedDecoderConfig {
-  const base = readGatedDecoder(json, { headDimension: 256, tied: true });
+function readGemma(
+  json: ConfigReader,
+  caps: { score: number; logit: number },
+  defaults: Defaults = {},
+): GatedDecoderConfig {
+  const base = readGatedDecoder(json, { headDimension: 256, tied: true, ...defaults });
   return {
     ...base,
     activation: readActivation(json, 'hidden_activation', 'gelu_pytorch_tanh'),
@@ -47,14 +58,13 @@ export const gemma3 = gatedDecoder({
   architectures: ['Gemma3ForCausalLM'],
   modelType: 'gemma3_text',
   config(json) {
-    const base = readGemma(json, { score: 0, logit: 0 });
+    const base = readGemma(json, { score: 0, logit: 0 }, { rotaries: readRotaries });
     const window = readWindow(json, 4096);
     const pattern = json.count('sliding_window_pattern', json.count('_sliding_window_pattern', 6));
     const sliding = readSliding(json, base.layers, (layer) => (layer + 1) % pattern !== 0);
     return {
       ...base,
       headNorm: true,
-      rotaries: readRotaries(json, base),
       layerKinds: sliding.map((slides) => ({
         window: slides ? window : 0,
         rotary: slides ? 'sliding_attention' : 'full_attention',
@@ -64,16 +74,22 @@ export const gemma3 = gatedDecoder({
 });
 
 /** Two tables: long wavelengths, perhaps stretched, for layers that see everything, plain short ones for the others. */
-function readRotaries(json: ConfigReader, { headDimension, maxPositions }: GatedDecoderConfig) {
-  const shape = { headDimension, positions: maxPositions };
+function readRotaries(json: ConfigReader, shape: RotaryShape): GatedDecoderConfig['rotaries'] {
   const recent = json.object('rope_parameters');
-  const full = recent === undefined ? json.object('rope_scaling') : recent.object('full_attention');
+  const kinds = { full: recent?.object('full_attention'), sliding: recent?.object('sliding_attention') };
+  recent?.expectUnderstood(() => false);
+  // as transformers has it, what `rope_scaling` says replaces single settings
+  const scaling = json.object('rope_scaling');
+  const full = new ConfigReader(
+    { ...(recent === undefined && { rope_type: 'default' }), ...kinds.full?.json, ...scaling?.json },
+    `${json.place}: ${scaling === undefined ? 'rope_parameters: full_attention' : 'rope_scaling'}`,
+  );
   const local = new ConfigReader(
     { rope_theta: json.number('rope_local_base_freq', 10000) },
     `${json.place}: rope_local_base_freq`,
   );
   return {
     full_attention: rotaryConfig(json, full, { ...shape, theta: 1e6 }),
-    sliding_attention: rotaryConfig(local, recent?.object('sliding_attention'), shape),
+    sliding_attention: rotaryConfig(local, kinds.sliding, shape),
   };
 }

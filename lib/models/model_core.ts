@@ -29,7 +29,7 @@ import type { Constants, DecoderConfig, Family, ParameterSpecification } from '.
 import { CONFIG_FILE, type FileContent, type OutputOptions, writeModelFolder } from './model_folder';
 import { prefixCounts } from './prefix';
 import { type EmbeddingStorage, type KernelCounts, writeQuantization } from './quantization';
-import { findFamily } from './registry';
+import { readDescription } from './registry';
 import { ModelSource } from './source';
 import { widened } from './widen';
 
@@ -100,10 +100,10 @@ export class ModelCore {
   /** Takes over the matrices. Use {@link ModelCore.load} or {@link ModelCore.derive}. */
   constructor({ json, place, parameters, kernels, conversion, tokenizer, companions }: ModelParts) {
     const { quantization_config: _, ...dense } = json;
-    const reader = new ConfigReader(dense, place);
     this.json = dense;
-    this.family = findFamily(reader);
-    this.config = this.family.config(reader);
+    const { family, config } = readDescription(new ConfigReader(dense, place));
+    this.family = family;
+    this.config = config;
     this.#constants = new ConstantTables(this.family, this.config);
     this.kernels = kernels;
     this.conversion = conversion;

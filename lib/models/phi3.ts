@@ -8,7 +8,10 @@ export const phi3 = gatedDecoder({
   architectures: ['Phi3ForCausalLM'],
   modelType: 'phi3',
   config(json) {
-    const base = readGatedDecoder(json, { epsilon: 1e-5 });
+    const base = readGatedDecoder(json, {
+      epsilon: 1e-5,
+      rotary: { partial: true, originalPositions: 4096 },
+    });
     const window = readWindow(json);
     return { ...base, fused: true, layerKinds: base.layerKinds.map((kind) => ({ ...kind, window })) };
   },

@@ -1,13 +1,13 @@
 /** Qwen 2 and 2.5 (arXiv 2407.10671) and Qwen 3 (arXiv 2505.09388), dense. */
 
 import type { ConfigReader } from './config_reader';
-import { readAttentionBiases, readGatedDecoder, readSliding, readWindow } from './decoder_settings';
+import { readAttentionBiases, readGatedDecoder, readSliding, readSwitchedWindow } from './decoder_settings';
 import { type GatedDecoderConfig, gatedDecoder } from './gated_decoder';
 
 /** With `use_sliding_window` the layers from `max_window_layers` on see a window only. */
 function withWindows(base: GatedDecoderConfig, json: ConfigReader): GatedDecoderConfig {
-  const window = json.boolean('use_sliding_window', false) ? readWindow(json) : 0;
-  const full = json.has('max_window_layers') ? json.amount('max_window_layers') : base.layers;
+  const window = readSwitchedWindow(json, 4096);
+  const full = json.has('max_window_layers') ? json.amount('max_window_layers') : 28;
   const sliding = readSliding(json, base.layers, (layer) => layer >= full);
   return {
     ...base,

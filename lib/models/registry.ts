@@ -8,6 +8,7 @@ import { gemma2, gemma3 } from './gemma';
 import { gpt2 } from './gpt2';
 import { llama } from './llama';
 import { mistral } from './mistral';
+import { isNeutralSetting } from './neutral_settings';
 import { opt } from './opt';
 import { phi3 } from './phi3';
 import { qwen2, qwen3 } from './qwen';
@@ -38,7 +39,7 @@ const HEADLESS = /(ForCausalLM|LMHeadModel)$/;
  * naming the architecture and those supported, or both names where they are those of two families: transformers goes by one,
  * other programs by the other.
  */
-export function findFamily(json: ConfigReader): Family {
+function findFamily(json: ConfigReader): Family {
   const { architectures, model_type: type } = json.json;
   const names: readonly unknown[] = Array.isArray(architectures) ? architectures : [];
   const isNamed = (name: string) => names.includes(name) || names.includes(name.replace(HEADLESS, 'Model'));
@@ -60,4 +61,21 @@ export function findFamily(json: ConfigReader): Family {
     );
   }
   return family;
+}
+
+/** A family and what it reads of a config.json. */
+export interface Description {
+  readonly family: Family;
+  readonly config: DecoderConfig;
+}
+
+/**
+ * Reads a config.json by its family. Throws as {@link findFamily} and `Family.config`, and MBOK_UNSUPPORTED for a setting that
+ * changes numbers but that the family does not read.
+ */
+export function readDescription(json: ConfigReader): Description {
+  const family = findFamily(json);
+  const config = family.config(json);
+  json.expectUnderstood(isNeutralSetting);
+  return { family, config };
 }

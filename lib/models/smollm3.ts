@@ -1,7 +1,7 @@
 /** SmolLM3: LLaMA in which every fourth layer has no positions (NoPE, arXiv 2501.18795). */
 
 import { MbokError } from '../errors';
-import { readAttentionBiases, readGatedDecoder, readSliding, readWindow } from './decoder_settings';
+import { readAttentionBiases, readGatedDecoder, readSliding, readSwitchedWindow } from './decoder_settings';
 import { gatedDecoder } from './gated_decoder';
 
 export const smollm3 = gatedDecoder({
@@ -17,7 +17,7 @@ export const smollm3 = gatedDecoder({
     if (turned.length !== base.layers) {
       throw new MbokError('MBOK_FORMAT', `${json.place}: 'no_rope_layers' must have ${base.layers} entries`);
     }
-    const window = json.boolean('use_sliding_window', false) ? readWindow(json) : 0;
+    const window = readSwitchedWindow(json);
     const sliding = readSliding(json, base.layers, (layer) => turned[layer] === 0);
     return {
       ...base,

@@ -38,7 +38,7 @@ import {
   readNested,
   readQuantization,
 } from './quantization';
-import { findFamily } from './registry';
+import { readDescription } from './registry';
 import { describeUnread, HEAD, type UnreadModule, unreadModules } from './unread';
 import { withWidened } from './widen';
 
@@ -101,8 +101,9 @@ export class ModelSource {
     this.nested = readNested(reader);
     this.embeddings = readEmbeddingStorage(reader);
     this.conversion = readConversion(reader.object('quantization_config'));
-    this.family = findFamily(reader);
-    this.config = this.family.config(reader);
+    const { family, config } = readDescription(reader);
+    this.family = family;
+    this.config = config;
     this.companions = companions;
     const { kernels, embeddings } = this;
     const dimensions = this.family.parameters(this.config);

@@ -75,7 +75,7 @@ export class ArchitectureReader {
       if (read.has(key) || isNeutral(key, value, this)) continue;
       throw new MbokError(
         'MBOK_UNSUPPORTED',
-        `'${this.file.path}': metadata '${name}' is ${show(value)}, which mbok does not know of this architecture`,
+        `'${this.file.path}': metadata '${name}' is ${show(value)}, which is not read here although it changes a model's numbers`,
       );
     }
   }

@@ -1,0 +1,70 @@
+/**
+ * Settings of a config.json that change a model's numbers in some architecture. One that does not read them is right only
+ * where their value changes nothing. What shapes and names of tensors show, such as biases, is not here.
+ */
+
+type Json = Readonly<Record<string, unknown>>;
+type Neutral = (value: unknown, json: Json) => boolean;
+
+const isOff: Neutral = (value) => value === false || value === 0;
+const isOn: Neutral = (value) => value === true;
+const isOne: Neutral = (value) => value === 1;
+const isAll =
+  (wanted: unknown): Neutral =>
+  (value) =>
+    Array.isArray(value) && value.every((item) => item === wanted);
+
+function headDimension(json: Json): number {
+  const hidden = Number(json.hidden_size ?? json.n_embd);
+  return Number(json.head_dim ?? Math.floor(hidden / Number(json.num_attention_heads ?? json.n_head)));
+}
+
+const isHeadDimension: Neutral = (value, json) => value === headDimension(json);
+const isUsualScale: Neutral = (value, json) => Math.abs(Number(value) * Math.sqrt(headDimension(json)) - 1) < 1e-6;
+/** A window that is switched off, or that no text reaches past. */
+const isNoWindow: Neutral = (value, json) =>
+  isOff(value, json) || json.use_sliding_window === false || Number(value) >= Number(json.max_position_embeddings);
+
+/** Keys, and what changes nothing; null never does. */
+const NEUTRAL: Readonly<Record<string, Neutral>> = {
+  add_cross_attention: isOff,
+  alibi: isOff,
+  attention_chunk_size: isOff,
+  attention_multiplier: isUsualScale,
+  attn_logit_softcapping: isOff,
+  attn_temperature_tuning: isOff,
+  clip_qkv: isOff,
+  embedding_multiplier: isOne,
+  final_logit_softcapping: isOff,
+  is_causal: isOn,
+  is_encoder_decoder: isOff,
+  layer_types: isAll('full_attention'),
+  logit_scale: isOne,
+  logits_scaling: isOne,
+  moe_num_experts: isOff,
+  n_routed_experts: isOff,
+  no_rope_layers: isAll(1),
+  num_experts: isOff,
+  num_local_experts: isOff,
+  parallel_attn: isOff,
+  partial_rotary_factor: isOne,
+  position_embedding_type: (value) => ['absolute', 'rope', 'rotary'].includes(value as string),
+  qk_layernorm: isOff,
+  qk_norm: isOff,
+  query_pre_attn_scalar: isHeadDimension,
+  residual_multiplier: isOne,
+  rope_interleaved: isOff,
+  rotary_dim: isHeadDimension,
+  rotary_pct: isOne,
+  scale_depth: isOff,
+  scale_emb: isOne,
+  sliding_window: isNoWindow,
+  use_alibi: isOff,
+  use_bidirectional_attention: isOff,
+  use_parallel_residual: isOff,
+  use_qk_norm: isOff,
+};
+
+/** Whether a setting that a family does not read leaves its numbers as they are. */
+export const isNeutralSetting = (key: string, value: unknown, json: Json): boolean =>
+  !Object.hasOwn(NEUTRAL, key) || NEUTRAL[key]?.(value, json) === true;
