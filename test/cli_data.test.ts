@@ -98,10 +98,16 @@ test('what counts of conversations is said, and where nothing does it is an erro
 describeWithShared('text that would be learnt as something else', ['cases/10-text-read-silently'], () => {
   const path = (name: string) => sharedPath(`cases/10-text-read-silently/${name}`);
 
-  test('is refused', () => {
-    const latin1 = mbok('finetune', at('small'), at('out'), '--text', path('latin1.txt'), '--steps', '2');
-    expect(latin1.status).toBe(1);
-    expect(latin1.stderr).toMatch(/latin1\.txt' is not valid UTF-8: byte 0xe9 at offset 20\. Convert the file/);
+  test.each([
+    ['eval', 'perplexity', at('source'), '--text'],
+    ['finetune', at('small'), at('out'), '--text'],
+    ['finetune', at('small'), at('out'), '--text', at('all.txt'), '--eval-text'],
+    ['binarize', at('source'), at('calibrated'), '--kernels', '1', '--restart', '--calibration'],
+    ['baseline', at('source'), at('gptq'), '--method', 'gptq', '--bits', '3', '--calibration'],
+  ])('is refused by %s %s', (...args) => {
+    const { status, stderr } = mbok(...args, path('latin1.txt'));
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/latin1\.txt' is not valid UTF-8: byte 0xe9 at offset 20/);
   });
 
   test('is read as what it is', () => {

@@ -15,7 +15,7 @@ import { CASES, lines } from './task_records';
 const folder = temporaryFolder();
 
 /** Writes files below the temporary folder and returns the folder that they are in. */
-function dataFolder(name: string, files: Record<string, string>): string {
+function dataFolder(name: string, files: Record<string, string | Uint8Array>): string {
   const data = join(folder, name);
   for (const [path, content] of Object.entries(files)) {
     mkdirSync(dirname(join(data, path)), { recursive: true });
@@ -157,6 +157,20 @@ describe('a file that cannot be used is named, with the line', () => {
     ['empty', 'arc_easy', { 'arc/ARC-Easy-Test.jsonl': '\n' }, 'MBOK_FORMAT', 'holds no questions'],
     ['no passage', 'boolq', { 'boolq/dev.jsonl': '{}\n' }, 'MBOK_FORMAT', "dev.jsonl:1: 'passage'"],
     ['cut off', 'boolq', { 'boolq/dev.jsonl': '\n{"a":\n' }, 'MBOK_FORMAT', 'dev.jsonl:2 is not valid JSON'],
+    [
+      'Latin-1',
+      'boolq',
+      { 'boolq/dev.jsonl': Buffer.from('{"question": "caf\xe9"}', 'latin1') },
+      'MBOK_FORMAT',
+      "dev.jsonl' is not valid UTF-8: byte 0xe9 at offset 17",
+    ],
+    [
+      'half a character',
+      'boolq',
+      { 'boolq/dev.jsonl': '{"passage": "a\\udc00"}' },
+      'MBOK_FORMAT',
+      'dev.jsonl:1 holds half of a surrogate pair',
+    ],
     ['no object', 'arc_easy', arc([1]), 'MBOK_FORMAT', 'Test.jsonl:2 must hold a JSON object'],
     ['no question', 'arc_easy', arc({ answerKey: 'A' }), 'MBOK_FORMAT', "Test.jsonl:2: 'question' must be an object"],
     [
@@ -203,7 +217,7 @@ describe('a file that cannot be used is named, with the line', () => {
       "hellaswag_val.jsonl:1: 'label' must be one of 0",
     ],
   ])('%s', async (name, task, files, code, message) => {
-    const data = dataFolder(`bad ${name}`, files as Record<string, string>);
+    const data = dataFolder(`bad ${name}`, files as Record<string, string | Uint8Array>);
     const loading = loadTask(definition(task), { ...everything, data });
     await expect(loading).rejects.toMatchObject({ code, message: expect.stringContaining(message) });
   });

@@ -1,7 +1,7 @@
 /** The documents that files hold, in parts of text or as token ids. */
 
 import { MbokError } from '../errors';
-import { type JsonObject, parseJsonObject } from '../io/json';
+import { expectWholeCharacters, type JsonObject, parseJsonObject } from '../io/json';
 import { type ChatTemplate, encodeChat } from '../text/chat';
 import { DOCUMENT_MARKER } from '../text/corpus';
 import { DocumentEncoder } from '../text/document_encoder';
@@ -124,18 +124,9 @@ async function* readRecords(
   const isList = /\.json$/i.test(path) && (await beginningOf(path)).startsWith('[');
   for await (const { text, place } of isList ? readElements(path, seen) : readLines(path, seen)) {
     const record = parseJsonObject(text, place, MOST_VALUES);
-    expectWhole(text, place);
+    expectWholeCharacters(text, place);
     yield { record, place };
   }
-}
-
-/** Throws MBOK_FORMAT where JSON writes half of a surrogate pair, which no text holds: it would become U+FFFD. */
-function expectWhole(json: string, place: string): void {
-  if (!/\\u[dD][89a-fA-F]/.test(json)) return;
-  JSON.parse(json, (_, value: unknown) => {
-    if (typeof value !== 'string' || !/\p{Surrogate}/u.test(value)) return value;
-    throw new MbokError('MBOK_FORMAT', `${place} holds half of a surrogate pair: a text was cut within a character`);
-  });
 }
 
 function conversationOf(record: JsonObject, { field }: Format, place: string): unknown {

@@ -2,7 +2,7 @@
 
 import { MbokError } from '../errors';
 import { readWhole } from '../io/files';
-import { decodeUtf8, expectBounded, parseJsonObject } from '../io/json';
+import { decodeUtf8, expectBounded, expectWholeCharacters, parseJsonObject } from '../io/json';
 import { ConfigReader } from '../models/config_reader';
 import { show } from '../validate';
 
@@ -21,7 +21,10 @@ export async function readRecords(path: string): Promise<TaskRecord[]> {
   expectBounded(text, `'${path}'`, MOST_VALUES);
   return linesOf(text, path).flatMap((line, index) => {
     const place = `${path}:${index + 1}`;
-    return line.trim() === '' ? [] : [new ConfigReader(parseJsonObject(line, place), place)];
+    if (line.trim() === '') return [];
+    const record = new ConfigReader(parseJsonObject(line, place), place);
+    expectWholeCharacters(line, place);
+    return [record];
   });
 }
 

@@ -75,6 +75,18 @@ function withoutConstants(text: string, most: number): string | undefined {
   return done === 0 ? undefined : pieces.join('') + text.slice(done);
 }
 
+/**
+ * Throws MBOK_FORMAT where `text` (valid JSON, named by `what`) writes half of a surrogate pair, which no text holds: it
+ * would become U+FFFD.
+ */
+export function expectWholeCharacters(text: string, what: string): void {
+  if (!/\\u[dD][89a-fA-F]/.test(text)) return;
+  JSON.parse(text, (_, value: unknown) => {
+    if (typeof value !== 'string' || !/\p{Surrogate}/u.test(value)) return value;
+    throw new MbokError('MBOK_FORMAT', `${what} holds half of a surrogate pair: a text was cut within a character`);
+  });
+}
+
 // UTF-16 units
 const QUOTE = 0x22;
 const COMMA = 0x2c;
