@@ -225,10 +225,26 @@ describe('conversations', () => {
     expect([...labels].filter((label) => label >= 0)).toEqual([...said, ...said]);
   });
 
-  test('an input follows its instruction', async () => {
-    const place = files({ 'a.jsonl': lines({ instruction: 'Say:', input: 'one', output: 'two' }) });
-    const text = plainIds('Q Say:\none\nA two<|endoftext|>');
-    expect(await tokensOf({ files: place, chat: true })).toEqual(text);
+  test.each<[string, object]>([
+    ['an input follows its instruction', { instruction: 'Say:', input: 'one', output: 'two' }],
+    ['a system message comes first', { system: 'Say:', prompt: 'one', completion: 'two' }],
+    [
+      'a system message comes first, of turns too',
+      {
+        system: 'Say:',
+        conversations: [
+          ['human', 'one'],
+          ['gpt', 'two'],
+        ].map(([from, value]) => ({ from, value })),
+      },
+    ],
+  ])('%s', async (_, record) => {
+    const chatTemplate = new ChatTemplate('{% for m in messages %}{{ m.content }}\n{% endfor %}', 'template');
+    await using data = await loadDataset(
+      { files: files({ 'a.jsonl': lines(record) }), chat: true, cache: false },
+      { tokenizer, chatTemplate },
+    );
+    expect([...(await data.read(0, data.length))]).toEqual(plainIds('Say:\none\ntwo\n'));
   });
 
   test('another template makes other tokens of the same file', async () => {

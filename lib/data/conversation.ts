@@ -1,7 +1,7 @@
 /** Conversations in the forms that data sets have them in. */
 
 import { isJsonObject, type JsonObject } from '../io/json';
-import { invalid } from '../validate';
+import { invalid, string } from '../validate';
 
 /** Roles by the names that ShareGPT has for them (https://github.com/lm-sys/FastChat, docs/dataset). */
 const SPEAKERS: Readonly<Record<string, string>> = {
@@ -16,14 +16,15 @@ const SPEAKERS: Readonly<Record<string, string>> = {
 /** The forms, by the fields that tell them. */
 const FORMS: readonly (readonly [fields: readonly string[], messages: (record: JsonObject) => unknown])[] = [
   [['messages'], ({ messages }) => messages],
-  [['conversations'], ({ conversations }) => shareGpt(conversations)],
-  [['prompt', 'completion'], ({ prompt, completion }) => [...turn('user', prompt), ...turn('assistant', completion)]],
+  [['conversations'], shareGpt],
+  [['prompt', 'completion'], promptAndCompletion],
   [['instruction', 'output'], alpaca],
 ];
 
 /**
  * The messages of a record: of the field `messages`; of `conversations`, as ShareGPT has them (`from`, `value`); `prompt`
- * and `completion`, each a text or a list of messages; or `instruction`, `input` and `output`, as Alpaca has them.
+ * and `completion`, each a text or a list of messages; or `instruction`, `input` and `output`, as Alpaca has them. All but
+ * the first may have a message of the field `system` before them.
  *
  * @returns undefined where it has none of these; messages are not checked
  * @throws MbokError MBOK_INVALID_ARGUMENT for a speaker or a history of an unknown kind
@@ -41,19 +42,20 @@ function formOf(record: JsonObject): (typeof FORMS)[number] | undefined {
   return FORMS.find(([fields]) => fields.every((name) => Object.hasOwn(record, name)));
 }
 
-function turn(role: string, said: unknown): readonly unknown[] {
-  return Array.isArray(said) ? said : [{ role, content: said }];
+function promptAndCompletion({ prompt, completion, system }: JsonObject): unknown {
+  return [...opening(system), ...turn('user', prompt), ...turn('assistant', completion)];
 }
 
-function shareGpt(turns: unknown): unknown {
+function shareGpt({ conversations: turns, system }: JsonObject): unknown {
   if (!Array.isArray(turns)) return turns;
-  return turns.map((each: unknown, index) => {
+  const messages = turns.map((each: unknown, index) => {
     if (!isJsonObject(each) || !Object.hasOwn(each, 'from')) return each;
     const { from, value, ...others } = each;
     const role = typeof from === 'string' && Object.hasOwn(SPEAKERS, from) ? SPEAKERS[from] : undefined;
     if (role === undefined) invalid(`conversations[${index}].from`, `one of ${Object.keys(SPEAKERS).join(', ')}`, from);
     return { ...others, role, content: value };
   });
+  return [...opening(system), ...messages];
 }
 
 /** The input, where there is one, follows the instruction on a line of its own. */
@@ -61,6 +63,17 @@ function alpaca({ instruction, input, output, system, history }: JsonObject): un
   if (history !== undefined && history !== null && !(Array.isArray(history) && history.length === 0)) {
     invalid('history', "absent: write several turns as 'messages'", history);
   }
-  const asked = input === undefined || input === null || input === '' ? instruction : `${instruction}\n${input}`;
-  return [...(system ? turn('system', system) : []), ...turn('user', asked), ...turn('assistant', output)];
+  const asked =
+    input === undefined || input === null || input === ''
+      ? instruction
+      : `${string('instruction', instruction, { allowEmpty: true })}\n${string('input', input)}`;
+  return [...opening(system), ...turn('user', asked), ...turn('assistant', output)];
+}
+
+function turn(role: string, said: unknown): readonly unknown[] {
+  return Array.isArray(said) ? said : [{ role, content: said }];
+}
+
+function opening(system: unknown): readonly unknown[] {
+  return system === undefined || system === null || system === '' ? [] : turn('system', system);
 }

@@ -13,8 +13,8 @@ import { encodeFile, type Format, holdsRecords } from './documents';
 import { readChunks, type SourceFile } from './sources';
 import { type Conversations, MemoryTokens, TokenFile, type TokenStore, UNCOUNTED, writeTokenFile } from './token_file';
 
-/** Of the way from text to tokens and marks: another one makes other files. */
-const VERSION = 3;
+/** Of the way from text to tokens and marks, how chats are encoded included: another one makes other files. */
+const VERSION = 4;
 
 /** All that the tokens depend on, and who is told of the progress. */
 export interface Task {
