@@ -1,8 +1,12 @@
-/** Bounds of JSON, which hold before anything is made of it. */
+/** Bounds of JSON, which hold before anything is made of it; UTF-8 and lists that come in parts. */
 
+import { isUtf8 } from 'node:buffer';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import fc from 'fast-check';
 import { expectBounded, parseJsonObject, repeatedKey } from '../lib/io/json';
+import { JsonListSplitter } from '../lib/io/json_list';
+import { Utf8Decoder } from '../lib/io/utf8';
 import { Checkpoint } from '../lib/train/checkpoint';
 import { temporaryFolder } from './folders';
 
@@ -69,4 +73,61 @@ test('a checkpoint may tell of a hundred thousand steps', async () => {
   writeFileSync(join(temporary, 'progress.json'), JSON.stringify(json));
   await using checkpoint = await Checkpoint.open(temporary);
   expect(checkpoint.fingerprint).toEqual({ steps: 1e5 });
+});
+
+/** The parts of a text or of bytes that end at these places. */
+function cut<T extends { slice(from: number, to?: number): T; readonly length: number }>(
+  whole: T,
+  ends: number[],
+): T[] {
+  const places = [0, ...ends.map((end) => end % (whole.length + 1)).sort((a, b) => a - b)];
+  return places.map((from, i) => whole.slice(from, places[i + 1] ?? whole.length));
+}
+
+const ends = fc.array(fc.nat(), { maxLength: 5 });
+
+test('UTF-8 in parts is decoded or refused as in one', () => {
+  const texts = fc.string({ unit: 'binary', maxLength: 9 }).map((text) => Buffer.from(text));
+  const pieces = fc.oneof(texts, fc.uint8Array({ maxLength: 4 }), fc.constant(Buffer.from('efbbbf', 'hex')));
+  fc.assert(
+    fc.property(fc.array(pieces, { maxLength: 3 }), ends, (list, places) => {
+      const bytes = Buffer.concat(list);
+      const decode = () => {
+        const decoder = new Utf8Decoder('x');
+        const text = cut(bytes, places).map((part) => decoder.push(part));
+        decoder.end();
+        return text.join('');
+      };
+      if (isUtf8(bytes)) expect(decode()).toBe(new TextDecoder().decode(bytes));
+      else expect(decode).toThrow(/^x is not valid UTF-8: byte 0x[0-9a-f]{2} at offset \d+$/);
+    }),
+    { numRuns: 2000 },
+  );
+});
+
+test('a list of objects in parts is cut as JSON.parse has it, and no other text is one', () => {
+  const lists = fc.array(fc.dictionary(fc.string(), fc.jsonValue(), { maxKeys: 3 }), { maxLength: 4 });
+  const damage = fc.option(fc.record({ at: fc.nat(), by: fc.constantFrom('', '"', ']', '{', ',', '\\', 'x') }));
+  fc.assert(
+    fc.property(lists, fc.nat(2), damage, ends, (list, space, change, places) => {
+      const whole = JSON.stringify(list, null, space);
+      const at = (change?.at ?? 0) % whole.length;
+      const text = change === null ? whole : whole.slice(0, at) + change.by + whole.slice(at + 1);
+      const elements = () => {
+        const splitter = new JsonListSplitter('x');
+        const found = cut(text, places).flatMap((part) => splitter.push(part));
+        splitter.end();
+        return found.map((element) => JSON.parse(element) as unknown);
+      };
+      let parsed: unknown;
+      try {
+        parsed = JSON.parse(text);
+      } catch {
+        expect(elements).toThrow();
+        return;
+      }
+      expect(elements()).toEqual(parsed);
+    }),
+    { numRuns: 2000 },
+  );
 });
