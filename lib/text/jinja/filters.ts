@@ -159,7 +159,7 @@ function spaces(run: Run, count: number): string {
 }
 
 const truncate = builtIn({ length: 255, killwords: false, end: '...', leeway: null }, (run, self, given) => {
-  const text = str(self, run.budget);
+  const text = self instanceof Undefined ? '' : textOf(self);
   const end = textOf(given.end);
   const length = integerOf(given.length);
   const leeway = given.leeway === null ? 5 : integerOf(given.leeway);
@@ -353,7 +353,10 @@ const urlEncode = builtIn({}, (run, self) => {
 });
 
 const fileSize = builtIn({ binary: false }, (run, self, { binary }) => {
-  const bytes = numberOf(toFloat(run, self, [], NO_NAMES) as Float);
+  const number = toFloat(run, self, [], new Map([['default', null]]));
+  if (!isNumber(number))
+    return typeError(`float() argument must be a string or a real number, not '${typeName(self)}'`);
+  const bytes = numberOf(number);
   const base = isTrue(binary) ? 1024 : 1000;
   if (bytes === 1) return '1 Byte';
   if (bytes < base) return `${Math.trunc(bytes)} Bytes`;

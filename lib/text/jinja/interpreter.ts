@@ -303,7 +303,7 @@ class Interpreter implements Run {
         const value = this.evaluate(node.value, scope);
         if (value instanceof Undefined) throw new TemplateError(value.message);
         const bounds = { start: bound(node.start), stop: bound(node.stop), step: bound(node.step) };
-        return slice(value, bounds, this.budget) ?? new Undefined(`a ${typeName(value)} has no slices`);
+        return slice(value, bounds, this.budget) ?? typeError(`'${typeName(value)}' object is not subscriptable`);
       }
       case 'call': {
         const callee = this.evaluate(node.callee, scope);

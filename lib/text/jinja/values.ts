@@ -45,7 +45,7 @@ export class Group extends Tuple {
   }
 }
 
-type Key = string | number | null;
+type Key = string | number | object | null;
 
 /** A dictionary in the order in which its keys came. */
 export class Dict {
@@ -167,9 +167,10 @@ function keyOf(value: Value): Key {
   if (typeof value === 'number' || value === null) return value;
   if (typeof value === 'boolean') return Number(value);
   if (value instanceof Float) return value.value;
-  if (value instanceof Tuple) return `\0(${JSON.stringify(value.items.map(keyOf))}`;
+  if (value instanceof Tuple) return `\0(${JSON.stringify(value.items.map(keyOf))})`;
   if (value instanceof Undefined) return '\0undefined';
-  return typeError(`unhashable type: '${typeName(value)}'`);
+  if (isList(value) || value instanceof Dict) return typeError(`unhashable type: '${typeName(value)}'`);
+  return value;
 }
 
 /** Whether the value is an integer, or counts as one. */
