@@ -36,7 +36,7 @@ export type { Generation } from './generate/generate';
 export type { BatchOptions, EndReason, GenerateOptions, GenerationResult } from './generate/options';
 export { PromptCache } from './generate/prompt_cache';
 export type { SamplingOptions } from './generate/sampler';
-export { type Logits, type LogitsOptions, Model } from './model';
+export { type ChatOptions, type Logits, type LogitsOptions, Model } from './model';
 export type { ProgressOptions } from './models/checkpoint';
 export type { ConversionReport } from './models/conversion';
 export type { LoadOptions, SaveOptions } from './models/model_core';

@@ -7,6 +7,7 @@ import { Generation } from './generate/generate';
 import {
   type BatchOptions,
   expectRoom,
+  GENERATE_OPTIONS,
   type GenerateOptions,
   type GenerationResult,
   readRequest,
@@ -19,7 +20,7 @@ import { Plan } from './graph/plan';
 import type { ProgressOptions } from './models/checkpoint';
 import { ModelCore } from './models/model_core';
 import { ChatTemplate, encodeRendered, endTokens } from './text/chat';
-import type { ChatMessage } from './text/messages';
+import { type ChatMessage, TEMPLATE_ARGUMENTS, type TemplateArguments } from './text/messages';
 import { integers, options } from './validate';
 
 /** Options of {@link Model.logits}. */
@@ -31,6 +32,12 @@ export interface LogitsOptions extends ProgressOptions {
 }
 
 const LOGITS_KEYS = ['precision', 'activations', 'signal', 'onProgress'] as const;
+
+/** Options of {@link Model.chat}. */
+export interface ChatOptions extends GenerateOptions, TemplateArguments {
+  /** Whether the model continues the last message instead of beginning one. Default false. */
+  readonly continueFinalMessage?: boolean | undefined;
+}
 
 /** Logits of every position of a text. */
 export interface Logits {
@@ -117,6 +124,7 @@ export class Model extends ModelCore {
    * {@link Model.recommendedSampling}.
    *
    * @param messages - the conversation, the last message usually the user's
+   * @param given - options of {@link Model.generate}, and what the template is told beside the messages
    * @returns an async iterator of strings, whose `result` says why it ended
    * @throws MbokError MBOK_UNSUPPORTED (no chat template), MBOK_INVALID_ARGUMENT (also for conversations that the template
    * refuses or that are longer than the model's context), MBOK_FORMAT (a template that cannot be parsed),
@@ -126,13 +134,16 @@ export class Model extends ModelCore {
    * const answer = model.chat([{ role: 'user', content: 'Why is the sky blue?' }], { maxTokens: 200 });
    * for await (const text of answer) process.stdout.write(text);
    */
-  chat(messages: readonly ChatMessage[], given: GenerateOptions = {}): Generation {
+  chat(messages: readonly ChatMessage[], given: ChatOptions = {}): Generation {
     const { tokenizer } = this;
     const template = this.chatTemplate;
-    const text = template.apply(messages, { addGenerationPrompt: true });
+    const checked = options('options', given, [...GENERATE_OPTIONS, ...TEMPLATE_ARGUMENTS, 'continueFinalMessage']);
+    const { tools, documents, chatTemplateKwargs, continueFinalMessage, ...request } = checked;
+    const told = { tools, documents, chatTemplateKwargs, continueFinalMessage };
+    const text = template.apply(messages, { ...told, addGenerationPrompt: continueFinalMessage !== true });
     expectRoom(text, tokenizer, this.config);
     const prompt = encodeRendered(tokenizer, text);
-    return new Generation(this, readRequest(this, prompt, given, endTokens(tokenizer, template)));
+    return new Generation(this, readRequest(this, prompt, request, endTokens(tokenizer, template)));
   }
 
   /** How the model wants conversations written. Throws MBOK_UNSUPPORTED where it does not say, MBOK_FORMAT. */

@@ -76,6 +76,7 @@ test('a conversation that outgrows the context goes on without its oldest messag
 test.each<[string, string[], string, number, RegExp]>([
   ['a model without a template', [TINY_STORIES], 'Hi\n', 1, /no chat template.*\(MBOK_UNSUPPORTED\)/],
   ['a message longer than the context', [], `${'a b '.repeat(900)}\n`, 1, /more than the model's context of 512/],
+  ['no JSON', ['--chat-template-kwargs', '{'], '', 2, /--chat-template-kwargs is not valid JSON/],
   ['no model', ['--seed', 'x'], '', 2, /--seed must be a whole number/],
 ])('%s is told', (_, args, input, code, message) => {
   const operands = args[0]?.startsWith('/') ? args : [chatModel, ...args];

@@ -6,7 +6,7 @@ import { Decoder } from '../lib/generate/decoder';
 import type { GenerateOptions } from '../lib/generate/options';
 import { PromptCache } from '../lib/generate/prompt_cache';
 import { recommendedSampling } from '../lib/generate/recommended';
-import { Model } from '../lib/model';
+import { type ChatOptions, Model } from '../lib/model';
 import type { ChatMessage } from '../lib/text/messages';
 import { copyTinyStories, TINY_STORIES, temporaryFolder } from './folders';
 
@@ -43,6 +43,23 @@ test('an answer continues what the template writes, with one begin-of-text token
   for await (const piece of generation) text += piece;
   expect(result.text).toBe(text);
   expect(text.length).toBeGreaterThan(10);
+});
+
+test('tools and further arguments reach the template, and a message can be continued', async () => {
+  const source =
+    '{{ tools[0].name }} {{ documents[0].text }} {{ mood }}{% for m in messages %} {{ m.content }}.{% endfor %}';
+  const place = join(folder, 'told');
+  mkdirSync(place);
+  await using told = await Model.load(copyTinyStories(place, { tokenizer: { chat_template: source } }));
+  const options = { tools: [{ name: 'clock' }], documents: [{ text: 'doc' }], chatTemplateKwargs: { mood: 'calm' } };
+  const promptTokens = async (given: ChatOptions) => {
+    const generation = told.chat(ASK, { ...options, maxTokens: 1, ...given });
+    for await (const _ of generation);
+    return (await generation.result).promptTokens;
+  };
+  const tokens = (text: string) => told.tokenizer.encode(text, { addSpecialTokens: false }).length;
+  expect(await promptTokens({})).toBe(tokens('clock doc calm Tell me of Lily..'));
+  expect(await promptTokens({ continueFinalMessage: true })).toBe(tokens('clock doc calm Tell me of Lily.'));
 });
 
 test('an answer ends at the token that ends messages', async () => {

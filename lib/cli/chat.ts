@@ -2,10 +2,11 @@ import { createInterface, type Interface } from 'node:readline';
 import { MbokError } from '../errors';
 import type { GenerateOptions, GenerationResult } from '../generate/options';
 import { PromptCache } from '../generate/prompt_cache';
-import type { Model } from '../model';
+import { type JsonObject, parseJsonObject } from '../io/json';
+import type { ChatOptions, Model } from '../model';
 import { encodeRendered } from '../text/chat';
 import type { ChatMessage } from '../text/messages';
-import { type Command, type CommandCall, isAbort, type Outcome } from './command';
+import { type Command, type CommandCall, isAbort, type Outcome, UsageError } from './command';
 import { LOAD_OPTIONS, loadModel } from './load';
 import { givenSampling, resultJson, resultLine, samplingOptions } from './sampling';
 import { StatusLine, say } from './terminal';
@@ -18,6 +19,11 @@ export const chatCommand: Command = {
   operands: ['MODEL'],
   options: {
     system: { kind: 'text', value: 'TEXT', help: 'what the model is told before the conversation' },
+    'chat-template-kwargs': {
+      kind: 'text',
+      value: 'JSON',
+      help: `further variables of the chat template, e.g. '{"enable_thinking": false}'`,
+    },
     ...LOAD_OPTIONS,
     ...samplingOptions({
       maxTokens: `${MAX_TOKENS} an answer`,
@@ -46,6 +52,7 @@ async function run(call: CommandCall): Promise<Outcome> {
       ...model.recommendedSampling,
       maxTokens: MAX_TOKENS,
       ...alone(givenSampling(call)),
+      chatTemplateKwargs: templateKwargs(call),
       promptCache,
     });
     const system = call.text('system');
@@ -54,6 +61,16 @@ async function run(call: CommandCall): Promise<Outcome> {
     return { json: { messages: conversation.messages, answers: answers.map(resultJson) }, lines: [] };
   } finally {
     status.clear();
+  }
+}
+
+function templateKwargs(call: CommandCall): JsonObject | undefined {
+  const text = call.text('chat-template-kwargs');
+  if (text === undefined) return undefined;
+  try {
+    return parseJsonObject(text, '--chat-template-kwargs');
+  } catch (error) {
+    throw new UsageError((error as Error).message);
   }
 }
 
@@ -99,9 +116,9 @@ async function converse(conversation: Conversation, call: CommandCall): Promise<
 class Conversation {
   readonly messages: ChatMessage[] = [];
   readonly #model: Model;
-  readonly #options: GenerateOptions;
+  readonly #options: ChatOptions;
 
-  constructor(model: Model, options: GenerateOptions) {
+  constructor(model: Model, options: ChatOptions) {
     this.#model = model;
     this.#options = options;
   }
@@ -133,7 +150,11 @@ class Conversation {
     const room = Math.min(this.#options.maxTokens ?? 1, Math.floor(config.maxPositions / 4));
     const messages = [...this.messages];
     const kept = messages[0]?.role === 'system' ? 1 : 0;
-    const length = () => encodeRendered(tokenizer, chatTemplate.apply(messages, { addGenerationPrompt: true })).length;
+    const { chatTemplateKwargs } = this.#options;
+    const length = () => {
+      const text = chatTemplate.apply(messages, { chatTemplateKwargs, addGenerationPrompt: true });
+      return encodeRendered(tokenizer, text).length;
+    };
     // a question and its answer at a time; the last question stays, and tells itself if it is too long
     while (messages.length > kept + 2 && length() + room > config.maxPositions) messages.splice(kept, 2);
     const left = this.messages.length - messages.length;

@@ -59,7 +59,7 @@ export interface BatchOptions extends Omit<GenerateOptions, 'onEnd' | 'promptCac
   readonly onEnd?: ((result: GenerationResult, index: number) => void) | undefined;
 }
 
-const KEYS = [
+export const GENERATE_OPTIONS = [
   ...SAMPLING_OPTIONS,
   'maxTokens',
   'stop',
@@ -95,7 +95,7 @@ export function readRequest(
   given: GenerateOptions | undefined,
   ends: readonly number[] = model.tokenizer.eosTokenIds,
 ): GenerationRequest {
-  const checked = options('options', given, KEYS);
+  const checked = options('options', given, GENERATE_OPTIONS);
   const { maxTokens, stop = [], promptCache } = checked;
   if (promptCache !== undefined && !(promptCache instanceof PromptCache)) {
     invalid('promptCache', 'a PromptCache', promptCache);
