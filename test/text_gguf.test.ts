@@ -115,7 +115,7 @@ describe('byte-level byte-pair encoding', () => {
 
   test.each(Object.entries(wordRules.words))('%s cuts any script as the published expression does', (pre, words) => {
     const rule = wordRule(readGgufTokenizer(byteLevelMetadata({ pre })));
-    expect(byteLevel.texts.map((text) => rule?.split(text) ?? [])).toEqual(words);
+    expect(byteLevel.texts.map((text) => rule?.split(text, true) ?? [])).toEqual(words);
   });
 
   test('the file says what is put around a text, otherwise the kind of tokenizer', () => {

@@ -3,30 +3,46 @@
 import { isJsonObject, type JsonObject } from '../io/json';
 
 interface AddedToken {
+  /** As it stands in texts. */
   readonly content: string;
   readonly id: number;
   /** Whether white space before or after it belongs to it. */
   readonly left: boolean;
   readonly right: boolean;
+  /** Whether it counts only where no word goes on before or after it. */
+  readonly single: boolean;
   /** The longest other token with which it begins. */
   beginning: AddedToken | undefined;
 }
 
-/** Finds added tokens; where several begin at the same place, the longest. */
+/** Finds added tokens, as Hugging Face's tokenizers does; where several begin at the same place, the longest. */
 export class AddedTokens {
   /** By content, in the order of code units. */
   readonly #sorted: readonly AddedToken[];
   readonly #first: RegExp | undefined;
 
-  /** Reads the `added_tokens` of a tokenizer.json. */
-  constructor(json: JsonObject) {
+  /**
+   * Reads the `added_tokens` of a tokenizer.json.
+   *
+   * @param normalise - where it is given, tokens are those that are cut out of normalised texts, and it normalises their
+   * contents; otherwise those that are cut out of texts as they are, before all others
+   */
+  constructor(json: JsonObject, normalise?: (text: string) => string) {
     const tokens = new Map<string, AddedToken>();
-    for (const token of Array.isArray(json.added_tokens) ? json.added_tokens : []) {
-      if (!isJsonObject(token) || typeof token.content !== 'string' || typeof token.id !== 'number') continue;
-      const { content, id } = token;
+    const listed = (Array.isArray(json.added_tokens) ? json.added_tokens : []).filter(isJsonObject);
+    // of tokens that look alike, the special one counts
+    for (const token of [...listed.filter(isSpecial), ...listed.filter((token) => !isSpecial(token))]) {
+      if (typeof token.content !== 'string' || typeof token.id !== 'number') continue;
+      if ((token.normalized === true) !== (normalise !== undefined)) continue;
+      const content = normalise === undefined ? token.content : normalise(token.content);
+      const { id } = token;
       if (content === '' || tokens.has(content)) continue;
-      const [left, right] = [token.lstrip === true, token.rstrip === true];
-      tokens.set(content, { content, id, left, right, beginning: undefined });
+      const [left, right, single] = [token.lstrip, token.rstrip, token.single_word].map((is) => is === true) as [
+        boolean,
+        boolean,
+        boolean,
+      ];
+      tokens.set(content, { content, id, left, right, single, beginning: undefined });
     }
     this.#sorted = [...tokens.values()].sort((a, b) => (a.content < b.content ? -1 : 1));
     let before: AddedToken | undefined;
@@ -54,21 +70,19 @@ export class AddedTokens {
   split(text: string): (string | number)[] {
     const parts: (string | number)[] = [];
     let end = 0;
-    let trims = false;
-    const add = (between: string) => {
-      if (between !== '') parts.push(between);
-    };
+    let taken = 0;
     for (const { index } of this.#first ? text.matchAll(this.#first) : []) {
       const found = index < end ? undefined : this.#find(text, index);
       if (found === undefined) continue;
-      let between = text.slice(end, index);
-      if (trims) between = between.trimStart();
-      add(found.left ? between.trimEnd() : between);
-      parts.push(found.id);
+      // also where it does not count, nothing is looked for within it
       end = index + found.content.length;
-      trims = found.right;
+      if (found.single && !isSingle(text, index, end)) continue;
+      const start = found.left ? Math.max(spaceBefore(text, index), taken) : index;
+      if (taken < start) parts.push(text.slice(taken, start));
+      parts.push(found.id);
+      taken = found.right ? spaceAfter(text, end) : end;
     }
-    add(trims ? text.slice(end).trimStart() : text.slice(end));
+    if (taken < text.length) parts.push(text.slice(taken));
     return parts;
   }
 
@@ -87,4 +101,34 @@ export class AddedTokens {
     while (token && !text.startsWith(token.content, index)) token = token.beginning;
     return token;
   }
+}
+
+function isSpecial(token: JsonObject): boolean {
+  return token.special === true;
+}
+
+/** Characters of words, as regular expressions of Rust have them. */
+const WORD = /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]/u;
+/** White space by Unicode, of which JavaScript's lacks U+0085 and has U+FEFF. */
+const SPACE = /\p{White_Space}/u;
+
+/** Whether no word goes on before or after a part of a text. */
+function isSingle(text: string, start: number, end: number): boolean {
+  const before = text.slice(Math.max(0, start - 2), start);
+  const last = Array.from(before).at(-1) ?? '';
+  return !WORD.test(last) && !WORD.test(String.fromCodePoint(text.codePointAt(end) ?? 0));
+}
+
+/** The place where the white space before another begins. */
+function spaceBefore(text: string, end: number): number {
+  let start = end;
+  while (start > 0 && SPACE.test(text[start - 1] as string)) start--;
+  return start;
+}
+
+/** The place where the white space after another ends. */
+function spaceAfter(text: string, start: number): number {
+  let end = start;
+  while (end < text.length && SPACE.test(text[end] as string)) end++;
+  return end;
 }

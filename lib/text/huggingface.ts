@@ -24,6 +24,8 @@ interface Inner {
   id_to_token(id: number): string | undefined;
   special_tokens: readonly string[];
   model: Model;
+  readonly normalizer: ((text: string) => string) | null;
+  readonly pre_tokenizer: ((text: string, options: { section_index: number }) => string[]) | null;
 }
 
 /** Gives texts for runs of tokens, and added tokens as they are. */
@@ -120,7 +122,25 @@ export class HuggingFaceTokenizer {
   /** Of a text with all that surrounds one. Undefined for what the vocabulary cannot express. */
   encode(text: string, addSpecialTokens: boolean): (number | undefined)[] {
     const encode = () => this.#inner.encode(text, { add_special_tokens: addSpecialTokens }).ids;
-    return this.#realm.within(CHARACTERS.always + CHARACTERS.each * text.length, encode);
+    return this.#within(text, encode);
+  }
+
+  /** What is encoded instead of a text. */
+  normalise(text: string): string {
+    const { normalizer } = this.#inner;
+    return normalizer === null ? text : this.#within(text, () => normalizer(text));
+  }
+
+  /** The ids of a normalised text without added tokens; `first`: whether a text begins there. */
+  encodePart(text: string, first: boolean): number[] {
+    const { pre_tokenizer: cut } = this.#inner;
+    return this.#within(text, () =>
+      this.#idsOf(cut === null ? this.#realm.list([text]) : cut(text, { section_index: first ? 0 : 1 })),
+    );
+  }
+
+  #within<T>(text: string, work: () => T): T {
+    return this.#realm.within(CHARACTERS.always + CHARACTERS.each * text.length, work);
   }
 
   /** `ids`: of tokens that there are. */
@@ -143,9 +163,14 @@ export class HuggingFaceTokenizer {
 
   /** The ids of a word in the characters of the vocabulary; nothing for what that cannot express. */
   encodeWord(word: string): number[] {
-    if (this.#model) return this.#model.encode(word);
+    return this.#idsOf([word]);
+  }
+
+  #idsOf(words: string[]): number[] {
+    const own = this.#model;
+    if (own) return words.flatMap((word) => own.encode(word));
     const { model } = this.#inner;
-    return model([word])
+    return model(words)
       .map((token) => this.tokenToId(token) ?? model.unk_token_id)
       .filter((id) => id !== undefined);
   }

@@ -76,7 +76,8 @@ export class Tokenizer {
   readonly #largestWord: number;
   readonly #inner: HuggingFaceTokenizer;
   readonly #words: WordCache | undefined;
-  readonly #added: AddedTokens;
+  /** Those that are cut out of texts, and those that are cut out of what is normalised between them. */
+  readonly #added: { readonly plain: AddedTokens; readonly normalised: AddedTokens };
   readonly #prefix: readonly number[];
   readonly #suffix: readonly number[];
   /** Whether the time is in proportion to what is encoded or decoded. */
@@ -104,11 +105,12 @@ export class Tokenizer {
     const ends = [idOf(config.eos_token), ...idsOf('eos_token_id')];
     this.eosTokenIds = [...new Set(ends.filter((id) => id !== undefined))];
 
-    this.#added = new AddedTokens(json);
     const rule = wordRule(description);
     this.#words = rule && new WordCache(rule, (word) => this.#inner.encodeWord(word));
+    const normalised = new AddedTokens(json, (text) => this.#normalise(text));
+    this.#added = { plain: new AddedTokens(json), normalised };
     this.#isLinear = {
-      encode: rule?.isLinear === true && this.#added.longest <= LONGEST_ADDED,
+      encode: rule?.isLinear === true && this.#longestAdded <= LONGEST_ADDED,
       decode: isLinearComponent(json.decoder),
     };
     this.#mostCharacters = this.#countMost(words.tokens, rule);
@@ -196,9 +198,7 @@ export class Tokenizer {
     string('text', text, { allowEmpty: true });
     const { addSpecialTokens = true } = checkOptions('options', options, ['addSpecialTokens']);
     boolean('addSpecialTokens', addSpecialTokens);
-    const words = this.#words;
-    const encode = () => (words ? this.#encodeParts(text, words) : this.#encodeAll(text, false));
-    const plain = this.#limited('encode', text.length, encode);
+    const plain = this.#limited('encode', text.length, () => this.#encode(text));
     return addSpecialTokens ? [...this.#prefix, ...plain, ...this.#suffix] : plain;
   }
 
@@ -243,13 +243,32 @@ export class Tokenizer {
     return this.#inner.tokenToId(token);
   }
 
-  #encodeParts(text: string, words: WordCache): number[] {
+  #encode(text: string): number[] {
+    const { plain, normalised } = this.#added;
     const ids: number[] = [];
-    for (const [index, part] of this.#added.split(text).entries()) {
+    for (const [index, part] of plain.split(text).entries()) {
       if (typeof part === 'number') ids.push(part);
-      else for (const id of words.encode(part, index === 0)) ids.push(id);
+      else {
+        for (const [at, piece] of normalised.split(this.#normalise(part)).entries()) {
+          if (typeof piece === 'number') ids.push(piece);
+          else for (const id of this.#encodePiece(piece, index + at === 0)) ids.push(id);
+        }
+      }
     }
     return ids;
+  }
+
+  #normalise(text: string): string {
+    return this.#words ? this.#words.normalise(text) : this.#inner.normalise(text);
+  }
+
+  #encodePiece(text: string, first: boolean): number[] {
+    return this.#words ? this.#words.encode(text, first) : this.#inner.encodePart(text, first);
+  }
+
+  /** Characters of the longest added token. */
+  get #longestAdded(): number {
+    return Math.max(this.#added.plain.longest, this.#added.normalised.longest);
   }
 
   #encodeAll(text: string, addSpecialTokens: boolean): number[] {
@@ -272,8 +291,8 @@ export class Tokenizer {
 
   #countMost(words: readonly (string | undefined)[], rule: WordRule | undefined): number {
     const isComplete = rule?.alphabet.every((token) => this.tokenToId(token) !== undefined);
-    if (!rule || !isComplete || this.#added.takesSpace) return Infinity;
-    return rule.shortens * words.reduce((most, token = '') => Math.max(most, token.length), this.#added.longest);
+    if (!rule || !isComplete || this.#added.plain.takesSpace || this.#added.normalised.takesSpace) return Infinity;
+    return rule.shortens * words.reduce((most, token = '') => Math.max(most, token.length), this.#longestAdded);
   }
 
   /** What is put before and after a text, found by encoding one letter with and without it. */

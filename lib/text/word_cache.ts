@@ -17,10 +17,14 @@ export class WordCache {
     private readonly encodeWord: (word: string) => number[],
   ) {}
 
-  /** The ids of a text without added tokens; `first`: whether a text begins there, rather than after such a token. */
+  normalise(text: string): string {
+    return this.rule.normalise(text);
+  }
+
+  /** The ids of a normalised text without added tokens; `first` as in {@link WordRule.split}. */
   encode(text: string, first: boolean): number[] {
     const ids: number[] = [];
-    for (const word of this.rule.split(this.rule.normalise(text, first))) {
+    for (const word of this.rule.split(text, first)) {
       let found = this.#cache.get(word);
       if (found === undefined) {
         found = this.encodeWord(this.rule.spell(word));

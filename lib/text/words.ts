@@ -7,10 +7,10 @@ import { compilePattern } from './word_pattern';
 
 /** From a text to the words that a byte-pair model sees. */
 export interface WordRule {
-  /** What is encoded instead of the text; `first`: whether the text begins there, rather than after an added token. */
-  normalise(text: string, first: boolean): string;
-  /** The words of a normalised text; together they are that text. */
-  split(text: string): readonly string[];
+  /** What is encoded instead of a text. */
+  normalise(text: string): string;
+  /** The words of a normalised text; `first`: whether a text begins there, rather than after an added token. */
+  split(text: string, first: boolean): readonly string[];
   /** A word in the characters of the vocabulary. */
   spell(word: string): string;
   /** Tokens that can express every text together. */
@@ -28,6 +28,8 @@ const GPT2 = compilePattern(PATTERNS.gpt2) as RegExp;
 const SPACE = '\u2581';
 
 type Normalise = WordRule['normalise'];
+/** What is done to a normalised text before it is cut; `first` as in {@link WordRule.split}. */
+type Prepare = (text: string, first: boolean) => string;
 interface Normaliser {
   readonly normalise: Normalise;
   readonly shortens: number;
@@ -84,8 +86,7 @@ function readNormaliser(normalizer: unknown): Normaliser | undefined {
     return (text) => text.replaceAll(from, () => content);
   });
   if (growth > MOST_GROWTH || steps.length > MOST_STEPS || steps.some((step) => step === undefined)) return undefined;
-  const normalise: Normalise = (text, first) =>
-    (steps as Normalise[]).reduce((result, step) => step(result, first), text);
+  const normalise: Normalise = (text) => (steps as Normalise[]).reduce((result, step) => step(result), text);
   return { normalise, shortens };
 }
 
@@ -154,26 +155,30 @@ function spaceRule(
   parts: readonly JsonObject[],
   pieces: readonly (string | undefined)[],
 ): WordRule | undefined {
-  let prepare: Normalise | undefined = normalise;
-  for (const part of parts) prepare = readSpacePart(prepare, part);
+  let prepare: Prepare | undefined = (text) => text;
+  for (const part of parts) prepare = readSpacePart(normalise, prepare, part);
   const inner = new RegExp(`[^${SPACE}]${SPACE}`);
-  if (prepare === undefined || prepare('a b', true).includes(' ') || pieces.some((piece) => inner.test(piece ?? ''))) {
+  if (
+    prepare === undefined ||
+    prepare(normalise('a b'), true).includes(' ') ||
+    pieces.some((piece) => inner.test(piece ?? ''))
+  ) {
     return undefined;
   }
   const words = new RegExp(`${SPACE}*[^${SPACE}]+|${SPACE}+`, 'g');
-  const split = (text: string) => text.match(words) ?? [];
-  return { normalise: prepare, split, spell: (word) => word, alphabet: BYTE_TOKENS, isLinear: true, shortens };
+  const split = (text: string, first: boolean) => prepare(text, first).match(words) ?? [];
+  return { normalise, split, spell: (word) => word, alphabet: BYTE_TOKENS, isLinear: true, shortens };
 }
 
-function readSpacePart(normalise: Normalise | undefined, part: JsonObject): Normalise | undefined {
-  if (normalise === undefined) return undefined;
+function readSpacePart(normalise: Normalise, prepare: Prepare | undefined, part: JsonObject): Prepare | undefined {
+  if (prepare === undefined) return undefined;
   // Gemma's: cuts at spaces, of which its normaliser leaves none
   const cutsAtSpaces = part.type === 'Split' && isJsonObject(part.pattern) && part.pattern.String === ' ';
-  if (cutsAtSpaces) return normalise(' ', true).includes(' ') ? undefined : normalise;
+  if (cutsAtSpaces) return prepare(normalise(' '), true).includes(' ') ? undefined : prepare;
   if (part.type !== 'Metaspace' || part.replacement !== SPACE || part.split !== false) return undefined;
   const scheme = part.prepend_scheme ?? 'always';
   return (text, first) => {
-    const spaced = normalise(text, first).replaceAll(' ', SPACE);
+    const spaced = prepare(text, first).replaceAll(' ', SPACE);
     const prepends = scheme === 'always' || (scheme === 'first' && first);
     return prepends && !spaced.startsWith(SPACE) ? SPACE + spaced : spaced;
   };
