@@ -344,6 +344,24 @@ describe('a head in the file of a tied model', () => {
   });
 });
 
+test('a GGUF file that does not say how words are cut is told of', async () => {
+  const tokens = Array.from({ length: 8 }, (_, i) => String(i));
+  const vocabulary = [
+    ['tokenizer.ggml.model', { text: 'gpt2' }],
+    ['tokenizer.ggml.tokens', { texts: tokens }],
+    ['tokenizer.ggml.merges', { texts: [] }],
+  ] as const;
+  const path = join(newFolder(), 'old.gguf');
+  const write = (...more: (readonly [string, { text: string }])[]) =>
+    writeFileSync(path, ggufBytes({ ...SMALL_LLAMA, metadata: [...SMALL_LLAMA.metadata, ...vocabulary, ...more] }));
+  const load = () => warnings(async () => (await Model.load(path)).dispose());
+  write();
+  expect(await load()).toEqual([expect.stringMatching(/old\.gguf: the file does not say how .*tokenizer\.ggml\.pre/)]);
+  expect((await readStorage(path)).notes).toEqual([expect.stringMatching(/tokenizer\.ggml\.pre/)]);
+  write(['tokenizer.ggml.pre', { text: 'default' }]);
+  expect(await load()).toEqual([]);
+});
+
 test.each<[string, Record<string, unknown>, RegExp]>([
   [
     'a width',

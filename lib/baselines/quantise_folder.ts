@@ -75,7 +75,7 @@ export async function quantiseFolder(source: string, output: string, given: Quan
   const restart = boolean('restart', checked.restart ?? false);
   await expectOutput(output, { inputs: inputsOf(source, checked), overwrite: checked.overwrite });
   await using model = await ModelSource.open(source);
-  model.warnOfUnread();
+  model.warn();
   const task = await prepareBaseline(model, checked);
   const { settings, calibration } = task;
   using dense = diskSource(model);

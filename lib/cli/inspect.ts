@@ -1,4 +1,3 @@
-import { describeUnread } from '../models/unread';
 import type { Command, CommandCall, Outcome } from './command';
 import { type ModelStorage, type Part, readStorage } from './storage';
 import { megabytes, table } from './terminal';
@@ -18,13 +17,14 @@ included, times 8, by all parameters.`,
 
 async function run(call: CommandCall): Promise<Outcome> {
   const storage = await readStorage(call.operand(0));
-  const { conversion, embeddings, prefixBytes, unread, layers, ...json } = storage;
+  const { conversion, embeddings, prefixBytes, unread, notes, layers, ...json } = storage;
   return {
     json: {
       ...json,
       layers: layers.map(({ residual, ...layer }) => ({ ...layer, ...(residual !== undefined && { residual }) })),
       ...(embeddings && { embeddings }),
       ...(unread.length > 0 && { unread }),
+      ...(notes.length > 0 && { notes }),
       ...(prefixBytes !== undefined && { prefixBytes }),
       ...(conversion && { conversion }),
     },
@@ -71,7 +71,7 @@ function describe(storage: ModelStorage): string[] {
     `family ${family}, ${parameters} parameters, ${linearWeights} of them in linear layers`,
     ...(conversion ? [`converted by ${conversion.method}, mean residual ${conversion.residual.toFixed(4)}`] : []),
     ...nested(storage),
-    ...(storage.unread.length > 0 ? [describeUnread(storage.unread)] : []),
+    ...storage.notes,
     `${bitsPerWeight.toFixed(3)} bits a weight in linear layers, ${bitsPerParameter.toFixed(3)} over everything; the weights' files have ${megabytes(bytes)}`,
   ];
 }

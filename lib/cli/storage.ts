@@ -58,6 +58,8 @@ export interface ModelStorage {
   readonly layers: readonly LayerStorage[];
   /** Modules in the file that are no part of the model. */
   readonly unread: readonly UnreadModule[];
+  /** What a user should know of the files. */
+  readonly notes: readonly string[];
   readonly conversion: ConversionReport | undefined;
 }
 
@@ -110,6 +112,7 @@ export async function readStorage(path: string): Promise<ModelStorage> {
     prefixBytes: source.nested ? sum(source.prefixScales.map(({ name }) => bytesOf(source, name))) : undefined,
     layers,
     unread: source.unread,
+    notes: source.notes,
     conversion,
   };
 }

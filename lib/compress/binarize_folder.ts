@@ -72,7 +72,7 @@ export async function binarizeFolder(
   const nested = checkNested(checked);
   await expectOutput(output, { inputs: inputsOf(source, checked), overwrite: checked.overwrite });
   await using model = await ModelSource.open(source);
-  model.warnOfUnread();
+  model.warn();
   const task = await prepareTask(convertible(model), checked);
   using dense = diskSource(model);
   const problem = allocationProblem(dense, task.allocation, task.int8);

@@ -33,7 +33,8 @@ export async function openGguf(path: string): Promise<Checkpoint> {
     const weights = new GgufReader(file, mapTensors(file, architecture, config));
     // config.json repeats the ids of generation_config.json
     const json = { ...config, ...tokenizer?.generation };
-    return { json, place: path, companions: companionsOf(tokenizer), tokenizer, weights };
+    const notes = isGuessed(file) ? [GUESSED_WORDS] : [];
+    return { json, place: path, companions: companionsOf(tokenizer), tokenizer, weights, notes };
   } catch (error) {
     await file.close();
     throw error;
@@ -123,6 +124,13 @@ function readTokenizer({ metadata, path }: GgufFile): GgufTokenizer | undefined 
     if (!(error instanceof MbokError)) throw error;
     throw new MbokError(error.code, `'${path}': ${error.message}`, { cause: error });
   }
+}
+
+const GUESSED_WORDS =
+  'the file does not say how its tokenizer cuts words (tokenizer.ggml.pre): they are cut as llama.cpp does by default, perhaps not as the model learned them';
+
+function isGuessed({ metadata }: GgufFile): boolean {
+  return metadata.get('tokenizer.ggml.model') === 'gpt2' && !metadata.has('tokenizer.ggml.pre');
 }
 
 /** The files of a Hugging Face folder; tokenizer.json is made when it is asked for. */

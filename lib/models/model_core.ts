@@ -135,7 +135,7 @@ export class ModelCore {
     const { kernels: limit, signal, onProgress } = options('options', given, ['kernels', 'signal', 'onProgress']);
     throwIfAborted(signal);
     await using source = await ModelSource.open(path);
-    source.warnOfUnread();
+    source.warn();
     const { json, place, tokenizer, companions, specifications } = source;
     const kernels = limit === undefined ? source.kernels : prefixCounts(source.kernels, limit);
     const whole = [...kernels].every(([module, count]) => count === source.kernels.get(module));

@@ -53,6 +53,8 @@ export interface Checkpoint {
   /** Where the file describes a tokenizer in a way of its own: quicker to build than from the companions, and the same. */
   readonly tokenizer?: GgufTokenizer | undefined;
   readonly weights: WeightReader;
+  /** What a user should know of the files although they can be read. */
+  readonly notes: readonly string[];
 }
 
 /**
@@ -89,9 +91,11 @@ export class ModelSource {
   readonly prefixScales: readonly StoredSpecification[];
   /** Modules of the checkpoint that are no part of the model. */
   readonly unread: readonly UnreadModule[];
+  /** What a user should know of the files: these modules, a tokenizer of which a part is guessed. */
+  readonly notes: readonly string[];
 
   private constructor(checkpoint: Checkpoint) {
-    const { json, place, companions, weights } = checkpoint;
+    const { json, place, companions, weights, notes } = checkpoint;
     const reader = new ConfigReader(json, place, weights.tensors.size);
     const { quantization_config: _, ...rest } = json;
     const dense = writable(rest);
@@ -119,6 +123,7 @@ export class ModelSource {
     this.weights = byFamilyNames(weights, [...names, HEAD], nameOf);
     for (const specification of expected) expectTensor(this.weights, specification);
     this.unread = unreadModules(weights, dimensions, names, nameOf);
+    this.notes = this.unread.length > 0 ? [...notes, describeUnread(this.unread)] : notes;
     this.tokenizer = openTokenizer(checkpoint, dense);
     this.tokenizer?.expectWithin(this.config.vocabularySize, join(place, '..', TOKENIZER_FILE));
   }
@@ -167,9 +172,9 @@ export class ModelSource {
     }
   }
 
-  /** Warns of modules that are left out of the model. */
-  warnOfUnread(): void {
-    if (this.unread.length > 0) warn(`${this.weights.path}: ${describeUnread(this.unread)}`);
+  /** Tells the notes, if there are any, in one warning. */
+  warn(): void {
+    if (this.notes.length > 0) warn(`${this.weights.path}: ${this.notes.join('; ')}`);
   }
 
   /** Closes the files. */
@@ -253,7 +258,7 @@ async function openFolder(folder: string): Promise<Checkpoint> {
 async function readFolder(folder: string, place: string): Promise<Checkpoint> {
   const json = await readJson(place);
   const companions = await readFiles(folder, COMPANIONS);
-  return { json, place, companions, weights: await openSafetensors(folder) };
+  return { json, place, companions, weights: await openSafetensors(folder), notes: [] };
 }
 
 /** Tells a file from one that takes its place; undefined where there is none. */
