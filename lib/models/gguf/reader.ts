@@ -9,7 +9,7 @@ import { inOrder } from './changes';
 import { dequantised, type ValueType } from './dequantise';
 
 /** Numbers of a tensor that are read and converted at a time. */
-const PIECE_ELEMENTS = 1 << 21;
+const PIECE_ELEMENTS = 1 << 19;
 
 /** A tensor of a checkpoint and where it comes from. */
 export interface MappedTensor {
