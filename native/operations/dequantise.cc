@@ -1,7 +1,8 @@
 // Rows scalars.position … of w = the values of ggml blocks (kernels/dequantise/dequantise.h), rounded once to w's element
-// type (ties to even): a matrix is read from a file some rows at a time. Rows of bytes that w has no more are left out.
+// type (ties to even), or as q8, which holds those of its types exactly: a matrix is read from a file some rows at a time.
+// Rows of bytes that w has no more are left out.
 //
-// inputs bytes u8 [rows, bytes of a row]; outputs w [all rows, cols] f32, f16 or bf16; attribute ggml's type id
+// inputs bytes u8 [rows, bytes of a row]; outputs w [all rows, cols] f32, f16, bf16 or q8; attribute ggml's type id
 // A NaN, or a value that is infinite in w's type, is an Error MBOK_NON_FINITE.
 #include <algorithm>
 #include <atomic>
@@ -10,7 +11,9 @@
 
 #include "kernels/dequantise/dequantise.h"
 #include "kernels/half/half.h"
+#include "kernels/q8/q8.h"
 #include "operations/elements.h"
+#include "operations/rows.h"
 #include "runtime/operation.h"
 
 namespace mbok {
@@ -23,8 +26,9 @@ void check(const Call& call) {
   const Tensor &bytes = call.input(0), &w = call.output(0);
   const BlockType* type = find_block_type(call.integer(0));
   expect(call, type != nullptr, "the type of the blocks is not known");
-  expect(call, w.type == TensorType::kF32 || w.type == TensorType::kF16 || w.type == TensorType::kBf16,
-         "'w' must be f32, f16 or bf16");
+  expect(call, w.type == TensorType::kF32 || w.type == TensorType::kF16 || w.type == TensorType::kBf16 ||
+                   (w.type == TensorType::kQ8 && type->whole),
+         "'w' must be f32, f16 or bf16, or q8 of blocks that it holds exactly");
   expect(call, w.cols % type->elements == 0, "the columns of 'w' must be whole blocks");
   expect_tensor(call, bytes, "bytes", TensorType::kU8, bytes.rows, w.cols / type->elements * type->bytes);
 }
@@ -47,6 +51,33 @@ uint32_t limit_bits(TensorType type) {
   }
 }
 
+// A row of blocks as one of q8: their numbers are the values that the same blocks have with the scale 1. Returns whether
+// all scales are finite.
+bool row_to_q8(const BlockType& type, DequantiseFunction* dequantise, const uint8_t* blocks, int64_t cols, void* to) {
+  constexpr uint16_t kOne = 0x3c00, kExponent = 0x7c00;
+  constexpr int64_t kBlocks = 8, kLargestBytes = 34;
+  auto* const scales = static_cast<uint8_t*>(to);
+  auto* const numbers = static_cast<int8_t*>(to) + q8_scale_bytes(cols);
+  uint8_t unscaled[kBlocks * kLargestBytes];
+  float values[kBlocks * kQ8Block];
+  bool finite = true;
+  for (int64_t first = 0; first < cols / kQ8Block; first += kBlocks) {
+    const int64_t count = std::min(kBlocks, cols / kQ8Block - first);
+    const uint8_t* const from = blocks + first * type.bytes;
+    std::memcpy(unscaled, from, static_cast<size_t>(count * type.bytes));
+    for (int64_t b = 0; b < count; ++b) {
+      uint16_t scale;
+      std::memcpy(&scale, from + b * type.bytes, sizeof scale);
+      std::memcpy(scales + (first + b) * 2, &scale, sizeof scale);
+      std::memcpy(unscaled + b * type.bytes, &kOne, sizeof kOne);
+      finite = finite && (scale & kExponent) != kExponent;
+    }
+    dequantise(type.id, unscaled, values, count);
+    for (int64_t i = 0; i < count * kQ8Block; ++i) numbers[first * kQ8Block + i] = static_cast<int8_t>(values[i]);
+  }
+  return finite;
+}
+
 void run(const Call& call) {
   const Tensor& w = call.output(0);
   const auto position = static_cast<int64_t>(call.scalars->position);
@@ -56,9 +87,22 @@ void run(const Call& call) {
   const BlockType type = *find_block_type(call.integer(0));
   const auto* blocks = static_cast<const uint8_t*>(call.input(0).data);
   DequantiseFunction* const dequantise = dequantise_table.best();
+  std::atomic<bool> finite{true};
+  const auto expect_finite = [&finite] {
+    if (!finite.load()) throw Error("MBOK_NON_FINITE", "dequantise: the blocks hold values that are not finite");
+  };
+  if (w.type == TensorType::kQ8) {
+    const size_t from = row_bytes(TensorType::kU8, call.input(0).cols), to = row_bytes(w.type, w.cols);
+    auto* const out = static_cast<std::byte*>(w.data) + static_cast<size_t>(position) * to;
+    for_row_tasks(*call.pool, split_rows(rows, w.cols), [&](int64_t first, int64_t count) {
+      for (auto r = static_cast<size_t>(first); r < static_cast<size_t>(first + count); ++r)
+        if (!row_to_q8(type, dequantise, blocks + r * from, w.cols, out + r * to))
+          finite.store(false, std::memory_order_relaxed);
+    });
+    return expect_finite();
+  }
   NarrowFunction* const narrow = (w.type == TensorType::kF16 ? f16_narrow_table : bf16_narrow_table).best();
   const uint32_t limit = limit_bits(w.type);
-  std::atomic<bool> finite{true};
   // rows are whole blocks without gaps between them, so that the matrix is one list of blocks
   for_element_tasks(*call.pool, rows * w.cols, [&](int64_t first, int64_t size) {
     alignas(64) float chunk[kChunk];
@@ -75,7 +119,7 @@ void run(const Call& call) {
       if (w.type != TensorType::kF32) narrow(values, w.u16() + before + at, count);
     }
   });
-  if (!finite.load()) throw Error("MBOK_NON_FINITE", "dequantise: the blocks hold values that are not finite");
+  expect_finite();
 }
 
 }  // namespace

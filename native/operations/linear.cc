@@ -44,6 +44,8 @@ DenseDecodeFunction* decode_function(TensorType type) {
       return dense_decode_bf16_table.best();
     case TensorType::kI8:
       return dense_decode_i8_table.best();
+    case TensorType::kQ8:
+      return dense_decode_q8_table.best();
     default:
       return dense_decode_f32_table.best();
   }

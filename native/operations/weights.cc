@@ -16,8 +16,10 @@ constexpr int64_t kStripDepth = 256;
 void expect_weights(const Call& call, int w, int scales, const char* name) {
   const Tensor& tensor = call.input(w);
   const bool whole = tensor.type == TensorType::kI8;
-  const bool narrow = whole || tensor.type == TensorType::kF16 || tensor.type == TensorType::kBf16;
+  const bool blocks = tensor.type == TensorType::kQ8;
+  const bool narrow = whole || blocks || tensor.type == TensorType::kF16 || tensor.type == TensorType::kBf16;
   expect_tensor(call, tensor, name, narrow ? tensor.type : TensorType::kF32, tensor.rows, tensor.cols);
+  expect(call, !blocks || tensor.cols % kQ8Block == 0, "the columns of q8 must be whole blocks of 32");
   expect(call, call.has_input(scales) == whole, "weights have scales if and only if they are i8");
   if (whole) expect_tensor(call, call.input(scales), "scales", TensorType::kF32, tensor.rows, 1);
 }
@@ -26,7 +28,8 @@ Weights::Weights(const Call& call, int w, int scales)
     : tensor_(call.input(w)),
       scales_(call.has_input(scales) ? call.input(scales).f32() : nullptr),
       widen_half_((tensor_.type == TensorType::kF16 ? f16_widen_table : bf16_widen_table).best()),
-      widen_int8_(int8_widen_table.best()) {}
+      widen_int8_(int8_widen_table.best()),
+      widen_q8_(q8_widen_table.best()) {}
 
 const std::byte* Weights::row(int64_t row) const {
   return static_cast<const std::byte*>(tensor_.data) + static_cast<size_t>(row) * row_bytes(tensor_.type, tensor_.cols);
@@ -38,6 +41,8 @@ void Weights::widen(int64_t row, int64_t col, int64_t count, float* to) const {
     std::memcpy(to, tensor_.f32() + first, static_cast<size_t>(count) * sizeof(float));
   else if (tensor_.type == TensorType::kI8)
     widen_int8_(tensor_.i8() + first, scales_[row], to, count);
+  else if (tensor_.type == TensorType::kQ8)
+    widen_q8_(q8_row(this->row(row), tensor_.cols), col / kQ8Block, to, count);
   else
     widen_half_(tensor_.u16() + first, to, count);
 }

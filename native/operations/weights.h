@@ -1,10 +1,11 @@
-// Weights as they lie in memory: f32, f16, bf16, or i8 with one scale a row. Operations that read them (linear,
+// Weights as they lie in memory: f32, f16, bf16, i8 with one scale a row, or q8 with its scales in it. Operations that read them (linear,
 // linear_gradient_input, embedding) widen what they need when they need it, so a 16-bit model never exists in 32 bits.
 #pragma once
 
 #include "kernels/dense_decode/dense_decode.h"
 #include "kernels/half/half.h"
 #include "kernels/int8/int8.h"
+#include "kernels/q8/q8.h"
 #include "operations/panel_product.h"
 
 namespace mbok {
@@ -24,7 +25,7 @@ class Weights {
   const std::byte* row(int64_t row) const;
   const float* scales() const { return scales_; }  // null but for i8
 
-  // to[0 … count) = the row's elements from column `col` on, in f32.
+  // to[0 … count) = the row's elements from column `col` on, in f32; of q8 `col` is a multiple of kQ8Block.
   void widen(int64_t row, int64_t col, int64_t count, float* to) const;
 
  private:
@@ -32,6 +33,7 @@ class Weights {
   const float* scales_;
   WidenFunction* widen_half_;
   Int8WidenFunction* widen_int8_;
+  Q8WidenFunction* widen_q8_;
 };
 
 // B of a product: w transposed ([n, depth], the weights of Y = X·Wᵀ) or, with `transposed`, as it is ([depth, n]).

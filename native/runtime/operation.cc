@@ -23,6 +23,8 @@ const char* type_name(TensorType type) {
       return "i8";
     case TensorType::kBitTiles:
       return "bitTiles";
+    case TensorType::kQ8:
+      return "q8";
   }
   return "unknown";
 }

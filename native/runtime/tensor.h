@@ -15,8 +15,15 @@ enum class TensorType : int32_t {
   kU8 = 5,    // raw bytes: blocks of a file's own format
   kI8 = 6,    // whole numbers of weights that have one scale a row
   kBitTiles = 7,  // ±1 as bits in tiles of 64 rows, see kernels/bit_tiles; rows is a multiple of 64
+  kQ8 = 8,        // whole numbers of weights that have one f16 scale every 32 columns, see kernels/q8
 };
-constexpr TensorType kLastTensorType = TensorType::kBitTiles;
+constexpr TensorType kLastTensorType = TensorType::kQ8;
+
+// Columns of q8 that share a scale.
+constexpr int64_t kQ8Block = 32;
+// Scales in one row of q8, and the bytes that they take before its numbers.
+inline int64_t q8_blocks(int64_t cols) { return (cols + kQ8Block - 1) / kQ8Block; }
+inline int64_t q8_scale_bytes(int64_t cols) { return 2 * q8_blocks(cols); }
 
 // 64-bit words in one row of a bit matrix with `cols` columns.
 inline int64_t words_per_row(int64_t cols) { return (cols + 63) / 64; }
@@ -35,6 +42,8 @@ inline size_t row_bytes(TensorType type, int64_t cols) {
     case TensorType::kU8:
     case TensorType::kI8:
       return static_cast<size_t>(cols);
+    case TensorType::kQ8:
+      return static_cast<size_t>(q8_scale_bytes(cols) + q8_blocks(cols) * kQ8Block);
   }
   return 0;
 }

@@ -62,6 +62,43 @@ TEST("dequantise: 16-bit outputs are the f32 values rounded once, for any number
   }
 }
 
+TEST("dequantise: q8 holds the values of four types exactly, and no other type becomes it") {
+  Random random(72);
+  for (const int32_t id : kIds) {
+    const BlockType& type = *find_block_type(id);
+    const std::string name = "type " + std::to_string(id);
+    const int64_t rows = 37, cols = 1280;
+    const auto blocks = random_blocks(random, type, rows * cols / type.elements);
+    std::vector<float> values(static_cast<size_t>(rows * cols)), widened(values);
+    std::vector<uint8_t> q8(row_bytes(TensorType::kQ8, cols) * rows);
+    const Tensor held = {q8.data(), rows, cols, TensorType::kQ8};
+    const auto run = [&](const Tensor& w) {
+      test::run_operation(test::three_threads(), "dequantise", {bytes_of(blocks, rows)}, {w}, {static_cast<double>(id)});
+    };
+    if (id != 2 && id != 6 && id != 8 && id != 20) {
+      CHECK(test::throws("MBOK_SHAPE", [&] { run(held); }), name);
+      continue;
+    }
+    run(test::matrix(values, rows, cols));
+    run(held);
+    test::run_operation(test::one_thread(), "widen", {held}, {test::matrix(widened, rows, cols)}, {});
+    CHECK(test::same_bits(widened, values), name);
+  }
+}
+
+TEST("dequantise: a scale of q8 that is not finite is refused") {
+  for (const uint16_t bad : {0x7c00, 0xfc00, 0x7e01}) {
+    std::vector<uint8_t> blocks(3 * 40 * 34), q8(row_bytes(TensorType::kQ8, 1280) * 3);
+    std::memcpy(blocks.data() + 119 * 34, &bad, 2);
+    CHECK(test::throws("MBOK_NON_FINITE",
+                       [&] {
+                         test::run_operation(test::one_thread(), "dequantise", {bytes_of(blocks, 3)},
+                                             {{q8.data(), 3, 1280, TensorType::kQ8}}, {8});
+                       }),
+          std::to_string(bad));
+  }
+}
+
 TEST("dequantise: values that are not finite in the output's type are refused") {
   const float infinity = std::numeric_limits<float>::infinity(), largest = std::numeric_limits<float>::max();
   struct Case {

@@ -2,12 +2,14 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "gradient_check.h"
 #include "kernels/dense_decode/dense_decode.h"
 #include "kernels/half/half.h"
 #include "kernels/int8/int8.h"
+#include "kernels/q8/q8.h"
 
 namespace mbok {
 namespace {
@@ -19,10 +21,18 @@ using test::Random;
 using test::run_operation;
 using Shape = test::LinearShape;
 
-constexpr TensorType kNarrow[] = {TensorType::kF16, TensorType::kBf16, TensorType::kI8};
+constexpr TensorType kNarrow[] = {TensorType::kF16, TensorType::kBf16, TensorType::kI8, TensorType::kQ8};
 
 const char* type_name(TensorType type) {
-  return type == TensorType::kF16 ? "f16" : type == TensorType::kBf16 ? "bf16" : "i8";
+  return type == TensorType::kF16    ? "f16"
+         : type == TensorType::kBf16 ? "bf16"
+         : type == TensorType::kI8   ? "i8"
+                                     : "q8";
+}
+
+// Columns that the type can have: q8 those of whole blocks.
+int64_t cols_for(TensorType type, int64_t cols) {
+  return type == TensorType::kQ8 ? (cols + kQ8Block - 1) / kQ8Block * kQ8Block : cols;
 }
 
 // Random weights of a type, and the same numbers in f32.
@@ -37,6 +47,8 @@ struct Weights {
       for (int64_t i = 0; i < count; ++i)
         values[static_cast<size_t>(i)] =
             scales[static_cast<size_t>(i / cols)] * static_cast<float>(whole[static_cast<size_t>(i)]);
+    } else if (type == TensorType::kQ8) {
+      fill_blocks(random);
     } else {
       const std::vector<float> exact = random.normals(count);
       (type == TensorType::kF16 ? scalar::f16_narrow : scalar::bf16_narrow)(exact.data(), halves.data(), count);
@@ -45,10 +57,31 @@ struct Weights {
   }
 
   Tensor tensor() const {
-    const void* data = type == TensorType::kI8 ? static_cast<const void*>(whole.data()) : halves.data();
+    const bool bytes = type == TensorType::kI8 || type == TensorType::kQ8;
+    const void* data = bytes ? static_cast<const void*>(whole.data()) : halves.data();
     return {const_cast<void*>(data), rows, cols, type};
   }
   Tensor scale_tensor() const { return type == TensorType::kI8 ? matrix(scales, rows, 1) : Tensor{}; }
+
+  // Every kind of scale: of either sign, zero, below the normal range of f16.
+  void fill_blocks(Random& random) {
+    const auto bytes = static_cast<int64_t>(row_bytes(type, cols));
+    whole.resize(static_cast<size_t>(rows * bytes));
+    for (int64_t row = 0; row < rows; ++row) {
+      int8_t* const numbers = whole.data() + row * bytes + q8_scale_bytes(cols);
+      for (int64_t block = 0; block < cols / kQ8Block; ++block) {
+        uint16_t half = static_cast<uint16_t>(random.integer(0, 0x3fff) | (random.integer(0, 1) << 15));
+        if (random.integer(0, 9) == 0) half &= 0x83ff;
+        std::memcpy(whole.data() + row * bytes + 2 * block, &half, 2);
+        float scale;
+        scalar::f16_widen(&half, &scale, 1);
+        for (int64_t col = block * kQ8Block; col < (block + 1) * kQ8Block; ++col) {
+          numbers[col] = static_cast<int8_t>(random.integer(-128, 127));
+          values[static_cast<size_t>(row * cols + col)] = scale * static_cast<float>(numbers[col]);
+        }
+      }
+    }
+  }
 
   TensorType type;
   int64_t rows, cols;
@@ -60,14 +93,16 @@ struct Weights {
 const KernelTable<DenseDecodeFunction>& decode_table(TensorType type) {
   return type == TensorType::kF16    ? dense_decode_f16_table
          : type == TensorType::kBf16 ? dense_decode_bf16_table
-                                     : dense_decode_i8_table;
+         : type == TensorType::kI8   ? dense_decode_i8_table
+                                     : dense_decode_q8_table;
 }
 
 TEST("dense decode of narrow weights: every candidate agrees with scalar and with its neighbours") {
   Random random(61);
   for (const TensorType type : kNarrow)
     for (const int64_t outputs : {1, 7, 8, 33})
-      for (const int64_t depth : {1, 7, 8, 9, 15, 16, 17, 130, 515}) {
+      for (const int64_t any : {1, 7, 8, 9, 15, 16, 17, 130, 515, 1056, 2080}) {
+        const int64_t depth = cols_for(type, any);
         const Weights w(random, type, outputs, depth);
         const std::vector<float> x = random.normals(8 * depth), bias = random.normals(outputs);
         const auto decode = [&](DenseDecodeFunction* function, int64_t rows) {
@@ -107,6 +142,47 @@ TEST("int8: every candidate widens as scalar does, tails of every length, nothin
   }
 }
 
+TEST("q8: every candidate widens as scalar does, from any block on, tails of every length, nothing beyond") {
+  Random random(67);
+  constexpr int64_t kCols = 1152;  // more scales than are widened at once
+  const Weights w(random, TensorType::kQ8, 2, kCols);
+  const Q8Row row = q8_row(w.whole.data() + row_bytes(TensorType::kQ8, kCols), kCols);
+  for (const int64_t block : {0, 1, 5, 31, 34})
+    for (int64_t count = 0; count <= kCols - block * kQ8Block; count += count < 70 ? 1 : 61) {
+      std::vector<float> expected(static_cast<size_t>(count) + 4, 7.0f);
+      const auto from = w.values.begin() + kCols + block * kQ8Block;
+      std::copy(from, from + count, expected.begin());
+      for (const auto& candidate : q8_widen_table.candidates()) {
+        if (!candidate.supported()) continue;
+        std::vector<float> to(static_cast<size_t>(count) + 4, 7.0f);
+        candidate.function(row, block, to.data(), count);
+        CHECK(test::same_bits(to, expected), std::string(candidate.name) + " " + std::to_string(count));
+      }
+    }
+}
+
+TEST("q8: every candidate decodes to the bits that it gives for the same weights in f32") {
+  Random random(68);
+  for (const int64_t outputs : {1, 2, 7, 33})
+    for (const int64_t depth : {32, 64, 96, 1024, 1056, 2112})
+      for (int64_t rows = 1; rows <= kDecodeRows; ++rows) {
+        const Weights w(random, TensorType::kQ8, outputs, depth);
+        const std::vector<float> x = random.normals(rows * depth), bias = random.normals(outputs);
+        const auto decode = [&](DenseDecodeFunction* function, const void* weights) {
+          std::vector<float> y(static_cast<size_t>(rows * outputs));
+          function({x.data(), rows, depth, weights, outputs, nullptr, bias.data(), y.data(), outputs, 128, true});
+          return y;
+        };
+        const auto& narrow = dense_decode_q8_table.candidates();
+        const auto& wide = dense_decode_f32_table.candidates();
+        for (size_t i = 0; i < narrow.size(); ++i) {
+          if (!narrow[i].supported()) continue;
+          CHECK(test::same_bits(decode(narrow[i].function, w.whole.data()), decode(wide[i].function, w.values.data())),
+                std::string(narrow[i].name) + " " + std::to_string(depth));
+        }
+      }
+}
+
 std::vector<Shape> shapes() {
   std::vector<Shape> list;
   for (const int64_t rows : {1, 3, 8, 9, 20})
@@ -120,9 +196,10 @@ std::vector<Shape> shapes() {
 // i8 multiplies by the scale at the end instead.
 TEST("linear and its gradient: narrow weights give what the same numbers give in f32, any precision and threads") {
   Random random(63);
-  for (const Shape& s : shapes())
+  for (const Shape& any : shapes())
     for (const TensorType type : kNarrow)
       for (const double precision : {0.0, 1.0}) {
+        const Shape s = {any.rows, any.m, cols_for(type, any.n)};
         const Weights w(random, type, s.m, s.n);
         const std::vector<float> x = random.normals(s.rows * s.n), dy = random.normals(s.rows * s.m);
         const std::vector<float> b = random.normals(s.m);
@@ -156,8 +233,8 @@ TEST("linear and its gradient: narrow weights give what the same numbers give in
 TEST("embedding and widen: rows of narrow tables, exactly") {
   Random random(64);
   for (const TensorType type : kNarrow)
-    for (const int64_t cols : {1, 5, 64, 67}) {
-      const int64_t vocabulary = 11, rows = 300;
+    for (const int64_t any : {1, 5, 64, 67}) {
+      const int64_t vocabulary = 11, rows = 300, cols = cols_for(type, any);
       const Weights table(random, type, vocabulary, cols);
       std::vector<int32_t> ids;
       std::vector<float> expected;
@@ -235,7 +312,7 @@ TEST("quantise_int8: what is not finite is an error") {
   }
 }
 
-TEST("narrow weights: i8 needs scales, nothing else takes them, bits are no weights") {
+TEST("narrow weights: i8 needs scales, nothing else takes them, bits are no weights, q8 is of whole blocks") {
   Random random(66);
   const Weights i8(random, TensorType::kI8, 3, 2), f16(random, TensorType::kF16, 3, 2);
   const std::vector<float> x(4), y(6);
@@ -248,6 +325,15 @@ TEST("narrow weights: i8 needs scales, nothing else takes them, bits are no weig
                                   {f16.tensor(), i8.scale_tensor()},
                                   {test::bit_matrix(std::vector<uint64_t>(3), 3, 2), Tensor{}}})
     CHECK(test::throws("MBOK_SHAPE", [&, w = w, scales = scales] { linear(w, scales); }), "accepted");
+  const Weights q8(random, TensorType::kQ8, 3, 32);
+  const auto wide = [&](int64_t cols, const Tensor& scales) {
+    const std::vector<float> tokens(static_cast<size_t>(2 * cols));
+    const Tensor w = {q8.tensor().data, 3, cols, TensorType::kQ8};
+    run_operation(test::one_thread(), "linear", {matrix(tokens, 2, cols), w, {}, scales}, {matrix(y, 2, 3)}, {0});
+  };
+  wide(32, {});
+  CHECK(test::throws("MBOK_SHAPE", [&] { wide(31, {}); }), "accepted");
+  CHECK(test::throws("MBOK_SHAPE", [&] { wide(32, i8.scale_tensor()); }), "accepted");
 }
 
 }  // namespace

@@ -5,29 +5,54 @@ constexpr int kChunks = 4;
 
 constexpr int64_t kLine = 64;
 
+// The weights of one output in the order of the depth, each as it lies in memory.
+template <class Source>
+class PlainWeights {
+ public:
+  using Element = typename Source::Element;
+  MBOK_INLINE void start(const DenseDecode& p, int64_t output) {
+    numbers_ = static_cast<const Element*>(p.w) + output * p.depth;
+  }
+  MBOK_INLINE void prepare(int64_t) {}
+  MBOK_INLINE const Element* numbers() const { return numbers_; }
+  MBOK_INLINE Vec load(int64_t d) const { return Source::load(numbers_ + d); }
+  MBOK_INLINE Vec load_n(int64_t d, int64_t n) const { return Source::load_n(numbers_ + d, n); }
+
+ private:
+  const Element* numbers_;
+};
+
+class Q8Output : public Q8Weights {
+ public:
+  MBOK_INLINE void start(const DenseDecode& p, int64_t output) {
+    const int64_t blocks = p.depth / kQ8Block;
+    const auto* row = static_cast<const int8_t*>(p.w) + output * (p.depth + 2 * blocks);
+    Q8Weights::start(reinterpret_cast<const uint16_t*>(row), row + 2 * blocks, blocks, p.ahead);
+  }
+};
+
 // Adds `Chunks` vectors of one output's weights, each times those of the rows' inputs, to as many sums a row.
-template <class Source, int Rows, int Chunks>
-MBOK_INLINE void add_chunks(const DenseDecode& p, const typename Source::Element* w, const float* x,
+template <class Weights, int Rows, int Chunks>
+MBOK_INLINE void add_chunks(const DenseDecode& p, const Weights& w, int64_t d, const float* x,
                             Vec (&sum)[Rows][kChunks]) {
   MBOK_UNROLL
   for (int c = 0; c < Chunks; ++c) {
-    const Vec weights = Source::load(w + c * kLanes);
+    const Vec weights = w.load(d + c * kLanes);
     MBOK_UNROLL
-    for (int r = 0; r < Rows; ++r) sum[r][c] = fma(load(x + r * p.depth + c * kLanes), weights, sum[r][c]);
+    for (int r = 0; r < Rows; ++r) sum[r][c] = fma(load(x + r * p.depth + d + c * kLanes), weights, sum[r][c]);
   }
 }
 
 // Outputs i, i + apart, … (as many as Outputs says) of the rows first … first + Rows − 1.
-template <class Source, int Rows, int Outputs>
+template <class Weights, int Rows, int Outputs>
 MBOK_INLINE void decode_outputs(const DenseDecode& p, int64_t i, int64_t apart, int64_t first) {
-  using Element = typename Source::Element;
-  constexpr int64_t kStep = kChunks * kLanes, kStepBytes = kStep * static_cast<int64_t>(sizeof(Element));
-  const auto* w = static_cast<const Element*>(p.w) + i * p.depth;
-  const int64_t stride = apart * p.depth;
+  constexpr int64_t kStep = kChunks * kLanes;
   const float* x = p.x + first * p.depth;
+  Weights w[Outputs];
   Vec sum[Outputs][Rows][kChunks];
   MBOK_UNROLL
   for (int o = 0; o < Outputs; ++o) {
+    w[o].start(p, i + o * apart);
     MBOK_UNROLL
     for (int r = 0; r < Rows; ++r) {
       MBOK_UNROLL
@@ -38,21 +63,27 @@ MBOK_INLINE void decode_outputs(const DenseDecode& p, int64_t i, int64_t apart, 
   for (; d + kStep <= p.depth; d += kStep) {
     MBOK_UNROLL
     for (int o = 0; o < Outputs; ++o) {
+      const auto* next = w[o].numbers() + d;
+      constexpr auto kStepBytes = kStep * static_cast<int64_t>(sizeof *next);
       MBOK_UNROLL
       for (int64_t line = 0; line < kStepBytes; line += kLine)
-        __builtin_prefetch(reinterpret_cast<const char*>(w + o * stride + d) + p.ahead + line);
-      add_chunks<Source, Rows, kChunks>(p, w + o * stride + d, x + d, sum[o]);
+        __builtin_prefetch(reinterpret_cast<const char*>(next) + p.ahead + line);
+      w[o].prepare(d);
+      add_chunks<Weights, Rows, kChunks>(p, w[o], d, x, sum[o]);
     }
   }
   for (; d + kLanes <= p.depth; d += kLanes) {
     MBOK_UNROLL
-    for (int o = 0; o < Outputs; ++o) add_chunks<Source, Rows, 1>(p, w + o * stride + d, x + d, sum[o]);
+    for (int o = 0; o < Outputs; ++o) {
+      w[o].prepare(d);
+      add_chunks<Weights, Rows, 1>(p, w[o], d, x, sum[o]);
+    }
   }
   const int64_t left = p.depth - d;
   MBOK_UNROLL
   for (int o = 0; o < Outputs; ++o) {
     if (left > 0) {
-      const Vec weights = Source::load_n(w + o * stride + d, left);
+      const Vec weights = w[o].load_n(d, left);
       MBOK_UNROLL
       for (int r = 0; r < Rows; ++r) sum[o][r][0] = fma(load_n(x + r * p.depth + d, left), weights, sum[o][r][0]);
     }
@@ -66,17 +97,17 @@ MBOK_INLINE void decode_outputs(const DenseDecode& p, int64_t i, int64_t apart, 
   }
 }
 
-template <class Source>
+template <class Weights>
 MBOK_INLINE void decode(const DenseDecode& p) {
   int64_t i = 0;
   if (p.halves && p.rows == 1) {
     const int64_t half = p.outputs / 2;
-    for (; i < half; ++i) decode_outputs<Source, 1, 2>(p, i, half, 0);
+    for (; i < half; ++i) decode_outputs<Weights, 1, 2>(p, i, half, 0);
     i = 2 * half;
   }
   for (; i < p.outputs; ++i) {
     int64_t r = 0;
-    for (; r + kRows <= p.rows; r += kRows) decode_outputs<Source, kRows, 1>(p, i, 0, r);
-    for (; r < p.rows; ++r) decode_outputs<Source, 1, 1>(p, i, 0, r);
+    for (; r + kRows <= p.rows; r += kRows) decode_outputs<Weights, kRows, 1>(p, i, 0, r);
+    for (; r < p.rows; ++r) decode_outputs<Weights, 1, 1>(p, i, 0, r);
   }
 }

@@ -23,4 +23,9 @@ const KernelTable<DenseDecodeFunction> dense_decode_i8_table("dense_decode_i8", 
     {"scalar", kNone, scalar::dense_decode_i8},
 });
 
+const KernelTable<DenseDecodeFunction> dense_decode_q8_table("dense_decode_q8", {
+    MBOK_VECTOR_CANDIDATES(dense_decode_q8)
+    {"scalar", kNone, scalar::dense_decode_q8},
+});
+
 }  // namespace mbok

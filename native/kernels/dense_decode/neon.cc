@@ -1,4 +1,5 @@
 #include "kernels/dense_decode/candidates.h"
+#include "kernels/q8/q8.h"
 #include "kernels/simd/narrow_neon.h"
 
 #if defined(MBOK_NEON)
@@ -6,14 +7,16 @@ namespace mbok::neon {
 namespace {
 
 constexpr int kRows = 2;
+#include "kernels/q8/body.h"
 #include "kernels/dense_decode/body.h"
 
 }  // namespace
 
-void dense_decode_f32(const DenseDecode& p) { decode<F32>(p); }
-void dense_decode_f16(const DenseDecode& p) { decode<F16>(p); }
-void dense_decode_bf16(const DenseDecode& p) { decode<Bf16>(p); }
-void dense_decode_i8(const DenseDecode& p) { decode<I8>(p); }
+void dense_decode_f32(const DenseDecode& p) { decode<PlainWeights<F32>>(p); }
+void dense_decode_f16(const DenseDecode& p) { decode<PlainWeights<F16>>(p); }
+void dense_decode_bf16(const DenseDecode& p) { decode<PlainWeights<Bf16>>(p); }
+void dense_decode_i8(const DenseDecode& p) { decode<PlainWeights<I8>>(p); }
+void dense_decode_q8(const DenseDecode& p) { decode<Q8Output>(p); }
 
 }  // namespace mbok::neon
 #endif

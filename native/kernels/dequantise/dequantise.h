@@ -34,6 +34,8 @@ struct BlockType {
   int32_t id;  // ggml's number, as it stands in GGUF files
   int32_t elements;
   int32_t bytes;
+  // Whether a block begins with d, and a value is d times a whole number of 8 bits: what kernels/q8 holds.
+  bool whole = false;
 };
 
 // Most elements of a block; every type's number of elements divides it.
