@@ -2,7 +2,7 @@
 
 import { inputsOf } from '../compress/calibration';
 import { type BlockConversion, convertBlocks } from '../compress/convert_model';
-import { layerOf } from '../compress/dense_source';
+import { type DenseSource, layerOf } from '../compress/dense_source';
 import { diskSource } from '../compress/disk_source';
 import { elementBytes } from '../compress/memory_plan';
 import { residualReport } from '../compress/residual';
@@ -90,7 +90,7 @@ export async function quantiseFolder(source: string, output: string, given: Quan
   const conversion = { calibration, sides: SIDES, convert };
   await convertBlocks(dense, conversion, { finished: work.finished, states, keep }, checked);
   throwIfAborted(checked.signal);
-  const report = await assemble(model, work, output, task, checked);
+  const report = await assemble({ model, dense }, work, output, task, checked);
   await work.clear();
   checked.onProgress?.({ done: 1, what: 'quantised' });
   return report;
@@ -98,34 +98,34 @@ export async function quantiseFolder(source: string, output: string, given: Quan
 
 /** Writes the output from the finished blocks and, for everything else, the source. */
 async function assemble(
-  source: ModelSource,
+  { model, dense }: { readonly model: ModelSource; readonly dense: DenseSource },
   work: WorkFolder,
   output: string,
   task: BaselineTask,
   { signal, overwrite }: ProgressOptions & OutputOptions,
 ): Promise<BaselineReport> {
-  await using blocks = await work.blocks(source.config.layers);
+  await using blocks = await work.blocks(model.config.layers);
   const { files, residuals } = blocks;
-  const specifications = source.family.parameters(source.config);
-  const report = baselineReport(source, residuals, task);
+  const specifications = model.family.parameters(model.config);
+  const report = baselineReport(dense, residuals, task);
   const read: DenseContents['read'] = async (specification) => {
     const { name, role } = specification;
     if (role === 'linear') return await (files[layerOf(name) as number] as SafetensorsFile).readMatrix(name, 'f32');
-    const { matrix } = await source.read(specification);
+    const { matrix } = await model.read(specification);
     return await replacedBy(matrix, (stored) => widened(stored));
   };
   const json = Buffer.from(`${JSON.stringify(report, null, 2)}\n`);
-  const companions = new Map(source.companions).set(BASELINE_FILE, json);
+  const companions = new Map(model.companions).set(BASELINE_FILE, json);
   await writeDenseFolder(
     output,
-    { type: 'F32', json: source.json, companions, specifications, read },
+    { type: 'F32', json: model.json, companions, specifications, read },
     { signal, overwrite },
   );
   return report;
 }
 
 function baselineReport(
-  source: ModelSource,
+  source: DenseSource,
   residuals: ReadonlyMap<string, number>,
   { settings, calibration }: BaselineTask,
 ): BaselineReport {

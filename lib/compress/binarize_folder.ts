@@ -1,10 +1,10 @@
 /** Conversion from disk to disk: one block of the dense model in memory at a time, and resumable. */
 
 import { MbokError } from '../errors';
-import type { FloatType } from '../io/half';
 import { type SafetensorsFile, type TensorSource, writeSafetensors } from '../io/safetensors';
 import { WEIGHTS_FILE } from '../io/safetensors_shards';
 import {
+  type DenseStorage,
   int8Notes,
   moduleOf,
   type ProgressOptions,
@@ -169,15 +169,18 @@ async function assemble(
     const { specifications } = dense;
     const modules = specifications.filter(({ role }) => role === 'linear').map(({ name }) => moduleOf(name));
     const report = conversionReport(modules, residuals, { method }, task, int8.errors);
+    const stored = storedSpecifications(specifications, { kernels, int8: task.int8 });
+    const copied = stored.filter(({ as }) => as === undefined || as === 'q8').map(({ name }) => name);
     const json = {
       ...model.json,
       quantization_config: writeQuantization(kernels, {
         nested,
         ...int8Notes(specifications, task.int8),
+        q8: copied.filter((name) => dense.storage(name) === 'Q8').map(moduleOf),
         conversion: report,
       }),
     };
-    const tensors = storedSpecifications(specifications, { kernels, int8: task.int8 }).map((specification) => {
+    const tensors = stored.map((specification) => {
       const { name } = specification;
       if (isConverted(name)) return convertedTensor(specification, files[layerOf(name) as number] as SafetensorsFile);
       const replaced = int8.replaced.get(name);
@@ -201,11 +204,12 @@ function convertedTensor(specification: StoredSpecification, file: SafetensorsFi
   return { ...storedHead(specification, 'F16'), bytes: () => file.read(name) };
 }
 
-/** A tensor that stays as it was; one that GGUF stores in a block format becomes F16. */
-function copiedTensor(specification: StoredSpecification, source: ModelSource, storage: FloatType): TensorSource {
+/** A tensor that stays as it was. */
+function copiedTensor(specification: StoredSpecification, source: ModelSource, storage: DenseStorage): TensorSource {
+  const turned = specification.transposed && storage !== 'Q8';
   const bytes = async () => {
     const { matrix: read } = await source.read(specification);
-    const matrix = specification.transposed ? await replacedBy(read, transposed) : read;
+    const matrix = turned ? await replacedBy(read, transposed) : read;
     try {
       return storedBytes(specification.name, { matrix, storage });
     } finally {

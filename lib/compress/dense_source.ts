@@ -1,6 +1,6 @@
 /** Where a conversion takes dense weights from: a loaded model, or a model on disk that is read block by block. */
 
-import type { FloatType } from '../io/half';
+import type { DenseStorage } from '../models/checkpoint';
 import type { Constants, DecoderConfig, Family, ParameterSpecification } from '../models/family';
 import type { ModelCore } from '../models/model_core';
 import type { Parameters } from '../nn/builder';
@@ -19,8 +19,8 @@ export interface DenseSource {
   constants(positions: number): Constants;
   /** Every tensor of the architecture. */
   readonly specifications: readonly ParameterSpecification[];
-  /** The element type that a tensor is saved in where it stays as it is. */
-  storage(name: string): FloatType;
+  /** How a tensor is saved where it stays as it is. */
+  storage(name: string): DenseStorage;
   /** Throws as the reading of a model does, and MBOK_DISPOSED for a model disposed meanwhile. */
   borrow(specifications: readonly ParameterSpecification[]): Promise<Borrowed>;
 }
@@ -49,7 +49,7 @@ export function loadedSource(model: ModelCore): DenseSource {
     config,
     specifications: family.parameters(config),
     constants: (positions) => model.constants(positions),
-    storage: (name) => model.stored.get(name)?.storage as FloatType,
+    storage: (name) => model.stored.get(name)?.storage as DenseStorage,
     borrow: async () => ({ parameters: model.parameters, release: () => {} }),
   };
 }

@@ -1,5 +1,6 @@
 /** A model on disk as a conversion sees it. */
 
+import { denseStorage } from '../models/checkpoint';
 import { ConstantTables } from '../models/constant_tables';
 import type { ModelSource } from '../models/source';
 import type { Matrix } from '../native/matrix';
@@ -9,14 +10,15 @@ import type { DenseSource } from './dense_source';
 export function diskSource(source: ModelSource): DenseSource & Disposable {
   const { family, config, weights } = source;
   const constants = new ConstantTables(family, config);
+  const byName = new Map(source.specifications.map((specification) => [specification.name, specification]));
   return {
     family,
     config,
     constants: (positions) => constants.upTo(positions),
     specifications: source.specifications,
     storage(name) {
-      const entry = weights.tensors.get(name);
-      return entry?.dtype === 'F32' || entry?.dtype === 'BF16' ? entry.dtype : 'F16';
+      const specification = byName.get(name);
+      return specification === undefined ? 'F16' : denseStorage(weights, specification);
     },
     async borrow(specifications) {
       const parameters = new Map<string, Matrix>();

@@ -7,7 +7,7 @@ import { moduleOf, storedSpecifications } from '../models/checkpoint';
 import type { ParameterSpecification } from '../models/family';
 import type { KernelCounts } from '../models/quantization';
 import { ModelSource } from '../models/source';
-import { Matrix } from '../native/matrix';
+import { Matrix, Q8_BLOCK, rowBytes } from '../native/matrix';
 import { options } from '../validate';
 import { uniformAllocation } from './allocation/allocate';
 import { allocationProblem } from './allocation/budget';
@@ -51,8 +51,8 @@ export async function planConversion(source: string, given: BinarizeOptions): Pr
   const kernels = uniformAllocation(problem);
   const moments =
     task.calibration === undefined
-      ? dataFreeMoments(model, dense, kernels)
-      : calibratedMoments(model, dense, kernels, task.calibration.settings.length);
+      ? dataFreeMoments(dense, kernels)
+      : calibratedMoments(dense, kernels, task.calibration.settings.length);
   const largest = [...moments, int8Moment(dense, task.int8)].reduce((most, moment) =>
     moment.bytes > most.bytes ? moment : most,
   );
@@ -69,9 +69,12 @@ function int8Moment({ specifications }: DenseSource, int8: ReadonlySet<string>):
   };
 }
 
-/** Of a number of a tensor that stays as it is: block formats become F16. */
-export function elementBytes(model: ModelSource, name: string): number {
-  return model.weights.tensors.get(name)?.dtype === 'F32' ? F32 : 2;
+/** Bytes of a number of a tensor that stays as it is, on average. */
+const ELEMENT_BYTES = { F32, F16: 2, BF16: 2, Q8: rowBytes('q8', Q8_BLOCK) / Q8_BLOCK } as const;
+
+/** Of a number of a tensor that stays as it is. */
+export function elementBytes(dense: DenseSource, name: string): number {
+  return ELEMENT_BYTES[dense.storage(name)];
 }
 
 function outputBytes(dense: DenseSource, kernels: KernelCounts, int8: ReadonlySet<string>): number {
@@ -83,13 +86,13 @@ function bitBytes({ name, rows, cols }: ParameterSpecification, kernels: KernelC
   return (kernels.get(moduleOf(name)) ?? 0) * (rows * Math.ceil(cols / 64) * 8 + (rows + cols) * F32);
 }
 
-function dataFreeMoments(model: ModelSource, dense: DenseSource, kernels: KernelCounts): readonly Moment[] {
+function dataFreeMoments(dense: DenseSource, kernels: KernelCounts): readonly Moment[] {
   return Array.from({ length: dense.config.layers }, (_, layer) => {
     const linears = blockSpecifications(dense, layer).filter(({ role }) => role === 'linear');
     const block = linears.reduce((sum, linear) => sum + bitBytes(linear, kernels), 0);
     return linears.map((linear): Moment => {
       // the weight, the same in f32 where it is not, and what earlier kernels leave of it
-      const stored = elementBytes(model, linear.name);
+      const stored = elementBytes(dense, linear.name);
       const bytes = linear.rows * linear.cols * (stored + (stored === F32 ? 0 : F32) + F32);
       return { what: linear.name, bytes: bytes + block };
     });
@@ -100,18 +103,13 @@ function dataFreeMoments(model: ModelSource, dense: DenseSource, kernels: Kernel
  * For every group of layers with one input: while tokens are seen, while H is factored, while a matrix is converted. All
  * blocks are counted as the first, which the families' are like.
  */
-function calibratedMoments(
-  model: ModelSource,
-  dense: DenseSource,
-  kernels: KernelCounts,
-  length: number,
-): readonly Moment[] {
+function calibratedMoments(dense: DenseSource, kernels: KernelCounts, length: number): readonly Moment[] {
   const specifications = blockSpecifications(dense, 0);
   const linears = new Map(
     specifications.filter(({ role }) => role === 'linear').map((linear) => [moduleOf(linear.name), linear]),
   );
   const block = specifications.reduce(
-    (sum, { name, rows, cols }) => sum + rows * cols * (linears.has(moduleOf(name)) ? elementBytes(model, name) : F32),
+    (sum, { name, rows, cols }) => sum + rows * cols * (linears.has(moduleOf(name)) ? elementBytes(dense, name) : F32),
     0,
   );
   const bits = [...linears.values()].reduce((sum, linear) => sum + bitBytes(linear, kernels), 0);

@@ -76,7 +76,7 @@ export function expectShape(
 }
 
 /**
- * Throws MBOK_SHAPE unless `w` is f32, f16, bf16 or, with scales f32 [rows, 1], i8: the weights that operations read
+ * Throws MBOK_SHAPE unless `w` is f32, f16, bf16, q8 or, with scales f32 [rows, 1], i8: the weights that operations read
  * where they lie. Returns their shape.
  */
 export function expectWeights(
@@ -86,7 +86,8 @@ export function expectWeights(
   scales: Shape | undefined,
   expected: { cols?: number } = {},
 ): Shape {
-  const type = w?.type === 'f16' || w?.type === 'bf16' || w?.type === 'i8' ? w.type : 'f32';
+  const narrow = ['f16', 'bf16', 'i8', 'q8'] as const;
+  const type = narrow.find((own) => own === w?.type) ?? 'f32';
   const shape = expectShape(operation, name, w, { ...expected, type });
   if ((scales !== undefined) !== (type === 'i8')) {
     throw new MbokError('MBOK_SHAPE', `${operation}: '${name}' has scales if and only if it is i8, got ${type}`);

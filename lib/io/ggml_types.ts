@@ -1,15 +1,17 @@
-/** ggml's element types: the number of each in GGUF files and the size of its blocks. */
-
+/**
+ * ggml's element types: the number of each in GGUF files and the size of its blocks. The values of `isQ8` are a scale in F16
+ * times whole numbers of 8 bits, which 'q8' matrices hold exactly.
+ */
 export const GGML_TYPES = {
   F32: { id: 0, elements: 1, bytes: 4 },
   F16: { id: 1, elements: 1, bytes: 2 },
   BF16: { id: 30, elements: 1, bytes: 2 },
-  Q4_0: { id: 2, elements: 32, bytes: 18 },
+  Q4_0: { id: 2, elements: 32, bytes: 18, isQ8: true },
   Q4_1: { id: 3, elements: 32, bytes: 20 },
-  Q5_0: { id: 6, elements: 32, bytes: 22 },
+  Q5_0: { id: 6, elements: 32, bytes: 22, isQ8: true },
   Q5_1: { id: 7, elements: 32, bytes: 24 },
-  Q8_0: { id: 8, elements: 32, bytes: 34 },
-  IQ4_NL: { id: 20, elements: 32, bytes: 18 },
+  Q8_0: { id: 8, elements: 32, bytes: 34, isQ8: true },
+  IQ4_NL: { id: 20, elements: 32, bytes: 18, isQ8: true },
   Q2_K: { id: 10, elements: 256, bytes: 84 },
   Q3_K: { id: 11, elements: 256, bytes: 110 },
   Q4_K: { id: 12, elements: 256, bytes: 144 },
@@ -19,6 +21,11 @@ export const GGML_TYPES = {
 
 /** An element type that mbok reads. */
 export type GgmlType = keyof typeof GGML_TYPES;
+
+/** Whether 'q8' matrices hold the values of the type exactly. */
+export function isQ8(dtype: GgmlType): boolean {
+  return 'isQ8' in GGML_TYPES[dtype];
+}
 
 /** Types that files may hold and mbok does not read, for messages. */
 const OTHERS: Readonly<Record<number, string>> = {

@@ -1,5 +1,5 @@
 import { MbokError } from '../errors';
-import { Matrix } from '../native/matrix';
+import { Matrix, Q8_BLOCK, rowBytes } from '../native/matrix';
 import { type Appender, writeFile } from './atomic';
 import { bf16ToF32, f16ToF32 } from './half';
 import { PositionedFile } from './positioned';
@@ -103,6 +103,7 @@ export class SafetensorsFile implements WeightReader {
    */
   async readMatrix(name: string, type: ReadType): Promise<Matrix> {
     const { dtype, shape } = this.entry(name);
+    if (type === 'q8') return await this.readQ8(name);
     const own = OWN_TYPES[dtype];
     if (own?.type !== type && type !== 'f32') {
       throw new MbokError(
@@ -127,11 +128,36 @@ export class SafetensorsFile implements WeightReader {
   private async *finite(name: string, convert: Convert): AsyncGenerator<Values> {
     for await (const { source, count } of this.pieces(name)) {
       const values = convert(source, count);
-      if (!allFinite(values, this.entry(name).dtype)) {
-        throw new MbokError('MBOK_NON_FINITE', `${this.path}: tensor '${name}' holds NaN or infinite values`);
-      }
+      if (!allFinite(values, this.entry(name).dtype)) throw notFinite(this.path, name);
       yield values;
     }
+  }
+
+  /** U8 [rows, bytes of a row of q8]. */
+  private async readQ8(name: string): Promise<Matrix> {
+    const { dtype, shape } = this.entry(name);
+    const [rows = 0, bytes = 0] = shape;
+    const cols = (bytes / rowBytes('q8', Q8_BLOCK)) * Q8_BLOCK;
+    if (dtype !== 'U8' || shape.length !== 2 || !Number.isInteger(cols)) {
+      throw new MbokError(
+        'MBOK_UNSUPPORTED',
+        `tensor '${name}' of '${this.path}' is ${dtype} [${shape.join(', ')}] and is not read as q8`,
+      );
+    }
+    const scaleBytes = (cols / Q8_BLOCK) * 2;
+    const checked = async function* (file: SafetensorsFile): AsyncGenerator<Uint16Array> {
+      for await (const { first, source, count } of file.pieces(name)) {
+        const halves = new Uint16Array(source, 0, count / 2);
+        // rows and pieces have an even number of bytes
+        for (let row = Math.floor(first / bytes); row * bytes < first + count; row++) {
+          const start = row * bytes - first;
+          const scales = halves.subarray(Math.max(0, start) / 2, Math.max(0, start + scaleBytes) / 2);
+          if (!allFinite(scales, 'F16')) throw notFinite(file.path, name);
+        }
+        yield halves;
+      }
+    };
+    return await Matrix.ofPieces({ rows, cols, type: 'q8' }, checked(this));
   }
 
   private converter(name: string): (source: ArrayBuffer, count: number) => Float32Array {
@@ -157,6 +183,10 @@ export class SafetensorsFile implements WeightReader {
     }
     this.spare = source;
   }
+}
+
+function notFinite(path: string, name: string): MbokError {
+  return new MbokError('MBOK_NON_FINITE', `${path}: tensor '${name}' holds NaN or infinite values`);
 }
 
 type Values = Float32Array | Uint16Array | Int8Array;

@@ -2,8 +2,11 @@
 
 import type { Matrix } from '../native/matrix';
 
-/** Element types that a tensor can be read as: at least its own, and f32 where it holds real numbers. */
-export type ReadType = 'f32' | 'f16' | 'bf16' | 'i8';
+/**
+ * Element types that a tensor can be read as: at least its own, and f32 where it holds real numbers. 'q8' is the own type of
+ * U8 tensors that hold the rows of such a matrix, and of some block formats of GGUF.
+ */
+export type ReadType = 'f32' | 'f16' | 'bf16' | 'i8' | 'q8';
 
 /** A tensor as a file stores it. */
 export interface WeightEntry {
@@ -15,6 +18,11 @@ export interface WeightEntry {
   readonly byteLength: number;
   /** Bytes that the tensor takes in the file where it is presented in another way than it is stored. */
   readonly storedBytes?: number;
+  /**
+   * Whether the blocks of a GGUF tensor can be read as 'q8'. They lie along the inputs of a layer: the matrix is [outputs,
+   * inputs] even where the tensor is presented the other way round.
+   */
+  readonly isQ8?: boolean;
 }
 
 /**

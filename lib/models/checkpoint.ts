@@ -5,7 +5,7 @@ import { encodeHalf, type FloatType, type HalfType } from '../io/half';
 import { type TensorSource, writeSafetensors } from '../io/safetensors';
 import type { WeightEntry, WeightReader } from '../io/weights';
 import { BitMatrix } from '../native/bit_matrix';
-import type { Matrix } from '../native/matrix';
+import { type Matrix, rowBytes } from '../native/matrix';
 import { scaleName } from '../nn/builder';
 import { INPUT_SCALES, KERNELS, OUTPUT_SCALES } from '../nn/linear';
 import { throwIfAborted } from '../validate';
@@ -20,8 +20,14 @@ import { replacedBy, transposed } from './transposed';
  */
 export interface StoredMatrix {
   readonly matrix: Matrix;
-  readonly storage: FloatType | 'I8' | 'bits';
+  readonly storage: DenseStorage | 'I8' | 'bits';
 }
+
+/**
+ * How a weight is stored that has not been converted: in an element type of files, or as the rows of a 'q8' matrix,
+ * because a GGUF file had it in such a format.
+ */
+export type DenseStorage = FloatType | 'Q8';
 
 /** What every long call takes. */
 export interface ProgressOptions {
@@ -42,6 +48,16 @@ export interface StorageChoice {
   readonly kernels: KernelCounts;
   /** Names of weights in 8 bits. */
   readonly int8: ReadonlySet<string>;
+  /** Names of weights that files hold as rows of a 'q8' matrix. Default none. */
+  readonly q8?: ReadonlySet<string>;
+}
+
+/** Weights that can be in 16 or 8 bits in memory. Everything else is f32. */
+const NARROW: readonly ParameterRole[] = ['linear', 'embedding', 'head'];
+
+/** Whether a tensor is a matrix that operations read where it lies, in the bits that the file has for it. */
+export function isNarrow({ role, as }: StoredSpecification): boolean {
+  return (as === undefined || as === 'q8') && NARROW.includes(role);
 }
 
 /** Names of weights in 8 bits: embeddings and head if `tables`, and those of linear `modules`. */
@@ -71,9 +87,9 @@ export function int8Notes(
 /** Everything that the file of a model must hold. */
 export function storedSpecifications(
   specifications: readonly ParameterSpecification[],
-  { kernels, int8 }: StorageChoice,
+  { kernels, int8, q8 }: StorageChoice,
 ): readonly StoredSpecification[] {
-  return specifications.flatMap((specification) => {
+  return specifications.flatMap((specification): readonly StoredSpecification[] => {
     const { name, rows, cols, role } = specification;
     if (int8.has(name)) {
       return [
@@ -83,7 +99,7 @@ export function storedSpecifications(
     }
     const module = moduleOf(name);
     const count = role === 'linear' ? kernels.get(module) : undefined;
-    if (count === undefined) return [specification];
+    if (count === undefined) return [q8?.has(name) ? { ...specification, as: 'q8' } : specification];
     return [
       { name: `${module}.${KERNELS}`, rows: count * rows, cols, role, as: 'kernels', kernels: count },
       { name: `${module}.${OUTPUT_SCALES}`, rows: count, cols: rows, role, as: 'scales' },
@@ -93,17 +109,14 @@ export function storedSpecifications(
 }
 
 /**
- * A tensor that a checkpoint must hold: the ±1 kernels of a converted module, weights in 8 bits, the scales of either
- * or, by default, a tensor of the family's own.
+ * A tensor that a checkpoint must hold: the ±1 kernels of a converted module, weights in 8 bits, the scales of either,
+ * the rows of a 'q8' matrix or, by default, a tensor of the family's own.
  */
 export type StoredSpecification = ParameterSpecification &
   (
-    | { readonly as?: undefined | 'int8' | 'scales'; readonly kernels?: undefined }
+    | { readonly as?: undefined | 'int8' | 'q8' | 'scales'; readonly kernels?: undefined }
     | { readonly as: 'kernels'; readonly kernels: number }
   );
-
-/** Weights that are read where they lie, in 16 bits if the file has no more. Everything else is f32 in memory. */
-const NARROW: readonly ParameterRole[] = ['linear', 'embedding', 'head'];
 
 /**
  * The tensor of a checkpoint that a specification asks for, held against it without reading it. Throws MBOK_SHAPE where it
@@ -119,10 +132,12 @@ export function expectTensor(weights: WeightReader, specification: StoredSpecifi
     expectStored(path, info, 'U8', [kernels, rows / kernels, Math.ceil(cols / 8)]);
   } else if (as === 'int8') {
     expectStored(path, info, 'I8', [rows, cols]);
+  } else if (as === 'q8') {
+    expectStored(path, info, 'U8', [rows, rowBytes('q8', cols)]);
   } else {
     const plain = rows === 1 && info.shape.length === 1 ? [cols] : [rows, cols];
     expectStored(path, info, info.dtype, turned && as === undefined ? [cols, rows] : plain);
-    storageOf(path, info);
+    storageOf(path, info, specification);
   }
   return info;
 }
@@ -133,13 +148,12 @@ export function expectTensor(weights: WeightReader, specification: StoredSpecifi
  */
 export async function readParameter(weights: WeightReader, specification: StoredSpecification): Promise<StoredMatrix> {
   if (specification.as === 'kernels') return await readKernels(weights, specification, specification.kernels);
-  const { name, role, as } = specification;
+  const { name, as } = specification;
   const info = expectTensor(weights, specification);
   if (as === 'int8') return { matrix: await weights.readMatrix(name, 'i8'), storage: 'I8' };
-  const storage = storageOf(weights.path, info);
-  const narrow = as === undefined && NARROW.includes(role);
-  const matrix = await weights.readMatrix(name, narrow ? MEMORY_TYPES[storage] : 'f32');
-  const turned = specification.transposed && as === undefined;
+  const storage = storageOf(weights.path, info, specification);
+  const matrix = await weights.readMatrix(name, isNarrow(specification) ? MEMORY_TYPES[storage] : 'f32');
+  const turned = specification.transposed && as === undefined && storage !== 'Q8';
   return { matrix: turned ? await replacedBy(matrix, transposed) : matrix, storage };
 }
 
@@ -157,12 +171,22 @@ export async function readKernels(
   return { matrix: await replacedBy(bits, () => tiled(bits, count)), storage: 'bits' };
 }
 
-const MEMORY_TYPES = { F32: 'f32', F16: 'f16', BF16: 'bf16' } as const;
+/** How the weights of a tensor are stored that stays as the checkpoint has it. Throws as {@link expectTensor}. */
+export function denseStorage(weights: WeightReader, specification: StoredSpecification): DenseStorage {
+  return storageOf(weights.path, expectTensor(weights, specification), specification);
+}
 
-/** The element type that a tensor is saved in when it has been read: its own, or F16 where that is a block format. */
-function storageOf(path: string, { name, dtype }: WeightEntry): FloatType {
+const MEMORY_TYPES = { F32: 'f32', F16: 'f16', BF16: 'bf16', Q8: 'q8' } as const;
+
+/**
+ * How a tensor is saved when it has been read: in its own element type; of a block format of GGUF as Q8 where that is
+ * exact, else in F16, and what is f32 in memory in F32.
+ */
+function storageOf(path: string, { name, dtype, isQ8 }: WeightEntry, specification: StoredSpecification): DenseStorage {
+  if (specification.as === 'q8') return 'Q8';
+  if (isQ8) return isNarrow(specification) ? 'Q8' : 'F32';
   if (dtype === 'F32' || dtype === 'F16' || dtype === 'BF16') return dtype;
-  if (/^(I?Q\d)/.test(dtype)) return 'F16';
+  if (/^(I?Q\d)/.test(dtype)) return isNarrow(specification) ? 'F16' : 'F32';
   throw new MbokError('MBOK_UNSUPPORTED', `${path}: tensor '${name}' is ${dtype}; weights must be real numbers`);
 }
 
@@ -215,6 +239,7 @@ export async function writeParameters(
       const { kernels: count, rows } = shapeOfKernels(name);
       return { name, dtype: 'U8', shape: [count, rows, Math.ceil(matrix.cols / 8)], bytes };
     }
+    if (storage === 'Q8') return { name, dtype: 'U8', shape: [matrix.rows, rowBytes('q8', matrix.cols)], bytes };
     const isScale = [`.${OUTPUT_SCALES}`, `.${INPUT_SCALES}`, scaleName('')].some((end) => name.endsWith(end));
     const { rows, cols } = matrix;
     const plain = rows === 1 && !isScale ? [cols] : [rows, cols];

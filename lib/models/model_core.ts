@@ -197,12 +197,12 @@ export class ModelCore {
   }
 
   get #int8Notes() {
-    return int8Notes(this.family.parameters(this.config), int8Names(this.stored));
+    return int8Notes(this.family.parameters(this.config), namesStored(this.stored, 'I8'));
   }
 
   /**
-   * Makes matrices of 16 bits f32 in memory, as training needs those that it changes; they are saved as before. Throws
-   * MBOK_INVALID_ARGUMENT for a matrix of 8 bits, MBOK_DISPOSED, MBOK_OUT_OF_MEMORY.
+   * Makes matrices of 16 bits or of GGUF's block formats f32 in memory, as training needs those that it changes; they are
+   * saved as before, blocks in F16. Throws MBOK_INVALID_ARGUMENT for a matrix of 8 bits, MBOK_DISPOSED, MBOK_OUT_OF_MEMORY.
    */
   async widen(names: Iterable<string>, signal?: AbortSignal): Promise<void> {
     for (const name of names) {
@@ -211,7 +211,8 @@ export class ModelCore {
       if (storage === 'I8') {
         throw new MbokError('MBOK_INVALID_ARGUMENT', `'${name}' is stored in 8 bits and cannot be trained`);
       }
-      this.#replace(name, { matrix: await widened(matrix, undefined, signal), storage });
+      const wide = await widened(matrix, undefined, signal);
+      this.#replace(name, { matrix: wide, storage: storage === 'Q8' ? 'F16' : storage });
     }
   }
 
@@ -319,7 +320,7 @@ export class ModelCore {
     kernels: KernelCounts,
     conversion: ConversionReport | undefined = this.conversion,
   ): this {
-    const int8 = int8Names(new Map([...this.stored, ...replaced]));
+    const int8 = namesStored(new Map([...this.stored, ...replaced]), 'I8');
     const specifications = storedSpecifications(this.family.parameters(this.config), { kernels, int8 });
     const parameters = new Map(
       specifications.map(({ name }) => {
@@ -360,8 +361,8 @@ export class ModelCore {
   /** config.json as {@link ModelCore.save} writes it. */
   get savedJson(): Record<string, unknown> {
     const { kernels, conversion } = this;
-    const notes = this.#int8Notes;
-    const plain = kernels.size === 0 && notes.embeddings === undefined && notes.int8?.length === 0;
+    const notes = { ...this.#int8Notes, q8: [...namesStored(this.stored, 'Q8')].map(moduleOf) };
+    const plain = kernels.size === 0 && notes.embeddings === undefined && !notes.int8?.length && !notes.q8.length;
     return {
       ...this.json,
       ...(!plain && { quantization_config: writeQuantization(kernels, { ...notes, conversion }) }),
@@ -382,7 +383,7 @@ export class ModelCore {
     const { stored, kernels } = this;
     const columnsFirst = this.family
       .parameters(this.config)
-      .filter(({ name, transposed }) => transposed && stored.get(name)?.storage !== 'I8');
+      .filter(({ name, transposed }) => transposed && !IN_MEMORY_ORDER.includes(stored.get(name)?.storage));
     const layout = { kernels, transposed: new Set(columnsFirst.map(({ name }) => name)) };
     const files = new Map<string, FileContent>([
       [CONFIG_FILE, `${JSON.stringify(this.savedJson, null, 2)}\n`],
@@ -427,8 +428,11 @@ export function expectModel(name: string, value: ModelCore): ModelCore {
   return ModelCore.isModel(value) ? value : invalid(name, 'a model', value);
 }
 
-function int8Names(stored: ReadonlyMap<string, StoredMatrix>): ReadonlySet<string> {
-  return new Set([...stored].filter(([, { storage }]) => storage === 'I8').map(([name]) => name));
+/** Storage of weights that files never hold as [inputs, outputs]. */
+const IN_MEMORY_ORDER: readonly (StoredMatrix['storage'] | undefined)[] = ['I8', 'Q8'];
+
+function namesStored(stored: ReadonlyMap<string, StoredMatrix>, wanted: StoredMatrix['storage']): ReadonlySet<string> {
+  return new Set([...stored].filter(([, { storage }]) => storage === wanted).map(([name]) => name));
 }
 
 /** Linear modules of a model in the order of its checkpoint. */

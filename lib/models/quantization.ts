@@ -65,14 +65,32 @@ export function readInt8Modules(json: ConfigReader, kernels: KernelCounts): read
 }
 
 /**
- * Throws MBOK_FORMAT where `quantization_config` names a module that is not one of the architecture's linear ones: what it
- * says of it would be ignored.
+ * Reads which modules, linear or not, have weights that are stored as rows of a 'q8' matrix. Throws MBOK_FORMAT, also for one
+ * that has kernels or 8 bits as well.
  */
-export function expectModules(json: ConfigReader, named: Iterable<string>, linears: ReadonlySet<string>): void {
+export function readQ8Modules(json: ConfigReader, others: Iterable<string>): readonly string[] {
+  const settings = json.object('quantization_config');
+  const modules = settings?.strings('q8') ?? [];
+  const taken = new Set(others);
+  const both = modules.find((module) => taken.has(module));
+  if (both === undefined) return modules;
+  throw new MbokError('MBOK_FORMAT', `${settings?.place}: '${both}' is stored as 'q8' and in another way as well`);
+}
+
+/**
+ * Throws MBOK_FORMAT where `quantization_config` names a module that is not one of the architecture's of this kind ('linear
+ * module'): what it says of it would be ignored.
+ */
+export function expectModules(
+  json: ConfigReader,
+  named: Iterable<string>,
+  known: ReadonlySet<string>,
+  kind: string,
+): void {
   for (const module of named) {
-    if (linears.has(module)) continue;
+    if (known.has(module)) continue;
     const place = json.object('quantization_config')?.place;
-    throw new MbokError('MBOK_FORMAT', `${place}: ${show(module)} is not a linear module of this architecture`);
+    throw new MbokError('MBOK_FORMAT', `${place}: ${show(module)} is not a ${kind} of this architecture`);
   }
 }
 
@@ -87,13 +105,15 @@ export interface QuantizationNotes {
   readonly embeddings?: EmbeddingStorage | undefined;
   /** Linear modules in 8 bits. */
   readonly int8?: readonly string[];
+  /** Modules whose weights are stored as rows of a 'q8' matrix. */
+  readonly q8?: readonly string[];
   readonly conversion?: ConversionReport | undefined;
 }
 
 /** The entry that {@link readQuantization} and the other functions here read. */
 export function writeQuantization(
   kernels: KernelCounts,
-  { nested, embeddings, int8 = [], conversion }: QuantizationNotes,
+  { nested, embeddings, int8 = [], q8 = [], conversion }: QuantizationNotes,
 ): Record<string, unknown> {
   return {
     quant_method: 'mbok',
@@ -102,6 +122,7 @@ export function writeQuantization(
     ...(nested && { nested }),
     ...(embeddings && { embeddings }),
     ...(int8.length > 0 && { int8 }),
+    ...(q8.length > 0 && { q8 }),
     ...(conversion && { conversion: writeConversion(conversion) }),
   };
 }

@@ -8,7 +8,7 @@ import { ifPresent, readFiles } from '../io/files';
 import { type JsonObject, readJson } from '../io/json';
 import { openSafetensors } from '../io/safetensors_shards';
 import type { WeightReader } from '../io/weights';
-import type { Matrix } from '../native/matrix';
+import { type Matrix, Q8_BLOCK } from '../native/matrix';
 import type { GgufTokenizer } from '../text/gguf_tokenizer';
 import { TOKENIZER_FILE, Tokenizer } from '../text/tokenizer';
 import { string } from '../validate';
@@ -16,6 +16,7 @@ import { warn } from '../warn';
 import {
   expectTensor,
   int8Weights,
+  isNarrow,
   moduleOf,
   readParameter,
   type StoredMatrix,
@@ -36,6 +37,7 @@ import {
   readEmbeddingStorage,
   readInt8Modules,
   readNested,
+  readQ8Modules,
   readQuantization,
 } from './quantization';
 import { readDescription } from './registry';
@@ -113,9 +115,10 @@ export class ModelSource {
     const dimensions = this.family.parameters(this.config);
     const modules = readInt8Modules(reader, kernels);
     const linears = dimensions.filter(({ role }) => role === 'linear').map(({ name }) => moduleOf(name));
-    expectModules(reader, [...kernels.keys(), ...modules], new Set(linears));
+    expectModules(reader, [...kernels.keys(), ...modules], new Set(linears), 'linear module');
     const int8 = int8Weights(dimensions, { tables: embeddings === 'int8', modules });
-    this.specifications = storedSpecifications(dimensions, { kernels, int8 });
+    const q8 = this.#q8Weights(reader, int8);
+    this.specifications = storedSpecifications(dimensions, { kernels, int8, q8 });
     this.prefixScales = this.nested ? prefixSpecifications(dimensions, kernels) : [];
     const expected = [...this.specifications, ...this.prefixScales];
     const names = expected.map(({ name }) => name);
@@ -126,6 +129,16 @@ export class ModelSource {
     this.notes = this.unread.length > 0 ? [...notes, describeUnread(this.unread)] : notes;
     this.tokenizer = openTokenizer(checkpoint, dense);
     this.tokenizer?.expectWithin(this.config.vocabularySize, join(place, '..', TOKENIZER_FILE));
+  }
+
+  /** Names of the weights that the file holds as rows of 'q8' matrices. */
+  #q8Weights(reader: ConfigReader, int8: ReadonlySet<string>): ReadonlySet<string> {
+    const narrow = this.family.parameters(this.config).filter(isNarrow);
+    const modules = readQ8Modules(reader, [...this.kernels.keys(), ...[...int8].map(moduleOf)]);
+    const wholeBlocks = narrow.filter(({ cols }) => cols % Q8_BLOCK === 0).map(({ name }) => moduleOf(name));
+    expectModules(reader, modules, new Set(wholeBlocks), "weight of whole blocks ('q8')");
+    const named = new Set(modules);
+    return new Set(narrow.map(({ name }) => name).filter((name) => named.has(moduleOf(name))));
   }
 
   /**

@@ -7,7 +7,7 @@ import { MbokError, type MbokErrorCode } from '../errors';
 import { loadBinary } from './load';
 
 /** Element types of a plan's tensors; the numbers are those of native/runtime/tensor.h. */
-export const TENSOR_TYPES = { f32: 0, i32: 1, f16: 2, bf16: 3, bits: 4, u8: 5, i8: 6, bitTiles: 7 } as const;
+export const TENSOR_TYPES = { f32: 0, i32: 1, f16: 2, bf16: 3, bits: 4, u8: 5, i8: 6, bitTiles: 7, q8: 8 } as const;
 export type TensorType = keyof typeof TENSOR_TYPES;
 
 /** Numbers that may differ from run to run, in the order of `Scalars` in native/runtime/operation.h. */

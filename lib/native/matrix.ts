@@ -4,6 +4,9 @@ import { MbokError } from '../errors';
 import { integerInRange, invalid, object, oneOf } from '../validate';
 import { addon, guarded, type NativeBuffer, TENSOR_TYPES, type TensorType } from './addon';
 
+/** Columns of a 'q8' matrix that share a scale. */
+export const Q8_BLOCK = 32;
+
 /** Bytes of one row: rows of bits are padded to whole 64-bit words. */
 export function rowBytes(type: TensorType, cols: number): number {
   switch (type) {
@@ -16,6 +19,8 @@ export function rowBytes(type: TensorType, cols: number): number {
     case 'u8':
     case 'i8':
       return cols;
+    case 'q8':
+      return Math.ceil(cols / Q8_BLOCK) * (Q8_BLOCK + 2);
     default:
       return cols * 4;
   }
@@ -44,7 +49,10 @@ export class Matrix {
   readonly rows: number;
   /** Elements of a row. */
   readonly cols: number;
-  /** Element type; rows of 'bits' are padded to whole 64-bit words, 'bitTiles' are bits in the order of decoding. */
+  /**
+   * Element type; rows of 'bits' are padded to whole 64-bit words, 'bitTiles' are bits in the order of decoding. A row of
+   * 'q8' is a scale in f16 for every 32 columns, then a whole number of 8 bits for each.
+   */
   readonly type: TensorType;
   #buffer: NativeBuffer | undefined;
 
@@ -54,6 +62,7 @@ export class Matrix {
     this.rows = integerInRange('rows', rows, 0, 2 ** 31);
     this.cols = integerInRange('cols', cols, 1, 2 ** 31);
     this.type = oneOf('type', type, TYPE_NAMES);
+    if (type === 'q8' && cols % Q8_BLOCK !== 0) invalid('cols', `a multiple of ${Q8_BLOCK} for type 'q8'`, cols);
     this.#buffer = guarded(() => new (addon().NativeBuffer)(this.byteLength));
   }
 

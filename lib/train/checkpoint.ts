@@ -39,6 +39,7 @@ const DTYPES = {
   bitTiles: 'U8',
   u8: 'U8',
   i8: 'I8',
+  q8: 'U8',
 } as const;
 /** Prefix of the tensors of the best model so far. */
 const BEST = 'best:';

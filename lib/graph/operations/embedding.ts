@@ -17,7 +17,7 @@ const definition: OperationDefinition = {
 
 /**
  * Rows of `table` [V, h] chosen by `ids` i32 [rows, 1]; an id outside [0, V) fails the run with MBOK_INVALID_ARGUMENT.
- * The table is f32 (the only type that has a gradient), f16, bf16, or i8 with `scales` [V, 1]; the result is f32.
+ * The table is f32 (the only type that has a gradient), f16, bf16, q8, or i8 with `scales` [V, 1]; the result is f32.
  */
 export function embedding(table: Tensor, ids: Tensor, scales?: Tensor): Tensor {
   return table.graph.apply(definition, [table, ids, scales])[0] as Tensor;

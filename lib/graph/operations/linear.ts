@@ -30,7 +30,7 @@ const definition: OperationDefinition = {
 
 /**
  * The dense linear layer: x [rows, n] times w [m, n] transposed, plus bias [1, m], in the graph's precision. `w` is f32
- * (the only type whose own gradient can be asked for), f16, bf16, or i8 with `scales` [m, 1].
+ * (the only type whose own gradient can be asked for), f16, bf16, q8, or i8 with `scales` [m, 1].
  *
  * @returns y [rows, m]
  * @throws MbokError MBOK_SHAPE where shapes do not fit

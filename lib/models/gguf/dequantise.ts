@@ -5,7 +5,7 @@ import { GGML_TYPES, type GgmlType } from '../../io/ggml_types';
 import { Matrix } from '../../native/matrix';
 
 /** Element types that values can have in memory. */
-export type ValueType = 'f32' | 'f16' | 'bf16';
+export type ValueType = 'f32' | 'f16' | 'bf16' | 'q8';
 
 /** What a tensor becomes in memory. */
 export interface ValueShape {
@@ -23,7 +23,7 @@ export interface StoredBlocks {
 }
 
 /**
- * The values of a tensor, rounded once to the type of `shape`. Besides the matrix a piece is in memory.
+ * The values of a tensor, rounded once to the type of `shape`; q8 holds those of its types exactly. Besides the matrix a piece is in memory.
  *
  * @throws MbokError MBOK_NON_FINITE, MBOK_OUT_OF_MEMORY, and what `pieces` throws
  */

@@ -1,4 +1,5 @@
 import { MbokError } from '../../errors';
+import { isQ8 } from '../../io/ggml_types';
 import type { GgufFile } from '../../io/gguf';
 import type { GgufTensor } from '../../io/gguf_header';
 import type { ReadType, WeightEntry, WeightReader } from '../../io/weights';
@@ -68,15 +69,17 @@ export class GgufReader implements WeightReader {
   /** As for any {@link WeightReader}; matrices of any type can be read as f32, f16 and bf16, to which they are rounded once. */
   async readMatrix(name: string, type: ReadType): Promise<Matrix> {
     const mapped = this.#find(name);
-    if (type === 'i8' || (mapped.change?.kind === 'plusOne' && type !== 'f32')) {
+    const { tensor, change } = mapped;
+    const isRead = type === 'f32' || (change?.kind !== 'plusOne' && (type !== 'q8' || isQ8(tensor.dtype)));
+    if (type === 'i8' || !isRead) {
       throw new MbokError('MBOK_UNSUPPORTED', `tensor '${name}' of '${this.path}' is not read as ${type}`);
     }
-    const cols = mapped.tensor.shape.at(-1) as number;
-    const rows = elements(mapped.tensor) / cols;
-    const stored = { dtype: mapped.tensor.dtype, pieces: this.#pieces(mapped), pieceRows: pieceRows(mapped) };
+    const cols = tensor.shape.at(-1) as number;
+    const rows = elements(tensor) / cols;
+    const stored = { dtype: tensor.dtype, pieces: this.#pieces(mapped), pieceRows: pieceRows(mapped) };
     const matrix = await dequantised({ rows, cols, type }, stored).catch((error) => this.#rethrow(error, name, type));
-    if (mapped.change?.kind === 'transposed') return await replacedBy(matrix, transposed);
-    if (mapped.change?.kind === 'plusOne') matrix.write(matrix.toFloat32().map((value) => value - 1));
+    if (change?.kind === 'transposed' && type !== 'q8') return await replacedBy(matrix, transposed);
+    if (change?.kind === 'plusOne') matrix.write(matrix.toFloat32().map((value) => value - 1));
     return matrix;
   }
 
@@ -120,9 +123,10 @@ const PLAIN_TYPES: Readonly<Record<string, ValueType>> = { F32: 'f32', F16: 'f16
 
 function present({ name, tensor, change }: MappedTensor): WeightEntry {
   const { dtype, shape, byteLength } = tensor;
-  if (change?.kind !== 'transposed') return { name, dtype, shape, byteLength };
+  const blocks = isQ8(dtype) && { isQ8: true };
+  if (change?.kind !== 'transposed') return { name, dtype, shape, byteLength, ...blocks };
   const own = dtype in PLAIN_TYPES ? { dtype, byteLength } : { dtype: 'F16', byteLength: 2 * elements(tensor) };
-  return { name, shape: [...shape].reverse(), ...own, storedBytes: byteLength };
+  return { name, shape: [...shape].reverse(), ...own, storedBytes: byteLength, ...blocks };
 }
 
 function elements({ shape }: GgufTensor): number {
