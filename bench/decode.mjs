@@ -25,6 +25,15 @@ function randomHalves(rows, cols) {
   return matrix;
 }
 
+/** Every scale is finite: rows have an even number of bytes. */
+function randomQ8(rows, cols) {
+  const matrix = new Matrix({ rows, cols, type: 'q8' });
+  const bytes = new Uint8Array(matrix.byteLength);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = (Math.imul(i, 2654435761) >>> 24) & (i % 2 === 1 ? 0x2f : 0xff);
+  matrix.write(bytes);
+  return matrix;
+}
+
 /**
  * The read limit is measured anew beside every shape: on a shared machine it changes within minutes.
  *
@@ -59,6 +68,8 @@ export async function* timeDecode() {
     const halves = (copies) => Array.from({ length: copies }, () => [randomHalves(m, n)]);
     const dense = await time('decode f16', 2 * m * n, halves, 'f32');
     yield dense;
+    const blocks = (copies) => Array.from({ length: copies }, () => [randomQ8(m, n)]);
+    yield await time('decode q8', (17 * m * n) / 16, blocks, 'f32', dense.seconds);
     for (const kernels of KERNELS) {
       const make = (copies) => tiledOperands(kernels, m, n, copies);
       for (const [precision, width] of [

@@ -14,21 +14,26 @@ class Q8Weights {
 
   // Precedes every read of columns d and beyond, for d = 0, 16 · i, … without leaving a multiple of 1024 out.
   MBOK_INLINE void prepare(int64_t d) {
-    if (d % (kHeld * kQ8Block) == 0) hold(d / kQ8Block);
+    if ((d & (kHeld * kQ8Block - 1)) == 0) hold(d / kQ8Block);
   }
 
   MBOK_INLINE const int8_t* numbers() const { return numbers_; }
 
   // Columns d … d + kLanes − 1.
   MBOK_INLINE Vec load(int64_t d) const {
-    return I8::load(numbers_ + d) * broadcast(held_[d / kQ8Block % kHeld]);
+    return I8::load(numbers_ + d) * scale(d);
   }
   // The first n of them; the other lanes are 0.
   MBOK_INLINE Vec load_n(int64_t d, int64_t n) const {
-    return I8::load_n(numbers_ + d, n) * broadcast(held_[d / kQ8Block % kHeld]);
+    return I8::load_n(numbers_ + d, n) * scale(d);
   }
 
  private:
+  // in unsigned arithmetic, whose divisions are shifts
+  MBOK_INLINE Vec scale(int64_t d) const {
+    return broadcast(held_[static_cast<uint64_t>(d) / kQ8Block % kHeld]);
+  }
+
   MBOK_INLINE void hold(int64_t first) {
     __builtin_prefetch(reinterpret_cast<const char*>(scales_ + first) + ahead_);
     const int64_t count = blocks_ - first < kHeld ? blocks_ - first : kHeld;
