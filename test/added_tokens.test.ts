@@ -6,8 +6,11 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { encodeRendered } from '../lib/text/chat';
+import { DocumentEncoder } from '../lib/text/document_encoder';
 import { Tokenizer } from '../lib/text/tokenizer';
-import { GOLDEN } from './folders';
+import { GOLDEN, temporaryFolder } from './folders';
+import { tinyTokenizer } from './tokenizers';
 
 interface Golden {
   tokenizers: { name: string; tokenizer: object; cases: [text: string, ids: number[]][] }[];
@@ -20,5 +23,38 @@ describe.each(golden.tokenizers)('$name', ({ name, tokenizer: json, cases }) => 
 
   test.each(cases)('%j', (text, ids) => {
     expect(tokenizer.encode(text, { addSpecialTokens: false })).toEqual(ids);
+  });
+});
+
+describe('a start token that a text repeats', () => {
+  const folder = temporaryFolder();
+  let tokenizer: Tokenizer;
+  let warned: jest.SpyInstance;
+  beforeEach(async () => {
+    tokenizer = await tinyTokenizer('byte-fallback', folder);
+    warned = jest.spyOn(process, 'emitWarning').mockImplementation(() => {});
+  });
+  afterEach(() => warned.mockRestore());
+  const message = expect.stringMatching(/a text begins with the token "<s>", which is also put before it/);
+
+  test('is told once, and stays', () => {
+    expect(tokenizer.encode('<s>').slice(0, 2)).toEqual([1, 1]);
+    tokenizer.encode('<s>a');
+    expect(warned.mock.calls).toEqual([[message, 'MbokWarning']]);
+  });
+
+  test('is told of documents', () => {
+    const encoder = new DocumentEncoder(tokenizer);
+    expect([...encoder.push('<s>a'), ...encoder.end()].flat().slice(0, 2)).toEqual([1, 1]);
+    expect(warned.mock.calls).toEqual([[message, 'MbokWarning']]);
+  });
+
+  test('is not told where nothing is put before the text, nor where the text has none', () => {
+    encodeRendered(tokenizer, '<s>a');
+    tokenizer.encode('a<s>');
+    const encoder = new DocumentEncoder(tokenizer);
+    for (const _ of encoder.push('a'));
+    for (const _ of encoder.end());
+    expect(warned).not.toHaveBeenCalled();
   });
 });

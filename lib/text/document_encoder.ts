@@ -46,7 +46,10 @@ export class DocumentEncoder {
     if (!this.#begun && piece.trim() === '') return [];
     const ids = this.#encodeAfter(this.#lead, piece);
     const start = this.#begun ? undefined : this.#tokenizer.documentStartId;
-    if (start !== undefined) ids.unshift(start);
+    if (start !== undefined) {
+      this.#tokenizer.tellRepeated(start, ids);
+      ids.unshift(start);
+    }
     this.#begun = true;
     this.#lead = lastCharacter(piece);
     return ids;

@@ -4,6 +4,7 @@ import { MbokError } from '../errors';
 import { MOST_VOCABULARY_BYTES, readFiles } from '../io/files';
 import { decodeUtf8, isJsonObject, type JsonObject, parseJsonObject, readJson } from '../io/json';
 import { boolean, options as checkOptions, integers, show, string } from '../validate';
+import { warn } from '../warn';
 import { AddedTokens } from './added_tokens';
 import { bounded, limited } from './bounded';
 import { bytePairModel } from './byte_pairs';
@@ -82,6 +83,7 @@ export class Tokenizer {
   readonly #suffix: readonly number[];
   /** Whether the time is in proportion to what is encoded or decoded. */
   readonly #isLinear: { readonly encode: boolean; readonly decode: boolean };
+  #hasTold = false;
   /** Characters that one token stands for at most. */
   readonly #mostCharacters: number;
   readonly #files: () => readonly Uint8Array[];
@@ -189,7 +191,8 @@ export class Tokenizer {
   }
 
   /**
-   * Encodes a text. Added tokens that are written out in it (`<|endoftext|>`) become their ids.
+   * Encodes a text. Added tokens that are written out in it (`<|endoftext|>`) become their ids. One warning tells of a text
+   * that begins with the very token that is put before it.
    *
    * @throws MbokError MBOK_INVALID_ARGUMENT when `text` is not a string, MBOK_FORMAT when the tokenizer's files ask for more
    * time or memory than any text of its length needs
@@ -199,7 +202,9 @@ export class Tokenizer {
     const { addSpecialTokens = true } = checkOptions('options', options, ['addSpecialTokens']);
     boolean('addSpecialTokens', addSpecialTokens);
     const plain = this.#limited('encode', text.length, () => this.#encode(text));
-    return addSpecialTokens ? [...this.#prefix, ...plain, ...this.#suffix] : plain;
+    if (!addSpecialTokens) return plain;
+    this.tellRepeated(this.#prefix.at(-1), plain);
+    return [...this.#prefix, ...plain, ...this.#suffix];
   }
 
   /**
@@ -215,6 +220,14 @@ export class Tokenizer {
     // ids that the vocabulary skips stand for nothing
     const known = checked.filter((id) => this.#inner.idToToken(id) !== undefined);
     return this.#limited('decode', known.length, () => this.#inner.decode(known, skipSpecialTokens));
+  }
+
+  /** Warns, once, where a text begins with the token that is put before it: models have never seen two. */
+  tellRepeated(start: number | undefined, ids: readonly number[]): void {
+    if (start === undefined || ids[0] !== start || this.#hasTold) return;
+    this.#hasTold = true;
+    const token = show(this.#inner.idToToken(start));
+    warn(`${this.#place}: a text begins with the token ${token}, which is also put before it: the model is given two`);
   }
 
   /** A number of tokens that no text of so many characters (UTF-16) can have fewer of, found without encoding it. */

@@ -234,9 +234,9 @@ function statement(draw: Draw, depth: number): string {
     () => around(`macro f(x, y=${value()})`, 'endmacro'),
     () => around(`call f(${value()})`, 'endcall'),
     () => around(`filter ${draw.pick(FILTERS)}`, 'endfilter'),
-    // the engine does not know all of Jinja
-    () => (draw.chance(0.1) ? around('raw', 'endraw') : inner()),
-    () => (draw.chance(0.5) ? around('generation', 'endgeneration') : inner()),
+    () => around('raw', 'endraw'),
+    () => around('generation', 'endgeneration'),
+    () => around(`with x = ${value()}`, 'endwith'),
     () =>
       tag(
         draw,
