@@ -272,6 +272,17 @@ describe('what the assistant says', () => {
     ]);
   });
 
+  test('a generation block within a macro, whose text may stand anywhere, says nothing', () => {
+    const source =
+      '{% macro say(m) %}{% generation %}{{ m.content }}{% endgeneration %}{% endmacro %}' +
+      "{% for m in messages %}<|im_start|>{% if m.role == 'user' %}{{ m.content }}{% else %}{{ say(m) }}{% endif %}<|im_end|>{% endfor %}" +
+      '{% if add_generation_prompt %}<|im_start|>{% endif %}';
+    expect(said('byte_level', new ChatTemplate(source, 'm'), CHAT)).toEqual([
+      'A little model.<|im_end|>',
+      'La la la\n<|im_end|>',
+    ]);
+  });
+
   test.each<['byte_level' | 'sentence_piece', string, string[]]>([
     ['byte_level', 'chatml', ['<|im_end|>', '<|endoftext|>']],
     ['sentence_piece', 'llama2', ['</s>']],

@@ -161,6 +161,7 @@ export function replace(run: Run, text: string, old: string, by: string, count: 
   const most = count < 0 ? Infinity : count;
   run.budget.scan(text.length);
   if (old === '') {
+    run.budget.list(text.length);
     const all = characters(text);
     const times = Math.min(most, all.length + 1);
     run.budget.make(text.length + times * by.length);

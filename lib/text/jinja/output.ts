@@ -6,7 +6,7 @@ export type Span = readonly [start: number, end: number];
 
 /** The text that a template writes, and the parts of it within `{% generation %}`. */
 export class Output {
-  readonly spans: Span[] = [];
+  #spans: Span[] | undefined = [];
   readonly #longest: number;
   readonly #budget: Budget;
   #parts: string[] = [];
@@ -21,6 +21,11 @@ export class Output {
 
   get text(): string {
     return this.#parts.join('');
+  }
+
+  /** Parts that are the assistant's; none where one was written within a capture, as nobody knows where it stands. */
+  get spans(): readonly Span[] {
+    return this.#spans ?? [];
   }
 
   /** Throws LimitError where it is too much. */
@@ -46,10 +51,11 @@ export class Output {
     return text;
   }
 
-  /** Notes what is written meanwhile as the assistant's; within a capture nobody knows where it will stand. */
+  /** Notes what is written meanwhile as the assistant's. */
   generation(work: () => void): void {
     const start = this.#length;
     work();
-    if (this.#captures === 0) this.spans.push([start, this.#length]);
+    if (this.#captures > 0) this.#spans = undefined;
+    this.#spans?.push([start, this.#length]);
   }
 }

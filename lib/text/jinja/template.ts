@@ -19,7 +19,7 @@ export const LONGEST_TEMPLATE = 1 << 20;
  * Steps that a template may take: in any case, for each message, and for each character of it and of what it is given.
  * A fast machine takes about twenty million of them a second.
  */
-const STEPS = { always: 1 << 20, message: 1 << 13, character: 32 };
+const STEPS = { always: 1 << 20, message: 1 << 13, character: 16 };
 /** Characters that a template may make: in any case, and for each character that it is given. */
 const CHARACTERS = { always: 1 << 24, each: 256 };
 /** Characters of the text that it writes, likewise: encoding them takes its time for every message. */
