@@ -10,7 +10,7 @@ export interface PackedBytes {
   readonly linearBytes: number;
   /** linearBytes · 8 / their weights, as `mbok inspect` counts Boolean layers. */
   readonly bitsPerWeight: number;
-  /** Of all tensors; those of no linear layer as the original stores them, block formats of GGUF in 16 bits. */
+  /** Of all tensors; those of no linear layer as the original stores them, block formats of GGUF in 8.5 or 16 bits. */
   readonly bytes: number;
 }
 
