@@ -92,12 +92,12 @@ const USES = {
   evaluation: { products: 1, rows: 2048, output: evaluate },
   tasks: { products: 1, rows: 256, output: evaluate },
   'teacher cache': { products: 1, rows: 256, output: (logits) => topTokens(logits, KEPT)[0] },
-  'cross-entropy': { products: 2, rows: 512, output: (logits, o) => headCrossEntropy(logits, o.targets, o).loss },
-  'kept teacher': { products: 2, rows: 512, output: (logits, o) => headKeptDivergence(logits, o.kept, o) },
-  teacher: { products: 3, rows: 512, output: (logits, o) => headDivergence(logits, o.teacher(), o) },
+  'cross-entropy': { products: 2, rows: 1024, output: (logits, o) => headCrossEntropy(logits, o.targets, o).loss },
+  'kept teacher': { products: 2, rows: 1024, output: (logits, o) => headKeptDivergence(logits, o.kept, o) },
+  teacher: { products: 3, rows: 1024, output: (logits, o) => headDivergence(logits, o.teacher(), o) },
   'trained head': {
     products: 3,
-    rows: 512,
+    rows: 1024,
     trains: true,
     output: (logits, o) => headCrossEntropy(logits, o.targets, o).loss,
   },
@@ -211,9 +211,9 @@ async function timeDecode(sampling, shape, head, precision) {
 
 const DECODES = {
   decode: undefined,
-  'decode, greedy': { temperature: 0 },
-  'decode, sampled': { temperature: 1 },
-  'decode, top-k and top-p': { temperature: 0.8, topK: 40, topP: 0.95 },
+  'decode greedy': { temperature: 0 },
+  'decode sampled': { temperature: 1 },
+  'decode top-k top-p': { temperature: 0.8, topK: 40, topP: 0.95 },
 };
 
 async function verify(head, [, hidden], precision) {

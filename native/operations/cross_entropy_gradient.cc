@@ -31,11 +31,12 @@ void run(const Call& call) {
   for_row_tasks(*call.pool, split_rows(logits.rows, cols), [&](int64_t first, int64_t count) {
     for (int64_t r = first; r < first + count; ++r) {
       const int64_t target = targets[r];
+      const float* const from = logits.f32() + r * cols;
       float* to = call.output(0).f32() + r * cols;
       if (target < 0)
         std::memset(to, 0, static_cast<size_t>(cols) * sizeof(float));
       else
-        cross_entropy_gradient_table.best()(logits.f32() + r * cols, cols, target, factor, to);
+        cross_entropy_gradient_table.best()(from, cols, target, softmax_sum_table.best()(from, cols), factor, to);
     }
   });
 }

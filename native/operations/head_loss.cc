@@ -30,7 +30,7 @@ enum Output { kLoss, kValues, kDx, kDw };
 
 constexpr int64_t kLogits = 1 << 24;  // of one chunk: 64 MB
 constexpr int64_t kRowMultiple = 48;  // whole register tiles, and rows of a chunk begin at whole cache lines
-constexpr int64_t kLeastRows = 336;   // that a panel of the weights is rebuilt for
+constexpr int64_t kLeastRows = 384;   // that a panel of the weights is rebuilt for
 
 int64_t most_rows(const Call& call) {
   const int64_t most = std::max(kLeastRows, kLogits / call.input(kW).rows / kRowMultiple * kRowMultiple);
@@ -182,14 +182,15 @@ class RowJudge {
  private:
   double judge(int64_t row, float* logits, const float* teacher, bool gradient, float* own) const {
     if (targets_ != nullptr) {
-      const double loss = cross_entropy_table.best()(logits, cols_, targets_[row]);
-      if (gradient) cross_entropy_gradient_table.best()(logits, cols_, targets_[row], factor_, logits);
+      const SoftmaxSum of = softmax_sum_table.best()(logits, cols_);
+      const double loss = cross_entropy_of(of, logits[targets_[row]]);
+      if (gradient) cross_entropy_gradient_table.best()(logits, cols_, targets_[row], of, factor_, logits);
       return loss;
     }
     if (teacher == nullptr) return kept_divergence(kept_, row, logits, cols_, gradient, factor_, own);
-    const double loss = kl_divergence_table.best()(logits, teacher, cols_);
-    if (gradient) kl_divergence_gradient_table.best()(logits, teacher, cols_, factor_, logits);
-    return loss;
+    const Divergence of = kl_divergence_table.best()(logits, teacher, cols_);
+    if (gradient) kl_divergence_gradient_table.best()(logits, teacher, cols_, of, factor_, logits);
+    return of.value;
   }
 
   const Call& call_;

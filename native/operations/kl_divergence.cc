@@ -25,7 +25,7 @@ void run(const Call& call) {
   double* values = reinterpret_cast<double*>(call.scratch);
   for_row_tasks(*call.pool, split_rows(student.rows, cols), [&](int64_t first, int64_t count) {
     for (int64_t r = first; r < first + count; ++r)
-      values[r] = kl_divergence_table.best()(student.f32() + r * cols, teacher + r * cols, cols);
+      values[r] = kl_divergence_table.best()(student.f32() + r * cols, teacher + r * cols, cols).value;
   });
   double sum = 0;
   for (int64_t r = 0; r < student.rows; ++r) sum += values[r];

@@ -22,8 +22,11 @@ void run(const Call& call) {
   const int64_t cols = student.cols;
   const float factor = call.input(2).f32()[0] / static_cast<float>(student.rows);
   for_row_tasks(*call.pool, split_rows(student.rows, cols), [&](int64_t first, int64_t count) {
-    for (int64_t at = first * cols; at < (first + count) * cols; at += cols)
-      kl_divergence_gradient_table.best()(student.f32() + at, teacher + at, cols, factor, call.output(0).f32() + at);
+    for (int64_t at = first * cols; at < (first + count) * cols; at += cols) {
+      const float *const s = student.f32() + at, *const t = teacher + at;
+      const Divergence of = kl_divergence_table.best()(s, t, cols);
+      kl_divergence_gradient_table.best()(s, t, cols, of, factor, call.output(0).f32() + at);
+    }
   });
 }
 

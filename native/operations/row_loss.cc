@@ -12,8 +12,7 @@ double kept_divergence(const KeptTokens& kept, int64_t row, float* logits, int64
                        float* scratch) {
   const int32_t* const ids = kept.ids + row * kept.count;
   const float* const log_values = kept.log_values + row * (kept.count + 1);
-  CrossEntropyFunction* const from_all = cross_entropy_table.best();
-  const double all = from_all(logits, cols, 0) + static_cast<double>(logits[0]);  // log Σ e^x
+  const double all = cross_entropy_table.best()(logits, cols, 0) + static_cast<double>(logits[0]);  // log Σ e^x
   double loss = 0;
   for (int64_t i = 0; i < kept.count; ++i) {
     const double p = std::exp(static_cast<double>(log_values[i])), x = logits[ids[i]];
@@ -23,12 +22,13 @@ double kept_divergence(const KeptTokens& kept, int64_t row, float* logits, int64
   }
   int64_t other = 0;
   while (other + 1 < cols && logits[other] == -INFINITY) ++other;
-  const double rest = from_all(logits, cols, other) + static_cast<double>(logits[other]);
+  const SoftmaxSum of_others = softmax_sum_table.best()(logits, cols);
+  const double rest = cross_entropy_of(of_others, logits[other]) + static_cast<double>(logits[other]);
   const double log_left = log_values[kept.count], left = std::exp(log_left);
   loss += left == 0 ? 0 : left * (log_left - (rest - all));
   if (gradient) {
     const float share = factor * static_cast<float>(std::exp(rest - all) - left);
-    cross_entropy_gradient_table.best()(logits, cols, other, share, logits);
+    cross_entropy_gradient_table.best()(logits, cols, other, of_others, share, logits);
     logits[other] += share;
     for (int64_t i = 0; i < kept.count; ++i) logits[ids[i]] = scratch[i];
   }

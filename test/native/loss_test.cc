@@ -40,10 +40,15 @@ TEST("losses: every candidate agrees with the reference on rows of any width") {
       test::for_each_candidate(cross_entropy_table, [&](auto* function, const std::string& name) {
         CHECK(std::fabs(function(x.data(), cols, target) - nll) <= 1e-6 * (1 + nll), name + shape);
       });
-      scalar::cross_entropy_gradient(x.data(), cols, target, 0.7f, expected.data());
+      const SoftmaxSum of = scalar::softmax_sum(x.data(), cols);
+      test::for_each_candidate(softmax_sum_table, [&](auto* function, const std::string& name) {
+        const SoftmaxSum got = function(x.data(), cols);
+        CHECK(got.largest == of.largest && std::fabs(got.sum / of.sum - 1) <= 1e-6, name + shape);
+      });
+      scalar::cross_entropy_gradient(x.data(), cols, target, of, 0.7f, expected.data());
       test::for_each_candidate(cross_entropy_gradient_table, [&](auto* function, const std::string& name) {
         std::vector<float> got = x;
-        function(got.data(), cols, target, 0.7f, got.data());
+        function(got.data(), cols, target, of, 0.7f, got.data());
         // near the target the gradient is a difference of numbers near one
         for (size_t j = 0; j < got.size(); ++j) CHECK(std::fabs(got[j] - expected[j]) <= 3e-7, name + shape);
       });
@@ -55,15 +60,20 @@ TEST("losses: every candidate agrees with the reference on rows of any width") {
         CHECK(std::fabs(got.expected - row.expected) <= 1e-6 * (1 + std::fabs(row.expected)), name + shape);
       });
 
-      const double kl = scalar::kl_divergence(x.data(), t.data(), cols);
+      const Divergence both = scalar::kl_divergence(x.data(), t.data(), cols);
+      const double kl = both.value;
       test::for_each_candidate(kl_divergence_table, [&](auto* function, const std::string& name) {
-        CHECK(std::fabs(function(x.data(), t.data(), cols) - kl) <= 2e-6 * (1 + kl), name + shape);
-        CHECK(std::fabs(function(t.data(), t.data(), cols)) <= 1e-12, name + shape + ", of itself");
+        const Divergence got = function(x.data(), t.data(), cols);
+        CHECK(std::fabs(got.value - kl) <= 2e-6 * (1 + kl), name + shape);
+        CHECK(got.student.largest == both.student.largest && got.teacher.largest == both.teacher.largest, name + shape);
+        CHECK(std::fabs(got.student.sum / both.student.sum - 1) <= 1e-6, name + shape);
+        CHECK(std::fabs(got.teacher.sum / both.teacher.sum - 1) <= 1e-6, name + shape);
+        CHECK(std::fabs(function(t.data(), t.data(), cols).value) <= 1e-12, name + shape + ", of itself");
       });
-      scalar::kl_divergence_gradient(x.data(), t.data(), cols, 0.7f, expected.data());
+      scalar::kl_divergence_gradient(x.data(), t.data(), cols, both, 0.7f, expected.data());
       test::for_each_candidate(kl_divergence_gradient_table, [&](auto* function, const std::string& name) {
         std::vector<float> got = x;
-        function(got.data(), t.data(), cols, 0.7f, got.data());
+        function(got.data(), t.data(), cols, both, 0.7f, got.data());
         for (size_t j = 0; j < got.size(); ++j) CHECK(std::fabs(got[j] - expected[j]) <= 3e-7, name + shape);
       });
 
@@ -139,7 +149,10 @@ TEST("losses: NaN in a row reaches the loss") {
       });
     });
     test::for_each_candidate(kl_divergence_table, [&](auto* function, const std::string& name) {
-      CHECK(std::isnan(function(x.data(), good.data(), 37)) && std::isnan(function(good.data(), x.data(), 37)), name);
+      const auto value = [&](const std::vector<float>& a, const std::vector<float>& b) {
+        return function(a.data(), b.data(), 37).value;
+      };
+      CHECK(std::isnan(value(x, good)) && std::isnan(value(good, x)), name);
     });
   }
 }

@@ -44,16 +44,19 @@ LogProbabilities log_probabilities(const float* x, int64_t cols) {
   return {static_cast<double>(largest) + log_total, products / total - log_total};
 }
 
-double cross_entropy(const float* logits, int64_t cols, int64_t target) {
+SoftmaxSum softmax_sum(const float* logits, int64_t cols) {
   const float largest = row_max(logits, cols);
-  const double sum = row_sum_of_exp(logits, cols, largest);
-  return __builtin_log(sum) + (static_cast<double>(largest) - static_cast<double>(logits[target]));
+  return {largest, row_sum_of_exp(logits, cols, largest)};
 }
 
-void cross_entropy_gradient(const float* logits, int64_t cols, int64_t target, float factor, float* dlogits) {
-  const float largest = row_max(logits, cols);
-  const Vec shift = broadcast(largest);
-  const Vec scale = broadcast(static_cast<float>(factor / row_sum_of_exp(logits, cols, largest)));
+double cross_entropy(const float* logits, int64_t cols, int64_t target) {
+  return cross_entropy_of(softmax_sum(logits, cols), logits[target]);
+}
+
+void cross_entropy_gradient(const float* logits, int64_t cols, int64_t target, const SoftmaxSum& of, float factor,
+                            float* dlogits) {
+  const Vec shift = broadcast(of.largest);
+  const Vec scale = broadcast(static_cast<float>(factor / of.sum));
   int64_t j = 0;
   for (; j + kLanes <= cols; j += kLanes) store(dlogits + j, exp(load(logits + j) - shift) * scale);
   if (j < cols) store_n(dlogits + j, exp(load_n(logits + j, cols - j) - shift) * scale, cols - j);

@@ -14,10 +14,16 @@
 
 namespace mbok {
 
+// sum = Σ_j e^(x_j − largest), largest = max_j x_j: what a loss and its gradient both need.
+struct SoftmaxSum {
+  float largest;
+  double sum;
+};
+using SoftmaxSumFunction = SoftmaxSum(const float* logits, int64_t cols);
 using CrossEntropyFunction = double(const float* logits, int64_t cols, int64_t target);
-// dlogits may be logits.
-using CrossEntropyGradientFunction = void(const float* logits, int64_t cols, int64_t target, float factor,
-                                          float* dlogits);
+// `of`: softmax_sum of the row. dlogits may be logits.
+using CrossEntropyGradientFunction = void(const float* logits, int64_t cols, int64_t target, const SoftmaxSum& of,
+                                          float factor, float* dlogits);
 
 // A part of `rows` rows, x[r * stride + j], at most 512 columns.
 struct LogitTile {
@@ -34,6 +40,7 @@ struct LogProbabilities {
 using LogProbabilitiesFunction = LogProbabilities(const float* x, int64_t cols);
 
 namespace scalar {
+SoftmaxSumFunction softmax_sum;
 LogProbabilitiesFunction log_probabilities;
 ExpSumsFunction exp_sums;
 LogSumOfPartsFunction log_sum_of_parts;
@@ -41,6 +48,7 @@ CrossEntropyFunction cross_entropy;
 CrossEntropyGradientFunction cross_entropy_gradient;
 }  // namespace scalar
 MBOK_DECLARE_VECTOR(
+SoftmaxSumFunction softmax_sum;
 LogProbabilitiesFunction log_probabilities;
 ExpSumsFunction exp_sums;
 LogSumOfPartsFunction log_sum_of_parts;
@@ -48,10 +56,14 @@ CrossEntropyFunction cross_entropy;
 CrossEntropyGradientFunction cross_entropy_gradient;
 )
 
+extern const KernelTable<SoftmaxSumFunction> softmax_sum_table;
 extern const KernelTable<LogProbabilitiesFunction> log_probabilities_table;
 extern const KernelTable<ExpSumsFunction> exp_sums_table;
 extern const KernelTable<LogSumOfPartsFunction> log_sum_of_parts_table;
 extern const KernelTable<CrossEntropyFunction> cross_entropy_table;
 extern const KernelTable<CrossEntropyGradientFunction> cross_entropy_gradient_table;
+
+// The loss of a token with this logit.
+double cross_entropy_of(const SoftmaxSum& of, float logit);
 
 }  // namespace mbok

@@ -1,7 +1,18 @@
 #include "kernels/cross_entropy/cross_entropy.h"
 #include "kernels/simd/target.h"
 
+#include <cmath>
+
 namespace mbok {
+
+double cross_entropy_of(const SoftmaxSum& of, float logit) {
+  return std::log(of.sum) + (static_cast<double>(of.largest) - static_cast<double>(logit));
+}
+
+const KernelTable<SoftmaxSumFunction> softmax_sum_table("softmax_sum", {
+    MBOK_VECTOR_CANDIDATES(softmax_sum)
+    {"scalar", kNone, scalar::softmax_sum},
+});
 
 const KernelTable<LogProbabilitiesFunction> log_probabilities_table("log_probabilities", {
     MBOK_VECTOR_CANDIDATES(log_probabilities)

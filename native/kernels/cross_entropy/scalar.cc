@@ -6,13 +6,18 @@ namespace mbok::scalar {
 namespace {
 
 double logsumexp(const float* x, int64_t cols) {
-  double largest = x[0], sum = 0;
-  for (int64_t j = 1; j < cols; ++j) largest = x[j] > largest ? x[j] : largest;
-  for (int64_t j = 0; j < cols; ++j) sum += std::exp(x[j] - largest);
-  return largest + std::log(sum);
+  const SoftmaxSum of = softmax_sum(x, cols);
+  return static_cast<double>(of.largest) + std::log(of.sum);
 }
 
 }  // namespace
+
+SoftmaxSum softmax_sum(const float* x, int64_t cols) {
+  SoftmaxSum of = {x[0], 0};
+  for (int64_t j = 1; j < cols; ++j) of.largest = x[j] > of.largest ? x[j] : of.largest;
+  for (int64_t j = 0; j < cols; ++j) of.sum += std::exp(static_cast<double>(x[j]) - of.largest);
+  return of;
+}
 
 void exp_sums(const LogitTile& tile, float* largest, float* sums) {
   for (int64_t r = 0; r < tile.rows; ++r) {
@@ -40,13 +45,15 @@ LogProbabilities log_probabilities(const float* x, int64_t cols) {
 }
 
 double cross_entropy(const float* logits, int64_t cols, int64_t target) {
-  return logsumexp(logits, cols) - logits[target];
+  return cross_entropy_of(softmax_sum(logits, cols), logits[target]);
 }
 
-void cross_entropy_gradient(const float* logits, int64_t cols, int64_t target, float factor, float* dlogits) {
-  const double lse = logsumexp(logits, cols);
-  for (int64_t j = 0; j < cols; ++j)
-    dlogits[j] = static_cast<float>(factor * (std::exp(logits[j] - lse) - (j == target ? 1 : 0)));
+void cross_entropy_gradient(const float* logits, int64_t cols, int64_t target, const SoftmaxSum& of, float factor,
+                            float* dlogits) {
+  for (int64_t j = 0; j < cols; ++j) {
+    const double p = std::exp(static_cast<double>(logits[j]) - of.largest) / of.sum;
+    dlogits[j] = static_cast<float>(factor * (p - (j == target ? 1 : 0)));
+  }
 }
 
 }  // namespace mbok::scalar

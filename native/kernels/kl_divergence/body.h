@@ -4,8 +4,9 @@ namespace {
 #include "kernels/simd/softmax_body.h"
 }  // namespace
 
-double kl_divergence(const float* student, const float* teacher, int64_t cols) {
-  const Vec s_max = broadcast(row_max(student, cols)), t_max = broadcast(row_max(teacher, cols));
+Divergence kl_divergence(const float* student, const float* teacher, int64_t cols) {
+  const float s_largest = row_max(student, cols), t_largest = row_max(teacher, cols);
+  const Vec s_max = broadcast(s_largest), t_max = broadcast(t_largest);
   double s_total = 0, t_total = 0, cross = 0;
   for (int64_t run = 0; run < cols; run += kSumRun) {
     const int64_t end = cols - run < kSumRun ? cols : run + kSumRun;
@@ -29,15 +30,17 @@ double kl_divergence(const float* student, const float* teacher, int64_t cols) {
     t_total += static_cast<double>(reduce_add(t_sum));
     cross += static_cast<double>(reduce_add(product));
   }
-  return cross / t_total - __builtin_log(t_total) + __builtin_log(s_total);
+  const double value = cross / t_total - __builtin_log(t_total) + __builtin_log(s_total);
+  return {value, {s_largest, s_total}, {t_largest, t_total}};
 }
 
-void kl_divergence_gradient(const float* student, const float* teacher, int64_t cols, float factor, float* dstudent) {
-  const float s_max = row_max(student, cols), t_max = row_max(teacher, cols);
-  const Vec s_scale = broadcast(static_cast<float>(factor / row_sum_of_exp(student, cols, s_max)));
-  const Vec t_scale = broadcast(static_cast<float>(factor / row_sum_of_exp(teacher, cols, t_max)));
+void kl_divergence_gradient(const float* student, const float* teacher, int64_t cols, const Divergence& of,
+                            float factor, float* dstudent) {
+  const Vec s_max = broadcast(of.student.largest), t_max = broadcast(of.teacher.largest);
+  const Vec s_scale = broadcast(static_cast<float>(factor / of.student.sum));
+  const Vec t_scale = broadcast(static_cast<float>(factor / of.teacher.sum));
   const auto step = [&](int64_t j, int64_t n) MBOK_INLINE_LAMBDA {
-    const Vec s = exp(load_n(student + j, n) - broadcast(s_max)), t = exp(load_n(teacher + j, n) - broadcast(t_max));
+    const Vec s = exp(load_n(student + j, n) - s_max), t = exp(load_n(teacher + j, n) - t_max);
     store_n(dstudent + j, fma(s, s_scale, -(t * t_scale)), n);
   };
   int64_t j = 0;

@@ -7,14 +7,20 @@
 
 #include <cstdint>
 
+#include "kernels/cross_entropy/cross_entropy.h"
 #include "runtime/dispatch.h"
 
 namespace mbok {
 
-using KlDivergenceFunction = double(const float* student, const float* teacher, int64_t cols);
-// dstudent may be student.
-using KlDivergenceGradientFunction = void(const float* student, const float* teacher, int64_t cols, float factor,
-                                          float* dstudent);
+// With the sums that the gradient needs too.
+struct Divergence {
+  double value;
+  SoftmaxSum student, teacher;
+};
+using KlDivergenceFunction = Divergence(const float* student, const float* teacher, int64_t cols);
+// `of`: what kl_divergence has for the row. dstudent may be student.
+using KlDivergenceGradientFunction = void(const float* student, const float* teacher, int64_t cols,
+                                          const Divergence& of, float factor, float* dstudent);
 
 namespace scalar {
 KlDivergenceFunction kl_divergence;

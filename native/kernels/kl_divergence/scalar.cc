@@ -5,26 +5,23 @@
 namespace mbok::scalar {
 namespace {
 
-double logsumexp(const float* x, int64_t cols) {
-  double largest = x[0], sum = 0;
-  for (int64_t j = 1; j < cols; ++j) largest = x[j] > largest ? x[j] : largest;
-  for (int64_t j = 0; j < cols; ++j) sum += std::exp(x[j] - largest);
-  return largest + std::log(sum);
-}
+double probability(const SoftmaxSum& of, float x) { return std::exp(static_cast<double>(x) - of.largest) / of.sum; }
 
 }  // namespace
 
-double kl_divergence(const float* student, const float* teacher, int64_t cols) {
-  const double s = logsumexp(student, cols), t = logsumexp(teacher, cols);
-  double sum = 0;
-  for (int64_t j = 0; j < cols; ++j) sum += std::exp(teacher[j] - t) * ((teacher[j] - t) - (student[j] - s));
-  return sum;
+Divergence kl_divergence(const float* student, const float* teacher, int64_t cols) {
+  Divergence of = {0, softmax_sum(student, cols), softmax_sum(teacher, cols)};
+  for (int64_t j = 0; j < cols; ++j)
+    of.value += probability(of.teacher, teacher[j]) *
+                (cross_entropy_of(of.student, student[j]) - cross_entropy_of(of.teacher, teacher[j]));
+  return of;
 }
 
-void kl_divergence_gradient(const float* student, const float* teacher, int64_t cols, float factor, float* dstudent) {
-  const double s = logsumexp(student, cols), t = logsumexp(teacher, cols);
+void kl_divergence_gradient(const float* student, const float* teacher, int64_t cols, const Divergence& of,
+                            float factor, float* dstudent) {
   for (int64_t j = 0; j < cols; ++j)
-    dstudent[j] = static_cast<float>(factor * (std::exp(student[j] - s) - std::exp(teacher[j] - t)));
+    dstudent[j] =
+        static_cast<float>(factor * (probability(of.student, student[j]) - probability(of.teacher, teacher[j])));
 }
 
 }  // namespace mbok::scalar
