@@ -60,27 +60,30 @@ export class Sampler {
     this.#penalise(logits);
     const best = likeliest(logits);
     if (this.#temperature === 0) return best;
-    const weights = this.#weigh(logits, logits[best] as number);
-    const least = this.#threshold(weights);
-    let rest = uniform(this.seed, this.#draws++) * sum(weights, least);
+    const { weights, total } = this.#weigh(logits, logits[best] as number);
+    let rest = uniform(this.seed, this.#draws++) * total;
     for (let id = 0; id < weights.length; id++) {
-      const weight = weights[id] as number;
-      if (weight >= least) rest -= weight;
+      rest -= weights[id] as number;
       if (rest < 0) return id;
     }
     return best;
   }
 
-  /** How likely each token is in proportion to the likeliest. */
-  #weigh(logits: Float32Array, largest: number): Float64Array {
+  /** How likely each token is in proportion to the likeliest, 0 where it may not be drawn, and the sum. */
+  #weigh(logits: Float32Array, largest: number): { readonly weights: Float64Array; readonly total: number } {
     if (this.#weights.length !== logits.length) this.#weights = new Float64Array(logits.length);
     const weights = this.#weights;
-    const hopeless = largest + this.#temperature * NO_CHANCE;
+    const least = this.#threshold(logits, largest);
+    // an exponential takes ten times as long as a comparison: only few tokens of a large vocabulary need one
+    const hopeless = logitOf(least, largest, this.#temperature);
+    let total = 0;
     for (let id = 0; id < logits.length; id++) {
       const logit = logits[id] as number;
-      weights[id] = logit < hopeless ? 0 : Math.exp((logit - largest) / this.#temperature);
+      const weight = logit < hopeless ? 0 : weightOf(logit, largest, this.#temperature);
+      weights[id] = weight >= least ? weight : 0;
+      total += weights[id] as number;
     }
-    return weights;
+    return { weights, total };
   }
 
   #penalise(logits: Float32Array): void {
@@ -92,12 +95,12 @@ export class Sampler {
   }
 
   /** Only tokens with at least this weight may be drawn; equals of the last one that may are let in too. */
-  #threshold(weights: Float64Array): number {
-    const useK = this.#topK > 0 && this.#topK < weights.length;
+  #threshold(logits: Float32Array, largest: number): number {
+    const useK = this.#topK > 0 && this.#topK < logits.length;
     if (!useK && this.#topP === 1) return this.#minP;
-    const falling = fallingWeights(weights);
+    const falling = fallingWeights(logits, largest, this.#temperature);
     const kept = useK ? firstOf(falling, this.#topK) : undefined;
-    let missing = this.#topP === 1 ? Infinity : this.#topP * sum(kept ?? weights, 0);
+    let missing = this.#topP === 1 ? Infinity : this.#topP * (kept ? sum(kept) : this.#sumOfAll(logits, largest));
     let last = 1;
     for (const weight of kept ?? falling) {
       last = weight;
@@ -106,22 +109,46 @@ export class Sampler {
     }
     return Math.max(this.#minP, last);
   }
+
+  #sumOfAll(logits: Float32Array, largest: number): number {
+    const hopeless = logitOf(0, largest, this.#temperature);
+    let total = 0;
+    for (let id = 0; id < logits.length; id++) {
+      const logit = logits[id] as number;
+      if (logit >= hopeless) total += weightOf(logit, largest, this.#temperature);
+    }
+    return total;
+  }
+}
+
+/** How likely a token is in proportion to the likeliest. */
+function weightOf(logit: number, largest: number, temperature: number): number {
+  return Math.exp((logit - largest) / temperature);
+}
+
+/** Logits below this have less than this weight, or no chance to be drawn. A little less than exact, for rounding. */
+function logitOf(weight: number, largest: number, temperature: number): number {
+  return largest + temperature * (weight > 0 ? Math.max(NO_CHANCE, Math.log(weight) - 1e-9) : NO_CHANCE);
 }
 
 /**
  * The weights in falling order, no more of them sorted than is asked for: to sort a vocabulary takes longer than a small
  * model takes for a token, and the few that are not far below the largest nearly always do.
  */
-function* fallingWeights(weights: Float64Array): Generator<number> {
+function* fallingWeights(logits: Float32Array, largest: number, temperature: number): Generator<number> {
   let above = Infinity;
-  for (const bound of [1e-2, 1e-4, 1e-8, 0]) {
+  for (const bound of [0.5, 0.1, 1e-2, 1e-4, 1e-8, 0]) {
+    const least = bound > 0 ? largest + temperature * Math.log(bound) : -Infinity;
     const some: number[] = [];
-    for (let id = 0; id < weights.length; id++) {
-      const weight = weights[id] as number;
-      if (weight >= bound && weight < above) some.push(weight);
+    for (let id = 0; id < logits.length; id++) {
+      const logit = logits[id] as number;
+      if (logit >= least && logit < above) some.push(logit);
     }
-    yield* Float64Array.from(some).sort().reverse();
-    above = bound;
+    const hopeless = largest + temperature * NO_CHANCE;
+    for (const logit of Float64Array.from(some).sort().reverse()) {
+      yield logit < hopeless ? 0 : weightOf(logit, largest, temperature);
+    }
+    above = least;
   }
 }
 
@@ -144,12 +171,8 @@ function likeliest(logits: Float32Array): number {
   return best;
 }
 
-/** Of the weights that are at least `least`. */
-function sum(weights: ArrayLike<number>, least: number): number {
+function sum(values: readonly number[]): number {
   let total = 0;
-  for (let i = 0; i < weights.length; i++) {
-    const weight = weights[i] as number;
-    if (weight >= least) total += weight;
-  }
+  for (const value of values) total += value;
   return total;
 }
