@@ -91,7 +91,7 @@ function targetsOf(rows, vocabulary) {
 const USES = {
   evaluation: { products: 1, rows: 2048, output: evaluate },
   tasks: { products: 1, rows: 256, output: evaluate },
-  'teacher cache': { products: 1, rows: 256, output: (logits) => topTokens(logits, KEPT)[0] },
+  'teacher cache': { products: 1, rows: 512, output: (logits) => topTokens(logits, KEPT)[0] },
   'cross-entropy': { products: 2, rows: 1024, output: (logits, o) => headCrossEntropy(logits, o.targets, o).loss },
   'kept teacher': { products: 2, rows: 1024, output: (logits, o) => headKeptDivergence(logits, o.kept, o) },
   teacher: { products: 3, rows: 1024, output: (logits, o) => headDivergence(logits, o.teacher(), o) },

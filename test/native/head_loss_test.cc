@@ -266,7 +266,7 @@ TEST("head_likelihood: weights in 8 bits are those in f32, equals are both the l
 
 TEST("head_likelihood: a row's bits do not depend on the others, however many are multiplied together") {
   Random random(88);
-  Head head = {9000, 2, 0, 90001, 0, 0};  // of which a third is not scored
+  const Head head = {900, 2, 0, 5001, 0, 0};
   const Case c(head, random);
   const auto last_rows = [&](int64_t rows) {
     const int64_t first = head.rows - rows;
@@ -278,6 +278,17 @@ TEST("head_likelihood: a row's bits do not depend on the others, however many ar
   };
   const std::vector<float> all = last_rows(head.rows), few = last_rows(70);
   CHECK(std::equal(few.rbegin(), few.rend(), all.rbegin()), "values");
+}
+
+TEST("head_likelihood: rows of which none is scored take nothing") {
+  Random random(90);
+  const Head head = {70, 9, 0, 300, 0, 0};
+  Case c(head, random);
+  std::fill(c.targets.begin(), c.targets.end(), -1);
+  for (const double precision : {0.0, 1.0}) {
+    const Vectors got = likelihoods(head, c.states(), c.weights(), integers(c.targets), kNone, precision);
+    CHECK(got[0] == std::vector<float>(70, 0) && got[1] == std::vector<float>(70, 1), "values");
+  }
 }
 
 TEST("head_likelihood: refuses what does not fit together") {

@@ -5,7 +5,8 @@
 // of them (no sum where all are −∞); log Σ_i sum_i·e^largest_i is then the row's logsumexp.
 //
 // Any alignment. Vector versions subtract the maximum, sum the exponentials in f32 over runs of 512 elements and the
-// runs in f64, so that a vocabulary of 10⁵ costs no precision. Three passes over a row that L2 holds: compute bound.
+// runs in f64, so that a vocabulary of 10⁵ costs no precision. Three passes over a row that L2 holds: compute
+// bound, an exponential being 16 operations a vector.
 #pragma once
 
 #include <cstdint>
