@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import { binarize } from '../lib/compress/binarize';
 import { loadDataset } from '../lib/data/load';
 import { evaluatePerplexity } from '../lib/eval/perplexity';
-import { evaluationWindows } from '../lib/eval/windows';
 import { Model } from '../lib/model';
 import { encodeCorpus } from '../lib/text/corpus';
 import { GOLDEN, TINY_STORIES, temporaryFolder } from './folders';
@@ -88,18 +87,6 @@ describe('of a single document', () => {
 });
 
 describe('windows', () => {
-  test.each([
-    [10, { window: 4, stride: 4 }, [0, 4], [1, 1]],
-    [10, { window: 4, stride: 2 }, [0, 2, 4, 6], [1, 2, 2, 2]],
-    [10, { window: 4, stride: 3 }, [0, 3, 6], [1, 1, 1]],
-    [4, { window: 4, stride: 1 }, [0], [1]],
-  ])('of %d tokens by %j', (tokens, cut, starts, scoredFrom) => {
-    const windows = evaluationWindows(tokens, { ...cut, most: Infinity });
-    expect(windows.map(({ start }) => start)).toEqual(starts);
-    expect(windows.map((window) => window.scoredFrom)).toEqual(scoredFrom);
-    expect(evaluationWindows(tokens, { ...cut, most: 1 })).toEqual(windows.slice(0, 1));
-  });
-
   test('that overlap score every token once, with as much before it as the window has', async () => {
     const ids = (await encodeCorpus(model.tokenizer, text)).subarray(0, 30);
     let sum = 0;

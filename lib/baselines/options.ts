@@ -29,7 +29,7 @@ export interface QuantiseOptions extends ProgressOptions, OutputOptions {
   /** In which GPTQ takes the columns: as they are, or by falling H_jj (`--act-order` of its authors). Default 'falling'. */
   readonly order?: ColumnOrder;
   /** Text and settings of GPTQ, which needs them; defaults as for `binarize`. */
-  readonly calibration?: Pick<CalibrationOptions, 'data' | 'windows' | 'length' | 'precision'>;
+  readonly calibration?: Pick<CalibrationOptions, 'data' | 'windows' | 'length' | 'startToken' | 'precision'>;
   /** Forget an unfinished call for the same output, instead of going on with it. Default false. */
   readonly restart?: boolean;
 }
@@ -45,7 +45,7 @@ export const QUANTISE_KEYS = [
   'signal',
   'onProgress',
 ] as const;
-const CALIBRATION_KEYS = ['data', 'windows', 'length', 'precision'] as const;
+const CALIBRATION_KEYS = ['data', 'windows', 'length', 'startToken', 'precision'] as const;
 /** The group of the paper's section 4 ("additional tricks") and of most published files. */
 const GROUP = 128;
 
@@ -77,7 +77,8 @@ export async function prepareBaseline(model: ModelSource, given: QuantiseOptions
   }
   const order = oneOf('order', given.order ?? 'falling', COLUMN_ORDERS);
   if (given.calibration === undefined) invalid('calibration', "given with method 'gptq'", undefined);
-  const settings = checkCalibration(model.config, options('calibration', given.calibration, CALIBRATION_KEYS));
-  const windows = await packCalibration(convertible(model), settings, given.signal);
+  const calibrated = convertible(model);
+  const settings = checkCalibration(calibrated, options('calibration', given.calibration, CALIBRATION_KEYS));
+  const windows = await packCalibration(calibrated, settings, given.signal);
   return { settings: { method, bits, group, order }, calibration: { settings, windows } };
 }

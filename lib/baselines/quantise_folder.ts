@@ -7,6 +7,7 @@ import { diskSource } from '../compress/disk_source';
 import { elementBytes } from '../compress/memory_plan';
 import { residualReport } from '../compress/residual';
 import { fingerprint, WorkFolder, workFolderOf } from '../compress/work_folder';
+import { type StartToken, startTokenOf } from '../data/windows';
 import type { SafetensorsFile } from '../io/safetensors';
 import { moduleOf, type ProgressOptions } from '../models/checkpoint';
 import { type DenseContents, writeDenseFolder } from '../models/dense_folder';
@@ -40,6 +41,8 @@ export interface BaselineReport {
     readonly windows: number;
     readonly length: number;
     readonly tokens: number;
+    /** 'auto': every window began with the tokenizer's start token; 'stream': windows were cut as the text came. */
+    readonly startToken: StartToken;
     readonly precision: string;
     readonly damping: number;
   };
@@ -141,8 +144,9 @@ function baselineReport(
 }
 
 function describeCalibration({
-  settings: { length, precision },
+  settings: { length, startId, precision },
   windows: { length: windows },
 }: NonNullable<BaselineTask['calibration']>): BaselineReport['calibration'] {
-  return { windows, length, tokens: windows * length, precision, damping: GPTQ_DAMPING };
+  const text = { windows, length, tokens: windows * length, startToken: startTokenOf(startId) };
+  return { ...text, precision, damping: GPTQ_DAMPING };
 }

@@ -2,8 +2,9 @@ import { COLUMN_ORDERS, type ColumnOrder } from '../baselines/input_factor';
 import { BASELINE_METHODS, type BaselineMethod, BITS, type QuantiseOptions } from '../baselines/options';
 import { quantiseFolder } from '../baselines/quantise_folder';
 import type { TrainingPrecision } from '../graph/arithmetic';
-import { CALIBRATION_OPTIONS, calibrationFiles, calibrationText } from './calibration_text';
+import { CALIBRATION_OPTIONS, calibrationFiles, calibrationLine, calibrationText } from './calibration_text';
 import { type Command, type CommandCall, given, type Outcome, UsageError } from './command';
+import { givenStartToken } from './data';
 import { expectTarget, OUTPUT_OPTIONS } from './files';
 import { megabytes, RemainingTime, StatusLine } from './terminal';
 
@@ -77,9 +78,7 @@ async function run(call: CommandCall): Promise<Outcome> {
         json: { ...report },
         lines: [
           `${target}: ${packed.bitsPerWeight.toFixed(3)} bits a weight, ${megabytes(packed.bytes)} if packed, residual ${residual.toFixed(4)}`,
-          ...(report.calibration
-            ? [`calibrated on ${report.calibration.windows} windows of ${report.calibration.length} tokens`]
-            : []),
+          ...(report.calibration ? [calibrationLine(report.calibration)] : []),
         ],
       };
     } finally {
@@ -98,6 +97,7 @@ function calibration(
     data: text.data,
     windows: call.number('calibration-windows') ?? text.windows,
     length: call.number('calibration-window'),
+    startToken: givenStartToken(call),
     precision: call.text('precision') as TrainingPrecision | undefined,
   });
 }

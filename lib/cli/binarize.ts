@@ -9,8 +9,9 @@ import { type BinarizeFolderOptions, binarizeFolder } from '../compress/binarize
 import type { TrainingPrecision } from '../graph/arithmetic';
 import { MAX_KERNELS } from '../models/quantization';
 import { readBytes } from './bytes';
-import { CALIBRATION_OPTIONS, calibrationFiles, calibrationText } from './calibration_text';
+import { CALIBRATION_OPTIONS, calibrationFiles, calibrationLine, calibrationText } from './calibration_text';
 import { type Command, type CommandCall, given, type Outcome, UsageError } from './command';
+import { givenStartToken } from './data';
 import { expectTarget, OUTPUT_OPTIONS } from './files';
 import { readStorage } from './storage';
 import { megabytes, RemainingTime, StatusLine, say } from './terminal';
@@ -143,7 +144,7 @@ async function run(call: CommandCall): Promise<Outcome> {
         lines: [
           `${target}: ${bitsPerWeight.toFixed(3)} bits a weight, ${megabytes(bytes)}, residual ${residual.toFixed(4)}`,
           ...(allocation ? [`kernels by ${allocation.method} allocation: ${histogram(kernels)}`] : []),
-          ...(calibration ? [`calibrated on ${calibration.windows} windows of ${calibration.length} tokens`] : []),
+          ...(calibration ? [calibrationLine(calibration)] : []),
           ...Object.entries(embeddingErrors ?? {}).map(
             ([name, error]) => `${name} in 8 bits, residual ${error.toFixed(4)}`,
           ),
@@ -186,6 +187,7 @@ function conversionOptions(
     data: text.data,
     windows: call.number('calibration-windows') ?? text.windows,
     length: call.number('calibration-window'),
+    startToken: givenStartToken(call),
     targetMix: call.number('target-mix'),
     residualMix: call.number('residual-mix'),
     rounds,

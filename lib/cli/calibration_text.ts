@@ -6,11 +6,12 @@ import type { TextData } from '../data/load';
 import { MbokError } from '../errors';
 import { TRAINING_PRECISIONS } from '../graph/arithmetic';
 import { Model } from '../model';
+import type { CalibrationReport } from '../models/conversion';
 import { ModelSource } from '../models/source';
 import { ChatTemplate } from '../text/chat';
 import { DOCUMENT_MARKER } from '../text/corpus';
 import { type CommandCall, type OptionTable, UsageError } from './command';
-import { DATA_OPTIONS, openText, textFiles } from './data';
+import { cutNote, DATA_OPTIONS, openText, textFiles } from './data';
 import type { StatusLine } from './terminal';
 
 /** Options of calibration, whatever is calibrated. */
@@ -28,7 +29,13 @@ export const CALIBRATION_OPTIONS: OptionTable = {
     help: 'windows of it',
     byDefault: '112; of its own text 16',
   },
-  'calibration-window': { kind: 'integer', value: 'N', minimum: 2, help: 'tokens of a window', byDefault: '1024' },
+  'calibration-window': {
+    kind: 'integer',
+    value: 'N',
+    minimum: 2,
+    help: 'tokens of a window, the start token included',
+    byDefault: '1024',
+  },
   ...DATA_OPTIONS,
   precision: { kind: 'choice', choices: TRAINING_PRECISIONS, help: 'of products that see text', byDefault: 'bf16' },
   seed: { kind: 'integer', value: 'N', minimum: 0, help: 'of the text that the model writes', byDefault: '0' },
@@ -42,6 +49,15 @@ const SELF_WINDOWS = 16;
 /** Files and folders of the option --calibration. */
 export function calibrationFiles(call: CommandCall): readonly string[] {
   return call.texts('calibration').filter((name) => name !== SELF);
+}
+
+/** What a report says of its calibration, for people. */
+export function calibrationLine({
+  windows,
+  length,
+  startToken,
+}: Pick<CalibrationReport, 'windows' | 'length' | 'startToken'>) {
+  return `calibrated on ${windows} windows of ${length} tokens, ${cutNote(startToken)}`;
 }
 
 /** The text of the option --calibration and how many windows it is worth by default. Throws as `loadDataset`. */

@@ -3,8 +3,29 @@
 import type { Dataset } from '../data/dataset';
 import { loadDataset } from '../data/load';
 import { listFiles } from '../data/sources';
+import { START_TOKENS, type StartToken } from '../data/windows';
 import { type CommandCall, type OptionTable, UsageError } from './command';
 import type { StatusLine } from './terminal';
+
+/** How text is cut. */
+export const START_TOKEN_OPTION: OptionTable = {
+  'start-token': {
+    kind: 'choice',
+    choices: START_TOKENS,
+    help: "auto: windows begin with the tokenizer's start token, if it has one; stream: the text is cut as it is",
+    byDefault: 'auto',
+  },
+};
+
+/** The option --start-token. */
+export function givenStartToken(call: CommandCall): StartToken | undefined {
+  return call.text('start-token') as StartToken | undefined;
+}
+
+/** What printed results say of it. */
+export function cutNote(startToken: string): string {
+  return startToken === 'auto' ? 'each after the start token' : 'cut as a stream';
+}
 
 /** How text is read. */
 export const DATA_OPTIONS: OptionTable = {
@@ -21,6 +42,7 @@ export const DATA_OPTIONS: OptionTable = {
     help: 'keeps the tokens of texts for the next run',
     byDefault: '$MBOK_CACHE, else mbok in $XDG_CACHE_HOME or ~/.cache',
   },
+  ...START_TOKEN_OPTION,
 };
 
 /** An option for text: files and folders, one at a time. */

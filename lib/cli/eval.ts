@@ -1,7 +1,7 @@
 import { evaluatePerplexity } from '../eval/perplexity';
 import { ARITHMETIC_OPTIONS, givenArithmetic } from './arithmetic';
 import { type Command, type CommandCall, given, type Outcome } from './command';
-import { DATA_OPTIONS, openText, requiredTextFiles, textOption } from './data';
+import { cutNote, DATA_OPTIONS, givenStartToken, openText, requiredTextFiles, textOption } from './data';
 import { LOAD_OPTIONS, loadModel } from './load';
 import { StatusLine } from './terminal';
 
@@ -19,15 +19,15 @@ export const perplexityCommand: Command = {
       kind: 'integer',
       value: 'N',
       minimum: 2,
-      help: 'tokens of a window',
+      help: 'tokens of a window, the start token included',
       byDefault: "2048, or the model's limit",
     },
     stride: {
       kind: 'integer',
       value: 'N',
       minimum: 1,
-      help: 'tokens from one window to the next; fewer than a window: they overlap',
-      byDefault: 'the window',
+      help: 'tokens of the text from one window to the next; fewer than a window holds: they overlap',
+      byDefault: 'all that a window holds',
     },
     'max-windows': {
       kind: 'integer',
@@ -44,12 +44,17 @@ size is guessing. The text is joined and cut into windows from its start, the re
 position but a window's first is scored. With a stride, windows overlap and each scores only what none before it has.
 Of conversations (--chat) only what the assistant says is scored, in windows that hold any of it.
 
+Where the tokenizer puts a start token before a text (Gemma, LLaMA, Mistral, OPT), every window begins with it and holds
+one token less of the text: no token of the text is lost, all are scored. --start-token stream cuts the text as it is, as
+published figures of LLaMA and OPT do.
+
 Documents (separated by <|endoftext|>, or lines of *.jsonl, or files) are each preceded by the token that starts one;
 a text of one document is taken as the tokenizer gives it, as published figures of WikiText-2 are.
-Figures can be compared only for the same text, window, stride and tokenizer: all are part of the result.`,
+Figures can be compared only for the same text, window, stride, start and tokenizer: all are part of the result.`,
   examples: [
     'mbok eval perplexity assets/tiny-stories --text assets/tiny-stories/corpus/valid.txt --window 256 --json',
     'mbok eval perplexity MODEL --text wiki.test.raw --precision bf16',
+    'mbok eval perplexity LLAMA --text wiki.test.raw --start-token stream',
     'mbok eval perplexity MODEL --text c4-validation.jsonl --max-windows 256',
   ],
   run,
@@ -69,6 +74,7 @@ async function run(call: CommandCall): Promise<Outcome> {
       window,
       maxWindows,
       stride: call.number('stride'),
+      startToken: givenStartToken(call),
       ...givenArithmetic(call),
     });
     const result = await evaluatePerplexity(model, data, {
@@ -76,15 +82,15 @@ async function run(call: CommandCall): Promise<Outcome> {
       signal,
       onProgress: ({ done, perplexity }) => status.bar('evaluate', done, `perplexity ${perplexity.toFixed(3)}`),
     });
-    const { perplexity, tokens, scored, windows, window: size, stride, precision, activations } = result;
+    const { perplexity, tokens, scored, windows, window: size, stride, startToken, precision, activations } = result;
     const { vocabSize, fingerprint } = model.tokenizer;
     const rounding = activations === undefined ? '' : `, activations of ${activations} bits`;
     const what = scored === 'assistant' ? 'tokens of the assistant' : 'tokens';
-    const overlap = stride < size ? `, stride ${stride}` : '';
+    const cut = `${call.has('stride') ? `, stride ${stride}` : ''}, ${cutNote(startToken)}`;
     return {
       json: { ...result, text, tokenizer: { vocabSize, fingerprint } },
       lines: [
-        `perplexity ${perplexity.toFixed(4)}  (${tokens} ${what} scored in ${windows} windows of ${size}${overlap})`,
+        `perplexity ${perplexity.toFixed(4)}  (${tokens} ${what} scored in ${windows} windows of ${size}${cut})`,
         `of ${text.join(', ')}, tokenizer of ${vocabSize} tokens (${fingerprint.slice(0, 8)}), ${precision}${rounding}`,
       ],
     };

@@ -7,6 +7,7 @@ import { ioFailure } from '../io/failure';
 import { expectOwnFile } from '../io/places';
 import { ARITHMETIC_OPTIONS, givenArithmetic } from './arithmetic';
 import { type Command, type CommandCall, choiceList, given, type Outcome } from './command';
+import { givenStartToken, START_TOKEN_OPTION } from './data';
 import { LOAD_OPTIONS, loadModel } from './load';
 import { StatusLine, say, table } from './terminal';
 
@@ -20,12 +21,15 @@ export const tasksCommand: Command = {
     shots: { kind: 'integer', value: 'N', minimum: 0, help: 'worked examples before every question', byDefault: '0' },
     seed: { kind: 'integer', value: 'N', minimum: 0, help: 'chooses the worked examples', byDefault: '0' },
     limit: { kind: 'integer', value: 'N', minimum: 1, help: 'at most so many questions a task', byDefault: 'all' },
+    ...START_TOKEN_OPTION,
     ...LOAD_OPTIONS,
     ...ARITHMETIC_OPTIONS,
     out: { kind: 'text', value: 'FILE', help: 'write the results there as JSON' },
   },
   help: `Prompts, tokenisation, metrics and standard errors are those of EleutherAI's lm-evaluation-harness, so figures can
-be compared with published ones. The tables of several models stand side by side.
+be compared with published ones. The tables of several models stand side by side. What the model's limit has no room for
+is cut off at the start of a text, after the tokenizer's start token; with --start-token stream that is cut off too, as by
+the harness.
 
   acc         share of the questions whose right option the model finds likeliest (LAMBADA: whose last word it writes)
   acc_norm    the same by log-likelihood per character
@@ -57,6 +61,7 @@ async function run(call: CommandCall): Promise<Outcome> {
     shots: call.number('shots'),
     seed: call.number('seed'),
     limit: call.number('limit'),
+    startToken: givenStartToken(call),
     ...givenArithmetic(call),
   });
   const models: { readonly model: string; readonly results: TaskResult[] }[] = [];

@@ -17,7 +17,7 @@ import type { FinetuneOptions, FinetuneProgress } from '../train/options';
 import { TRAINABLE } from '../train/trained';
 import { readBytes } from './bytes';
 import { type Command, type CommandCall, choiceList, given, isAbort, type Outcome, UsageError } from './command';
-import { DATA_OPTIONS, openText, requiredTextFiles, textFiles, textOption } from './data';
+import { cutNote, DATA_OPTIONS, givenStartToken, openText, requiredTextFiles, textFiles, textOption } from './data';
 import { expectTarget, OUTPUT_OPTIONS } from './files';
 import { readStorage } from './storage';
 import { megabytes, StatusLine, say } from './terminal';
@@ -32,7 +32,13 @@ export const finetuneCommand: Command = {
     teacher: { kind: 'text', value: 'DIR', help: 'the original model, to imitate; without it the text is predicted' },
     steps: { kind: 'integer', value: 'N', minimum: 1, help: 'optimizer steps', byDefault: '300' },
     batch: { kind: 'integer', value: 'N', minimum: 1, help: 'sequences of a step', byDefault: '8' },
-    window: { kind: 'integer', value: 'N', minimum: 2, help: 'tokens of a sequence', byDefault: '256' },
+    window: {
+      kind: 'integer',
+      value: 'N',
+      minimum: 2,
+      help: 'tokens of a sequence, the start token included',
+      byDefault: '256',
+    },
     'micro-batch': {
       kind: 'integer',
       value: 'N',
@@ -186,6 +192,7 @@ function readOptions(call: CommandCall, folder: string): Omit<FinetuneOptions, '
     steps: call.number('steps'),
     batch: call.number('batch'),
     window: call.number('window'),
+    startToken: givenStartToken(call),
     microBatch: call.number('micro-batch'),
     train: choiceList('train', call.text('train'), TRAINABLE),
     learningRate: call.number('lr'),
@@ -243,7 +250,7 @@ function scoredOf(scored: FinetuneResult['scored']): string {
 }
 
 async function outcome(
-  { history, best, scored, flips, tokensPerSecond, memory, teacherCacheError }: FinetuneResult,
+  { history, best, scored, flips, tokensPerSecond, memory, startToken, teacherCacheError }: FinetuneResult,
   target: string,
   { length: tokens, counted, conversations }: Dataset,
 ): Promise<Outcome> {
@@ -257,12 +264,14 @@ async function outcome(
     scored,
     flips,
     tokensPerSecond,
+    startToken,
   };
   return {
     json: { ...result, bitsPerWeight, bytes, memory, teacherCacheError, data: { tokens, counted, conversations } },
     lines: [
       `${target}: ${bitsPerWeight.toFixed(3)} bits a weight, ${megabytes(bytes)}`,
       `${history.length} steps, loss ${loss?.toFixed(4)}, ${flips} flips, ${Math.round(tokensPerSecond)} tokens/s`,
+      `sequences ${cutNote(startToken)}`,
       ...(teacherCacheError === undefined
         ? []
         : [`the teacher's cache is off by ${teacherCacheError.toFixed(4)} nats`]),

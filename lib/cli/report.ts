@@ -5,7 +5,7 @@ import { PRECISIONS, type Precision } from '../graph/arithmetic';
 import { makeReport } from '../report/report';
 import { TRAINABLE } from '../train/trained';
 import { type Command, type CommandCall, choiceList, isAbort, type Outcome, UsageError } from './command';
-import { textOption } from './data';
+import { givenStartToken, START_TOKEN_OPTION, textOption } from './data';
 import { StatusLine, say } from './terminal';
 
 /** Texts that lie beside a model, as beside the embedded one. */
@@ -30,9 +30,10 @@ export const reportCommand: Command = {
       kind: 'integer',
       value: 'N',
       minimum: 2,
-      help: 'tokens of a window',
+      help: 'tokens of a window, the start token included',
       byDefault: "256, or the model's limit",
     },
+    ...START_TOKEN_OPTION,
     windows: { kind: 'integer', value: 'N', minimum: 1, help: 'windows of an evaluation at most', byDefault: '256' },
     tasks: { kind: 'text', value: 'DIR', help: 'also ask the questions of these files (see mbok eval tasks --help)' },
     precision: { kind: 'choice', choices: PRECISIONS, help: 'of products in evaluations', byDefault: 'f32' },
@@ -66,7 +67,7 @@ async function run(call: CommandCall): Promise<Outcome> {
   const status = new StatusLine();
   try {
     const { page, ran, kept, failed, figures } = await makeReport({
-      ...{ source, folder, texts, evalTexts, tasks, window: call.number('window') },
+      ...{ source, folder, texts, evalTexts, tasks, window: call.number('window'), startToken: givenStartToken(call) },
       settings: {
         steps: call.number('steps') ?? 200,
         windows: call.number('windows') ?? 256,

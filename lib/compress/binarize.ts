@@ -1,12 +1,12 @@
 /** Conversion of a dense model to a Boolean one. */
 
+import type { TokenizedModel } from '../data/windows';
 import { MbokError } from '../errors';
 import { int8Weights, moduleOf, type ProgressOptions } from '../models/checkpoint';
 import type { ConversionReport } from '../models/conversion';
 import type { DecoderConfig, Family } from '../models/family';
 import { expectModel, linearModules, type ModelCore } from '../models/model_core';
 import type { KernelCounts } from '../models/quantization';
-import type { Tokenizer } from '../text/tokenizer';
 import { integerInRange, invalid, oneOf, options, throwIfAborted } from '../validate';
 import { analyses, chooseKernels } from './allocation/allocate';
 import { allocationProblem } from './allocation/budget';
@@ -58,11 +58,10 @@ export const BINARIZE_KEYS = [
 ] as const;
 
 /** What a conversion needs to know of a model to check and prepare its options. */
-export interface ConvertibleModel {
+export interface ConvertibleModel extends TokenizedModel {
   readonly family: Family;
   readonly config: DecoderConfig;
   readonly kernels: KernelCounts;
-  readonly tokenizer: Tokenizer;
 }
 
 /**
@@ -148,7 +147,7 @@ export async function prepareTask(model: ConvertibleModel, given: BinarizeOption
     throwIfAborted(given.signal);
     return { decomposition, allocation, int8, calibration: undefined };
   }
-  const settings = checkCalibration(model.config, given.calibration);
+  const settings = checkCalibration(model, given.calibration);
   const windows = await packCalibration(model, settings, given.signal);
   throwIfAborted(given.signal);
   return { decomposition, allocation, int8, calibration: { settings, windows } };

@@ -131,6 +131,7 @@ export function convertible({ family, config, kernels, tokenizer, place }: Model
     family,
     config,
     kernels,
+    hasTokenizer: tokenizer !== undefined,
     get tokenizer() {
       if (tokenizer !== undefined) return tokenizer;
       throw new MbokError(

@@ -2,19 +2,19 @@
 
 import { Dataset } from '../data/dataset';
 import { type TextData, toDataset } from '../data/load';
+import { type StartTokenOptions, startIdFor, type TextWindow, type TokenizedModel } from '../data/windows';
 import { MbokError } from '../errors';
 import { TRAINING_PRECISIONS, type TrainingPrecision } from '../graph/arithmetic';
 import type { DecoderConfig } from '../models/family';
-import type { Tokenizer } from '../text/tokenizer';
 import { finiteNumber, integerInRange, oneOf, options, string } from '../validate';
 
 /** Text and settings of the calibrated method. */
-export interface CalibrationOptions {
+export interface CalibrationOptions extends StartTokenOptions {
   /** Text, whose documents are separated by `<|endoftext|>`, a dataset, or token ids. */
   readonly data: TextData;
   /** Windows to take, spread over the data; a shorter text gives fewer. Default 112. */
   readonly windows?: number;
-  /** Tokens of a window. Default 1024, or the model's limit where that is less. */
+  /** Tokens of a window, the start token included. Default 1024, or the model's limit where that is less. */
   readonly length?: number;
   /** How far each layer aims at its original outputs in spite of the errors before it, from 0 (not at all) to 1. Default ½. */
   readonly targetMix?: number;
@@ -30,9 +30,17 @@ export interface CalibrationOptions {
 }
 
 /** Options with their defaults. */
-export interface CheckedCalibration extends Required<CalibrationOptions> {}
+export interface CheckedCalibration extends Required<Omit<CalibrationOptions, 'startToken'>> {
+  /** What every window begins with; undefined: whatever the text has there. */
+  readonly startId: number | undefined;
+}
 
-const KEYS = ['data', 'windows', 'length', 'targetMix', 'residualMix', 'rounds', 'precision'] as const;
+/** The model whose text is cut. */
+interface CalibratedModel extends TokenizedModel {
+  readonly config: DecoderConfig;
+}
+
+const KEYS = ['data', 'windows', 'length', 'startToken', 'targetMix', 'residualMix', 'rounds', 'precision'] as const;
 // ten minutes for a model of 135 M parameters on two cores
 const WINDOWS = 112;
 const LENGTH = 1024;
@@ -51,8 +59,8 @@ export function inputsOf(
 }
 
 /** Checks the options. Throws MBOK_INVALID_ARGUMENT. */
-export function checkCalibration(config: DecoderConfig, given: CalibrationOptions | undefined): CheckedCalibration {
-  const { maxPositions } = config;
+export function checkCalibration(model: CalibratedModel, given: CalibrationOptions | undefined): CheckedCalibration {
+  const { maxPositions } = model.config;
   const checked = options('calibration', given, KEYS);
   const { data, windows = WINDOWS, length = Math.min(LENGTH, maxPositions), rounds = ROUNDS } = checked;
   const { targetMix = MIX, residualMix = MIX, precision = 'bf16' } = checked;
@@ -60,6 +68,7 @@ export function checkCalibration(config: DecoderConfig, given: CalibrationOption
     data,
     windows: integerInRange('calibration.windows', windows, 1, 2 ** 20),
     length: integerInRange('calibration.length', length, 2, maxPositions),
+    startId: startIdFor(model, checked.startToken, 'calibration.startToken'),
     targetMix: finiteNumber('calibration.targetMix', targetMix, 0, 1),
     residualMix: finiteNumber('calibration.residualMix', residualMix, 0, 1),
     rounds: integerInRange('calibration.rounds', rounds, 1, 100),
@@ -69,25 +78,25 @@ export function checkCalibration(config: DecoderConfig, given: CalibrationOption
 
 /** The windows of the data. Throws MBOK_INVALID_ARGUMENT where not even one fits, MBOK_NO_TOKENIZER, MBOK_ABORTED. */
 export async function packCalibration(
-  model: { readonly tokenizer: Tokenizer; readonly config: DecoderConfig },
-  { data, windows, length }: CheckedCalibration,
+  model: CalibratedModel,
+  { data, windows, length, startId }: CheckedCalibration,
   signal: AbortSignal | undefined,
 ): Promise<Int32Array[]> {
-  const maxTokens = ((windows - 1) * WINDOW_DISTANCE + 1) * length;
-  const dataset = await toDataset('calibration.data', data, model, { maxTokens, signal });
+  const most = (windows - 1) * WINDOW_DISTANCE + 1;
+  const dataset = await toDataset('calibration.data', data, model, { maxTokens: most * length, signal });
   try {
-    const fitting = Math.floor(dataset.length / length);
-    if (fitting === 0) {
+    const shape = { window: length, startId };
+    const fitting = await dataset.windows(shape, { most, signal });
+    if (fitting.length === 0) {
       throw new MbokError(
         'MBOK_INVALID_ARGUMENT',
         `'calibration.data' has ${dataset.length} tokens, fewer than one window of ${length}`,
       );
     }
-    const count = Math.min(windows, fitting);
-    const distance = Math.min(WINDOW_DISTANCE, count > 1 ? (fitting - 1) / (count - 1) : 1);
-    return await Promise.all(
-      Array.from({ length: count }, (_, i) => dataset.read(Math.floor(i * distance) * length, length)),
-    );
+    const count = Math.min(windows, fitting.length);
+    const distance = count > 1 ? (fitting.length - 1) / (count - 1) : 1;
+    const chosen = Array.from({ length: count }, (_, i) => fitting[Math.floor(i * distance)] as TextWindow);
+    return await Promise.all(chosen.map(async ({ place }) => (await dataset.window(place, shape)).ids));
   } finally {
     if (dataset !== data) await dataset.close();
   }

@@ -1,5 +1,6 @@
 /** A whole model, block by block, into wherever its blocks are kept. */
 
+import { startTokenOf } from '../data/windows';
 import type { ProgressOptions } from '../models/checkpoint';
 import { moduleOf } from '../models/checkpoint';
 import type { CalibrationReport } from '../models/conversion';
@@ -102,7 +103,8 @@ function calibratedSettings(decomposition: DecompositionRounds, settings: Checke
 /** What a model's configuration says of its calibration. */
 export function calibrationReport({ calibration }: Pick<ConversionTask, 'calibration'>): CalibrationReport | undefined {
   if (calibration === undefined) return undefined;
-  const { length, targetMix, residualMix, rounds, precision } = calibration.settings;
+  const { length, startId, targetMix, residualMix, rounds, precision } = calibration.settings;
   const windows = calibration.windows.length;
-  return { windows, length, tokens: windows * length, targetMix, residualMix, rounds, damping: DAMPING, precision };
+  const text = { windows, length, tokens: windows * length, startToken: startTokenOf(startId) };
+  return { ...text, targetMix, residualMix, rounds, damping: DAMPING, precision };
 }

@@ -1,8 +1,18 @@
 import { MbokError } from '../errors';
 import { uniformInteger } from '../random';
+import type { TokenArray } from '../text/token_buffer';
 import { integerInRange } from '../validate';
-import { Places } from './places';
+import type { Places } from './places';
 import { ID_BITS, type TokenStore } from './token_file';
+import {
+  countPlaces,
+  cutWindows,
+  findCounted,
+  readWindow,
+  type TextWindow,
+  type WindowCut,
+  type WindowShape,
+} from './windows';
 
 /** Sequences of one length, one after the other. */
 export interface Sequences {
@@ -11,16 +21,18 @@ export interface Sequences {
   readonly targets: Int32Array;
 }
 
+/** Tokens of a text. */
+export interface Labelled {
+  readonly ids: Int32Array;
+  /** The same ids, but −1 for tokens that do not count. */
+  readonly labels: Int32Array;
+}
+
 /** Which windows {@link Dataset.batch} chooses from. */
-export interface WindowOptions {
-  /** Tokens of a window. */
-  readonly window: number;
+export interface WindowOptions extends WindowShape {
   /** Leave out windows whose targets are all −1. Default false. */
   readonly counted?: boolean;
 }
-
-/** Tokens read at a time. */
-const PIECE = 2 ** 16;
 
 /**
  * Text as a stream of tokens: documents one after the other, each preceded by the token that starts one. The tokens of
@@ -44,8 +56,8 @@ export class Dataset implements AsyncDisposable {
   /** Paths of the files that the text came from; none where it was not read from files. */
   readonly files: readonly string[];
   readonly #store: TokenStore;
-  /** Starts of windows in which a token counts, by the window's length. */
-  readonly #countedPlaces = new Map<number, Promise<Places>>();
+  /** Places of windows in which a token counts, by the windows' shape. */
+  readonly #countedPlaces = new Map<string, Promise<Places>>();
 
   /** @internal */
   constructor(store: TokenStore, files: readonly string[] = []) {
@@ -77,10 +89,31 @@ export class Dataset implements AsyncDisposable {
    *
    * @throws MbokError as {@link read}
    */
-  async readLabelled(start: number, count: number): Promise<{ readonly ids: Int32Array; readonly labels: Int32Array }> {
+  async readLabelled(start: number, count: number): Promise<Labelled> {
     integerInRange('start', start, 0, this.length);
     integerInRange('count', count, 0, this.length - start);
-    const tokens = await this.#store.read(start, count);
+    return this.#labelled(await this.#store.read(start, count));
+  }
+
+  /**
+   * Windows one after the other, as {@link cutWindows} says; none where the text is shorter than one.
+   *
+   * @throws MbokError MBOK_ABORTED, MBOK_IO, MBOK_FORMAT, MBOK_DISPOSED
+   */
+  async windows(shape: WindowShape, cut: WindowCut): Promise<TextWindow[]> {
+    return await cutWindows(this.#store, shape, cut);
+  }
+
+  /**
+   * The window at `place`, which the text must fill: token ids and labels as of {@link readLabelled}.
+   *
+   * @throws MbokError MBOK_IO, MBOK_FORMAT, MBOK_DISPOSED
+   */
+  async window(place: number, shape: WindowShape): Promise<Labelled> {
+    return this.#labelled(await readWindow(this.#store, place, shape));
+  }
+
+  #labelled(tokens: TokenArray): Labelled {
     const ids = Int32Array.from(tokens, (token) => token & ID_BITS);
     return { ids, labels: this.masked ? Int32Array.from(tokens, (token) => (token < 0 ? -1 : token)) : ids };
   }
@@ -89,8 +122,8 @@ export class Dataset implements AsyncDisposable {
    * The sequences of one training step: windows at random places that depend on seed, step and their number in the batch
    * alone.
    *
-   * @param options - `window`: tokens a sequence; `counted`: leave out windows in which no target counts, default false;
-   *   `batch`: sequences; `seed`; `step`, from 0
+   * @param options - `window`: tokens a sequence; `startId`: what each begins with; `counted`: leave out windows in which
+   *   no target counts, default false; `batch`: sequences; `seed`; `step`, from 0
    * @throws MbokError MBOK_INVALID_ARGUMENT when the data is shorter than a window, or has none in which a target counts
    *   (naming its files); MBOK_IO, MBOK_FORMAT, MBOK_DISPOSED
    */
@@ -105,7 +138,7 @@ export class Dataset implements AsyncDisposable {
     const ids = new Int32Array(batch * window);
     const targets = new Int32Array(batch * window).fill(-1);
     for (let index = 0; index < batch; index++) {
-      const read = await this.readLabelled(places.at(uniformInteger(places.count, seed, step, index)), window);
+      const read = await this.window(places.at(uniformInteger(places.count, seed, step, index)), options);
       ids.set(read.ids, index * window);
       targets.set(read.labels.subarray(1), index * window);
     }
@@ -121,9 +154,10 @@ export class Dataset implements AsyncDisposable {
     return (await this.#places(options)).count;
   }
 
-  async #places({ window, counted = false }: WindowOptions): Promise<Pick<Places, 'count' | 'at'>> {
-    const count = this.length - window + 1;
-    if (count < 1) {
+  async #places({ counted = false, ...shape }: WindowOptions): Promise<Pick<Places, 'count' | 'at'>> {
+    const { window, startId } = shape;
+    const count = await countPlaces(this.#store, shape);
+    if (count === 0) {
       throw new MbokError(
         'MBOK_INVALID_ARGUMENT',
         `'window' is ${window} tokens, but the text has only ${this.length}`,
@@ -131,8 +165,9 @@ export class Dataset implements AsyncDisposable {
     }
     if (!counted || !this.masked) return { count, at: (index) => index };
     this.expectCounted();
-    const finding = this.#countedPlaces.get(window) ?? this.#findCounted(window);
-    this.#countedPlaces.set(window, finding);
+    const key = `${window} ${startId}`;
+    const finding = this.#countedPlaces.get(key) ?? findCounted(this.#store, shape);
+    this.#countedPlaces.set(key, finding);
     const places = await finding;
     if (places.count > 0) return places;
     throw new MbokError(
@@ -153,19 +188,6 @@ export class Dataset implements AsyncDisposable {
 
   get #name(): string {
     return this.files.length === 0 ? 'the text' : this.files.map((path) => `'${path}'`).join(', ');
-  }
-
-  /** A window's first token is no target: nothing in the window precedes it. */
-  async #findCounted(window: number): Promise<Places> {
-    const places = new Places();
-    const last = this.length - window;
-    for (let start = 0; start < this.length; start += PIECE) {
-      const { labels } = await this.readLabelled(start, Math.min(PIECE, this.length - start));
-      for (const [i, label] of labels.entries()) {
-        if (label >= 0) places.add(Math.max(0, start + i - window + 1), Math.min(last, start + i - 1));
-      }
-    }
-    return places;
   }
 
   /** Closes the file behind it; further reads fail with MBOK_DISPOSED. Closing twice is allowed. */

@@ -1,6 +1,7 @@
 /** Accuracies on published question sets, by the conventions of EleutherAI's lm-evaluation-harness. */
 
 import { setImmediate } from 'node:timers/promises';
+import { type StartToken, type StartTokenOptions, startIdFor, startTokenOf } from '../data/windows';
 import { MbokError } from '../errors';
 import { type ActivationBits, arithmeticOf, type Precision } from '../graph/arithmetic';
 import { expectModel, type ModelCore } from '../models/model_core';
@@ -17,7 +18,7 @@ import { TASKS } from './tasks/registry';
 export const TASK_NAMES: readonly string[] = TASKS.map(({ name }) => name);
 
 /** Options of {@link evaluateTasks}. */
-export interface TaskOptions {
+export interface TaskOptions extends StartTokenOptions {
   /** The folder of the tasks' published files, e.g. with arc/ARC-Easy-Test.jsonl in it. */
   readonly data: string;
   /** Which tasks. Default: all of {@link TASK_NAMES}. */
@@ -51,6 +52,8 @@ export interface TaskResult {
   /** Worked examples before each, and what chose them. */
   readonly shots: number;
   readonly seed: number;
+  /** 'auto': texts cut to the model's limit began with the tokenizer's start token all the same; 'stream': they did not. */
+  readonly startToken: StartToken;
   /** Of dense products. */
   readonly precision: Precision;
   /** Bits of the inputs of Boolean layers; undefined where only the precision rounded them. */
@@ -70,6 +73,7 @@ const KEYS = [
   'tasks',
   'shots',
   'seed',
+  'startToken',
   'limit',
   'precision',
   'activations',
@@ -80,7 +84,8 @@ const KEYS = [
 
 /**
  * Asks a model the questions of published tasks. Prompts, tokenisation, metrics and standard errors are those of
- * lm-evaluation-harness, except that all questions of a task share the same worked examples.
+ * lm-evaluation-harness, except that all questions of a task share the same worked examples, and that a context which is
+ * cut at its start to fit the model's limit keeps the tokenizer's start token (unless `startToken` is 'stream').
  *
  * @param model - dense or Boolean; used, not changed
  * @returns a result for every task, in the order asked for
@@ -93,14 +98,15 @@ const KEYS = [
  * console.log(arc.metrics.acc_norm); // { value: 0.478, standardError: 0.022 }
  */
 export async function evaluateTasks(model: ModelCore, given: TaskOptions): Promise<TaskResult[]> {
-  const { data, tasks = TASK_NAMES, shots = 0, seed = 0, limit, ...callbacks } = options('options', given, KEYS);
-  const { signal, onProgress, onResult } = callbacks;
+  const { data, tasks = TASK_NAMES, shots = 0, seed = 0, limit, ...others } = options('options', given, KEYS);
+  const { signal, onProgress, onResult } = others;
   expectModel('model', model);
   string('data', data);
   integerInRange('shots', shots, 0);
   integerInRange('seed', seed, 0);
   if (limit !== undefined) integerInRange('limit', limit, 1);
   const arithmetic = arithmeticOf(given);
+  const startId = startIdFor(model, others.startToken);
   const definitions = readTasks(tasks);
   throwIfAborted(signal);
   using _ = model.holdToRead();
@@ -118,14 +124,21 @@ export async function evaluateTasks(model: ModelCore, given: TaskOptions): Promi
       onProgress?.({ done: (before + questions) / total, what: definition.name });
     };
     progress(0);
-    const scores = await scoreGroups(model, await encodeQuestions(model, task, signal), {
+    const scores = await scoreGroups(model, await encodeQuestions(model, task, { startId, signal }), {
       arithmetic,
       signal,
       onProgress: progress,
     });
     before += task.questions.length;
     const metrics = measure(definition, task.questions, scores);
-    const conditions = { file: task.file, questions: task.questions.length, shots, seed, ...arithmetic };
+    const conditions = {
+      file: task.file,
+      questions: task.questions.length,
+      shots,
+      seed,
+      startToken: startTokenOf(startId),
+      ...arithmetic,
+    };
     results.push({ task: definition.name, ...conditions, metrics });
     onResult?.(results.at(-1) as TaskResult);
   }
@@ -146,9 +159,9 @@ const SLICE = 5;
 async function encodeQuestions(
   model: ModelCore,
   { questions, examples }: LoadedTask,
-  signal: AbortSignal | undefined,
+  { startId, signal }: { readonly startId: number | undefined; readonly signal: AbortSignal | undefined },
 ): Promise<ScoredSequence[][]> {
-  const encoder = new PairEncoder(model.tokenizer, model.config.maxPositions);
+  const encoder = new PairEncoder(model.tokenizer, model.config.maxPositions, startId);
   const groups: ScoredSequence[][] = [];
   let since = performance.now();
   for (const question of questions) {

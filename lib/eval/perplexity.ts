@@ -2,18 +2,29 @@
 
 import type { Dataset } from '../data/dataset';
 import { type TextData, toDataset } from '../data/load';
+import {
+  type StartToken,
+  type StartTokenOptions,
+  startIdFor,
+  startTokenOf,
+  type TextWindow,
+  textTokensOf,
+  type WindowShape,
+} from '../data/windows';
 import { MbokError } from '../errors';
 import { type ActivationBits, arithmeticOf, type Precision } from '../graph/arithmetic';
 import { expectModel, type ModelCore } from '../models/model_core';
-import { integerInRange, options, throwIfAborted } from '../validate';
+import { integerInRange, invalid, options, throwIfAborted } from '../validate';
 import { WindowScorer } from './window_scorer';
-import { type EvaluationWindow, evaluationWindows } from './windows';
 
 /** Options of {@link evaluatePerplexity}. */
-export interface PerplexityOptions {
-  /** Tokens of a window. Default: 2048, or the model's limit if that is less. */
+export interface PerplexityOptions extends StartTokenOptions {
+  /** Tokens of a window, the start token included. Default: 2048, or the model's limit if that is less. */
   readonly window?: number;
-  /** Tokens from one window's start to the next one's. Less than `window` makes windows overlap. Default: `window`. */
+  /**
+   * Tokens of the text from one window to the next. Fewer than a window holds make windows overlap. Default: all that a
+   * window holds, `window`, or one less after a start token.
+   */
   readonly stride?: number;
   /** At most this many windows from the start of the text; 256 for C4's usual figures. Default: all. */
   readonly maxWindows?: number;
@@ -53,34 +64,49 @@ export interface PerplexityResult {
   readonly tokens: number;
   /** Which those are: all, or of conversations what the assistant says. */
   readonly scored: ScoredTokens;
-  /** Tokens of the whole text. */
+  /** Tokens of the whole text, those included that start documents. */
   readonly textTokens: number;
   /** Windows in which a token is scored. */
   readonly windows: number;
-  /** Tokens of a window. */
+  /** Tokens of a window, the start token included. */
   readonly window: number;
-  /** Tokens from one window's start to the next one's. */
+  /** Tokens of the text from one window to the next. */
   readonly stride: number;
+  /** 'auto': every window began with the tokenizer's start token; 'stream': windows were cut as the text came. */
+  readonly startToken: StartToken;
   /** Of dense products. */
   readonly precision: Precision;
   /** Bits of the inputs of Boolean layers; undefined where only the precision rounded them. */
   readonly activations: ActivationBits | undefined;
 }
 
-const KEYS = ['window', 'stride', 'maxWindows', 'precision', 'activations', 'signal', 'onProgress'] as const;
+const KEYS = [
+  'window',
+  'stride',
+  'startToken',
+  'maxWindows',
+  'precision',
+  'activations',
+  'signal',
+  'onProgress',
+] as const;
 const DEFAULT_WINDOW = 2048;
 
 /**
  * The model's perplexity on a text: windows from the start, every position but a window's first scored, the rest that
- * does not fill a window left out. With a stride less than the window, windows overlap, and each scores only tokens that
- * none before it has. Of conversations only what the assistant says is scored, and windows without any of it are left out.
+ * does not fill a window left out. With a smaller stride, windows overlap, and each scores only tokens that none before it
+ * has. Of conversations only what the assistant says is scored, and windows without any of it are left out.
+ *
+ * Where the tokenizer puts a start token before a text, every window begins with it: a window of w tokens holds, scores
+ * and advances by w − 1 tokens of the text, unless `startToken` is 'stream'. A start token that the text itself has where a
+ * window begins is not put there again.
  *
  * A text of several documents (separated by `<|endoftext|>`, or a dataset's lines and files) is read with the token that
  * starts a document before each. One document is read as the tokenizer reads a text by itself, as published figures of
  * WikiText-2 are: nothing comes before it unless the tokenizer puts it there. The same for any number of threads.
  *
  * @param model - dense or Boolean; used, not changed
- * @param data - a text, a dataset, or token ids that are taken as they are
+ * @param data - a text, a dataset, or token ids, which are a text's and cut like one
  * @returns perplexity, tokens scored, and the conventions
  * @throws MbokError MBOK_INVALID_ARGUMENT for an empty text, a text shorter than a window, conversations in which the
  * assistant says nothing, a window longer than the
@@ -107,13 +133,14 @@ export async function measurePerplexity(
 ): Promise<PerplexityResult> {
   const { signal, onProgress } = options('options', given, KEYS);
   const arithmetic = arithmeticOf(given);
-  const { dataset, first, textTokens, windows, window, stride } = await cutText(model, data, given);
+  const { dataset, textTokens, windows, shape, stride } = await cutText(model, data, given);
+  const { window, startId } = shape;
   await using scorer = new WindowScorer(model, { window, windows: windows.length, arithmetic });
   let sum = 0;
   let tokens = 0;
   for (let done = 0; done < windows.length; ) {
     const batch = windows.slice(done, done + scorer.together);
-    const { ids, targets } = await readWindows(dataset, first, batch, window);
+    const { ids, targets } = await readWindows(dataset, batch, shape);
     sum += await scorer.score(ids, targets, signal);
     for (const target of targets) if (target >= 0) tokens++;
     done += batch.length;
@@ -128,6 +155,7 @@ export async function measurePerplexity(
     windows: windows.length,
     window,
     stride,
+    startToken: startTokenOf(startId),
     ...arithmetic,
   };
 }
@@ -139,22 +167,28 @@ export async function expectMeasurable(model: ModelCore, data: TextData, given: 
 
 /** The text's windows in which something is scored. */
 async function cutText(model: ModelCore, data: TextData, given: PerplexityOptions) {
-  const { maxWindows, signal } = given;
-  const window = evaluationWindow(given.window, model.config.maxPositions);
-  const stride = integerInRange('stride', given.stride ?? window, 1, window);
-  if (maxWindows !== undefined) integerInRange('maxWindows', maxWindows, 1);
+  const { maxWindows = Infinity, startToken, signal } = given;
+  const shape = {
+    window: evaluationWindow(given.window, model.config.maxPositions),
+    startId: startIdFor(model, startToken),
+  };
+  const stride = checkedStride(given.stride, shape);
+  if (given.maxWindows !== undefined) integerInRange('maxWindows', maxWindows, 1);
   throwIfAborted(signal);
   const dataset = await toDataset('data', data, model, { signal });
   dataset.expectCounted();
-  const first = await textStart(model, data, dataset);
-  const textTokens = dataset.length - first;
-  const all = evaluationWindows(textTokens, {
-    window,
-    stride,
-    most: dataset.masked ? Infinity : (maxWindows ?? Infinity),
-  });
-  const windows = dataset.masked ? await scoredWindows(dataset, first, all, window, maxWindows) : all;
-  return { dataset, first, textTokens, windows, window, stride };
+  const from = await textStart(model, data, dataset);
+  const textTokens = dataset.length - from;
+  const most = dataset.masked ? Infinity : maxWindows;
+  const all = await dataset.windows(shape, { from, stride, most, signal });
+  if (all.length === 0) {
+    throw new MbokError(
+      'MBOK_INVALID_ARGUMENT',
+      `the text has ${textTokens} tokens, fewer than a window of ${shape.window}`,
+    );
+  }
+  const windows = dataset.masked ? await scoredWindows(dataset, all, shape, maxWindows) : all;
+  return { dataset, textTokens, windows, shape, stride };
 }
 
 function evaluationWindow(window: number | undefined, limit: number): number {
@@ -163,6 +197,14 @@ function evaluationWindow(window: number | undefined, limit: number): number {
     throw new MbokError('MBOK_INVALID_ARGUMENT', `'window' is ${window}, longer than the model's limit of ${limit}`);
   }
   return window ?? Math.min(DEFAULT_WINDOW, limit);
+}
+
+function checkedStride(stride: number | undefined, shape: WindowShape): number {
+  const most = textTokensOf(shape);
+  if (stride === shape.window && stride > most) {
+    invalid('stride', `at most ${most}, the tokens of the text that a window holds after its start token`, stride);
+  }
+  return integerInRange('stride', stride ?? most, 1, most);
 }
 
 /** Tokens read at a time. */
@@ -189,35 +231,34 @@ async function textStart(model: ModelCore, data: TextData, dataset: Dataset): Pr
 /** The first `most` windows that score a token which counts. Throws MBOK_INVALID_ARGUMENT where there is none. */
 async function scoredWindows(
   dataset: Dataset,
-  first: number,
-  windows: readonly EvaluationWindow[],
-  window: number,
-  most = Infinity,
-): Promise<EvaluationWindow[]> {
-  const scored: EvaluationWindow[] = [];
+  windows: readonly TextWindow[],
+  shape: WindowShape,
+  most: number,
+): Promise<TextWindow[]> {
+  const scored: TextWindow[] = [];
   for (const each of windows) {
     if (scored.length === most) break;
-    const { labels } = await dataset.readLabelled(first + each.start + each.scoredFrom, window - each.scoredFrom);
-    if (labels.some((label) => label >= 0)) scored.push(each);
+    const { labels } = await dataset.window(each.place, shape);
+    if (labels.subarray(each.scoredFrom).some((label) => label >= 0)) scored.push(each);
   }
   if (scored.length > 0) return scored;
   throw new MbokError(
     'MBOK_INVALID_ARGUMENT',
-    `none of the ${windows.length} windows of ${window} tokens scores a token that counts`,
+    `none of the ${windows.length} windows of ${shape.window} tokens scores a token that counts`,
   );
 }
 
 /** The tokens of some windows, and what follows each: −1 where that is not scored. */
 async function readWindows(
   dataset: Dataset,
-  first: number,
-  windows: readonly EvaluationWindow[],
-  window: number,
+  windows: readonly TextWindow[],
+  shape: WindowShape,
 ): Promise<{ readonly ids: Int32Array; readonly targets: Int32Array }> {
+  const { window } = shape;
   const ids = new Int32Array(windows.length * window);
   const targets = new Int32Array(ids.length).fill(-1);
-  for (const [i, { start, scoredFrom }] of windows.entries()) {
-    const read = await dataset.readLabelled(first + start, window);
+  for (const [i, { place, scoredFrom }] of windows.entries()) {
+    const read = await dataset.window(place, shape);
     ids.set(read.ids, i * window);
     targets.set(read.labels.subarray(scoredFrom), i * window + scoredFrom - 1);
   }

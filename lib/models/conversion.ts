@@ -28,10 +28,12 @@ export interface AllocationReport {
 export interface CalibrationReport {
   /** Windows of text that were used; fewer than asked for where the text was short. */
   readonly windows: number;
-  /** Tokens of a window. */
+  /** Tokens of a window, the start token included. */
   readonly length: number;
   /** Tokens of all windows. */
   readonly tokens: number;
+  /** 'auto': every window began with the tokenizer's start token; 'stream': windows were cut as the text came. */
+  readonly startToken: string;
   /** How far layers aimed at their original outputs. */
   readonly targetMix: number;
   /** How far layers aimed at the original hidden states. */
@@ -70,7 +72,7 @@ function readAmounts(json: ConfigReader | undefined): Record<string, number> {
   return Object.fromEntries(Object.keys(json?.json ?? {}).map((name) => [name, json?.amount(name) ?? 0]));
 }
 
-/** Models of earlier versions lack what these did not have: they aimed at outputs alone, in f32. */
+/** Models of earlier versions lack what these did not have: they aimed at outputs alone, in f32, on streams. */
 function readCalibration(json: ConfigReader): CalibrationReport {
   const [windows, length] = [json.count('windows'), json.count('length')];
   const earlier = !json.has('tokens');
@@ -78,6 +80,7 @@ function readCalibration(json: ConfigReader): CalibrationReport {
     windows,
     length,
     tokens: windows * length,
+    startToken: json.string('start_token', 'stream'),
     targetMix: json.amount('target_mix'),
     residualMix: earlier ? 0 : json.amount('residual_mix'),
     rounds: json.count('rounds'),
@@ -94,6 +97,7 @@ export function writeConversion({
 }: ConversionReport): Record<string, unknown> {
   const errors = embeddingErrors && { embedding_errors: embeddingErrors };
   if (calibration === undefined) return { ...report, ...errors };
-  const { targetMix, residualMix, ...rest } = calibration;
-  return { ...report, ...errors, calibration: { ...rest, target_mix: targetMix, residual_mix: residualMix } };
+  const { startToken, targetMix, residualMix, ...rest } = calibration;
+  const renamed = { start_token: startToken, target_mix: targetMix, residual_mix: residualMix };
+  return { ...report, ...errors, calibration: { ...rest, ...renamed } };
 }

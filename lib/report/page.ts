@@ -107,6 +107,7 @@ function conditionList({ settings, conditions, commands, variables }: PageConten
       'Perplexity',
       `of at most ${windows} windows of ${window} tokens from the start of ${paths(evalTexts)}, the same for every model, products in ${precision}`,
     ],
+    ...windowRows(settings),
     ['Calibration', `on windows of ${window} tokens spread over ${paths(texts)}, products in bf16`],
     [
       'Finetuning',
@@ -117,6 +118,13 @@ function conditionList({ settings, conditions, commands, variables }: PageConten
   ];
   const entries = rows.map(([term, text]) => `<dt>${term}</dt><dd>${escapeXml(text)}</dd>`);
   return `<dl>\n${entries.join('\n')}\n</dl>`;
+}
+
+/** How the text is cut, for all commands. */
+function windowRows({ window, startToken }: ReportSettings): readonly (readonly [string, string])[] {
+  if (startToken === undefined) return [];
+  const cut = startToken === 'auto' ? "each beginning with the tokenizer's start token" : 'cut as a stream';
+  return [['Windows', `of ${window} tokens, ${cut}`]];
 }
 
 /** What a reader could miss. */

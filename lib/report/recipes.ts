@@ -1,6 +1,7 @@
 /** How the models of a report are made and measured: the same texts, windows and settings for all of them. */
 
 import type { AllocationMethod } from '../compress/allocation/options';
+import type { StartToken } from '../data/windows';
 import type { TaskResult } from '../eval/evaluate_tasks';
 import type { PerplexityResult } from '../eval/perplexity';
 import type { SpeedResult } from '../eval/speed';
@@ -14,6 +15,8 @@ export interface ReportSettings {
   readonly steps: number;
   /** Tokens of a window: of calibration, training and evaluation. */
   readonly window: number;
+  /** How windows begin, where the tokenizer has a start token. */
+  readonly startToken?: StartToken | undefined;
   /** Windows of an evaluation. */
   readonly windows: number;
   /** Of evaluations. */
@@ -186,7 +189,7 @@ export class Recipes {
       [
         ...['eval', 'perplexity', model.path],
         ...evalTexts.flatMap((text) => ['--text', text]),
-        ...['--window', String(window), '--max-windows', String(windows), '--precision', precision],
+        ...['--window', String(window), ...this.#start, '--max-windows', String(windows), '--precision', precision],
         ...(kernels === undefined ? [] : ['--kernels', String(kernels)]),
         ...(activations === undefined ? [] : ['--activations', String(activations)]),
       ],
@@ -205,7 +208,7 @@ export class Recipes {
   questions(models: readonly PlannedModel[]): PlannedCommand<Questions> {
     const { precision, tasks } = this.settings;
     const paths = models.map(({ path }) => path);
-    const questions = ['--data', '$TASKS', '--tasks', tasks.join(',')];
+    const questions = ['--data', '$TASKS', '--tasks', tasks.join(','), ...this.#start];
     return measured('tasks', models, ['eval', 'tasks', ...paths, ...questions, '--precision', precision]);
   }
 
@@ -214,14 +217,20 @@ export class Recipes {
     return [
       ...['finetune', start.path, out, '--teacher', '$SRC', ...this.#texts('--text')],
       // --resume begins anew where there is nothing to go on with
-      ...['--steps', String(steps), '--window', String(window), '--precision', 'bf16', '--resume'],
+      ...['--steps', String(steps), '--window', String(window), ...this.#start, '--precision', 'bf16', '--resume'],
     ];
   }
 
   #calibration(windows: number): string[] {
     const { window } = this.settings;
     const size = ['--calibration-windows', String(windows), '--calibration-window', String(window)];
-    return [...this.#texts('--calibration'), ...size];
+    return [...this.#texts('--calibration'), ...size, ...this.#start];
+  }
+
+  /** Said wherever it matters, since models with a start token have had results without it. */
+  get #start(): readonly string[] {
+    const { startToken } = this.settings;
+    return startToken === undefined ? [] : ['--start-token', startToken];
   }
 
   #texts(option: string): string[] {

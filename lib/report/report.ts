@@ -2,6 +2,7 @@
 
 import { existsSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
+import type { StartToken } from '../data/windows';
 import { MbokError, MbokErrorCode } from '../errors';
 import { TASKS } from '../eval/tasks/registry';
 import { makeFolder, writeFile } from '../io/atomic';
@@ -34,6 +35,8 @@ export interface ReportOptions extends Pick<RunOptions, 'signal' | 'onCommand' |
   readonly tasks: string | undefined;
   /** Default 256, or the model's limit. */
   readonly window: number | undefined;
+  /** How windows begin. Default 'auto'. */
+  readonly startToken: StartToken | undefined;
   readonly settings: Pick<ReportSettings, 'steps' | 'windows' | 'precision' | 'train'>;
 }
 
@@ -62,10 +65,10 @@ const DEFAULT_WINDOW = 256;
  */
 export async function makeReport(options: ReportOptions): Promise<Report> {
   const { folder, source, signal, onCommand, onResult } = options;
-  const window = await checkedWindow(options);
+  const windows = await checkedWindows(options);
   await loadVega();
   const workFolder = join(folder, 'work');
-  const { variables, settings } = bind(options, window, workFolder);
+  const { variables, settings } = bind(options, windows, workFolder);
   await using _ = await claimReport(folder);
   const digests = new Map<string, string>();
   for (const [name, path] of variables) if (name !== '$WORK') digests.set(name, await digestOf(path, signal));
@@ -109,7 +112,11 @@ async function write(folder: string, content: PageContent, digests: ReadonlyMap<
 }
 
 /** Throws where the source is no dense model with a tokenizer, or windows are longer than it can read. */
-async function checkedWindow({ source, window }: ReportOptions): Promise<number> {
+async function checkedWindows({
+  source,
+  window,
+  startToken = 'auto',
+}: ReportOptions): Promise<Pick<ReportSettings, 'window' | 'startToken'>> {
   await using model = await ModelSource.open(source);
   const { kernels, tokenizer, config } = model;
   if (kernels.size > 0) {
@@ -123,13 +130,16 @@ async function checkedWindow({ source, window }: ReportOptions): Promise<number>
       `'window' is ${window}, longer than the model's limit of ${maxPositions}`,
     );
   }
-  return window ?? Math.min(DEFAULT_WINDOW, maxPositions);
+  return {
+    window: window ?? Math.min(DEFAULT_WINDOW, maxPositions),
+    startToken: tokenizer.startTokenId === undefined ? undefined : startToken,
+  };
 }
 
 /** Gives the inputs their names in commands. */
 function bind(
   { source, texts, evalTexts, tasks, settings }: ReportOptions,
-  window: number,
+  windows: Pick<ReportSettings, 'window' | 'startToken'>,
   workFolder: string,
 ): { variables: Variables; settings: ReportSettings } {
   const numbered = (name: string, paths: readonly string[]) =>
@@ -149,7 +159,7 @@ function bind(
     variables,
     settings: {
       ...settings,
-      window,
+      ...windows,
       texts: names(training),
       evalTexts: names(judging),
       tasks: tasks === undefined ? [] : tasksIn(tasks),

@@ -25,6 +25,9 @@ export const TOKENIZER_FILE = 'tokenizer.json';
 /** Say more about it and may be missing: what surrounds a text, and which tokens end it. */
 const TOKENIZER_SETTINGS = ['tokenizer_config.json', 'generation_config.json', 'config.json'];
 
+/** The class of transformers that takes a tokenizer.json as it is. */
+const GENERIC_CLASS = 'PreTrainedTokenizerFast';
+
 /**
  * Milliseconds in which a tokenizer is built, a text encoded and tokens decoded: in any case, and for each entry of the
  * vocabulary, each character and each token. The slowest honest ones take 4, 4 and 1 µs for one of these.
@@ -71,6 +74,11 @@ export class Tokenizer {
   readonly bosTokenId: number | undefined;
   /** The tokens that end a text; generation stops at each of them. May be empty. */
   readonly eosTokenIds: readonly number[];
+  /**
+   * The token that its models have never seen a text without (Gemma, LLaMA, Mistral): what tokenizer.json puts first, or
+   * `add_bos_token` where the tokenizer's class reads it, as PreTrainedTokenizerFast does not. Undefined for none.
+   */
+  readonly startTokenId: number | undefined;
 
   readonly #place: string;
   /** The largest id that is not only an added token's. */
@@ -116,7 +124,12 @@ export class Tokenizer {
       decode: isLinearComponent(json.decoder),
     };
     this.#mostCharacters = this.#countMost(words.tokens, rule);
-    [this.#prefix, this.#suffix] = this.#surroundings(config);
+    const [prefix, suffix] = this.#surroundings();
+    const bos = this.bosTokenId;
+    const addsBos = config.add_bos_token === true && bos !== undefined && prefix[0] !== bos;
+    this.#prefix = addsBos ? [bos, ...prefix] : prefix;
+    this.#suffix = suffix;
+    this.startTokenId = addsBos && config.tokenizer_class === GENERIC_CLASS ? prefix[0] : this.#prefix[0];
   }
 
   /**
@@ -309,14 +322,12 @@ export class Tokenizer {
   }
 
   /** What is put before and after a text, found by encoding one letter with and without it. */
-  #surroundings(config: JsonObject): [number[], number[]] {
+  #surroundings(): [number[], number[]] {
     const plain = this.#encodeAll('a', false);
     const full = this.#encodeAll('a', true);
     const at = full.findIndex((_, start) => plain.every((id, i) => full[start + i] === id));
     const prefix = full.slice(0, Math.max(at, 0));
     const suffix = at < 0 ? [] : full.slice(at + plain.length);
-    const bos = this.bosTokenId;
-    if (config.add_bos_token === true && bos !== undefined && prefix[0] !== bos) prefix.unshift(bos);
     return [prefix, suffix];
   }
 }

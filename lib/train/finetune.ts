@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto';
 import type { Dataset, WindowOptions } from '../data/dataset';
 import { type TextData, toDataset } from '../data/load';
+import { type StartToken, startTokenOf } from '../data/windows';
 import { MbokError } from '../errors';
 import {
   expectMeasurable,
@@ -49,6 +50,8 @@ export interface FinetuneResult {
   readonly flips: number;
   /** Bytes that training computed with, known before its first step, and what was chosen to fit them. */
   readonly memory: TrainingMemory;
+  /** 'auto': every sequence began with the tokenizer's start token; 'stream': they were cut as the text came. */
+  readonly startToken: StartToken;
   /** With a teacher's cache: mean KL in nats of what it keeps from the teacher's full predictions. */
   readonly teacherCacheError: number | undefined;
 }
@@ -117,12 +120,12 @@ class Run {
   }
 
   async complete(): Promise<FinetuneResult> {
-    const { log: path, evaluation, signal } = this.#settings;
+    const { log: path, evaluation, startId, signal } = this.#settings;
     const data = await this.#encode('data', this.#settings.data);
     // these fail early where a text is shorter than a window, or no token counts
     await data.countWindows(this.#windows);
     const held = evaluation && (await this.#encode('evaluation.data', evaluation.data));
-    if (evaluation && held) await expectMeasurable(this.#student, held, { ...evaluationLimits(evaluation), signal });
+    if (evaluation && held) await expectMeasurable(this.#student, held, { ...this.#evaluation(evaluation), signal });
     await widenTrained(this.#student, this.#settings.train, this.#settings.signal);
     await this.#student.arrange('rows', this.#settings.signal);
     this.#cache = await this.#openCache(data);
@@ -136,7 +139,11 @@ class Run {
       log = path === undefined ? undefined : await TrainingLog.open(path, this.#step);
       const event = this.#step === 0 ? 'start' : 'resume';
       const { length: tokens, counted, conversations } = data;
-      const begun = { memory: trainer.memory, teacherCacheError: this.#cache?.error };
+      const begun = {
+        startToken: startTokenOf(startId),
+        memory: trainer.memory,
+        teacherCacheError: this.#cache?.error,
+      };
       await log?.write({ step: this.#step, event, ...begun, data: { tokens, counted, conversations } });
       try {
         await this.#evaluateIfDue(trainer, held, log);
@@ -158,10 +165,10 @@ class Run {
   }
 
   async #openCache(data: Dataset): Promise<TeacherCache | undefined> {
-    const { teacher, teacherCache, window, batch, seed, steps, precision, signal } = this.#settings;
+    const { teacher, teacherCache, window, startId = null, batch, seed, steps, precision, signal } = this.#settings;
     if (teacherCache === undefined) return undefined;
     const { file, topK = 64 } = teacherCache;
-    const shape = { window, batch, seed, steps, topK, precision };
+    const shape = { window, startId, batch, seed, steps, topK, precision };
     const key = { teacher: teacher && modelDigest(teacher), data: data.digest, ...shape };
     const found = await TeacherCache.open(file, key, this.#student.config.vocabularySize);
     if (found !== undefined) return found;
@@ -182,10 +189,16 @@ class Run {
     return new Trainer(this.#student, { ...rest, ...judge, microBatch, bits: latent ? 'latent' : native });
   }
 
+  /** The windows of an evaluation. */
+  #evaluation({ window, windows }: EvaluationOptions): PerplexityOptions {
+    const startToken = startTokenOf(this.#settings.startId);
+    return { startToken, ...(window && { window }), ...(windows && { maxWindows: windows }) };
+  }
+
   /** What windows are chosen from. A teacher is imitated at every token, whoever says it. */
   get #windows(): WindowOptions {
-    const { window, teacher, teacherCache } = this.#settings;
-    return { window, counted: teacher === undefined && teacherCache === undefined };
+    const { window, startId, teacher, teacherCache } = this.#settings;
+    return { window, startId, counted: teacher === undefined && teacherCache === undefined };
   }
 
   #encode(name: string, data: TextData): Promise<Dataset> {
@@ -249,8 +262,11 @@ class Run {
     try {
       this.#student.roundToStorage();
       const { signal, precision } = this.#settings;
-      const limits = evaluationLimits(evaluation);
-      const result = await measurePerplexity(this.#student, held, { ...limits, precision, signal });
+      const result = await measurePerplexity(this.#student, held, {
+        ...this.#evaluation(evaluation),
+        precision,
+        signal,
+      });
       const { perplexity } = result;
       if (perplexity < (this.#best?.perplexity ?? Infinity)) {
         this.#best = { perplexity, step: this.#step };
@@ -293,11 +309,13 @@ class Run {
   /** Everything that the result depends on, apart from what a checkpoint restores. */
   #fingerprint(trainer: Trainer, data: Dataset, held: Dataset | undefined): Fingerprint {
     const { teacher, checkpoint, resume, log, signal, onProgress, evaluation, data: _, ...given } = this.#settings;
-    const { memory: __, onMemory: ___, teacherCache, ...options } = given;
+    const { memory: __, onMemory: ___, teacherCache, startId, ...options } = given;
     const { changed } = trainer;
     const frozen = [...this.#student.parameters].filter(([name]) => !changed.has(name));
     return {
       ...options,
+      // absent from runs of versions that knew streams alone
+      ...(startId !== undefined && { startToken: startTokenOf(startId) }),
       microBatch: trainer.memory.microBatch,
       teacher: (teacherCache ? undefined : teacher?.json) ?? null,
       teacherCache: teacherCache?.topK ?? null,
@@ -311,14 +329,12 @@ class Run {
     const flips = this.#history.reduce((sum, entry) => sum + Math.round(entry.flips * trainer.trainedBits), 0);
     const tokensPerSecond = this.#seconds === 0 ? 0 : this.#tokens / this.#seconds;
     const teacherCacheError = this.#cache?.error;
+    const startToken = startTokenOf(this.#settings.startId);
     const { memory } = trainer;
     const scored = held && scoredTokens(held);
-    return { history: this.#history, best: this.#best, scored, tokensPerSecond, flips, memory, teacherCacheError };
+    const told = { scored, startToken, tokensPerSecond, flips, memory, teacherCacheError };
+    return { history: this.#history, best: this.#best, ...told };
   }
-}
-
-function evaluationLimits({ window, windows }: EvaluationOptions): Pick<PerplexityOptions, 'window' | 'maxWindows'> {
-  return { ...(window && { window }), ...(windows && { maxWindows: windows }) };
 }
 
 /** The micro-batch that a run began with, where it says one. */

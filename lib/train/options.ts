@@ -1,6 +1,7 @@
 /** Options of finetuning: what they mean, their defaults and their limits. */
 
 import type { TextData } from '../data/load';
+import { type StartTokenOptions, startIdFor } from '../data/windows';
 import { MbokError } from '../errors';
 import { TRAINING_PRECISIONS, type TrainingPrecision } from '../graph/arithmetic';
 import { HIDDEN_LOSSES, type HiddenLoss } from '../graph/operations/losses';
@@ -39,7 +40,7 @@ export interface TeacherCacheOptions {
 }
 
 /** Options of {@link finetune}. */
-export interface FinetuneOptions extends Partial<BooleanOptimizerSettings> {
+export interface FinetuneOptions extends Partial<BooleanOptimizerSettings>, StartTokenOptions {
   /** The original model, to distil from. Absent: next-token cross-entropy on the text itself. */
   readonly teacher?: ModelCore;
   /**
@@ -56,7 +57,7 @@ export interface FinetuneOptions extends Partial<BooleanOptimizerSettings> {
   readonly steps?: number;
   /** Sequences of a step. Default 8. */
   readonly batch?: number;
-  /** Tokens of a sequence. Default 256. */
+  /** Tokens of a sequence, the start token included. Default 256. */
   readonly window?: number;
   /**
    * Sequences computed at once, a divisor of `batch`: less memory for the same step. Default: as many as `memory` allows,
@@ -129,7 +130,11 @@ export interface FinetuneProgress {
 }
 
 /** Options with every default in its place. */
-export type FinetuneSettings = Omit<Required<FinetuneOptions>, keyof Optional> & Optional;
+export type FinetuneSettings = Omit<Required<FinetuneOptions>, keyof Optional | 'startToken'> &
+  Optional & {
+    /** What every sequence begins with; undefined: whatever the text has there. */
+    readonly startId: number | undefined;
+  };
 type Optional = Pick<
   FinetuneOptions,
   | 'teacher'
@@ -156,6 +161,7 @@ const KEYS = [
   'steps',
   'batch',
   'window',
+  'startToken',
   'microBatch',
   'memory',
   'train',
@@ -205,6 +211,7 @@ export function finetuneSettings(student: ModelCore, given: FinetuneOptions): Fi
     steps: integerInRange('steps', given.steps ?? 300, 1, 2 ** 31),
     batch,
     window,
+    startId: startIdFor(student, given.startToken),
     microBatch,
     memory: memory === undefined ? undefined : finiteNumber('memory', memory, 1),
     train: checkedGroups(given.train ?? ['scales', 'norms']),

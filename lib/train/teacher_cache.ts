@@ -25,6 +25,8 @@ export interface CacheKey {
   /** A hash of the data. */
   readonly data: string;
   readonly window: number;
+  /** What every window begins with; null: whatever the text has there. */
+  readonly startId: number | null;
   readonly batch: number;
   readonly seed: number;
   readonly steps: number;
@@ -84,7 +86,8 @@ export class TeacherCache {
       const { error } = await json(Math.max(0, size - TRAILER_BYTES), TRAILER_BYTES);
       const wide = vocabulary > 0x10000;
       const whole = size === HEADER_BYTES + key.steps * stepBytes(key, wide) + TRAILER_BYTES;
-      if (whole && header.format === FORMAT && matches(header, key) && Number.isFinite(error)) {
+      // those of earlier versions were made of windows without a start token
+      if (whole && header.format === FORMAT && matches({ startId: null, ...header }, key) && Number.isFinite(error)) {
         return new TeacherCache(path, error as number, file, key, vocabulary);
       }
     } catch (error) {
@@ -111,7 +114,7 @@ export class TeacherCache {
     );
     const wide = teacher.config.vocabularySize > 0x10000;
     const writer = new Writer(teacher, key, wide);
-    const { window, batch, seed, steps } = key;
+    const { window, startId, batch, seed, steps } = key;
     const header: Header = { format: FORMAT, ...key, teacher: key.teacher as string };
     try {
       await writeFile(path, async (file) => {
@@ -119,7 +122,7 @@ export class TeacherCache {
         let error = 0;
         for (let step = 0; step < steps; step++) {
           throwIfAborted(signal);
-          const { ids } = await data.batch({ window, batch, seed, step });
+          const { ids } = await data.batch({ window, startId: startId ?? undefined, batch, seed, step });
           const { bytes, error: own } = await writer.predict(ids, signal);
           await file.append(bytes);
           error += own / steps;
