@@ -1,4 +1,5 @@
 import type { Dataset } from '../data/dataset';
+import { startIdFor, type WindowShape } from '../data/windows';
 import { TRAINING_PRECISIONS, type TrainingPrecision } from '../graph/arithmetic';
 import { HIDDEN_LOSSES, type HiddenLoss } from '../graph/operations/losses';
 import { Model } from '../model';
@@ -155,7 +156,8 @@ async function run(call: CommandCall): Promise<Outcome> {
     const windowTokens = options.window ?? 256;
     if (teacher === undefined && options.teacherCache === undefined && data.masked && !call.flag('json')) {
       status.clear();
-      say(await countedLine(data, windowTokens));
+      const startId = startIdFor(student, options.startToken);
+      say(await countedLine(data, { window: windowTokens, startId }));
     }
     const evaluation = held && { data: held, ...evaluationOptions(call) };
     const onProgress = (progress: FinetuneProgress) => status.show(stepLine(progress));
@@ -223,15 +225,15 @@ function memoryLine({ total, overhead, microBatch, recompute }: TrainingMemory, 
 }
 
 /** What of conversations is learnt, for people. */
-async function countedLine(data: Dataset, window: number): Promise<string> {
+async function countedLine(data: Dataset, shape: WindowShape): Promise<string> {
   const { counted, length, conversations } = data;
   const silent = conversations?.unanswered
     ? `, in ${conversations.unanswered} of ${conversations.count} conversations nothing`
     : '';
-  const all = await data.countWindows({ window });
-  const without = all - (await data.countWindows({ window, counted: true }));
+  const all = await data.countWindows(shape);
+  const without = all - (await data.countWindows({ ...shape, counted: true }));
   const left =
-    without === 0 ? '' : `; ${without} of ${all} windows of ${window} tokens have none of it and are left out`;
+    without === 0 ? '' : `; ${without} of ${all} windows of ${shape.window} tokens have none of it and are left out`;
   return `${counted} of ${length} tokens count: what the assistant says${silent}${left}`;
 }
 
