@@ -12,7 +12,7 @@ export const START_TOKEN_OPTION: OptionTable = {
   'start-token': {
     kind: 'choice',
     choices: START_TOKENS,
-    help: "auto: windows begin with the tokenizer's start token, if it has one; stream: the text is cut as it is",
+    help: "windows begin with the tokenizer's start token, if it has one, or are cut from a stream",
     byDefault: 'auto',
   },
 };
@@ -24,7 +24,7 @@ export function givenStartToken(call: CommandCall): StartToken | undefined {
 
 /** What printed results say of it. */
 export function cutNote(startToken: string): string {
-  return startToken === 'auto' ? 'each after the start token' : 'cut as a stream';
+  return startToken === 'auto' ? 'windows begin with the start token' : 'windows cut from a stream';
 }
 
 /** How text is read. */

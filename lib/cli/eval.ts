@@ -86,12 +86,12 @@ async function run(call: CommandCall): Promise<Outcome> {
     const { vocabSize, fingerprint } = model.tokenizer;
     const rounding = activations === undefined ? '' : `, activations of ${activations} bits`;
     const what = scored === 'assistant' ? 'tokens of the assistant' : 'tokens';
-    const cut = `${call.has('stride') ? `, stride ${stride}` : ''}, ${cutNote(startToken)}`;
+    const overlap = call.has('stride') ? `, stride ${stride}` : '';
     return {
       json: { ...result, text, tokenizer: { vocabSize, fingerprint } },
       lines: [
-        `perplexity ${perplexity.toFixed(4)}  (${tokens} ${what} scored in ${windows} windows of ${size}${cut})`,
-        `of ${text.join(', ')}, tokenizer of ${vocabSize} tokens (${fingerprint.slice(0, 8)}), ${precision}${rounding}`,
+        `perplexity ${perplexity.toFixed(4)}  (${tokens} ${what} scored in ${windows} windows of ${size}${overlap})`,
+        `of ${text.join(', ')}, tokenizer of ${vocabSize} tokens (${fingerprint.slice(0, 8)}), ${cutNote(startToken)}, ${precision}${rounding}`,
       ],
     };
   } finally {

@@ -273,7 +273,7 @@ async function outcome(
     lines: [
       `${target}: ${bitsPerWeight.toFixed(3)} bits a weight, ${megabytes(bytes)}`,
       `${history.length} steps, loss ${loss?.toFixed(4)}, ${flips} flips, ${Math.round(tokensPerSecond)} tokens/s`,
-      `sequences ${cutNote(startToken)}`,
+      cutNote(startToken),
       ...(teacherCacheError === undefined
         ? []
         : [`the teacher's cache is off by ${teacherCacheError.toFixed(4)} nats`]),
