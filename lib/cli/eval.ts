@@ -91,7 +91,7 @@ async function run(call: CommandCall): Promise<Outcome> {
       json: { ...result, text, tokenizer: { vocabSize, fingerprint } },
       lines: [
         `perplexity ${perplexity.toFixed(4)}  (${tokens} ${what} scored in ${windows} windows of ${size}${overlap})`,
-        `of ${text.join(', ')}, tokenizer of ${vocabSize} tokens (${fingerprint.slice(0, 8)}), ${cutNote(startToken)}, ${precision}${rounding}`,
+        `of ${text.join(', ')}, ${cutNote(startToken)}, tokenizer of ${vocabSize} tokens (${fingerprint.slice(0, 8)}), ${precision}${rounding}`,
       ],
     };
   } finally {
