@@ -402,6 +402,7 @@ describe('binarize', () => {
       windows: 16,
       length: 128,
       tokens: 2048,
+      startToken: 'stream',
       targetMix: 0.5,
       residualMix: 0.5,
       rounds: 3,
@@ -418,7 +419,7 @@ describe('binarize', () => {
     const data = Array.from({ length: 400 }, () => random.integer(0, model.config.vocabularySize - 1));
     const settings = { length: 64, targetMix: 0.25, residualMix: 0, rounds: 1, precision: 'f32' } as const;
     await using small = await binarize(model, { kernels: 1, method: 'calibrated', calibration: { data, ...settings } });
-    const report = { windows: 6, tokens: 384, damping: 0.03, ...settings };
+    const report = { windows: 6, tokens: 384, startToken: 'stream', damping: 0.03, ...settings };
     expect(small.conversion?.calibration).toEqual(report);
   });
 
