@@ -35,7 +35,11 @@ export async function runMbok(args: readonly string[], signal: AbortSignal): Pro
     child.on('close', (code, name) => resolve(code ?? name ?? 'unknown'));
   }).finally(() => signal.removeEventListener('abort', interrupt));
   if (signal.aborted) throw new MbokError('MBOK_ABORTED', 'aborted');
-  if (ending !== 0) return { error: messages.trim().replace(/^mbok: /, '') || `the process ended with ${ending}` };
+  if (ending !== 0) {
+    // warnings come before it
+    const last = `\n${messages.trim()}`.split('\nmbok: ').at(-1)?.trim();
+    return { error: last || `the process ended with ${ending}` };
+  }
   const result: unknown = JSON.parse(output.trimEnd().split('\n').at(-1) ?? '');
   if (!isJsonObject(result)) throw new MbokError('MBOK_INTERNAL', `mbok ${args.join(' ')} printed no object`);
   return { result };
