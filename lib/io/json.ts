@@ -1,5 +1,6 @@
 import { MbokError } from '../errors';
 import { readSmallFile, readWhole } from './files';
+import { CLOSE_LIST, CLOSE_OBJECT, COLON, COMMA, ESCAPE, OPEN_LIST, OPEN_OBJECT, QUOTE } from './json_units';
 import { Utf8Decoder } from './utf8';
 
 /** A JSON object of unknown content. */
@@ -36,6 +37,10 @@ export function parseJsonObject(text: string, what: string, most = MOST_VALUES):
   if (!isJsonObject(value)) throw new MbokError('MBOK_FORMAT', `${what} must hold a JSON object`);
   return value;
 }
+
+// UTF-16 units of Python's constants
+const UPPER_N = 0x4e;
+const UPPER_I = 0x49;
 
 /** What stands for NaN until the text has been parsed. */
 const NAN = '\u0000NaN';
@@ -86,18 +91,6 @@ export function expectWholeCharacters(text: string, what: string): void {
     throw new MbokError('MBOK_FORMAT', `${what} holds half of a surrogate pair: a text was cut within a character`);
   });
 }
-
-// UTF-16 units
-const QUOTE = 0x22;
-const COMMA = 0x2c;
-const COLON = 0x3a;
-const ESCAPE = 0x5c;
-const OPEN_LIST = 0x5b;
-const CLOSE_LIST = 0x5d;
-const OPEN_OBJECT = 0x7b;
-const CLOSE_OBJECT = 0x7d;
-const UPPER_N = 0x4e;
-const UPPER_I = 0x49;
 
 /**
  * Counts values and depth of JSON before anything is made of it: of 100 MB of `{}` JSON.parse makes 33 million objects

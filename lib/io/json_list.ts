@@ -1,11 +1,5 @@
 import { MbokError } from '../errors';
-
-const QUOTE = 0x22;
-const ESCAPE = 0x5c;
-const OPEN_LIST = 0x5b;
-const CLOSE_LIST = 0x5d;
-const OPEN_OBJECT = 0x7b;
-const CLOSE_OBJECT = 0x7d;
+import { CLOSE_LIST, CLOSE_OBJECT, ESCAPE, OPEN_LIST, OPEN_OBJECT, QUOTE } from './json_units';
 
 /**
  * Cuts a list of objects in JSON, which comes in parts, into the texts of its elements. What they hold is not looked at:
