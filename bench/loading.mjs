@@ -1,8 +1,10 @@
 /**
- * npm run bench:loading -- MODEL [ROUNDS]: what loading a model takes, each time in a process of its own: CPU seconds (all
- * threads, user and system) of the whole process and of loading alone, peak memory as the kernel counts it, and the same up to
- * the first text's tokens. Where bench/peers is installed and MODEL is a GGUF file, llama.cpp takes turns with mbok, with the
- * file mapped as by default; pages of a mapped file count as memory. Fails where mbok takes more than 1.4 of its CPU time.
+ * npm run bench:loading -- MODEL [ROUNDS]
+ *
+ * Measures what loading a model takes, with and without encoding a first text, each time in a process of its own. Prints CPU
+ * seconds (user and system time of all threads) of the whole process and of loading alone, and peak memory as the kernel
+ * counts it. Where bench/peers is installed and MODEL is a GGUF file, llama.cpp takes turns with mbok. It maps the file, whose
+ * pages count as memory. Fails where mbok takes more than 1.4 of llama.cpp's CPU time.
  */
 
 import { execFileSync } from 'node:child_process';

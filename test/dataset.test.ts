@@ -87,6 +87,11 @@ describe('formats', () => {
       ['one ["]', 'two'],
     ],
     ['a *.json of lines is its lines', { 'a.json': lines({ text: 'one' }, { text: 'two' }) }, ['one', 'two']],
+    [
+      'a surrogate pair is a character beside a number that only Python writes',
+      { 'a.jsonl': '{"text": "a\\ud83d\\ude00", "score": NaN}' },
+      ['a😀'],
+    ],
     ['a surrogate pair is a character', { 'a.jsonl': '{"text": "a\\ud83d\\ude00 \\\\ud83d"}' }, ['a😀 \\ud83d']],
     ['a web page is a text under its name', { 'a.html': '<html>one</html>' }, ['<html>one</html>']],
     [

@@ -3,8 +3,8 @@
  * safetensors file a finished block, the hidden states before the next one, and a fingerprint of what is converted how.
  *
  * One process at a time works in it. Blocks carry a number that no other conversion has: a model is never put together of
- * two. A process that is killed at any moment leaves a folder that the next one goes on from, to the same bits: files of
- * blocks appear whole or not at all, and those of hidden states before the file of the block that they follow from.
+ * two. A conversion that is killed resumes from this folder and gives the same bits: files of blocks appear whole or not at
+ * all, and hidden states are written before the file of the block that they follow from.
  */
 
 import { createHash, randomUUID } from 'node:crypto';

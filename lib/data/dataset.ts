@@ -122,8 +122,7 @@ export class Dataset implements AsyncDisposable {
    * The sequences of one training step: windows at random places that depend on seed, step and their number in the batch
    * alone.
    *
-   * @param options - `window`: tokens a sequence; `startId`: what each begins with; `counted`: leave out windows in which
-   *   no target counts, default false; `batch`: sequences; `seed`; `step`, from 0
+   * @param options - the windows to choose from; `batch`: sequences of the step; `seed` of the choice; `step`, from 0
    * @throws MbokError MBOK_INVALID_ARGUMENT when the data is shorter than a window, or has none in which a target counts
    *   (naming its files); MBOK_IO, MBOK_FORMAT, MBOK_DISPOSED
    */

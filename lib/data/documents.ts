@@ -124,7 +124,7 @@ async function* readRecords(
   const isList = /\.json$/i.test(path) && (await beginningOf(path)).startsWith('[');
   for await (const { text, place } of isList ? readElements(path, seen) : readLines(path, seen)) {
     const record = parseJsonObject(text, place, MOST_VALUES);
-    expectWholeCharacters(text, place);
+    expectWholeCharacters(record, text, place);
     yield { record, place };
   }
 }

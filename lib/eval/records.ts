@@ -22,9 +22,9 @@ export async function readRecords(path: string): Promise<TaskRecord[]> {
   return linesOf(text, path).flatMap((line, index) => {
     const place = `${path}:${index + 1}`;
     if (line.trim() === '') return [];
-    const record = new ConfigReader(parseJsonObject(line, place), place);
-    expectWholeCharacters(line, place);
-    return [record];
+    const record = parseJsonObject(line, place);
+    expectWholeCharacters(record, line, place);
+    return [new ConfigReader(record, place)];
   });
 }
 

@@ -81,15 +81,20 @@ function withoutConstants(text: string, most: number): string | undefined {
 }
 
 /**
- * Throws MBOK_FORMAT where `text` (valid JSON, named by `what`) writes half of a surrogate pair, which no text holds: it
- * would become U+FFFD.
+ * Throws MBOK_FORMAT where a string in `value` holds half of a surrogate pair, which no text holds: it would become U+FFFD.
+ *
+ * @param text - the JSON that `value` was parsed from
  */
-export function expectWholeCharacters(text: string, what: string): void {
-  if (!/\\u[dD][89a-fA-F]/.test(text)) return;
-  JSON.parse(text, (_, value: unknown) => {
-    if (typeof value !== 'string' || !/\p{Surrogate}/u.test(value)) return value;
+export function expectWholeCharacters(value: unknown, text: string, what: string): void {
+  // only an escape can write one
+  if (/\\u[dD][89a-fA-F]/.test(text)) expectWhole(value, what);
+}
+
+function expectWhole(value: unknown, what: string): void {
+  if (typeof value === 'string' && /\p{Surrogate}/u.test(value)) {
     throw new MbokError('MBOK_FORMAT', `${what} holds half of a surrogate pair: a text was cut within a character`);
-  });
+  }
+  if (typeof value === 'object' && value !== null) for (const part of Object.values(value)) expectWhole(part, what);
 }
 
 /**

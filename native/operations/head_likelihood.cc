@@ -1,5 +1,5 @@
-// A model's head and how likely its logits find the tokens that came, for evaluation: every panel of the head is packed once and
-// multiplied with all rows, and each tile of logits is judged and forgotten while it is in cache.
+// Computes a model's head and the log-likelihoods of target tokens, for evaluation. Every panel of the head is packed once and
+// multiplied with all rows. Each tile of logits is reduced while it is in cache, so no logits are stored.
 //
 //   x [R,h], w [V,h] (any type of weights.h), targets i32 [R,1] (−1: not scored), scales? [V,1]
 //   → values [R,1], likeliest? [R,1]; attributes: precision, c (0: none)
