@@ -77,3 +77,11 @@ describeWithShared('chat templates', [GOLDEN], () => {
     }
   });
 });
+
+test.each([
+  ["'a b c '.split(None, 1)", "['a', 'b c ']"],
+  ["' a  b c '.split(None, 1)", "['a', 'b c ']"],
+  ["' a b c '.rsplit(None, 1)", "[' a b', 'c']"],
+])('%s is as in Python', (expression, expected) => {
+  expect(new JinjaTemplate(`{{ ${expression} }}`, 'it').render('{"messages":[]}', 0).text).toBe(expected);
+});

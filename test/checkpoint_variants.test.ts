@@ -341,6 +341,12 @@ describe('a head in the file of a tied model', () => {
     const refused = failure('MBOK_FORMAT', /'lm_head\.weight' differs from the embedding.*tie_word_embeddings/);
     await expect(Model.load(at)).rejects.toThrow(refused);
     await expect(binarizeFolder(at, join(temporary, 'tied'), { kernels: 1, method: 'svid' })).rejects.toThrow(refused);
+
+    const small = join(temporary, 'small');
+    await binarizeFolder(join(GOLDEN, 'llama-tied-rope3'), small, { kernels: 2, method: 'svid' });
+    addTensor(small, 'lm_head.weight', [160, 64]);
+    await expect(Model.load(small)).rejects.toThrow(refused);
+    await expect(Model.load(small, { kernels: 1 })).rejects.toThrow(refused);
   });
 });
 

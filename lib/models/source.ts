@@ -162,8 +162,10 @@ export class ModelSource {
    */
   async read(specification: StoredSpecification, kernels?: number): Promise<StoredMatrix> {
     const { weights, nested } = this;
-    if (kernels !== undefined) return await readPrefix(weights, specification, { kernels, nested });
-    const stored = await readParameter(weights, specification);
+    const stored =
+      kernels === undefined
+        ? await readParameter(weights, specification)
+        : await readPrefix(weights, specification, { kernels, nested });
     if (specification.role === 'embedding' && this.config.tied && weights.tensors.has(HEAD)) {
       await this.#expectTied(specification, stored.matrix);
     }

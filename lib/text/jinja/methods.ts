@@ -123,7 +123,7 @@ function splitSpace(run: Run, text: string, most: number): string[] {
   for (;;) {
     while (at < text.length && isSpace(text[at] as string)) at++;
     if (at >= text.length) return parts;
-    if (parts.length >= most) return [...parts, trimEnd(text.slice(at))];
+    if (parts.length >= most) return [...parts, text.slice(at)];
     let end = at;
     while (end < text.length && !isSpace(text[end] as string)) end++;
     run.budget.list(1);
