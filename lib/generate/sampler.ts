@@ -137,6 +137,7 @@ function logitOf(weight: number, largest: number, temperature: number): number {
  */
 function* fallingWeights(logits: Float32Array, largest: number, temperature: number): Generator<number> {
   let above = Infinity;
+  const hopeless = logitOf(0, largest, temperature);
   for (const bound of [0.5, 0.1, 1e-2, 1e-4, 1e-8, 0]) {
     const least = bound > 0 ? largest + temperature * Math.log(bound) : -Infinity;
     const some: number[] = [];
@@ -144,7 +145,6 @@ function* fallingWeights(logits: Float32Array, largest: number, temperature: num
       const logit = logits[id] as number;
       if (logit >= least && logit < above) some.push(logit);
     }
-    const hopeless = largest + temperature * NO_CHANCE;
     for (const logit of Float64Array.from(some).sort().reverse()) {
       yield logit < hopeless ? 0 : weightOf(logit, largest, temperature);
     }

@@ -4,7 +4,7 @@ import { isJsonObject } from '../io/json';
 import { MergeQueue } from './merge_queue';
 import type { TokenizerDescription } from './tokenizer_file';
 import type { Vocabulary } from './vocabulary';
-import { byteToken } from './words';
+import { BYTE_TOKENS } from './words';
 
 /** Which pairs of tokens become one, and in which order. */
 export interface Merges {
@@ -65,7 +65,7 @@ export class BytePairModel {
     this.#settings = settings;
     this.vocabulary = vocabulary;
     this.unknownId = unknown === undefined ? undefined : vocabulary.idOf(unknown);
-    this.#bytes = Array.from({ length: fallsBackToBytes ? 256 : 0 }, (_, byte) => vocabulary.idOf(byteToken(byte)));
+    this.#bytes = fallsBackToBytes ? BYTE_TOKENS.map((token) => vocabulary.idOf(token)) : [];
   }
 
   /** The ids of a word in the characters of the vocabulary. */

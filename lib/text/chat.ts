@@ -4,7 +4,7 @@ import { MbokError } from '../errors';
 import { options as checkOptions, invalid } from '../validate';
 import { ChatTemplate } from './chat_template';
 import type { Span } from './jinja/output';
-import { type ChatMessage, TEMPLATE_ARGUMENTS, type TemplateArguments } from './messages';
+import { type ChatMessage, REASONING, TEMPLATE_ARGUMENTS, type TemplateArguments } from './messages';
 import type { Tokenizer } from './tokenizer';
 
 export { ChatTemplate, type TemplateOptions } from './chat_template';
@@ -18,9 +18,10 @@ export interface EncodedChat {
 
 /**
  * Encodes a conversation and tells which of its tokens the assistant says. Where the template has `{% generation %}`
- * blocks, these are it, as in transformers. Otherwise a message begins where the text that asks for it ends, and ends with
- * its end token; where the template writes earlier messages differently once a conversation goes on, as those do that
- * drop old thoughts, messages are found by rendering the conversation with other contents in their place.
+ * blocks, their tokens are the assistant's, as in transformers. Otherwise a message begins where the text that asks for it
+ * ends, and ends with its end token. Some templates write earlier messages differently once a conversation goes on, for
+ * example without old thoughts. There the conversation is rendered with other contents in place of a message, and the
+ * message is where the texts differ.
  *
  * @param options - what the template is told beside the messages
  * @throws MbokError MBOK_INVALID_ARGUMENT, MBOK_FORMAT as {@link ChatTemplate.apply}; MBOK_UNSUPPORTED where a message cannot
@@ -78,8 +79,6 @@ export function endTokens(tokenizer: Tokenizer, template: ChatTemplate): readonl
 
 /** Contents that differ at both ends, and that no filter for texts changes. */
 const OTHERS = ['7190836425', '2846150937'];
-/** Fields of a message that the assistant says before its content. */
-const THOUGHTS = ['reasoning_content', 'reasoning', 'thinking'] as const;
 
 /** A conversation's text, in which messages are looked for. */
 class Rendering {
@@ -135,7 +134,7 @@ class Rendering {
 
   /** Before the content there may be thoughts, and what the template writes between them and the assistant's name. */
   #begin(index: number, content: number): number {
-    const thoughts = THOUGHTS.filter((name) => typeof this.#messages[index]?.[name] === 'string');
+    const thoughts = REASONING.filter((name) => typeof this.#messages[index]?.[name] === 'string');
     const starts = thoughts.length === 0 ? [] : [this.#place(index, (other) => withAll(thoughts, other))?.[0]];
     const first = Math.min(content, ...starts.filter((start) => start !== undefined));
     const before = this.#messages.slice(0, index);
@@ -215,7 +214,7 @@ function attempt<T>(work: () => T): T | undefined {
   }
 }
 
-function withAll(names: readonly (typeof THOUGHTS)[number][], value: string): Partial<ChatMessage> {
+function withAll(names: readonly (typeof REASONING)[number][], value: string): Partial<ChatMessage> {
   return Object.fromEntries(names.map((name) => [name, value]));
 }
 

@@ -82,7 +82,7 @@ export class ChatTemplate {
    *
    * @param messages - the conversation, at least one message
    * @throws MbokError MBOK_INVALID_ARGUMENT (no conversation, or one that the template refuses), MBOK_FORMAT (a template
-   * that cannot be parsed, or takes too much time or memory)
+   * that cannot be parsed, or takes too many steps or too much memory)
    */
   apply(messages: readonly ChatMessage[], options?: TemplateOptions): string {
     return this.render(messages, options).text;

@@ -3,7 +3,7 @@
 import { MbokError } from '../errors';
 import type { JsonObject } from '../io/json';
 import { show } from '../validate';
-import type { GgufVocabulary, TokenizerParts } from './gguf_tokenizer';
+import type { GgufTokenizerParts, GgufVocabulary } from './gguf_tokenizer';
 import { PATTERNS } from './known_patterns';
 import { MergeTable, pairOf } from './merge_table';
 import { shorten } from './reason';
@@ -77,7 +77,7 @@ const MERGES = "GGUF metadata 'tokenizer.ggml.merges'";
 const PAIR = /^[^ ]+ [^ ]+$/s;
 
 /** Throws MBOK_UNSUPPORTED for a rule that is not known. */
-export function byteLevelParts({ tokens, merges, pre, unknown }: GgufVocabulary): TokenizerParts {
+export function byteLevelParts({ tokens, merges, pre, unknown }: GgufVocabulary): GgufTokenizerParts {
   const name = pre ?? 'default';
   const rule = Object.hasOwn(RULES, name) ? RULES[name] : undefined;
   if (rule === undefined) {

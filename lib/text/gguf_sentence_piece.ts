@@ -4,12 +4,11 @@ import { MbokError } from '../errors';
 import type { JsonObject } from '../io/json';
 import { bounded, LimitError } from './bounded';
 import type { Merges } from './byte_pairs';
-import type { GgufVocabulary, TokenizerParts } from './gguf_tokenizer';
+import type { GgufTokenizerParts, GgufVocabulary } from './gguf_tokenizer';
 import { Vocabulary } from './vocabulary';
-import { byteToken } from './words';
+import { BYTE_TOKENS, SPACE } from './words';
 
 /** SentencePiece's sign for a space. */
-const SPACE = '\u2581';
 
 /** Characters up to which pieces are merged from others; no model has longer ones that are. */
 const LONGEST = 256;
@@ -19,7 +18,7 @@ const MOST_MERGES = 8;
 const TIME = { always: 150, piece: 2e-2 };
 
 /** Throws MBOK_FORMAT where the scores are missing. */
-export function sentencePieceParts(vocabulary: GgufVocabulary): TokenizerParts {
+export function sentencePieceParts(vocabulary: GgufVocabulary): GgufTokenizerParts {
   const { tokens, type, scores, unknown, addsSpacePrefix = true } = vocabulary;
   if (scores === undefined) {
     throw new MbokError('MBOK_FORMAT', "GGUF metadata 'tokenizer.ggml.scores' is missing, which merges come from");
@@ -28,9 +27,7 @@ export function sentencePieceParts(vocabulary: GgufVocabulary): TokenizerParts {
   const words = new Vocabulary(
     tokens.map((token, id) => (type(id) === 'userDefined' ? token.replaceAll(' ', SPACE) : token)),
   );
-  const hasBytes = Array.from({ length: 256 }, (_, byte) => byteToken(byte)).every(
-    (token) => words.idOf(token) !== undefined,
-  );
+  const hasBytes = BYTE_TOKENS.every((token) => words.idOf(token) !== undefined);
   const replace = (from: string, content: string) => ({ type: 'Replace', pattern: { String: from }, content });
   const spaces = replace(' ', SPACE);
   const decoders: JsonObject[] = [replace(SPACE, ' '), { type: 'ByteFallback' }, { type: 'Fuse' }];

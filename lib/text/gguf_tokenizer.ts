@@ -37,7 +37,7 @@ export interface GgufVocabulary {
 }
 
 /** What depends on the kind of a tokenizer. */
-export interface TokenizerParts {
+export interface GgufTokenizerParts {
   readonly normalizer: JsonObject | null;
   readonly preTokenizer: JsonObject | null;
   readonly decoder: JsonObject;
@@ -150,7 +150,7 @@ function named(key: string, value: string | undefined): JsonObject {
   return value === undefined ? {} : { [key]: value };
 }
 
-function readParts(model: string, vocabulary: GgufVocabulary): TokenizerParts {
+function readParts(model: string, vocabulary: GgufVocabulary): GgufTokenizerParts {
   if (model === 'gpt2') return byteLevelParts(vocabulary);
   if (model === 'llama') return sentencePieceParts(vocabulary);
   throw new MbokError(
@@ -178,7 +178,7 @@ function readVocabulary(reader: MetadataReader): GgufVocabulary {
 }
 
 /** `trims`: Phi-3's control tokens take in the white space after them, all but the three that its text begins or ends with. */
-function addedTokens({ tokens, type }: GgufVocabulary, { content }: TokenizerParts, trims: boolean): JsonObject[] {
+function addedTokens({ tokens, type }: GgufVocabulary, { content }: GgufTokenizerParts, trims: boolean): JsonObject[] {
   return tokens.flatMap((token, id) => {
     const kind = type(id);
     const isAdded = kind === 'unknown' || kind === 'control' || kind === 'userDefined';

@@ -69,7 +69,7 @@ export function expectMessages(messages: unknown): readonly ChatMessage[] {
 }
 
 /** Names that the assistant's thoughts go by; the first is the standard one. */
-const REASONING = ['reasoning_content', 'thinking', 'reasoning'] as const;
+export const REASONING = ['reasoning_content', 'thinking', 'reasoning'] as const;
 
 /**
  * Messages as transformers hands them to templates: without fields that are null, which many templates would write as

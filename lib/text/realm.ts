@@ -13,7 +13,6 @@ type Method = (this: unknown, ...given: never[]) => unknown;
 type Globals = Record<string, unknown> & {
   readonly String: { readonly prototype: object };
   readonly Array: { readonly prototype: object; from<T>(items: Iterable<T>): T[] };
-  readonly JSON: { parse(json: string): unknown };
 };
 
 /** As parameters of a package's function: asking the global object of a context takes long. */
@@ -58,18 +57,13 @@ export class Realm<Exports> {
     }
   }
 
-  /** Reads JSON into objects of the realm. */
-  parse(json: string): object {
-    return this.#globals.JSON.parse(json) as object;
-  }
-
   /** A list of the realm. */
   list<T>(items: Iterable<T> = []): T[] {
     return this.#globals.Array.from(items);
   }
 
   /** Counts what is made, best before it is. Throws LimitError where no more may be. */
-  spend(characters: number): void {
+  #spend(characters: number): void {
     this.#left -= characters;
     // so that NaN is refused too
     if (!(this.#left >= 0)) throw new LimitError('needs too much memory');
@@ -77,7 +71,7 @@ export class Realm<Exports> {
 
   /** Replaces the methods that make much of little. */
   #count({ String: { prototype: text }, Array: list }: Globals): void {
-    const spend = (characters: number) => this.spend(characters);
+    const spend = (characters: number) => this.#spend(characters);
     replace(text, 'repeat', (repeat, self: string, [count = 0]: number[]) => {
       spend(self.length * (Math.trunc(count) || 0));
       return repeat(self, [count]);

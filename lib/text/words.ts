@@ -25,7 +25,7 @@ export interface WordRule {
 const GPT2 = compilePattern(PATTERNS.gpt2) as RegExp;
 
 /** SentencePiece's sign for a space. */
-const SPACE = '\u2581';
+export const SPACE = '\u2581';
 
 type Normalise = WordRule['normalise'];
 /** What is done to a normalised text before it is cut; `first` as in {@link WordRule.split}. */
@@ -191,13 +191,11 @@ const BYTE_CHARACTERS = (() => {
   return Array.from({ length: 256 }, (_, byte) => String.fromCharCode(prints(byte) ? byte : next++));
 })();
 
-/** Bytes as SentencePiece writes them. */
-const BYTE_TOKENS = Array.from({ length: 256 }, (_, byte) => byteToken(byte));
-
-/** The token of a byte in vocabularies that are made from SentencePiece. */
-export function byteToken(byte: number): string {
-  return `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`;
-}
+/** The tokens of bytes in vocabularies that are made from SentencePiece. */
+export const BYTE_TOKENS = Array.from(
+  { length: 256 },
+  (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`,
+);
 
 function spellBytes(word: string): string {
   let spelled = '';

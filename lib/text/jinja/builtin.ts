@@ -36,13 +36,13 @@ export function builtIn<P extends Readonly<Record<string, Value | typeof REQUIRE
     if (positional.length > names.length) typeError(`takes ${names.length} arguments, got ${positional.length}`);
     const given: Record<string, Value> = {};
     for (const [index, name] of names.entries()) {
-      const value = positional[index] ?? (index < positional.length ? null : undefined);
-      const chosen = value !== undefined ? value : named.has(name) ? (named.get(name) as Value) : parameters[name];
+      const value = index < positional.length ? positional[index] : named.get(name);
+      const chosen = value === undefined ? parameters[name] : value;
       if (chosen === REQUIRED || chosen === undefined) return typeError(`missing the argument '${name}'`);
       given[name] = chosen;
     }
     for (const name of named.keys()) {
-      if (!names.includes(name) || names.indexOf(name) < positional.length) {
+      if (names.indexOf(name) < positional.length) {
         typeError(`got an unexpected keyword argument '${name}'`);
       }
     }

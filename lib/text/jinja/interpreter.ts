@@ -106,7 +106,7 @@ class Interpreter implements Run {
         }
         return this.execute(statement.otherwise, scope);
       case 'for':
-        return this.#for(statement, statement.items, scope);
+        return this.#loop(statement, this.evaluate(statement.items, scope), scope, 0);
       case 'break':
       case 'continue':
         return statement.type;
@@ -142,10 +142,6 @@ class Interpreter implements Run {
         this.#output.generation(() => this.execute(statement.body, new Scope(scope)));
         return undefined;
     }
-  }
-
-  #for(statement: Statement & { readonly type: 'for' }, items: Expression, scope: Scope): Ending {
-    return this.#loop(statement, this.evaluate(items, scope), scope, 0);
   }
 
   #loop(statement: Statement & { readonly type: 'for' }, value: Value, scope: Scope, depth: number): Ending {

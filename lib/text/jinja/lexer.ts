@@ -1,6 +1,6 @@
 /**
- * From the source of a template to tokens, with the settings of transformers: the line break after a tag is dropped
- * (`trim_blocks`), and so is white space before a tag that begins its line (`lstrip_blocks`).
+ * Turns the source of a template into tokens, with the settings of transformers. `trim_blocks` drops the line break after a
+ * tag, `lstrip_blocks` the white space before a tag that begins its line.
  */
 
 import { LimitError } from '../bounded';

@@ -50,9 +50,11 @@ export class Loop extends Instance {
       case 'previtem':
         return index > 0 ? this.#items[index - 1] : new Undefined('there is no previous item');
       case 'nextitem':
-        return this.#items[index + 1] ?? this.#none(index + 1);
+        return index + 1 < length ? this.#items[index + 1] : new Undefined('there is no next item');
       case 'cycle':
-        return new Callable(name, (values) => values[index % values.length] ?? this.#empty(values));
+        return new Callable(name, (values) =>
+          values.length > 0 ? (values[index % values.length] as Value) : typeError('no items for cycling given'),
+        );
       case 'changed':
         return new Callable(name, (values) => this.#hasChanged(new Tuple(values)));
       default:
@@ -69,14 +71,6 @@ export class Loop extends Instance {
       typeError("The loop must have the 'recursive' marker to be called recursively.");
     }
     return items === undefined ? typeError("missing the argument 'iterable'") : this.#again(items);
-  }
-
-  #none(index: number): Value {
-    return index < this.#items.length ? null : new Undefined('there is no next item');
-  }
-
-  #empty(values: readonly Value[]): Value {
-    return values.length > 0 ? null : typeError('no items for cycling given');
   }
 
   #hasChanged(values: Tuple): boolean {

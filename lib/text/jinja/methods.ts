@@ -36,7 +36,7 @@ function matches(pattern: RegExp): BuiltIn {
 
 const SUBSTRING = { sub: REQUIRED, start: null, end: null } as const;
 
-/** A method that looks for a part of a text. `find` gives its place in characters, or -1. */
+/** A method that looks for a part of a text. `work` is given its place in characters, or -1. */
 function finder(work: (found: number, run: Run) => Value, last: boolean): BuiltIn {
   return builtIn(SUBSTRING, (run, self, { sub, start, end }) => {
     const { text, shift } = section(run, textOf(self), start, end);
@@ -72,7 +72,7 @@ function affixTest(has: (text: string, affix: string) => boolean): BuiltIn {
   });
 }
 
-/** `ends`: 'start', 'end' or both. */
+/** A method that strips the start of a text, its end or both. */
 function stripper(atStart: boolean, atEnd: boolean): BuiltIn {
   return builtIn({ chars: null }, (run, self, { chars }) => {
     run.budget.make(textOf(self).length);
@@ -228,8 +228,8 @@ function join(run: Run, separator: string, items: readonly Value[]): string {
   return texts.join(separator);
 }
 
-const isUpper = (text: string) => text === text.toUpperCase() && text !== text.toLowerCase();
-const isLower = (text: string) => text === text.toLowerCase() && text !== text.toUpperCase();
+export const isUpper = (text: string) => text === text.toUpperCase() && text !== text.toLowerCase();
+export const isLower = (text: string) => text === text.toLowerCase() && text !== text.toUpperCase();
 const title = (text: string) => text.replace(/\p{L}+/gu, capitalize);
 
 const TEXT: Readonly<Record<string, BuiltIn>> = {

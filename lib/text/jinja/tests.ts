@@ -1,7 +1,8 @@
 /** Jinja's tests: what comes after `is`. */
 
-import { type BuiltIn, builtIn, REQUIRED, textOf } from './builtin';
+import { type BuiltIn, builtIn, REQUIRED } from './builtin';
 import { FILTERS } from './filters';
+import { isLower, isUpper } from './methods';
 import { arithmetic, contains, holds } from './operators';
 import {
   areEqual,
@@ -83,7 +84,7 @@ export const TESTS: ReadonlyMap<string, BuiltIn> = new Map(
     le: atMost,
     '<=': atMost,
     lessthan: less,
-    lower: builtIn({}, (run, self) => isCased(str(self, run.budget), (text) => text.toLowerCase())),
+    lower: builtIn({}, (run, self) => isLower(str(self, run.budget))),
     lt: less,
     '<': less,
     mapping: plain((value) => value instanceof Dict),
@@ -95,14 +96,9 @@ export const TESTS: ReadonlyMap<string, BuiltIn> = new Map(
     sameas: builtIn({ other: REQUIRED }, (_, self, { other }) => self === other),
     sequence: plain((value) => isSequence(value) || value instanceof Undefined),
     string: plain((value) => typeof value === 'string'),
-    test: builtIn({}, (_, self) => typeof self === 'string' && TESTS.has(textOf(self))),
+    test: builtIn({}, (_, self) => typeof self === 'string' && TESTS.has(self)),
     true: plain((value) => value === true),
     undefined: plain((value) => value instanceof Undefined),
-    upper: builtIn({}, (run, self) => isCased(str(self, run.budget), (text) => text.toUpperCase())),
+    upper: builtIn({}, (run, self) => isUpper(str(self, run.budget))),
   }),
 );
-
-/** Whether all letters have the case that a conversion gives, and there are some. */
-function isCased(text: string, convert: (text: string) => string): boolean {
-  return text === convert(text) && text.toLowerCase() !== text.toUpperCase();
-}

@@ -10,7 +10,6 @@ import {
   Float,
   Instance,
   isList,
-  isTrue,
   Namespace,
   Range,
   Tuple,
@@ -164,7 +163,7 @@ function jsonKey(key: Value): string {
 
 function jsonFloat(value: number): string {
   if (Number.isFinite(value)) return floatText(value);
-  return Number.isNaN(value) ? 'NaN' : isTrue(value > 0) ? 'Infinity' : '-Infinity';
+  return Number.isNaN(value) ? 'NaN' : value > 0 ? 'Infinity' : '-Infinity';
 }
 
 function jsonString(text: string, ensureAscii: boolean): string {
