@@ -2,9 +2,9 @@
  * node bench/head.mjs [--isa avx2,avx512,amx] [--threads 1,2] [--shapes gemma,smollm] [--weights f16,i8]
  *                     [--precisions f32,bf16] [--uses evaluation,…] [--pairs 3]
  *
- * What a head of a large vocabulary costs in each of its uses, as a multiple of its limit. Where it is a product, the limit is
- * its operations at the rate of a product of 2048 × 2048 × 2048 in the same precision; where it decodes one row, its bytes at
- * the rate at which memory is read. Both are measured in turn: the figure is the median ratio of CPU time of the pairs (of
+ * Measures what a head of a large vocabulary costs in each of its uses, as a multiple of its limit. The limit of products is
+ * the rate of a product of 2048 × 2048 × 2048 in the same precision. The limit of decoding one row is the rate at which memory
+ * is read. Both are measured in turn: the figure is the median ratio of CPU time of the pairs (of
  * decoding: of the best of 40 tokens to the best reading). The losses are checked against float64 before anything is timed.
  */
 
@@ -41,7 +41,6 @@ const { values: given } = parseArgs({
     precisions: list('f32,bf16'),
     uses: list(''),
     pairs: list('3'),
-    json: { type: 'boolean', default: false },
   },
 });
 const chosen = (name) => given[name].split(',').filter((item) => item !== '');
@@ -92,14 +91,14 @@ const USES = {
   evaluation: { products: 1, rows: 2048, output: evaluate },
   tasks: { products: 1, rows: 256, output: evaluate },
   'teacher cache': { products: 1, rows: 512, output: (logits) => topTokens(logits, KEPT)[0] },
-  'cross-entropy': { products: 2, rows: 1024, output: (logits, o) => headCrossEntropy(logits, o.targets, o).loss },
+  'cross-entropy': { products: 2, rows: 1024, output: (logits, o) => headCrossEntropy(logits, o.targets, o) },
   'kept teacher': { products: 2, rows: 1024, output: (logits, o) => headKeptDivergence(logits, o.kept, o) },
   teacher: { products: 3, rows: 1024, output: (logits, o) => headDivergence(logits, o.teacher(), o) },
   'trained head': {
     products: 3,
     rows: 1024,
     trains: true,
-    output: (logits, o) => headCrossEntropy(logits, o.targets, o).loss,
+    output: (logits, o) => headCrossEntropy(logits, o.targets, o),
   },
 };
 
@@ -112,11 +111,11 @@ const cpuSeconds = () => {
   return (user + system) / 1e6;
 };
 
-/** CPU seconds of a run, or by `clock` those that passed. */
-async function seconds(plan, rows, clock = cpuSeconds) {
-  const start = clock();
+/** CPU seconds of a run. */
+async function seconds(plan, rows) {
+  const start = cpuSeconds();
   await plan.run({ scalars: { rows, sequenceLength: rows } });
-  return clock() - start;
+  return cpuSeconds() - start;
 }
 
 /** A plan of one use, with the matrices it reads. */
@@ -158,7 +157,15 @@ function largeProduct(precision) {
   const graph = new Graph({ precision });
   const [a, b] = [randomMatrix(LARGE, LARGE, 1), randomMatrix(LARGE, LARGE, 2)];
   linear(graph.bind(a), graph.bind(b));
-  return new Plan(graph, { maxRows: LARGE });
+  const plan = new Plan(graph, { maxRows: LARGE });
+  return {
+    plan,
+    dispose() {
+      plan.dispose();
+      a.dispose();
+      b.dispose();
+    },
+  };
 }
 
 async function timeProducts(use, shape, head, precision, pairs) {
@@ -169,7 +176,7 @@ async function timeProducts(use, shape, head, precision, pairs) {
   const [operations, ofLarge] = [products * 2 * rows * vocabulary * hidden, 2 * LARGE ** 3];
   const rates = [];
   for (let i = 0; i <= pairs; i++) {
-    const limit = ofLarge / (await seconds(large, LARGE));
+    const limit = ofLarge / (await seconds(large.plan, LARGE));
     rates.push({ limit, rate: operations / (await seconds(plan, rows)) });
   }
   dispose();

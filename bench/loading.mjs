@@ -4,14 +4,13 @@
  * Measures what loading a model takes, with and without encoding a first text, each time in a process of its own. Prints CPU
  * seconds (user and system time of all threads) of the whole process and of loading alone, and peak memory as the kernel
  * counts it. Where bench/peers is installed and MODEL is a GGUF file, llama.cpp takes turns with mbok. It maps the file, whose
- * pages count as memory. Fails where mbok takes more than 1.4 of llama.cpp's CPU time.
+ * pages count as memory. Fails where loading takes more than 1.4 of llama.cpp's CPU time.
  */
 
 import { execFileSync } from 'node:child_process';
 import { readFileSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism, cpus } from 'node:os';
-import { median } from './measure.mjs';
 
 const require = createRequire(import.meta.url);
 const MOST = 1.4;
@@ -48,12 +47,10 @@ const seconds = ({ user, system }) => (user + system) / 1e6;
 async function measure(name, path) {
   const load = await loaders[name](path);
   const since = process.cpuUsage();
-  const loaded = await load();
+  await load();
   const loading = seconds(process.cpuUsage(since));
   const { maxRSS } = process.resourceUsage();
-  console.log(
-    JSON.stringify({ loading, process: seconds(process.cpuUsage()), peak: maxRSS * 1024, is: typeof loaded }),
-  );
+  console.log(JSON.stringify({ loading, process: seconds(process.cpuUsage()), peak: maxRSS * 1024 }));
   // without waiting for what would be disposed of
   process.exit(0);
 }
@@ -67,6 +64,8 @@ const [path, given = '5'] = process.argv.slice(2);
 if (path === undefined) throw new Error('which model?');
 if (given in loaders) await measure(given, path);
 else {
+  // not in the processes that are measured: it loads mbok
+  const { median } = await import('./measure.mjs');
   const isFile = statSync(path).isFile();
   const names = Object.keys(loaders).filter((name) => name !== 'llama.cpp' || (isFile && peer()));
   const load = readFileSync('/proc/loadavg', 'latin1').split(' ')[0];

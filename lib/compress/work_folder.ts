@@ -1,6 +1,7 @@
 /**
- * What a conversion keeps beside its output while it runs: the number of kernels of every layer once they are chosen, one
- * safetensors file a finished block, the hidden states before the next one, and a fingerprint of what is converted how.
+ * The folder beside an output that lets its conversion resume. It holds the number of kernels of every layer once they are
+ * chosen, one safetensors file for each finished block, and the hidden states before the next one. A fingerprint says what
+ * is converted, and with which options.
  *
  * One process at a time works in it. Blocks carry a number that no other conversion has: a model is never put together of
  * two. A conversion that is killed resumes from this folder and gives the same bits: files of blocks appear whole or not at

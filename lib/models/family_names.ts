@@ -8,9 +8,9 @@ import type { Family, ParameterSpecification } from './family';
 export type FileName = (name: string) => string;
 
 /**
- * What a checkpoint calls the tensors of a family, told by its embedding. Besides the family's own names there are those
- * of models that were saved without their head, which lack the prefix (`layers.0…`), and those of a language model within a
- * larger one (`language_model.model.layers.0…`, `model.language_model.layers.0…`).
+ * Finds what a checkpoint calls the tensors of a family, told by its embedding. Most have the family's names. Models saved
+ * without their head lack the prefix (`layers.0…`). A language model within a larger one has a longer prefix
+ * (`language_model.model.layers.0…`, `model.language_model.layers.0…`).
  */
 export function fileNames(
   { tensors }: WeightReader,

@@ -45,7 +45,7 @@ function findFamily(json: ConfigReader): Family {
   const isNamed = (name: string) => names.includes(name) || names.includes(name.replace(HEADLESS, 'Model'));
   const named = FAMILIES.find((candidate) => candidate.architectures.some(isNamed));
   const typed = FAMILIES.find(({ modelType }) => modelType === type);
-  const family = named ?? (json.has('architectures') && names.length > 0 ? undefined : typed);
+  const family = named ?? (names.length > 0 ? undefined : typed);
   if (family === undefined) {
     const supported = FAMILIES.flatMap((candidate) => candidate.architectures).join(', ');
     const wanted =

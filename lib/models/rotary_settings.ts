@@ -44,12 +44,12 @@ export function readRotary(json: ConfigReader, shape: RotaryShape): RotaryConfig
  */
 export function rotaryConfig(json: ConfigReader, settings: ConfigReader | undefined, shape: RotaryShape): RotaryConfig {
   const config = scaledConfig(json, settings, shape);
-  settings?.expectUnderstood(isNeutralSetting);
+  settings?.expectUnderstood(isNeutralScaling);
   return config;
 }
 
 /** Whether a setting that its type does not have changes nothing. */
-function isNeutralSetting(key: string, value: unknown): boolean {
+function isNeutralScaling(key: string, value: unknown): boolean {
   // settings by the type of a layer, in a family that has one table for all
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return false;
   if (/^(factor|attention_factor|partial_rotary_factor|mscale|mscale_all_dim|alpha)$/.test(key)) return value === 1;

@@ -25,7 +25,7 @@ import {
 } from './checkpoint';
 import { ConfigReader } from './config_reader';
 import { type ConversionReport, readConversion } from './conversion';
-import type { DecoderConfig, Family } from './family';
+import type { DecoderConfig, Family, ParameterSpecification } from './family';
 import { byFamilyNames, fileNames } from './family_names';
 import { openGguf } from './gguf';
 import { COMPANIONS, CONFIG_FILE, recoverModelFolder } from './model_folder';
@@ -117,7 +117,7 @@ export class ModelSource {
     const linears = dimensions.filter(({ role }) => role === 'linear').map(({ name }) => moduleOf(name));
     expectModules(reader, [...kernels.keys(), ...modules], new Set(linears), 'linear module');
     const int8 = int8Weights(dimensions, { tables: embeddings === 'int8', modules });
-    const q8 = this.#q8Weights(reader, int8);
+    const q8 = this.#q8Weights(reader, dimensions, int8);
     this.specifications = storedSpecifications(dimensions, { kernels, int8, q8 });
     this.prefixScales = this.nested ? prefixSpecifications(dimensions, kernels) : [];
     const expected = [...this.specifications, ...this.prefixScales];
@@ -132,8 +132,12 @@ export class ModelSource {
   }
 
   /** Names of the weights that the file holds as rows of 'q8' matrices. */
-  #q8Weights(reader: ConfigReader, int8: ReadonlySet<string>): ReadonlySet<string> {
-    const narrow = this.family.parameters(this.config).filter(isNarrow);
+  #q8Weights(
+    reader: ConfigReader,
+    dimensions: readonly ParameterSpecification[],
+    int8: ReadonlySet<string>,
+  ): ReadonlySet<string> {
+    const narrow = dimensions.filter(isNarrow);
     const modules = readQ8Modules(reader, [...this.kernels.keys(), ...[...int8].map(moduleOf)]);
     const wholeBlocks = narrow.filter(({ cols }) => cols % Q8_BLOCK === 0).map(({ name }) => moduleOf(name));
     expectModules(reader, modules, new Set(wholeBlocks), "weight of whole blocks ('q8')");

@@ -38,7 +38,7 @@ export function unreadModules(
   nameOf: FileName,
 ): readonly UnreadModule[] {
   const read = new Set([...stored, HEAD].map(nameOf));
-  const built = new Set([...parameters.map(({ name }) => name), HEAD].map((name) => moduleOf(nameOf(name))));
+  const built = new Set([...parameters.map(({ name }) => name), HEAD].map((name) => ownerOf(nameOf(name))));
   const containers = new Set([...built].flatMap((module) => beginnings(module).slice(0, -1)));
   const depth = Math.max(...[...built].map((module) => module.split('.').length));
   const unread = new Map<string, UnreadModule>();
@@ -71,12 +71,12 @@ export function describeUnread(modules: readonly UnreadModule[]): string {
 }
 
 /** The block that a tensor is in, or the module that it is of. */
-function moduleOf(name: string): string {
+function ownerOf(name: string): string {
   return /^.*?\.\d+(?=\.)/.exec(name)?.[0] ?? name.slice(0, Math.max(0, name.lastIndexOf('.')));
 }
 
 /** The first part of a name, the first two, and so on, at most `depth`: names of hostile files have millions. */
-function beginnings(name: string, depth = Infinity): string[] {
-  const parts = name.split('.', Math.min(depth, 2 ** 31));
+function beginnings(name: string, depth = 2 ** 31): string[] {
+  const parts = name.split('.', depth);
   return parts.map((_, i) => parts.slice(0, i + 1).join('.'));
 }

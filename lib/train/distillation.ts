@@ -83,6 +83,6 @@ export function keptLoss(
  * Cross-entropy of the given targets, mean over those that count (not −1). `options.seed` must be the loss's gradient.
  */
 export function languageModelLoss(student: ForwardPass, targets: Tensor, options: HeadLossOptions): TrainingLoss {
-  const loss = headCrossEntropy(student.logits, targets, options)?.loss ?? crossEntropy(student.logits, targets);
+  const loss = headCrossEntropy(student.logits, targets, options) ?? crossEntropy(student.logits, targets);
   return { loss, parts: { crossEntropy: loss } };
 }

@@ -42,7 +42,7 @@ const definition: OperationDefinition = {
   },
 };
 
-const [LOSS, VALUES, DX] = [0, 1, 2];
+const [LOSS, DX] = [0, 2];
 
 function producer(tensor: Tensor): Node | undefined {
   return tensor.graph.nodes.findLast((node) => node.outputs.includes(tensor));
@@ -74,22 +74,21 @@ function emit(head: Head, judge: readonly (Tensor | undefined)[], teacherCap: nu
   const { seed, accumulators } = options;
   const { graph } = states;
   const shapes = definition.outputs([states], []);
-  const made = shapes.map((shape, i) => (i === DX && seed === undefined ? undefined : graph.create(shape)));
+  // nobody asks for the rows' own values
+  const made = shapes.map((shape, i) =>
+    i === LOSS || (i === DX && seed !== undefined) ? graph.create(shape) : undefined,
+  );
   const inputs = [states, weights, scales, seed, ...judge];
   const outputs = [...made, seed && accumulators?.get(weights)];
   graph.emit(definition.name, inputs, outputs, [precisionCode(states), cap, teacherCap], { definition });
-  return { loss: made[LOSS] as Tensor, values: made[VALUES] as Tensor };
+  return made[LOSS] as Tensor;
 }
 
 /**
- * The mean over counted rows of −log softmax(logits)[target], as {@link crossEntropy}, and every row's own value. The
- * logits are taken back out of the graph; undefined where they do not come straight from a linear layer.
+ * The mean over counted rows of −log softmax(logits)[target], as {@link crossEntropy}. The logits are taken back out of the
+ * graph; undefined where they do not come straight from a linear layer.
  */
-export function headCrossEntropy(
-  logits: Tensor,
-  targets: Tensor,
-  options: HeadLossOptions = {},
-): { readonly loss: Tensor; readonly values: Tensor } | undefined {
+export function headCrossEntropy(logits: Tensor, targets: Tensor, options: HeadLossOptions = {}): Tensor | undefined {
   expectShape('head_loss', 'targets', targets, { rows: logits.rows, cols: 1, type: 'i32' });
   const head = takeHead(logits);
   return head && emit(head, [targets], 0, options);
@@ -103,7 +102,7 @@ export function headDivergence(logits: Tensor, teacher: Tensor, options: HeadLos
   if (its === undefined) return undefined;
   const head = takeHead(logits);
   if (head === undefined) throw new MbokError('MBOK_UNSUPPORTED', `head_loss: logits of '${own}'`);
-  return emit(head, [undefined, its.states, its.weights, its.scales], its.cap, options).loss;
+  return emit(head, [undefined, its.states, its.weights, its.scales], its.cap, options);
 }
 
 /**
@@ -118,7 +117,7 @@ export function headKeptDivergence(
   const { cols } = expectShape('head_loss', 'ids', ids, { rows: logits.rows, type: 'i32' });
   expectShape('head_loss', 'kept', kept, { rows: logits.rows, cols: cols + 1 });
   const head = takeHead(logits) ?? notAHead('head_loss');
-  return emit(head, [undefined, undefined, undefined, undefined, kept, ids], 0, options).loss;
+  return emit(head, [undefined, undefined, undefined, undefined, kept, ids], 0, options);
 }
 
 /**

@@ -1,6 +1,6 @@
 import { oneOf } from '../../validate';
 import { expectShape, graphOf, type OperationDefinition, required } from '../operation';
-import { matrixShape, SCALAR_SHAPE, type Tensor } from '../tensor';
+import { SCALAR_SHAPE, type Tensor } from '../tensor';
 
 /** A loss of two tensors whose gradient goes to the first, by the native operation `<name>_gradient`. */
 function pairLoss(name: string, secondType: 'f32' | 'i32'): OperationDefinition {
@@ -35,15 +35,6 @@ const hiddenDefinition = pairLoss('hidden_loss', 'f32');
  */
 export function crossEntropy(logits: Tensor, targets: Tensor): Tensor {
   return graphOf('logits', logits).apply(crossEntropyDefinition, [logits, targets])[0] as Tensor;
-}
-
-/** −log softmax(logits)[target] of every row, 0 where the target is −1: [rows, 1]. For evaluation; has no gradient. */
-export function negativeLogLikelihood(logits: Tensor, targets: Tensor): Tensor {
-  const { graph } = logits;
-  const mean = graph.create(SCALAR_SHAPE);
-  const rows = graph.create(matrixShape(logits.rows, 1));
-  graph.emit('cross_entropy', [logits, targets], [mean, rows]);
-  return rows;
 }
 
 /**
