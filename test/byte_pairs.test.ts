@@ -1,8 +1,6 @@
 /** Byte-pair encoding: the ids are those of the Python package `tokenizers`, however long a word is. */
 
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import fc from 'fast-check';
 import type { JsonObject } from '../lib/io/json';
 import { BytePairModel, bytePairModel, type Merges } from '../lib/text/byte_pairs';
@@ -11,24 +9,16 @@ import { HuggingFaceTokenizer } from '../lib/text/huggingface';
 import { Tokenizer } from '../lib/text/tokenizer';
 import { readTokenizer } from '../lib/text/tokenizer_file';
 import { Vocabulary } from '../lib/text/vocabulary';
-import { GOLDEN, TINY_STORIES } from './folders';
+import { TINY_STORIES } from './folders';
+import { byteLevelMetadata, pieceMetadata, readTokenizerGolden } from './gguf_tokenizers';
 
-const readGolden = <T>(name: string) => JSON.parse(readFileSync(join(GOLDEN, 'tokenizers', name), 'utf8')) as T;
-const golden = readGolden<{
+const golden = readTokenizerGolden<{
   words: [alphabet: string, length: number][];
   ids: Record<string, [count: number, sha256: string][]>;
 }>('long_words.json');
 
-const metadata = (values: Record<string, unknown>) =>
-  readGgufTokenizer(Object.fromEntries(Object.entries(values).map(([key, value]) => [`tokenizer.ggml.${key}`, value])));
-const { tokens, token_type, merges } = readGolden<Record<string, unknown>>('byte_level.json');
-const byteLevel = metadata({ model: 'gpt2', pre: 'gpt-2', tokens, token_type, merges, bos_token_id: 0 });
-const pieces = readGolden<{ tokens: string[]; token_type: number[]; scores: number[] }>('sentence_piece.json');
-const sentencePiece = (changes: object = {}) => {
-  const { tokens, token_type, scores } = pieces;
-  const ids = { bos_token_id: 1, eos_token_id: 2, unknown_token_id: 0 };
-  return metadata({ model: 'llama', tokens, token_type, scores, ...ids, ...changes });
-};
+const byteLevel = readGgufTokenizer(byteLevelMetadata());
+const sentencePiece = (changes: Record<string, unknown> = {}) => readGgufTokenizer(pieceMetadata(changes));
 
 const tokenizerOf = (description: GgufTokenizer) => {
   const { config, generation } = description;

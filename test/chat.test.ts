@@ -3,10 +3,10 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ChatTemplate, encodeChat, endTokens } from '../lib/text/chat';
-import { huggingFaceTokenizer } from '../lib/text/gguf_tokenizer';
 import type { ChatMessage } from '../lib/text/messages';
 import { Tokenizer } from '../lib/text/tokenizer';
 import { GOLDEN } from './folders';
+import { byteLevelMetadata, pieceMetadata, tokenizerFiles } from './gguf_tokenizers';
 
 const golden = JSON.parse(readFileSync(join(GOLDEN, 'chat_templates.json'), 'utf8')) as {
   templates: Record<string, string>;
@@ -26,15 +26,8 @@ const files = (contents: Record<string, unknown>) =>
 
 /** A tokenizer of the fixtures: byte-level with ChatML's tokens, or SentencePiece's with LLaMA 2's. */
 function tokenizerOf(kind: 'byte_level' | 'sentence_piece'): Tokenizer {
-  const { tokens, token_type, merges, scores } = JSON.parse(
-    readFileSync(join(GOLDEN, 'tokenizers', `${kind}.json`), 'utf8'),
-  );
-  const values =
-    kind === 'byte_level'
-      ? { model: 'gpt2', pre: 'smollm', tokens, token_type, merges, bos_token_id: 0, eos_token_id: 3 }
-      : { model: 'llama', tokens, token_type, scores, bos_token_id: 1, eos_token_id: 2, unknown_token_id: 0 };
-  const { tokenizer, config, generation } = huggingFaceTokenizer(
-    Object.fromEntries(Object.entries(values).map(([key, value]) => [`tokenizer.ggml.${key}`, value])),
+  const { tokenizer, config, generation } = tokenizerFiles(
+    kind === 'byte_level' ? byteLevelMetadata({ pre: 'smollm', eos_token_id: 3 }) : pieceMetadata(),
   );
   return Tokenizer.fromFiles(
     files({ 'tokenizer.json': tokenizer, 'tokenizer_config.json': config, 'generation_config.json': generation }),

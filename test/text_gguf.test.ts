@@ -1,33 +1,27 @@
 /** Tokenizers rebuilt from GGUF metadata give the ids that the programs give which they come from. */
 
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import fc from 'fast-check';
 import { MbokError } from '../lib/errors';
 import { AddedTokens } from '../lib/text/added_tokens';
-import { huggingFaceTokenizer, readGgufTokenizer } from '../lib/text/gguf_tokenizer';
+import { readGgufTokenizer } from '../lib/text/gguf_tokenizer';
 import { Tokenizer } from '../lib/text/tokenizer';
 import { compilePattern } from '../lib/text/word_pattern';
 import { wordRule } from '../lib/text/words';
-import { GOLDEN } from './folders';
-
-const readGolden = <T>(name: string) => JSON.parse(readFileSync(join(GOLDEN, 'tokenizers', name), 'utf8')) as T;
-
-interface Vocabulary {
-  readonly tokens: string[];
-  readonly token_type: number[];
-  readonly texts: string[];
-}
-const byteLevel = readGolden<Vocabulary & { merges: string[]; ids: Record<string, number[][]> }>('byte_level.json');
-const pieces = readGolden<
-  Vocabulary & { scores: number[]; ids: number[][]; ids_without_prefix: number[][]; decoded: string[] }
->('sentence_piece.json');
+import {
+  byteLevel,
+  byteLevelMetadata,
+  metadata,
+  pieceMetadata,
+  pieces,
+  readTokenizerGolden,
+  tokenizerFiles,
+} from './gguf_tokenizers';
 
 /**
  * Texts over an alphabet, and their ids where the vocabulary has all pairs of it, so that nearly every place of a cut shows:
  * those of llama.cpp by rule, with the names that it gives to one. `words`: of byteLevel.texts.
  */
-const wordRules = readGolden<{
+const wordRules = readTokenizerGolden<{
   readonly alphabet: string;
   readonly texts: string[];
   readonly ids: Record<string, number[][]>;
@@ -35,14 +29,6 @@ const wordRules = readGolden<{
   readonly words: Record<string, string[][]>;
 }>('word_rules.json');
 
-function metadata(values: Record<string, unknown>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(values).map(([key, value]) => [`tokenizer.ggml.${key}`, value]));
-}
-
-const byteLevelMetadata = (changes: Record<string, unknown> = {}) => {
-  const { tokens, token_type, merges } = byteLevel;
-  return metadata({ model: 'gpt2', pre: 'gpt-2', tokens, token_type, merges, bos_token_id: 0, ...changes });
-};
 /** 256 bytes in the order of their values, then the pairs of the alphabet, which merge in this order. */
 function pairMetadata(): Record<string, unknown> {
   const spelled = bytesAsGpt2();
@@ -64,12 +50,6 @@ function bytesAsGpt2(): string[] {
   return Array.from({ length: 256 }, (_, byte) => String.fromCharCode(prints(byte) ? byte : next++));
 }
 
-const pieceMetadata = (changes: Record<string, unknown> = {}) => {
-  const { tokens, token_type, scores } = pieces;
-  const ids = { bos_token_id: 1, eos_token_id: 2, unknown_token_id: 0 };
-  return metadata({ model: 'llama', tokens, token_type, scores, ...ids, ...changes });
-};
-
 /** All that two letters can spell in 14 places, so that every cut of a piece gives two others. */
 function piecesOfTwoLetters(): Record<string, unknown> {
   const tokens = ['?'];
@@ -81,7 +61,7 @@ function piecesOfTwoLetters(): Record<string, unknown> {
 
 /** The tokenizer, by way of the files that a converted model is saved with. */
 function build(values: Record<string, unknown>): Tokenizer {
-  const { tokenizer, config, generation } = huggingFaceTokenizer(values);
+  const { tokenizer, config, generation } = tokenizerFiles(values);
   const files = { 'tokenizer.json': tokenizer, 'tokenizer_config.json': config, 'generation_config.json': generation };
   return Tokenizer.fromFiles(
     new Map(Object.entries(files).map(([name, content]) => [name, Buffer.from(JSON.stringify(content))])),
@@ -136,7 +116,7 @@ describe('byte-level byte-pair encoding', () => {
   });
 
   test('the chat template comes along', () => {
-    const { config } = huggingFaceTokenizer({ ...byteLevelMetadata(), 'tokenizer.chat_template': '{{ messages }}' });
+    const { config } = tokenizerFiles({ ...byteLevelMetadata(), 'tokenizer.chat_template': '{{ messages }}' });
     expect(config.chat_template).toBe('{{ messages }}');
   });
 });
@@ -218,7 +198,7 @@ describe('what cannot be a tokenizer', () => {
     ['a merge of 1 MB', byteLevelMetadata({ merges: ['x'.repeat(1 << 20)] }), format, /two tokens, got "x{79}…$/],
     ['pieces that are all parts of others', piecesOfTwoLetters(), format, /too many pieces that are parts of others/],
   ])('%s', (_, values, code, message) => {
-    expect(() => huggingFaceTokenizer(values)).toThrow(
+    expect(() => tokenizerFiles(values)).toThrow(
       expect.objectContaining({ code, message: expect.stringMatching(message) }),
     );
   });
@@ -242,7 +222,7 @@ test('whatever an entry holds, there is a tokenizer or one MbokError', () => {
     fc.property(fc.array(fc.tuple(fc.constantFrom(...keys), value), { minLength: 1, maxLength: 3 }), (changes) => {
       const changed = Object.fromEntries([...entries, ['tokenizer.ggml.pre', 'gpt-2'], ...changes]);
       try {
-        huggingFaceTokenizer(changed);
+        tokenizerFiles(changed);
       } catch (error) {
         expect(error).toBeInstanceOf(MbokError);
       }
@@ -254,7 +234,7 @@ test('whatever an entry holds, there is a tokenizer or one MbokError', () => {
 test('a piece of a million characters is not cut into all its parts', () => {
   const piece = 'a'.repeat(1e6);
   // 10¹² characters otherwise, which would not end
-  const { tokenizer } = huggingFaceTokenizer(pieceMetadata({ tokens: pieces.tokens.with(-1, piece) }));
+  const { tokenizer } = tokenizerFiles(pieceMetadata({ tokens: pieces.tokens.with(-1, piece) }));
   expect(JSON.stringify(tokenizer)).toContain(piece);
 });
 
@@ -264,7 +244,7 @@ test('a vocabulary larger than the embedding is refused, added tokens past it ar
   expect(() => tokenizer.expectWithin(640, 'm.gguf')).toThrow(
     expect.objectContaining({ code: 'MBOK_SHAPE', message: expect.stringMatching(/m\.gguf.*id 640.*only 640 rows/) }),
   );
-  const { tokenizer: json } = huggingFaceTokenizer(byteLevelMetadata());
+  const { tokenizer: json } = tokenizerFiles(byteLevelMetadata());
   const added = [...(json.added_tokens as object[]), { id: 700, content: '<image>', special: true }];
   const files = new Map([['tokenizer.json', Buffer.from(JSON.stringify({ ...json, added_tokens: added }))]]);
   expect(() => Tokenizer.fromFiles(files, 'm').expectWithin(641, 'm')).not.toThrow();

@@ -66,22 +66,6 @@ export interface GgufTokenizer extends TokenizerDescription {
   file(): JsonObject;
 }
 
-/** The files of a Hugging Face folder that make a tokenizer. */
-export interface TokenizerFolder {
-  /** tokenizer.json */
-  readonly tokenizer: JsonObject;
-  /** tokenizer_config.json, with the chat template */
-  readonly config: JsonObject;
-  /** generation_config.json: the ids that begin a text and those that end one */
-  readonly generation: JsonObject;
-}
-
-/** As {@link readGgufTokenizer}, as the files of a Hugging Face folder. */
-export function huggingFaceTokenizer(metadata: Readonly<Record<string, unknown>>): TokenizerFolder {
-  const { file, config, generation } = readGgufTokenizer(metadata);
-  return { tokenizer: file(), config, generation };
-}
-
 /**
  * Reads a tokenizer from the metadata of a GGUF file: byte-level byte-pair encodings (`tokenizer.ggml.model` 'gpt2') and
  * SentencePiece's ('llama').

@@ -2,8 +2,8 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { huggingFaceTokenizer } from '../../lib/text/gguf_tokenizer';
 import { GOLDEN } from '../folders';
+import { tokenizerFiles } from '../gguf_tokenizers';
 import type { Draw } from './draw';
 import { hostileNumber, hostileString, hostileValue, INHERITED, type Json, JsonMap, json, jsonMap } from './hostile';
 
@@ -106,8 +106,7 @@ export const GGUF_METADATA = ['byte_level', 'sentence_piece'].map((name) => {
 
 function fromGguf(index: number): object {
   const entries = Object.entries(GGUF_METADATA[index] as object);
-  return huggingFaceTokenizer(Object.fromEntries(entries.map(([key, value]) => [`tokenizer.ggml.${key}`, value])))
-    .tokenizer;
+  return tokenizerFiles(Object.fromEntries(entries.map(([key, value]) => [`tokenizer.ggml.${key}`, value]))).tokenizer;
 }
 
 const [byteLevel, byteFallback] = [fromGguf(0), fromGguf(1)];

@@ -1,8 +1,8 @@
 /** Tokenizers: honest ones with something changed, and ones made of hostile parts; with texts that are hard on them. */
 
-import { huggingFaceTokenizer } from '../../lib/text/gguf_tokenizer';
 import { StreamDecoder } from '../../lib/text/stream';
 import { Tokenizer } from '../../lib/text/tokenizer';
+import { tokenizerFiles } from '../gguf_tokenizers';
 import type { Draw } from './draw';
 import {
   changeBytes,
@@ -128,7 +128,7 @@ async function read(trial: Trial, files: Files, bytes: number): Promise<Map<stri
   const metadata = files['metadata.json'];
   if (metadata !== undefined) {
     const entries = parsed(String(metadata));
-    const made = entries && (await trial.call('huggingFaceTokenizer', bytes, () => huggingFaceTokenizer(entries)));
+    const made = entries && (await trial.call('tokenizerFiles', bytes, () => tokenizerFiles(entries)));
     if (made === undefined) return undefined;
     contents = [
       ['tokenizer.json', JSON.stringify(made.tokenizer)],
