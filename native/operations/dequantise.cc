@@ -1,6 +1,6 @@
-// Rows scalars.position … of w = the values of ggml blocks (kernels/dequantise/dequantise.h), rounded once to w's element
-// type (ties to even), or as q8, which holds those of its types exactly: a matrix is read from a file some rows at a time.
-// Rows of bytes that w has no more are left out.
+// Writes rows scalars.position … of w: the values of ggml blocks (kernels/dequantise/dequantise.h), rounded once to w's element
+// type (ties to even). q8 holds the blocks of its types exactly. A matrix is read from a file some rows at a time; rows of
+// bytes beyond w's last are ignored.
 //
 // inputs bytes u8 [rows, bytes of a row]; outputs w [all rows, cols] f32, f16, bf16 or q8; attribute ggml's type id
 // A NaN, or a value that is infinite in w's type, is an Error MBOK_NON_FINITE.

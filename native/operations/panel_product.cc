@@ -26,8 +26,8 @@ static_assert(kMostSinkPanels == kMatrixPanels, "a task has whole tiles for a si
 constexpr int64_t kMatrixTasksPerThread = 4;
 constexpr int64_t kMatrixTile = 32;  // rows of register tiles
 constexpr int64_t kMatrixDepth = kDepthBlock / 2;  // of a block of several: 32 rows of A, 20 KB, stay in L1
-// A product much deeper than wide goes along its depth part by part, so that what a part needs of A and all of B's panels
-// stay in cache: the gradient of hidden states of a head has a depth of the vocabulary.
+// A very deep product is computed in parts of its depth, so that a part of A and all of B's panels stay in cache. The gradient
+// of a head's hidden states is one: its depth is the vocabulary.
 constexpr int64_t kDeepBlocks = 48, kDeepPart = 12;
 
 constexpr int64_t kStreamedBytes = 16 << 20;  // of C, which would leave the caches before it is read

@@ -21,12 +21,9 @@ SoftmaxSum softmax_sum(const float* x, int64_t cols) {
 
 void exp_sums(const LogitTile& tile, float* largest, float* sums) {
   for (int64_t r = 0; r < tile.rows; ++r) {
-    const float* const x = tile.x + r * tile.stride;
-    largest[r] = x[0];
-    for (int64_t j = 1; j < tile.cols; ++j) largest[r] = x[j] > largest[r] ? x[j] : largest[r];
-    double sum = 0;
-    for (int64_t j = 0; j < tile.cols; ++j) sum += x[j] == -INFINITY ? 0 : std::exp(static_cast<double>(x[j]) - largest[r]);
-    sums[r] = static_cast<float>(sum);
+    const SoftmaxSum of = softmax_sum(tile.x + r * tile.stride, tile.cols);
+    largest[r] = of.largest;
+    sums[r] = of.largest == -INFINITY ? 0 : static_cast<float>(of.sum);
   }
 }
 

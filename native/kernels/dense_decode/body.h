@@ -25,9 +25,9 @@ class PlainWeights {
 class Q8Output : public Q8Weights {
  public:
   MBOK_INLINE void start(const DenseDecode& p, int64_t output) {
-    const int64_t blocks = p.depth / kQ8Block;
-    const auto* row = static_cast<const int8_t*>(p.w) + output * (p.depth + 2 * blocks);
-    Q8Weights::start(reinterpret_cast<const uint16_t*>(row), row + 2 * blocks, blocks, p.ahead);
+    const int64_t bytes = row_bytes(TensorType::kQ8, p.depth);
+    const Q8Row row = q8_row(static_cast<const int8_t*>(p.w) + output * bytes, p.depth);
+    Q8Weights::start(row.scales, row.numbers, p.depth / kQ8Block, p.ahead);
   }
 };
 

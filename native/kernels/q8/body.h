@@ -12,7 +12,7 @@ class Q8Weights {
     ahead_ = ahead;
   }
 
-  // Precedes every read of columns d and beyond, for d = 0, 16 · i, … without leaving a multiple of 1024 out.
+  // Call before reading from column d on. Calls go upwards from d = 0 and include every multiple of 1024.
   MBOK_INLINE void prepare(int64_t d) {
     if ((d & (kHeld * kQ8Block - 1)) == 0) hold(d / kQ8Block);
   }

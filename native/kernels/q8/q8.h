@@ -8,7 +8,8 @@
 //   widen: to[j] = w[32 · block + j], exactly: 11 bits times 8 fit the 24 of f32
 //
 // count elements, nothing beyond is touched. A vector costs a load with two conversions, a product with a scale from L1
-// and a store; a vector of scales, a load with its conversion and a store, serves 16 · 32 columns (AVX2 and NEON: 8 · 32).
+// and a store. A vector of scales costs a load with its conversion and a store, and serves 16 · 32 columns (AVX2 and NEON:
+// 8 · 32).
 // Bound by memory from there, by the store from cache.
 //
 // dense_decode multiplies in the same way. So whatever reads q8 gives the bits that the same weights give in f32.
