@@ -1,6 +1,6 @@
 /**
- * Hostile files end in a result or in one error, soon and in little memory. All are opened in one process of their own,
- * with limits of CPU time and of memory that are not those of the tests: one that hung would take them along.
+ * Hostile files end in a result or in one error, soon and in little memory. All are opened in one process of their own, since
+ * one that hung would take the tests along. Its limits of CPU time and memory are not those of the tests.
  */
 
 import { temporaryFolder } from './folders';

@@ -97,9 +97,9 @@ const DEFAULT_WINDOW = 2048;
  * does not fill a window left out. With a smaller stride, windows overlap, and each scores only tokens that none before it
  * has. Of conversations only what the assistant says is scored, and windows without any of it are left out.
  *
- * Where the tokenizer puts a start token before a text, every window begins with it: a window of w tokens holds, scores
- * and advances by w − 1 tokens of the text, unless `startToken` is 'stream'. A start token that the text itself has where a
- * window begins is not put there again.
+ * Every window begins with the token that the tokenizer puts before a text, if it puts one. Such a window of w tokens holds,
+ * scores and advances by w − 1 tokens of the text. None is added with `startToken` 'stream', nor where the text itself has
+ * one at a window's beginning.
  *
  * A text of several documents (separated by `<|endoftext|>`, or a dataset's lines and files) is read with the token that
  * starts a document before each. One document is read as the tokenizer reads a text by itself, as published figures of
@@ -108,10 +108,9 @@ const DEFAULT_WINDOW = 2048;
  * @param model - dense or Boolean; used, not changed
  * @param data - a text, a dataset, or token ids, which are a text's and cut like one
  * @returns perplexity, tokens scored, and the conventions
- * @throws MbokError MBOK_INVALID_ARGUMENT for an empty text, a text shorter than a window, conversations in which the
- * assistant says nothing, a window longer than the
- * model's limit or ids outside its vocabulary; MBOK_NO_TOKENIZER, MBOK_BUSY (the model is being finetuned), MBOK_DISPOSED,
- * MBOK_NON_FINITE, MBOK_ABORTED
+ * @throws MbokError MBOK_INVALID_ARGUMENT for a text that is empty or shorter than a window, conversations in which the
+ * assistant says nothing, a window longer than the model's limit, or ids outside its vocabulary. MBOK_NO_TOKENIZER, MBOK_BUSY
+ * (the model is being finetuned), MBOK_DISPOSED, MBOK_NON_FINITE, MBOK_ABORTED
  *
  * @example
  * const { perplexity } = await evaluatePerplexity(model, await readFile('valid.txt', 'utf8'), { window: 256 });

@@ -179,8 +179,8 @@ export function denseStorage(weights: WeightReader, specification: StoredSpecifi
 const MEMORY_TYPES = { F32: 'f32', F16: 'f16', BF16: 'bf16', Q8: 'q8' } as const;
 
 /**
- * How a tensor is saved when it has been read: in its own element type; of a block format of GGUF as Q8 where that is
- * exact, else in F16, and what is f32 in memory in F32.
+ * Tells how a tensor is saved when it has been read. Real numbers keep their element type. Block formats of GGUF become Q8
+ * where that is exact, else F16; what is f32 in memory becomes F32.
  */
 function storageOf(path: string, { name, dtype, isQ8 }: WeightEntry, specification: StoredSpecification): DenseStorage {
   if (specification.as === 'q8') return 'Q8';
