@@ -23,6 +23,7 @@ const {
   headLikelihood,
   topTokens,
 } = require('../dist/graph/operations/head_loss.js');
+const { headLogits } = require('../dist/graph/operations/head.js');
 const { lossSeed } = require('../dist/graph/operations/training.js');
 const { Sampler } = require('../dist/generate/sampler.js');
 
@@ -85,25 +86,25 @@ function targetsOf(rows, vocabulary) {
 
 /**
  * Each use: the products of rows × vocabulary × hidden size that it cannot do without, how many rows it has at once, and the
- * output that it makes of the logits.
+ * output that it makes of the head.
  */
 const USES = {
   evaluation: { products: 1, rows: 2048, output: evaluate },
   tasks: { products: 1, rows: 256, output: evaluate },
-  'teacher cache': { products: 1, rows: 512, output: (logits) => topTokens(logits, KEPT)[0] },
-  'cross-entropy': { products: 2, rows: 1024, output: (logits, o) => headCrossEntropy(logits, o.targets, o) },
-  'kept teacher': { products: 2, rows: 1024, output: (logits, o) => headKeptDivergence(logits, o.kept, o) },
-  teacher: { products: 3, rows: 1024, output: (logits, o) => headDivergence(logits, o.teacher(), o) },
+  'teacher cache': { products: 1, rows: 512, output: (head) => topTokens(headLogits(head), KEPT)[0] },
+  'cross-entropy': { products: 2, rows: 1024, output: (head, o) => headCrossEntropy(head, o.targets, o) },
+  'kept teacher': { products: 2, rows: 1024, output: (head, o) => headKeptDivergence(head, o.kept, o) },
+  teacher: { products: 3, rows: 1024, output: (head, o) => headDivergence(head, o.teacher(), o) },
   'trained head': {
     products: 3,
     rows: 1024,
     trains: true,
-    output: (logits, o) => headCrossEntropy(logits, o.targets, o),
+    output: (head, o) => headCrossEntropy(head, o.targets, o),
   },
 };
 
-function evaluate(logits, { targets }) {
-  return headLikelihood(logits, targets).values;
+function evaluate(head, { targets }) {
+  return headLikelihood(head, targets).values;
 }
 
 const cpuSeconds = () => {
@@ -129,19 +130,19 @@ function planOf({ output, rows, trains }, [vocabulary, hidden], head, precision)
   const weights = trains ? new Matrix({ rows: vocabulary, cols: hidden }) : head.weights;
   const bound = trains ? bind(weights) : graph.bind(weights);
   const scales = head.scales && !trains ? graph.bind(head.scales) : undefined;
-  const logits = () => linear(bind(randomMatrix(rows, hidden, 3)), bound, undefined, scales);
+  const modelHead = () => ({ states: bind(randomMatrix(rows, hidden, 3)), weights: bound, scales, cap: 0 });
   const ids = () => bind(Matrix.from(targetsOf(rows * KEPT, vocabulary), { rows, cols: KEPT }));
   const options = {
     seed: output === evaluate ? undefined : lossSeed(graph),
     targets: bind(Matrix.from(targetsOf(rows, vocabulary), { rows, cols: 1 })),
-    teacher: logits,
+    teacher: modelHead,
     get kept() {
       const even = new Float32Array(rows * (KEPT + 1)).fill(-Math.log(KEPT + 1));
       return { kept: bind(Matrix.from(even, { rows, cols: KEPT + 1 })), ids: ids() };
     },
     accumulators: trains ? new Map([[bound, bind(new Matrix({ rows: vocabulary, cols: hidden }))]]) : undefined,
   };
-  graph.output('result', output(logits(), options));
+  graph.output('result', output(modelHead(), options));
   const plan = new Plan(graph, { maxRows: rows });
   return {
     plan,

@@ -16,6 +16,7 @@ import { recommendedSampling } from './generate/recommended';
 import type { SamplingOptions } from './generate/sampler';
 import { type ActivationBits, arithmeticOf, type Precision } from './graph/arithmetic';
 import { Graph } from './graph/graph';
+import { headLogits } from './graph/operations/head';
 import { Plan } from './graph/plan';
 import type { ProgressOptions } from './models/checkpoint';
 import { ModelCore } from './models/model_core';
@@ -81,7 +82,7 @@ export class Model extends ModelCore {
     const graph = new Graph(arithmetic);
     const builder = this.builder(graph);
     const { finished } = this.build(builder, graph.input('ids', { rows: 'tokens', cols: 1, type: 'i32' }), rows);
-    graph.output('logits', this.family.head(builder, finished, this.config));
+    graph.output('logits', headLogits(this.family.head(builder, finished, this.config)));
     await using plan = new Plan(graph, { maxRows: rows });
     onProgress?.({ done: 0, what: 'logits' });
     const { logits } = await plan.run({ inputs: { ids: Int32Array.from(ids) }, scalars: { rows }, signal });

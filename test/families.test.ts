@@ -10,6 +10,7 @@ import { Decoder } from '../lib/generate/decoder';
 import { arithmeticOf } from '../lib/graph/arithmetic';
 import { appendGradients } from '../lib/graph/gradients';
 import { Graph } from '../lib/graph/graph';
+import { headLogits } from '../lib/graph/operations/head';
 import { crossEntropy } from '../lib/graph/operations/losses';
 import { lossSeed, zeroAtFirst } from '../lib/graph/operations/training';
 import { Plan } from '../lib/graph/plan';
@@ -69,7 +70,7 @@ function compareWithTransformers(folder: string): void {
       const builder = model.builder(graph);
       const { hiddenStates, finished } = model.build(builder, graph.input('ids', column), length);
       for (const [layer, state] of hiddenStates.entries()) graph.output(`hidden_states.${layer}`, state);
-      graph.output('logits', model.family.head(builder, finished, model.config));
+      graph.output('logits', headLogits(model.family.head(builder, finished, model.config)));
     });
     expect(Object.keys(outputs)).toHaveLength(model.config.layers + 2);
     for (const [name, values] of Object.entries(outputs)) {
@@ -84,7 +85,7 @@ function compareWithTransformers(folder: string): void {
     const { loss } = await run((graph) => {
       const builder = model.builder(graph);
       const { finished } = model.build(builder, graph.input('ids', column), length);
-      const logits = model.family.head(builder, finished, model.config);
+      const logits = headLogits(model.family.head(builder, finished, model.config));
       const value = crossEntropy(logits, graph.input('targets', column));
       graph.output('loss', value);
       const accumulators = new Map(

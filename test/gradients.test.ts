@@ -6,6 +6,7 @@ import { activation, gatedActivation } from '../lib/graph/operations/activation'
 import { add } from '../lib/graph/operations/add';
 import { attention } from '../lib/graph/operations/attention';
 import { embedding } from '../lib/graph/operations/embedding';
+import { type Head, headLogits } from '../lib/graph/operations/head';
 import {
   type HeadLossOptions,
   headCrossEntropy,
@@ -174,8 +175,8 @@ const CASES: readonly [string, Build][] = [
     'head with cross-entropy',
     ({ operand, constant, ids, random, rows, graph }) => {
       const w = constant(Matrix.from(random.normals(37 * 9), { rows: 37, cols: 9 }));
-      const logits = softcap(linear(operand(rows, 9), w), 2);
-      return headCrossEntropy(logits, ids(37), { seed: lossSeed(graph) }) as Tensor;
+      const head = { states: operand(rows, 9), weights: w, scales: undefined, cap: 2 };
+      return headCrossEntropy(head, ids(37), { seed: lossSeed(graph) });
     },
   ],
   [
@@ -183,8 +184,8 @@ const CASES: readonly [string, Build][] = [
     ({ operand, constant, random, rows, graph }) => {
       const matrix = (count: number, cols: number) =>
         constant(Matrix.from(random.normals(count * cols), { rows: count, cols }));
-      const teacher = linear(matrix(rows, 5), matrix(37, 5));
-      return headDivergence(linear(operand(rows, 9), matrix(37, 9)), teacher, { seed: lossSeed(graph) }) as Tensor;
+      const teacher = plainHead(matrix(rows, 5), matrix(37, 5));
+      return headDivergence(plainHead(operand(rows, 9), matrix(37, 9)), teacher, { seed: lossSeed(graph) });
     },
   ],
   [
@@ -283,8 +284,15 @@ describe('gradients agree with central differences', () => {
   });
 });
 
+/** A head without a cap. */
+function plainHead(states: Tensor, weights: Tensor): Head {
+  return { states, weights, scales: undefined, cap: 0 };
+}
+
+type Judge = (graph: Graph, head: Head, options: HeadLossOptions) => Tensor;
+
 /** Gradients and losses of a head over `judge`, whole and in one operation. */
-async function bothWays(judge: (graph: Graph, logits: Tensor, options: HeadLossOptions) => Tensor) {
+async function bothWays(judge: Judge, cap: number) {
   const random = new Random(5);
   const [rows, cols, vocabulary] = [40, 12, 90];
   const states = random.normals(rows * cols);
@@ -297,7 +305,7 @@ async function bothWays(judge: (graph: Graph, logits: Tensor, options: HeadLossO
     const gradient = new Matrix({ rows: vocabulary, cols });
     const accumulators = new Map([[w, graph.bind(gradient, 'gradients')]]);
     const seed = lossSeed(graph);
-    const loss = judge(graph, linear(x, w), whole ? {} : { seed, accumulators });
+    const loss = judge(graph, { states: x, weights: w, scales: undefined, cap }, whole ? {} : { seed, accumulators });
     const [dx] = appendGradients(loss, seed, { accumulators, wanted: [x] });
     graph.output('loss', loss);
     graph.output('dx', dx as Tensor);
@@ -309,42 +317,37 @@ async function bothWays(judge: (graph: Graph, logits: Tensor, options: HeadLossO
   return results as [Float32Array[], Float32Array[]];
 }
 
-test.each([
-  [
-    'cross-entropy',
-    (graph, logits, options) => {
-      const ids = Matrix.from(
-        Int32Array.from({ length: 40 }, (_, i) => (i % 5 === 2 ? -1 : i)),
-        { rows: 40, cols: 1 },
-      );
-      const targets = graph.bind(ids);
-      return options.seed ? (headCrossEntropy(logits, targets, options) as Tensor) : crossEntropy(logits, targets);
-    },
-  ],
-  [
-    'divergence',
-    (graph, logits, options) => {
-      const random = new Random(8);
-      const bound = (rows: number, cols: number) =>
-        graph.bind(Matrix.from(random.normals(rows * cols), { rows, cols }));
-      const [hidden, weights] = [bound(40, 6), bound(90, 6)];
-      // whole: its linear layer would be one more
-      if (options.seed) return headDivergence(logits, linear(hidden, weights), options) as Tensor;
-      return klDivergence(logits, linear(hidden, weights));
-    },
-  ],
-] as [string, (graph: Graph, logits: Tensor, options: HeadLossOptions) => Tensor][])(
-  'a head and its %s in one give what they give by themselves',
-  async (_, judge) => {
-    const [whole, fused] = await bothWays(judge);
+describe.each([0, 2])('a head capped at %d', (cap) => {
+  test.each([
+    [
+      'cross-entropy',
+      (graph, head, options) => {
+        const ids = Int32Array.from({ length: 40 }, (_, i) => (i % 5 === 2 ? -1 : i));
+        const targets = graph.bind(Matrix.from(ids, { rows: 40, cols: 1 }));
+        return options.seed ? headCrossEntropy(head, targets, options) : crossEntropy(headLogits(head), targets);
+      },
+    ],
+    [
+      'divergence',
+      (graph, head, options) => {
+        const random = new Random(8);
+        const bound = (rows: number, cols: number) =>
+          graph.bind(Matrix.from(random.normals(rows * cols), { rows, cols }));
+        const teacher = plainHead(bound(40, 6), bound(90, 6));
+        if (options.seed) return headDivergence(head, teacher, options);
+        return klDivergence(headLogits(head), headLogits(teacher));
+      },
+    ],
+  ] as [string, Judge][])('and its %s in one give what they give by themselves', async (_, judge) => {
+    const [whole, fused] = await bothWays(judge, cap);
     whole.forEach((values, i) => {
       const size = Math.hypot(...values);
       const error = Math.hypot(...values.map((value, j) => value - ((fused[i] as Float32Array)[j] as number)));
       expect(error).toBeLessThan(2e-6 * size);
       expect(size).toBeGreaterThan(0);
     });
-  },
-);
+  });
+});
 
 test('a divergence from kept tokens falls to what was not kept of the teacher', async () => {
   const random = new Random(6);
@@ -352,14 +355,14 @@ test('a divergence from kept tokens falls to what was not kept of the teacher', 
   const weights = Matrix.from(random.normals(vocabulary * cols), { rows: vocabulary, cols });
   const x = random.normals(rows * cols);
   const teacher = new Graph();
-  const logits = linear(teacher.input('x', { rows: 'tokens', cols }), teacher.bind(weights));
+  const logits = headLogits(plainHead(teacher.input('x', { rows: 'tokens', cols }), teacher.bind(weights)));
   ['kept', 'ids', 'error'].forEach((name, i) => {
     teacher.output(name, topTokens(logits, k)[i] as Tensor);
   });
   await using first = new Plan(teacher, { maxRows: rows });
   const { kept, ids, error } = await first.run({ inputs: { x }, scalars: { rows } });
   const student = new Graph();
-  const own = linear(student.input('x', { rows: 'tokens', cols }), student.bind(weights));
+  const own = plainHead(student.input('x', { rows: 'tokens', cols }), student.bind(weights));
   const seed = lossSeed(student);
   const inputs = {
     kept: student.input('kept', { rows: 'tokens', cols: k + 1 }),

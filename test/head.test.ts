@@ -3,13 +3,8 @@
 import { scoreGroups } from '../lib/eval/likelihood';
 import { evaluatePerplexity } from '../lib/eval/perplexity';
 import { arithmeticOf } from '../lib/graph/arithmetic';
-import { Graph } from '../lib/graph/graph';
-import { headLikelihood } from '../lib/graph/operations/head_loss';
-import { linear } from '../lib/graph/operations/linear';
-import { softcap } from '../lib/graph/operations/softcap';
 import { Plan } from '../lib/graph/plan';
 import { Model } from '../lib/model';
-import { Matrix } from '../lib/native/matrix';
 import { TINY_STORIES } from './folders';
 
 const ROWS = 600;
@@ -47,14 +42,4 @@ describe('the head', () => {
       expect(values.length).toBeLessThanOrEqual(1024);
     expect(runs.mock.calls.length).toBe(1);
   });
-});
-
-test('logits that do not come from a linear layer have no likelihood of a head', () => {
-  const graph = new Graph();
-  const x = graph.input('x', { rows: 'tokens', cols: 4 });
-  const targets = graph.input('targets', { rows: 'tokens', cols: 1, type: 'i32' });
-  const w = graph.bind(new Matrix({ rows: 9, cols: 4 }));
-  expect(() => headLikelihood(softcap(softcap(linear(x, w), 2), 2), targets)).toThrow(
-    expect.objectContaining({ code: 'MBOK_UNSUPPORTED', message: expect.stringContaining('head_likelihood') }),
-  );
 });

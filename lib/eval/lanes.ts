@@ -76,8 +76,8 @@ export class Lanes {
       this.#fill = plan(() => {});
       this.#score = plan((builder, finished) => {
         const { graph } = builder;
-        const logits = model.family.head(builder, finished, model.config);
-        const { values, likeliest } = headLikelihood(logits, column(graph, 'targets'));
+        const head = model.family.head(builder, finished, model.config);
+        const { values, likeliest } = headLikelihood(head, column(graph, 'targets'));
         graph.output('losses', values);
         graph.output('likeliest', likeliest);
       });

@@ -3,6 +3,7 @@
 import type { Arithmetic } from '../graph/arithmetic';
 import { Graph } from '../graph/graph';
 import { embedding } from '../graph/operations/embedding';
+import { headLogits } from '../graph/operations/head';
 import { Plan } from '../graph/plan';
 import type { ModelCore } from '../models/model_core';
 import { GenerationCache } from './cache';
@@ -50,7 +51,8 @@ export class BatchDecoder {
         const builder = model.builder(graph, { cache: this.#cache.entries, places });
         const { finished } = model.build(builder, column('ids', 'tokens'), longest);
         // logits are wanted after the last token of each piece only
-        graph.output('logits', model.family.head(builder, embedding(finished, column('ends', slots)), model.config));
+        const last = embedding(finished, column('ends', slots));
+        graph.output('logits', headLogits(model.family.head(builder, last, model.config)));
         return new Plan(graph, { maxRows: this.maxRows });
       });
     } catch (error) {

@@ -3,6 +3,7 @@
 import { MbokError } from '../errors';
 import type { Arithmetic } from '../graph/arithmetic';
 import { Graph } from '../graph/graph';
+import { headLogits } from '../graph/operations/head';
 import { lastRow } from '../graph/operations/last_row';
 import { Plan } from '../graph/plan';
 import type { ModelCore } from '../models/model_core';
@@ -45,7 +46,7 @@ export class Decoder {
         const ids = graph.input('ids', { rows: 'tokens', cols: 1, type: 'i32' });
         const builder = model.builder(graph, { cache: this.cache.entries });
         const { finished } = model.build(builder, ids, positions);
-        graph.output('logits', model.family.head(builder, lastRow(finished), model.config));
+        graph.output('logits', headLogits(model.family.head(builder, lastRow(finished), model.config)));
         return new Plan(graph, { maxRows: this.#maxRows });
       });
     } catch (error) {

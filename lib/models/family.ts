@@ -1,5 +1,6 @@
 /** What a model family is: one declarative file each, from config.json to layers. */
 
+import type { Head } from '../graph/operations/head';
 import type { Tensor } from '../graph/tensor';
 import type { Matrix } from '../native/matrix';
 import type { Builder } from '../nn/builder';
@@ -57,6 +58,6 @@ export interface Family<Config extends DecoderConfig = DecoderConfig> {
   block(builder: Builder, layer: number, x: Tensor, config: Config, constants: Constants): Tensor;
   /** What follows the last block: the final norm. */
   finish(builder: Builder, x: Tensor, config: Config): Tensor;
-  /** Logits of finished hidden states. */
-  head(builder: Builder, x: Tensor, config: Config): Tensor;
+  /** What makes logits of finished hidden states. */
+  head(builder: Builder, x: Tensor, config: Config): Head;
 }

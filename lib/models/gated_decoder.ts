@@ -3,7 +3,6 @@
 import { MbokError } from '../errors';
 import type { ActivationKind } from '../graph/operations/activation';
 import { add } from '../graph/operations/add';
-import { softcap } from '../graph/operations/softcap';
 import { split } from '../graph/operations/split';
 import { scale } from '../graph/operations/weighted_sum';
 import type { Tensor } from '../graph/tensor';
@@ -89,10 +88,7 @@ export function gatedDecoder(
 
     finish: (builder, x, c) => rmsNormLayer(builder, 'model.norm', x, c.epsilon, c.normOffset),
 
-    head(builder, x, { tied, logitCap }) {
-      const logits = headLayer(builder, tied ? 'model.embed_tokens' : 'lm_head', x);
-      return logitCap === 0 ? logits : softcap(logits, logitCap);
-    },
+    head: (builder, x, { tied, logitCap }) => headLayer(builder, tied ? 'model.embed_tokens' : 'lm_head', x, logitCap),
   };
 }
 

@@ -1,5 +1,6 @@
 import { add } from '../graph/operations/add';
 import { embedding } from '../graph/operations/embedding';
+import type { Head } from '../graph/operations/head';
 import { linear } from '../graph/operations/linear';
 import { positionEmbedding } from '../graph/operations/position_embedding';
 import type { Tensor } from '../graph/tensor';
@@ -22,8 +23,8 @@ export function projectionLayer(builder: Builder, module: string, x: Tensor): Te
   return linear(x, builder.parameter(`${module}.weight`));
 }
 
-/** Logits: x times the table of `module`, an untied head's or the embedding's, transposed. */
-export function headLayer(builder: Builder, module: string, x: Tensor): Tensor {
-  const [table, scales] = builder.weight(`${module}.weight`);
-  return linear(x, table, undefined, scales);
+/** The head of finished hidden states x: the table of `module`, an untied head's or the embedding's, and a soft cap or 0. */
+export function headLayer(builder: Builder, module: string, x: Tensor, cap = 0): Head {
+  const [weights, scales] = builder.weight(`${module}.weight`);
+  return { states: x, weights, scales, cap };
 }

@@ -1,13 +1,14 @@
 /** What finetuning minimises, as a graph. */
 
 import type { Graph, Node } from '../graph/graph';
+import type { Head } from '../graph/operations/head';
 import {
   type HeadLossOptions,
   headCrossEntropy,
   headDivergence,
   headKeptDivergence,
 } from '../graph/operations/head_loss';
-import { crossEntropy, type HiddenLoss, hiddenLoss, klDivergence } from '../graph/operations/losses';
+import { type HiddenLoss, hiddenLoss } from '../graph/operations/losses';
 import { weightedSum } from '../graph/operations/weighted_sum';
 import type { MemoryRole, Tensor } from '../graph/tensor';
 import type { ModelCore } from '../models/model_core';
@@ -25,7 +26,7 @@ export interface ForwardPass {
   readonly blocks: readonly Tensor[];
   /** The operations of every block, the final norm counted to the last. */
   readonly parts: readonly (readonly Node[])[];
-  readonly logits: Tensor;
+  readonly head: Head;
 }
 
 /** The inputs of a training graph: i32 [tokens, 1] each, what a teacher's cache keeps [tokens, k + 1] and [tokens, k]. */
@@ -45,7 +46,7 @@ export function forwardPass(
   const { hiddenStates, finished } = model.build(builder, ids, window);
   const ends = hiddenStates.map((state) => graph.nodes.findIndex(({ outputs }) => outputs.includes(state)) + 1);
   const parts = ends.slice(1).map((end, layer) => graph.nodes.slice(ends[layer], end));
-  return { blocks: hiddenStates.slice(1), parts, logits: model.family.head(builder, finished, model.config) };
+  return { blocks: hiddenStates.slice(1), parts, head: model.family.head(builder, finished, model.config) };
 }
 
 /**
@@ -58,7 +59,7 @@ export function distillationLoss(
   teacher: ForwardPass,
   { gamma, hidden, ...options }: { readonly gamma: number; readonly hidden: HiddenLoss } & HeadLossOptions,
 ): TrainingLoss {
-  const kl = headDivergence(student.logits, teacher.logits, options) ?? klDivergence(student.logits, teacher.logits);
+  const kl = headDivergence(student.head, teacher.head, options);
   if (gamma === 0) return { loss: kl, parts: { kl } };
   const distances = student.blocks.map((state, layer) => hiddenLoss(state, teacher.blocks[layer] as Tensor, hidden));
   const mean = weightedSum(distances.map((value) => ({ value, weight: 1 / distances.length })));
@@ -75,7 +76,7 @@ export function keptLoss(
   kept: { readonly kept: Tensor; readonly ids: Tensor },
   options: HeadLossOptions,
 ): TrainingLoss {
-  const kl = headKeptDivergence(student.logits, kept, options);
+  const kl = headKeptDivergence(student.head, kept, options);
   return { loss: kl, parts: { kl } };
 }
 
@@ -83,6 +84,6 @@ export function keptLoss(
  * Cross-entropy of the given targets, mean over those that count (not −1). `options.seed` must be the loss's gradient.
  */
 export function languageModelLoss(student: ForwardPass, targets: Tensor, options: HeadLossOptions): TrainingLoss {
-  const loss = headCrossEntropy(student.logits, targets, options) ?? crossEntropy(student.logits, targets);
+  const loss = headCrossEntropy(student.head, targets, options);
   return { loss, parts: { crossEntropy: loss } };
 }

@@ -6,6 +6,7 @@ import type { Dataset } from '../data/dataset';
 import { MbokError } from '../errors';
 import type { Precision } from '../graph/arithmetic';
 import { Graph } from '../graph/graph';
+import { headLogits } from '../graph/operations/head';
 import { topTokens } from '../graph/operations/head_loss';
 import { Plan } from '../graph/plan';
 import { writeFile } from '../io/atomic';
@@ -201,7 +202,7 @@ class Writer {
     this.#states = new Plan(body, { maxRows: window });
     const head = new Graph({ precision });
     const states = head.input('states', { rows: 'tokens', cols: teacher.config.hiddenSize });
-    const logits = teacher.family.head(teacher.builder(head), states, teacher.config);
+    const logits = headLogits(teacher.family.head(teacher.builder(head), states, teacher.config));
     const kept = topTokens(logits, topK);
     for (const [i, name] of ['kept', 'ids', 'error'].entries()) head.output(name, kept[i] as (typeof kept)[number]);
     this.#head = new Plan(head, { maxRows: Math.min(HEAD_ROWS, window) });

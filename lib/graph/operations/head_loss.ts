@@ -1,18 +1,10 @@
 /** Losses of logits that never exist whole: a model's head and what judges its logits, as one operation. */
 
 import { MbokError } from '../../errors';
-import type { Node } from '../graph';
 import { expectShape, type OperationDefinition } from '../operation';
 import { matrixShape, SCALAR_SHAPE, type Tensor } from '../tensor';
+import type { Head } from './head';
 import { precisionCode } from './linear';
-
-/** Logits as z = cap·tanh(states·weightsᵀ / cap); without a cap 0. */
-interface Head {
-  readonly states: Tensor;
-  readonly weights: Tensor;
-  readonly scales: Tensor | undefined;
-  readonly cap: number;
-}
 
 /** What follows from a loss besides its value. */
 export interface HeadLossOptions {
@@ -44,31 +36,6 @@ const definition: OperationDefinition = {
 
 const [LOSS, DX] = [0, 2];
 
-function producer(tensor: Tensor): Node | undefined {
-  return tensor.graph.nodes.findLast((node) => node.outputs.includes(tensor));
-}
-
-/**
- * The head that made `logits`, taken out of the graph again: nothing else may read them. Undefined, and the graph as it
- * was, where they were made in another way than by a linear layer without bias and a soft cap after it.
- */
-function takeHead(logits: Tensor): Head | undefined {
-  const { graph } = logits;
-  const last = producer(logits);
-  const cap = last?.name === 'softcap' ? last : undefined;
-  const linear = cap === undefined ? last : producer(cap.inputs[0] as Tensor);
-  if (linear?.name !== 'linear' || linear.inputs[2] !== undefined || logits.binding.kind !== 'intermediate') {
-    return undefined;
-  }
-  graph.remove(cap === undefined ? [linear] : [linear, cap]);
-  const [states, weights, , scales] = linear.inputs as [Tensor, Tensor, undefined, Tensor | undefined];
-  return { states, weights, scales, cap: cap?.attributes[0] ?? 0 };
-}
-
-function notAHead(operation: string): never {
-  throw new MbokError('MBOK_UNSUPPORTED', `${operation}: the logits do not come from a linear layer`);
-}
-
 function emit(head: Head, judge: readonly (Tensor | undefined)[], teacherCap: number, options: HeadLossOptions) {
   const { states, weights, scales, cap } = head;
   const { seed, accumulators } = options;
@@ -84,25 +51,18 @@ function emit(head: Head, judge: readonly (Tensor | undefined)[], teacherCap: nu
   return made[LOSS] as Tensor;
 }
 
-/**
- * The mean over counted rows of −log softmax(logits)[target], as {@link crossEntropy}. The logits are taken back out of the
- * graph; undefined where they do not come straight from a linear layer.
- */
-export function headCrossEntropy(logits: Tensor, targets: Tensor, options: HeadLossOptions = {}): Tensor | undefined {
-  expectShape('head_loss', 'targets', targets, { rows: logits.rows, cols: 1, type: 'i32' });
-  const head = takeHead(logits);
-  return head && emit(head, [targets], 0, options);
+/** The mean over counted rows of −log softmax(logits)[target], as {@link crossEntropy}. */
+export function headCrossEntropy(head: Head, targets: Tensor, options: HeadLossOptions = {}): Tensor {
+  expectShape('head_loss', 'targets', targets, { rows: head.states.rows, cols: 1, type: 'i32' });
+  return emit(head, [targets], 0, options);
 }
 
-/** The same for the divergence from a teacher, as {@link klDivergence}; both models' logits are taken out. */
-export function headDivergence(logits: Tensor, teacher: Tensor, options: HeadLossOptions = {}): Tensor | undefined {
-  const own = producer(logits)?.name;
-  expectShape('head_loss', 'teacher', teacher, logits);
-  const its = takeHead(teacher);
-  if (its === undefined) return undefined;
-  const head = takeHead(logits);
-  if (head === undefined) throw new MbokError('MBOK_UNSUPPORTED', `head_loss: logits of '${own}'`);
-  return emit(head, [undefined, its.states, its.weights, its.scales], its.cap, options);
+/** The mean over rows of the divergence from a teacher's predictions, as {@link klDivergence}. */
+export function headDivergence(head: Head, teacher: Head, options: HeadLossOptions = {}): Tensor {
+  const { rows: vocabulary } = head.weights;
+  expectShape('head_loss', 'teacher', teacher.states, { rows: head.states.rows });
+  expectShape('head_loss', 'teacher', teacher.weights, { rows: vocabulary, type: teacher.weights.type });
+  return emit(head, [undefined, teacher.states, teacher.weights, teacher.scales], teacher.cap, options);
 }
 
 /**
@@ -110,27 +70,26 @@ export function headDivergence(logits: Tensor, teacher: Tensor, options: HeadLos
  * tokens `ids` i32 [rows, k] and of all others together.
  */
 export function headKeptDivergence(
-  logits: Tensor,
+  head: Head,
   { kept, ids }: { readonly kept: Tensor; readonly ids: Tensor },
   options: HeadLossOptions = {},
 ): Tensor {
-  const { cols } = expectShape('head_loss', 'ids', ids, { rows: logits.rows, type: 'i32' });
-  expectShape('head_loss', 'kept', kept, { rows: logits.rows, cols: cols + 1 });
-  const head = takeHead(logits) ?? notAHead('head_loss');
+  const { rows } = head.states;
+  const { cols } = expectShape('head_loss', 'ids', ids, { rows, type: 'i32' });
+  expectShape('head_loss', 'kept', kept, { rows, cols: cols + 1 });
   return emit(head, [undefined, undefined, undefined, undefined, kept, ids], 0, options);
 }
 
 /**
  * −log softmax(logits)[target] of every row, and whether no token is likelier than the target: [rows, 1] each, 0 and 1 where
- * the target is −1. For evaluation; has no gradient. The logits are taken back out of the graph.
+ * the target is −1. For evaluation; has no gradient.
  */
 export function headLikelihood(
-  logits: Tensor,
+  { states, weights, scales, cap }: Head,
   targets: Tensor,
 ): { readonly values: Tensor; readonly likeliest: Tensor } {
-  expectShape('head_likelihood', 'targets', targets, { rows: logits.rows, cols: 1, type: 'i32' });
-  const { graph, rows } = logits;
-  const { states, weights, scales, cap } = takeHead(logits) ?? notAHead('head_likelihood');
+  const { graph, rows } = states;
+  expectShape('head_likelihood', 'targets', targets, { rows, cols: 1, type: 'i32' });
   const [values, likeliest] = [graph.create(matrixShape(rows, 1)), graph.create(matrixShape(rows, 1))];
   graph.emit('head_likelihood', [states, weights, targets, scales], [values, likeliest], [precisionCode(states), cap]);
   return { values, likeliest };
