@@ -229,16 +229,15 @@ test('moments are those of what each linear layer sees in the converted model an
 
   const graph = new Graph();
   for (const side of ['student', 'teacher'] as const) {
-    const onLinear = (module: string, input: Tensor) => {
-      const name = /(q_proj|o_proj|gate_proj|down_proj)$/.exec(module)?.[0];
-      if (name !== undefined) graph.output(`${side} ${name}`, input);
-    };
-    const begin = graph.nodes.length;
     const x = graph.input(side, { rows: 'tokens', cols: hidden });
     const constants = model.constants(length);
-    graph.output(`${side} end`, model.family.block(model.builder(graph, { onLinear }), 1, x, model.config, constants));
-    const middle = graph.nodes.slice(begin).find(({ name }) => name === 'add')?.outputs[0] as Tensor;
-    graph.output(`${side} middle`, middle);
+    const builder = model.builder(graph);
+    graph.output(`${side} end`, model.family.block(builder, 1, x, model.config, constants));
+    graph.output(`${side} middle`, builder.residuals[0]?.sum as Tensor);
+    for (const { module, input } of builder.linears) {
+      const name = /(q_proj|o_proj|gate_proj|down_proj)$/.exec(module)?.[0];
+      if (name !== undefined) graph.output(`${side} ${name}`, input);
+    }
   }
   await using plan = new Plan(graph, { maxRows: rows });
   const seen = await plan.run({ inputs: given, scalars: { rows, sequenceLength: length } });

@@ -2,15 +2,13 @@
 
 import type { Graph, Node } from '../graph/graph';
 import type { Tensor } from '../graph/tensor';
-import { Builder, type Parameters } from '../nn/builder';
+import { Builder, type LinearCall, type Parameters, type Residual } from '../nn/builder';
 import type { Walk } from './hidden_states';
 
 /** A linear layer within a block. */
-export interface LinearPlace {
-  readonly module: string;
-  readonly input: Tensor;
-  /** The hidden states that the output is added to; undefined where something else comes first. */
-  readonly residual: Tensor | undefined;
+export interface LinearPlace extends LinearCall {
+  /** The addition to the hidden states that the output is the branch of; undefined where something else comes first. */
+  readonly residual: Residual | undefined;
   /** The hidden states that the output becomes a part of, or those at this place of the block. */
   readonly hidden: Tensor;
   /** Whether attention carries the output to other tokens. */
@@ -32,33 +30,22 @@ export function traceBlock(
 ): BlockTrace {
   const { graph } = x;
   const begin = graph.nodes.length;
-  const calls: { module: string; input: Tensor; index: number }[] = [];
-  const onLinear = (module: string, input: Tensor) => {
-    calls.push({ module, input, index: graph.nodes.length });
-  };
-  const builder = new Builder(graph, parameters, { onLinear });
+  const builder = new Builder(graph, parameters);
   const output = source.family.block(builder, layer, x, source.config, source.constants(length));
-  const mixed = ancestorsOfAttention(graph, begin);
-  const adds = graph.nodes
-    .map((node, index) => ({ node, index }))
-    .filter(({ node, index }) => index >= begin && node.name === 'add');
-  const linears = calls.map(({ module, input, index }): LinearPlace => {
-    const own = (graph.nodes as readonly Node[]).slice(index).find(({ inputs }) => inputs[0] === input)
-      ?.outputs[0] as Tensor;
-    const consumers = graph.nodes.filter(({ inputs }) => inputs.includes(own));
-    const sum = consumers.length === 1 && consumers[0]?.name === 'add' ? consumers[0] : undefined;
-    const residual = sum?.inputs.find((tensor) => tensor !== own);
-    const before = adds.filter((other) => other.index < index).at(-1)?.node.outputs[0] ?? x;
-    return { module, input, residual, hidden: sum?.outputs[0] ?? before, mixed: mixed.has(own) };
+  const mixed = withAncestors(builder.carried, graph.nodes.slice(begin));
+  const linears = builder.linears.map((call): LinearPlace => {
+    const residual = builder.residuals.find(({ branch }) => branch === call.output);
+    const hidden = (residual ?? call.after)?.sum ?? x;
+    return { ...call, residual, hidden, mixed: mixed.has(call.output) };
   });
   return { output, linears: new Map(linears.map((place) => [place.module, place])) };
 }
 
-/** Tensors that an attention operation reads, directly or through others. */
-function ancestorsOfAttention(graph: Graph, begin: number): ReadonlySet<Tensor> {
-  const ancestors = new Set<Tensor>();
-  for (const node of graph.nodes.slice(begin).reverse()) {
-    if (!node.name.startsWith('attention') && !node.outputs.some((tensor) => tensor && ancestors.has(tensor))) continue;
+/** Tensors, and those that they are made of. */
+function withAncestors(tensors: Iterable<Tensor>, nodes: readonly Node[]): ReadonlySet<Tensor> {
+  const ancestors = new Set(tensors);
+  for (const node of [...nodes].reverse()) {
+    if (!node.outputs.some((tensor) => tensor && ancestors.has(tensor))) continue;
     for (const tensor of node.inputs) if (tensor !== undefined) ancestors.add(tensor);
   }
   return ancestors;

@@ -131,8 +131,9 @@ function missing({
     const weight = teacher.input.graph.bind(parameters.get(`${module}.weight`) as Matrix);
     parts.push(scale(linear(difference(teacher.input, student.input), weight), targetMix));
   }
-  if (residualMix > 0 && teacher.residual !== undefined && student.residual !== undefined) {
-    parts.push(scale(difference(teacher.residual, student.residual), residualMix));
+  const [own, aim] = [student.residual, teacher.residual];
+  if (residualMix > 0 && own !== undefined && aim !== undefined && own.norm === undefined) {
+    parts.push(scale(difference(aim.x, own.x), residualMix));
   }
   return parts.length === 2 ? add(parts[0] as Tensor, parts[1] as Tensor) : parts[0];
 }

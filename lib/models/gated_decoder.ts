@@ -2,16 +2,16 @@
 
 import { MbokError } from '../errors';
 import type { ActivationKind } from '../graph/operations/activation';
-import { add } from '../graph/operations/add';
 import { split } from '../graph/operations/split';
 import { scale } from '../graph/operations/weighted_sum';
 import type { Tensor } from '../graph/tensor';
 import { attend, type Heads, projectHeads, rotate } from '../nn/attention';
-import type { Builder } from '../nn/builder';
+import type { Builder, RmsNorm } from '../nn/builder';
 import { embeddingLayer, headLayer } from '../nn/embedding';
 import { linearLayer } from '../nn/linear';
 import { fusedGatedMlp, gatedMlp } from '../nn/mlp';
 import { rmsNormLayer } from '../nn/norm';
+import { residual } from '../nn/residual';
 import { type RotaryConfig, rotaryTable } from '../nn/rotary';
 import type { Constants, DecoderConfig, Family } from './family';
 import { linears, vector } from './specifications';
@@ -74,22 +74,27 @@ export function gatedDecoder(
     },
 
     block(builder, layer, x, c, constants) {
-      const norm = (name: string, t: Tensor) =>
-        rmsNormLayer(builder, `${path(layer)}.${name}`, t, c.epsilon, c.normOffset);
+      const norm = (name: string) => rmsNormOf(c, `${path(layer)}.${name}`);
+      const normed = (name: string, t: Tensor) => rmsNormLayer(builder, norm(name), t);
       const mlp = (t: Tensor) => (c.fused ? fusedGatedMlp : gatedMlp)(builder, `${path(layer)}.mlp`, t, c.activation);
-      const attended = selfAttention(builder, layer, norm('input_layernorm', x), c, constants);
+      const attended = selfAttention(builder, layer, normed('input_layernorm', x), c, constants);
       if (!c.outerNorm) {
-        const middle = add(x, attended);
-        return add(middle, mlp(norm('post_attention_layernorm', middle)));
+        const middle = residual(builder, x, attended);
+        return residual(builder, middle, mlp(normed('post_attention_layernorm', middle)));
       }
-      const middle = add(x, norm('post_attention_layernorm', attended));
-      return add(middle, norm('post_feedforward_layernorm', mlp(norm('pre_feedforward_layernorm', middle))));
+      const middle = residual(builder, x, attended, norm('post_attention_layernorm'));
+      const added = mlp(normed('pre_feedforward_layernorm', middle));
+      return residual(builder, middle, added, norm('post_feedforward_layernorm'));
     },
 
-    finish: (builder, x, c) => rmsNormLayer(builder, 'model.norm', x, c.epsilon, c.normOffset),
+    finish: (builder, x, c) => rmsNormLayer(builder, rmsNormOf(c, 'model.norm'), x),
 
     head: (builder, x, { tied, logitCap }) => headLayer(builder, tied ? 'model.embed_tokens' : 'lm_head', x, logitCap),
   };
+}
+
+function rmsNormOf({ epsilon, normOffset }: GatedDecoderConfig, module: string): RmsNorm {
+  return { module, epsilon, offset: normOffset };
 }
 
 function selfAttention(builder: Builder, layer: number, x: Tensor, c: GatedDecoderConfig, tables: Constants): Tensor {
@@ -99,7 +104,7 @@ function selfAttention(builder: Builder, layer: number, x: Tensor, c: GatedDecod
   const table = rotary === undefined ? undefined : tables[rotary];
   const [q, k, v] = c.fused ? fusedHeads(builder, module, x, c) : projectHeads(builder, module, x);
   const place = (t: Tensor, name: string) => {
-    const normed = c.headNorm ? rmsNormLayer(builder, `${module}.${name}`, t, c.epsilon, c.normOffset) : t;
+    const normed = c.headNorm ? rmsNormLayer(builder, rmsNormOf(c, `${module}.${name}`), t) : t;
     return table === undefined ? normed : rotate(builder, normed, table, headDimension);
   };
   const heads = [place(q, 'q_norm'), place(k, 'k_norm'), v] as const;

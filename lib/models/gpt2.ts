@@ -2,7 +2,6 @@
 
 import { MbokError } from '../errors';
 import type { ActivationKind } from '../graph/operations/activation';
-import { add } from '../graph/operations/add';
 import { split } from '../graph/operations/split';
 import type { Tensor } from '../graph/tensor';
 import { attend } from '../nn/attention';
@@ -10,6 +9,7 @@ import { addPositions, embeddingLayer, headLayer } from '../nn/embedding';
 import { linearLayer } from '../nn/linear';
 import { plainMlp } from '../nn/mlp';
 import { layerNormLayer } from '../nn/norm';
+import { residual } from '../nn/residual';
 import { readActivation } from './decoder_settings';
 import type { DecoderConfig, Family, ParameterSpecification } from './family';
 import { linears, vector } from './specifications';
@@ -102,10 +102,10 @@ export const gpt2: Family<Gpt2Config> = {
     const all = linearLayer(builder, `${module}.c_attn`, normed);
     const heads = split(all, [hiddenSize, hiddenSize, hiddenSize]) as [Tensor, Tensor, Tensor];
     const attended = attend(builder, module, heads, { headDimension, scale: c.scoreScales[layer] as number });
-    const middle = add(x, linearLayer(builder, `${module}.c_proj`, attended));
+    const middle = residual(builder, x, linearLayer(builder, `${module}.c_proj`, attended));
     const inner = layerNormLayer(builder, `${path(layer)}.ln_2`, middle, c.epsilon);
     const mlp = [`${path(layer)}.mlp.c_fc`, `${path(layer)}.mlp.c_proj`] as const;
-    return add(middle, plainMlp(builder, mlp, inner, c.activation));
+    return residual(builder, middle, plainMlp(builder, mlp, inner, c.activation));
   },
 
   finish: (builder, x, c) => layerNormLayer(builder, `${PREFIX}ln_f`, x, c.epsilon),

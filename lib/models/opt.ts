@@ -5,13 +5,13 @@
 
 import { MbokError } from '../errors';
 import type { ActivationKind } from '../graph/operations/activation';
-import { add } from '../graph/operations/add';
 import type { Tensor } from '../graph/tensor';
 import { attend, projectHeads } from '../nn/attention';
 import { addPositions, embeddingLayer, headLayer, projectionLayer } from '../nn/embedding';
 import { linearLayer } from '../nn/linear';
 import { plainMlp } from '../nn/mlp';
 import { layerNormLayer } from '../nn/norm';
+import { residual } from '../nn/residual';
 import { readActivation } from './decoder_settings';
 import type { DecoderConfig, Family, ParameterSpecification } from './family';
 import { linears, vector } from './specifications';
@@ -119,12 +119,12 @@ export const opt: Family<OptConfig> = {
 
   block(builder, layer, x, { headDimension, activation, normBefore }) {
     /** One half of the block: x + inner(x), normalised before or after. */
-    const residual = (t: Tensor, name: string, inner: (t: Tensor) => Tensor) => {
+    const half = (t: Tensor, name: string, inner: (t: Tensor) => Tensor) => {
       const norm = (value: Tensor) => layerNormLayer(builder, `${path(layer)}.${name}`, value, EPSILON);
-      return normBefore ? add(t, inner(norm(t))) : norm(add(t, inner(t)));
+      return normBefore ? residual(builder, t, inner(norm(t))) : norm(residual(builder, t, inner(t)));
     };
     const module = `${path(layer)}.self_attn`;
-    const attended = residual(x, 'self_attn_layer_norm', (t) =>
+    const attended = half(x, 'self_attn_layer_norm', (t) =>
       linearLayer(
         builder,
         `${module}.out_proj`,
@@ -132,7 +132,7 @@ export const opt: Family<OptConfig> = {
       ),
     );
     const mlp = [`${path(layer)}.fc1`, `${path(layer)}.fc2`] as const;
-    return residual(attended, 'final_layer_norm', (t) => plainMlp(builder, mlp, t, activation));
+    return half(attended, 'final_layer_norm', (t) => plainMlp(builder, mlp, t, activation));
   },
 
   finish(builder, x, { finalNorm, embeddingSize, hiddenSize }) {

@@ -25,6 +25,7 @@ export function rotate(builder: Builder, x: Tensor, table: Matrix, headDimension
 
 /** Causal attention of the layer `module`, over the run's own sequences or over what its key-value cache holds. */
 export function attend(builder: Builder, module: string, [q, k, v]: Heads, options: AttentionOptions): Tensor {
+  builder.carried.push(q, k, v);
   if (builder.cache === undefined) return attention(q, k, v, options);
   const entry = builder.cache.get(module);
   if (entry === undefined) throw new MbokError('MBOK_INTERNAL', `the key-value cache lacks '${module}'`);

@@ -24,15 +24,47 @@ export interface BuilderOptions {
   readonly cache?: KeyValueCache;
   /** Present where the rows of a run belong to several sequences, with a cache of as many slots. */
   readonly places?: Places;
-  /** Told the input of every linear layer, e.g. to collect calibration statistics. */
-  readonly onLinear?: (module: string, input: Tensor) => void;
 }
 
-/** What layers need while they are built: the graph, the parameters, and how the model is being used. */
+/** An RMS norm of whole rows, or of groups as wide as its weight. */
+export interface RmsNorm {
+  /** Of its weight. */
+  readonly module: string;
+  readonly epsilon: number;
+  /** Added to the weight. */
+  readonly offset: number;
+}
+
+/** An addition to the hidden states: sum = x + branch or, where there is a norm, x + norm(branch). */
+export interface Residual {
+  readonly x: Tensor;
+  readonly branch: Tensor;
+  readonly norm: RmsNorm | undefined;
+  readonly sum: Tensor;
+}
+
+/** A linear layer in the graph. */
+export interface LinearCall {
+  readonly module: string;
+  readonly input: Tensor;
+  readonly output: Tensor;
+  /** The latest addition to the hidden states before it. */
+  readonly after: Residual | undefined;
+}
+
+/**
+ * What layers need while they are built: the graph, the parameters, and how the model is being used. What layers declare of
+ * the model's structure is kept here, so that nobody has to guess it from operations.
+ */
 export class Builder {
   readonly cache: KeyValueCache | undefined;
   readonly places: Places | undefined;
-  readonly onLinear: ((module: string, input: Tensor) => void) | undefined;
+  /** Linear layers, in order. */
+  readonly linears: LinearCall[] = [];
+  /** Additions to the hidden states, in order. */
+  readonly residuals: Residual[] = [];
+  /** What attention carries to other tokens. */
+  readonly carried: Tensor[] = [];
   /** Inputs of layers and what is left of them in fewer bits. */
   readonly rounded = new Map<Tensor, Tensor>();
   readonly #role: MemoryRole;
@@ -40,12 +72,11 @@ export class Builder {
   constructor(
     readonly graph: Graph,
     readonly parameters: Parameters,
-    { role = 'weights', cache, places, onLinear }: BuilderOptions = {},
+    { role = 'weights', cache, places }: BuilderOptions = {},
   ) {
     this.#role = role;
     this.cache = cache;
     this.places = places;
-    this.onLinear = onLinear;
   }
 
   /** The tensor of a parameter. Throws MBOK_SHAPE where the checkpoint lacks it. */

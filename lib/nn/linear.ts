@@ -16,7 +16,12 @@ export function isBoolean(parameters: Parameters, module: string): boolean {
 
 /** A linear layer, dense, in 8 bits or multi-Boolean as the checkpoint has it: x [rows, n] → [rows, m]. */
 export function linearLayer(builder: Builder, module: string, x: Tensor): Tensor {
-  builder.onLinear?.(module, x);
+  const output = product(builder, module, x);
+  builder.linears.push({ module, input: x, output, after: builder.residuals.at(-1) });
+  return output;
+}
+
+function product(builder: Builder, module: string, x: Tensor): Tensor {
   const bias = builder.optional(`${module}.bias`);
   if (!isBoolean(builder.parameters, module)) {
     const [weight, scales] = builder.weight(`${module}.weight`);

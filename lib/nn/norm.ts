@@ -1,13 +1,10 @@
 import { layerNorm } from '../graph/operations/layer_norm';
 import { rmsNorm } from '../graph/operations/rms_norm';
 import type { Tensor } from '../graph/tensor';
-import type { Builder } from './builder';
+import type { Builder, RmsNorm } from './builder';
 
-/**
- * Root-mean-square normalisation with the weight of `module`, of whole rows or of groups as wide as the weight. `offset`
- * is added to the weight.
- */
-export function rmsNormLayer(builder: Builder, module: string, x: Tensor, epsilon: number, offset = 0): Tensor {
+/** Root-mean-square normalisation of x. */
+export function rmsNormLayer(builder: Builder, { module, epsilon, offset }: RmsNorm, x: Tensor): Tensor {
   return rmsNorm(x, builder.parameter(`${module}.weight`), epsilon, offset);
 }
 

@@ -1,0 +1,11 @@
+import { add } from '../graph/operations/add';
+import type { Tensor } from '../graph/tensor';
+import type { Builder, RmsNorm } from './builder';
+import { rmsNormLayer } from './norm';
+
+/** The hidden states x with what a branch of the block adds to them: x + branch, or x + norm(branch). */
+export function residual(builder: Builder, x: Tensor, branch: Tensor, norm?: RmsNorm): Tensor {
+  const sum = add(x, norm === undefined ? branch : rmsNormLayer(builder, norm, branch));
+  builder.residuals.push({ x, branch, norm, sum });
+  return sum;
+}
