@@ -17,3 +17,11 @@ export function tiledRows(kernels: number, rows: number): number {
 export function arrangeBits(from: Tensor, to: Tensor, kernels: number): void {
   from.graph.emit('arrange_bits', [from], [to], [kernels]);
 }
+
+/** ±1 matrices [K·m, n] row by row: `bits` itself, or what its tiles hold; `kernels` is K, `rows` m. */
+export function rowsOfBits(bits: Tensor, kernels: number, rows: number): Tensor {
+  if (bits.type === 'bits') return bits;
+  const ordered = bits.graph.create({ rows: kernels * rows, cols: bits.cols, type: 'bits' });
+  arrangeBits(bits, ordered, kernels);
+  return ordered;
+}

@@ -1,0 +1,23 @@
+/** A weight of real numbers, in the element type that its file has. */
+
+import { embedding } from '../graph/operations/embedding';
+import { linear } from '../graph/operations/linear';
+import { widenInto } from '../graph/operations/weights';
+import type { LayerFormat, Structure } from './structure';
+
+export interface DenseFormat extends LayerFormat {
+  readonly kind: 'dense';
+}
+
+export const DENSE: DenseFormat = { kind: 'dense' };
+
+export const dense: Structure<DenseFormat, 'weight'> = {
+  kind: 'dense',
+  parts: ({ rows, cols, transposed }) => [{ name: 'weight', rows, cols, role: 'real', transposed }],
+  layer: ({ weight }, x, { bias }) => linear(x, weight, bias),
+  rows: ({ weight }, ids) => embedding(weight, ids),
+  multiplyOut: ({ weight }, wide) => widenInto(wide, weight),
+  parse: () => DENSE,
+  write: () => ({}),
+  describe: () => 'dense',
+};

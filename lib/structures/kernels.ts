@@ -1,0 +1,71 @@
+/** The multi-Boolean weight of the paper (§4): W ≈ Σₖ diag(s_out[k]) · B[k] · diag(s_in[k]), B[k] of ±1. */
+
+import { rowsOfBits } from '../graph/operations/arrange_bits';
+import { reconstruct } from '../graph/operations/conversion';
+import { multiBooleanLinear } from '../graph/operations/multi_boolean_linear';
+import type { LayerFormat, Part, PartSlice, Structure, WeightShape } from './structure';
+
+/** Most kernels that a weight may have. */
+export const MAX_KERNELS = 8;
+
+export interface KernelsFormat extends LayerFormat {
+  readonly kind: 'kernels';
+  /** K, 1 to {@link MAX_KERNELS}. */
+  readonly count: number;
+  /** Set for a file whose first kernels, however many, have scales of their own. */
+  readonly nested?: true | undefined;
+}
+
+export function kernelsFormat(count: number, nested = false): KernelsFormat {
+  return { kind: 'kernels', count, ...(nested && { nested }) };
+}
+
+type Name = 'boolean_kernels' | 's_out' | 's_in';
+
+export const kernels: Structure<KernelsFormat, Name> = {
+  kind: 'kernels',
+  parts: (shape, { count, nested }) => [
+    bitsOf(shape, count),
+    ...scalesOf(shape, count),
+    ...(nested ? Array.from({ length: count - 1 }, (_, k) => prefixScalesOf(shape, k + 1)).flat() : []),
+  ],
+  layer: ({ boolean_kernels, s_out, s_in }, x, { bias, rounded }) =>
+    multiBooleanLinear(rounded(x), boolean_kernels, s_out, s_in, bias),
+  multiplyOut({ boolean_kernels, s_out, s_in }, dense) {
+    reconstruct(
+      { kernels: rowsOfBits(boolean_kernels, s_out.rows as number, s_out.cols), sOut: s_out, sIn: s_in },
+      dense,
+    );
+  },
+  prefixes: {
+    most: ({ count }) => count,
+    take(shape, { count, nested }, taken) {
+      const scales = scalesOf(shape, taken);
+      const own = nested && taken < count ? prefixScalesOf(shape, taken) : scalesOf(shape, count);
+      const slices: PartSlice[] = scales.map((part, i) => ({ part, from: own[i] as Part }));
+      return {
+        format: kernelsFormat(taken),
+        slices: [{ part: bitsOf(shape, taken), from: bitsOf(shape, count) }, ...slices],
+      };
+    },
+  },
+  parse: (settings) => kernelsFormat(settings.count('count'), settings.boolean('nested', false)),
+  write: ({ count, nested }) => ({ count, ...(nested && { nested }) }),
+  describe: ({ count }) => `K = ${count}`,
+};
+
+function bitsOf({ rows, cols }: WeightShape, count: number): Part {
+  return { name: 'boolean_kernels', rows: count * rows, cols, role: 'bits', type: 'bits', planes: count };
+}
+
+function scalesOf({ rows, cols }: WeightShape, count: number): readonly Part[] {
+  return [
+    { name: 's_out', rows: count, cols: rows, role: 'scale', type: 'F16' },
+    { name: 's_in', rows: count, cols, role: 'scale', type: 'F16' },
+  ];
+}
+
+/** The scales that the first `count` kernels of a nested weight have of their own. */
+function prefixScalesOf(shape: WeightShape, count: number): readonly Part[] {
+  return scalesOf(shape, count).map((part) => ({ ...part, name: `${part.name}_prefix_${count}`, ofPrefix: true }));
+}

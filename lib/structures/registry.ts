@@ -1,0 +1,31 @@
+/** All structures; a new one is a file beside this and a row here. */
+
+import { dense } from './dense';
+import { int8 } from './int8';
+import { kernels } from './kernels';
+import { q8 } from './q8';
+import type { LayerFormat, Structure } from './structure';
+
+const STRUCTURES = new Map<string, Structure>();
+
+/** Adds a structure. Nothing but itself reads the settings of its formats. */
+export function addStructure<Format extends LayerFormat, Name extends string>(
+  structure: Structure<Format, Name>,
+): void {
+  STRUCTURES.set(structure.kind, structure as unknown as Structure);
+}
+
+addStructure(dense);
+addStructure(q8);
+addStructure(int8);
+addStructure(kernels);
+
+/** The structure of this name; undefined where there is none. */
+export function findStructure(kind: string): Structure | undefined {
+  return STRUCTURES.get(kind);
+}
+
+/** The structure that a format is of; that of real numbers where none is given. */
+export function structureOf(format: LayerFormat | undefined): Structure {
+  return STRUCTURES.get(format?.kind ?? dense.kind) as Structure;
+}
