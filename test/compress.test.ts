@@ -250,12 +250,13 @@ test('moments are those of what each linear layer sees in the converted model an
     { modules: ['mlp.gate_proj', 'mlp.up_proj'], relative: 'middle', residual: undefined },
     { modules: ['mlp.down_proj'], relative: 'end', residual: 'middle' },
   ];
-  const trace = traceBlock(walk, 1, model.parameters, new Graph().input('x', { rows: 'tokens', cols: hidden }));
+  const block = { parameters: model.parameters, formats: model.formats };
+  const trace = traceBlock(walk, 1, block, new Graph().input('x', { rows: 'tokens', cols: hidden }));
   const path = (module: string) => `model.layers.1.${module}`;
   expect(sharedInputs(trace)).toEqual(CASES.map(({ modules }) => modules.map(path)));
 
   for (const { modules, relative, residual } of CASES) {
-    const sides = { student: model.parameters, teacher: model.parameters };
+    const sides = { student: block, teacher: block };
     const moments = await collectMoments(walk, { layer: 1, modules: modules.map(path), sides, aims });
     const weights = Float64Array.from({ length: rows }, (_, row) => {
       if (relative === undefined) return 1;
@@ -341,7 +342,7 @@ describe('binarize', () => {
     expect(Math.abs((small.conversion?.residual as number) - residual)).toBeLessThanOrEqual(0.001);
     expect(Object.keys(small.conversion?.residuals ?? {})).toEqual([...small.kernels.keys()]);
     const [module, reported] = Object.entries(small.conversion?.residuals ?? {})[3] as [string, number];
-    await small.arrange('rows');
+    await small.arrangeFor('training');
     const matrices = ['boolean_kernels', 's_out', 's_in'].map((name) => small.parameters.get(`${module}.${name}`));
     const [bits, sOut, sIn] = matrices as [never, Matrix, Matrix];
     const weight = model.parameters.get(`${module}.weight`) as Matrix;

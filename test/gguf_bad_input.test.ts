@@ -34,7 +34,7 @@ test('the file that the others are made of opens', async () => {
   await using source = await ModelSource.open(await file(whole));
   expect(source.family.name).toBe('llama');
   expect(whole.length).toBeLessThan(4096);
-  for (const specification of source.specifications) (await source.read(specification)).matrix.dispose();
+  for (const slice of source.loaded().slices) (await source.read(slice)).matrix.dispose();
 });
 
 describe('a header that is', () => {
@@ -144,7 +144,7 @@ describe('a tensor', () => {
     const path = await file(bytes);
     const open = async () => {
       await using source = await ModelSource.open(path);
-      for (const specification of source.specifications) (await source.read(specification)).matrix.dispose();
+      for (const slice of source.loaded().slices) (await source.read(slice)).matrix.dispose();
     };
     const error = await open().catch((caught: unknown) => caught);
     expect(error).toBeInstanceOf(MbokError);
@@ -265,7 +265,7 @@ test('a file that shrinks after it was opened gives an error', async () => {
   const path = await file(whole);
   await using source = await ModelSource.open(path);
   await truncate(path, 900);
-  const last = source.specifications.at(-1);
+  const last = source.loaded().slices.at(-1);
   await expect(source.read(last as NonNullable<typeof last>)).rejects.toMatchObject({
     code: 'MBOK_FORMAT',
     message: expect.stringMatching(/truncated since it was opened/) as string,
@@ -278,7 +278,7 @@ test('numbers that are not finite are told with the tensor', async () => {
   await handle.write(Buffer.from(Float32Array.of(Number.NaN).buffer), 0, 4, whole.length - 4);
   await handle.close();
   await using source = await ModelSource.open(path);
-  const last = source.specifications.find(({ name }) => name.endsWith('down_proj.weight'));
+  const last = source.loaded().slices.find(({ part }) => part.name.endsWith('down_proj.weight'));
   await expect(source.read(last as NonNullable<typeof last>)).rejects.toMatchObject({
     code: 'MBOK_NON_FINITE',
     message: expect.stringMatching(/down_proj.weight/) as string,

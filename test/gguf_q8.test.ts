@@ -160,8 +160,9 @@ test.each(['llama', 'gpt2'])('%s is saved as it is, and read again', async (fami
     expect(readFileSync(join(again, name)).equals(readFileSync(join(saved, name)))).toBe(true);
   }
   const { quantization_config: settings } = JSON.parse(readFileSync(join(saved, 'config.json'), 'utf8'));
-  expect(settings).toMatchObject({ quant_method: 'mbok', kernels: {} });
-  expect(settings.q8).toContain(family === 'gpt2' ? 'transformer.h.0.attn.c_attn' : 'model.embed_tokens');
+  expect(settings.modules[family === 'gpt2' ? 'transformer.h.0.attn.c_attn' : 'model.embed_tokens']).toEqual({
+    format: 'q8',
+  });
   const { layers, parts } = await readStorage(saved);
   const { name, rows, cols } = read.linears[0] as (typeof read.linears)[number];
   await using file = await SafetensorsFile.open(join(saved, 'model.safetensors'));
@@ -262,12 +263,14 @@ describe('what a file says of blocks', () => {
   };
   const settings = (place: string) => {
     const { quantization_config: read } = JSON.parse(readFileSync(join(place, 'config.json'), 'utf8'));
-    return read as { readonly q8: readonly string[] };
+    return read as { readonly modules: Readonly<Record<string, object>> };
   };
 
   test('is held against what else it says', async () => {
     const q8 = (change: (names: readonly string[]) => readonly string[]) => (place: string) => {
-      changeConfig(place, { quantization_config: { ...settings(place), q8: change(settings(place).q8) } });
+      const names = change(Object.keys(settings(place).modules));
+      const modules = Object.fromEntries(names.map((name) => [name, { format: 'q8' }]));
+      changeConfig(place, { quantization_config: { ...settings(place), modules } });
     };
     expect(await refused('nothing', () => {})).toBeUndefined();
     expect(
@@ -282,11 +285,11 @@ describe('what a file says of blocks', () => {
         q8((names) => names.slice(1)),
       ),
     ).toMatch(/^MBOK_(SHAPE|UNSUPPORTED) .*'model\./);
-    const both = (place: string) => {
-      const int8 = ['model.layers.0.mlp.up_proj'];
-      changeConfig(place, { quantization_config: { ...settings(place), int8 } });
+    const another = (place: string) => {
+      const modules = { ...settings(place).modules, 'model.layers.0.mlp.up_proj': { format: 'int8' } };
+      changeConfig(place, { quantization_config: { ...settings(place), modules } });
     };
-    expect(await refused('both', both)).toMatch(/^MBOK_FORMAT .*'model\.layers\.0\.mlp\.up_proj'/);
+    expect(await refused('another', another)).toMatch(/^MBOK_SHAPE .*'model\.layers\.0\.mlp\.up_proj/);
   });
 
   test('has finite scales, in the first row and in the last', async () => {

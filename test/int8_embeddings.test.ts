@@ -6,12 +6,15 @@ import { binarizeCommand } from '../lib/cli/binarize';
 import { exportDense } from '../lib/cli/dense_folder';
 import { binarize } from '../lib/compress/binarize';
 import { binarizeFolder } from '../lib/compress/binarize_folder';
+import { formatsWith } from '../lib/compress/converted';
 import { loadedSource } from '../lib/compress/dense_source';
 import { quantiseWeights } from '../lib/compress/int8_weights';
 import { evaluatePerplexity } from '../lib/eval/perplexity';
 import { SafetensorsFile } from '../lib/io/safetensors';
 import { Model } from '../lib/model';
-import { widened } from '../lib/models/widen';
+import { moduleOf } from '../lib/models/parts';
+import { multipliedOut } from '../lib/models/widen';
+import type { Matrix } from '../lib/native/matrix';
 import { finetune } from '../lib/train/finetune';
 import { changeConfig, changeWeights, GOLDEN, TINY_STORIES, temporaryFolder } from './folders';
 import { contents, differences, learnableIds } from './training_models';
@@ -25,6 +28,12 @@ const HEAD = 'lm_head.weight';
 async function small(family: string): Promise<Model> {
   await using model = await Model.load(join(GOLDEN, family));
   return await binarize(model, { kernels: 2, method: 'svid', embeddings: 'int8' });
+}
+
+/** What a weight of the model stands for, in f32. */
+function numbersOf(model: Model, name: string): Promise<Matrix> {
+  const owner = model.family.parameters(model.config).find((parameter) => parameter.name === name);
+  return multipliedOut(owner as NonNullable<typeof owner>, model.formats.get(moduleOf(name)), model.parameters);
 }
 
 function relativeError(values: Float32Array, expected: Float32Array): number {
@@ -43,13 +52,13 @@ test.each([
   const replaced = new Map();
   for (const name of tables) {
     expect(model.stored.get(name)).toMatchObject({ storage: 'I8', matrix: { type: 'i8' } });
-    const scales = model.parameters.get(`${name}_scale`);
-    replaced.set(name, { matrix: await widened(model.parameters.get(name) as never, scales), storage: 'F32' });
+    replaced.set(name, { matrix: await numbersOf(model, name), storage: 'F32' });
     expect(model.conversion?.embeddingErrors?.[name]).toBeGreaterThan(1e-3);
     expect(model.conversion?.embeddingErrors?.[name]).toBeLessThan(1e-2);
   }
   expect(Object.keys(model.conversion?.embeddingErrors ?? {})).toEqual(tables);
-  await using wide = model.derive(replaced, model.kernels);
+  const formats = new Map([...model.formats].filter(([module]) => !tables.some((name) => name === `${module}.weight`)));
+  await using wide = model.derive(replaced, formats);
   expect(wide.embeddings).toBeUndefined();
   // a prompt, and as few rows as decoding has
   for (const ids of [IDS, IDS.subarray(0, 3)]) {
@@ -70,9 +79,11 @@ test.each(['llama', 'llama-tied-rope3'])(
     expect(file.entry(TABLE)).toMatchObject({ dtype: 'I8', shape: [vocabularySize, hiddenSize] });
     expect(file.entry(`${TABLE}_scale`)).toMatchObject({ dtype: 'F16', shape: [vocabularySize, 1] });
     const config = JSON.parse(readFileSync(join(place, 'config.json'), 'utf8'));
-    expect(config.quantization_config).toMatchObject({ quant_method: 'mbok', embeddings: 'int8' });
+    const { quant_method, format_version, modules } = config.quantization_config;
+    expect({ quant_method, format_version }).toEqual({ quant_method: 'mbok', format_version: 2 });
+    expect(modules['model.embed_tokens']).toEqual({ format: 'int8' });
     await using again = await Model.load(place);
-    await using copy = again.derive(new Map(), again.kernels);
+    await using copy = again.derive(new Map(), again.formats);
     for (const other of [again, copy]) {
       expect((await other.logits(IDS)).data).toEqual(data);
       expect(other.conversion).toEqual(model.conversion);
@@ -117,9 +128,11 @@ test('on the embedded model 8 bits cost less than 0.2 % of perplexity', async ()
   await using model = await Model.load(TINY_STORIES);
   const text = readFileSync(join(TINY_STORIES, 'corpus/valid.txt'), 'utf8');
   const judge = (each: Model) => evaluatePerplexity(each, text, { window: 256, maxWindows: 40 });
-  const { replaced, errors } = await quantiseWeights(loadedSource(model), new Set([TABLE]), undefined);
-  expect([...errors.keys()]).toEqual([TABLE]);
-  await using quantised = model.derive(replaced, model.kernels);
+  const converted = await quantiseWeights(loadedSource(model), new Set([TABLE]), undefined);
+  expect([...converted.keys()]).toEqual([moduleOf(TABLE)]);
+  const matrices = [...converted.values()].flatMap((weight) => weight.matrices);
+  const replaced = new Map(matrices.map(({ part, ...stored }) => [part.name, stored]));
+  await using quantised = model.derive(replaced, formatsWith(model.formats, converted));
   const [before, after] = [await judge(model), await judge(quantised)];
   expect(Math.abs(after.perplexity / before.perplexity - 1)).toBeLessThan(0.002);
   expect(after.perplexity).not.toBe(before.perplexity);
@@ -147,7 +160,7 @@ test('an exported model is dense and holds the numbers that 8 bits stand for', a
   await exportDense(model, place, { type: 'F32' });
   await using dense = await Model.load(place);
   expect([dense.embeddings, dense.kernels.size]).toEqual([undefined, 0]);
-  const table = await widened(model.parameters.get(TABLE) as never, model.parameters.get(`${TABLE}_scale`));
+  const table = await numbersOf(model, TABLE);
   expect(dense.parameters.get(TABLE)?.toFloat32()).toEqual(table.toFloat32());
   expect(relativeError((await dense.logits(IDS)).data, (await model.logits(IDS)).data)).toBeLessThan(1e-5);
 });
@@ -171,7 +184,8 @@ describe('what does not fit is an error', () => {
       'MBOK_UNSUPPORTED',
       (place: string) => {
         const { quantization_config } = JSON.parse(readFileSync(join(place, 'config.json'), 'utf8'));
-        changeConfig(place, { quantization_config: { ...quantization_config, embeddings: 'int4' } });
+        const modules = { ...quantization_config.modules, 'model.embed_tokens': { format: 'int4' } };
+        changeConfig(place, { quantization_config: { ...quantization_config, modules } });
       },
     ],
     [

@@ -6,8 +6,8 @@ import { binarize } from '../lib/compress/binarize';
 import { binarizeFolder } from '../lib/compress/binarize_folder';
 import { planConversion } from '../lib/compress/memory_plan';
 import { Model } from '../lib/model';
-import { moduleOf } from '../lib/models/checkpoint';
-import { widened } from '../lib/models/widen';
+import { moduleOf } from '../lib/models/parts';
+import { multipliedOut } from '../lib/models/widen';
 import { finetune } from '../lib/train/finetune';
 import { changeConfig, GOLDEN, temporaryFolder } from './folders';
 import { contents, differences, learnableIds } from './training_models';
@@ -32,14 +32,17 @@ describe.each(['llama', 'gpt2'])('%s', (family) => {
     const linears = eightBits(model);
     expect(linears.length).toBe(original.linears.length / original.config.layers);
     const replaced = new Map();
-    for (const { name } of linears) {
-      const wide = await widened(model.parameters.get(name) as never, model.parameters.get(`${name}_scale`));
+    const formats = new Map(model.formats);
+    for (const owner of linears) {
+      const { name } = owner;
+      const wide = await multipliedOut(owner, formats.get(moduleOf(name)), model.parameters);
       replaced.set(name, { matrix: wide, storage: 'F32' });
+      formats.delete(moduleOf(name));
       const residual = model.conversion?.residuals[moduleOf(name)];
       expect(residual).toBeGreaterThan(1e-3);
       expect(residual).toBeLessThan(1e-2);
     }
-    await using wide = model.derive(replaced, model.kernels);
+    await using wide = model.derive(replaced, formats);
     // a prompt, and as few rows as decoding has
     for (const ids of [IDS, IDS.subarray(0, 3)]) {
       const [got, expected] = [(await model.logits(ids)).data, (await wide.logits(ids)).data];
@@ -83,14 +86,13 @@ test('finetuning leaves 8 bits alone', async () => {
   expect(changed.filter((name) => kept.includes(name))).toEqual([]);
 });
 
-test('a configuration that says both kernels and 8 bits of a layer is refused', async () => {
+test('a configuration of the first version that says both kernels and 8 bits of a layer is refused', async () => {
   const place = join(folder, 'both');
   await binarizeFolder(join(GOLDEN, 'llama'), place, options);
-  const { quantization_config: settings } = JSON.parse(readFileSync(join(place, 'config.json'), 'utf8'));
-  const int8 = [...settings.int8, Object.keys(settings.kernels)[0]];
-  changeConfig(place, { quantization_config: { ...settings, int8 } });
+  const [int8, kernels] = [['model.layers.0.mlp.up_proj'], { 'model.layers.0.mlp.up_proj': 2 }];
+  changeConfig(place, { quantization_config: { quant_method: 'mbok', format_version: 1, int8, kernels } });
   await expect(Model.load(place)).rejects.toMatchObject({
     code: 'MBOK_FORMAT',
-    message: expect.stringContaining('both in 8 bits and made of kernels'),
+    message: expect.stringContaining('is stored in two ways at once'),
   });
 });

@@ -180,7 +180,7 @@ test('whole GGUF files with changed bytes open as models or give one MbokError',
       await writeFile(path, edited(seed, changes));
       try {
         await using source = await ModelSource.open(path);
-        for (const specification of source.specifications) (await source.read(specification)).matrix.dispose();
+        for (const slice of source.loaded().slices) (await source.read(slice)).matrix.dispose();
         opened++;
       } catch (error) {
         if (!(error instanceof MbokError)) throw error;

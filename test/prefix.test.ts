@@ -92,7 +92,7 @@ test('refuses a nested model whose scales for a prefix are missing', async () =>
   await model.save(place);
   const config = join(place, 'config.json');
   const json = JSON.parse(readFileSync(config, 'utf8'));
-  json.quantization_config.nested = true;
+  for (const format of Object.values<Record<string, unknown>>(json.quantization_config.modules)) format.nested = true;
   writeFileSync(config, JSON.stringify(json));
   await expect(Model.load(place, { kernels: 2 })).rejects.toMatchObject({
     code: 'MBOK_SHAPE',

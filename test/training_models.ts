@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import { binarize } from '../lib/compress/binarize';
 import { ModelCore } from '../lib/models/model_core';
 import { type Matrix, rowBytes } from '../lib/native/matrix';
-import { KERNELS } from '../lib/nn/linear';
 import { Random } from './random';
 
 /** A LLaMA of two layers with random weights. */
@@ -44,7 +43,7 @@ export function kernelRows(model: ModelCore, module: string): Uint8Array {
 export function contents(model: ModelCore): Map<string, string> {
   const hash = (bytes: NodeJS.TypedArray) => createHash('sha256').update(bytes).digest('hex');
   const bytes = (name: string, matrix: Matrix) =>
-    name.endsWith(`.${KERNELS}`) ? kernelRows(model, name.slice(0, -KERNELS.length - 1)) : matrix.raw();
+    /\.boolean_kernels$/.test(name) ? kernelRows(model, name.replace(/\.boolean_kernels$/, '')) : matrix.raw();
   return new Map([...model.parameters].map(([name, matrix]) => [name, hash(bytes(name, matrix))]));
 }
 

@@ -71,7 +71,7 @@ describe.each(['F16', 'BF16'] as const)('%s', (type) => {
     const source = await rounded('llama-bias', type, type);
     const place = join(folder, `saved-${type}`);
     await using model = await Model.load(source);
-    await using copy = model.derive(new Map(), model.kernels);
+    await using copy = model.derive(new Map(), model.formats);
     model.dispose();
     await copy.save(place);
     await using before = await SafetensorsFile.open(join(source, 'model.safetensors'));

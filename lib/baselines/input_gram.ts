@@ -6,17 +6,19 @@ import { chunkPlan, chunkScalars, hiddenInput, type Walk } from '../compress/hid
 import { Graph } from '../graph/graph';
 import { accumulateGram } from '../graph/operations/conversion';
 import type { Tensor } from '../graph/tensor';
+import { moduleOf } from '../models/parts';
 import { Matrix } from '../native/matrix';
 
 /**
  * H = X̃ᵀX̃ [n, n] of the input X̃ that the layers have in the model as converted so far, summed over all tokens alike.
  * Throws what a block's operations throw, MBOK_ABORTED, MBOK_IO. Dispose it.
  */
-export async function inputGram(walk: Walk, { layer, modules, sides }: SharedInput): Promise<Matrix> {
+export async function inputGram(walk: Walk, { layer, owners, sides }: SharedInput): Promise<Matrix> {
   const { states, signal } = walk;
   const graph = new Graph({ precision: walk.precision });
   const { linears } = traceBlock(walk, layer, sides.student, hiddenInput(graph, walk, 'states'));
-  const x = linears.get(modules[0] as string)?.input as Tensor;
+  const [first] = owners;
+  const x = linears.get(moduleOf(first?.name as string))?.input as Tensor;
   const h = new Matrix({ rows: x.cols, cols: x.cols });
   try {
     accumulateGram(x, x, graph.bind(h, 'state'));

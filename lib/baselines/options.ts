@@ -6,6 +6,7 @@ import type { ConversionTask } from '../compress/convert_model';
 import { MbokError } from '../errors';
 import type { ProgressOptions } from '../models/checkpoint';
 import type { OutputOptions } from '../models/model_folder';
+import { isBoolean } from '../models/parts';
 import type { ModelSource } from '../models/source';
 import { integerInRange, invalid, oneOf, options } from '../validate';
 import type { GridSettings } from './grid';
@@ -67,7 +68,7 @@ export async function prepareBaseline(model: ModelSource, given: QuantiseOptions
   const method = oneOf('method', given.method, BASELINE_METHODS);
   const bits = integerInRange('bits', given.bits, BITS.least, BITS.most);
   const group = integerInRange('group', given.group ?? GROUP, 1);
-  if (model.kernels.size > 0) {
+  if (isBoolean(model.specifications, model.formats)) {
     throw new MbokError('MBOK_INVALID_ARGUMENT', "'source' is Boolean already; quantise the dense original instead");
   }
   if (method === 'rtn') {

@@ -1,7 +1,7 @@
 /** What a file of packed codes would take, which the dense folder that methods are compared on does not show. */
 
-import { moduleOf } from '../models/checkpoint';
 import type { ParameterSpecification } from '../models/family';
+import { moduleOf } from '../models/parts';
 import type { BaselineSettings } from './options';
 
 /** Bytes of a packed file's tensors; headers, configuration and tokenizer are not counted. */

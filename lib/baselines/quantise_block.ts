@@ -1,11 +1,15 @@
 /** One block of a dense model, its linear weights replaced by the values of their codes. */
 
-import { type BlockOptions, type ConvertedModules, convertInOrder, convertLinears } from '../compress/block_conversion';
+import { type BlockOptions, convertInOrder, convertLinears } from '../compress/block_conversion';
+import type { ConvertedWeights } from '../compress/converted';
 import type { DenseSource } from '../compress/dense_source';
 import type { Walk } from '../compress/hidden_states';
 import { MbokError } from '../errors';
+import type { ParameterSpecification } from '../models/family';
+import { type ModelPart, moduleOf, partsOf } from '../models/parts';
 import { withWidened } from '../models/widen';
 import { Matrix } from '../native/matrix';
+import { DENSE } from '../structures/dense';
 import { throwIfAborted } from '../validate';
 import { gptq } from './gptq';
 import { factorInputs, type InputFactor } from './input_factor';
@@ -19,11 +23,11 @@ export async function roundBlock(
   layer: number,
   settings: BaselineSettings,
   options: BlockOptions,
-): Promise<ConvertedModules> {
-  return await convertLinears(source, layer, options, (module, weight, converted) =>
+): Promise<ConvertedWeights> {
+  return await convertLinears(source, layer, options, (owner, weight, converted) =>
     withWidened(weight, options.signal, async (wide) => {
       const values = wide.toFloat32();
-      keep(converted, module, values, roundToNearest(values, weight.cols, settings), weight);
+      keep(converted, owner, values, roundToNearest(values, weight.cols, settings));
     }),
   );
 }
@@ -37,16 +41,16 @@ export async function compensateBlock(
   layer: number,
   settings: BaselineSettings,
   { signal, onModule }: BlockOptions,
-): Promise<ConvertedModules> {
+): Promise<ConvertedWeights> {
   return await convertInOrder(walk, layer, async (shared, converted) => {
     const inputs = await factorOf(await inputGram(walk, shared), settings, signal);
     try {
-      for (const module of shared.modules) {
-        onModule(module);
+      for (const owner of shared.owners) {
+        onModule(moduleOf(owner.name));
         throwIfAborted(signal);
-        await withWidened(shared.sides.teacher.get(`${module}.weight`) as Matrix, signal, async (wide) => {
+        await withWidened(shared.sides.teacher.parameters.get(owner.name) as Matrix, signal, async (wide) => {
           const values = wide.toFloat32();
-          keep(converted, module, values, await gptq(values, inputs, settings, signal), wide);
+          keep(converted, owner, values, await gptq(values, inputs, settings, signal));
         });
       }
     } finally {
@@ -64,18 +68,20 @@ async function factorOf(h: Matrix, { order }: BaselineSettings, signal: AbortSig
 }
 
 function keep(
-  { replaced, residuals }: ConvertedModules,
-  module: string,
+  converted: ConvertedWeights,
+  owner: ParameterSpecification,
   weight: Float32Array,
   quantised: Float32Array,
-  shape: { readonly rows: number; readonly cols: number },
 ): void {
-  const { rows, cols } = shape;
+  const { rows, cols } = owner;
+  const module = moduleOf(owner.name);
   // the value 0 is on every grid, so an error as large as the weights means that nothing else was left
   const error = residual(weight, quantised);
   if (error === 1) throw new MbokError('MBOK_NON_FINITE', `the weights of '${module}' are too small for scales in F16`);
-  replaced.set(`${module}.weight`, { matrix: Matrix.from(quantised, { rows, cols }), storage: 'F32' });
-  residuals.set(module, error);
+  const matrix = Matrix.from(quantised, { rows, cols });
+  // in the order of memory, whatever files of the family have
+  const [part] = partsOf({ ...owner, transposed: undefined }, DENSE) as [ModelPart];
+  converted.set(module, { format: DENSE, matrices: [{ part, matrix, storage: 'F32' }], residual: error });
 }
 
 /** ‖W − Ŵ‖ / ‖W‖; 0 for W = 0. */

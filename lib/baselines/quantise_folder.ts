@@ -9,12 +9,12 @@ import { residualReport } from '../compress/residual';
 import { fingerprint, WorkFolder, workFolderOf } from '../compress/work_folder';
 import { type StartToken, startTokenOf } from '../data/windows';
 import type { SafetensorsFile } from '../io/safetensors';
-import { moduleOf, type ProgressOptions } from '../models/checkpoint';
+import type { ProgressOptions } from '../models/checkpoint';
 import { type DenseContents, writeDenseFolder } from '../models/dense_folder';
 import { BASELINE_FILE, expectOutput, type OutputOptions } from '../models/model_folder';
+import { moduleOf } from '../models/parts';
 import { ModelSource } from '../models/source';
-import { replacedBy } from '../models/transposed';
-import { widened } from '../models/widen';
+import { multipliedOut } from '../models/widen';
 import { boolean, options, throwIfAborted } from '../validate';
 import { type ColumnOrder, GPTQ_DAMPING } from './input_factor';
 import {
@@ -114,8 +114,8 @@ async function assemble(
   const read: DenseContents['read'] = async (specification) => {
     const { name, role } = specification;
     if (role === 'linear') return await (files[layerOf(name) as number] as SafetensorsFile).readMatrix(name, 'f32');
-    const { matrix } = await model.read(specification);
-    return await replacedBy(matrix, (stored) => widened(stored));
+    const { parameters, release } = await dense.borrow([specification]);
+    return await multipliedOut(specification, dense.formats.get(moduleOf(name)), parameters).finally(release);
   };
   const json = Buffer.from(`${JSON.stringify(report, null, 2)}\n`);
   const companions = new Map(model.companions).set(BASELINE_FILE, json);

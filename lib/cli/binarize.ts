@@ -7,7 +7,8 @@ import {
 import { type ConversionMethod, EMBEDDING_CHOICES, type EmbeddingChoice } from '../compress/binarize';
 import { type BinarizeFolderOptions, binarizeFolder } from '../compress/binarize_folder';
 import type { TrainingPrecision } from '../graph/arithmetic';
-import { MAX_KERNELS } from '../models/quantization';
+import { MAX_KERNELS } from '../structures/kernels';
+import { structureOf } from '../structures/registry';
 import { readBytes } from './bytes';
 import { CALIBRATION_OPTIONS, calibrationFiles, calibrationLine, calibrationText } from './calibration_text';
 import { type Command, type CommandCall, given, type Outcome, UsageError } from './command';
@@ -132,7 +133,10 @@ async function run(call: CommandCall): Promise<Outcome> {
       });
       status.clear();
       const { bitsPerWeight, bytes, layers } = await readStorage(target);
-      const kernels = layers.map((layer) => [layer.module, layer.int8 ? 'int8' : layer.kernels] as const);
+      const kernels = layers.map(
+        ({ module, kernels: count, format }) =>
+          [module, count > 0 ? count : structureOf(format).describe(format)] as const,
+      );
       return {
         json: {
           ...{ bitsPerWeight, bytes, residual, method },
@@ -224,8 +228,8 @@ function readKept(text: string): readonly [string, KeptAt] {
 }
 
 /** How many layers have how many kernels. */
-function histogram(kernels: readonly (readonly [string, number | 'int8'])[]): string {
+function histogram(kernels: readonly (readonly [string, number | string])[]): string {
   const kinds = [...new Set(kernels.map(([, kind]) => kind))].sort();
-  const layers = (kind: number | 'int8') => kernels.filter(([, own]) => own === kind).length;
+  const layers = (kind: number | string) => kernels.filter(([, own]) => own === kind).length;
   return kinds.map((kind) => `${layers(kind)} × ${kind === 0 ? 'dense' : kind}`).join(', ');
 }

@@ -149,7 +149,7 @@ async function run(call: CommandCall): Promise<Outcome> {
   const status = new StatusLine();
   const { signal } = call;
   try {
-    await using student = await Model.load(source, { signal, onProgress: status.progress('load') });
+    await using student = await Model.load(source, { for: 'training', signal, onProgress: status.progress('load') });
     await using teacher = teacherFolder === undefined ? undefined : await Model.load(teacherFolder, { signal });
     await using data = await openText(text, call, student, status);
     await using held = evalText.length === 0 ? undefined : await openText(evalText, call, student, status);

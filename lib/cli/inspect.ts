@@ -1,5 +1,7 @@
+import { formatJson } from '../models/quantization';
+import { structureOf } from '../structures/registry';
 import type { Command, CommandCall, Outcome } from './command';
-import { type ModelStorage, type Part, readStorage } from './storage';
+import { type ModelStorage, type PartOfFile, readStorage } from './storage';
 import { megabytes, table } from './terminal';
 
 export const inspectCommand: Command = {
@@ -21,7 +23,11 @@ async function run(call: CommandCall): Promise<Outcome> {
   return {
     json: {
       ...json,
-      layers: layers.map(({ residual, ...layer }) => ({ ...layer, ...(residual !== undefined && { residual }) })),
+      layers: layers.map(({ format, residual, ...layer }) => ({
+        ...layer,
+        format: formatJson(format),
+        ...(residual !== undefined && { residual }),
+      })),
       ...(embeddings && { embeddings }),
       ...(unread.length > 0 && { unread }),
       ...(notes.length > 0 && { notes }),
@@ -33,7 +39,7 @@ async function run(call: CommandCall): Promise<Outcome> {
 }
 
 /** What people call the parts. */
-const TITLES: Readonly<Record<Part, string>> = {
+const TITLES: Readonly<Record<PartOfFile, string>> = {
   kernels: 'linear layers: kernels',
   scales: 'linear layers: scales',
   dense: 'linear layers: dense weights',
@@ -47,16 +53,16 @@ const TITLES: Readonly<Record<Part, string>> = {
 
 function describe(storage: ModelStorage): string[] {
   const { family, parameters, linearWeights, bitsPerWeight, bitsPerParameter, bytes, layers, conversion } = storage;
-  const rows = layers.map(({ module, rows, cols, kernels, int8, residual, bitsPerWeight: bits }) => [
+  const rows = layers.map(({ module, rows, cols, format, residual, bitsPerWeight: bits }) => [
     module,
     `${rows} × ${cols}`,
-    kernels > 0 ? `K = ${kernels}` : int8 ? 'int8' : 'dense',
+    structureOf(format).describe(format),
     bits.toFixed(3),
     residual?.toFixed(4) ?? '',
   ]);
-  const header = ['layer', 'rows × columns', 'kernels', 'bits a weight', conversion ? 'residual' : ''];
+  const header = ['layer', 'rows × columns', 'format', 'bits a weight', conversion ? 'residual' : ''];
   const total = Object.values(storage.parts).reduce((sum, part) => sum + part, 0);
-  const parts = (Object.keys(TITLES) as Part[])
+  const parts = (Object.keys(TITLES) as PartOfFile[])
     .filter((part) => storage.parts[part] > 0)
     .map((part) => [
       part === 'embeddings' || part === 'head' ? `${TITLES[part]}${eightBits(storage)}` : TITLES[part],

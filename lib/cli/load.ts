@@ -1,7 +1,7 @@
 /** The model that a command reads. */
 
 import { Model } from '../model';
-import { MAX_KERNELS } from '../models/quantization';
+import { MAX_KERNELS } from '../structures/kernels';
 import type { CommandCall, OptionTable } from './command';
 import type { StatusLine } from './terminal';
 

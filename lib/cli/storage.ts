@@ -5,21 +5,23 @@ import { dirname, join } from 'node:path';
 import { ioFailure } from '../io/failure';
 import { ifPresent } from '../io/files';
 import type { WeightEntry } from '../io/weights';
-import type { StoredSpecification } from '../models/checkpoint';
 import type { ConversionReport } from '../models/conversion';
 import { MARKER_FILE } from '../models/model_folder';
-import type { EmbeddingStorage } from '../models/quantization';
+import type { ModelPart } from '../models/parts';
 import { ModelSource } from '../models/source';
 import type { UnreadModule } from '../models/unread';
+import { DENSE } from '../structures/dense';
+import { isKernels } from '../structures/kernels';
+import type { LayerFormat } from '../structures/structure';
 
 export interface LayerStorage {
   readonly module: string;
   readonly rows: number;
   readonly cols: number;
-  /** 0: dense, or in 8 bits. */
+  /** What the weight is made up of. */
+  readonly format: LayerFormat;
+  /** ±1 kernels; 0 where it has none. */
   readonly kernels: number;
-  /** Whether the weight is in 8 bits. */
-  readonly int8: boolean;
   /** ‖W − Ŵ‖ / ‖W‖ at conversion; undefined for a dense layer. */
   readonly residual: number | undefined;
   /** All of the layer's tensors: kernels and scales, or the weight; and the bias. */
@@ -34,7 +36,7 @@ const PARTS = ['kernels', 'scales', 'dense', 'biases', 'embeddings', 'head', 'no
  * positions and projections too; 'norms' other biases. 'tokenizer': files beside the weights; a GGUF file has its
  * tokenizer in its metadata, which are 'other' as headers and configuration are.
  */
-export type Part = (typeof PARTS)[number];
+export type PartOfFile = (typeof PARTS)[number];
 
 export interface ModelStorage {
   readonly family: string;
@@ -50,9 +52,9 @@ export interface ModelStorage {
   readonly bytes: number;
   readonly linearBytes: number;
   /** Bytes of every file by what they are for. */
-  readonly parts: Readonly<Record<Part, number>>;
-  /** How embeddings and head are stored; undefined for real numbers. */
-  readonly embeddings: EmbeddingStorage | undefined;
+  readonly parts: Readonly<Record<PartOfFile, number>>;
+  /** The structure of embeddings and head; undefined for real numbers. */
+  readonly embeddings: string | undefined;
   /** Bytes of the scales that prefixes of the kernels have of their own; undefined where these are not nested. */
   readonly prefixBytes: number | undefined;
   readonly layers: readonly LayerStorage[];
@@ -69,20 +71,19 @@ export interface ModelStorage {
  */
 export async function readStorage(path: string): Promise<ModelStorage> {
   await using source = await ModelSource.open(path);
-  const { family, config, kernels, conversion, embeddings, weights } = source;
-  const dense = family.parameters(config);
+  const { family, specifications: dense, formats, conversion, weights } = source;
   const modules = new Map(
     dense.filter(({ role }) => role === 'linear').map((specification) => [parentOf(specification.name), specification]),
   );
-  const parts = Object.fromEntries(PARTS.map((part) => [part, 0])) as Record<Part, number>;
+  const parts = Object.fromEntries(PARTS.map((part) => [part, 0])) as Record<PartOfFile, number>;
   const moduleBytes = new Map<string, number>();
-  for (const specification of [...source.specifications, ...source.prefixScales]) {
-    const bytes = bytesOf(source, specification.name);
-    const module = parentOf(specification.name);
-    parts[partOf(specification, modules.has(module))] += bytes;
+  for (const part of source.parts) {
+    const bytes = bytesOf(source, part);
+    const module = parentOf(part.name);
+    parts[partOf(part, modules.has(module))] += bytes;
     moduleBytes.set(module, (moduleBytes.get(module) ?? 0) + bytes);
   }
-  const int8 = new Set(source.specifications.filter(({ as }) => as === 'int8').map(({ name }) => parentOf(name)));
+  const prefixes = source.parts.filter(({ ofPrefix }) => ofPrefix);
   const used = sum(Object.values(parts));
   if (source.place !== weights.path) parts.tokenizer = sum([...source.companions.values()].map(({ length }) => length));
   parts.other = weights.byteLength - used;
@@ -93,7 +94,8 @@ export async function readStorage(path: string): Promise<ModelStorage> {
   const layers = [...modules].map(([module, { rows, cols }]): LayerStorage => {
     const bytes = moduleBytes.get(module) as number;
     const residual = conversion?.residuals[module];
-    const own = { module, rows, cols, kernels: kernels.get(module) ?? 0, int8: int8.has(module), residual };
+    const format = formats.get(module) ?? DENSE;
+    const own = { module, rows, cols, format, kernels: isKernels(format) ? format.count : 0, residual };
     return { ...own, bytes, bitsPerWeight: (bytes * 8) / (rows * cols) };
   });
   const linearWeights = sum(layers.map(({ rows, cols }) => rows * cols));
@@ -108,8 +110,8 @@ export async function readStorage(path: string): Promise<ModelStorage> {
     bytes: weights.byteLength,
     linearBytes,
     parts,
-    embeddings,
-    prefixBytes: source.nested ? sum(source.prefixScales.map(({ name }) => bytesOf(source, name))) : undefined,
+    embeddings: [...formats].find(([module]) => !modules.has(module))?.[1].kind,
+    prefixBytes: prefixes.length > 0 ? sum(prefixes.map((part) => bytesOf(source, part))) : undefined,
     layers,
     unread: source.unread,
     notes: source.notes,
@@ -117,17 +119,20 @@ export async function readStorage(path: string): Promise<ModelStorage> {
   };
 }
 
-/** Of a tensor, as the file stores it. */
-function bytesOf({ weights }: ModelSource, name: string): number {
+/** Of a part, as the file stores it. */
+function bytesOf({ weights }: ModelSource, { name }: ModelPart): number {
   const entry = weights.tensors.get(name) as WeightEntry;
   return entry.storedBytes ?? entry.byteLength;
 }
 
-function partOf({ role, as }: StoredSpecification, ofLinear: boolean): Part {
-  if (role === 'linear') return as === 'kernels' || as === 'scales' ? as : 'dense';
-  if (role === 'bias') return ofLinear ? 'biases' : 'norms';
-  if (role === 'norm') return 'norms';
-  return role === 'head' ? 'head' : 'embeddings';
+/** What the bytes of parts of linear layers are for. */
+const LINEAR_PARTS = { bits: 'kernels', scale: 'scales', int8: 'dense', real: 'dense' } as const;
+
+function partOf({ role, owner }: ModelPart, ofLinear: boolean): PartOfFile {
+  if (owner.role === 'linear') return LINEAR_PARTS[role];
+  if (owner.role === 'bias') return ofLinear ? 'biases' : 'norms';
+  if (owner.role === 'norm') return 'norms';
+  return owner.role === 'head' ? 'head' : 'embeddings';
 }
 
 function parentOf(name: string): string {

@@ -2,20 +2,21 @@
 
 import type { TokenizedModel } from '../data/windows';
 import { MbokError } from '../errors';
-import { int8Weights, moduleOf, type ProgressOptions } from '../models/checkpoint';
+import type { ProgressOptions } from '../models/checkpoint';
 import type { ConversionReport } from '../models/conversion';
-import type { DecoderConfig, Family } from '../models/family';
-import { expectModel, linearModules, type ModelCore } from '../models/model_core';
-import type { KernelCounts } from '../models/quantization';
+import type { DecoderConfig, Family, ParameterSpecification } from '../models/family';
+import { expectModel, type ModelCore } from '../models/model_core';
+import { isBoolean, isWeight, moduleOf } from '../models/parts';
+import type { Formats } from '../structures/structure';
 import { integerInRange, invalid, oneOf, options, throwIfAborted } from '../validate';
 import { analyses, chooseKernels } from './allocation/allocate';
 import { allocationProblem } from './allocation/budget';
 import { ALLOCATION_KEYS, type AllocationOptions, checkAllocation } from './allocation/options';
-import { type ConvertedModules, disposeConverted } from './block_conversion';
 import { type CalibrationOptions, checkCalibration, packCalibration } from './calibration';
 import { type ConversionTask, calibrationReport, convertModel } from './convert_model';
+import { type ConvertedWeights, disposeConverted, outputFormats, residualsOf } from './converted';
 import { REFIT_ROUNDS, SVID_ITERATIONS } from './decompose';
-import { loadedSource } from './dense_source';
+import { type DenseSource, loadedSource } from './dense_source';
 import { quantiseWeights } from './int8_weights';
 import { residualReport } from './residual';
 import { MemoryStateStore } from './state_store';
@@ -61,7 +62,7 @@ export const BINARIZE_KEYS = [
 export interface ConvertibleModel extends TokenizedModel {
   readonly family: Family;
   readonly config: DecoderConfig;
-  readonly kernels: KernelCounts;
+  readonly formats: Formats;
 }
 
 /**
@@ -86,11 +87,11 @@ export async function binarize<T extends ModelCore>(model: T, given: BinarizeOpt
   using _ = model.holdToRead();
   const { signal, onProgress } = checked;
   const task = await prepareTask(model, checked);
-  const converted: ConvertedModules = { replaced: new Map(), residuals: new Map() };
-  const keep = async (_: number, block: ConvertedModules) => {
-    for (const [name, stored] of block.replaced) converted.replaced.set(name, stored);
-    for (const [module, residual] of block.residuals) converted.residuals.set(module, residual);
+  const converted: ConvertedWeights = new Map();
+  const add = (weights: ConvertedWeights) => {
+    for (const [module, weight] of weights) converted.set(module, weight);
   };
+  const keep = async (_: number, block: ConvertedWeights) => add(block);
   const states = new MemoryStateStore();
   let result: T | undefined;
   try {
@@ -98,14 +99,15 @@ export async function binarize<T extends ModelCore>(model: T, given: BinarizeOpt
     const problem = allocationProblem(source, task.allocation, task.int8);
     const [first, second] = analyses(problem, task) ? inHalves(checked) : [checked, checked];
     const kernels = await chooseKernels(source, problem, task, states, first);
-    await convertModel(source, task, kernels, { finished: 0, states, keep }, second);
-    const { replaced, errors } = await quantiseWeights(source, task.int8, signal);
-    for (const [name, stored] of replaced) converted.replaced.set(name, stored);
+    const formats = outputFormats(source, kernels, task.int8);
+    await convertModel(source, task, formats, { finished: 0, states, keep }, second);
+    add(await quantiseWeights(source, task.int8, signal));
     throwIfAborted(signal);
-    const modules = linearModules(model).map(({ module }) => module);
-    const report = conversionReport(modules, converted.residuals, checked, task, errors);
-    result = model.derive(converted.replaced, kernels, report);
-    await result.arrange('tiles', signal);
+    const report = conversionReport(source, residualsOf(converted), checked, task);
+    const placed = [...converted.values()].flatMap(({ matrices }) => matrices);
+    const replaced = new Map(placed.map(({ part, matrix, storage }) => [part.name, { matrix, storage }]));
+    result = model.derive(replaced, formats, report);
+    await result.arrangeFor('inference', signal);
     onProgress?.({ done: 1, what: 'converted' });
     return result;
   } catch (error) {
@@ -134,12 +136,13 @@ export async function prepareTask(model: ConvertibleModel, given: BinarizeOption
   const specifications = model.family.parameters(model.config);
   const linears = specifications.filter(({ role }) => role === 'linear').map(({ name }) => moduleOf(name));
   const allocation = checkAllocation(given, linears, { calibrated: method === 'calibrated' });
-  const modules = linears.filter((module) => allocation.kept.get(module) === 'int8');
-  const int8 = int8Weights(specifications, { tables, modules });
+  const isInt8 = ({ name, role }: ParameterSpecification) =>
+    role === 'linear' ? allocation.kept.get(moduleOf(name)) === 'int8' : tables;
+  const int8 = new Set(specifications.filter((owner) => isWeight(owner) && isInt8(owner)).map(({ name }) => name));
   if ((method === 'calibrated') !== (given.calibration !== undefined)) {
     invalid('calibration', "given with method 'calibrated' and with no other", given.calibration);
   }
-  if (model.kernels.size > 0) {
+  if (isBoolean(specifications, model.formats)) {
     throw new MbokError('MBOK_INVALID_ARGUMENT', "'model' is Boolean already; convert the dense original instead");
   }
   const decomposition = { iterations: SVID_ITERATIONS, refitRounds: method === 'svid' ? 0 : rounds };
@@ -155,21 +158,23 @@ export async function prepareTask(model: ConvertibleModel, given: BinarizeOption
 
 /** What the result says of its conversion; `residuals` by module, in any order. */
 export function conversionReport(
-  modules: readonly string[],
+  { specifications }: Pick<DenseSource, 'specifications'>,
   residuals: ReadonlyMap<string, number>,
   { method = 'refit' }: Pick<BinarizeOptions, 'method'>,
   task: ConversionTask,
-  int8Errors: ReadonlyMap<string, number>,
 ): ConversionReport {
-  const linears = new Set(modules);
-  const isLinear = ([name]: readonly [string, number]) => linears.has(moduleOf(name));
-  const inLayers = [...int8Errors].filter(isLinear).map(([name, error]) => [moduleOf(name), error] as const);
-  const inTables = [...int8Errors].filter((entry) => !isLinear(entry));
+  const ofRole = (isLinear: boolean) =>
+    specifications.filter((owner) => isWeight(owner) && (owner.role === 'linear') === isLinear).map(({ name }) => name);
+  const modules = ofRole(true).map(moduleOf);
+  const inTables = ofRole(false).flatMap((name) => {
+    const residual = residuals.get(moduleOf(name));
+    return residual === undefined ? [] : [[name, residual] as const];
+  });
   const calibration = calibrationReport(task);
   const { goal, method: allocation } = task.allocation;
   return {
     method,
-    ...residualReport(modules, new Map([...residuals, ...inLayers])),
+    ...residualReport(modules, residuals),
     ...(!('kernels' in goal) && { allocation: { method: allocation, ...goal } }),
     ...(calibration && { calibration }),
     ...(inTables.length > 0 && { embeddingErrors: Object.fromEntries(inTables) }),

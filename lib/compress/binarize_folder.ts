@@ -3,16 +3,7 @@
 import { MbokError } from '../errors';
 import { type SafetensorsFile, type TensorSource, writeSafetensors } from '../io/safetensors';
 import { WEIGHTS_FILE } from '../io/safetensors_shards';
-import {
-  type DenseStorage,
-  int8Notes,
-  moduleOf,
-  type ProgressOptions,
-  type StoredSpecification,
-  storedBytes,
-  storedSpecifications,
-  WEIGHTS_METADATA,
-} from '../models/checkpoint';
+import { type ProgressOptions, partTensor, WEIGHTS_METADATA } from '../models/checkpoint';
 import type { ConversionReport } from '../models/conversion';
 import {
   CONFIG_FILE,
@@ -21,20 +12,23 @@ import {
   type OutputOptions,
   writeModelFolder,
 } from '../models/model_folder';
-import { type KernelCounts, writeQuantization } from '../models/quantization';
+import { type ModelPart, modelParts } from '../models/parts';
+import { writeQuantization } from '../models/quantization';
 import { ModelSource } from '../models/source';
-import { replacedBy, transposed } from '../models/transposed';
+import { nestedFormats } from '../structures/kernels';
+import type { Formats, LayerFormat } from '../structures/structure';
 import { boolean, invalid, options, throwIfAborted } from '../validate';
 import { analyses, analysisWindows, chooseKernels } from './allocation/allocate';
-import { type AllocationProblem, allocationProblem } from './allocation/budget';
+import { type AllocationProblem, allocationProblem, type KernelCounts } from './allocation/budget';
 import { BINARIZE_KEYS, type BinarizeOptions, conversionReport, inHalves, portion, prepareTask } from './binarize';
 import { inputsOf } from './calibration';
 import { type ConversionTask, convertModel } from './convert_model';
-import { type DenseSource, layerOf } from './dense_source';
+import { type ConvertedWeights, disposeConverted, outputFormats, residualsOf } from './converted';
+import { type DenseSource, linearWeight } from './dense_source';
 import { diskSource } from './disk_source';
-import { type Int8Weights, quantiseWeights } from './int8_weights';
-import { type ConversionStep, nestedSteps, prefixScales } from './nested_steps';
-import { isConverted, storedHead, storedTensor } from './stored_tensor';
+import { quantiseWeights } from './int8_weights';
+import { kernelsOf } from './kernel_matrices';
+import { type ConversionStep, nestedSteps, prefixTensors } from './nested_steps';
 import { fingerprint, WorkFolder, workFolderOf } from './work_folder';
 
 /** Options of {@link binarizeFolder}. */
@@ -82,11 +76,12 @@ export async function binarizeFolder(
   await using work = await WorkFolder.open(workFolderOf(output), own, { restart });
   const [first, second] = analyses(problem, task) ? inHalves(checked) : [checked, checked];
   const kernels = (await work.allocation(problem)) ?? (await chosenKernels({ dense, work }, problem, task, first));
-  const steps = nested ? await nestedSteps(work, kernels) : [{ work, kernels }];
+  const formats = outputFormats(dense, kernels, task.int8);
+  const steps = nested ? await nestedSteps(work, dense.specifications, formats) : [{ work, formats }];
   for (const [i, step] of steps.entries()) await convertStep(dense, task, step, portion(second, i, steps.length));
   throwIfAborted(signal);
   const int8 = await quantiseWeights(dense, task.int8, signal);
-  const report = await assemble({ model, dense, work, steps }, output, { ...checked, task, kernels, nested, int8 });
+  const report = await assemble({ model, dense, work, steps }, output, { ...checked, task, formats, nested, int8 });
   await work.clear();
   onProgress?.({ done: 1, what: 'converted' });
   return report;
@@ -102,13 +97,18 @@ function checkNested({ nested = false, method, kernels }: BinarizeFolderOptions)
 async function convertStep(
   dense: DenseSource,
   task: ConversionTask,
-  { work, kernels, from }: ConversionStep,
+  { work, formats, from }: ConversionStep,
   options: ProgressOptions,
 ): Promise<void> {
   await using states = await work.states(dense, task.calibration, ['student', 'teacher']);
   const keep: WorkFolder['keep'] = (layer, block) => work.keep(layer, block);
-  const earlier = from && ((layer: number, module: string) => from.kernels(layer, module));
-  await convertModel(dense, task, kernels, { finished: work.finished, states, keep, earlier }, options);
+  const earlier =
+    from &&
+    (async (layer: number, module: string) => {
+      const format = from.formats.get(module) as LayerFormat;
+      return kernelsOf(await from.work.weight(layer, linearWeight(dense, module), format));
+    });
+  await convertModel(dense, task, formats, { finished: work.finished, states, keep, earlier }, options);
 }
 
 /** Chooses kernels, for good. */
@@ -126,11 +126,11 @@ async function chosenKernels(
 }
 
 /** A model on disk as options are checked against it. */
-export function convertible({ family, config, kernels, tokenizer, place }: ModelSource) {
+export function convertible({ family, config, formats, tokenizer, place }: ModelSource) {
   return {
     family,
     config,
-    kernels,
+    formats,
     hasTokenizer: tokenizer !== undefined,
     get tokenizer() {
       if (tokenizer !== undefined) return tokenizer;
@@ -144,9 +144,9 @@ export function convertible({ family, config, kernels, tokenizer, place }: Model
 
 interface Assembly extends Pick<BinarizeFolderOptions, 'method' | 'signal' | 'overwrite'> {
   readonly task: ConversionTask;
-  readonly kernels: KernelCounts;
+  readonly formats: Formats;
   readonly nested: boolean;
-  readonly int8: Int8Weights;
+  readonly int8: ConvertedWeights;
 }
 
 interface ConvertedSource {
@@ -162,60 +162,42 @@ interface ConvertedSource {
 async function assemble(
   { model, dense, work, steps }: ConvertedSource,
   output: string,
-  { task, kernels, nested, int8, signal, method, overwrite }: Assembly,
+  { task, formats, nested, int8, signal, method, overwrite }: Assembly,
 ): Promise<ConversionReport> {
   try {
     await using blocks = await work.blocks(model.config.layers);
     const { files, residuals } = blocks;
+    const report = conversionReport(dense, new Map([...residuals, ...residualsOf(int8)]), { method }, task);
     const { specifications } = dense;
-    const modules = specifications.filter(({ role }) => role === 'linear').map(({ name }) => moduleOf(name));
-    const report = conversionReport(modules, residuals, { method }, task, int8.errors);
-    const stored = storedSpecifications(specifications, { kernels, int8: task.int8 });
-    const copied = stored.filter(({ as }) => as === undefined || as === 'q8').map(({ name }) => name);
-    const json = {
-      ...model.json,
-      quantization_config: writeQuantization(kernels, {
-        nested,
-        ...int8Notes(specifications, task.int8),
-        q8: copied.filter((name) => dense.storage(name) === 'Q8').map(moduleOf),
-        conversion: report,
-      }),
-    };
-    const tensors = stored.map((specification) => {
-      const { name } = specification;
-      if (isConverted(name)) return convertedTensor(specification, files[layerOf(name) as number] as SafetensorsFile);
-      const replaced = int8.replaced.get(name);
-      return replaced ? storedTensor(name, replaced) : copiedTensor(specification, model, dense.storage(name));
-    });
-    if (nested) tensors.push(...prefixScales(specifications, kernels, steps));
+    const stored = nested ? nestedFormats(formats) : formats;
+    const tensors = new Map(nested ? prefixTensors(specifications, stored, steps) : []);
+    for (const { part, matrix, storage } of [...int8.values()].flatMap(({ matrices }) => matrices)) {
+      tensors.set(part.name, partTensor(part, storage, matrix));
+    }
+    for (const file of files) for (const name of file.tensors.keys()) tensors.set(name, copiedTensor(file, name));
+    const json = { ...model.json, quantization_config: writeQuantization(stored, report) };
+    const all = modelParts(specifications, stored).map(
+      (part) => tensors.get(part.name) ?? sourceTensor(part, model, dense),
+    );
     const contents = new Map<string, FileContent>([
       [CONFIG_FILE, `${JSON.stringify(json, null, 2)}\n`],
       ...model.companions,
-      [WEIGHTS_FILE, (path) => writeSafetensors(path, tensors, WEIGHTS_METADATA)],
+      [WEIGHTS_FILE, (path) => writeSafetensors(path, all, WEIGHTS_METADATA)],
     ]);
     await writeModelFolder(output, { signal, overwrite }, contents);
     return report;
   } finally {
-    for (const { matrix } of int8.replaced.values()) matrix.dispose();
+    disposeConverted(int8);
   }
 }
 
-function convertedTensor(specification: StoredSpecification, file: SafetensorsFile): TensorSource {
-  const { name } = specification;
-  return { ...storedHead(specification, 'F16'), bytes: () => file.read(name) };
+/** A tensor of a finished block. */
+function copiedTensor(file: SafetensorsFile, name: string): TensorSource {
+  return { ...file.entry(name), bytes: () => file.read(name) };
 }
 
 /** A tensor that stays as it was. */
-function copiedTensor(specification: StoredSpecification, source: ModelSource, storage: DenseStorage): TensorSource {
-  const turned = specification.transposed && storage !== 'Q8';
-  const bytes = async () => {
-    const { matrix: read } = await source.read(specification);
-    const matrix = turned ? await replacedBy(read, transposed) : read;
-    try {
-      return storedBytes(specification.name, { matrix, storage });
-    } finally {
-      matrix.dispose();
-    }
-  };
-  return { ...storedHead(specification, storage), bytes };
+function sourceTensor(part: ModelPart, source: ModelSource, dense: DenseSource): TensorSource {
+  const storage = part.type ?? dense.storage(part.name);
+  return partTensor(part, storage, async () => (await source.read({ part, from: part })).matrix);
 }

@@ -1,33 +1,23 @@
 /** Conversion of a dense model block by block: what is known of one block is forgotten before the next. */
 
 import { Graph } from '../graph/graph';
-import { moduleOf, type StoredMatrix } from '../models/checkpoint';
 import type { ParameterSpecification } from '../models/family';
-import type { KernelCounts } from '../models/quantization';
+import { moduleOf } from '../models/parts';
 import { withWidened } from '../models/widen';
 import type { Matrix } from '../native/matrix';
+import { isKernels, kernelsFormat } from '../structures/kernels';
+import type { Formats, LayerFormat } from '../structures/structure';
 import { throwIfAborted } from '../validate';
 import { sharedInputs, traceBlock } from './block_trace';
 import { type CalibrationRounds, calibrateMatrix } from './calibrated_matrix';
+import { type ConvertedWeights, collected, formatsWith } from './converted';
 import { type DecompositionRounds, decompose } from './decompose';
-import { blockSpecifications, type DenseSource } from './dense_source';
+import { type BlockWeights, blockSpecifications, type DenseSource } from './dense_source';
 import { advance, hiddenInput, type Walk } from './hidden_states';
 import { type Aims, disposeMoments, preparedMoments, type Sides } from './input_moments';
-import { disposeKernels, type KernelMatrices, roundScales, storedKernels } from './kernel_matrices';
+import { disposeKernels, type KernelMatrices, placedKernels, roundScales } from './kernel_matrices';
 import { calibrateFrom } from './nested_matrix';
 import { relativeResidual } from './residual';
-
-/** Converted modules; whoever receives them owns the matrices. */
-export interface ConvertedModules {
-  /** Matrices by name, as a model stores them. */
-  readonly replaced: Map<string, StoredMatrix>;
-  /** ‖W − Ŵ‖ / ‖W‖ by module. */
-  readonly residuals: Map<string, number>;
-}
-
-export function disposeConverted({ replaced }: ConvertedModules): void {
-  for (const { matrix } of replaced.values()) matrix.dispose();
-}
 
 /** What the conversion of any block needs. */
 export interface BlockOptions {
@@ -49,16 +39,15 @@ export async function convertLinears(
   source: DenseSource,
   layer: number,
   { signal, onModule }: BlockOptions,
-  convert: (module: string, weight: Matrix, converted: ConvertedModules) => Promise<void>,
-): Promise<ConvertedModules> {
-  return await collectModules(async (converted) => {
-    for (const specification of linearsOf(source, layer)) {
-      const module = moduleOf(specification.name);
-      onModule(module);
+  convert: (owner: ParameterSpecification, weight: Matrix, converted: ConvertedWeights) => Promise<void>,
+): Promise<ConvertedWeights> {
+  return await collected(async (converted) => {
+    for (const owner of linearsOf(source, layer)) {
+      onModule(moduleOf(owner.name));
       throwIfAborted(signal);
-      const borrowed = await source.borrow([specification]);
+      const borrowed = await source.borrow([owner]);
       try {
-        await convert(module, borrowed.parameters.get(specification.name) as Matrix, converted);
+        await convert(owner, borrowed.parameters.get(owner.name) as Matrix, converted);
       } finally {
         borrowed.release();
       }
@@ -66,26 +55,27 @@ export async function convertLinears(
   });
 }
 
-/** Converts block `layer` without data. Modules that have no number of kernels stay dense. */
+/** Converts block `layer` without data. Modules that have no kernels to get stay dense. */
 export async function convertDataFree(
   source: DenseSource,
   layer: number,
   settings: DecompositionRounds,
-  kernels: KernelCounts,
+  formats: Formats,
   options: BlockOptions,
-): Promise<ConvertedModules> {
-  return await convertLinears(source, layer, options, async (module, weight, converted) => {
-    const count = kernels.get(module);
+): Promise<ConvertedWeights> {
+  return await convertLinears(source, layer, options, async (owner, weight, converted) => {
+    const count = countOf(formats.get(moduleOf(owner.name)));
     if (count === undefined) return;
     const decomposition = await decompose(weight, { ...settings, kernels: count }, options.signal);
-    await keep(converted, module, weight, decomposition, options.signal);
+    await keep(converted, owner, weight, decomposition, options.signal);
   });
 }
 
 /** Layers of a block that share an input. */
 export interface SharedInput {
   readonly layer: number;
-  readonly modules: readonly string[];
+  /** Their weights. */
+  readonly owners: readonly ParameterSpecification[];
   readonly sides: Sides;
   /** Whether no layers of the block follow. */
   readonly last: boolean;
@@ -99,19 +89,20 @@ export interface SharedInput {
 export async function convertInOrder(
   walk: Walk,
   layer: number,
-  convert: (shared: SharedInput, converted: ConvertedModules) => Promise<void>,
-): Promise<ConvertedModules> {
+  convert: (shared: SharedInput, converted: ConvertedWeights) => Promise<void>,
+): Promise<ConvertedWeights> {
   const borrowed = await walk.source.borrow(blockSpecifications(walk.source, layer));
   try {
-    const teacher = borrowed.parameters;
-    const student = new Map(teacher);
-    return await collectModules(async (converted) => {
+    const teacher: BlockWeights = { parameters: borrowed.parameters, formats: walk.source.formats };
+    const linears = new Map(linearsOf(walk.source, layer).map((owner) => [moduleOf(owner.name), owner]));
+    return await collected(async (converted) => {
       const graph = new Graph();
       const groups = sharedInputs(traceBlock(walk, layer, teacher, hiddenInput(graph, walk, 'x')));
+      let student = teacher;
       for (const [index, modules] of groups.entries()) {
-        await convert({ layer, modules, sides: { student, teacher }, last: index === groups.length - 1 }, converted);
-        for (const module of converted.residuals.keys()) student.delete(`${module}.weight`);
-        for (const [name, { matrix }] of converted.replaced) student.set(name, matrix);
+        const owners = modules.map((module) => linears.get(module) as ParameterSpecification);
+        await convert({ layer, owners, sides: { student, teacher }, last: index === groups.length - 1 }, converted);
+        student = replacedIn(teacher, converted);
       }
       await advance(walk, layer, student);
     });
@@ -120,28 +111,40 @@ export async function convertInOrder(
   }
 }
 
+/** The weights of a block with what has been converted in its place. */
+function replacedIn({ parameters, formats }: BlockWeights, converted: ConvertedWeights): BlockWeights {
+  const own = new Map(parameters);
+  for (const [module, { matrices }] of converted) {
+    own.delete(`${module}.weight`);
+    for (const { part, matrix } of matrices) own.set(part.name, matrix);
+  }
+  return { parameters: own, formats: formatsWith(formats, converted) };
+}
+
 /**
  * Converts block `layer` by its calibration inputs (method §1; error compensation after GPTQ, arXiv 2210.17323) and takes
- * the hidden states of both sides to the next block. Modules that have no number of kernels stay dense. With `earlier` the
+ * the hidden states of both sides to the next block. Modules that have no kernels to get stay dense. With `earlier` the
  * signs that modules have from an earlier conversion are kept.
  */
 export async function convertCalibrated(
   walk: Walk,
   layer: number,
   settings: CalibrationRounds & Aims,
-  kernels: KernelCounts,
+  formats: Formats,
   { signal, onModule, earlier }: BlockOptions & { readonly earlier?: EarlierKernels | undefined },
-): Promise<ConvertedModules> {
-  return await convertInOrder(walk, layer, async ({ modules, sides, last }, converted) => {
+): Promise<ConvertedWeights> {
+  return await convertInOrder(walk, layer, async ({ owners, sides, last }, converted) => {
+    const modules = owners.map(({ name }) => moduleOf(name));
     const moments = await preparedMoments(walk, { layer, modules, sides, aims: settings, advanceTeacher: last });
     try {
-      for (const module of modules) {
+      for (const owner of owners) {
+        const module = moduleOf(owner.name);
         onModule(module);
         throwIfAborted(signal);
-        const count = kernels.get(module);
+        const count = countOf(formats.get(module));
         if (count === undefined) continue;
         const own = { ...settings, kernels: count };
-        await withWidened(sides.teacher.get(`${module}.weight`) as Matrix, signal, async (weight) => {
+        await withWidened(sides.teacher.parameters.get(owner.name) as Matrix, signal, async (weight) => {
           const given = await earlier?.(module);
           const { matrices } =
             given === undefined
@@ -149,7 +152,7 @@ export async function convertCalibrated(
               : await calibrateFrom(given, weight, { module, moments }, own, signal).finally(() =>
                   disposeKernels(given),
                 );
-          await keep(converted, module, weight, matrices, signal);
+          await keep(converted, owner, weight, matrices, signal);
         });
       }
     } finally {
@@ -158,27 +161,27 @@ export async function convertCalibrated(
   });
 }
 
-async function collectModules(convert: (converted: ConvertedModules) => Promise<void>): Promise<ConvertedModules> {
-  const converted: ConvertedModules = { replaced: new Map(), residuals: new Map() };
-  try {
-    await convert(converted);
-    return converted;
-  } catch (error) {
-    disposeConverted(converted);
-    throw error;
-  }
+/** K of a weight that gets kernels. */
+function countOf(format: LayerFormat | undefined): number | undefined {
+  return isKernels(format) ? format.count : undefined;
 }
 
-/** Adds a module's kernels to `converted`, with scales as they are saved and the residual that these leave of `weight`. */
+/** Adds a weight's kernels to `converted`, with scales as they are saved and the residual that these leave of `weight`. */
 async function keep(
-  converted: ConvertedModules,
-  module: string,
+  converted: ConvertedWeights,
+  owner: ParameterSpecification,
   weight: Matrix,
   matrices: KernelMatrices,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  // first of all, so that they are freed where what follows fails
-  for (const [name, stored] of storedKernels(module, matrices)) converted.replaced.set(name, stored);
-  roundScales(module, matrices);
-  converted.residuals.set(module, await relativeResidual(weight, matrices, signal));
+  const module = moduleOf(owner.name);
+  try {
+    roundScales(module, matrices);
+    const residual = await relativeResidual(weight, matrices, signal);
+    const format = kernelsFormat(matrices.sOut.rows);
+    converted.set(module, { format, matrices: placedKernels(owner, matrices), residual });
+  } catch (error) {
+    disposeKernels(matrices);
+    throw error;
+  }
 }

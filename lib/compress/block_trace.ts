@@ -2,7 +2,8 @@
 
 import type { Graph, Node } from '../graph/graph';
 import type { Tensor } from '../graph/tensor';
-import { Builder, type LinearCall, type Parameters, type Residual } from '../nn/builder';
+import { Builder, type LinearCall, type Residual } from '../nn/builder';
+import type { BlockWeights } from './dense_source';
 import type { Walk } from './hidden_states';
 
 /** A linear layer within a block. */
@@ -25,12 +26,12 @@ export interface BlockTrace {
 export function traceBlock(
   { source, length }: Pick<Walk, 'source' | 'length'>,
   layer: number,
-  parameters: Parameters,
+  { parameters, formats }: BlockWeights,
   x: Tensor,
 ): BlockTrace {
   const { graph } = x;
   const begin = graph.nodes.length;
-  const builder = new Builder(graph, parameters);
+  const builder = new Builder(graph, parameters, { formats });
   const output = source.family.block(builder, layer, x, source.config, source.constants(length));
   const mixed = withAncestors(builder.carried, graph.nodes.slice(begin));
   const linears = builder.linears.map((call): LinearPlace => {

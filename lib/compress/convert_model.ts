@@ -2,13 +2,14 @@
 
 import { startTokenOf } from '../data/windows';
 import type { ProgressOptions } from '../models/checkpoint';
-import { moduleOf } from '../models/checkpoint';
 import type { CalibrationReport } from '../models/conversion';
-import type { KernelCounts } from '../models/quantization';
+import { moduleOf } from '../models/parts';
+import type { Formats } from '../structures/structure';
 import type { AllocationTask } from './allocation/options';
-import { type BlockOptions, type ConvertedModules, convertCalibrated, convertDataFree } from './block_conversion';
+import { type BlockOptions, convertCalibrated, convertDataFree } from './block_conversion';
 import { COLUMN_POWER } from './calibrated_matrix';
 import type { CheckedCalibration } from './calibration';
+import type { ConvertedWeights } from './converted';
 import type { DecompositionRounds } from './decompose';
 import type { DenseSource } from './dense_source';
 import { calibrationWalk, embedWindows, type Walk } from './hidden_states';
@@ -35,7 +36,7 @@ export interface BlockKeeper {
   /** Kernels that a module of block `layer` has from an earlier conversion, and goes on from; its caller disposes them. */
   readonly earlier?: ((layer: number, module: string) => Promise<KernelMatrices>) | undefined;
   /** Takes over the block's matrices. */
-  keep(layer: number, block: ConvertedModules): Promise<void>;
+  keep(layer: number, block: ConvertedWeights): Promise<void>;
 }
 
 /** How the blocks of a model become others. */
@@ -45,22 +46,22 @@ export interface BlockConversion {
   /** Whose hidden states go with it. */
   readonly sides: readonly Side[];
   /** Converts block `layer` and takes the hidden states of `walk`, which calibration has, to the next. */
-  convert(layer: number, walk: Walk | undefined, options: BlockOptions): Promise<ConvertedModules>;
+  convert(layer: number, walk: Walk | undefined, options: BlockOptions): Promise<ConvertedWeights>;
 }
 
-/** Converts the blocks that are not finished yet, every module to its number of ±1 kernels. */
+/** Converts the blocks that are not finished yet, every module that gets kernels to these. */
 export async function convertModel(
   source: DenseSource,
   { decomposition, calibration }: Pick<ConversionTask, 'decomposition' | 'calibration'>,
-  kernels: KernelCounts,
+  formats: Formats,
   keeper: BlockKeeper,
   options: ProgressOptions,
 ): Promise<void> {
   const { earlier } = keeper;
   const convert: BlockConversion['convert'] = (layer, walk, blockOptions) =>
     walk === undefined || calibration === undefined
-      ? convertDataFree(source, layer, decomposition, kernels, blockOptions)
-      : convertCalibrated(walk, layer, calibratedSettings(decomposition, calibration.settings), kernels, {
+      ? convertDataFree(source, layer, decomposition, formats, blockOptions)
+      : convertCalibrated(walk, layer, calibratedSettings(decomposition, calibration.settings), formats, {
           ...blockOptions,
           earlier: earlier && ((module) => earlier(layer, module)),
         });

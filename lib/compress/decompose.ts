@@ -6,8 +6,8 @@ import { refit, svid } from '../graph/operations/conversion';
 import { widen } from '../graph/operations/weights';
 import { Plan } from '../graph/plan';
 import { matrixShape, SCALAR_SHAPE } from '../graph/tensor';
-import { MAX_KERNELS } from '../models/quantization';
 import { Matrix } from '../native/matrix';
+import { MAX_KERNELS } from '../structures/kernels';
 import { integerInRange, invalid } from '../validate';
 import { bindKernels, createKernels, disposeKernels, type KernelMatrices } from './kernel_matrices';
 

@@ -4,11 +4,19 @@ import type { DenseStorage } from '../models/checkpoint';
 import type { Constants, DecoderConfig, Family, ParameterSpecification } from '../models/family';
 import type { ModelCore } from '../models/model_core';
 import type { Parameters } from '../nn/builder';
+import type { Formats } from '../structures/structure';
 
 /** Some of a model's matrices; `release` frees them where they were read for this. */
 export interface Borrowed {
   readonly parameters: Parameters;
   release(): void;
+}
+
+/** Weights of a block, as they were or as converted so far. */
+export interface BlockWeights {
+  readonly parameters: Parameters;
+  /** Of those that are not dense. */
+  readonly formats: Formats;
 }
 
 /** A dense model as a conversion sees it. */
@@ -19,7 +27,9 @@ export interface DenseSource {
   constants(positions: number): Constants;
   /** Every tensor of the architecture. */
   readonly specifications: readonly ParameterSpecification[];
-  /** How a tensor is saved where it stays as it is. */
+  /** What its weights are made up of that are not dense. */
+  readonly formats: Formats;
+  /** How real numbers are saved that stay as they are. */
   storage(name: string): DenseStorage;
   /** Throws as the reading of a model does, and MBOK_DISPOSED for a model disposed meanwhile. */
   borrow(specifications: readonly ParameterSpecification[]): Promise<Borrowed>;
@@ -29,6 +39,11 @@ export interface DenseSource {
 export function layerOf(name: string): number | undefined {
   const match = /(?:^|\.)(\d+)\./.exec(name);
   return match ? Number(match[1]) : undefined;
+}
+
+/** The weight of a linear module. */
+export function linearWeight({ specifications }: DenseSource, module: string): ParameterSpecification {
+  return specifications.find(({ name }) => name === `${module}.weight`) as ParameterSpecification;
 }
 
 /** The tensors of block `layer`. */
@@ -48,6 +63,7 @@ export function loadedSource(model: ModelCore): DenseSource {
     family,
     config,
     specifications: family.parameters(config),
+    formats: model.formats,
     constants: (positions) => model.constants(positions),
     storage: (name) => model.stored.get(name)?.storage as DenseStorage,
     borrow: async () => ({ parameters: model.parameters, release: () => {} }),

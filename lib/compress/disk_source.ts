@@ -2,6 +2,7 @@
 
 import { denseStorage } from '../models/checkpoint';
 import { ConstantTables } from '../models/constant_tables';
+import { type ModelPart, modelParts } from '../models/parts';
 import type { ModelSource } from '../models/source';
 import type { Matrix } from '../native/matrix';
 import type { DenseSource } from './dense_source';
@@ -10,24 +11,22 @@ import type { DenseSource } from './dense_source';
 export function diskSource(source: ModelSource): DenseSource & Disposable {
   const { family, config, weights } = source;
   const constants = new ConstantTables(family, config);
-  const byName = new Map(source.specifications.map((specification) => [specification.name, specification]));
+  const byName = new Map(source.parts.map((part) => [part.name, part]));
   return {
     family,
     config,
     constants: (positions) => constants.upTo(positions),
     specifications: source.specifications,
-    storage(name) {
-      const specification = byName.get(name);
-      return specification === undefined ? 'F16' : denseStorage(weights, specification);
-    },
+    formats: source.formats,
+    storage: (name) => denseStorage(weights, byName.get(name) as ModelPart),
     async borrow(specifications) {
       const parameters = new Map<string, Matrix>();
       const release = () => {
         for (const matrix of parameters.values()) matrix.dispose();
       };
       try {
-        for (const specification of specifications) {
-          parameters.set(specification.name, (await source.read(specification)).matrix);
+        for (const part of modelParts(specifications, source.formats)) {
+          parameters.set(part.name, (await source.read({ part, from: part })).matrix);
         }
         return { parameters, release };
       } catch (error) {

@@ -4,8 +4,8 @@ import type { Precision } from '../graph/arithmetic';
 import { Graph } from '../graph/graph';
 import { Plan } from '../graph/plan';
 import type { Tensor } from '../graph/tensor';
-import { Builder, type Parameters } from '../nn/builder';
-import { type DenseSource, embeddingSpecifications } from './dense_source';
+import { Builder } from '../nn/builder';
+import { type BlockWeights, type DenseSource, embeddingSpecifications } from './dense_source';
 import type { Side, StateStore } from './state_store';
 
 /** Numbers of one hidden-state matrix that a run takes: enough rows for efficient products, few enough activations. */
@@ -60,7 +60,10 @@ export async function embedWindows(walk: Walk, windows: readonly Int32Array[], s
   try {
     const graph = new Graph();
     const ids = graph.input('ids', { rows: 'tokens', cols: 1, type: 'i32' });
-    graph.output('states', source.family.embed(new Builder(graph, borrowed.parameters), ids, source.config));
+    graph.output(
+      'states',
+      source.family.embed(new Builder(graph, borrowed.parameters, { formats: source.formats }), ids, source.config),
+    );
     await using plan = chunkPlan(graph, walk);
     const together = windowsPerChunk(walk);
     for (let chunk = 0; chunk * together < windows.length; chunk++) {
@@ -77,17 +80,17 @@ export async function embedWindows(walk: Walk, windows: readonly Int32Array[], s
   }
 }
 
-/** Takes the student's hidden states through block `layer` with the given parameters; `sides` go on from there. */
+/** Takes the student's hidden states through block `layer` with the given weights; `sides` go on from there. */
 export async function advance(
   walk: Walk,
   layer: number,
-  parameters: Parameters,
+  { parameters, formats }: BlockWeights,
   sides: readonly Side[] = ['student'],
 ): Promise<void> {
   const { source, length, states, signal } = walk;
   const graph = new Graph({ precision: walk.precision });
   const x = hiddenInput(graph, walk, 'states');
-  const builder = new Builder(graph, parameters);
+  const builder = new Builder(graph, parameters, { formats });
   graph.output('next', source.family.block(builder, layer, x, source.config, source.constants(length)));
   await using plan = chunkPlan(graph, walk);
   let [data, next]: Float32Array[] = [];

@@ -11,6 +11,7 @@ import type { Tensor } from '../graph/tensor';
 import { Matrix } from '../native/matrix';
 import type { Parameters } from '../nn/builder';
 import { type BlockTrace, type LinearPlace, prune, traceBlock } from './block_trace';
+import type { BlockWeights } from './dense_source';
 import { chunkPlan, chunkScalars, hiddenInput, type Walk } from './hidden_states';
 
 /**
@@ -41,10 +42,10 @@ export interface PreparedMoments extends InputMoments {
   readonly compensation: { readonly factor: Matrix; readonly order: Matrix } | undefined;
 }
 
-/** Parameters of a block, as converted so far and as they were. */
+/** Weights of a block, as converted so far and as they were. */
 export interface Sides {
-  readonly student: Parameters;
-  readonly teacher: Parameters;
+  readonly student: BlockWeights;
+  readonly teacher: BlockWeights;
 }
 
 /** What {@link collectMoments} does. */
@@ -83,7 +84,7 @@ export async function collectMoments(
   try {
     accumulateGram(x, x, graph.bind(moments.h, 'state'));
     for (const module of modules) {
-      const z = missing({ module, seen, original, parameters: sides.teacher, aims });
+      const z = missing({ module, seen, original, parameters: sides.teacher.parameters, aims });
       if (z === undefined) continue;
       const correction = new Matrix({ rows: z.cols, cols: input.cols });
       moments.corrections.set(module, correction);

@@ -4,10 +4,13 @@ import { MbokError } from '../errors';
 import { Graph } from '../graph/graph';
 import { quantiseInt8 } from '../graph/operations/weights';
 import { Plan } from '../graph/plan';
-import type { StoredMatrix } from '../models/checkpoint';
+import type { PlacedMatrix } from '../models/checkpoint';
 import type { ParameterSpecification } from '../models/family';
+import { type ModelPart, moduleOf, partsOf } from '../models/parts';
 import { Matrix } from '../native/matrix';
-import { type Parameters, scaleName } from '../nn/builder';
+import type { Parameters } from '../nn/builder';
+import { INT8 } from '../structures/int8';
+import { type ConvertedWeights, collected } from './converted';
 
 /** ‖W − Ŵ‖ / ‖W‖ that only scales can cause that F16 does not hold: below 2^-25 they vanish, at 65504 they end. */
 const LARGEST_ERROR = 0.5;
@@ -18,40 +21,30 @@ export interface RealWeights {
   borrow(specifications: readonly ParameterSpecification[]): Promise<{ parameters: Parameters; release(): void }>;
 }
 
-/** Weights in 8 bits; whoever receives them owns the matrices. */
-export interface Int8Weights {
-  /** Whole numbers and scales by name, as a model stores them. */
-  readonly replaced: Map<string, StoredMatrix>;
-  /** ‖W − Ŵ‖ / ‖W‖ by the weight's name. */
-  readonly errors: Map<string, number>;
-}
-
 /** The named weights in 8 bits. Throws MBOK_NON_FINITE, MBOK_ABORTED and as `borrow`. */
 export async function quantiseWeights(
   source: RealWeights,
   names: ReadonlySet<string>,
   signal: AbortSignal | undefined,
-): Promise<Int8Weights> {
-  const weights: Int8Weights = { replaced: new Map(), errors: new Map() };
-  try {
-    for (const specification of source.specifications) {
-      const { name } = specification;
+): Promise<ConvertedWeights> {
+  return await collected(async (weights) => {
+    for (const owner of source.specifications) {
+      const { name } = owner;
       if (!names.has(name)) continue;
-      const { parameters, release } = await source.borrow([specification]);
+      const { parameters, release } = await source.borrow([owner]);
       try {
         const { numbers, scales, error } = await quantise(name, parameters.get(name) as Matrix, signal);
-        weights.replaced.set(name, { matrix: numbers, storage: 'I8' });
-        weights.replaced.set(scaleName(name), { matrix: scales, storage: 'F16' });
-        weights.errors.set(name, error);
+        const [ofNumbers, ofScales] = partsOf(owner, INT8) as [ModelPart, ModelPart];
+        const matrices: readonly PlacedMatrix[] = [
+          { part: ofNumbers, matrix: numbers, storage: 'I8' },
+          { part: ofScales, matrix: scales, storage: 'F16' },
+        ];
+        weights.set(moduleOf(name), { format: INT8, matrices, residual: error });
       } finally {
         release();
       }
     }
-    return weights;
-  } catch (error) {
-    for (const { matrix } of weights.replaced.values()) matrix.dispose();
-    throw error;
-  }
+  });
 }
 
 /** numbers i8 · scales f32 [rows, 1] ≈ weight, of f32 or 16 bits. */

@@ -4,10 +4,12 @@ import { MbokError } from '../errors';
 import type { Graph } from '../graph/graph';
 import type { KernelTensors } from '../graph/operations/conversion';
 import { F16_PRECISION, type F16Rounding, LARGEST_F16_LOSS, roundToF16 } from '../io/half';
-import type { StoredMatrix } from '../models/checkpoint';
+import type { PlacedMatrix } from '../models/checkpoint';
+import type { ParameterSpecification } from '../models/family';
+import { partsOf } from '../models/parts';
 import { BitMatrix } from '../native/bit_matrix';
 import { Matrix } from '../native/matrix';
-import { INPUT_SCALES, KERNELS, OUTPUT_SCALES } from '../nn/linear';
+import { kernelsFormat } from '../structures/kernels';
 
 /** W ≈ Σₖ diag(sOut[k]) · B[k] · diag(sIn[k]) for a matrix W [m, n]. */
 export interface KernelMatrices {
@@ -139,14 +141,17 @@ function vanished({ ofOutputs, ofInputs }: KernelRounding): number {
   return ofOutputs.vanished + ofInputs.vanished;
 }
 
-/** The entries of a converted module in a model: saved scales are F16. */
-export function storedKernels(
-  module: string,
+/** Kernels by their matrices in the order of the structure's parts. */
+export function kernelsOf([kernels, sOut, sIn]: readonly Matrix[]): KernelMatrices {
+  return { kernels: kernels as BitMatrix, sOut: sOut as Matrix, sIn: sIn as Matrix };
+}
+
+/** The matrices of a converted weight, as a model has them. */
+export function placedKernels(
+  owner: ParameterSpecification,
   { kernels, sOut, sIn }: KernelMatrices,
-): readonly (readonly [string, StoredMatrix])[] {
-  return [
-    [`${module}.${KERNELS}`, { matrix: kernels, storage: 'bits' }],
-    [`${module}.${OUTPUT_SCALES}`, { matrix: sOut, storage: 'F16' }],
-    [`${module}.${INPUT_SCALES}`, { matrix: sIn, storage: 'F16' }],
-  ];
+): readonly PlacedMatrix[] {
+  const parts = partsOf(owner, kernelsFormat(sOut.rows));
+  const matrices = [kernels, sOut, sIn];
+  return parts.map((part, i) => ({ part, matrix: matrices[i] as Matrix, storage: part.type ?? 'F16' }));
 }

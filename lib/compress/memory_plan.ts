@@ -3,21 +3,22 @@
 import { Graph } from '../graph/graph';
 import { layOutArena } from '../graph/planner';
 import { tensorBytes } from '../io/safetensors';
-import { moduleOf, storedSpecifications } from '../models/checkpoint';
+import { partHead } from '../models/checkpoint';
 import type { ParameterSpecification } from '../models/family';
-import type { KernelCounts } from '../models/quantization';
+import { modelParts, moduleOf, partsOf } from '../models/parts';
 import { ModelSource } from '../models/source';
 import { Matrix, Q8_BLOCK, rowBytes } from '../native/matrix';
+import type { Formats } from '../structures/structure';
 import { options } from '../validate';
 import { uniformAllocation } from './allocation/allocate';
 import { allocationProblem } from './allocation/budget';
 import { BINARIZE_KEYS, type BinarizeOptions, prepareTask } from './binarize';
 import { convertible } from './binarize_folder';
 import { sharedInputs, traceBlock } from './block_trace';
+import { outputFormats } from './converted';
 import { blockSpecifications, type DenseSource } from './dense_source';
 import { diskSource } from './disk_source';
 import { hiddenInput, windowsPerChunk } from './hidden_states';
-import { storedHead } from './stored_tensor';
 
 /** What {@link planConversion} tells. */
 export interface ConversionPlan {
@@ -48,15 +49,15 @@ export async function planConversion(source: string, given: BinarizeOptions): Pr
   const task = await prepareTask(convertible(model), checked);
   using dense = diskSource(model);
   const problem = allocationProblem(dense, task.allocation, task.int8);
-  const kernels = uniformAllocation(problem);
+  const formats = outputFormats(dense, uniformAllocation(problem), task.int8);
   const moments =
     task.calibration === undefined
-      ? dataFreeMoments(dense, kernels)
-      : calibratedMoments(dense, kernels, task.calibration.settings.length);
+      ? dataFreeMoments(dense, formats)
+      : calibratedMoments(dense, formats, task.calibration.settings.length);
   const largest = [...moments, int8Moment(dense, task.int8)].reduce((most, moment) =>
     moment.bytes > most.bytes ? moment : most,
   );
-  return { peakBytes: largest.bytes, largest: largest.what, outputBytes: outputBytes(dense, kernels, task.int8) };
+  return { peakBytes: largest.bytes, largest: largest.what, outputBytes: outputBytes(dense, formats) };
 }
 
 /** Weights in 8 bits wait in memory for the file to be written, the last of them beside the original. */
@@ -77,19 +78,22 @@ export function elementBytes(dense: DenseSource, name: string): number {
   return ELEMENT_BYTES[dense.storage(name)];
 }
 
-function outputBytes(dense: DenseSource, kernels: KernelCounts, int8: ReadonlySet<string>): number {
-  const stored = storedSpecifications(dense.specifications, { kernels, int8 });
-  return stored.reduce((sum, own) => sum + tensorBytes(storedHead(own, dense.storage(own.name))), 0);
+function outputBytes(dense: DenseSource, formats: Formats): number {
+  const parts = modelParts(dense.specifications, formats);
+  return parts.reduce((sum, part) => sum + tensorBytes(partHead(part, part.type ?? dense.storage(part.name))), 0);
 }
 
-function bitBytes({ name, rows, cols }: ParameterSpecification, kernels: KernelCounts): number {
-  return (kernels.get(moduleOf(name)) ?? 0) * (rows * Math.ceil(cols / 64) * 8 + (rows + cols) * F32);
+/** Of a weight that is converted within its block, as it waits for the block to end: bits, and scales in f32. */
+function bitBytes(owner: ParameterSpecification, formats: Formats): number {
+  const parts = partsOf(owner, formats.get(moduleOf(owner.name)));
+  if (!parts.some(({ role }) => role === 'bits')) return 0;
+  return parts.reduce((sum, { rows, cols, role }) => sum + rows * rowBytes(role === 'bits' ? 'bits' : 'f32', cols), 0);
 }
 
-function dataFreeMoments(dense: DenseSource, kernels: KernelCounts): readonly Moment[] {
+function dataFreeMoments(dense: DenseSource, formats: Formats): readonly Moment[] {
   return Array.from({ length: dense.config.layers }, (_, layer) => {
     const linears = blockSpecifications(dense, layer).filter(({ role }) => role === 'linear');
-    const block = linears.reduce((sum, linear) => sum + bitBytes(linear, kernels), 0);
+    const block = linears.reduce((sum, linear) => sum + bitBytes(linear, formats), 0);
     return linears.map((linear): Moment => {
       // the weight, the same in f32 where it is not, and what earlier kernels leave of it
       const stored = elementBytes(dense, linear.name);
@@ -103,7 +107,7 @@ function dataFreeMoments(dense: DenseSource, kernels: KernelCounts): readonly Mo
  * For every group of layers with one input: while tokens are seen, while H is factored, while a matrix is converted. All
  * blocks are counted as the first, which the families' are like.
  */
-function calibratedMoments(dense: DenseSource, kernels: KernelCounts, length: number): readonly Moment[] {
+function calibratedMoments(dense: DenseSource, formats: Formats, length: number): readonly Moment[] {
   const specifications = blockSpecifications(dense, 0);
   const linears = new Map(
     specifications.filter(({ role }) => role === 'linear').map((linear) => [moduleOf(linear.name), linear]),
@@ -112,13 +116,18 @@ function calibratedMoments(dense: DenseSource, kernels: KernelCounts, length: nu
     (sum, { name, rows, cols }) => sum + rows * cols * (linears.has(moduleOf(name)) ? elementBytes(dense, name) : F32),
     0,
   );
-  const bits = [...linears.values()].reduce((sum, linear) => sum + bitBytes(linear, kernels), 0);
+  const bits = [...linears.values()].reduce((sum, linear) => sum + bitBytes(linear, formats), 0);
   // zeroed memory that is never touched takes no room
   const matrices = specifications.map(({ name, rows, cols }) => [name, new Matrix({ rows, cols })] as const);
   try {
     const graph = new Graph();
     const walk = { source: dense, length };
-    const trace = traceBlock(walk, 0, new Map(matrices), hiddenInput(graph, walk, 'x'));
+    const trace = traceBlock(
+      walk,
+      0,
+      { parameters: new Map(matrices), formats: new Map() },
+      hiddenInput(graph, walk, 'x'),
+    );
     const rows = windowsPerChunk(walk) * length;
     // two sides, and their chunk in and out
     const activations = 2 * (layOutArena(graph, rows).bytes + 2 * rows * dense.config.hiddenSize * F32);

@@ -4,9 +4,10 @@
  */
 
 import type { TensorSource } from '../io/safetensors';
+import { partHead } from '../models/checkpoint';
 import type { ParameterSpecification } from '../models/family';
-import { prefixCounts, prefixName, prefixSpecifications } from '../models/prefix';
-import type { KernelCounts } from '../models/quantization';
+import { loadedParts, mostOf } from '../models/parts';
+import type { Formats } from '../structures/structure';
 import { layerOf } from './dense_source';
 import type { WorkFolder } from './work_folder';
 
@@ -19,41 +20,52 @@ const JOINT_KERNELS = 2;
 /** One conversion of the whole model. */
 export interface ConversionStep {
   readonly work: WorkFolder;
-  readonly kernels: KernelCounts;
+  readonly formats: Formats;
   /** The conversion whose signs it keeps; without one it chooses all. */
-  readonly from?: WorkFolder | undefined;
+  readonly from?: ConversionStep | undefined;
 }
 
 /** In the order in which they are made; blocks of the whole model are kept in `work`, those of prefixes below it. */
-export async function nestedSteps(work: WorkFolder, kernels: KernelCounts): Promise<readonly ConversionStep[]> {
-  const most = Math.max(1, ...kernels.values());
+export async function nestedSteps(
+  work: WorkFolder,
+  specifications: readonly ParameterSpecification[],
+  formats: Formats,
+): Promise<readonly ConversionStep[]> {
+  const most = mostOf(formats) ?? 1;
   const joint = Math.min(JOINT_KERNELS, most);
   const folders = new Map([[most, work]]);
   for (let count = 1; count < most; count++) {
     folders.set(count, await work.part(`prefix-${count}`));
   }
-  const step = (count: number, from: number | undefined): ConversionStep => ({
-    work: folders.get(count) as WorkFolder,
-    kernels: prefixCounts(kernels, count),
-    from: from === undefined ? undefined : folders.get(from),
-  });
+  const steps = new Map<number, ConversionStep>();
   const others = [...folders.keys()].filter((count) => count !== joint).sort((a, b) => a - b);
-  return [step(joint, undefined), ...others.map((count) => step(count, Math.max(joint, count - 1)))];
+  for (const count of [joint, ...others]) {
+    steps.set(count, {
+      work: folders.get(count) as WorkFolder,
+      formats: loadedParts(specifications, formats, count).formats,
+      from: steps.get(Math.max(joint, count - 1)),
+    });
+  }
+  return [...steps.values()];
 }
 
-/** What the output holds of the prefixes: the scales of each from its own conversion. */
-export function prefixScales(
+/** What a file of these nested `formats` holds of the prefixes: the scales of each from its own conversion. */
+export function prefixTensors(
   specifications: readonly ParameterSpecification[],
-  kernels: KernelCounts,
+  formats: Formats,
   steps: readonly ConversionStep[],
-): readonly TensorSource[] {
-  const folders = new Map(steps.map(({ work, kernels: counts }) => [Math.max(...counts.values()), work]));
-  return prefixSpecifications(specifications, kernels).map(({ name, rows, cols }): TensorSource => {
-    const bytes = async () => {
-      const { file } = await (folders.get(rows) as WorkFolder).block(layerOf(name) as number);
-      await using _ = file;
-      return await file.read(name.replace(prefixName('', rows), ''));
-    };
-    return { name, dtype: 'F16', shape: [rows, cols], bytes };
-  });
+): ReadonlyMap<string, TensorSource> {
+  const tensors = new Map<string, TensorSource>();
+  for (const { work, formats: own } of steps) {
+    for (const { part, from } of loadedParts(specifications, formats, mostOf(own)).slices) {
+      if (!from.ofPrefix) continue;
+      const bytes = async () => {
+        const { file } = await work.block(layerOf(part.name) as number);
+        await using _ = file;
+        return await file.read(part.name);
+      };
+      tensors.set(from.name, { ...partHead(from, 'F16'), bytes });
+    }
+  }
+  return tensors;
 }

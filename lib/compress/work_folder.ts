@@ -17,23 +17,23 @@ import { type Claim, claimFolder, removeWork, type WorkKind } from '../io/claim'
 import { ioFailure } from '../io/failure';
 import { ifPresent } from '../io/files';
 import { type JsonObject, parseJsonObject, readJson } from '../io/json';
-import { SafetensorsFile, type TensorSource, writeSafetensors } from '../io/safetensors';
-import type { KernelCounts } from '../models/quantization';
+import { SafetensorsFile, writeSafetensors } from '../io/safetensors';
+import { partTensor, readPart } from '../models/checkpoint';
+import type { ParameterSpecification } from '../models/family';
+import { partsOf } from '../models/parts';
 import type { ModelSource } from '../models/source';
-import { BitMatrix } from '../native/bit_matrix';
-import { INPUT_SCALES, KERNELS, OUTPUT_SCALES } from '../nn/linear';
+import type { Matrix } from '../native/matrix';
+import type { LayerFormat } from '../structures/structure';
 import { show } from '../validate';
-import { type AllocationProblem, solutionOf } from './allocation/budget';
-import { type ConvertedModules, disposeConverted } from './block_conversion';
+import { type AllocationProblem, type KernelCounts, solutionOf } from './allocation/budget';
 import type { ConversionTask } from './convert_model';
+import { type ConvertedWeights, disposeConverted, residualsOf } from './converted';
 import type { DenseSource } from './dense_source';
 import { windowsPerChunk } from './hidden_states';
-import type { KernelMatrices } from './kernel_matrices';
 import { FileStateStore, type Side } from './state_store';
-import { storedTensor } from './stored_tensor';
 
 const MANIFEST = 'conversion.json';
-const VERSION = 2;
+const VERSION = 3;
 const ALLOCATION = 'allocation.json';
 const blockFile = (layer: number) => `block-${layer}.safetensors`;
 const OWN_NAME = /^(conversion\.json|allocation\.json|block-\d+\.safetensors|(student|teacher)-\d+\.f32|prefix-\d+)$/;
@@ -196,9 +196,10 @@ export class WorkFolder implements AsyncDisposable {
   }
 
   /** Writes a finished block and frees its matrices. */
-  async keep(layer: number, block: ConvertedModules): Promise<void> {
-    const tensors = [...block.replaced].map(([name, stored]): TensorSource => storedTensor(name, stored));
-    const residuals = JSON.stringify(Object.fromEntries(block.residuals));
+  async keep(layer: number, block: ConvertedWeights): Promise<void> {
+    const placed = [...block.values()].flatMap(({ matrices }) => matrices);
+    const tensors = placed.map(({ part, matrix, storage }) => partTensor(part, storage, matrix));
+    const residuals = JSON.stringify(Object.fromEntries(residualsOf(block)));
     await writeSafetensors(join(this.path, blockFile(layer)), tensors, { residuals, conversion: this.nonce });
     disposeConverted(block);
   }
@@ -210,7 +211,7 @@ export class WorkFolder implements AsyncDisposable {
       if (file.metadata.get('conversion') !== this.nonce) {
         throw new MbokError('MBOK_FORMAT', `'${file.path}' is of another conversion than '${this.path}'; restart`);
       }
-      return { file, residuals: residualsOf(file) };
+      return { file, residuals: readResiduals(file) };
     } catch (error) {
       await file.close();
       throw error;
@@ -237,14 +238,15 @@ export class WorkFolder implements AsyncDisposable {
     return { files, residuals, [Symbol.asyncDispose]: close };
   }
 
-  /** Kernels of a module in a finished block. Dispose them. */
-  async kernels(layer: number, module: string): Promise<KernelMatrices> {
+  /** The parts of a weight in a finished block, in the order of its structure. Dispose them. */
+  async weight(layer: number, owner: ParameterSpecification, format: LayerFormat): Promise<readonly Matrix[]> {
     const { file } = await this.block(layer);
     await using _ = file;
-    const sOut = await file.readMatrix(`${module}.${OUTPUT_SCALES}`, 'f32');
-    const sIn = await file.readMatrix(`${module}.${INPUT_SCALES}`, 'f32');
-    const shape = { rows: sOut.rows * sOut.cols, cols: sIn.cols };
-    return { kernels: BitMatrix.fromPacked(await file.read(`${module}.${KERNELS}`), shape), sOut, sIn };
+    const matrices: Matrix[] = [];
+    for (const part of partsOf(owner, format)) {
+      matrices.push((await readPart(file, { part, from: part }, 'training')).matrix);
+    }
+    return matrices;
   }
 
   /** Removes what the conversion has kept. */
@@ -270,7 +272,7 @@ function manifestOf({ fingerprint: found, nonce }: JsonObject): Manifest {
 }
 
 /** By module. Throws MBOK_FORMAT. */
-function residualsOf({ path, metadata }: SafetensorsFile): ReadonlyMap<string, number> {
+function readResiduals({ path, metadata }: SafetensorsFile): ReadonlyMap<string, number> {
   const what = `'${path}': the list of residuals`;
   const residuals = Object.entries(parseJsonObject(metadata.get('residuals') ?? '', what));
   const wrong = residuals.find(([, residual]) => !(Number.isFinite(residual) && (residual as number) >= 0));

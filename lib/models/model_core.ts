@@ -5,30 +5,31 @@ import { MbokError } from '../errors';
 import type { Graph } from '../graph/graph';
 import type { Tensor } from '../graph/tensor';
 import { encodeHalf, halfToF32, LARGEST_F16_LOSS, roundToF16 } from '../io/half';
+import { writeSafetensors } from '../io/safetensors';
 import { WEIGHTS_FILE } from '../io/safetensors_shards';
 import type { BitMatrix } from '../native/bit_matrix';
 import type { Matrix } from '../native/matrix';
 import { Builder, type BuilderOptions, type Parameters } from '../nn/builder';
-import { INPUT_SCALES, KERNELS, OUTPUT_SCALES } from '../nn/linear';
+import { isKernels } from '../structures/kernels';
+import type { Formats, LayerFormat } from '../structures/structure';
 import type { Tokenizer } from '../text/tokenizer';
-import { invalid, options, throwIfAborted } from '../validate';
-import { type BitOrder, tiled, untiled } from './bit_tiles';
+import { integerInRange, invalid, oneOf, options, throwIfAborted } from '../validate';
+import { tiled, untiled } from './bit_tiles';
 import {
-  int8Notes,
-  moduleOf,
+  type ModelUse,
   type ProgressOptions,
+  partTensor,
   type StoredMatrix,
-  type StoredSpecification,
-  storedSpecifications,
-  writeParameters,
+  WEIGHTS_METADATA,
+  watched,
 } from './checkpoint';
 import { ConfigReader } from './config_reader';
 import { ConstantTables } from './constant_tables';
 import type { ConversionReport } from './conversion';
 import type { Constants, DecoderConfig, Family, ParameterSpecification } from './family';
 import { CONFIG_FILE, type FileContent, type OutputOptions, writeModelFolder } from './model_folder';
-import { prefixCounts } from './prefix';
-import { type EmbeddingStorage, type KernelCounts, writeQuantization } from './quantization';
+import { type ModelPart, type ModelSlice, modelParts, moduleOf, mostOf } from './parts';
+import { writeQuantization } from './quantization';
 import { readDescription } from './registry';
 import { ModelSource } from './source';
 import { widened } from './widen';
@@ -41,7 +42,10 @@ export interface ModelParts {
   /** Where the configuration came from, for messages. */
   readonly place: string;
   readonly parameters: ReadonlyMap<string, StoredMatrix>;
-  readonly kernels: KernelCounts;
+  /** Of the weights that are not dense, by module. */
+  readonly formats: Formats;
+  /** What the order of bits is for. */
+  readonly use: ModelUse;
   readonly conversion: ConversionReport | undefined;
   readonly tokenizer: Tokenizer | undefined;
   /** Contents of companion files by name. */
@@ -55,7 +59,15 @@ export interface LoadOptions extends ProgressOptions {
    * Default all.
    */
   readonly kernels?: number | undefined;
+  /**
+   * What the model is for: 'inference', which reads ±1 in tiles, or 'training', which reads them as files do, row by row. A
+   * model does the other as well, but training has to turn the bits first, and inference by rows is slower. Default
+   * 'inference'.
+   */
+  readonly for?: ModelUse | undefined;
 }
+
+const USES = ['inference', 'training'] as const;
 
 /** Options of {@link ModelCore.save}. */
 export interface SaveOptions extends ProgressOptions, OutputOptions {}
@@ -78,10 +90,10 @@ export class ModelCore {
   readonly family: Family;
   /** Sizes and constants of the architecture, read from `json`. */
   readonly config: DecoderConfig;
-  /** Kernels of every converted linear module; empty for a dense model. */
-  readonly kernels: KernelCounts;
   /** How the model was converted; undefined for a dense model. */
   readonly conversion: ConversionReport | undefined;
+  readonly #formats: Map<string, LayerFormat>;
+  #use: ModelUse;
   readonly #stored: Map<string, StoredMatrix>;
   readonly #parameters: Map<string, Matrix>;
   /** Contents of the small files that belong to the model, e.g. its tokenizer's, by name. */
@@ -98,14 +110,15 @@ export class ModelCore {
   #revision = 0;
 
   /** Takes over the matrices. Use {@link ModelCore.load} or {@link ModelCore.derive}. */
-  constructor({ json, place, parameters, kernels, conversion, tokenizer, companions }: ModelParts) {
+  constructor({ json, place, parameters, formats, use, conversion, tokenizer, companions }: ModelParts) {
     const { quantization_config: _, ...dense } = json;
     this.json = dense;
     const { family, config } = readDescription(new ConfigReader(dense, place));
     this.family = family;
     this.config = config;
     this.#constants = new ConstantTables(this.family, this.config);
-    this.kernels = kernels;
+    this.#formats = new Map(formats);
+    this.#use = use;
     this.conversion = conversion;
     this.place = place;
     this.#stored = new Map(parameters);
@@ -132,33 +145,33 @@ export class ModelCore {
     path: string,
     given: LoadOptions = {},
   ): Promise<T> {
-    const { kernels: limit, signal, onProgress } = options('options', given, ['kernels', 'signal', 'onProgress']);
+    const checked = options('options', given, ['kernels', 'for', 'signal', 'onProgress']);
+    const { kernels: limit, signal, onProgress } = checked;
+    const use = oneOf('for', checked.for ?? 'inference', USES);
     throwIfAborted(signal);
     await using source = await ModelSource.open(path);
     source.warn();
-    const { json, place, tokenizer, companions, specifications } = source;
-    const kernels = limit === undefined ? source.kernels : prefixCounts(source.kernels, limit);
-    const whole = [...kernels].every(([module, count]) => count === source.kernels.get(module));
-    const conversion = whole ? source.conversion : undefined;
+    const { json, place, tokenizer, companions } = source;
+    const { formats, slices } = source.loaded(expectLimit(limit, source.formats));
+    const conversion = slices.every(({ part, from }) => part.name === from.name && part.rows === from.rows)
+      ? source.conversion
+      : undefined;
     const parameters = new Map<string, StoredMatrix>();
     try {
-      const read = async (specification: StoredSpecification) => ({
-        name: specification.name,
-        stored: await source.read(specification, limit),
-      });
-      const tensors = ahead(specifications, READ_AHEAD, read, ({ stored }) => stored.matrix.dispose());
+      const read = async (slice: ModelSlice) => ({ name: slice.part.name, stored: await source.read(slice, use) });
+      const tensors = ahead(slices, READ_AHEAD, read, ({ stored }) => stored.matrix.dispose());
       onProgress?.({ done: 0, what: 'weights' });
       for await (const { name, stored } of tensors) {
         parameters.set(name, stored);
         throwIfAborted(signal);
-        onProgress?.({ done: parameters.size / specifications.length, what: name });
+        onProgress?.({ done: parameters.size / slices.length, what: name });
       }
     } catch (error) {
       for (const { matrix } of parameters.values()) matrix.dispose();
       throw error;
     }
     onProgress?.({ done: 1, what: 'loaded' });
-    return new this({ json, place, parameters, kernels, conversion, tokenizer, companions });
+    return new this({ json, place, parameters, formats, use, conversion, tokenizer, companions });
   }
 
   /** Whether `value` is a model of this copy of mbok: no proxy, and nothing that only inherits from one. */
@@ -191,13 +204,33 @@ export class ModelCore {
     return this.#stored;
   }
 
-  /** How embeddings and head are stored; undefined for real numbers. Throws MBOK_DISPOSED. */
-  get embeddings(): EmbeddingStorage | undefined {
-    return this.#int8Notes.embeddings;
+  /** What the weights are made up of that are not dense, by module. */
+  get formats(): Formats {
+    return this.#formats;
   }
 
-  get #int8Notes() {
-    return int8Notes(this.family.parameters(this.config), namesStored(this.stored, 'I8'));
+  /** ±1 kernels of every module that consists of them; empty for a dense model. */
+  get kernels(): ReadonlyMap<string, number> {
+    const counts = [...this.#formats].flatMap(([module, format]) =>
+      isKernels(format) ? [[module, format.count] as const] : [],
+    );
+    return new Map(counts);
+  }
+
+  /** The structure of the embedding table where it is not dense, such as 'int8'. */
+  get embeddings(): string | undefined {
+    const [{ name }] = this.family.parameters(this.config) as [ParameterSpecification];
+    return this.#formats.get(moduleOf(name))?.kind;
+  }
+
+  /** Every matrix of the model, in the order of its files. */
+  get parts(): readonly ModelPart[] {
+    return modelParts(this.family.parameters(this.config), this.#formats);
+  }
+
+  /** What the order of the bits is for: what the model was loaded for or last used for. */
+  get use(): ModelUse {
+    return this.#use;
   }
 
   /**
@@ -211,30 +244,31 @@ export class ModelCore {
       if (storage === 'I8') {
         throw new MbokError('MBOK_INVALID_ARGUMENT', `'${name}' is stored in 8 bits and cannot be trained`);
       }
-      const wide = await widened(matrix, undefined, signal);
+      const wide = await widened(matrix, signal);
+      if (storage === 'Q8') this.#formats.delete(moduleOf(name));
       this.#replace(name, { matrix: wide, storage: storage === 'Q8' ? 'F16' : storage });
     }
   }
 
   /**
-   * Brings the ±1 kernels of all modules into the order that inference ('tiles', as they are loaded) or training ('rows')
-   * reads, one module at a time. Plans that were made before go on with matrices that are gone. Throws MBOK_DISPOSED,
-   * MBOK_OUT_OF_MEMORY, MBOK_ABORTED.
+   * Brings all ±1 into the order that a use reads, one matrix at a time; does nothing where they have it. Plans that were
+   * made before hold matrices that are gone then: they throw MBOK_DISPOSED. Throws MBOK_DISPOSED, MBOK_OUT_OF_MEMORY,
+   * MBOK_ABORTED.
    */
-  async arrange(order: BitOrder, signal?: AbortSignal): Promise<void> {
-    for (const [module, kernels] of this.kernels) {
-      const name = `${module}.${KERNELS}`;
+  async arrangeFor(use: ModelUse, signal?: AbortSignal): Promise<void> {
+    for (const { name, role, planes = 1, rows } of this.parts) {
+      if (role !== 'bits') continue;
       const { matrix, storage } = this.stored.get(name) as StoredMatrix;
-      if ((matrix.type === 'bitTiles') === (order === 'tiles')) continue;
-      const { cols: rows } = this.#parameters.get(`${module}.${OUTPUT_SCALES}`) as Matrix;
+      if ((matrix.type === 'bitTiles') === (use === 'inference')) continue;
       const made =
-        order === 'tiles'
-          ? await tiled(matrix as BitMatrix, kernels, signal)
-          : await untiled(matrix, { kernels, rows }, signal);
+        use === 'inference'
+          ? await tiled(matrix as BitMatrix, planes, signal)
+          : await untiled(matrix, { kernels: planes, rows: rows / planes }, signal);
       if (this.#disposed) made.dispose();
       this.#alive();
       this.#replace(name, { matrix: made, storage });
     }
+    this.#use = use;
   }
 
   #replace(name: string, stored: StoredMatrix): void {
@@ -308,22 +342,20 @@ export class ModelCore {
 
   /** A builder over this model's matrices. */
   builder(graph: Graph, options: BuilderOptions = {}): Builder {
-    return new Builder(graph, this.parameters, options);
+    return new Builder(graph, this.parameters, { ...options, formats: this.#formats });
   }
 
   /**
-   * A model of the same architecture and tokenizer with other matrices: those of `replaced` (whose linear modules have
-   * `kernels`), copies of this model's for the rest.
+   * A model of the same architecture and tokenizer with other matrices: those of `replaced` (whose weights have `formats`),
+   * copies of this model's for the rest.
    */
   derive(
     replaced: ReadonlyMap<string, StoredMatrix>,
-    kernels: KernelCounts,
+    formats: Formats,
     conversion: ConversionReport | undefined = this.conversion,
   ): this {
-    const int8 = namesStored(new Map([...this.stored, ...replaced]), 'I8');
-    const specifications = storedSpecifications(this.family.parameters(this.config), { kernels, int8 });
     const parameters = new Map(
-      specifications.map(({ name }) => {
+      modelParts(this.family.parameters(this.config), formats).map(({ name }) => {
         const own = this.stored.get(name);
         const entry = replaced.get(name) ?? (own && { matrix: own.matrix.clone(), storage: own.storage });
         if (entry === undefined) throw new MbokError('MBOK_SHAPE', `the derived model lacks '${name}'`);
@@ -331,16 +363,8 @@ export class ModelCore {
       }),
     );
     const Self = this.constructor as new (parts: ModelParts) => this;
-    const tokenizer = this.#tokenizer;
-    return new Self({
-      json: this.json,
-      place: this.place,
-      parameters,
-      kernels,
-      conversion,
-      tokenizer,
-      companions: this.companions,
-    });
+    const { json, place, use, companions } = this;
+    return new Self({ json, place, parameters, formats, use, conversion, tokenizer: this.#tokenizer, companions });
   }
 
   /**
@@ -348,11 +372,11 @@ export class ModelCore {
    * MBOK_NON_FINITE, naming the tensor, where that type does not hold a number or a module's scales vanish in it.
    */
   roundToStorage(): void {
-    for (const [name, { matrix, storage }] of this.stored) {
+    for (const { name, role } of this.parts) {
+      const { matrix, storage } = this.stored.get(name) as StoredMatrix;
       if (matrix.type !== 'f32' || (storage !== 'F16' && storage !== 'BF16')) continue;
       const values = matrix.toFloat32();
-      const isScale = name.endsWith(`.${OUTPUT_SCALES}`) || name.endsWith(`.${INPUT_SCALES}`);
-      if (isScale && storage === 'F16' && roundToF16(values).loss > LARGEST_F16_LOSS)
+      if (role === 'scale' && storage === 'F16' && roundToF16(values).loss > LARGEST_F16_LOSS)
         throw new MbokError('MBOK_NON_FINITE', `the scales '${name}' are too large or too small for F16`);
       matrix.write(halfToF32(encodeHalf(name, values, storage), storage));
     }
@@ -360,13 +384,8 @@ export class ModelCore {
 
   /** config.json as {@link ModelCore.save} writes it. */
   get savedJson(): Record<string, unknown> {
-    const { kernels, conversion } = this;
-    const notes = { ...this.#int8Notes, q8: [...namesStored(this.stored, 'Q8')].map(moduleOf) };
-    const plain = kernels.size === 0 && notes.embeddings === undefined && !notes.int8?.length && !notes.q8.length;
-    return {
-      ...this.json,
-      ...(!plain && { quantization_config: writeQuantization(kernels, { ...notes, conversion }) }),
-    };
+    const quantization = writeQuantization(this.#formats, this.conversion);
+    return { ...this.json, ...(quantization && { quantization_config: quantization }) };
   }
 
   /**
@@ -380,15 +399,15 @@ export class ModelCore {
   async save(folder: string, given: SaveOptions = {}): Promise<void> {
     const { overwrite, signal, onProgress } = options('options', given, SAVE_KEYS);
     using _ = this.holdToRead();
-    const { stored, kernels } = this;
-    const columnsFirst = this.family
-      .parameters(this.config)
-      .filter(({ name, transposed }) => transposed && !IN_MEMORY_ORDER.includes(stored.get(name)?.storage));
-    const layout = { kernels, transposed: new Set(columnsFirst.map(({ name }) => name)) };
+    const { stored, parts } = this;
+    const tensors = parts.map((part) => {
+      const { matrix, storage } = stored.get(part.name) as StoredMatrix;
+      return partTensor(part, storage, matrix);
+    });
     const files = new Map<string, FileContent>([
       [CONFIG_FILE, `${JSON.stringify(this.savedJson, null, 2)}\n`],
       ...this.companions,
-      [WEIGHTS_FILE, (path) => writeParameters(path, stored, layout, { signal, onProgress })],
+      [WEIGHTS_FILE, (path) => writeSafetensors(path, watched(tensors, { signal, onProgress }), WEIGHTS_METADATA)],
     ]);
     await writeModelFolder(folder, { signal, overwrite }, files);
     onProgress?.({ done: 1, what: 'saved' });
@@ -428,11 +447,12 @@ export function expectModel(name: string, value: ModelCore): ModelCore {
   return ModelCore.isModel(value) ? value : invalid(name, 'a model', value);
 }
 
-/** Storage of weights that files never hold as [inputs, outputs]. */
-const IN_MEMORY_ORDER: readonly (StoredMatrix['storage'] | undefined)[] = ['I8', 'Q8'];
-
-function namesStored(stored: ReadonlyMap<string, StoredMatrix>, wanted: StoredMatrix['storage']): ReadonlySet<string> {
-  return new Set([...stored].filter(([, { storage }]) => storage === wanted).map(([name]) => name));
+/** The `kernels` that a model is loaded with. Throws MBOK_INVALID_ARGUMENT where no weight has so many. */
+function expectLimit(kernels: number | undefined, formats: Formats): number | undefined {
+  if (kernels === undefined) return undefined;
+  const most = mostOf(formats);
+  if (most === undefined) invalid('kernels', 'left out for a dense model', kernels);
+  return integerInRange('kernels', kernels, 1, most);
 }
 
 /** Linear modules of a model in the order of its checkpoint. */

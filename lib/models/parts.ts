@@ -12,6 +12,12 @@ export interface ModelPart extends Part {
   readonly owner: ParameterSpecification;
 }
 
+/** Where a matrix of a loaded model comes from: the first rows of one in its file. */
+export interface ModelSlice {
+  readonly part: ModelPart;
+  readonly from: ModelPart;
+}
+
 /** Module name of a weight's tensor name. */
 export function moduleOf(weight: string): string {
   return weight.replace(/\.weight$/, '');
@@ -34,7 +40,49 @@ export function modelParts(specifications: readonly ParameterSpecification[], fo
 export function partsOf(owner: ParameterSpecification, format: LayerFormat | undefined): readonly ModelPart[] {
   const { name, rows, cols, transposed } = owner;
   if (!isWeight(owner)) return [{ name, rows, cols, role: 'real', transposed, owner }];
-  return structureOf(format)
-    .parts(owner, format as LayerFormat)
-    .map((part) => ({ ...part, name: `${moduleOf(name)}.${part.name}`, owner }));
+  const parts = structureOf(format).parts(owner, format as LayerFormat);
+  return parts.map((part) => placed(part, owner));
+}
+
+function placed(part: Part, owner: ParameterSpecification): ModelPart {
+  return { ...part, name: `${moduleOf(owner.name)}.${part.name}`, owner };
+}
+
+/** What there is to load of a model, and the formats that its weights have then. */
+export interface LoadedParts {
+  readonly formats: Formats;
+  readonly slices: readonly ModelSlice[];
+}
+
+/** The whole model, or of every weight that has prefixes one of at most `most`; {@link mostOf} says what there is. */
+export function loadedParts(
+  specifications: readonly ParameterSpecification[],
+  formats: Formats,
+  most = Infinity,
+): LoadedParts {
+  const loaded = new Map<string, LayerFormat>();
+  const slices = specifications.flatMap((owner): readonly ModelSlice[] => {
+    const module = moduleOf(owner.name);
+    const format = isWeight(owner) ? formats.get(module) : undefined;
+    const prefixes = format && structureOf(format).prefixes;
+    if (format === undefined || prefixes === undefined) {
+      if (format !== undefined) loaded.set(module, format);
+      return partsOf(owner, format).map((part) => ({ part, from: part }));
+    }
+    const taken = prefixes.take(owner, format, Math.min(most, prefixes.most(format)));
+    loaded.set(module, taken.format);
+    return taken.slices.map(({ part, from }) => ({ part: placed(part, owner), from: placed(from, owner) }));
+  });
+  return { formats: loaded, slices };
+}
+
+/** The largest prefix that a weight of the model has; undefined where none has any. */
+export function mostOf(formats: Formats): number | undefined {
+  const sizes = [...formats.values()].flatMap((format) => structureOf(format).prefixes?.most(format) ?? []);
+  return sizes.length === 0 ? undefined : Math.max(...sizes);
+}
+
+/** Whether some weights are of ±1. */
+export function isBoolean(specifications: readonly ParameterSpecification[], formats: Formats): boolean {
+  return modelParts(specifications, formats).some(({ role }) => role === 'bits');
 }

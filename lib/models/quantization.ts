@@ -1,128 +1,134 @@
-/** The `quantization_config` of a Boolean model's config.json. */
+/** The `quantization_config` of a config.json: what the weights of a model are made up of, and how it was converted. */
 
 import { MbokError } from '../errors';
+import { DENSE } from '../structures/dense';
+import { INT8 } from '../structures/int8';
+import { kernelsFormat } from '../structures/kernels';
+import { Q8 } from '../structures/q8';
+import { findStructure, structureOf } from '../structures/registry';
+import type { Formats, LayerFormat } from '../structures/structure';
 import { show } from '../validate';
 import type { ConfigReader } from './config_reader';
 import { type ConversionReport, writeConversion } from './conversion';
+import type { ParameterSpecification } from './family';
+import { isWeight, moduleOf } from './parts';
 
-/** Raised when the layout of saved Boolean models changes; other versions are refused. */
-export const FORMAT_VERSION = 1;
-/** Most kernels that a module may have. */
-export const MAX_KERNELS = 8;
+/** Raised when the layout of saved models changes; later versions are refused. */
+const FORMAT_VERSION = 2;
 
-/** Kernels of every converted linear module, by module name. */
-export type KernelCounts = ReadonlyMap<string, number>;
-
-/** How embeddings and head are stored where that is not as real numbers: 8 bits with one scale a row. */
-export type EmbeddingStorage = 'int8';
-
-/** Reads how `quantization_config` says that embeddings are stored. Throws MBOK_UNSUPPORTED for other ways. */
-export function readEmbeddingStorage(json: ConfigReader): EmbeddingStorage | undefined {
-  const settings = json.object('quantization_config');
-  const storage = settings?.json.embeddings;
-  if (storage === undefined || storage === 'int8') return storage;
-  throw new MbokError(
-    'MBOK_UNSUPPORTED',
-    `${settings?.place}: embeddings stored as ${show(storage)} are not supported; this mbok reads 'int8'`,
-  );
-}
-
-/** Reads `quantization_config`; empty for a dense model. Throws MBOK_UNSUPPORTED for other methods or versions. */
-export function readQuantization(json: ConfigReader): KernelCounts {
+/**
+ * Reads the formats of the modules of an architecture; none for a dense model. Throws MBOK_UNSUPPORTED for methods, versions
+ * and structures of others. MBOK_FORMAT for a module that the architecture does not have, or that cannot have its format:
+ * what is said of it would be ignored.
+ */
+export function readFormats(json: ConfigReader, specifications: readonly ParameterSpecification[]): Formats {
   const settings = json.object('quantization_config');
   if (settings === undefined) return new Map();
   const method = settings.string('quant_method', '');
   if (method !== 'mbok') {
     throw new MbokError('MBOK_UNSUPPORTED', `${settings.place}: quantisation method ${show(method)} is not supported`);
   }
-  const version = settings.json.format_version;
-  if (version !== FORMAT_VERSION) {
+  const version = settings.value('format_version');
+  if (version !== 1 && version !== FORMAT_VERSION) {
     throw new MbokError(
       'MBOK_UNSUPPORTED',
-      `${settings.place}: format version ${show(version)} is not supported; this mbok reads ${FORMAT_VERSION}`,
+      `${settings.place}: format version ${show(version)} is not supported; this mbok reads 1 and ${FORMAT_VERSION}`,
     );
   }
-  const kernels = settings.object('kernels');
-  const names = Object.keys(kernels?.json ?? {});
-  return new Map(
-    names.map((name) => {
-      const count = (kernels as ConfigReader).count(name);
-      if (count > MAX_KERNELS) {
-        throw new MbokError('MBOK_FORMAT', `${settings.place}: '${name}' has ${count} kernels, at most ${MAX_KERNELS}`);
-      }
-      return [name, count];
-    }),
-  );
+  const formats = version === 1 ? readLists(settings, specifications) : readModules(settings);
+  // also what this version does not know changes numbers, if it is there
+  settings.value('conversion');
+  settings.expectUnderstood(() => false);
+  expectFormats(settings.place, formats, specifications);
+  return formats;
 }
 
-/** Reads which linear modules are in 8 bits. Throws MBOK_FORMAT, also for one that has kernels as well. */
-export function readInt8Modules(json: ConfigReader, kernels: KernelCounts): readonly string[] {
-  const settings = json.object('quantization_config');
-  const modules = settings?.strings('int8') ?? [];
-  const both = modules.find((module) => kernels.has(module));
-  if (both === undefined) return modules;
-  throw new MbokError('MBOK_FORMAT', `${settings?.place}: '${both}' is both in 8 bits and made of kernels`);
+function readModules(settings: ConfigReader): Formats {
+  const modules = settings.object('modules');
+  if (modules === undefined) return new Map();
+  return new Map(Object.keys(modules.json).map((module) => [module, readFormat(modules, module)]));
 }
 
-/**
- * Reads which modules, linear or not, have weights that are stored as rows of a 'q8' matrix. Throws MBOK_FORMAT, also for one
- * that has kernels or 8 bits as well.
- */
-export function readQ8Modules(json: ConfigReader, others: Iterable<string>): readonly string[] {
-  const settings = json.object('quantization_config');
-  const modules = settings?.strings('q8') ?? [];
-  const taken = new Set(others);
-  const both = modules.find((module) => taken.has(module));
-  if (both === undefined) return modules;
-  throw new MbokError('MBOK_FORMAT', `${settings?.place}: '${both}' is stored as 'q8' and in another way as well`);
+function readFormat(modules: ConfigReader, module: string): LayerFormat {
+  const settings = modules.object(module);
+  const kind = settings?.string('format');
+  const structure = findStructure(kind ?? 'dense');
+  if (structure === undefined) {
+    throw new MbokError(
+      'MBOK_UNSUPPORTED',
+      `${modules.place}: ${show(module)} has the format ${show(kind)}, which is not supported`,
+    );
+  }
+  if (settings === undefined) return DENSE;
+  const format = structure.parse(settings);
+  settings.expectUnderstood(() => false);
+  return format;
 }
 
-/**
- * Throws MBOK_FORMAT where `quantization_config` names a module that is not one of the architecture's of this kind ('linear
- * module'): what it says of it would be ignored.
- */
-export function expectModules(
-  json: ConfigReader,
-  named: Iterable<string>,
-  known: ReadonlySet<string>,
-  kind: string,
-): void {
-  for (const module of named) {
-    if (known.has(module)) continue;
-    const place = json.object('quantization_config')?.place;
-    throw new MbokError('MBOK_FORMAT', `${place}: ${show(module)} is not a ${kind} of this architecture`);
+/** Of the first version, whose lists each stood for a structure. */
+function readLists(settings: ConfigReader, specifications: readonly ParameterSpecification[]): Formats {
+  const counts = settings.object('kernels');
+  const nested = settings.boolean('nested', false);
+  const tables = settings.value('embeddings');
+  if (tables !== undefined && tables !== 'int8') {
+    throw new MbokError(
+      'MBOK_UNSUPPORTED',
+      `${settings.place}: embeddings stored as ${show(tables)} are not supported; this mbok reads 'int8'`,
+    );
+  }
+  const isTable = ({ role }: ParameterSpecification) => role === 'embedding' || role === 'head';
+  const inTables = tables === undefined ? [] : specifications.filter(isTable).map(({ name }) => moduleOf(name));
+  const entries = [
+    ...Object.keys(counts?.json ?? {}).map(
+      (module) => [module, kernelsFormat((counts as ConfigReader).count(module), nested)] as const,
+    ),
+    ...inTables.map((module) => [module, INT8] as const),
+    ...(settings.strings('int8') ?? []).map((module) => [module, INT8] as const),
+    ...(settings.strings('q8') ?? []).map((module) => [module, Q8] as const),
+  ];
+  const formats = new Map<string, LayerFormat>();
+  for (const [module, format] of entries) {
+    if (formats.has(module)) {
+      throw new MbokError('MBOK_FORMAT', `${settings.place}: ${show(module)} is stored in two ways at once`);
+    }
+    formats.set(module, format);
+  }
+  return formats;
+}
+
+/** Throws MBOK_FORMAT for formats of modules that the architecture does not have, or that cannot have them. */
+function expectFormats(place: string, formats: Formats, specifications: readonly ParameterSpecification[]): void {
+  const weights = new Map(specifications.filter(isWeight).map((weight) => [moduleOf(weight.name), weight]));
+  for (const [module, format] of formats) {
+    const weight = weights.get(module);
+    if (weight === undefined) {
+      throw new MbokError(
+        'MBOK_FORMAT',
+        `${place}: ${show(module)} is not a module with a weight of this architecture`,
+      );
+    }
+    const { kind, fits, table } = structureOf(format);
+    if ((weight.role === 'linear' || table !== undefined) && (fits?.(weight, format) ?? true)) continue;
+    throw new MbokError('MBOK_FORMAT', `${place}: ${show(module)} (${weight.role}) cannot have the format '${kind}'`);
   }
 }
 
-/** Whether the first kernels of every module, however many, have scales of their own. Throws MBOK_FORMAT. */
-export function readNested(json: ConfigReader): boolean {
-  return json.object('quantization_config')?.boolean('nested', false) ?? false;
+/** A format as config.json has it. */
+export function formatJson(format: LayerFormat): Readonly<Record<string, unknown>> {
+  return { format: format.kind, ...structureOf(format).write(format) };
 }
 
-/** What there is to say of a Boolean model besides its kernels. */
-export interface QuantizationNotes {
-  readonly nested?: boolean;
-  readonly embeddings?: EmbeddingStorage | undefined;
-  /** Linear modules in 8 bits. */
-  readonly int8?: readonly string[];
-  /** Modules whose weights are stored as rows of a 'q8' matrix. */
-  readonly q8?: readonly string[];
-  readonly conversion?: ConversionReport | undefined;
-}
-
-/** The entry that {@link readQuantization} and the other functions here read. */
+/** The entry that {@link readFormats} and `readConversion` read; undefined for a dense model. */
 export function writeQuantization(
-  kernels: KernelCounts,
-  { nested, embeddings, int8 = [], q8 = [], conversion }: QuantizationNotes,
-): Record<string, unknown> {
+  formats: Formats,
+  conversion: ConversionReport | undefined,
+): Readonly<Record<string, unknown>> | undefined {
+  if (formats.size === 0) return undefined;
+  const modules = [...formats].map(([module, format]) => [module, formatJson(format)]);
   return {
     quant_method: 'mbok',
     format_version: FORMAT_VERSION,
-    kernels: Object.fromEntries(kernels),
-    ...(nested && { nested }),
-    ...(embeddings && { embeddings }),
-    ...(int8.length > 0 && { int8 }),
-    ...(q8.length > 0 && { q8 }),
+    modules: Object.fromEntries(modules),
     ...(conversion && { conversion: writeConversion(conversion) }),
   };
 }

@@ -8,38 +8,30 @@ import { ifPresent, readFiles } from '../io/files';
 import { type JsonObject, readJson } from '../io/json';
 import { openSafetensors } from '../io/safetensors_shards';
 import type { WeightReader } from '../io/weights';
-import { type Matrix, Q8_BLOCK } from '../native/matrix';
+import type { Matrix } from '../native/matrix';
+import { Q8 } from '../structures/q8';
+import type { Formats } from '../structures/structure';
 import type { GgufTokenizer } from '../text/gguf_tokenizer';
 import { TOKENIZER_FILE, Tokenizer } from '../text/tokenizer';
 import { string } from '../validate';
 import { warn } from '../warn';
-import {
-  expectTensor,
-  int8Weights,
-  isNarrow,
-  moduleOf,
-  readParameter,
-  type StoredMatrix,
-  type StoredSpecification,
-  storedSpecifications,
-} from './checkpoint';
+import { expectPart, type ModelUse, readPart, type StoredMatrix } from './checkpoint';
 import { ConfigReader } from './config_reader';
 import { type ConversionReport, readConversion } from './conversion';
 import type { DecoderConfig, Family, ParameterSpecification } from './family';
-import { byFamilyNames, fileNames } from './family_names';
+import { byFamilyNames, type FileName, fileNames } from './family_names';
 import { openGguf } from './gguf';
 import { COMPANIONS, CONFIG_FILE, recoverModelFolder } from './model_folder';
-import { prefixSpecifications, readPrefix } from './prefix';
 import {
-  type EmbeddingStorage,
-  expectModules,
-  type KernelCounts,
-  readEmbeddingStorage,
-  readInt8Modules,
-  readNested,
-  readQ8Modules,
-  readQuantization,
-} from './quantization';
+  isWeight,
+  type LoadedParts,
+  loadedParts,
+  type ModelPart,
+  type ModelSlice,
+  modelParts,
+  moduleOf,
+} from './parts';
+import { readFormats } from './quantization';
 import { readDescription } from './registry';
 import { describeUnread, HEAD, type UnreadModule, unreadModules } from './unread';
 import { withWidened } from './widen';
@@ -64,8 +56,8 @@ export interface Checkpoint {
  *
  * @example
  * await using source = await ModelSource.open('models/llama');
- * for (const specification of source.specifications) {
- *   const { matrix } = await source.read(specification);
+ * for (const slice of source.loaded().slices) {
+ *   const { matrix } = await source.read(slice);
  *   matrix.dispose();
  * }
  */
@@ -75,22 +67,18 @@ export class ModelSource {
   readonly place: string;
   readonly family: Family;
   readonly config: DecoderConfig;
-  /** Kernels of every converted linear module; empty for a dense model. */
-  readonly kernels: KernelCounts;
-  /** Whether the first kernels of every module, however many, have scales of their own. */
-  readonly nested: boolean;
-  /** How embeddings and head are stored; undefined for real numbers. */
-  readonly embeddings: EmbeddingStorage | undefined;
+  /** Every tensor of the dense architecture, in the order of the layers. */
+  readonly specifications: readonly ParameterSpecification[];
+  /** What the weights are made up of that are not dense, by module. */
+  readonly formats: Formats;
   /** How the model was converted; undefined for a dense model. */
   readonly conversion: ConversionReport | undefined;
   readonly companions: ReadonlyMap<string, Buffer>;
   /** Undefined where the model has no tokenizer.json. */
   readonly tokenizer: Tokenizer | undefined;
   readonly weights: WeightReader;
-  /** Every tensor that the configuration asks for, in the order of the layers. */
-  readonly specifications: readonly StoredSpecification[];
-  /** What a nested model has besides these: the scales of its prefixes. */
-  readonly prefixScales: readonly StoredSpecification[];
+  /** Everything that the files must hold. */
+  readonly parts: readonly ModelPart[];
   /** Modules of the checkpoint that are no part of the model. */
   readonly unread: readonly UnreadModule[];
   /** What a user should know of the files: these modules, a tokenizer of which a part is guessed. */
@@ -103,46 +91,23 @@ export class ModelSource {
     const dense = writable(rest);
     this.json = dense;
     this.place = place;
-    this.kernels = readQuantization(reader);
-    this.nested = readNested(reader);
-    this.embeddings = readEmbeddingStorage(reader);
     this.conversion = readConversion(reader.object('quantization_config'));
     const { family, config } = readDescription(reader);
     this.family = family;
     this.config = config;
     this.companions = companions;
-    const { kernels, embeddings } = this;
-    const dimensions = this.family.parameters(this.config);
-    const modules = readInt8Modules(reader, kernels);
-    const linears = dimensions.filter(({ role }) => role === 'linear').map(({ name }) => moduleOf(name));
-    expectModules(reader, [...kernels.keys(), ...modules], new Set(linears), 'linear module');
-    const int8 = int8Weights(dimensions, { tables: embeddings === 'int8', modules });
-    const q8 = this.#q8Weights(reader, dimensions, int8);
-    this.specifications = storedSpecifications(dimensions, { kernels, int8, q8 });
-    this.prefixScales = this.nested ? prefixSpecifications(dimensions, kernels) : [];
-    const expected = [...this.specifications, ...this.prefixScales];
-    const names = expected.map(({ name }) => name);
-    const nameOf = fileNames(weights, this.family, dimensions);
+    const specifications = family.parameters(config);
+    this.specifications = specifications;
+    const nameOf = fileNames(weights, family, specifications);
+    this.formats = blocksOf(weights, readFormats(reader, specifications), specifications, nameOf);
+    this.parts = modelParts(specifications, this.formats);
+    const names = this.parts.map(({ name }) => name);
     this.weights = byFamilyNames(weights, [...names, HEAD], nameOf);
-    for (const specification of expected) expectTensor(this.weights, specification);
-    this.unread = unreadModules(weights, dimensions, names, nameOf);
+    for (const part of this.parts) expectPart(this.weights, part);
+    this.unread = unreadModules(weights, specifications, names, nameOf);
     this.notes = this.unread.length > 0 ? [...notes, describeUnread(this.unread)] : notes;
     this.tokenizer = openTokenizer(checkpoint, dense);
     this.tokenizer?.expectWithin(this.config.vocabularySize, join(place, '..', TOKENIZER_FILE));
-  }
-
-  /** Names of the weights that the file holds as rows of 'q8' matrices. */
-  #q8Weights(
-    reader: ConfigReader,
-    dimensions: readonly ParameterSpecification[],
-    int8: ReadonlySet<string>,
-  ): ReadonlySet<string> {
-    const narrow = dimensions.filter(isNarrow);
-    const modules = readQ8Modules(reader, [...this.kernels.keys(), ...[...int8].map(moduleOf)]);
-    const wholeBlocks = narrow.filter(({ cols }) => cols % Q8_BLOCK === 0).map(({ name }) => moduleOf(name));
-    expectModules(reader, modules, new Set(wholeBlocks), "weight of whole blocks ('q8')");
-    const named = new Set(modules);
-    return new Set(narrow.map(({ name }) => name).filter((name) => named.has(moduleOf(name))));
   }
 
   /**
@@ -160,26 +125,36 @@ export class ModelSource {
     }
   }
 
+  /** What there is to read of the model: all of it, or the prefixes of at most `most` where weights have some. */
+  loaded(most?: number): LoadedParts {
+    return loadedParts(this.specifications, this.formats, most);
+  }
+
   /**
-   * Reads one tensor, or what takes its place in a model of at most `kernels` kernels a module; the caller owns the matrix.
-   * Throws as {@link readParameter}, and MBOK_FORMAT where the model is tied but its file has a head that differs.
+   * Reads one matrix; the caller owns it. Throws as {@link readPart}, and MBOK_FORMAT where the model is tied but its file
+   * has a head that differs.
    */
-  async read(specification: StoredSpecification, kernels?: number): Promise<StoredMatrix> {
-    const { weights, nested } = this;
-    const stored =
-      kernels === undefined
-        ? await readParameter(weights, specification)
-        : await readPrefix(weights, specification, { kernels, nested });
-    if (specification.role === 'embedding' && this.config.tied && weights.tensors.has(HEAD)) {
-      await this.#expectTied(specification, stored.matrix);
+  async read(slice: ModelSlice, use?: ModelUse): Promise<StoredMatrix> {
+    const stored = await readPart(this.weights, slice, use);
+    const { part } = slice;
+    if (
+      part.owner.role === 'embedding' &&
+      part.role !== 'scale' &&
+      this.config.tied &&
+      this.weights.tensors.has(HEAD)
+    ) {
+      await this.#expectTied(part, stored.matrix);
     }
     return stored;
   }
 
-  async #expectTied(embedding: StoredSpecification, matrix: Matrix): Promise<void> {
+  async #expectTied(embedding: ModelPart, matrix: Matrix): Promise<void> {
     try {
-      const { matrix: head } = await readParameter(this.weights, { ...embedding, name: HEAD });
-      const isTied = await sameNumbers(head, matrix).finally(() => head.dispose());
+      const inBlocks = this.weights.tensors.get(HEAD)?.isQ8;
+      const type = embedding.role === 'real' ? (inBlocks ? 'Q8' : undefined) : embedding.type;
+      const head = { ...embedding, name: HEAD, type };
+      const { matrix: other } = await readPart(this.weights, { part: head, from: head });
+      const isTied = await sameNumbers(other, matrix).finally(() => other.dispose());
       if (isTied) return;
       throw new MbokError(
         'MBOK_FORMAT',
@@ -204,6 +179,17 @@ export class ModelSource {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
+
+/** The formats with that of weights whose blocks in a GGUF file are exactly those of 'q8'. */
+function blocksOf(
+  { tensors }: WeightReader,
+  formats: Formats,
+  specifications: readonly ParameterSpecification[],
+  nameOf: FileName,
+): Formats {
+  const inBlocks = specifications.filter((weight) => isWeight(weight) && tensors.get(nameOf(weight.name))?.isQ8);
+  return new Map([...formats, ...inBlocks.map(({ name }) => [moduleOf(name), Q8] as const)]);
 }
 
 /** What JSON can say of a configuration: a number that is NaN or infinite, which nothing has read, is left out. */

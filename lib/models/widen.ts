@@ -1,13 +1,35 @@
-/** Weights of any element type as f32, for the few things that need one matrix so. */
+/** Weights of any structure as f32, for the few things that need one matrix so. */
 
 import { filled } from '../graph/filled';
 import { widenInto } from '../graph/operations/weights';
 import { Matrix } from '../native/matrix';
+import { structureOf } from '../structures/registry';
+import type { LayerFormat } from '../structures/structure';
+import type { ParameterSpecification } from './family';
+import { isWeight, moduleOf, partsOf } from './parts';
 
-/** A copy in f32; of an i8 matrix its `scales` [rows, 1] are needed. Dispose it. */
-export async function widened(weight: Matrix, scales?: Matrix, signal?: AbortSignal): Promise<Matrix> {
+/** A copy of real numbers in f32. Dispose it. */
+export async function widened(weight: Matrix, signal?: AbortSignal): Promise<Matrix> {
   const wide = new Matrix({ rows: weight.rows, cols: weight.cols });
-  return filled(wide, (graph, target) => widenInto(target, graph.bind(weight), scales && graph.bind(scales)), signal);
+  return filled(wide, (graph, target) => widenInto(target, graph.bind(weight)), signal);
+}
+
+/** A tensor of the architecture in f32 [rows, cols], whatever its parts are. Dispose it. */
+export async function multipliedOut(
+  owner: ParameterSpecification,
+  format: LayerFormat | undefined,
+  parameters: ReadonlyMap<string, Matrix>,
+): Promise<Matrix> {
+  const { name, rows, cols } = owner;
+  if (!isWeight(owner)) return widened(parameters.get(name) as Matrix);
+  return filled(new Matrix({ rows, cols }), (graph, dense) => {
+    const within = moduleOf(name).length + 1;
+    const parts = partsOf(owner, format).filter(({ ofPrefix }) => !ofPrefix);
+    const bound = parts.map(
+      (part) => [part.name.slice(within), graph.bind(parameters.get(part.name) as Matrix)] as const,
+    );
+    structureOf(format).multiplyOut(Object.fromEntries(bound), dense);
+  });
 }
 
 /** Calls `use` with the matrix in f32: itself where it is, else a copy that lives as long as the call. */
@@ -17,7 +39,7 @@ export async function withWidened<T>(
   use: (wide: Matrix) => Promise<T>,
 ): Promise<T> {
   if (weight.type === 'f32') return await use(weight);
-  const wide = await widened(weight, undefined, signal);
+  const wide = await widened(weight, signal);
   try {
     return await use(wide);
   } finally {

@@ -5,6 +5,7 @@ import type { Graph } from '../graph/graph';
 import type { Places } from '../graph/operations/attention';
 import type { MemoryRole, Tensor } from '../graph/tensor';
 import type { Matrix } from '../native/matrix';
+import type { Formats } from '../structures/structure';
 
 /** The matrices of a model by the names of its checkpoint, e.g. 'model.norm.weight'. */
 export type Parameters = ReadonlyMap<string, Matrix>;
@@ -12,14 +13,13 @@ export type Parameters = ReadonlyMap<string, Matrix>;
 /** Key and value caches: per attention layer a matrix [sequences · context, key-value columns] each. */
 export type KeyValueCache = ReadonlyMap<string, { readonly keys: Matrix; readonly values: Matrix }>;
 
-/** Name of the scales of a weight that is stored in 8 bits. */
-export function scaleName(weight: string): string {
-  return `${weight}_scale`;
-}
+const ALL_DENSE: Formats = new Map();
 
 export interface BuilderOptions {
   /** What the parameters' memory is accounted under. Default 'weights'. */
   readonly role?: MemoryRole;
+  /** Of the weights among the parameters; those without one are dense. Default: all are. */
+  readonly formats?: Formats;
   /** Present for inference that goes on from call to call; attention then reads and extends it. */
   readonly cache?: KeyValueCache;
   /** Present where the rows of a run belong to several sequences, with a cache of as many slots. */
@@ -67,33 +67,52 @@ export class Builder {
   readonly carried: Tensor[] = [];
   /** Inputs of layers and what is left of them in fewer bits. */
   readonly rounded = new Map<Tensor, Tensor>();
+  readonly formats: Formats;
   readonly #role: MemoryRole;
+  #modules: ReadonlyMap<string, readonly (readonly [part: string, matrix: Matrix])[]> | undefined;
 
   constructor(
     readonly graph: Graph,
     readonly parameters: Parameters,
-    { role = 'weights', cache, places }: BuilderOptions = {},
+    { role = 'weights', formats = ALL_DENSE, cache, places }: BuilderOptions = {},
   ) {
     this.#role = role;
+    this.formats = formats;
     this.cache = cache;
     this.places = places;
   }
 
   /** The tensor of a parameter. Throws MBOK_SHAPE where the checkpoint lacks it. */
   parameter(name: string): Tensor {
-    const tensor = this.optional(name);
-    if (tensor === undefined) throw new MbokError('MBOK_SHAPE', `the model has no parameter '${name}'`);
-    return tensor;
-  }
-
-  /** The tensor of a weight matrix and, where it is in 8 bits, of its scales. Throws as {@link Builder.parameter}. */
-  weight(name: string): readonly [weight: Tensor, scales: Tensor | undefined] {
-    return [this.parameter(name), this.optional(scaleName(name))];
-  }
-
-  /** The tensor of a parameter that some models of the family lack. */
-  optional(name: string): Tensor | undefined {
     const matrix = this.parameters.get(name);
-    return matrix === undefined ? undefined : this.graph.bind(matrix, this.#role);
+    if (matrix === undefined) throw new MbokError('MBOK_SHAPE', `the model has no parameter '${name}'`);
+    return this.#bind(matrix);
   }
+
+  /**
+   * The tensors of a module by what they are called in it: the parts of its weight, and its bias if it has one. Throws
+   * MBOK_SHAPE where the checkpoint lacks it.
+   */
+  module(name: string): Readonly<Record<string, Tensor>> {
+    this.#modules ??= byModule(this.parameters);
+    const parts = this.#modules.get(name);
+    if (parts === undefined) throw new MbokError('MBOK_SHAPE', `the model has no module '${name}'`);
+    return Object.fromEntries(parts.map(([part, matrix]) => [part, this.#bind(matrix)]));
+  }
+
+  #bind(matrix: Matrix): Tensor {
+    return this.graph.bind(matrix, this.#role);
+  }
+}
+
+function byModule(parameters: Parameters): Map<string, [part: string, matrix: Matrix][]> {
+  const modules = new Map<string, [string, Matrix][]>();
+  for (const [name, matrix] of parameters) {
+    const end = name.lastIndexOf('.');
+    const module = name.slice(0, Math.max(0, end));
+    const parts = modules.get(module) ?? [];
+    parts.push([name.slice(end + 1), matrix]);
+    modules.set(module, parts);
+  }
+  return modules;
 }

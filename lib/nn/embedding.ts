@@ -4,12 +4,14 @@ import type { Head } from '../graph/operations/head';
 import { linear } from '../graph/operations/linear';
 import { positionEmbedding } from '../graph/operations/position_embedding';
 import type { Tensor } from '../graph/tensor';
+import { structureOf } from '../structures/registry';
+import type { Table } from '../structures/structure';
 import type { Builder } from './builder';
 
 /** Rows of the embedding table of `module` for token ids i32 [rows, 1]. */
 export function embeddingLayer(builder: Builder, module: string, ids: Tensor): Tensor {
-  const [table, scales] = builder.weight(`${module}.weight`);
-  return embedding(table, ids, scales);
+  const { weights, scales } = tableOf(builder, module);
+  return embedding(weights, ids, scales);
 }
 
 /** x plus the learned positions of `module`, whose table has `offset` rows before that of position 0. */
@@ -25,6 +27,11 @@ export function projectionLayer(builder: Builder, module: string, x: Tensor): Te
 
 /** The head of finished hidden states x: the table of `module`, an untied head's or the embedding's, and a soft cap or 0. */
 export function headLayer(builder: Builder, module: string, x: Tensor, cap = 0): Head {
-  const [weights, scales] = builder.weight(`${module}.weight`);
-  return { states: x, weights, scales, cap };
+  return { states: x, ...tableOf(builder, module), cap };
+}
+
+/** The table of `module`, whose structure one can be. */
+function tableOf(builder: Builder, module: string): Table {
+  const structure = structureOf(builder.formats.get(module));
+  return (structure.table as NonNullable<typeof structure.table>)(builder.module(module));
 }

@@ -10,5 +10,6 @@ export function rmsNormLayer(builder: Builder, { module, epsilon, offset }: RmsN
 
 /** Layer normalisation with weight and bias of `module`. */
 export function layerNormLayer(builder: Builder, module: string, x: Tensor, epsilon: number): Tensor {
-  return layerNorm(x, builder.parameter(`${module}.weight`), builder.optional(`${module}.bias`), epsilon);
+  const { weight, bias } = builder.module(module);
+  return layerNorm(x, weight as Tensor, bias, epsilon);
 }

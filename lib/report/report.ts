@@ -8,6 +8,7 @@ import { TASKS } from '../eval/tasks/registry';
 import { makeFolder, writeFile } from '../io/atomic';
 import { remove } from '../io/files';
 import { type JsonObject, readJson } from '../io/json';
+import { isBoolean } from '../models/parts';
 import { ModelSource } from '../models/source';
 import { loadVega } from '../plot/draw';
 import { runMbok } from './child';
@@ -118,8 +119,8 @@ async function checkedWindows({
   startToken = 'auto',
 }: ReportOptions): Promise<Pick<ReportSettings, 'window' | 'startToken'>> {
   await using model = await ModelSource.open(source);
-  const { kernels, tokenizer, config } = model;
-  if (kernels.size > 0) {
+  const { specifications, formats, tokenizer, config } = model;
+  if (isBoolean(specifications, formats)) {
     throw new MbokError('MBOK_INVALID_ARGUMENT', `'${source}' is Boolean already: a report begins with a dense model`);
   }
   if (tokenizer === undefined) throw new MbokError('MBOK_NO_TOKENIZER', `'${source}' has no tokenizer`);

@@ -1,6 +1,5 @@
 /** A weight of real numbers, in the element type that its file has. */
 
-import { embedding } from '../graph/operations/embedding';
 import { linear } from '../graph/operations/linear';
 import { widenInto } from '../graph/operations/weights';
 import type { LayerFormat, Structure } from './structure';
@@ -15,7 +14,7 @@ export const dense: Structure<DenseFormat, 'weight'> = {
   kind: 'dense',
   parts: ({ rows, cols, transposed }) => [{ name: 'weight', rows, cols, role: 'real', transposed }],
   layer: ({ weight }, x, { bias }) => linear(x, weight, bias),
-  rows: ({ weight }, ids) => embedding(weight, ids),
+  table: ({ weight }) => ({ weights: weight, scales: undefined }),
   multiplyOut: ({ weight }, wide) => widenInto(wide, weight),
   parse: () => DENSE,
   write: () => ({}),

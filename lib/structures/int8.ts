@@ -1,6 +1,5 @@
 /** A weight of whole numbers in 8 bits with one scale a row. */
 
-import { embedding } from '../graph/operations/embedding';
 import { linear } from '../graph/operations/linear';
 import { widenInto } from '../graph/operations/weights';
 import type { LayerFormat, Structure } from './structure';
@@ -18,7 +17,7 @@ export const int8: Structure<Int8Format, 'weight' | 'weight_scale'> = {
     { name: 'weight_scale', rows, cols: 1, role: 'scale', type: 'F16', frozen: true },
   ],
   layer: ({ weight, weight_scale }, x, { bias }) => linear(x, weight, bias, weight_scale),
-  rows: ({ weight, weight_scale }, ids) => embedding(weight, ids, weight_scale),
+  table: ({ weight, weight_scale }) => ({ weights: weight, scales: weight_scale }),
   multiplyOut: ({ weight, weight_scale }, dense) => widenInto(dense, weight, weight_scale),
   parse: () => INT8,
   write: () => ({}),

@@ -3,7 +3,7 @@
 import { rowsOfBits } from '../graph/operations/arrange_bits';
 import { reconstruct } from '../graph/operations/conversion';
 import { multiBooleanLinear } from '../graph/operations/multi_boolean_linear';
-import type { LayerFormat, Part, PartSlice, Structure, WeightShape } from './structure';
+import type { Formats, LayerFormat, Part, PartSlice, Structure, WeightShape } from './structure';
 
 /** Most kernels that a weight may have. */
 export const MAX_KERNELS = 8;
@@ -20,6 +20,16 @@ export function kernelsFormat(count: number, nested = false): KernelsFormat {
   return { kind: 'kernels', count, ...(nested && { nested }) };
 }
 
+/** Formats whose kernels are to be nested. */
+export function nestedFormats(formats: Formats): Formats {
+  const nest = (format: LayerFormat) => (isKernels(format) ? kernelsFormat(format.count, true) : format);
+  return new Map([...formats].map(([module, format]) => [module, nest(format)]));
+}
+
+export function isKernels(format: LayerFormat | undefined): format is KernelsFormat {
+  return format?.kind === 'kernels';
+}
+
 type Name = 'boolean_kernels' | 's_out' | 's_in';
 
 export const kernels: Structure<KernelsFormat, Name> = {
@@ -29,6 +39,7 @@ export const kernels: Structure<KernelsFormat, Name> = {
     ...scalesOf(shape, count),
     ...(nested ? Array.from({ length: count - 1 }, (_, k) => prefixScalesOf(shape, k + 1)).flat() : []),
   ],
+  fits: (_, { count }) => count <= MAX_KERNELS,
   layer: ({ boolean_kernels, s_out, s_in }, x, { bias, rounded }) =>
     multiBooleanLinear(rounded(x), boolean_kernels, s_out, s_in, bias),
   multiplyOut({ boolean_kernels, s_out, s_in }, dense) {

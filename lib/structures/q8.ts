@@ -16,7 +16,7 @@ export const q8: Structure<Q8Format, 'weight'> = {
   parts: ({ rows, cols }) => [{ name: 'weight', rows, cols, role: 'real', type: 'Q8' }],
   fits: ({ cols }) => cols % Q8_BLOCK === 0,
   layer: dense.layer,
-  rows: dense.rows,
+  table: dense.table,
   multiplyOut: dense.multiplyOut,
   parse: () => Q8,
   write: () => ({}),

@@ -50,6 +50,12 @@ export interface Part {
 /** A weight's parts in a graph, by name. */
 export type WeightTensors<Name extends string = string> = Readonly<Record<Name, Tensor>>;
 
+/** Numbers [vocabulary, hidden size], those of i8 with a scale a row. */
+export interface Table {
+  readonly weights: Tensor;
+  readonly scales: Tensor | undefined;
+}
+
 /** What a layer has besides its weight. */
 export interface LayerOptions {
   /** [1, m]. */
@@ -90,12 +96,12 @@ export interface Structure<Format extends LayerFormat = LayerFormat, Name extend
   readonly kind: Format['kind'];
   /** Every matrix of a weight of this shape, in the order of files. */
   parts(shape: WeightShape, format: Format): readonly Part[];
-  /** Whether a weight of this shape can have the structure. Default: any. */
-  fits?(shape: WeightShape): boolean;
+  /** Whether a weight of this shape can have the format. Default: any. */
+  fits?(shape: WeightShape, format: Format): boolean;
   /** The forward graph: x [rows, n] → [rows, m]. */
   layer(weight: WeightTensors<Name>, x: Tensor, options: LayerOptions): Tensor;
-  /** The rows of an embedding table that `ids` i32 [rows, 1] choose, where it can be one. */
-  rows?(weight: WeightTensors<Name>, ids: Tensor): Tensor;
+  /** The table that embedding and head read, where the weight can be one. */
+  table?(weight: WeightTensors<Name>): Table;
   /** Emits the dense weight, f32 [m, n]. */
   multiplyOut(weight: WeightTensors<Name>, dense: Tensor): void;
   readonly prefixes?: Prefixes<Format>;

@@ -82,6 +82,7 @@ export async function finetune(student: ModelCore, given: FinetuneOptions): Prom
   using _ = student.holdToChange('finetuned');
   using __ = teacher === student ? undefined : teacher?.holdToRead();
   await using checkpoint = settings.checkpoint && (await Checkpoint.open(settings.checkpoint.folder));
+  const { use } = student;
   try {
     const result = await new Run(student, settings, checkpoint).complete();
     if (!student.disposed) student.roundToStorage();
@@ -94,7 +95,7 @@ export async function finetune(student: ModelCore, given: FinetuneOptions): Prom
     }
     throw error;
   } finally {
-    if (!student.disposed) await student.arrange('tiles');
+    if (!student.disposed) await student.arrangeFor(use);
   }
 }
 
@@ -127,7 +128,7 @@ class Run {
     const held = evaluation && (await this.#encode('evaluation.data', evaluation.data));
     if (evaluation && held) await expectMeasurable(this.#student, held, { ...this.#evaluation(evaluation), signal });
     await widenTrained(this.#student, this.#settings.train, this.#settings.signal);
-    await this.#student.arrange('rows', this.#settings.signal);
+    await this.#student.arrangeFor('training', this.#settings.signal);
     this.#cache = await this.#openCache(data);
     let trainer: Trainer | undefined;
     let log: TrainingLog | undefined;

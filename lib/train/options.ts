@@ -196,7 +196,7 @@ export function finetuneSettings(student: ModelCore, given: FinetuneOptions): Fi
   const { microBatch, memory } = given;
   if (batch % integerInRange('microBatch', microBatch ?? 1, 1, batch) !== 0)
     invalid('microBatch', `a divisor of the batch of ${batch}`, microBatch);
-  const single = [...student.kernels.values()].every((kernels) => kernels === 1);
+  const single = student.parts.every(({ role, planes }) => role !== 'bits' || planes === 1);
   const { teacher, evaluation, checkpoint, log, signal, onProgress, data } = given;
   if (teacher !== undefined) checkTeacher(student, teacher);
   const teacherCache =

@@ -1,11 +1,10 @@
 /** Which of a model's matrices finetuning changes. */
 
 import { MbokError } from '../errors';
-import { moduleOf } from '../models/checkpoint';
-import { linearModules, type ModelCore } from '../models/model_core';
+import type { ModelCore } from '../models/model_core';
+import { type ModelPart, moduleOf } from '../models/parts';
 import type { BitMatrix } from '../native/bit_matrix';
 import type { Matrix } from '../native/matrix';
-import { INPUT_SCALES, KERNELS, OUTPUT_SCALES } from '../nn/linear';
 
 export const TRAINABLE = ['scales', 'norms', 'embeddings', 'biases'] as const;
 /** Groups of f32 parameters; 'embeddings' holds an untied head, learned positions and projections too. */
@@ -24,19 +23,17 @@ const GROUPS = {
 export function trainedParameters(model: ModelCore, groups: readonly Trainable[]): Map<string, Matrix> {
   const trained = new Map<string, Matrix>();
   const { parameters } = model;
-  for (const { name, role } of model.family.parameters(model.config)) {
-    if (role === 'linear') {
-      if (!groups.includes('scales')) continue;
-      for (const scale of [OUTPUT_SCALES, INPUT_SCALES]) {
-        const full = `${moduleOf(name)}.${scale}`;
-        const matrix = parameters.get(full);
-        if (matrix !== undefined) trained.set(full, matrix);
-      }
-    } else if (groups.includes(GROUPS[role])) {
-      trained.set(name, parameters.get(name) as Matrix);
-    }
+  for (const part of model.parts) {
+    const group = groupOf(part);
+    if (group !== undefined && groups.includes(group)) trained.set(part.name, parameters.get(part.name) as Matrix);
   }
   return trained;
+}
+
+/** The group that a matrix is trained in by AdamW; undefined where it is not. */
+function groupOf({ role, frozen, owner }: ModelPart): Trainable | undefined {
+  if (role === 'scale' && owner.role === 'linear') return frozen ? undefined : 'scales';
+  return owner.role === 'linear' ? undefined : GROUPS[owner.role];
 }
 
 /** Makes f32 in memory what training these groups changes. Throws MBOK_INVALID_ARGUMENT for embeddings in 8 bits. */
@@ -48,24 +45,27 @@ export async function widenTrained(
   await model.widen(trainedParameters(model, groups).keys(), signal);
 }
 
-/** A linear module that has been converted to `count` kernels of rows × cols. */
-export interface BooleanModule {
-  readonly module: string;
-  readonly kernels: BitMatrix;
+/** ±1 matrices of a linear module: `count` of them, rows × cols each, one below the other. */
+export interface BooleanPart {
+  /** Of the matrix in checkpoints. */
+  readonly name: string;
+  /** What its optimizer is called: by its module where that has no others. */
+  readonly label: string;
+  readonly bits: BitMatrix;
   readonly count: number;
   readonly rows: number;
   readonly cols: number;
 }
 
-/** Every Boolean module. Throws MBOK_INVALID_ARGUMENT for a model without one. */
-export function booleanModules(model: ModelCore): readonly BooleanModule[] {
-  const modules = linearModules(model).flatMap(({ module, rows, cols }) => {
-    const count = model.kernels.get(module);
-    const kernels = model.parameters.get(`${module}.${KERNELS}`) as BitMatrix;
-    return count === undefined ? [] : [{ module, kernels, count, rows, cols }];
-  });
-  if (modules.length === 0) {
+/** Every part of ±1. Throws MBOK_INVALID_ARGUMENT for a model without one. */
+export function booleanParts(model: ModelCore): readonly BooleanPart[] {
+  const parts = model.parts.filter(({ role }) => role === 'bits');
+  if (parts.length === 0) {
     throw new MbokError('MBOK_INVALID_ARGUMENT', "'student' has no Boolean modules; convert it with binarize() first");
   }
-  return modules;
+  return parts.map(({ name, rows, cols, planes = 1, owner }) => {
+    const isOnly = parts.filter((other) => other.owner === owner).length === 1;
+    const bits = model.parameters.get(name) as BitMatrix;
+    return { name, label: isOnly ? moduleOf(owner.name) : name, bits, count: planes, rows: rows / planes, cols };
+  });
 }

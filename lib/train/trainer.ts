@@ -12,7 +12,6 @@ import type { Plan } from '../graph/plan';
 import type { Tensor } from '../graph/tensor';
 import type { ModelCore } from '../models/model_core';
 import type { Matrix } from '../native/matrix';
-import { KERNELS } from '../nn/linear';
 import { AdamW } from './adamw';
 import { BooleanOptimizer, type BooleanOptimizerSettings } from './boolean_optimizer';
 import {
@@ -29,7 +28,7 @@ import {
 } from './distillation';
 import { LatentWeights } from './latent_weights';
 import { fitMemory, type TrainingMemory } from './memory';
-import { type BooleanModule, booleanModules, type Trainable, trainedParameters } from './trained';
+import { type BooleanPart, booleanParts, type Trainable, trainedParameters } from './trained';
 
 export interface TrainerOptions {
   /** Absent: next-token cross-entropy on the text itself, or what `kept` says. */
@@ -90,11 +89,11 @@ export class Trainer {
   /** Weights whose bits are trained: those of one kernel of every Boolean module. */
   readonly trainedBits: number;
   readonly #options: TrainerOptions;
-  readonly #modules: readonly BooleanModule[];
+  readonly #booleans: readonly BooleanPart[];
   readonly #parameters: ReadonlyMap<string, Matrix>;
   readonly #adamw: AdamW;
-  readonly #native = new Map<BooleanModule, BooleanOptimizer>();
-  readonly #latent = new Map<BooleanModule, LatentWeights>();
+  readonly #native = new Map<BooleanPart, BooleanOptimizer>();
+  readonly #latent = new Map<BooleanPart, LatentWeights>();
   readonly #plan: Plan;
   #outputs: readonly string[] = [];
 
@@ -102,15 +101,15 @@ export class Trainer {
   constructor(student: ModelCore, trainerOptions: TrainerOptions) {
     const { teacher, train, bits, clip } = trainerOptions;
     this.#options = trainerOptions;
-    this.#modules = booleanModules(student);
-    this.trainedBits = this.#modules.reduce((sum, { rows, cols }) => sum + rows * cols, 0);
+    this.#booleans = booleanParts(student);
+    this.trainedBits = this.#booleans.reduce((sum, { rows, cols }) => sum + rows * cols, 0);
     this.#parameters = trainedParameters(student, train);
     const models = teacher === undefined ? [student] : [student, teacher];
     const residents = new Set(models.flatMap((model) => [...model.parameters.values()]));
     this.#adamw = new AdamW(this.#parameters, { clip });
-    for (const entry of this.#modules) {
-      const { kernels, count, rows, cols } = entry;
-      if (bits === 'latent') this.#latent.set(entry, new LatentWeights(kernels, count));
+    for (const entry of this.#booleans) {
+      const { bits: matrix, count, rows, cols } = entry;
+      if (bits === 'latent') this.#latent.set(entry, new LatentWeights(matrix, count));
       else if (bits !== 'frozen') this.#native.set(entry, new BooleanOptimizer({ rows, cols, ...bits }));
     }
     const fitted = fitMemory((recompute) => this.#graph(student, recompute), residents, trainerOptions);
@@ -121,16 +120,14 @@ export class Trainer {
   /** What training changes in the student: f32 parameters and bits, by checkpoint name. */
   get changed(): ReadonlyMap<string, Matrix> {
     const frozen = this.#options.bits === 'frozen';
-    const kernels = frozen
-      ? []
-      : this.#modules.map(({ module, kernels }) => [`${module}.${KERNELS}`, kernels] as const);
-    return new Map<string, Matrix>([...this.#parameters, ...kernels]);
+    const bits = frozen ? [] : this.#booleans.map((part) => [part.name, part.bits] as const);
+    return new Map<string, Matrix>([...this.#parameters, ...bits]);
   }
 
   /** All optimizer state by name. */
   get state(): ReadonlyMap<string, Matrix> {
-    const bits = [...this.#native, ...this.#latent].flatMap(([{ module }, { matrices }]) =>
-      [...matrices].map(([name, matrix]) => [`${module}.${name}`, matrix] as const),
+    const bits = [...this.#native, ...this.#latent].flatMap(([{ label }, { matrices }]) =>
+      [...matrices].map(([name, matrix]) => [`${label}.${name}`, matrix] as const),
     );
     return new Map([...this.#adamw.matrices, ...bits]);
   }
@@ -227,7 +224,7 @@ export class Trainer {
 
   #targets(graph: Graph): Map<Tensor, BooleanTarget> {
     const optimizers = [...this.#native, ...this.#latent];
-    return new Map(optimizers.map(([{ kernels }, optimizer]) => [graph.bind(kernels), optimizer.target(graph)]));
+    return new Map(optimizers.map(([{ bits }, optimizer]) => [graph.bind(bits), optimizer.target(graph)]));
   }
 
   #parts(sums: ReadonlyMap<string, number>): Record<string, number> {
@@ -235,7 +232,7 @@ export class Trainer {
   }
 
   #flips(): Pick<StepResult, 'moved' | 'beta'> {
-    const moved = new Map([...this.#native].map(([{ module }, optimizer]) => [module, optimizer.moved]));
+    const moved = new Map([...this.#native].map(([{ label }, optimizer]) => [label, optimizer.moved]));
     const betas = [...this.#native.values()].map(({ beta }) => beta);
     return { moved, beta: betas.length === 0 ? 0 : betas.reduce((sum, beta) => sum + beta, 0) / betas.length };
   }

@@ -1,10 +1,10 @@
 /** From a budget to kernels by layer: an analysis of the model block by block, where the method needs one, and the choice. */
 
 import type { ProgressOptions } from '../../models/checkpoint';
-import { type KernelCounts, MAX_KERNELS } from '../../models/quantization';
 import { withWidened } from '../../models/widen';
 import type { Matrix } from '../../native/matrix';
 import type { Parameters } from '../../nn/builder';
+import { MAX_KERNELS } from '../../structures/kernels';
 import { COLUMN_POWER } from '../calibrated_matrix';
 import type { ConversionTask } from '../convert_model';
 import { REFIT_ROUNDS, SVID_ITERATIONS } from '../decompose';
@@ -12,7 +12,7 @@ import { blockSpecifications, type DenseSource, layerOf } from '../dense_source'
 import { advance, calibrationWalk, embedWindows, type Walk } from '../hidden_states';
 import type { StateStore } from '../state_store';
 import { measureBlockErrors } from './block_errors';
-import { type AllocationProblem, averageKernels, type Strategy, solveAllocation } from './budget';
+import { type AllocationProblem, averageKernels, type KernelCounts, type Strategy, solveAllocation } from './budget';
 import { blockImportance, residualCurve } from './importance';
 import { solveKnapsack } from './knapsack';
 import type { AllocatableLayer } from './layers';
@@ -127,7 +127,7 @@ async function forEachBlock(
   for (let layer = 0; layer < source.config.layers; layer++) {
     const { parameters, release } = await source.borrow(blockSpecifications(source, layer));
     try {
-      await advance(walk, layer, parameters, sides);
+      await advance(walk, layer, { parameters, formats: source.formats }, sides);
       await visit(layer, parameters);
     } finally {
       release();

@@ -3,16 +3,18 @@
 import { Graph } from '../../graph/graph';
 import { hiddenLoss } from '../../graph/operations/losses';
 import { Plan } from '../../graph/plan';
-import { MAX_KERNELS } from '../../models/quantization';
+import type { Tensor } from '../../graph/tensor';
 import { withWidened } from '../../models/widen';
 import type { Matrix } from '../../native/matrix';
 import { Builder, type Parameters } from '../../nn/builder';
+import { kernelsFormat, MAX_KERNELS } from '../../structures/kernels';
 import { throwIfAborted } from '../../validate';
 import { sharedInputs, traceBlock } from '../block_trace';
 import { type CalibrationRounds, calibrateMatrix } from '../calibrated_matrix';
+import { type BlockWeights, linearWeight } from '../dense_source';
 import { hiddenInput, type Walk } from '../hidden_states';
 import { disposeMoments, preparedMoments } from '../input_moments';
-import { disposeKernels, roundScales, storedKernels } from '../kernel_matrices';
+import { disposeKernels, placedKernels, roundScales } from '../kernel_matrices';
 
 /** Layers are judged in the original model. */
 const NO_AIMS = { targetMix: 0, residualMix: 0 };
@@ -42,10 +44,12 @@ export async function measureBlockErrors(
 ): Promise<Map<string, readonly number[]>> {
   const { signal } = walk;
   const errors = new Map<string, readonly number[]>();
-  const sides = { student: parameters, teacher: parameters };
+  const { formats } = walk.source;
+  const weights = { parameters, formats };
+  const sides = { student: weights, teacher: weights };
   const chunk = await firstChunk(walk, layer);
-  const original = await blockOutput(walk, layer, parameters, chunk);
-  for (const group of sharedInputs(traceBlock(walk, layer, parameters, hiddenInput(new Graph(), walk, 'x')))) {
+  const original = await blockOutput(walk, layer, weights, chunk);
+  for (const group of sharedInputs(traceBlock(walk, layer, weights, hiddenInput(new Graph(), walk, 'x')))) {
     const own = group.filter((module) => modules.has(module));
     if (own.length === 0) continue;
     const moments = await preparedMoments(walk, { layer, modules: own, sides, aims: NO_AIMS });
@@ -59,8 +63,12 @@ export async function measureBlockErrors(
             const { matrices } = await calibrateMatrix(weight, { module, moments }, { ...rounds, kernels }, signal);
             try {
               roundScales(module, matrices);
-              const stored = storedKernels(module, matrices).map(([name, { matrix }]) => [name, matrix] as const);
-              curve.push(await relativeError(walk, layer, new Map([...parameters, ...stored]), chunk, original));
+              const own = placedKernels(linearWeight(walk.source, module), matrices);
+              const converted = {
+                parameters: new Map([...parameters, ...own.map(({ part, matrix }) => [part.name, matrix] as const)]),
+                formats: new Map([...formats, [module, kernelsFormat(kernels)]]),
+              };
+              curve.push(await relativeError(walk, layer, converted, chunk, original));
             } finally {
               disposeKernels(matrices);
             }
@@ -83,18 +91,19 @@ async function firstChunk(walk: Walk, layer: number) {
 
 type Chunk = Awaited<ReturnType<typeof firstChunk>>;
 
-function blockOf({ source, length }: Walk, layer: number, parameters: Parameters, x: ReturnType<typeof hiddenInput>) {
-  return source.family.block(new Builder(x.graph, parameters), layer, x, source.config, source.constants(length));
+function blockOf({ source, length }: Walk, layer: number, { parameters, formats }: BlockWeights, x: Tensor) {
+  const builder = new Builder(x.graph, parameters, { formats });
+  return source.family.block(builder, layer, x, source.config, source.constants(length));
 }
 
 async function blockOutput(
   walk: Walk,
   layer: number,
-  parameters: Parameters,
+  weights: BlockWeights,
   { x, scalars }: Chunk,
 ): Promise<Float32Array> {
   const graph = new Graph();
-  graph.output('output', blockOf(walk, layer, parameters, hiddenInput(graph, walk, 'x')));
+  graph.output('output', blockOf(walk, layer, weights, hiddenInput(graph, walk, 'x')));
   await using plan = new Plan(graph, { maxRows: scalars.rows });
   const { output } = await plan.run({ inputs: { x }, scalars, signal: walk.signal });
   return (output as Float32Array).slice();
@@ -103,12 +112,12 @@ async function blockOutput(
 async function relativeError(
   walk: Walk,
   layer: number,
-  parameters: Parameters,
+  weights: BlockWeights,
   { x, scalars }: Chunk,
   original: Float32Array,
 ): Promise<number> {
   const graph = new Graph();
-  const output = blockOf(walk, layer, parameters, hiddenInput(graph, walk, 'x'));
+  const output = blockOf(walk, layer, weights, hiddenInput(graph, walk, 'x'));
   graph.output('error', hiddenLoss(output, hiddenInput(graph, walk, 'original'), 'relative'));
   await using plan = new Plan(graph, { maxRows: scalars.rows });
   const { error } = await plan.run({ inputs: { x, original }, scalars, signal: walk.signal });

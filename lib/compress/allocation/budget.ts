@@ -4,12 +4,16 @@ import { isDeepStrictEqual } from 'node:util';
 import { MbokError } from '../../errors';
 import type { JsonObject } from '../../io/json';
 import { safetensorsBytes, type TensorHead, tensorBytes } from '../../io/safetensors';
-import { moduleOf, storedSpecifications, WEIGHTS_METADATA } from '../../models/checkpoint';
-import { type KernelCounts, MAX_KERNELS } from '../../models/quantization';
+import { partHead, WEIGHTS_METADATA } from '../../models/checkpoint';
+import { modelParts, moduleOf } from '../../models/parts';
+import { MAX_KERNELS } from '../../structures/kernels';
+import { outputFormats } from '../converted';
 import type { DenseSource } from '../dense_source';
-import { storedHead } from '../stored_tensor';
 import { type AllocatableLayer, addGreedily, bytesOnce, type Counts } from './layers';
 import type { AllocationTask, Budget, KeptAt } from './options';
+
+/** Kernels by module. */
+export type KernelCounts = ReadonlyMap<string, number>;
 
 /** Numbers of kernels to choose. */
 export interface AllocationProblem {
@@ -109,9 +113,8 @@ function expectFeasible(
 
 /** Everything that the output holds. */
 function storedHeads(source: DenseSource, kernels: KernelCounts, int8: ReadonlySet<string>): readonly TensorHead[] {
-  return storedSpecifications(source.specifications, { kernels, int8 }).map((specification) =>
-    storedHead(specification, source.storage(specification.name)),
-  );
+  const parts = modelParts(source.specifications, outputFormats(source, kernels, int8));
+  return parts.map((part) => partHead(part, part.type ?? source.storage(part.name)));
 }
 
 function fileBytes(source: DenseSource, kernels: KernelCounts, int8: ReadonlySet<string>): number {

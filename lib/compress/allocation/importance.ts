@@ -3,8 +3,8 @@
 import { Graph } from '../../graph/graph';
 import { accumulateGram } from '../../graph/operations/conversion';
 import { Plan } from '../../graph/plan';
-import { MAX_KERNELS } from '../../models/quantization';
 import { Matrix } from '../../native/matrix';
+import { MAX_KERNELS } from '../../structures/kernels';
 import { decompose, SVID_ITERATIONS } from '../decompose';
 import { hiddenInput, type Walk } from '../hidden_states';
 import { disposeKernels } from '../kernel_matrices';

@@ -1,6 +1,6 @@
 /** The multiple-choice knapsack: one number of kernels a layer, least cost within a budget, by dynamic programming. */
 
-import { MAX_KERNELS } from '../../models/quantization';
+import { MAX_KERNELS } from '../../structures/kernels';
 import { type AllocatableLayer, bytesOnce } from './layers';
 
 /** Steps that a budget is cut into at most. With fewer the solution is exact, else bytes of a layer are rounded up. */

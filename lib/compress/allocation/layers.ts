@@ -1,6 +1,6 @@
 /** What allocation methods choose numbers of kernels for, and how bytes that are left go to single kernels. */
 
-import { MAX_KERNELS } from '../../models/quantization';
+import { MAX_KERNELS } from '../../structures/kernels';
 
 /** A linear layer whose number of kernels is to be chosen. */
 export interface AllocatableLayer {

@@ -1,6 +1,6 @@
 /** What a caller may say of how many kernels each linear layer gets. */
 
-import { MAX_KERNELS } from '../../models/quantization';
+import { MAX_KERNELS } from '../../structures/kernels';
 import { finiteNumber, integerInRange, invalid, oneOf } from '../../validate';
 
 export const ALLOCATION_METHODS = ['measured', 'uniform', 'paper'] as const;

@@ -1,6 +1,6 @@
 /** As many kernels everywhere as fit, and one more in layers that are spread evenly over the model. */
 
-import { MAX_KERNELS } from '../../models/quantization';
+import { MAX_KERNELS } from '../../structures/kernels';
 import { type AllocatableLayer, bytesOnce } from './layers';
 
 /**
