@@ -58,9 +58,9 @@ export type { Trainable } from './train/trained';
 
 // ————————————————————————————————————————————————————————————————————————————————————————————————————————————————————
 
-export type { Decomposition, MatrixOptions } from './compress/decompose';
-export { type RefitOptions, refit } from './compress/refit';
-export { type SvidOptions, svid } from './compress/svid';
+export type { Decomposition, MatrixOptions } from './compress/kernels/decompose';
+export { type RefitOptions, refit } from './compress/kernels/refit';
+export { type SvidOptions, svid } from './compress/kernels/svid';
 export type { ActivationBits, Precision } from './graph/arithmetic';
 export { appendGradients, type GradientTargets } from './graph/gradients';
 export { Graph } from './graph/graph';

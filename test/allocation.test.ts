@@ -2,21 +2,73 @@
 
 import fc from 'fast-check';
 import { uniformAllocation } from '../lib/compress/allocation/allocate';
-import { allocationProblem, averageKernels, type Strategy, solveAllocation } from '../lib/compress/allocation/budget';
+import { judged } from '../lib/compress/allocation/block_errors';
+import {
+  type AllocationProblem,
+  allocationProblem,
+  averageChoice,
+  type Strategy,
+  solveAllocation,
+} from '../lib/compress/allocation/budget';
 import { solveKnapsack } from '../lib/compress/allocation/knapsack';
-import type { AllocatableLayer } from '../lib/compress/allocation/layers';
+import {
+  type AllocatableLayer,
+  addGreedily,
+  type Choice,
+  type Chosen,
+  type JudgedChoice,
+  largest,
+  smallest,
+  totalBytes,
+} from '../lib/compress/allocation/layers';
 import { type AllocationOptions, checkAllocation } from '../lib/compress/allocation/options';
 import { allocateByPaper, type PaperLayer, paperGain, sizeFactor } from '../lib/compress/allocation/paper';
 import { pwcca } from '../lib/compress/allocation/pwcca';
 import type { DenseSource } from '../lib/compress/dense_source';
 import { safetensorsBytes } from '../lib/io/safetensors';
+import { DENSE } from '../lib/structures/dense';
+import { INT8 } from '../lib/structures/int8';
+import { isKernels, kernelsFormat } from '../lib/structures/kernels';
+import type { Formats } from '../lib/structures/structure';
+
+/** Kernels by module, of those that have some. */
+function kernelCounts(formats: Formats): ReadonlyMap<string, number> {
+  return new Map(
+    [...formats].flatMap(([module, format]) => (isKernels(format) ? [[module, format.count] as const] : [])),
+  );
+}
+
+/** 1 to `most` kernels, each of so many bytes. */
+const kernelChoices = (bytes: number, most = 8): readonly Choice[] =>
+  Array.from({ length: most }, (_, i) => ({ format: kernelsFormat(i + 1), bytes: (i + 1) * bytes }));
+
+/** Choices of these sizes, whatever they are. */
+const choicesOfSizes = (sizes: readonly number[]): readonly Choice[] =>
+  sizes.map((bytes) => ({ format: { kind: `of ${bytes} bytes` }, bytes }));
+
+/** The same with costs. */
+const withCosts = (choices: readonly Choice[], cost: (index: number) => number): readonly JudgedChoice[] =>
+  choices.map((choice, index) => ({ ...choice, cost: cost(index) }));
+
+const totalCost = (layers: readonly AllocatableLayer<JudgedChoice>[], chosen: Chosen) =>
+  layers.reduce((sum, { choices }, i) => sum + (choices[chosen[i] as number]?.cost as number), 0);
+
+/** The least cost within a budget, by trying everything. */
+function leastCost(layers: readonly AllocatableLayer<JudgedChoice>[], budget: number): number {
+  const all = layers.reduce<Chosen[]>(
+    (before, { choices }) => before.flatMap((chosen) => choices.map((_, index) => [...chosen, index])),
+    [[]],
+  );
+  const within = all.filter((chosen) => totalBytes(layers, chosen) <= budget);
+  return Math.min(...within.map((chosen) => totalCost(layers, chosen)));
+}
 
 describe("the paper's greedy rule", () => {
   // shares ¼, ¼ and ½, so f = 4·ln 4 = 5.545 and 2·ln 2 = 1.386; a kernel of the third layer costs twice as much
   const layers: readonly PaperLayer[] = [
-    { module: 'a', weights: 8, kernelBytes: 1, importance: 0.1, residuals: [4, 2, 1, 0.5] },
-    { module: 'b', weights: 8, kernelBytes: 1, importance: 0.2, residuals: [4, 3, 2.5, 2.25] },
-    { module: 'c', weights: 16, kernelBytes: 2, importance: 0.5, residuals: [10, 5, 2, 1] },
+    { module: 'a', weights: 8, choices: kernelChoices(1, 4), importance: 0.1, residuals: [4, 2, 1, 0.5] },
+    { module: 'b', weights: 8, choices: kernelChoices(1, 4), importance: 0.2, residuals: [4, 3, 2.5, 2.25] },
+    { module: 'c', weights: 16, choices: kernelChoices(2, 4), importance: 0.5, residuals: [10, 5, 2, 1] },
   ];
 
   test('weighs a layer by (1/p) log(1/p)', () => {
@@ -39,7 +91,7 @@ describe("the paper's greedy rule", () => {
     [14, [3, 3, 4]],
     [15, [4, 3, 4]],
   ])('gives %i bytes to the layers in the order of their drops', (budget, expected) => {
-    expect(allocateByPaper(layers, budget)).toEqual(expected);
+    expect(allocateByPaper(layers, budget).map((index) => index + 1)).toEqual(expected);
   });
 });
 
@@ -94,21 +146,15 @@ describe('the knapsack', () => {
   test('finds what trying everything finds', () => {
     fc.assert(
       fc.property(smallProblem, ({ shapes: given, costs, fill }) => {
-        const layers = given.map((shape, i) => ({ module: `${i}`, weights: 1, kernelBytes: bytesOf(shape) }));
-        const once = layers.reduce((sum, { kernelBytes }) => sum + kernelBytes, 0);
-        const budget = Math.floor(once * (1 + 7 * fill));
-        const cost = (i: number, count: number) => costs[i]?.[count - 1] as number;
-        const total = (counts: readonly number[]) => counts.reduce((sum, count, i) => sum + cost(i, count), 0);
-        const bytes = (counts: readonly number[]) =>
-          counts.reduce((sum, count, i) => sum + count * (layers[i]?.kernelBytes as number), 0);
-        let least = Infinity;
-        for (let code = 0; code < 8 ** layers.length; code++) {
-          const counts = layers.map((_, i) => (Math.floor(code / 8 ** i) % 8) + 1);
-          if (bytes(counts) <= budget) least = Math.min(least, total(counts));
-        }
-        const found = solveKnapsack(layers, budget, cost);
-        expect(bytes(found)).toBeLessThanOrEqual(budget);
-        expect(total(found)).toBe(least);
+        const layers = given.map((shape, i) => ({
+          module: `${i}`,
+          weights: 1,
+          choices: withCosts(kernelChoices(bytesOf(shape)), (index) => costs[i]?.[index] as number),
+        }));
+        const budget = Math.floor(totalBytes(layers, smallest(layers)) * (1 + 7 * fill));
+        const found = solveKnapsack(layers, budget);
+        expect(totalBytes(layers, found)).toBeLessThanOrEqual(budget);
+        expect(totalCost(layers, found)).toBe(leastCost(layers, budget));
       }),
       { numRuns: 60 },
     );
@@ -119,27 +165,133 @@ describe('the knapsack', () => {
     const layers = Array.from({ length: 224 }, (_, i) => ({
       module: `${i}`,
       weights: 1,
-      kernelBytes: 2_000_003 + 7919 * i,
+      choices: withCosts(kernelChoices(2_000_003 + 7919 * i), (index) => (1 + (i % 13)) * 0.3 ** (index + 1)),
     }));
-    const once = layers.reduce((sum, { kernelBytes }) => sum + kernelBytes, 0);
-    const cost = (i: number, count: number) => (1 + (i % 13)) * 0.3 ** count;
-    const budget = Math.floor(2.3 * once);
-    const counts = solveKnapsack(layers, budget, cost);
-    const bytes = (of: readonly number[]) =>
-      of.reduce((sum, count, i) => sum + count * (layers[i]?.kernelBytes ?? 0), 0);
-    const total = (of: readonly number[]) => of.reduce((sum, count, i) => sum + cost(i, count), 0);
-    expect(bytes(counts)).toBeLessThanOrEqual(budget);
+    const budget = Math.floor(2.3 * totalBytes(layers, smallest(layers)));
+    const found = solveKnapsack(layers, budget);
+    expect(totalBytes(layers, found)).toBeLessThanOrEqual(budget);
     // Lagrange: for every price of a byte the least of cost + price · bytes bounds the optimum from below
     const bound = Math.max(
       ...Array.from({ length: 400 }, (_, step) => {
         const price = 10 ** (-9 + step / 100);
-        const own = layers.map(({ kernelBytes }, i) =>
-          Math.min(...Array.from({ length: 8 }, (_, k) => cost(i, k + 1) + price * (k + 1) * kernelBytes)),
-        );
+        const own = layers.map(({ choices }) => Math.min(...choices.map(({ cost, bytes }) => cost + price * bytes)));
         return own.reduce((sum, value) => sum + value, -price * budget);
       }),
     );
-    expect(total(counts)).toBeLessThanOrEqual(bound * 1.005);
+    expect(totalCost(layers, found)).toBeLessThanOrEqual(bound * 1.005);
+  });
+});
+
+describe('choices of any sizes', () => {
+  const sizes = fc.uniqueArray(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 5 });
+  const costs = fc.array(fc.integer({ min: 0, max: 100 }), { minLength: 5, maxLength: 5 });
+  const problems = fc.record({
+    given: fc.array(fc.record({ sizes, costs }), { minLength: 1, maxLength: 4 }),
+    fill: fc.double({ min: 0, max: 1.1, noNaN: true }),
+  });
+  type Given = { sizes: readonly number[]; costs: readonly number[] }[];
+
+  const layersOf = (given: Given) =>
+    given.map(({ sizes: own, costs: [...each] }, i): AllocatableLayer<JudgedChoice> => {
+      const choices = choicesOfSizes(own.toSorted((a, b) => a - b));
+      return { module: `${i}`, weights: 1, choices: withCosts(choices, (index) => each[index] as number) };
+    });
+  const budgetOf = (layers: readonly AllocatableLayer[], fill: number) => {
+    const [least, most] = [totalBytes(layers, smallest(layers)), totalBytes(layers, largest(layers))];
+    return Math.floor(least + fill * (most - least));
+  };
+  const expectMaximal = (layers: readonly AllocatableLayer[], chosen: Chosen, budget: number) => {
+    expect(totalBytes(layers, chosen)).toBeLessThanOrEqual(budget);
+    for (const [i, index] of chosen.entries()) {
+      const hasNext = index + 1 < (layers[i] as AllocatableLayer).choices.length;
+      if (hasNext) expect(totalBytes(layers, chosen.with(i, index + 1))).toBeGreaterThan(budget);
+    }
+  };
+  const problemOf = (layers: readonly AllocatableLayer[], budget: number): AllocationProblem => ({
+    layers,
+    budget,
+    excess: (chosen) => totalBytes(layers, chosen) - budget,
+    formats: (chosen) =>
+      new Map(layers.map(({ module, choices }, i) => [module, choices[chosen[i] as number]?.format ?? DENSE])),
+  });
+  const chosenIn = (layers: readonly AllocatableLayer[], formats: ReadonlyMap<string, object>) =>
+    layers.map(({ module, choices }) => choices.findIndex(({ format }) => format === formats.get(module)));
+
+  test('the knapsack finds what trying everything finds', () => {
+    fc.assert(
+      fc.property(problems, ({ given, fill }) => {
+        const layers = layersOf(given);
+        const budget = budgetOf(layers, fill);
+        const found = solveKnapsack(layers, budget);
+        expect(totalBytes(layers, found)).toBeLessThanOrEqual(budget);
+        expect(totalCost(layers, found)).toBe(leastCost(layers, budget));
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  test('the knapsack weighs every choice by bytes of its own', () => {
+    // 7 bytes more save 5 of cost, and one byte more saves 4
+    const own = () => ({
+      module: 'a',
+      weights: 1,
+      choices: withCosts(choicesOfSizes([3, 10, 11]), (i) => [10, 5, 1][i] as number),
+    });
+    const layers = [own(), own()];
+    expect(solveKnapsack(layers, 6)).toEqual([0, 0]);
+    expect(solveKnapsack(layers, 13)).toEqual([1, 0]);
+    expect(solveKnapsack(layers, 14)).toEqual([2, 0]);
+    expect(solveKnapsack(layers, 20)).toEqual([1, 1]);
+    expect(solveKnapsack(layers, 21)).toEqual([2, 1]);
+    expect(solveKnapsack(layers, 22)).toEqual([2, 2]);
+  });
+
+  test('every method keeps to the budget, and no next choice fits into what is left', () => {
+    fc.assert(
+      fc.property(problems, ({ given, fill }) => {
+        const layers = layersOf(given);
+        const budget = budgetOf(layers, fill);
+        const problem = problemOf(layers, budget);
+        const cost = (i: number, index: number) => layers[i]?.choices[index]?.cost as number;
+        const gain = (i: number, index: number) => cost(i, index) - cost(i, index + 1);
+        const fits = (chosen: Chosen) => totalBytes(layers, chosen) <= budget;
+        expectMaximal(layers, addGreedily(layers, smallest(layers), gain, fits), budget);
+        expectMaximal(layers, chosenIn(layers, uniformAllocation(problem)), budget);
+        const measured = { allocate: (bytes: number) => solveKnapsack(layers, bytes), gain };
+        expectMaximal(layers, chosenIn(layers, solveAllocation(problem, measured)), budget);
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  test('the greedy rule goes by what the next choice adds', () => {
+    const layers = [
+      { module: 'a', weights: 1, choices: choicesOfSizes([3, 10, 11]) },
+      { module: 'b', weights: 1, choices: choicesOfSizes([3, 5, 20]) },
+    ];
+    // gains a byte: a 14/7 = 2, then 5/1; b 6/2 = 3, then 15/15 = 1
+    const gains = [
+      [14, 5],
+      [6, 15],
+    ];
+    const allocate = (budget: number) =>
+      addGreedily(
+        layers,
+        [0, 0],
+        (i, index) => gains[i]?.[index] as number,
+        (chosen) => totalBytes(layers, chosen) <= budget,
+      );
+    expect(allocate(7)).toEqual([0, 0]);
+    expect(allocate(8)).toEqual([0, 1]);
+    expect(allocate(15)).toEqual([1, 1]);
+    expect(allocate(16)).toEqual([2, 1]);
+    expect(allocate(31)).toEqual([2, 2]);
+  });
+
+  test('costs that were not measured go on falling with the bytes', () => {
+    const costs = judged(choicesOfSizes([1, 2, 3, 5]), [8, 4]).map(({ cost }) => cost);
+    expect(costs).toEqual([8, 4, 2, 0.5]);
+    expect(judged(choicesOfSizes([3]), [7])).toMatchObject([{ bytes: 3, cost: 7 }]);
   });
 });
 
@@ -150,7 +302,12 @@ function modelOf(given: readonly { rows: number; cols: number }[]): DenseSource 
     ...(i % 2 === 0 ? [{ name: `layers.${i}.linear.bias`, rows: 1, cols: rows, role: 'bias' as const }] : []),
   ]);
   const embedding = { name: 'embed.weight', rows: 11, cols: 6, role: 'embedding' as const };
-  return { specifications: [embedding, ...specifications], storage: () => 'F32' } as unknown as DenseSource;
+  return {
+    specifications: [embedding, ...specifications],
+    formats: new Map(),
+    storage: () => 'F32',
+    formats: new Map(),
+  } as unknown as DenseSource;
 }
 
 /** What the model's file holds, told in another way than by the code under test. */
@@ -175,8 +332,12 @@ const WIDTHS = { U8: 1, F16: 2, F32: 4 };
 const EMBEDDING = { name: 'embed.weight', dtype: 'F32' as const, shape: [11, 6] };
 
 function strategies(layers: readonly AllocatableLayer[], seed: number): Readonly<Record<string, Strategy>> {
-  const cost = (i: number, count: number) => (1 + ((i * 7 + seed) % 5)) * 0.35 ** count;
-  const judged = layers.map(
+  const cost = (i: number, index: number) => (1 + ((i * 7 + seed) % 5)) * 0.35 ** (index + 1);
+  const measured = layers.map((layer, i) => ({
+    ...layer,
+    choices: withCosts(layer.choices, (index) => cost(i, index)),
+  }));
+  const known = layers.map(
     (layer, i): PaperLayer => ({
       ...layer,
       importance: 1 + ((i + seed) % 3),
@@ -185,10 +346,10 @@ function strategies(layers: readonly AllocatableLayer[], seed: number): Readonly
   );
   return {
     measured: {
-      allocate: (budget) => solveKnapsack(layers, budget, cost),
-      gain: (i, count) => cost(i, count) - cost(i, count + 1),
+      allocate: (budget) => solveKnapsack(measured, budget),
+      gain: (i, index) => cost(i, index) - cost(i, index + 1),
     },
-    paper: { allocate: (budget) => allocateByPaper(judged, budget), gain: paperGain(judged) },
+    paper: { allocate: (budget) => allocateByPaper(known, budget), gain: paperGain(known) },
   };
 }
 
@@ -205,7 +366,7 @@ test.each(['bits', 'size'] as const)(
       fc.property(problems, ({ given, fill, seed, kept: keepsFirst }) => {
         const source = modelOf(given);
         const weights = given.reduce((sum, { rows, cols }) => sum + rows * cols, 0);
-        const kept = new Map(keepsFirst && given.length > 1 ? [['layers.0.linear', 'dense' as const]] : []);
+        const kept = new Map(keepsFirst && given.length > 1 ? [['layers.0.linear', DENSE]] : []);
         const stored = (kernels: ReadonlyMap<string, number>) => {
           const tensors = tensorsOf(given, kernels);
           if (kind === 'size') return safetensorsBytes([EMBEDDING, ...tensors], { format: 'pt' });
@@ -219,12 +380,12 @@ test.each(['bits', 'size'] as const)(
         fc.pre(low <= high);
         const goal = kind === 'size' ? { size: limit } : { bits: ((limit + 0.5) * 8) / weights };
         fc.pre(limit < high);
-        const problem = allocationProblem(source, { goal, method: 'uniform', kept }, new Set());
+        const problem = allocationProblem(source, { goal, method: 'uniform', kept }, new Map());
         const results = [
           uniformAllocation(problem),
           ...Object.values(strategies(problem.layers, seed)).map((strategy) => solveAllocation(problem, strategy)),
         ];
-        for (const kernels of results) {
+        for (const kernels of results.map(kernelCounts)) {
           expect([...kernels.keys()]).toEqual([...all(1).keys()]);
           expect(stored(kernels)).toBeLessThanOrEqual(limit);
           for (const [module, count] of kernels) {
@@ -242,8 +403,8 @@ test.each(['bits', 'size'] as const)(
 test('a uniform allocation spreads what is left over the model', () => {
   const source = modelOf(Array.from({ length: 8 }, () => ({ rows: 8, cols: 64 })));
   const kernels = (bits: number) => [
-    ...uniformAllocation(
-      allocationProblem(source, { goal: { bits }, method: 'uniform', kept: new Map() }, new Set()),
+    ...kernelCounts(
+      uniformAllocation(allocationProblem(source, { goal: { bits }, method: 'uniform', kept: new Map() }, new Map())),
     ).values(),
   ];
   // a kernel has 8 · 8 bytes of bits and 2 · 72 of scales for 512 weights: 3.25 bits; half of the biases are ¼ bit each
@@ -257,18 +418,22 @@ test('the average leaves out layers that are kept', () => {
     { rows: 8, cols: 64 },
     { rows: 8, cols: 64 },
   ]);
-  const kept = new Map([['layers.0.linear', 8]]);
+  const kept = new Map([['layers.0.linear', kernelsFormat(8)]]);
   // 26 bytes · 8 … for two kernels of the other layer
   const problem = allocationProblem(
     source,
     { goal: { bits: (8 * 3.25 + 2 * 3.25) / 2 + 0.25 }, method: 'uniform', kept },
-    new Set(),
+    new Map(),
   );
-  expect(averageKernels(problem)).toBeCloseTo(2, 1);
+  const [layer] = problem.layers;
+  expect(layer?.choices[averageChoice(problem, layer)]?.format).toEqual(kernelsFormat(2));
 });
 
+const linearsOf = (modules: readonly string[]) =>
+  modules.map((module) => ({ name: `${module}.weight`, rows: 8, cols: 64, role: 'linear' as const }));
+
 describe('nonsense is refused', () => {
-  const modules = ['layers.0.q', 'layers.0.down', 'layers.1.q', 'layers.1.down'];
+  const linears = linearsOf(['layers.0.q', 'layers.0.down', 'layers.1.q', 'layers.1.down']);
   const cases: readonly (readonly [string, object, RegExp])[] = [
     ['nothing to keep to', {}, /exactly one of 'kernels', 'bits' and 'size', got undefined/],
     ['two goals', { kernels: 2, bits: 2 }, /exactly one of .*, got "kernels and bits"/],
@@ -301,9 +466,50 @@ describe('nonsense is refused', () => {
     ],
     ['a layer kept at nothing', { kernels: 2, keep: { '*.q': 'int4' } }, /got "int4"/],
     ['a list of layers', { kernels: 2, keep: ['*.q'] }, /'keep' must be an object/],
+    [
+      'a format of no structure',
+      { kernels: 2, keep: { '*.q': { kind: 'magic' } } },
+      /keep\['\*.q'\].kind' .*got "magic"/,
+    ],
+    [
+      'a format without a kind',
+      { kernels: 2, keep: { '*.q': { count: 2 } } },
+      /keep\['\*.q'\]: 'kind' must be a string/,
+    ],
+    ['a list as a format', { kernels: 2, keep: { '*.q': [2] } }, /'kind' must be a string/],
+    [
+      'kernels without a number',
+      { kernels: 2, keep: { '*.q': { kind: 'kernels' } } },
+      /keep\['\*.q'\]: 'count' must be a positive integer, got undefined/,
+    ],
+    [
+      'a setting that no format has',
+      { kernels: 2, keep: { '*.q': { kind: 'kernels', count: 2, rank: 4 } } },
+      /keep\['\*.q'\]: 'rank' is 4, which is not read/,
+    ],
+    [
+      'a setting of another format',
+      { kernels: 2, keep: { '*.q': { kind: 'int8', count: 2 } } },
+      /keep\['\*.q'\]: 'count' is 2, which is not read/,
+    ],
+    [
+      'a format of 9 kernels',
+      { kernels: 2, keep: { '*.q': { kind: 'kernels', count: 9 } } },
+      /keep\['\*.q'\]' must be a format that a conversion can give 'layers.0.q', got {"kind": "kernels", "count": 9}/,
+    ],
+    [
+      'kernels of which some are nested',
+      { kernels: 2, keep: { '*.q': { kind: 'kernels', count: 2, nested: true } } },
+      /a format that a conversion can give/,
+    ],
+    [
+      'a format that only GGUF files have',
+      { kernels: 2, keep: { '*.q': { kind: 'q8' } } },
+      /a format that a conversion can give/,
+    ],
   ];
   test.each(cases)('%s', (_, given, message) => {
-    const check = () => checkAllocation(given as AllocationOptions, modules, { calibrated: false });
+    const check = () => checkAllocation(given as AllocationOptions, linears, { calibrated: false });
     expect(check).toThrow(
       expect.objectContaining({ code: 'MBOK_INVALID_ARGUMENT', message: expect.stringMatching(message) }),
     );
@@ -316,7 +522,7 @@ describe('nonsense is refused', () => {
     [{ size: 1e9 }, /got 1000000000/],
   ])('%j, which no allocation keeps to or none can fill', (goal, message) => {
     const source = modelOf(Array.from({ length: 8 }, () => ({ rows: 8, cols: 64 })));
-    const pose = () => allocationProblem(source, { goal, method: 'uniform', kept: new Map() }, new Set());
+    const pose = () => allocationProblem(source, { goal, method: 'uniform', kept: new Map() }, new Map());
     expect(pose).toThrow(
       expect.objectContaining({ code: 'MBOK_INVALID_ARGUMENT', message: expect.stringMatching(message) }),
     );
@@ -324,16 +530,26 @@ describe('nonsense is refused', () => {
 });
 
 test('layers are kept by name or by pattern, the last one that matches holding', () => {
-  const modules = ['layers.0.q', 'layers.0.down', 'layers.10.q', 'layers.10.down'];
+  const linears = linearsOf(['layers.0.q', 'layers.0.down', 'layers.10.q', 'layers.10.down']);
   const { kept } = checkAllocation(
     { kernels: 2, keep: { '*.down': 3, 'layers.0.*': 'dense', 'layers.10.q': 1 } },
-    modules,
+    linears,
     { calibrated: false },
   );
   expect(Object.fromEntries(kept)).toEqual({
-    'layers.0.q': 'dense',
-    'layers.0.down': 'dense',
-    'layers.10.q': 1,
-    'layers.10.down': 3,
+    'layers.0.q': DENSE,
+    'layers.0.down': DENSE,
+    'layers.10.q': kernelsFormat(1),
+    'layers.10.down': kernelsFormat(3),
   });
+});
+
+test('a format says in full what a number or a name is short for', () => {
+  const keep = { 'a.q': { kind: 'kernels', count: 2 }, 'b.q': { kind: 'int8' }, 'c.q': DENSE, 'd.q': kernelsFormat(3) };
+  const { kept } = checkAllocation({ bits: 4, keep }, linearsOf(Object.keys(keep)), { calibrated: false });
+  const short = { 'a.q': 2, 'b.q': 'int8', 'c.q': 'dense', 'd.q': 3 } as const;
+  expect(kept).toEqual(
+    checkAllocation({ bits: 4, keep: short }, linearsOf(Object.keys(keep)), { calibrated: false }).kept,
+  );
+  expect([...kept.values()]).toEqual([kernelsFormat(2), INT8, DENSE, kernelsFormat(3)]);
 });

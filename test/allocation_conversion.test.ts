@@ -49,7 +49,15 @@ const METHODS: readonly (readonly [string, BinarizeOptions])[] = [
   ['measured, by size', { size: 64_000, ...calibrated }],
   [
     'measured, with layers kept',
-    { bits: 4, keep: { '*.1.self_attn.k_proj': 'dense', '*.0.mlp.down_proj': 4 }, ...calibrated },
+    {
+      bits: 4,
+      keep: {
+        '*.1.self_attn.k_proj': 'dense',
+        '*.0.mlp.down_proj': 4,
+        '*.1.mlp.down_proj': { kind: 'kernels', count: 1 },
+      },
+      ...calibrated,
+    },
   ],
 ];
 

@@ -212,13 +212,19 @@ describe('an unfinished conversion', () => {
     await expect(mixed).rejects.toMatchObject({ code: 'MBOK_FORMAT', message: expect.stringContaining('prefix-1') });
   });
 
+  const kernels = (count: unknown) => ({ format: 'kernels', count });
+  const counts = (json: Record<string, unknown>) =>
+    Object.fromEntries(Object.entries(json).map(([name, format]) => [name, (format as { count: number }).count]));
   test.each<[string, (json: Record<string, unknown>) => unknown]>([
     ['lacks a layer', ({ 'model.layers.0.mlp.up_proj': _, ...rest }) => rest],
-    ['has a layer of no model', (json) => ({ ...json, 'model.layers.9.mlp.up_proj': 1 })],
-    ['has nine kernels', (json) => ({ ...json, 'model.layers.0.mlp.up_proj': 9 })],
-    ['has half a kernel', (json) => ({ ...json, 'model.layers.0.mlp.up_proj': 0.5 })],
-    ['has a number as text', (json) => ({ ...json, 'model.layers.0.mlp.up_proj': '2' })],
-    ['breaks the budget', (json) => Object.fromEntries(Object.keys(json).map((name) => [name, 8]))],
+    ['has a layer of no model', (json) => ({ ...json, 'model.layers.9.mlp.up_proj': kernels(1) })],
+    ['has nine kernels', (json) => ({ ...json, 'model.layers.0.mlp.up_proj': kernels(9) })],
+    ['has half a kernel', (json) => ({ ...json, 'model.layers.0.mlp.up_proj': kernels(0.5) })],
+    ['has a number as text', (json) => ({ ...json, 'model.layers.0.mlp.up_proj': kernels('2') })],
+    ['has a setting of no format', (json) => ({ ...json, 'model.layers.0.mlp.up_proj': { ...kernels(2), bits: 1 } })],
+    ['has an unknown format', (json) => ({ ...json, 'model.layers.0.mlp.up_proj': { kind: 'magic' } })],
+    ['has numbers of kernels, as earlier versions wrote', (json) => counts(json)],
+    ['breaks the budget', (json) => Object.fromEntries(Object.keys(json).map((name) => [name, kernels(8)]))],
     ['is a list', () => []],
   ])('whose allocation %s is refused', async (_, change) => {
     const output = fresh();

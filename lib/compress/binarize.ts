@@ -7,17 +7,18 @@ import type { ConversionReport } from '../models/conversion';
 import type { DecoderConfig, Family, ParameterSpecification } from '../models/family';
 import { expectModel, type ModelCore } from '../models/model_core';
 import { isBoolean, isWeight, moduleOf } from '../models/parts';
+import { INT8 } from '../structures/int8';
 import type { Formats } from '../structures/structure';
 import { integerInRange, invalid, oneOf, options, throwIfAborted } from '../validate';
-import { analyses, chooseKernels } from './allocation/allocate';
+import { analyses, chooseFormats } from './allocation/allocate';
 import { allocationProblem } from './allocation/budget';
 import { ALLOCATION_KEYS, type AllocationOptions, checkAllocation } from './allocation/options';
+import { convertRest } from './block_conversion';
 import { type CalibrationOptions, checkCalibration, packCalibration } from './calibration';
 import { type ConversionTask, calibrationReport, convertModel } from './convert_model';
 import { type ConvertedWeights, disposeConverted, outputFormats, residualsOf } from './converted';
-import { REFIT_ROUNDS, SVID_ITERATIONS } from './decompose';
 import { type DenseSource, loadedSource } from './dense_source';
-import { quantiseWeights } from './int8_weights';
+import { REFIT_ROUNDS, SVID_ITERATIONS } from './kernels/decompose';
 import { residualReport } from './residual';
 import { MemoryStateStore } from './state_store';
 
@@ -96,17 +97,16 @@ export async function binarize<T extends ModelCore>(model: T, given: BinarizeOpt
   let result: T | undefined;
   try {
     const source = loadedSource(model);
-    const problem = allocationProblem(source, task.allocation, task.int8);
+    const problem = allocationProblem(source, task.allocation, task.tables);
     const [first, second] = analyses(problem, task) ? inHalves(checked) : [checked, checked];
-    const kernels = await chooseKernels(source, problem, task, states, first);
-    const formats = outputFormats(source, kernels, task.int8);
-    await convertModel(source, task, formats, { finished: 0, states, keep }, second);
-    add(await quantiseWeights(source, task.int8, signal));
+    const chosen = new Map([...(await chooseFormats(source, problem, task, states, first)), ...task.tables]);
+    await convertModel(source, task, chosen, { finished: 0, states, keep }, second);
+    add(await convertRest(source, chosen, task.decomposition, signal));
     throwIfAborted(signal);
     const report = conversionReport(source, residualsOf(converted), checked, task);
     const placed = [...converted.values()].flatMap(({ matrices }) => matrices);
     const replaced = new Map(placed.map(({ part, matrix, storage }) => [part.name, { matrix, storage }]));
-    result = model.derive(replaced, formats, report);
+    result = model.derive(replaced, outputFormats(source, chosen), report);
     await result.arrangeFor('inference', signal);
     onProgress?.({ done: 1, what: 'converted' });
     return result;
@@ -132,13 +132,13 @@ export async function prepareTask(model: ConvertibleModel, given: BinarizeOption
   const method = oneOf('method', given.method ?? 'refit', METHODS);
   const rounds = integerInRange('rounds', given.rounds ?? REFIT_ROUNDS, 1, 1000);
   const byDefault = given.size === undefined ? 'kept' : 'int8';
-  const tables = oneOf('embeddings', given.embeddings ?? byDefault, EMBEDDING_CHOICES) === 'int8';
+  const embeddings = oneOf('embeddings', given.embeddings ?? byDefault, EMBEDDING_CHOICES);
   const specifications = model.family.parameters(model.config);
-  const linears = specifications.filter(({ role }) => role === 'linear').map(({ name }) => moduleOf(name));
+  const [linears, others] = [true, false].map((isLinear) =>
+    specifications.filter((owner) => isWeight(owner) && (owner.role === 'linear') === isLinear),
+  ) as [ParameterSpecification[], ParameterSpecification[]];
   const allocation = checkAllocation(given, linears, { calibrated: method === 'calibrated' });
-  const isInt8 = ({ name, role }: ParameterSpecification) =>
-    role === 'linear' ? allocation.kept.get(moduleOf(name)) === 'int8' : tables;
-  const int8 = new Set(specifications.filter((owner) => isWeight(owner) && isInt8(owner)).map(({ name }) => name));
+  const tables = new Map(embeddings === 'int8' ? others.map(({ name }) => [moduleOf(name), INT8] as const) : []);
   if ((method === 'calibrated') !== (given.calibration !== undefined)) {
     invalid('calibration', "given with method 'calibrated' and with no other", given.calibration);
   }
@@ -148,12 +148,12 @@ export async function prepareTask(model: ConvertibleModel, given: BinarizeOption
   const decomposition = { iterations: SVID_ITERATIONS, refitRounds: method === 'svid' ? 0 : rounds };
   if (method !== 'calibrated') {
     throwIfAborted(given.signal);
-    return { decomposition, allocation, int8, calibration: undefined };
+    return { decomposition, allocation, tables, calibration: undefined };
   }
   const settings = checkCalibration(model, given.calibration);
   const windows = await packCalibration(model, settings, given.signal);
   throwIfAborted(given.signal);
-  return { decomposition, allocation, int8, calibration: { settings, windows } };
+  return { decomposition, allocation, tables, calibration: { settings, windows } };
 }
 
 /** What the result says of its conversion; `residuals` by module, in any order. */

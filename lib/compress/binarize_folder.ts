@@ -18,16 +18,15 @@ import { ModelSource } from '../models/source';
 import { nestedFormats } from '../structures/kernels';
 import type { Formats, LayerFormat } from '../structures/structure';
 import { boolean, invalid, options, throwIfAborted } from '../validate';
-import { analyses, analysisWindows, chooseKernels } from './allocation/allocate';
-import { type AllocationProblem, allocationProblem, type KernelCounts } from './allocation/budget';
+import { analyses, analysisWindows, chooseFormats } from './allocation/allocate';
+import { type AllocationProblem, allocationProblem } from './allocation/budget';
 import { BINARIZE_KEYS, type BinarizeOptions, conversionReport, inHalves, portion, prepareTask } from './binarize';
+import { convertRest } from './block_conversion';
 import { inputsOf } from './calibration';
 import { type ConversionTask, convertModel } from './convert_model';
 import { type ConvertedWeights, disposeConverted, outputFormats, residualsOf } from './converted';
 import { type DenseSource, linearWeight } from './dense_source';
 import { diskSource } from './disk_source';
-import { quantiseWeights } from './int8_weights';
-import { kernelsOf } from './kernel_matrices';
 import { type ConversionStep, nestedSteps, prefixTensors } from './nested_steps';
 import { fingerprint, WorkFolder, workFolderOf } from './work_folder';
 
@@ -69,19 +68,19 @@ export async function binarizeFolder(
   model.warn();
   const task = await prepareTask(convertible(model), checked);
   using dense = diskSource(model);
-  const problem = allocationProblem(dense, task.allocation, task.int8);
+  const problem = allocationProblem(dense, task.allocation, task.tables);
   const { calibration, decomposition, allocation } = task;
   const conversion = { decomposition, nested, allocation: { ...allocation, kept: [...allocation.kept] } };
   const own = await fingerprint(model, conversion, calibration);
   await using work = await WorkFolder.open(workFolderOf(output), own, { restart });
   const [first, second] = analyses(problem, task) ? inHalves(checked) : [checked, checked];
-  const kernels = (await work.allocation(problem)) ?? (await chosenKernels({ dense, work }, problem, task, first));
-  const formats = outputFormats(dense, kernels, task.int8);
+  const linears = (await work.allocation(problem)) ?? (await chosenFormats({ dense, work }, problem, task, first));
+  const formats = new Map([...linears, ...task.tables]);
   const steps = nested ? await nestedSteps(work, dense.specifications, formats) : [{ work, formats }];
   for (const [i, step] of steps.entries()) await convertStep(dense, task, step, portion(second, i, steps.length));
   throwIfAborted(signal);
-  const int8 = await quantiseWeights(dense, task.int8, signal);
-  const report = await assemble({ model, dense, work, steps }, output, { ...checked, task, formats, nested, int8 });
+  const rest = await convertRest(dense, formats, decomposition, signal);
+  const report = await assemble({ model, dense, work, steps }, output, { ...checked, task, formats, nested, rest });
   await work.clear();
   onProgress?.({ done: 1, what: 'converted' });
   return report;
@@ -106,23 +105,23 @@ async function convertStep(
     from &&
     (async (layer: number, module: string) => {
       const format = from.formats.get(module) as LayerFormat;
-      return kernelsOf(await from.work.weight(layer, linearWeight(dense, module), format));
+      return await from.work.weight(layer, linearWeight(dense, module), format);
     });
   await convertModel(dense, task, formats, { finished: work.finished, states, keep, earlier }, options);
 }
 
-/** Chooses kernels, for good. */
-async function chosenKernels(
+/** Chooses formats, for good. */
+async function chosenFormats(
   { dense, work }: { readonly dense: DenseSource; readonly work: WorkFolder },
   problem: AllocationProblem,
   task: ConversionTask,
   options: ProgressOptions,
-): Promise<KernelCounts> {
+): Promise<Formats> {
   const { settings, windows } = task.calibration ?? { settings: { length: 0 }, windows: [] };
   await using states = work.freshStates(dense, settings.length, analysisWindows(windows, settings.length));
-  const kernels = await chooseKernels(dense, problem, task, states, options);
-  await work.keepAllocation(kernels);
-  return kernels;
+  const formats = await chooseFormats(dense, problem, task, states, options);
+  await work.keepAllocation(formats);
+  return formats;
 }
 
 /** A model on disk as options are checked against it. */
@@ -146,7 +145,8 @@ interface Assembly extends Pick<BinarizeFolderOptions, 'method' | 'signal' | 'ov
   readonly task: ConversionTask;
   readonly formats: Formats;
   readonly nested: boolean;
-  readonly int8: ConvertedWeights;
+  /** What was converted after all blocks. */
+  readonly rest: ConvertedWeights;
 }
 
 interface ConvertedSource {
@@ -162,16 +162,16 @@ interface ConvertedSource {
 async function assemble(
   { model, dense, work, steps }: ConvertedSource,
   output: string,
-  { task, formats, nested, int8, signal, method, overwrite }: Assembly,
+  { task, formats, nested, rest, signal, method, overwrite }: Assembly,
 ): Promise<ConversionReport> {
   try {
     await using blocks = await work.blocks(model.config.layers);
     const { files, residuals } = blocks;
-    const report = conversionReport(dense, new Map([...residuals, ...residualsOf(int8)]), { method }, task);
+    const report = conversionReport(dense, new Map([...residuals, ...residualsOf(rest)]), { method }, task);
     const { specifications } = dense;
-    const stored = nested ? nestedFormats(formats) : formats;
+    const stored = outputFormats(dense, nested ? nestedFormats(formats) : formats);
     const tensors = new Map(nested ? prefixTensors(specifications, stored, steps) : []);
-    for (const { part, matrix, storage } of [...int8.values()].flatMap(({ matrices }) => matrices)) {
+    for (const { part, matrix, storage } of [...rest.values()].flatMap(({ matrices }) => matrices)) {
       tensors.set(part.name, partTensor(part, storage, matrix));
     }
     for (const file of files) for (const name of file.tensors.keys()) tensors.set(name, copiedTensor(file, name));
@@ -187,7 +187,7 @@ async function assemble(
     await writeModelFolder(output, { signal, overwrite }, contents);
     return report;
   } finally {
-    disposeConverted(int8);
+    disposeConverted(rest);
   }
 }
 

@@ -2,22 +2,18 @@
 
 import { Graph } from '../graph/graph';
 import type { ParameterSpecification } from '../models/family';
-import { moduleOf } from '../models/parts';
+import { isWeight, moduleOf } from '../models/parts';
 import { withWidened } from '../models/widen';
 import type { Matrix } from '../native/matrix';
-import { isKernels, kernelsFormat } from '../structures/kernels';
-import type { Formats, LayerFormat } from '../structures/structure';
+import type { Formats } from '../structures/structure';
 import { throwIfAborted } from '../validate';
 import { sharedInputs, traceBlock } from './block_trace';
-import { type CalibrationRounds, calibrateMatrix } from './calibrated_matrix';
 import { type ConvertedWeights, collected, formatsWith } from './converted';
-import { type DecompositionRounds, decompose } from './decompose';
+import type { CalibrationRounds, DecompositionRounds } from './converter';
+import { converterOf } from './converters';
 import { type BlockWeights, blockSpecifications, type DenseSource } from './dense_source';
 import { advance, hiddenInput, type Walk } from './hidden_states';
 import { type Aims, disposeMoments, preparedMoments, type Sides } from './input_moments';
-import { disposeKernels, type KernelMatrices, placedKernels, roundScales } from './kernel_matrices';
-import { calibrateFrom } from './nested_matrix';
-import { relativeResidual } from './residual';
 
 /** What the conversion of any block needs. */
 export interface BlockOptions {
@@ -26,8 +22,8 @@ export interface BlockOptions {
   readonly onModule: (module: string) => void;
 }
 
-/** What a module was converted to before; the caller disposes it. */
-export type EarlierKernels = (module: string) => Promise<KernelMatrices>;
+/** The parts that a module was converted to before; the caller disposes them. */
+export type EarlierWeight = (module: string) => Promise<readonly Matrix[]>;
 
 /** The linear weights of block `layer`. */
 function linearsOf(source: DenseSource, layer: number): readonly ParameterSpecification[] {
@@ -55,19 +51,49 @@ export async function convertLinears(
   });
 }
 
-/** Converts block `layer` without data. Modules that have no kernels to get stay dense. */
+/** Converts block `layer` without data. Modules that get no format that is converted to in order stay dense. */
 export async function convertDataFree(
   source: DenseSource,
   layer: number,
-  settings: DecompositionRounds,
+  rounds: DecompositionRounds,
   formats: Formats,
   options: BlockOptions,
 ): Promise<ConvertedWeights> {
   return await convertLinears(source, layer, options, async (owner, weight, converted) => {
-    const count = countOf(formats.get(moduleOf(owner.name)));
-    if (count === undefined) return;
-    const decomposition = await decompose(weight, { ...settings, kernels: count }, options.signal);
-    await keep(converted, owner, weight, decomposition, options.signal);
+    const way = wayInOrder(owner, formats);
+    if (way === undefined) return;
+    const goal = { owner, format: way.format, rounds, signal: options.signal };
+    converted.set(moduleOf(owner.name), await way.converter.fit(weight, goal));
+  });
+}
+
+/** How a weight is converted as tokens meet it; undefined where it is not. */
+function wayInOrder(owner: ParameterSpecification, formats: Formats) {
+  const format = formats.get(moduleOf(owner.name));
+  const converter = converterOf(format);
+  return format && converter?.inOrder ? { converter, format } : undefined;
+}
+
+/** Converts the weights that wait until all others have been. Throws as the converters do, and as the source. */
+export async function convertRest(
+  source: DenseSource,
+  formats: Formats,
+  rounds: DecompositionRounds,
+  signal: AbortSignal | undefined,
+): Promise<ConvertedWeights> {
+  return await collected(async (converted) => {
+    for (const owner of source.specifications.filter(isWeight)) {
+      const format = formats.get(moduleOf(owner.name));
+      const converter = converterOf(format);
+      if (format === undefined || converter === undefined || converter.inOrder) continue;
+      const { parameters, release } = await source.borrow([owner]);
+      try {
+        const weight = parameters.get(owner.name) as Matrix;
+        converted.set(moduleOf(owner.name), await converter.fit(weight, { owner, format, rounds, signal }));
+      } finally {
+        release();
+      }
+    }
   });
 }
 
@@ -112,7 +138,7 @@ export async function convertInOrder(
 }
 
 /** The weights of a block with what has been converted in its place. */
-function replacedIn({ parameters, formats }: BlockWeights, converted: ConvertedWeights): BlockWeights {
+export function replacedIn({ parameters, formats }: BlockWeights, converted: ConvertedWeights): BlockWeights {
   const own = new Map(parameters);
   for (const [module, { matrices }] of converted) {
     own.delete(`${module}.weight`);
@@ -123,7 +149,7 @@ function replacedIn({ parameters, formats }: BlockWeights, converted: ConvertedW
 
 /**
  * Converts block `layer` by its calibration inputs (method §1; error compensation after GPTQ, arXiv 2210.17323) and takes
- * the hidden states of both sides to the next block. Modules that have no kernels to get stay dense. With `earlier` the
+ * the hidden states of both sides to the next block. Modules that get no format that is converted to in order stay dense. With `earlier` the
  * signs that modules have from an earlier conversion are kept.
  */
 export async function convertCalibrated(
@@ -131,7 +157,7 @@ export async function convertCalibrated(
   layer: number,
   settings: CalibrationRounds & Aims,
   formats: Formats,
-  { signal, onModule, earlier }: BlockOptions & { readonly earlier?: EarlierKernels | undefined },
+  { signal, onModule, earlier }: BlockOptions & { readonly earlier?: EarlierWeight | undefined },
 ): Promise<ConvertedWeights> {
   return await convertInOrder(walk, layer, async ({ owners, sides, last }, converted) => {
     const modules = owners.map(({ name }) => moduleOf(name));
@@ -141,47 +167,21 @@ export async function convertCalibrated(
         const module = moduleOf(owner.name);
         onModule(module);
         throwIfAborted(signal);
-        const count = countOf(formats.get(module));
-        if (count === undefined) continue;
-        const own = { ...settings, kernels: count };
+        const way = wayInOrder(owner, formats);
+        if (way === undefined) continue;
         await withWidened(sides.teacher.parameters.get(owner.name) as Matrix, signal, async (weight) => {
-          const given = await earlier?.(module);
-          const { matrices } =
-            given === undefined
-              ? await calibrateMatrix(weight, { module, moments }, own, signal)
-              : await calibrateFrom(given, weight, { module, moments }, own, signal).finally(() =>
-                  disposeKernels(given),
-                );
-          await keep(converted, owner, weight, matrices, signal);
+          const before = await earlier?.(module);
+          try {
+            const calibration = { moments, rounds: settings, earlier: before };
+            const goal = { owner, format: way.format, calibration, rounds: settings, signal };
+            converted.set(module, await way.converter.fit(weight, goal));
+          } finally {
+            for (const matrix of before ?? []) matrix.dispose();
+          }
         });
       }
     } finally {
       disposeMoments(moments);
     }
   });
-}
-
-/** K of a weight that gets kernels. */
-function countOf(format: LayerFormat | undefined): number | undefined {
-  return isKernels(format) ? format.count : undefined;
-}
-
-/** Adds a weight's kernels to `converted`, with scales as they are saved and the residual that these leave of `weight`. */
-async function keep(
-  converted: ConvertedWeights,
-  owner: ParameterSpecification,
-  weight: Matrix,
-  matrices: KernelMatrices,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  const module = moduleOf(owner.name);
-  try {
-    roundScales(module, matrices);
-    const residual = await relativeResidual(weight, matrices, signal);
-    const format = kernelsFormat(matrices.sOut.rows);
-    converted.set(module, { format, matrices: placedKernels(owner, matrices), residual });
-  } catch (error) {
-    disposeKernels(matrices);
-    throw error;
-  }
 }

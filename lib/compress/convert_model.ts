@@ -4,25 +4,25 @@ import { startTokenOf } from '../data/windows';
 import type { ProgressOptions } from '../models/checkpoint';
 import type { CalibrationReport } from '../models/conversion';
 import { moduleOf } from '../models/parts';
+import type { Matrix } from '../native/matrix';
 import type { Formats } from '../structures/structure';
 import type { AllocationTask } from './allocation/options';
 import { type BlockOptions, convertCalibrated, convertDataFree } from './block_conversion';
-import { COLUMN_POWER } from './calibrated_matrix';
 import type { CheckedCalibration } from './calibration';
 import type { ConvertedWeights } from './converted';
-import type { DecompositionRounds } from './decompose';
+import type { DecompositionRounds } from './converter';
 import type { DenseSource } from './dense_source';
 import { calibrationWalk, embedWindows, type Walk } from './hidden_states';
 import { DAMPING } from './input_moments';
-import type { KernelMatrices } from './kernel_matrices';
+import { COLUMN_POWER } from './kernels/calibrated_matrix';
 import type { Side, StateStore } from './state_store';
 
 /** What is to be done with every block. */
 export interface ConversionTask {
   readonly decomposition: DecompositionRounds;
   readonly allocation: AllocationTask;
-  /** Names of weights that are put into 8 bits. */
-  readonly int8: ReadonlySet<string>;
+  /** Formats of embeddings and head that are converted. */
+  readonly tables: Formats;
   /** Present for the calibrated method. */
   readonly calibration: { readonly settings: CheckedCalibration; readonly windows: readonly Int32Array[] } | undefined;
 }
@@ -33,8 +33,8 @@ export interface BlockKeeper {
   readonly finished: number;
   /** Where the hidden states of calibration wait; those before block `finished` are there already unless it is 0. */
   readonly states: StateStore;
-  /** Kernels that a module of block `layer` has from an earlier conversion, and goes on from; its caller disposes them. */
-  readonly earlier?: ((layer: number, module: string) => Promise<KernelMatrices>) | undefined;
+  /** Parts that a module of block `layer` has from an earlier conversion, and goes on from; its caller disposes them. */
+  readonly earlier?: ((layer: number, module: string) => Promise<readonly Matrix[]>) | undefined;
   /** Takes over the block's matrices. */
   keep(layer: number, block: ConvertedWeights): Promise<void>;
 }

@@ -2,8 +2,6 @@
 
 import type { PlacedMatrix } from '../models/checkpoint';
 import { isWeight, moduleOf } from '../models/parts';
-import { INT8 } from '../structures/int8';
-import { kernelsFormat } from '../structures/kernels';
 import type { Formats, LayerFormat } from '../structures/structure';
 import type { DenseSource } from './dense_source';
 
@@ -41,20 +39,15 @@ export function formatsWith(formats: Formats, weights: ConvertedWeights): Format
   return new Map([...formats, ...[...weights].map(([module, { format }]) => [module, format] as const)]);
 }
 
-/** Formats of all weights of an output: kernels and 8 bits where these are asked for, else as the source has them. */
-export function outputFormats(
-  { specifications, formats }: DenseSource,
-  kernels: ReadonlyMap<string, number>,
-  int8: ReadonlySet<string>,
-): Formats {
-  const chosen = new Map<string, LayerFormat>();
+/** Formats of all weights of an output, in the order of the model: those of `chosen`, else as the source has them. */
+export function outputFormats({ specifications, formats }: DenseSource, chosen: Formats): Formats {
+  const output = new Map<string, LayerFormat>();
   for (const { name } of specifications.filter(isWeight)) {
     const module = moduleOf(name);
-    const count = kernels.get(module);
-    const format = int8.has(name) ? INT8 : count === undefined ? formats.get(module) : kernelsFormat(count);
-    if (format !== undefined) chosen.set(module, format);
+    const format = chosen.get(module) ?? formats.get(module);
+    if (format !== undefined) output.set(module, format);
   }
-  return chosen;
+  return output;
 }
 
 /** ‖W − Ŵ‖ / ‖W‖ by module. */

@@ -5,7 +5,7 @@ import { layOutArena } from '../graph/planner';
 import { tensorBytes } from '../io/safetensors';
 import { partHead } from '../models/checkpoint';
 import type { ParameterSpecification } from '../models/family';
-import { modelParts, moduleOf, partsOf } from '../models/parts';
+import { isWeight, modelParts, moduleOf, partsOf } from '../models/parts';
 import { ModelSource } from '../models/source';
 import { Matrix, Q8_BLOCK, rowBytes } from '../native/matrix';
 import type { Formats } from '../structures/structure';
@@ -16,6 +16,7 @@ import { BINARIZE_KEYS, type BinarizeOptions, prepareTask } from './binarize';
 import { convertible } from './binarize_folder';
 import { sharedInputs, traceBlock } from './block_trace';
 import { outputFormats } from './converted';
+import { converterOf } from './converters';
 import { blockSpecifications, type DenseSource } from './dense_source';
 import { diskSource } from './disk_source';
 import { hiddenInput, windowsPerChunk } from './hidden_states';
@@ -48,26 +49,36 @@ export async function planConversion(source: string, given: BinarizeOptions): Pr
   await using model = await ModelSource.open(source);
   const task = await prepareTask(convertible(model), checked);
   using dense = diskSource(model);
-  const problem = allocationProblem(dense, task.allocation, task.int8);
-  const formats = outputFormats(dense, uniformAllocation(problem), task.int8);
+  const problem = allocationProblem(dense, task.allocation, task.tables);
+  const chosen = new Map([...uniformAllocation(problem), ...task.tables]);
+  const formats = outputFormats(dense, chosen);
   const moments =
     task.calibration === undefined
       ? dataFreeMoments(dense, formats)
       : calibratedMoments(dense, formats, task.calibration.settings.length);
-  const largest = [...moments, int8Moment(dense, task.int8)].reduce((most, moment) =>
+  const largest = [...moments, lastMoment(dense, chosen)].reduce((most, moment) =>
     moment.bytes > most.bytes ? moment : most,
   );
   return { peakBytes: largest.bytes, largest: largest.what, outputBytes: outputBytes(dense, formats) };
 }
 
-/** Weights in 8 bits wait in memory for the file to be written, the last of them beside the original. */
-function int8Moment({ specifications }: DenseSource, int8: ReadonlySet<string>): Moment {
-  const weights = specifications.filter(({ name }) => int8.has(name));
-  const waiting = weights.reduce((sum, { rows, cols }) => sum + rows * (cols + F32), 0);
+/** Weights that are converted after all blocks wait in memory for the file to be written, the last beside the original. */
+function lastMoment({ specifications }: DenseSource, chosen: Formats): Moment {
+  const isLast = ({ name }: ParameterSpecification) => converterOf(chosen.get(moduleOf(name)))?.inOrder === false;
+  const weights = specifications.filter((owner) => isWeight(owner) && isLast(owner));
   return {
-    what: 'weights in 8 bits',
-    bytes: waiting + Math.max(0, ...weights.map(({ rows, cols }) => rows * cols * F32)),
+    what: 'weights that are converted last',
+    bytes:
+      weights.reduce((sum, owner) => sum + memoryBytes(owner, chosen), 0) +
+      Math.max(0, ...weights.map(({ rows, cols }) => rows * cols * F32)),
   };
+}
+
+/** Of a converted weight in memory, scales in f32. */
+function memoryBytes(owner: ParameterSpecification, formats: Formats): number {
+  const types = { bits: 'bits', int8: 'i8', scale: 'f32', real: 'f32' } as const;
+  const parts = partsOf(owner, formats.get(moduleOf(owner.name)));
+  return parts.reduce((sum, { rows, cols, role }) => sum + rows * rowBytes(types[role], cols), 0);
 }
 
 /** Bytes of a number of a tensor that stays as it is, on average. */
@@ -83,11 +94,9 @@ function outputBytes(dense: DenseSource, formats: Formats): number {
   return parts.reduce((sum, part) => sum + tensorBytes(partHead(part, part.type ?? dense.storage(part.name))), 0);
 }
 
-/** Of a weight that is converted within its block, as it waits for the block to end: bits, and scales in f32. */
+/** Of a weight that is converted within its block, as it waits for the block to end. */
 function bitBytes(owner: ParameterSpecification, formats: Formats): number {
-  const parts = partsOf(owner, formats.get(moduleOf(owner.name)));
-  if (!parts.some(({ role }) => role === 'bits')) return 0;
-  return parts.reduce((sum, { rows, cols, role }) => sum + rows * rowBytes(role === 'bits' ? 'bits' : 'f32', cols), 0);
+  return converterOf(formats.get(moduleOf(owner.name)))?.inOrder ? memoryBytes(owner, formats) : 0;
 }
 
 function dataFreeMoments(dense: DenseSource, formats: Formats): readonly Moment[] {

@@ -1,25 +1,28 @@
-/** How far a matrix's kernels are from it. */
+/** How far a converted weight is from the original. */
 
 import { Graph } from '../graph/graph';
 import { add } from '../graph/operations/add';
-import { reconstruct } from '../graph/operations/conversion';
 import { gradientNorm } from '../graph/operations/training';
 import { scale } from '../graph/operations/weighted_sum';
 import { widen } from '../graph/operations/weights';
 import { Plan } from '../graph/plan';
+import { type ModelPart, moduleOf } from '../models/parts';
 import type { Matrix } from '../native/matrix';
-import { bindKernels, type KernelMatrices } from './kernel_matrices';
+import { structureOf } from '../structures/registry';
+import type { ConvertedWeight } from './converted';
 
 /** ‖W − Ŵ‖ / ‖W‖ of a `weight` in f32 or 16 bits; 0 for W = 0. */
 export async function relativeResidual(
   weight: Matrix,
-  matrices: KernelMatrices,
+  { format, matrices }: Pick<ConvertedWeight, 'format' | 'matrices'>,
   signal: AbortSignal | undefined,
 ): Promise<number> {
   const graph = new Graph();
   const w = widen(graph.bind(weight));
   const rebuilt = graph.create(w);
-  reconstruct(bindKernels(graph, matrices), rebuilt);
+  const within = ({ owner, name }: ModelPart) => name.slice(moduleOf(owner.name).length + 1);
+  const parts = matrices.map(({ part, matrix }) => [within(part), graph.bind(matrix)] as const);
+  structureOf(format).multiplyOut(Object.fromEntries(parts), rebuilt);
   graph.output('rest', gradientNorm([add(scale(rebuilt, -1), w)]));
   graph.output('whole', gradientNorm([w]));
   await using plan = new Plan(graph);

@@ -1,7 +1,7 @@
 /**
- * The folder beside an output that lets its conversion resume. It holds the number of kernels of every layer once they are
- * chosen, one safetensors file for each finished block, and the hidden states before the next one. A fingerprint says what
- * is converted, and with which options.
+ * The folder beside an output that lets its conversion resume. It holds the formats of layers once they are chosen, one
+ * safetensors file for each finished block, and the hidden states before the next one. A fingerprint says what is
+ * converted, and with which options.
  *
  * One process at a time works in it. Blocks carry a number that no other conversion has: a model is never put together of
  * two. A conversion that is killed resumes from this folder and gives the same bits: files of blocks appear whole or not at
@@ -23,9 +23,10 @@ import type { ParameterSpecification } from '../models/family';
 import { partsOf } from '../models/parts';
 import type { ModelSource } from '../models/source';
 import type { Matrix } from '../native/matrix';
-import type { LayerFormat } from '../structures/structure';
+import type { Formats, LayerFormat } from '../structures/structure';
 import { show } from '../validate';
-import { type AllocationProblem, type KernelCounts, solutionOf } from './allocation/budget';
+import { type AllocationProblem, solutionOf } from './allocation/budget';
+import { formatsJson } from './allocation/choices';
 import type { ConversionTask } from './convert_model';
 import { type ConvertedWeights, disposeConverted, residualsOf } from './converted';
 import type { DenseSource } from './dense_source';
@@ -179,20 +180,20 @@ export class WorkFolder implements AsyncDisposable {
   }
 
   /**
-   * Kernels by module, where an earlier process has chosen them. Throws MBOK_FORMAT where what it has left does not solve
+   * Formats by module, where an earlier process has chosen them. Throws MBOK_FORMAT where what it has left does not solve
    * the problem.
    */
-  async allocation(problem: AllocationProblem): Promise<KernelCounts | undefined> {
+  async allocation(problem: AllocationProblem): Promise<Formats | undefined> {
     const place = join(this.path, ALLOCATION);
     const json = await ifPresent(readJson(place));
     if (json === undefined) return undefined;
-    const kernels = solutionOf(problem, json);
-    if (kernels !== undefined) return kernels;
-    throw new MbokError('MBOK_FORMAT', `'${place}' does not say how many kernels each layer has; restart`);
+    const formats = solutionOf(problem, json);
+    if (formats !== undefined) return formats;
+    throw new MbokError('MBOK_FORMAT', `'${place}' does not say which format each layer has; restart`);
   }
 
-  async keepAllocation(kernels: KernelCounts): Promise<void> {
-    await writeFile(join(this.path, ALLOCATION), JSON.stringify(Object.fromEntries(kernels)));
+  async keepAllocation(formats: Formats): Promise<void> {
+    await writeFile(join(this.path, ALLOCATION), JSON.stringify(formatsJson(formats)));
   }
 
   /** Writes a finished block and frees its matrices. */

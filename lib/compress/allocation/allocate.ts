@@ -1,27 +1,28 @@
-/** From a budget to kernels by layer: an analysis of the model block by block, where the method needs one, and the choice. */
+/** From a budget to formats by layer: an analysis of the model block by block, where the method needs one, and the choice. */
 
 import type { ProgressOptions } from '../../models/checkpoint';
 import { withWidened } from '../../models/widen';
 import type { Matrix } from '../../native/matrix';
 import type { Parameters } from '../../nn/builder';
-import { MAX_KERNELS } from '../../structures/kernels';
-import { COLUMN_POWER } from '../calibrated_matrix';
+import type { Formats, LayerFormat } from '../../structures/structure';
 import type { ConversionTask } from '../convert_model';
-import { REFIT_ROUNDS, SVID_ITERATIONS } from '../decompose';
+import { converterOf } from '../converters';
 import { blockSpecifications, type DenseSource, layerOf } from '../dense_source';
 import { advance, calibrationWalk, embedWindows, type Walk } from '../hidden_states';
+import { COLUMN_POWER } from '../kernels/calibrated_matrix';
+import { REFIT_ROUNDS, SVID_ITERATIONS } from '../kernels/decompose';
 import type { StateStore } from '../state_store';
-import { measureBlockErrors } from './block_errors';
-import { type AllocationProblem, averageKernels, type KernelCounts, type Strategy, solveAllocation } from './budget';
-import { blockImportance, residualCurve } from './importance';
+import { judged, measureBlockErrors } from './block_errors';
+import { type AllocationProblem, averageChoice, type Strategy, solveAllocation } from './budget';
+import { blockImportance } from './importance';
 import { solveKnapsack } from './knapsack';
-import type { AllocatableLayer } from './layers';
+import { type AllocatableLayer, addedBytes, type JudgedChoice } from './layers';
 import { allocateByPaper, type PaperLayer, paperGain } from './paper';
 import { allocateUniformly } from './uniform';
 
 /** Calibration tokens that an analysis looks at: enough for moments, a fraction of what a conversion takes. */
 const ANALYSIS_TOKENS = 2 ** 14;
-/** Kernels above the average that are tried in every layer; allocations seldom go further. */
+/** Choices above the average that are tried in every layer; allocations seldom go further. */
 const MOST_ABOVE_AVERAGE = 2;
 /** One round of signs and scales tells layers apart as well as several. */
 const ROUNDS = { iterations: SVID_ITERATIONS, refitRounds: REFIT_ROUNDS, rounds: 1, columnPower: COLUMN_POWER };
@@ -32,7 +33,7 @@ interface Analysis {
   readonly windows: readonly Int32Array[];
 }
 
-/** Whether the model is looked at before kernels are chosen. */
+/** Whether the model is looked at before formats are chosen. */
 export function analyses({ layers }: AllocationProblem, { allocation }: ConversionTask): boolean {
   return layers.length > 0 && allocation.method !== 'uniform';
 }
@@ -44,16 +45,16 @@ export function analysisWindows(windows: readonly Int32Array[], length: number):
 }
 
 /**
- * Kernels by module. An analysis leaves its hidden states in `states` as it goes, those of {@link analysisWindows}. Throws
+ * Formats by module. An analysis leaves its hidden states in `states` as it goes, those of {@link analysisWindows}. Throws
  * MBOK_ABORTED and as running a model does.
  */
-export async function chooseKernels(
+export async function chooseFormats(
   source: DenseSource,
   problem: AllocationProblem,
   { allocation, calibration }: ConversionTask,
   states: StateStore,
   { signal, onProgress }: ProgressOptions,
-): Promise<KernelCounts> {
+): Promise<Formats> {
   const { layers } = problem;
   if (layers.length === 0 || calibration === undefined || allocation.method === 'uniform') {
     return uniformAllocation(problem);
@@ -65,13 +66,13 @@ export async function chooseKernels(
   return solveAllocation(problem, await analyse(problem, analysis, onProgress));
 }
 
-/** Kernels by module, of equal number but for the remainder. */
-export function uniformAllocation(problem: AllocationProblem): KernelCounts {
+/** Formats by module, the same choice everywhere but for the remainder. */
+export function uniformAllocation(problem: AllocationProblem): Formats {
   const { layers } = problem;
   return solveAllocation(problem, {
     allocate: (budget) => allocateUniformly(layers, budget),
-    // whoever has least is first
-    gain: (i, count) => (layers[i] as AllocatableLayer).kernelBytes * (MAX_KERNELS - count),
+    // whoever has least is first, whatever its next choice adds
+    gain: (i, index) => -index * addedBytes(layers[i] as AllocatableLayer, index),
   });
 }
 
@@ -81,18 +82,25 @@ async function measured(
   onProgress: ProgressOptions['onProgress'],
 ): Promise<Strategy> {
   const { layers } = problem;
-  const modules = new Set(layers.map(({ module }) => module));
-  const most = Math.min(MAX_KERNELS, Math.ceil(averageKernels(problem)) + MOST_ABOVE_AVERAGE);
-  const curves = new Map<string, readonly number[]>();
+  const tried = new Map(
+    layers.map((layer) => {
+      const most = averageChoice(problem, layer) + MOST_ABOVE_AVERAGE;
+      return [layer.module, layer.choices.slice(0, most + 1).map(({ format }) => format)];
+    }),
+  );
+  const errors = new Map<string, readonly number[]>();
   await forEachBlock(analysis, async (layer, parameters) => {
-    const onModule = (what: string) => onProgress?.({ done: curves.size / layers.length, what });
-    const task = { layer, modules, most, rounds: ROUNDS, onModule };
-    for (const [module, curve] of await measureBlockErrors(analysis.walk, parameters, task)) curves.set(module, curve);
+    const onModule = (what: string) => onProgress?.({ done: errors.size / layers.length, what });
+    const task = { layer, tried, rounds: ROUNDS, onModule };
+    for (const [module, own] of await measureBlockErrors(analysis.walk, parameters, task)) errors.set(module, own);
   });
-  const error = (i: number, count: number) => curves.get(layers[i]?.module as string)?.[count - 1] as number;
+  const all = layers.map((layer): AllocatableLayer<JudgedChoice> => {
+    return { ...layer, choices: judged(layer.choices, errors.get(layer.module) as readonly number[]) };
+  });
+  const cost = (i: number, index: number) => all[i]?.choices[index]?.cost as number;
   return {
-    allocate: (budget) => solveKnapsack(layers, budget, error),
-    gain: (i, count) => (count < MAX_KERNELS ? error(i, count) - error(i, count + 1) : 0),
+    allocate: (budget) => solveKnapsack(all, budget),
+    gain: (i, index) => cost(i, index) - cost(i, index + 1),
   };
 }
 
@@ -101,19 +109,35 @@ async function byPaper(
   analysis: Analysis,
   onProgress: ProgressOptions['onProgress'],
 ): Promise<Strategy> {
-  const judged: PaperLayer[] = [];
+  const known: PaperLayer[] = [];
   await forEachBlock(analysis, async (layer, parameters) => {
     const importance = await blockImportance(analysis.walk, layer);
     for (const own of layers.filter(({ module }) => layerOf(`${module}.`) === layer)) {
-      onProgress?.({ done: judged.length / layers.length, what: own.module });
+      onProgress?.({ done: known.length / layers.length, what: own.module });
       const weight = parameters.get(`${own.module}.weight`) as Matrix;
       const { signal } = analysis.walk;
       await withWidened(weight, signal, async (wide) => {
-        judged.push({ ...own, importance, residuals: await residualCurve(wide, signal) });
+        known.push({ ...own, importance, residuals: await residualsOf(own, wide, signal) });
       });
     }
   });
-  return { allocate: (budget) => allocateByPaper(judged, budget), gain: paperGain(judged) };
+  return { allocate: (budget) => allocateByPaper(known, budget), gain: paperGain(known) };
+}
+
+/** ‖W − Ŵ‖ in every choice of a layer. */
+async function residualsOf(
+  { choices }: AllocatableLayer,
+  weight: Matrix,
+  signal: AbortSignal | undefined,
+): Promise<readonly number[]> {
+  const found = new Map<LayerFormat, number>();
+  const formats = choices.map(({ format }) => format);
+  for (const kind of new Set(formats.map((format) => format.kind))) {
+    const own = formats.filter((format) => format.kind === kind);
+    const residuals = (await converterOf(own[0])?.budget?.residuals(weight, own, signal)) as readonly number[];
+    for (const [i, format] of own.entries()) found.set(format, residuals[i] as number);
+  }
+  return formats.map((format) => found.get(format) as number);
 }
 
 /** Visits the blocks of the original in order, with the hidden states before and after each at hand. */

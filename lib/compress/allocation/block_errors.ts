@@ -1,4 +1,4 @@
-/** What each layer's kernels cost: the error that they leave in the output of the block, everything else as it was. */
+/** What each choice of a layer costs: the error that it leaves in the output of the block, everything else as it was. */
 
 import { Graph } from '../../graph/graph';
 import { hiddenLoss } from '../../graph/operations/losses';
@@ -7,14 +7,17 @@ import type { Tensor } from '../../graph/tensor';
 import { withWidened } from '../../models/widen';
 import type { Matrix } from '../../native/matrix';
 import { Builder, type Parameters } from '../../nn/builder';
-import { kernelsFormat, MAX_KERNELS } from '../../structures/kernels';
+import type { LayerFormat } from '../../structures/structure';
 import { throwIfAborted } from '../../validate';
+import { replacedIn } from '../block_conversion';
 import { sharedInputs, traceBlock } from '../block_trace';
-import { type CalibrationRounds, calibrateMatrix } from '../calibrated_matrix';
+import { type ConvertedWeights, disposeConverted } from '../converted';
+import type { CalibrationRounds, WeightConverter } from '../converter';
+import { converterOf } from '../converters';
 import { type BlockWeights, linearWeight } from '../dense_source';
 import { hiddenInput, type Walk } from '../hidden_states';
 import { disposeMoments, preparedMoments } from '../input_moments';
-import { disposeKernels, placedKernels, roundScales } from '../kernel_matrices';
+import type { Choice, JudgedChoice } from './layers';
 
 /** Layers are judged in the original model. */
 const NO_AIMS = { targetMix: 0, residualMix: 0 };
@@ -22,59 +25,52 @@ const NO_AIMS = { targetMix: 0, residualMix: 0 };
 /** What is measured of a block. */
 export interface BlockErrorTask {
   readonly layer: number;
-  readonly modules: ReadonlySet<string>;
-  /** Numbers of kernels that are tried: 1 to `most`. */
-  readonly most: number;
+  /** Formats that are tried, by module. */
+  readonly tried: ReadonlyMap<string, readonly LayerFormat[]>;
   readonly rounds: CalibrationRounds;
   /** Told each module before its turn. */
   readonly onModule: (module: string) => void;
 }
 
 /**
- * For every module and number of kernels the mean over tokens of ‖h' − h‖² / ‖h‖², h the block's output and h' the same
- * with this module alone as calibrated kernels. Measured on tiny-stories, its sum over layers ranks allocations better
+ * For every module and each of its formats the mean over tokens of ‖h' − h‖² / ‖h‖², h the block's output and h' the same
+ * with this module alone in the format, calibrated. Measured on tiny-stories, its sum over layers ranks allocations better
  * than the sum of the divergences of whole models with one converted layer each, which costs a pass over all later blocks.
- *
- * The errors beyond `most` kernels go on falling as between the last two, as they nearly do.
  */
 export async function measureBlockErrors(
   walk: Walk,
   parameters: Parameters,
-  { layer, modules, most, rounds, onModule }: BlockErrorTask,
+  { layer, tried, rounds, onModule }: BlockErrorTask,
 ): Promise<Map<string, readonly number[]>> {
-  const { signal } = walk;
+  const { source, signal } = walk;
   const errors = new Map<string, readonly number[]>();
-  const { formats } = walk.source;
-  const weights = { parameters, formats };
-  const sides = { student: weights, teacher: weights };
+  const original: BlockWeights = { parameters, formats: source.formats };
+  const sides = { student: original, teacher: original };
   const chunk = await firstChunk(walk, layer);
-  const original = await blockOutput(walk, layer, weights, chunk);
-  for (const group of sharedInputs(traceBlock(walk, layer, weights, hiddenInput(new Graph(), walk, 'x')))) {
-    const own = group.filter((module) => modules.has(module));
-    if (own.length === 0) continue;
-    const moments = await preparedMoments(walk, { layer, modules: own, sides, aims: NO_AIMS });
+  const wanted = await blockOutput(walk, layer, original, chunk);
+  for (const group of sharedInputs(traceBlock(walk, layer, original, hiddenInput(new Graph(), walk, 'x')))) {
+    const modules = group.filter((module) => tried.has(module));
+    if (modules.length === 0) continue;
+    const moments = await preparedMoments(walk, { layer, modules, sides, aims: NO_AIMS });
     try {
-      for (const module of own) {
+      for (const module of modules) {
         onModule(module);
+        const owner = linearWeight(source, module);
         const curve: number[] = [];
-        await withWidened(parameters.get(`${module}.weight`) as Matrix, signal, async (weight) => {
-          for (let kernels = 1; kernels <= most; kernels++) {
+        await withWidened(parameters.get(owner.name) as Matrix, signal, async (weight) => {
+          for (const format of tried.get(module) as readonly LayerFormat[]) {
             throwIfAborted(signal);
-            const { matrices } = await calibrateMatrix(weight, { module, moments }, { ...rounds, kernels }, signal);
+            const converter = converterOf(format) as WeightConverter;
+            const goal = { owner, format, calibration: { moments, rounds }, rounds, signal };
+            const converted: ConvertedWeights = new Map([[module, await converter.fit(weight, goal)]]);
             try {
-              roundScales(module, matrices);
-              const own = placedKernels(linearWeight(walk.source, module), matrices);
-              const converted = {
-                parameters: new Map([...parameters, ...own.map(({ part, matrix }) => [part.name, matrix] as const)]),
-                formats: new Map([...formats, [module, kernelsFormat(kernels)]]),
-              };
-              curve.push(await relativeError(walk, layer, converted, chunk, original));
+              curve.push(await relativeError(walk, layer, replacedIn(original, converted), chunk, wanted));
             } finally {
-              disposeKernels(matrices);
+              disposeConverted(converted);
             }
           }
         });
-        errors.set(module, extrapolated(curve));
+        errors.set(module, curve);
       }
     } finally {
       disposeMoments(moments);
@@ -91,7 +87,7 @@ async function firstChunk(walk: Walk, layer: number) {
 
 type Chunk = Awaited<ReturnType<typeof firstChunk>>;
 
-function blockOf({ source, length }: Walk, layer: number, { parameters, formats }: BlockWeights, x: Tensor) {
+function blockOf({ source, length }: Walk, layer: number, { parameters, formats }: BlockWeights, x: Tensor): Tensor {
   const builder = new Builder(x.graph, parameters, { formats });
   return source.family.block(builder, layer, x, source.config, source.constants(length));
 }
@@ -124,8 +120,15 @@ async function relativeError(
   return error?.[0] as number;
 }
 
-function extrapolated(curve: readonly number[]): readonly number[] {
-  const [before, last] = [curve.at(-2) ?? 0, curve.at(-1) as number];
+/**
+ * Choices with their costs; those of the first are given, of two at least unless there is one choice alone. Beyond them
+ * costs go on falling with the bytes as between the last two, as they nearly do.
+ */
+export function judged(choices: readonly Choice[], costs: readonly number[]): readonly JudgedChoice[] {
+  const [before, last] = [costs.at(-2) ?? 0, costs.at(-1) as number];
   const ratio = before > 0 ? Math.min(1, last / before) : 1;
-  return Array.from({ length: MAX_KERNELS }, (_, i) => curve[i] ?? last * ratio ** (i + 1 - curve.length));
+  const bytes = (index: number) => choices[index]?.bytes as number;
+  const end = costs.length - 1;
+  const steps = (index: number) => (bytes(index) - bytes(end)) / (bytes(end) - bytes(end - 1));
+  return choices.map((choice, i) => ({ ...choice, cost: costs[i] ?? last * ratio ** steps(i) }));
 }

@@ -1,13 +1,10 @@
-/** What the paper's allocation knows: how much a block changes its activations, and what each kernel leaves of a weight. */
+/** How much a block changes its activations, by which the paper's allocation weighs layers. */
 
 import { Graph } from '../../graph/graph';
 import { accumulateGram } from '../../graph/operations/conversion';
 import { Plan } from '../../graph/plan';
 import { Matrix } from '../../native/matrix';
-import { MAX_KERNELS } from '../../structures/kernels';
-import { decompose, SVID_ITERATIONS } from '../decompose';
 import { hiddenInput, type Walk } from '../hidden_states';
-import { disposeKernels } from '../kernel_matrices';
 import { pwcca } from './pwcca';
 
 /**
@@ -66,13 +63,4 @@ function centred(gram: Matrix, x: Float64Array, y: Float64Array, rows: number): 
     const [i, j] = [Math.floor(at / gram.cols), at % gram.cols];
     return value - ((x[i] as number) * (y[j] as number)) / rows;
   });
-}
-
-/** ‖W − Ŵ‖ after each of 8 successive kernels. */
-export async function residualCurve(weight: Matrix, signal: AbortSignal | undefined): Promise<readonly number[]> {
-  const settings = { kernels: MAX_KERNELS, iterations: SVID_ITERATIONS, refitRounds: 0 };
-  const { residuals, ...matrices } = await decompose(weight, settings, signal);
-  disposeKernels(matrices);
-  const norm = Math.sqrt(weight.toFloat32().reduce((sum, value) => sum + value * value, 0));
-  return residuals.map((residual) => residual * norm);
 }

@@ -1,14 +1,17 @@
-/** What a caller may say of how many kernels each linear layer gets. */
+/** What a caller may say of the format that each linear layer gets. */
 
+import type { ParameterSpecification } from '../../models/family';
 import { MAX_KERNELS } from '../../structures/kernels';
+import type { LayerFormat } from '../../structures/structure';
 import { finiteNumber, integerInRange, invalid, oneOf } from '../../validate';
+import { checkKept } from './keep';
 
 export const ALLOCATION_METHODS = ['measured', 'uniform', 'paper'] as const;
 /** How a budget becomes kernels; see {@link AllocationOptions.allocation}. */
 export type AllocationMethod = (typeof ALLOCATION_METHODS)[number];
 
-/** What a layer is kept at: its weight as it is, in 8 bits with a scale a row, or this many kernels. */
-export type KeptAt = 'dense' | 'int8' | number;
+/** What a layer is kept at: its weight as it is, in 8 bits with a scale a row, this many kernels, or a format. */
+export type KeptAt = 'dense' | 'int8' | number | LayerFormat | (LayerFormat & Readonly<Record<string, unknown>>);
 
 /** How many kernels layers get: exactly one of `kernels`, `bits` and `size`. */
 export interface AllocationOptions {
@@ -30,7 +33,8 @@ export interface AllocationOptions {
   readonly allocation?: AllocationMethod;
   /**
    * Layers that the rest does not apply to, by module name or a pattern with * for any characters: 'dense' keeps the
-   * weight as it is, 'int8' in 8 bits with a scale for every output, a number gives so many kernels. Of several that match a layer the last holds.
+   * weight as it is, 'int8' in 8 bits with a scale for every output, a number gives so many kernels; a format such as
+   * `{ kind: 'kernels', count: 2 }` says it in full. Of several that match a layer the last holds.
    */
   readonly keep?: Readonly<Record<string, KeptAt>>;
 }
@@ -46,13 +50,13 @@ export interface AllocationTask {
   readonly goal: Goal;
   readonly method: AllocationMethod;
   /** By module. */
-  readonly kept: ReadonlyMap<string, KeptAt>;
+  readonly kept: ReadonlyMap<string, LayerFormat>;
 }
 
-/** Checks the options for a model of these linear modules. Throws MBOK_INVALID_ARGUMENT. */
+/** Checks the options for a model of these linear weights. Throws MBOK_INVALID_ARGUMENT. */
 export function checkAllocation(
   given: AllocationOptions,
-  modules: readonly string[],
+  linears: readonly ParameterSpecification[],
   { calibrated }: { readonly calibrated: boolean },
 ): AllocationTask {
   const goal = checkGoal(given);
@@ -62,7 +66,7 @@ export function checkAllocation(
   if (method !== 'uniform' && !calibrated) {
     invalid('allocation', "'uniform' without calibration, which the other methods judge layers by", method);
   }
-  return { goal, method, kept: checkKept(given.keep, modules) };
+  return { goal, method, kept: checkKept(given.keep, linears) };
 }
 
 function checkGoal({ kernels, bits, size }: AllocationOptions): Goal {
@@ -74,24 +78,4 @@ function checkGoal({ kernels, bits, size }: AllocationOptions): Goal {
   if (bits !== undefined) return { bits: finiteNumber('bits', bits, Number.MIN_VALUE) };
   if (size !== undefined) return { size: integerInRange('size', size, 1) };
   return { kernels: integerInRange('kernels', kernels, 1, MAX_KERNELS) };
-}
-
-function checkKept(keep: AllocationOptions['keep'], modules: readonly string[]): ReadonlyMap<string, KeptAt> {
-  if (keep === undefined) return new Map();
-  if (typeof keep !== 'object' || keep === null || Array.isArray(keep)) return invalid('keep', 'an object', keep);
-  const kept = new Map<string, KeptAt>();
-  for (const [pattern, value] of Object.entries(keep)) {
-    if (value !== 'dense' && value !== 'int8' && !(Number.isInteger(value) && value >= 1 && value <= MAX_KERNELS)) {
-      invalid(`keep['${pattern}']`, `'dense', 'int8' or a number of kernels from 1 to ${MAX_KERNELS}`, value);
-    }
-    const matching = modules.filter((module) => matches(module, pattern));
-    if (matching.length === 0) invalid('keep', `of linear layers such as '${modules[0]}'`, pattern);
-    for (const module of matching) kept.set(module, value);
-  }
-  return kept;
-}
-
-function matches(module: string, pattern: string): boolean {
-  const literal = pattern.split('*').map((part) => part.replace(/[.+?^${}()|[\]\\]/g, '\\$&'));
-  return new RegExp(`^${literal.join('.*')}$`).test(module);
 }

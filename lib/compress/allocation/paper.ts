@@ -1,15 +1,15 @@
 /**
- * The allocation of the paper (arXiv 2505.22811, §5): kernels go, one by one, to the layer whose weighted residual they
- * lower most for what they cost.
+ * The allocation of the paper (arXiv 2505.22811, §5): bytes go, choice by choice, to the layer whose weighted residual
+ * they lower most for what they cost.
  */
 
-import { type AllocatableLayer, addGreedily, type Counts, totalBytes } from './layers';
+import { type AllocatableLayer, addGreedily, type Chosen, smallest, totalBytes } from './layers';
 
 /** What the paper's rule knows of a layer. */
 export interface PaperLayer extends AllocatableLayer {
   /** h: 1 − PWCCA of the activations before and after it. */
   readonly importance: number;
-  /** e[k − 1] = ‖W − Ŵ‖ after k successive kernels. */
+  /** e[i] = ‖W − Ŵ‖ of choice i. */
   readonly residuals: readonly number[];
 }
 
@@ -19,27 +19,21 @@ export function sizeFactor(share: number): number {
 }
 
 /**
- * Greedy descent of E = Σ h · e[K] · f(p) from one kernel everywhere, by the drop of E a byte, within `budget` bytes.
+ * Greedy descent of E = Σ h · e · f(p) from the smallest choice everywhere, by the drop of E a byte, within `budget` bytes.
  *
- * @returns kernels of every layer
+ * @returns number of every layer's choice
  */
-export function allocateByPaper(layers: readonly PaperLayer[], budget: number): number[] {
-  const gain = paperGain(layers);
-  const fits = (counts: Counts) => totalBytes(layers, counts) <= budget;
-  return addGreedily(
-    layers,
-    layers.map(() => 1),
-    gain,
-    fits,
-  );
+export function allocateByPaper(layers: readonly PaperLayer[], budget: number): Chosen {
+  const fits = (chosen: Chosen) => totalBytes(layers, chosen) <= budget;
+  return addGreedily(layers, smallest(layers), paperGain(layers), fits);
 }
 
-/** How much E drops by layer i's kernel after `count`. */
-export function paperGain(layers: readonly PaperLayer[]): (layer: number, count: number) => number {
+/** How much E drops by layer i's choice after `index`. */
+export function paperGain(layers: readonly PaperLayer[]): (layer: number, index: number) => number {
   const all = layers.reduce((sum, { weights }) => sum + weights, 0);
-  return (i, count) => {
+  return (i, index) => {
     const { importance, residuals, weights } = layers[i] as PaperLayer;
-    const drop = (residuals[count - 1] as number) - (residuals[count] ?? (residuals[count - 1] as number));
+    const drop = (residuals[index] as number) - (residuals[index + 1] as number);
     return importance * drop * sizeFactor(weights / all);
   };
 }

@@ -1,7 +1,7 @@
 /** Calibrated conversion of one matrix that keeps the signs of an earlier one, with fewer kernels or more. */
 
-import { Graph } from '../graph/graph';
-import { add } from '../graph/operations/add';
+import { Graph } from '../../graph/graph';
+import { add } from '../../graph/operations/add';
 import {
   calibratedError,
   compensatedSigns,
@@ -10,14 +10,14 @@ import {
   reconstruct,
   solveOutputScales,
   svid,
-} from '../graph/operations/conversion';
-import { scale } from '../graph/operations/weighted_sum';
-import { Plan } from '../graph/plan';
-import { SCALAR_SHAPE, type Tensor } from '../graph/tensor';
-import type { Matrix } from '../native/matrix';
-import { throwIfAborted } from '../validate';
+} from '../../graph/operations/conversion';
+import { scale } from '../../graph/operations/weighted_sum';
+import { Plan } from '../../graph/plan';
+import { SCALAR_SHAPE, type Tensor } from '../../graph/tensor';
+import type { Matrix } from '../../native/matrix';
+import { throwIfAborted } from '../../validate';
+import { dampedMoments, type PreparedMoments } from '../input_moments';
 import { bestOfRounds, type CalibratedKernels, type CalibratedSettings, withTarget } from './calibrated_matrix';
-import { dampedMoments, type PreparedMoments } from './input_moments';
 import {
   bindKernels,
   cloneKernels,

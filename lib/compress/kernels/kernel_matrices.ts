@@ -1,15 +1,15 @@
 /** The matrices of one linear layer as ±1 kernels with scales. */
 
-import { MbokError } from '../errors';
-import type { Graph } from '../graph/graph';
-import type { KernelTensors } from '../graph/operations/conversion';
-import { F16_PRECISION, type F16Rounding, LARGEST_F16_LOSS, roundToF16 } from '../io/half';
-import type { PlacedMatrix } from '../models/checkpoint';
-import type { ParameterSpecification } from '../models/family';
-import { partsOf } from '../models/parts';
-import { BitMatrix } from '../native/bit_matrix';
-import { Matrix } from '../native/matrix';
-import { kernelsFormat } from '../structures/kernels';
+import { MbokError } from '../../errors';
+import type { Graph } from '../../graph/graph';
+import type { KernelTensors } from '../../graph/operations/conversion';
+import { F16_PRECISION, type F16Rounding, LARGEST_F16_LOSS, roundToF16 } from '../../io/half';
+import type { PlacedMatrix } from '../../models/checkpoint';
+import type { ParameterSpecification } from '../../models/family';
+import { partsOf } from '../../models/parts';
+import { BitMatrix } from '../../native/bit_matrix';
+import { Matrix } from '../../native/matrix';
+import { kernelsFormat } from '../../structures/kernels';
 
 /** W ≈ Σₖ diag(sOut[k]) · B[k] · diag(sIn[k]) for a matrix W [m, n]. */
 export interface KernelMatrices {

@@ -1,26 +1,21 @@
 /** Data-free decomposition of one matrix: successive SVID, then the joint refit. */
 
-import { MbokError } from '../errors';
-import { Graph } from '../graph/graph';
-import { refit, svid } from '../graph/operations/conversion';
-import { widen } from '../graph/operations/weights';
-import { Plan } from '../graph/plan';
-import { matrixShape, SCALAR_SHAPE } from '../graph/tensor';
-import { Matrix } from '../native/matrix';
-import { MAX_KERNELS } from '../structures/kernels';
-import { integerInRange, invalid } from '../validate';
+import { MbokError } from '../../errors';
+import { Graph } from '../../graph/graph';
+import { refit, svid } from '../../graph/operations/conversion';
+import { widen } from '../../graph/operations/weights';
+import { Plan } from '../../graph/plan';
+import { matrixShape, SCALAR_SHAPE } from '../../graph/tensor';
+import { Matrix } from '../../native/matrix';
+import { MAX_KERNELS } from '../../structures/kernels';
+import { integerInRange, invalid } from '../../validate';
+import type { DecompositionRounds } from '../converter';
 import { bindKernels, createKernels, disposeKernels, type KernelMatrices } from './kernel_matrices';
 
 /** The power iteration converges in about 30 rounds (method: Prop. 4.3 and Perron–Frobenius, |W| has no sign to lose). */
 export const SVID_ITERATIONS = 30;
 /** Rounds of the joint refit; later ones change the residual in the fourth digit. */
 export const REFIT_ROUNDS = 10;
-
-export interface DecompositionRounds {
-  readonly iterations: number;
-  /** Rounds of the joint refit after the extraction; 0 for none. */
-  readonly refitRounds: number;
-}
 
 export interface DecompositionSettings extends DecompositionRounds {
   readonly kernels: number;

@@ -1,6 +1,6 @@
 /** Calibrated conversion of one matrix: signs and scales that keep its outputs on real inputs. */
 
-import { Graph } from '../graph/graph';
+import { Graph } from '../../graph/graph';
 import {
   calibratedError,
   calibrationTarget,
@@ -10,26 +10,17 @@ import {
   scaleColumns,
   solveOutputScales,
   svid,
-} from '../graph/operations/conversion';
-import { Plan } from '../graph/plan';
-import { matrixShape, SCALAR_SHAPE } from '../graph/tensor';
-import { Matrix } from '../native/matrix';
-import type { DecompositionRounds, DecompositionSettings } from './decompose';
-import type { PreparedMoments } from './input_moments';
+} from '../../graph/operations/conversion';
+import { Plan } from '../../graph/plan';
+import { matrixShape, SCALAR_SHAPE } from '../../graph/tensor';
+import { Matrix } from '../../native/matrix';
+import type { CalibrationRounds } from '../converter';
+import type { PreparedMoments } from '../input_moments';
+import type { DecompositionSettings } from './decompose';
 import { bindKernels, cloneKernels, createKernels, disposeKernels, type KernelMatrices } from './kernel_matrices';
 
 /** Weight of a column in the decomposition that calibrated scales start from: H_jj. Measured on SmolLM2 at K = 2. */
 export const COLUMN_POWER = 1;
-
-export interface CalibrationRounds extends DecompositionRounds {
-  /** Rounds of signs and output scales; input scales descend between them. */
-  readonly rounds: number;
-  /**
-   * Power of H_jj that columns are weighed by in the decomposition that the scales start from: 0 not at all, 1 by the
-   * square of their inputs.
-   */
-  readonly columnPower: number;
-}
 
 export type CalibratedSettings = CalibrationRounds & DecompositionSettings;
 

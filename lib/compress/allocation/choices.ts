@@ -1,0 +1,30 @@
+/** The formats that a layer can have, and what they take in a file. */
+
+import { type TensorHead, tensorBytes } from '../../io/safetensors';
+import type { ParameterSpecification } from '../../models/family';
+import { type ModelPart, partsOf } from '../../models/parts';
+import { formatJson } from '../../models/quantization';
+import { storedShape } from '../../structures/part';
+import type { Formats } from '../../structures/structure';
+import { formatsFor } from '../converters';
+import type { DenseSource } from '../dense_source';
+import type { Choice } from './layers';
+
+/** The formats for a weight with their bytes, from the smallest to the largest. */
+export function choicesOf(weight: ParameterSpecification, source: Pick<DenseSource, 'storage'>): readonly Choice[] {
+  const choices = formatsFor(weight, { budgeted: true }).map((format): Choice => {
+    const heads = partsOf(weight, format).map((part) => headOf(part, source));
+    return { format, bytes: heads.reduce((sum, head) => sum + tensorBytes(head), 0) };
+  });
+  return choices.sort((a, b) => a.bytes - b.bytes);
+}
+
+/** What the header of the output says of a part. */
+export function headOf(part: ModelPart, source: Pick<DenseSource, 'storage'>): TensorHead {
+  return { name: part.name, ...storedShape(part, part.type ?? source.storage(part.name)) };
+}
+
+/** Formats by module as JSON. */
+export function formatsJson(formats: Formats): Record<string, unknown> {
+  return Object.fromEntries([...formats].map(([module, format]) => [module, formatJson(format)]));
+}

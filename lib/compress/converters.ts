@@ -1,0 +1,33 @@
+/** All converters, by structure; a new one is a folder beside this and a row here. */
+
+import { addStructure, structureOf } from '../structures/registry';
+import type { LayerFormat, Structure, WeightShape } from '../structures/structure';
+import type { WeightConverter } from './converter';
+import { int8Converter } from './int8/converter';
+import { kernelsConverter } from './kernels/converter';
+
+const CONVERTERS = new Map<string, WeightConverter>([
+  ['kernels', kernelsConverter as unknown as WeightConverter],
+  ['int8', int8Converter as unknown as WeightConverter],
+]);
+
+/** Adds a structure that the library does not have, and what converts to it. */
+export function addConvertible<Format extends LayerFormat, Name extends string>(
+  structure: Structure<Format, Name>,
+  converter: WeightConverter<Format>,
+): void {
+  addStructure(structure);
+  CONVERTERS.set(structure.kind, converter as unknown as WeightConverter);
+}
+
+/** What converts to a format; undefined for weights that stay as they are. */
+export function converterOf(format: LayerFormat | undefined): WeightConverter | undefined {
+  return format && CONVERTERS.get(format.kind);
+}
+
+/** Every format that a conversion can give a weight of this shape; with `budgeted` those that a budget chooses among. */
+export function formatsFor(shape: WeightShape, { budgeted = false } = {}): readonly LayerFormat[] {
+  const converters = [...CONVERTERS.values()].filter(({ budget }) => budget !== undefined || !budgeted);
+  const formats = converters.flatMap((converter) => converter.formats(shape));
+  return formats.filter((format) => structureOf(format).fits?.(shape, format) ?? true);
+}

@@ -1,0 +1,54 @@
+/** Weights in 8 bits with one scale a row: embeddings and head, which on small models are most of the file, and linear layers. */
+
+import { MbokError } from '../../errors';
+import { Graph } from '../../graph/graph';
+import { quantiseInt8 } from '../../graph/operations/weights';
+import { Plan } from '../../graph/plan';
+import type { PlacedMatrix } from '../../models/checkpoint';
+import { type ModelPart, partsOf } from '../../models/parts';
+import { Matrix } from '../../native/matrix';
+import { INT8, type Int8Format } from '../../structures/int8';
+import type { ConvertedWeight } from '../converted';
+import type { WeightConverter } from '../converter';
+
+/** ‖W − Ŵ‖ / ‖W‖ that only scales can cause that F16 does not hold: below 2^-25 they vanish, at 65504 they end. */
+const LARGEST_ERROR = 0.5;
+
+export const int8Converter: WeightConverter<Int8Format> = {
+  formats: () => [INT8],
+  inOrder: false,
+
+  async fit(weight, { owner, format, signal }): Promise<ConvertedWeight> {
+    const { numbers, scales, error } = await quantise(owner.name, weight, signal);
+    const [ofNumbers, ofScales] = partsOf(owner, format) as [ModelPart, ModelPart];
+    const matrices: readonly PlacedMatrix[] = [
+      { part: ofNumbers, matrix: numbers, storage: 'I8' },
+      { part: ofScales, matrix: scales, storage: 'F16' },
+    ];
+    return { format, matrices, residual: error };
+  },
+};
+
+/** numbers i8 · scales f32 [rows, 1] ≈ weight, of f32 or 16 bits. */
+async function quantise(
+  name: string,
+  weight: Matrix,
+  signal: AbortSignal | undefined,
+): Promise<{ numbers: Matrix; scales: Matrix; error: number }> {
+  const { rows, cols } = weight;
+  const numbers = new Matrix({ rows, cols, type: 'i8' });
+  const scales = new Matrix({ rows, cols: 1 });
+  try {
+    const graph = new Graph();
+    graph.output('error', quantiseInt8(graph.bind(weight), graph.bind(numbers), graph.bind(scales)));
+    await using plan = new Plan(graph);
+    const error = (await plan.run({ signal })).error?.[0] as number;
+    if (error > LARGEST_ERROR)
+      throw new MbokError('MBOK_NON_FINITE', `'${name}' is too large or too small for 8 bits with scales in F16`);
+    return { numbers, scales, error };
+  } catch (error) {
+    numbers.dispose();
+    scales.dispose();
+    throw error;
+  }
+}

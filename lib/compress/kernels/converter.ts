@@ -1,0 +1,62 @@
+/** Conversion of weights to ±1 kernels: without data, or calibrated on a layer's inputs. */
+
+import { moduleOf } from '../../models/parts';
+import type { Matrix } from '../../native/matrix';
+import { type KernelsFormat, kernelsFormat, MAX_KERNELS } from '../../structures/kernels';
+import type { ConvertedWeight } from '../converted';
+import type { FitGoal, WeightConverter } from '../converter';
+import { relativeResidual } from '../residual';
+import { calibrateMatrix } from './calibrated_matrix';
+import { decompose, SVID_ITERATIONS } from './decompose';
+import { disposeKernels, type KernelMatrices, kernelsOf, placedKernels, roundScales } from './kernel_matrices';
+import { calibrateFrom } from './nested_matrix';
+
+export const kernelsConverter: WeightConverter<KernelsFormat> = {
+  formats: () => Array.from({ length: MAX_KERNELS }, (_, i) => kernelsFormat(i + 1)),
+  inOrder: true,
+
+  async fit(weight, goal): Promise<ConvertedWeight> {
+    const { owner, format, signal } = goal;
+    const matrices = await fitted(weight, goal);
+    try {
+      roundScales(moduleOf(owner.name), matrices);
+      const placed = placedKernels(owner, matrices);
+      return {
+        format,
+        matrices: placed,
+        residual: await relativeResidual(weight, { format, matrices: placed }, signal),
+      };
+    } catch (error) {
+      disposeKernels(matrices);
+      throw error;
+    }
+  },
+
+  budget: {
+    // kernels are extracted one after the other, so one decomposition into the most has the residuals of all
+    async residuals(weight, formats, signal) {
+      const most = Math.max(...formats.map(({ count }) => count));
+      const settings = { kernels: most, iterations: SVID_ITERATIONS, refitRounds: 0 };
+      const { residuals, ...matrices } = await decompose(weight, settings, signal);
+      disposeKernels(matrices);
+      const norm = Math.sqrt(weight.toFloat32().reduce((sum, value) => sum + value * value, 0));
+      return formats.map(({ count }) => (residuals[count - 1] as number) * norm);
+    },
+  },
+};
+
+async function fitted(
+  weight: Matrix,
+  { owner, format, calibration, rounds, signal }: FitGoal<KernelsFormat>,
+): Promise<KernelMatrices> {
+  const kernels = format.count;
+  if (calibration === undefined) return await decompose(weight, { ...rounds, kernels }, signal);
+  const { moments, earlier } = calibration;
+  const seen = { module: moduleOf(owner.name), moments };
+  const settings = { ...calibration.rounds, kernels };
+  const { matrices } =
+    earlier === undefined
+      ? await calibrateMatrix(weight, seen, settings, signal)
+      : await calibrateFrom(kernelsOf(earlier), weight, seen, settings, signal);
+  return matrices;
+}
