@@ -306,7 +306,6 @@ function modelOf(given: readonly { rows: number; cols: number }[]): DenseSource 
     specifications: [embedding, ...specifications],
     formats: new Map(),
     storage: () => 'F32',
-    formats: new Map(),
   } as unknown as DenseSource;
 }
 

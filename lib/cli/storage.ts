@@ -11,6 +11,7 @@ import type { ModelPart } from '../models/parts';
 import { ModelSource } from '../models/source';
 import type { UnreadModule } from '../models/unread';
 import { DENSE } from '../structures/dense';
+import { INT8 } from '../structures/int8';
 import { isKernels } from '../structures/kernels';
 import type { LayerFormat } from '../structures/structure';
 
@@ -22,6 +23,8 @@ export interface LayerStorage {
   readonly format: LayerFormat;
   /** ±1 kernels; 0 where it has none. */
   readonly kernels: number;
+  /** Whether the weight is in 8 bits with a scale a row. */
+  readonly int8: boolean;
   /** ‖W − Ŵ‖ / ‖W‖ at conversion; undefined for a dense layer. */
   readonly residual: number | undefined;
   /** All of the layer's tensors: kernels and scales, or the weight; and the bias. */
@@ -95,7 +98,8 @@ export async function readStorage(path: string): Promise<ModelStorage> {
     const bytes = moduleBytes.get(module) as number;
     const residual = conversion?.residuals[module];
     const format = formats.get(module) ?? DENSE;
-    const own = { module, rows, cols, format, kernels: isKernels(format) ? format.count : 0, residual };
+    const kernels = isKernels(format) ? format.count : 0;
+    const own = { module, rows, cols, format, kernels, int8: format.kind === INT8.kind, residual };
     return { ...own, bytes, bitsPerWeight: (bytes * 8) / (rows * cols) };
   });
   const linearWeights = sum(layers.map(({ rows, cols }) => rows * cols));
