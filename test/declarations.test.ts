@@ -88,7 +88,12 @@ describe.each(FOLDERS)('%s', (_, folder) => {
 
   test('says of every linear layer what it is added to and whether attention carries it on', () => {
     const x = new Graph().input('x', { rows: 'tokens', cols: model.config.hiddenSize });
-    const { linears } = traceBlock({ source: loadedSource(model), length: 8 }, 0, model.parameters, x);
+    const { linears } = traceBlock(
+      { source: loadedSource(model), length: 8 },
+      0,
+      { parameters: model.parameters, formats: model.formats },
+      x,
+    );
     const names = (which: (place: LinearPlace) => boolean) =>
       [...linears.values()].filter(which).map(({ module }) => module.replace(/^.*?\.0\./, ''));
     expect(names(({ mixed }) => mixed)).toEqual(structure.mixed);
