@@ -23,7 +23,6 @@ const {
   headLikelihood,
   topTokens,
 } = require('../dist/graph/operations/head_loss.js');
-const { headLogits } = require('../dist/graph/operations/head.js');
 const { lossSeed } = require('../dist/graph/operations/training.js');
 const { Sampler } = require('../dist/generate/sampler.js');
 
@@ -91,7 +90,7 @@ function targetsOf(rows, vocabulary) {
 const USES = {
   evaluation: { products: 1, rows: 2048, output: evaluate },
   tasks: { products: 1, rows: 256, output: evaluate },
-  'teacher cache': { products: 1, rows: 512, output: (head) => topTokens(headLogits(head), KEPT)[0] },
+  'teacher cache': { products: 1, rows: 2048, output: (head) => topTokens(head, KEPT)[0] },
   'cross-entropy': { products: 2, rows: 1024, output: (head, o) => headCrossEntropy(head, o.targets, o) },
   'kept teacher': { products: 2, rows: 1024, output: (head, o) => headKeptDivergence(head, o.kept, o) },
   teacher: { products: 3, rows: 1024, output: (head, o) => headDivergence(head, o.teacher(), o) },

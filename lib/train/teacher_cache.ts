@@ -6,7 +6,6 @@ import type { Dataset } from '../data/dataset';
 import { MbokError } from '../errors';
 import type { Precision } from '../graph/arithmetic';
 import { Graph } from '../graph/graph';
-import { headLogits } from '../graph/operations/head';
 import { topTokens } from '../graph/operations/head_loss';
 import { Plan } from '../graph/plan';
 import { writeFile } from '../io/atomic';
@@ -51,8 +50,8 @@ export interface KeptTokens {
 const HEADER_BYTES = 1024;
 /** Holds the mean KL(teacher ‖ kept, the rest spread evenly over all other tokens) in nats, known in the end. */
 const TRAILER_BYTES = 64;
-/** Rows of logits at once: 100 MB over a vocabulary of 49152. More would share little more of what packing the head takes. */
-const HEAD_ROWS = 512;
+/** Rows of the head at once, which share the time that packing it takes. */
+const HEAD_ROWS = 2048;
 
 /** A hash of a model's weights and configuration. */
 export function modelDigest(model: ModelCore): string {
@@ -185,7 +184,7 @@ function stepBytes({ batch, window, topK }: CacheKey, wide: boolean): number {
   return batch * window * (2 * (topK + 1) + (wide ? 4 : 2) * topK);
 }
 
-/** Runs the teacher: blocks over a sequence at a time, the head over a part of its rows. */
+/** Runs the teacher: blocks over a sequence at a time, the head over the rows of many. */
 class Writer {
   readonly #states: Plan;
   readonly #head: Plan;
@@ -195,17 +194,16 @@ class Writer {
     private readonly key: CacheKey,
     private readonly wide: boolean,
   ) {
-    const { precision, window, topK } = key;
+    const { precision, window, batch, topK } = key;
     const body = new Graph({ precision });
     const ids = body.input('ids', { rows: 'tokens', cols: 1, type: 'i32' });
     body.output('states', teacher.build(teacher.builder(body), ids, window).finished);
     this.#states = new Plan(body, { maxRows: window });
     const head = new Graph({ precision });
     const states = head.input('states', { rows: 'tokens', cols: teacher.config.hiddenSize });
-    const logits = headLogits(teacher.family.head(teacher.builder(head), states, teacher.config));
-    const kept = topTokens(logits, topK);
+    const kept = topTokens(teacher.family.head(teacher.builder(head), states, teacher.config), topK);
     for (const [i, name] of ['kept', 'ids', 'error'].entries()) head.output(name, kept[i] as (typeof kept)[number]);
-    this.#head = new Plan(head, { maxRows: Math.min(HEAD_ROWS, window) });
+    this.#head = new Plan(head, { maxRows: Math.min(HEAD_ROWS, batch * window) });
   }
 
   /** The bytes of one step and its mean error. */
@@ -215,19 +213,20 @@ class Writer {
     const bytes = new Uint8Array(stepBytes(this.key, this.wide));
     const logarithms = new Uint16Array(bytes.buffer, 0, ids.length * (topK + 1));
     const tokens = this.wide ? new Uint32Array(ids.length * topK) : new Uint16Array(ids.length * topK);
-    let error = 0;
+    const states = new Float32Array(ids.length * width);
     for (let sequence = 0; sequence < batch; sequence++) {
       const own = ids.subarray(sequence * window, (sequence + 1) * window);
-      const { states } = await this.#states.run({ inputs: { ids: own }, scalars: { rows: window }, signal });
-      for (let first = 0; first < window; first += this.#head.maxRows) {
-        const rows = Math.min(this.#head.maxRows, window - first);
-        const part = (states as Float32Array).subarray(first * width, (first + rows) * width);
-        const found = await this.#head.run({ inputs: { states: part }, scalars: { rows }, signal });
-        const at = sequence * window + first;
-        logarithms.set(f32ToHalf(found.kept as Float32Array, 'F16'), at * (topK + 1));
-        tokens.set(found.ids as Float32Array, at * topK);
-        for (const value of found.error as Float32Array) error += value / ids.length;
-      }
+      const ran = await this.#states.run({ inputs: { ids: own }, scalars: { rows: window }, signal });
+      states.set(ran.states as Float32Array, sequence * window * width);
+    }
+    let error = 0;
+    for (let first = 0; first < ids.length; first += this.#head.maxRows) {
+      const rows = Math.min(this.#head.maxRows, ids.length - first);
+      const part = states.subarray(first * width, (first + rows) * width);
+      const found = await this.#head.run({ inputs: { states: part }, scalars: { rows }, signal });
+      logarithms.set(f32ToHalf(found.kept as Float32Array, 'F16'), first * (topK + 1));
+      tokens.set(found.ids as Float32Array, first * topK);
+      for (const value of found.error as Float32Array) error += value / ids.length;
     }
     bytes.set(new Uint8Array(tokens.buffer), logarithms.byteLength);
     return { bytes, error };

@@ -29,7 +29,8 @@ void run(const Call& call) {
   for_row_tasks(*call.pool, split_rows(logits.rows, logits.cols), [&](int64_t first, int64_t count) {
     for (int64_t r = first; r < first + count; ++r) {
       const int64_t target = targets[r];
-      values[r] = target < 0 ? 0 : cross_entropy_table.best()(logits.f32() + r * logits.cols, logits.cols, target);
+      const float* const row = logits.f32() + r * logits.cols;
+      values[r] = target < 0 ? 0 : cross_entropy_of(softmax_sum_table.best()(row, logits.cols), row[target]);
     }
   });
   double sum = 0;

@@ -6,18 +6,13 @@
 //   z = c·tanh(x·wᵀ / c); values = −log softmax(z)[target], likeliest = 1 where no token has a larger logit than the
 //   target, else 0; of rows that are not scored 0 and 1
 //
-// A row's parts of kPart logits leave two numbers each (exp_sums): a 128th of the logits. Rows that are not scored are not
-// multiplied. Budget, a logit: 2·h operations, about 20 vector operations a vector (maximum and exponential), and what packing
+// Rows that are not scored are not multiplied. Budget, a logit: 2·h operations, about 20 vector operations a vector (maximum and exponential), and what packing
 // the head takes, shared by all rows. With h = 640 that is 3 % beside f32 and a third of what tiles of AMX take.
 #include <algorithm>
 #include <cstring>
 #include <vector>
 
-#include "kernels/cross_entropy/cross_entropy.h"
-#include "kernels/dense_product/dense_product.h"
-#include "kernels/softcap/softcap.h"
-#include "operations/linear_product.h"
-#include "operations/scratch.h"
+#include "operations/logits.h"
 #include "operations/token_ids.h"
 #include "operations/weights.h"
 
@@ -25,10 +20,6 @@ namespace mbok {
 namespace {
 
 constexpr int kW = 1, kTargets = 2, kScales = 3;
-constexpr int64_t kPart = kMostSinkPanels * kPanelCols;  // columns of a tile
-constexpr int64_t kRowsPerTask = 16;                     // whose parts share cache lines
-
-int64_t parts_of(const Call& call) { return (call.input(kW).rows + kPart - 1) / kPart; }
 
 void check(const Call& call) {
   expect_counts_between(call, 3, 4, 1, 2, 2);
@@ -50,97 +41,58 @@ std::vector<int64_t> scored_rows(const int32_t* targets, int64_t rows) {
   return scored;
 }
 
-// What is left of the logits of some rows: element (row, part) at part · rows + row, as tiles are written.
-struct Parts {
-  float* largest;
-  float* sums;
-  float* of_targets;  // [rows], the targets' logits
-};
-
-class Judge final : public TileSink {
+class Judge final : public LogitSink {
  public:
-  Judge(const int64_t* rows, int64_t count, const int32_t* targets, float cap, const Parts& parts)
-      : rows_(rows), count_(count), targets_(targets), cap_(cap), parts_(parts) {}
-
-  void consume(const Tile& tile, int) override {
-    alignas(64) float capped[kPart];
-    float* const largest = parts_.largest + tile.col / kPart * count_ + tile.row;
-    float* const sums = parts_.sums + tile.col / kPart * count_ + tile.row;
-    if (cap_ == 0) exp_sums_table.best()({tile.data, tile.stride, tile.rows, tile.cols}, largest, sums);
-    for (int64_t r = 0; r < tile.rows; ++r) {
-      const float* logits = tile.data + r * tile.stride;
-      if (cap_ > 0) {
-        softcap_table.best()(cap_, logits, capped, tile.cols);
-        exp_sums_table.best()({capped, kPart, 1, tile.cols}, largest + r, sums + r);
-        logits = capped;
-      }
-      const int64_t target = targets_[rows_[tile.row + r]] - tile.col;
-      if (target >= 0 && target < tile.cols) parts_.of_targets[tile.row + r] = logits[target];
-    }
-  }
+  // of_targets: [count], the targets' logits
+  Judge(double cap, const int64_t* rows, const int32_t* targets, const LogitParts& parts, float* of_targets)
+      : LogitSink(cap), rows_(rows), targets_(targets), parts_(parts), of_targets_(of_targets) {}
 
  private:
+  void see(int64_t row, int64_t col, const float* logits, int64_t cols, int) override {
+    parts_.add(row, col, logits, cols);
+    const int64_t target = targets_[rows_[row]] - col;
+    if (target >= 0 && target < cols) of_targets_[row] = logits[target];
+  }
+
   const int64_t* rows_;
-  int64_t count_;
   const int32_t* targets_;
-  float cap_;
-  Parts parts_;
+  const LogitParts& parts_;
+  float* of_targets_;
 };
 
 struct Pieces {
   Pieces(const Call& call, int threads, std::byte* base) {
     Scratch scratch(base);
-    const int64_t hidden = call.input(0).cols, rows = call.input(0).rows, count = parts_of(call);
+    const Tensor& x = call.input(0);
+    const int64_t vocabulary = call.input(kW).rows;
     targets = scratch.take<std::byte>(static_cast<int64_t>(ids_bytes(call.input(kTargets))));
-    states = scratch.take<float>(rows * hidden);
-    parts = {scratch.take<float>(rows * count), scratch.take<float>(rows * count), scratch.take<float>(rows)};
-    of_workers = scratch.take<float>(2 * count * threads);
-    Judge judge(nullptr, 0, nullptr, 0, parts);
-    const PanelProduct p = describe(call, states, rows, judge);
+    states = scratch.take<float>(x.rows * x.cols);
+    parts = LogitParts(scratch, x.rows, vocabulary, false);
+    of_targets = scratch.take<float>(x.rows);
+    of_workers = scratch.take<float>(parts.scratch_floats() * threads);
+    Judge judge(0, nullptr, nullptr, parts, nullptr);
+    const PanelProduct p = describe(call, states, x.rows, judge);
     product = scratch.take<std::byte>(static_cast<int64_t>(panel_product_scratch(p, operand(call), threads)));
     bytes = scratch.used();
   }
 
-  static PanelProduct describe(const Call& call, float* states, int64_t rows, TileSink& sink) {
-    const Tensor z = {nullptr, rows, call.input(kW).rows, TensorType::kF32};
-    PanelProduct p = rows_product({states, rows, call.input(0).cols, TensorType::kF32}, z, nullptr,
-                                  precision_attribute(call, 0));
-    p.sink = &sink;
-    p.sink_panels = kMostSinkPanels;
-    return p;
+  static PanelProduct describe(const Call& call, float* states, int64_t rows, LogitSink& sink) {
+    return logits_product({states, rows, call.input(0).cols, TensorType::kF32},
+                          {nullptr, rows, call.input(kW).rows, TensorType::kF32}, sink, precision_attribute(call, 0));
   }
   static WeightOperand operand(const Call& call) {
     return WeightOperand(Weights(call, kW, kScales), false, precision_attribute(call, 0));
   }
 
   std::byte* targets;
-  float* states;      // [rows, h], those that are scored
-  Parts parts;
-  float* of_workers;  // of each: the parts of one row
+  float* states;  // [rows, h], those that are scored
+  LogitParts parts;
+  float *of_targets, *of_workers;
   std::byte* product;
   size_t bytes;
 };
 
 size_t scratch_bytes(const Call& call, int threads) { return Pieces(call, threads, nullptr).bytes; }
-
-// Of scored rows [begin, end).
-void conclude(const Call& call, const Parts& parts, const std::vector<int64_t>& scored, int64_t begin, int64_t end,
-              float* worker) {
-  const int64_t count = parts_of(call), rows = static_cast<int64_t>(scored.size());
-  float *const largest = worker, *const sums = worker + count;
-  for (int64_t r = begin; r < end; ++r) {
-    for (int64_t i = 0; i < count; ++i) {
-      largest[i] = parts.largest[i * rows + r];
-      sums[i] = parts.sums[i * rows + r];
-    }
-    const float target = parts.of_targets[r];
-    const double value = log_sum_of_parts_table.best()(largest, sums, count) - static_cast<double>(target);
-    const int64_t row = scored[static_cast<size_t>(r)];
-    call.output(0).f32()[row] = static_cast<float>(value);
-    if (call.has_output(1))
-      call.output(1).f32()[row] = std::none_of(largest, largest + count, [=](float z) { return z > target; });
-  }
-}
 
 void run(const Call& call) {
   const Pieces pieces(call, call.pool->threads(), call.scratch);
@@ -153,11 +105,17 @@ void run(const Call& call) {
   for (int64_t r = 0; r < rows; ++r)
     std::memcpy(pieces.states + r * x.cols, x.f32() + scored[static_cast<size_t>(r)] * x.cols,
                 static_cast<size_t>(x.cols) * sizeof(float));
-  Judge judge(scored.data(), rows, targets, static_cast<float>(call.attribute(1)), pieces.parts);
+  Judge judge(call.attribute(1), scored.data(), targets, pieces.parts, pieces.of_targets);
   panel_product(*call.pool, Pieces::describe(call, pieces.states, rows, judge), Pieces::operand(call), pieces.product);
   call.pool->parallel_for((rows + kRowsPerTask - 1) / kRowsPerTask, [&](int64_t task, int worker) {
-    const int64_t begin = task * kRowsPerTask, end = std::min(rows, begin + kRowsPerTask);
-    conclude(call, pieces.parts, scored, begin, end, pieces.of_workers + worker * 2 * parts_of(call));
+    float* const scratch = pieces.of_workers + worker * pieces.parts.scratch_floats();
+    for (int64_t r = task * kRowsPerTask; r < std::min(rows, (task + 1) * kRowsPerTask); ++r) {
+      const SoftmaxSum of = pieces.parts.sum(r, scratch);
+      const float target = pieces.of_targets[r];
+      const int64_t row = scored[static_cast<size_t>(r)];
+      call.output(0).f32()[row] = static_cast<float>(log_sum(of) - static_cast<double>(target));
+      if (call.has_output(1)) call.output(1).f32()[row] = of.largest > target ? 0 : 1;
+    }
   });
 }
 

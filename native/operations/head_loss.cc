@@ -10,12 +10,12 @@
 //
 // dx and dw are those of seed · loss and need the seed: the gradient is formed while the logits are at hand, for forming
 // them again would cost as much as the head itself.
+//
+// A matrix unit multiplies a row by a column in the time that memory takes for four numbers, so a logit is written once and
+// read once: rows' sums are formed while tiles are in cache, and the gradient when the product takes it, in bf16. Only where
+// two products read the gradient, or in f32, does it take the logits' place.
 #include <algorithm>
-#include <cstring>
 
-#include "kernels/cross_entropy/cross_entropy.h"
-#include "kernels/kl_divergence/kl_divergence.h"
-#include "kernels/softcap/softcap.h"
 #include "operations/linear_product.h"
 #include "operations/row_loss.h"
 #include "operations/scratch.h"
@@ -30,9 +30,10 @@ enum Output { kLoss, kValues, kDx, kDw };
 
 constexpr int64_t kLogits = 1 << 24;  // of one chunk: 64 MB
 constexpr int64_t kRowMultiple = 48;  // whole register tiles, and rows of a chunk begin at whole cache lines
-// A panel of the weights is packed for so many rows at least, whatever that takes: over a vocabulary of 262144 400 MB. With 192
+// A panel of the weights is packed for so many rows at least, whatever that takes: over a vocabulary of 262144 550 MB. With 192
 // a matrix unit waits longer for the weights of both products than it multiplies.
-constexpr int64_t kLeastRows = 384;
+constexpr int64_t kLeastRows = 528;
+static_assert(kLeastRows % kRowMultiple == 0, "chunks of equal size are not larger than the most");
 
 int64_t most_rows(const Call& call) {
   const int64_t most = std::max(kLeastRows, kLogits / call.input(kW).rows / kRowMultiple * kRowMultiple);
@@ -61,7 +62,32 @@ ProductShape weight_gradient_shape(const Call& call, int64_t rows) {
   return {vocabulary, h, rows, vocabulary, h, h, true, true, true};
 }
 
-int64_t whole_lines(int64_t floats) { return (floats + 15) / 16 * 16; }
+// The product of the gradient reads it from memory.
+bool stores_gradient(const Call& call) {
+  return call.has_output(kDw) || (call.has_output(kDx) && precision_attribute(call, 0) == Precision::kF32);
+}
+
+class StudentSink final : public LogitSink {
+ public:
+  StudentSink(double cap, RowLosses& losses) : LogitSink(cap), losses_(losses) {}
+
+ private:
+  void see(int64_t row, int64_t col, const float* logits, int64_t cols, int) override {
+    losses_.see(row, col, logits, cols);
+  }
+  RowLosses& losses_;
+};
+
+class TeacherSink final : public LogitSink {
+ public:
+  TeacherSink(double cap, RowLosses& losses) : LogitSink(cap), losses_(losses) {}
+
+ private:
+  void see(int64_t row, int64_t col, const float* logits, int64_t cols, int) override {
+    losses_.see_teacher(row, col, logits, cols);
+  }
+  RowLosses& losses_;
+};
 
 struct Pieces {
   // `chunk`: rows at once. More rows or a larger chunk never take less: what suffices for the most suffices for any run.
@@ -71,20 +97,30 @@ struct Pieces {
     values = scratch.take<double>(call.input(kX).rows);
     logits = scratch.take<float>(chunk * vocabulary);
     if (call.has_input(kTeacherX)) teacher = scratch.take<float>(chunk * vocabulary);
-    if (call.has_input(kTargets))
-      targets = scratch.take<std::byte>(static_cast<int64_t>(ids_bytes(call.input(kTargets))));
-    if (call.has_input(kKept)) {
-      kept_ids = scratch.take<std::byte>(static_cast<int64_t>(ids_bytes(as_column(call.input(kKeptIds)))));
-      kept = whole_lines(call.input(kKeptIds).cols);
-    }
-    share = kept + (call.attribute(1) > 0 && differentiates(call) ? whole_lines(vocabulary) : 0);
-    of_workers = scratch.take<float>(share * threads);
+    Judge judge = {};
+    judge.teacher = call.has_input(kTeacherX);
+    judge.cap = call.attribute(1);
+    judge.teacher_cap = call.attribute(2);
+    const auto checked = [&](const Tensor& ids, int64_t smallest) {
+      auto* const copy = scratch.take<std::byte>(static_cast<int64_t>(ids_bytes(ids)));
+      return base == nullptr ? nullptr : checked_ids(ids, vocabulary, smallest, copy);
+    };
+    if (call.has_input(kTargets)) judge.targets = checked(call.input(kTargets), -1);
+    if (call.has_input(kKept))
+      judge.kept = {checked(as_column(call.input(kKeptIds)), 0), call.input(kKept).f32(), call.input(kKeptIds).cols};
+    counted = call.input(kX).rows;
+    if (judge.targets != nullptr) counted -= std::count(judge.targets, judge.targets + counted, -1);
+    if (base != nullptr && differentiates(call))
+      judge.factor = call.input(kSeed).f32()[0] / static_cast<float>(std::max<int64_t>(1, counted));
+    losses = RowLosses(scratch, judge, chunk, vocabulary, threads);
+
     size_t most = 0;
     const auto need = [&](size_t bytes) { most = std::max(most, bytes); };
     const Precision precision = precision_attribute(call, 0);
     const Tensor z = {nullptr, chunk, vocabulary, TensorType::kF32};
+    StudentSink sink(0, losses);
     const auto forward = [&](int x, int w, int scales) {
-      const PanelProduct p = rows_product({nullptr, chunk, call.input(x).cols, TensorType::kF32}, z, nullptr, precision);
+      const PanelProduct p = logits_product({nullptr, chunk, call.input(x).cols, TensorType::kF32}, z, sink, precision);
       need(panel_product_scratch(p, WeightOperand(Weights(call, w, scales), false, precision), threads));
     };
     forward(kX, kW, kScales);
@@ -99,13 +135,11 @@ struct Pieces {
     bytes = scratch.used();
   }
 
-  double* values;  // [R]
-  float* logits;   // [chunk, V], then their gradient
+  double* values;            // [R]
+  float* logits;             // [chunk, V], then their gradient where it is stored
   float* teacher = nullptr;
-  std::byte* targets = nullptr;
-  std::byte* kept_ids = nullptr;
-  float* of_workers;   // of each: `kept` floats for kept_divergence, then a row of logits before their cap
-  int64_t kept = 0, share = 0;
+  RowLosses losses;
+  int64_t counted;           // rows
   std::byte* product;
   size_t bytes;
 };
@@ -146,99 +180,73 @@ void check(const Call& call) {
 
 size_t scratch_bytes(const Call& call, int threads) { return Pieces(call, most_rows(call), threads, nullptr).bytes; }
 
-// The loss of row `row` of the run, whose logits lie at `logits`; with a gradient they become factor times it.
-class RowJudge {
+// A chunk's gradient, piece by piece from its logits.
+class Gradient final : public RowSource {
  public:
-  RowJudge(const Call& call, const Pieces& pieces) : call_(call), pieces_(pieces), cols_(call.input(kW).rows) {
-    if (call.has_input(kTargets)) targets_ = checked_ids(call.input(kTargets), cols_, -1, pieces.targets);
-    if (call.has_input(kKept)) {
-      const Tensor& ids = call.input(kKeptIds);
-      kept_ = {checked_ids(as_column(ids), cols_, 0, pieces.kept_ids), call.input(kKept).f32(), ids.cols};
-    }
-    for (int64_t r = 0; r < call.input(kX).rows; ++r) counted_ += counts(r);
-    if (differentiates(call)) factor_ = call.input(kSeed).f32()[0] / static_cast<float>(std::max<int64_t>(1, counted_));
+  Gradient(Pieces& pieces, int64_t vocabulary) : pieces_(pieces), vocabulary_(vocabulary) {}
+
+  void make(int64_t row, int64_t begin, int64_t count, float* to) const override {
+    const int64_t at = row * vocabulary_ + begin;
+    const float* const teacher = pieces_.teacher == nullptr ? nullptr : pieces_.teacher + at;
+    pieces_.losses.gradient(row, begin, count, pieces_.logits + at, teacher, to);
   }
 
-  bool counts(int64_t row) const { return targets_ == nullptr || targets_[row] >= 0; }
-  int64_t counted() const { return counted_; }
-
-  double operator()(int64_t row, float* logits, float* teacher, int worker) const {
-    const bool gradient = differentiates(call_);
-    const float cap = static_cast<float>(call_.attribute(1)), teacher_cap = static_cast<float>(call_.attribute(2));
-    float* const own = pieces_.of_workers + worker * pieces_.share;
-    float* const uncapped = own + pieces_.kept;  // there is none without a cap
-    if (!counts(row)) {
-      if (gradient) std::memset(logits, 0, static_cast<size_t>(cols_) * sizeof(float));
-      return 0;
-    }
-    if (cap > 0) {
-      if (gradient) std::memcpy(uncapped, logits, static_cast<size_t>(cols_) * sizeof(float));
-      softcap_table.best()(cap, logits, logits, cols_);
-    }
-    if (teacher != nullptr && teacher_cap > 0) softcap_table.best()(teacher_cap, teacher, teacher, cols_);
-    const double loss = judge(row, logits, teacher, gradient, own);
-    if (gradient && cap > 0) softcap_gradient_table.best()(cap, logits, uncapped, logits, cols_);
-    return loss;
+  // A whole row to where its logits are.
+  void store(int64_t row) const {
+    for (int64_t col = 0; col < vocabulary_; col += kMostMade)
+      make(row, col, std::min(kMostMade, vocabulary_ - col), pieces_.logits + row * vocabulary_ + col);
   }
 
  private:
-  double judge(int64_t row, float* logits, const float* teacher, bool gradient, float* own) const {
-    if (targets_ != nullptr) {
-      const SoftmaxSum of = softmax_sum_table.best()(logits, cols_);
-      const double loss = cross_entropy_of(of, logits[targets_[row]]);
-      if (gradient) cross_entropy_gradient_table.best()(logits, cols_, targets_[row], of, factor_, logits);
-      return loss;
-    }
-    if (teacher == nullptr) return kept_divergence(kept_, row, logits, cols_, gradient, factor_, own);
-    const Divergence of = kl_divergence_table.best()(logits, teacher, cols_);
-    if (gradient) kl_divergence_gradient_table.best()(logits, teacher, cols_, of, factor_, logits);
-    return of.value;
-  }
-
-  const Call& call_;
-  const Pieces& pieces_;
-  const int64_t cols_;
-  const int32_t* targets_ = nullptr;
-  KeptTokens kept_ = {};
-  int64_t counted_ = 0;
-  float factor_ = 0;
+  Pieces& pieces_;
+  int64_t vocabulary_;
 };
 
-void multiply(const Call& call, const Tensor& a, int w, int scales, bool transposed, const Tensor& c,
-              std::byte* scratch) {
-  const PanelProduct p = rows_product(a, c, nullptr, precision_attribute(call, 0));
+void multiply(const Call& call, const PanelProduct& p, int w, int scales, bool transposed, std::byte* scratch) {
   panel_product(*call.pool, p, WeightOperand(Weights(call, w, scales), transposed, p.precision), scratch);
 }
 
 void run(const Call& call) {
   const int64_t rows = call.input(kX).rows, vocabulary = call.input(kW).rows, chunk = chunk_rows(call);
-  const Pieces pieces(call, chunk, call.pool->threads(), call.scratch);
-  const RowJudge judge(call, pieces);
+  const Precision precision = precision_attribute(call, 0);
+  Pieces pieces(call, chunk, call.pool->threads(), call.scratch);
+  RowLosses& losses = pieces.losses;
+  StudentSink student(call.attribute(1), losses);
+  TeacherSink teacher(call.attribute(2), losses);
+  const Gradient gradient(pieces, vocabulary);
   for (int64_t first = 0; first < rows; first += chunk) {
     const int64_t count = std::min(chunk, rows - first);
     const Tensor x = rows_of(call.input(kX), first, count);
     const Tensor z = {pieces.logits, count, vocabulary, TensorType::kF32};
-    multiply(call, x, kW, kScales, false, z, pieces.product);
-    if (pieces.teacher != nullptr)
-      multiply(call, rows_of(call.input(kTeacherX), first, count), kTeacherW, kTeacherScales, false,
-               {pieces.teacher, count, vocabulary, TensorType::kF32}, pieces.product);
-    call.pool->parallel_for(count, [&](int64_t r, int worker) {
-      float* const teacher = pieces.teacher == nullptr ? nullptr : pieces.teacher + r * vocabulary;
-      pieces.values[first + r] = judge(first + r, pieces.logits + r * vocabulary, teacher, worker);
+    losses.begin(first, count);
+    multiply(call, logits_product(x, z, student, precision), kW, kScales, false, pieces.product);
+    if (pieces.teacher != nullptr) {
+      const Tensor of_teacher = {pieces.teacher, count, vocabulary, TensorType::kF32};
+      multiply(call, logits_product(rows_of(call.input(kTeacherX), first, count), of_teacher, teacher, precision),
+               kTeacherW, kTeacherScales, false, pieces.product);
+    }
+    call.pool->parallel_for((count + kRowsPerTask - 1) / kRowsPerTask, [&](int64_t task, int worker) {
+      for (int64_t r = task * kRowsPerTask; r < std::min(count, (task + 1) * kRowsPerTask); ++r) losses.conclude(r, worker);
     });
-    if (call.has_output(kDx))
-      multiply(call, z, kW, kScales, true, rows_of(call.output(kDx), first, count), pieces.product);
+    // a teacher's divergence is a sum beside the gradient
+    const bool stores = stores_gradient(call) || (pieces.teacher != nullptr && !differentiates(call));
+    if (stores) call.pool->parallel_for(count, [&](int64_t r, int) { gradient.store(r); });
+    if (call.has_output(kDx)) {
+      PanelProduct p = rows_product(z, rows_of(call.output(kDx), first, count), nullptr, precision);
+      if (!stores) p.source = &gradient;
+      multiply(call, p, kW, kScales, true, pieces.product);
+    }
     if (call.has_output(kDw))
-      product(*call.pool, z.f32(), x.f32(), call.output(kDw).f32(), weight_gradient_shape(call, count),
-              precision_attribute(call, 0), pieces.product);
+      product(*call.pool, z.f32(), x.f32(), call.output(kDw).f32(), weight_gradient_shape(call, count), precision,
+              pieces.product);
+    for (int64_t r = 0; r < count; ++r) pieces.values[first + r] = losses.value(r);
   }
   double sum = 0;
   for (int64_t r = 0; r < rows; ++r) {
     sum += pieces.values[r];
     if (call.has_output(kValues)) call.output(kValues).f32()[r] = static_cast<float>(pieces.values[r]);
   }
-  call.output(kLoss).f32()[0] =
-      judge.counted() > 0 ? static_cast<float>(sum / static_cast<double>(judge.counted())) : 0;
+  call.output(kLoss).f32()[0] = pieces.counted > 0 ? static_cast<float>(sum / static_cast<double>(pieces.counted)) : 0;
 }
 
 }  // namespace

@@ -5,7 +5,6 @@
 #include <cstring>
 #include <utility>
 
-#include "kernels/dense_product/dense_product.h"
 #include "operations/stream.h"
 #include "runtime/memory.h"
 
@@ -107,6 +106,7 @@ struct Depth {
     at_once = deep ? kDeepPart : blocks;
   }
   int64_t numbers_of(int64_t index) const { return std::min(block, numbers - index * block); }
+  bool whole() const { return at_once == blocks; }
 
   static constexpr int64_t kUnit = 64;  // a word of bits
   int64_t numbers, blocks;
@@ -168,7 +168,7 @@ struct Work {
                           kMatrixTasksPerThread * threads);
       };
       // with one block of the depth there is little to hide behind, and no room for two
-      rebuilds = b.has_source() && depth.blocks > 1 && depth.at_once == depth.blocks;
+      rebuilds = b.has_source() && depth.blocks > 1 && depth.whole();
       own_panels = rebuilds || cut_of(panels).rows >= p.m;
       if (own_panels) at_once = panels;
       cut = cut_of(at_once);
@@ -179,7 +179,8 @@ struct Work {
     // no less than a smaller product takes, which may come out even where this one is cut into more and smaller parts
     workers_at = packed_at + static_cast<size_t>(std::min(
                                  panels * whole_panel, std::max(packed, whole_panel) + (p.sink_panels - 1) * whole_panel));
-    streams = matrix && p.sink == nullptr && !p.accumulate && depth.at_once == depth.blocks && p.m * p.n * kStepBytes >= kStreamedBytes;
+    streams = (matrix || p.sink != nullptr) && p.c != nullptr && !p.accumulate && depth.whole() &&
+              p.m * p.n * kStepBytes >= kStreamedBytes;
     collects = p.sink != nullptr || streams || (matrix && depth.blocks > 1);
     if (matrix)
       tile_bytes = static_cast<size_t>(kMatrixRows * kMatrixPanels * kPanelCols * kStepBytes);
@@ -207,13 +208,14 @@ struct Work {
   size_t packed_at, workers_at, tile_bytes = 0, panel_scratch = 0, worker_bytes;
 };
 
-constexpr int64_t kConvertRows = 32, kConvertColumns = 64;  // of A, a task
+constexpr int64_t kConvertRows = 16, kConvertColumns = 64;  // of A, a task
 
 // Rows [begin, begin + rows) of A, some of them a task.
 void convert_rows(ThreadPool& pool, const Work& w, DepthPart part, int64_t begin, int64_t rows, std::byte* out) {
   Bf16ConvertFunction* const to_bf16 = bf16_convert_table.best();
   Int8RowFunction* const to_int8 = int8_row_table.best();
   pool.parallel_for(ceil_div(rows, kConvertRows), [&](int64_t task, int) {
+    alignas(64) float made[kMostMade];
     const int64_t end = std::min(rows, (task + 1) * kConvertRows);
     for (int64_t row = task * kConvertRows; row < end; ++row) {
       const float* const from = w.p.a + (begin + row) * w.p.a_stride;
@@ -222,9 +224,12 @@ void convert_rows(ThreadPool& pool, const Work& w, DepthPart part, int64_t begin
         to_int8(from, w.p.depth, to);
         continue;
       }
-      for (int64_t i = part.begin; i < part.end; ++i)
-        to_bf16(from + i * w.depth.block, 1, w.depth.numbers_of(i),
+      for (int64_t i = part.begin; i < part.end; ++i) {
+        const int64_t at = i * w.depth.block, numbers = w.depth.numbers_of(i);
+        if (w.p.source != nullptr) w.p.source->make(begin + row, at, numbers, made);
+        to_bf16(w.p.source != nullptr ? made : from + at, 1, numbers,
                 reinterpret_cast<uint16_t*>(to + (i - part.begin) * w.a.block));
+      }
     }
   });
 }
@@ -262,8 +267,8 @@ DenseProductFunction* product_function(Precision precision) {
   return (precision == Precision::kBf16 ? dense_product_bf16_table : dense_product_f32_table).best();
 }
 
-// A tile of C that was collected, rows `stride` apart: to its place, where it is added if `add`, or to the sink as the tiles
-// that it sees.
+// A tile of C that was collected, rows `stride` apart: to the sink as the tiles that it sees, then to its place, where it is
+// added if `add`.
 void hand_over(const Work& w, bool add, const float* tile, int64_t stride, int64_t row, int64_t col, int64_t rows,
                int64_t cols, int worker) {
   const PanelProduct& p = w.p;
@@ -274,8 +279,8 @@ void hand_over(const Work& w, bool add, const float* tile, int64_t stride, int64
         p.sink->consume({row + i, col + j, std::min(w.sink_tile.rows, rows - i), std::min(tile_cols, cols - j),
                          tile + i * stride + j, stride},
                         worker);
-    return;
   }
+  if (p.c == nullptr) return;
   for (int64_t i = 0; i < rows; ++i) {
     const float* const from = tile + i * stride;
     float* const to = p.c + (row + i) * p.c_stride + col;
@@ -455,7 +460,7 @@ TileGrid product_tile_grid(int64_t m, int64_t n) {
 size_t panel_product_scratch(const PanelProduct& p, const PanelOperand& b, int threads) {
   const Work w(p, b, threads);
   const size_t bytes = w.workers_at + w.worker_bytes * static_cast<size_t>(threads);
-  if (w.depth.at_once == w.depth.blocks) return bytes;
+  if (w.depth.whole()) return bytes;
   // one that is just not deep enough to be cut takes more
   PanelProduct whole = p;
   whole.depth = (kDeepBlocks - 1) * w.depth.block;

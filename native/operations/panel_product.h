@@ -14,6 +14,7 @@
 
 #include "kernels/boolean_panel/boolean_panel.h"
 #include "kernels/dense_panel/dense_panel.h"
+#include "kernels/dense_product/dense_product.h"
 #include "operations/product.h"
 
 namespace mbok {
@@ -51,18 +52,32 @@ class DenseOperand final : public PanelOperand {
   DensePanelFunction* pack_;
 };
 
+// An A that is made as it is converted, so that it need not be in memory.
+class RowSource {
+ public:
+  // to[0 … count) = elements [begin, begin + count) of a row; count ≤ kMostMade. A row's pieces, which are cut by the shape
+  // alone, come one after the other.
+  virtual void make(int64_t row, int64_t begin, int64_t count, float* to) const = 0;
+
+ protected:
+  ~RowSource() = default;
+};
+
+constexpr int64_t kMostMade = 2 * kDepthBlock;
+
 struct PanelProduct {
   int64_t m, n, depth;
-  const float* a;  // [m, depth] or, transposed, [depth, m]
+  const float* a;  // [m, depth] or, transposed, [depth, m]; not read where there is a source
   int64_t a_stride;
   bool a_transposed;
   Precision precision;  // usable_precision() of what was asked for, as in b; kInt8 not with a transposed A
-  float* c;             // null: tiles go to the sink
+  float* c;             // may be null where there is a sink, which sees every tile before it is there
   int64_t c_stride;
   bool accumulate;      // C += instead of C =
   const float* bias;    // [n], added to every row; null for none; not with accumulate
   TileSink* sink;
   int64_t sink_panels = 1;  // columns of the tiles that the sink sees, in panels: at most kMostSinkPanels
+  const RowSource* source = nullptr;  // of A's rows; only in bf16
 };
 
 constexpr int64_t kMostSinkPanels = 4;

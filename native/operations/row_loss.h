@@ -1,24 +1,73 @@
-// What a row of logits is judged by: the token that came, another model's logits, or what is kept of them. Each knows
-// its loss and its gradient in place, so that head_loss need not know which it is.
+// What rows of a student's logits are judged by: the token that came, another model's logits, or what is kept of them. A row
+// is seen in parts, so that it never needs to be in cache whole: logits as tiles come out of the product, and when their
+// sums are known, pieces of its gradient.
 #pragma once
 
-#include <cstdint>
-
-#include "runtime/tensor.h"
+#include "operations/logits.h"
 
 namespace mbok {
 
-// A distribution as kept by top_tokens: of every row `count` tokens with the logarithms of their probabilities, then
+// A distribution as kept by head_top_tokens: of every row `count` tokens with the logarithms of their probabilities, then
 // the logarithm of what is left for all others.
 struct KeptTokens {
-  const int32_t* ids;        // [rows, count], checked, all different within a row
-  const float* log_values;   // [rows, count + 1]
-  int64_t count;             // less than the vocabulary
+  const int32_t* ids;       // [rows, count], checked, all different within a row
+  const float* log_values;  // [rows, count + 1]
+  int64_t count;            // less than the vocabulary
 };
 
-// KL(kept ‖ softmax(logits)) of one row over the kept tokens and all others as one. With `gradient` the logits are
-// replaced by factor times their gradient, else they are left in disorder. `scratch`: count floats.
-double kept_divergence(const KeptTokens& kept, int64_t row, float* logits, int64_t cols, bool gradient, float factor,
-                       float* scratch);
+// One of three: targets, kept tokens or a teacher's logits.
+struct Judge {
+  const int32_t* targets;  // [rows], −1: not counted; or null
+  KeptTokens kept;         // of count 0 if there are none
+  bool teacher;
+  double cap, teacher_cap;
+  float factor;            // of the gradient
+};
+
+// The losses of some rows at a time.
+class RowLosses {
+ public:
+  RowLosses() = default;
+  RowLosses(Scratch& scratch, const Judge& judge, int64_t rows, int64_t vocabulary, int threads);
+
+  // Rows [first, first + rows) of the judge's; `row` below counts from there.
+  void begin(int64_t first, int64_t rows);
+  // Logits [col, col + cols) of a row, after their cap, col being a multiple of kLogitPart.
+  void see(int64_t row, int64_t col, const float* logits, int64_t cols);
+  void see_teacher(int64_t row, int64_t col, const float* logits, int64_t cols);
+  // When all of a row has been seen.
+  void conclude(int64_t row, int worker);
+  // to[0 … count) = factor · the gradient by logits [col, col + count) of a concluded row, count ≤ kMostMade: they and the
+  // teacher's as they were before their caps. `to` may be `logits`.
+  void gradient(int64_t row, int64_t col, int64_t count, const float* logits, const float* teacher, float* to);
+  // Of a concluded row; with a teacher when the gradient has been formed at all of its logits.
+  double value(int64_t row) const;
+
+ private:
+  struct Kept {
+    int32_t id;
+    float log_value, logit;
+    float gradient;  // of a concluded row
+  };
+  struct Row {
+    SoftmaxSum student, teacher;  // student: with kept tokens that of all others
+    double value;                 // with a teacher the sum that divergence_of() takes
+    float target;                 // its logit
+    float share;                  // the sum of the other tokens' gradients, with kept ones
+  };
+
+  bool counts(int64_t row) const { return judge_.targets == nullptr || judge_.targets[first_ + row] >= 0; }
+  // The row's kept tokens from `id` on, by their ids, and the end of all.
+  Kept* kept_from(int64_t row, int64_t id) const;
+  Kept* kept_end(int64_t row) const { return kept_ + (row + 1) * judge_.kept.count; }
+  void conclude_kept(int64_t row);
+
+  Judge judge_ = {};
+  int64_t first_ = 0;
+  LogitParts parts_, teacher_parts_;
+  Row* rows_ = nullptr;
+  Kept* kept_ = nullptr;
+  float* of_workers_ = nullptr;
+};
 
 }  // namespace mbok

@@ -28,7 +28,7 @@
   X(kl_divergence) \
   X(head_likelihood) \
   X(head_loss) \
-  X(top_tokens) \
+  X(head_top_tokens) \
   X(cross_entropy_gradient) \
   X(cross_entropy) \
   X(last_row) \

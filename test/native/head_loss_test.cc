@@ -25,9 +25,9 @@ struct Head {
   }
 };
 
-// The last ones take several chunks: of 2²⁴ logits, at least 192 rows.
+// The last ones take several chunks: of 2²⁴ logits, at least 528 rows.
 const Head kHeads[] = {
-    {1, 3, 4, 5, 0, 0}, {20, 17, 9, 70, 2, 0}, {50, 8, 8, 131, 1.5, 2}, {461, 4, 6, 90001, 0, 0}, {400, 3, 3, 88000, 2, 3},
+    {1, 3, 4, 5, 0, 0}, {20, 17, 9, 70, 2, 0}, {50, 8, 8, 131, 1.5, 2}, {600, 4, 6, 33001, 0, 0}, {521, 3, 3, 33000, 2, 3},
 };
 
 struct Case {
@@ -139,18 +139,25 @@ double log_sum(const std::vector<double>& x) {
   return largest + std::log(sum);
 }
 
+// kept, ids, error
+Vectors top_tokens(const Head& head, const Tensor& x, const Tensor& w, double cap, int64_t k) {
+  const auto of = [&](int64_t cols) { return std::vector<float>(static_cast<size_t>(head.rows * cols)); };
+  return test::same_for_any_threads({of(k + 1), of(k), of(1)}, "top tokens", [&](ThreadPool& pool, Vectors& out) {
+    run_operation(pool, "head_top_tokens", {x, w},
+                  {matrix(out[0], head.rows, k + 1), matrix(out[1], head.rows, k), matrix(out[2], head.rows, 1)},
+                  {0, cap, static_cast<double>(k)});
+  });
+}
+
 TEST("head_loss: divergence from kept tokens is that of a distribution with all others as one") {
   Random random(83);
-  for (const Head& head : {kHeads[1], kHeads[2]}) {
+  for (const Head& head : {kHeads[1], kHeads[2], Head{70, 5, 4, 900, 2, 0}}) {
     const Case c(head, random);
     const int64_t k = 7;
     const std::string name = "kept " + head.name();
-    const Logits t = logits_of(c.teacher_states(), c.teacher_weights(), head.teacher_cap);
-    std::vector<float> kept(static_cast<size_t>(head.rows * (k + 1))), ids(static_cast<size_t>(head.rows * k));
-    std::vector<float> error(static_cast<size_t>(head.rows));
-    run_operation(ThreadPool::shared(), "top_tokens", {matrix(t.capped, head.rows, head.vocabulary)},
-                  {matrix(kept, head.rows, k + 1), matrix(ids, head.rows, k), matrix(error, head.rows, 1)}, {7});
-    std::vector<int32_t> whole(ids.begin(), ids.end());
+    Vectors top = top_tokens(head, c.teacher_states(), c.teacher_weights(), head.teacher_cap, k);
+    std::vector<float>& kept = top[0];
+    std::vector<int32_t> whole(top[1].begin(), top[1].end());
     const Tensor kept_ids = {whole.data(), head.rows, k, TensorType::kI32};
     const Vectors got = fused(c, {kNone, kNone, kNone, kNone, matrix(kept, head.rows, k + 1), kept_ids}, name);
     const Logits z = logits_of(c.states(), c.weights(), head.cap);
@@ -179,29 +186,47 @@ TEST("head_loss: divergence from kept tokens is that of a distribution with all 
   }
 }
 
-TEST("top_tokens: keeps the likeliest in order and tells what that costs") {
+TEST("head_top_tokens: keeps the likeliest in order and tells what that costs") {
   Random random(84);
-  const int64_t rows = 5, cols = 40, k = 6;
-  std::vector<float> logits = random.normals(rows * cols);
-  logits[3] = logits[9] = 4;  // equals: the first comes first
-  std::vector<float> kept(static_cast<size_t>(rows * (k + 1))), ids(static_cast<size_t>(rows * k)), error(rows);
-  run_operation(ThreadPool::shared(), "top_tokens", {matrix(logits, rows, cols)},
-                {matrix(kept, rows, k + 1), matrix(ids, rows, k), matrix(error, rows, 1)}, {6});
-  CHECK(ids[0] == 3 && ids[1] == 9, "equals");
-  for (int64_t r = 0; r < rows; ++r) {
-    const std::vector<double> row(logits.begin() + r * cols, logits.begin() + (r + 1) * cols);
-    const double sum = log_sum(row);
-    std::vector<double> log_q(row.size(), kept[static_cast<size_t>(r * (k + 1) + k)] - std::log(static_cast<double>(cols - k)));
-    for (int64_t i = 0; i < k; ++i) {
-      const auto id = static_cast<size_t>(ids[static_cast<size_t>(r * k + i)]);
-      log_q[id] = kept[static_cast<size_t>(r * (k + 1) + i)];
-      CHECK(std::fabs(log_q[id] - (row[id] - sum)) <= 3e-3, "a logarithm in f16");
-      if (i > 0) CHECK(row[id] <= row[static_cast<size_t>(ids[static_cast<size_t>(r * k + i - 1)])], "order");
+  for (const Head& head : {Head{5, 30, 0, 40, 0, 0}, {130, 9, 0, 300, 2, 0}, {60, 4, 0, 5003, 0, 0}}) {
+    Case c(head, random);
+    const int64_t k = 6, cols = head.vocabulary;
+    // equals: the first comes first, as of those that the cap makes equal
+    for (const int64_t token : {cols - 1, int64_t{3}})
+      for (int64_t i = 0; i < head.h; ++i) c.w[static_cast<size_t>(token * head.h + i)] = 9 * c.x[static_cast<size_t>(i)];
+    const Vectors got = top_tokens(head, c.states(), c.weights(), head.cap, k);
+    CHECK(got[1][0] == 3 && (head.cap > 0 || got[1][1] == static_cast<float>(cols - 1)), "equals");
+    const std::vector<float> logits = logits_of(c.states(), c.weights(), head.cap).capped;
+    for (int64_t r = 0; r < head.rows; ++r) {
+      const std::vector<double> row(logits.begin() + r * cols, logits.begin() + (r + 1) * cols);
+      const double sum = log_sum(row);
+      std::vector<double> log_q(row.size(), got[0][static_cast<size_t>(r * (k + 1) + k)] - std::log(static_cast<double>(cols - k)));
+      double least = INFINITY;
+      for (int64_t i = 0; i < k; ++i) {
+        const auto id = static_cast<size_t>(got[1][static_cast<size_t>(r * k + i)]);
+        CHECK(std::fabs(got[0][static_cast<size_t>(r * (k + 1) + i)] - (row[id] - sum)) <= 3e-3 * (1 + std::fabs(row[id] - sum)), "a logarithm in f16");
+        log_q[id] = got[0][static_cast<size_t>(r * (k + 1) + i)];
+        CHECK(row[id] <= least + 1e-5, "order");
+        least = row[id];
+      }
+      int64_t likelier = 0;
+      for (const double z : row) likelier += z > least + 1e-5;
+      CHECK(likelier < k, "all of the likeliest");
+      double expected = 0;
+      for (size_t j = 0; j < row.size(); ++j) expected += std::exp(row[j] - sum) * (row[j] - sum - log_q[j]);
+      CHECK(std::fabs(got[2][static_cast<size_t>(r)] - expected) <= 1e-5 * (1 + std::fabs(sum)), "error");
     }
-    double expected = 0;
-    for (size_t j = 0; j < row.size(); ++j) expected += std::exp(row[j] - sum) * (row[j] - sum - log_q[j]);
-    CHECK(std::fabs(error[static_cast<size_t>(r)] - expected) <= 1e-5, "error");
   }
+}
+
+TEST("head_top_tokens: ids are ids even of a broken row") {
+  Random random(91);
+  const Head head = {3, 4, 0, 300, 0, 0};
+  Case c(head, random);
+  c.x[5] = NAN;
+  const Vectors got = top_tokens(head, c.states(), c.weights(), 0, 6);
+  for (const float id : got[1]) CHECK(id >= 0 && id < 300, "id");
+  CHECK(std::isnan(got[2][1]) && !std::isnan(got[2][0]), "error");
 }
 
 // values, likeliest
@@ -212,6 +237,40 @@ Vectors likelihoods(const Head& head, const Tensor& x, const Tensor& w, const Te
     run_operation(pool, "head_likelihood", {x, w, targets, scales},
                   {matrix(out[0], head.rows, 1), matrix(out[1], head.rows, 1)}, {precision, head.cap});
   });
+}
+
+TEST("head_loss: in bf16 the same within its rounding, where the gradient is formed as it is read or stored") {
+  Random random(92);
+  const Head head = {130, 40, 24, 1500, 3, 2};
+  const Case c(head, random);
+  std::vector<float> kept(static_cast<size_t>(head.rows * 4), std::log(0.25f));
+  std::vector<int32_t> ids;
+  for (int64_t r = 0; r < head.rows; ++r)
+    for (const int64_t i : {r + 700, r, r + 640}) ids.push_back(static_cast<int32_t>(i));
+  const Tensor kept_ids = {ids.data(), head.rows, 3, TensorType::kI32};
+  const std::vector<std::vector<Tensor>> judges = {{integers(c.targets)},
+                                                   {kNone, c.teacher_states(), c.teacher_weights(), kNone},
+                                                   {kNone, kNone, kNone, kNone, matrix(kept, head.rows, 4), kept_ids}};
+  for (size_t i = 0; i < judges.size(); ++i) {
+    const std::string name = "judge " + std::to_string(i);
+    const Vectors expected = fused(c, judges[i], name);
+    const auto in_bf16 = [&](bool with_dw) {
+      const std::vector<float> ones(c.w.size(), 1), empty(c.x.size());
+      return test::same_for_any_threads({{0}, empty, ones}, name, [&](ThreadPool& pool, Vectors& out) {
+        std::vector<Tensor> inputs = {c.states(), c.weights(), kNone, matrix(c.seed, 1, 1)};
+        inputs.insert(inputs.end(), judges[i].begin(), judges[i].end());
+        run_operation(pool, "head_loss", inputs,
+                      {matrix(out[0], 1, 1), kNone, matrix(out[1], head.rows, head.h),
+                       with_dw ? matrix(out[2], head.vocabulary, head.h) : kNone},
+                      {1, head.cap, head.teacher_cap});
+      });
+    };
+    const Vectors read = in_bf16(false), stored = in_bf16(true);
+    CHECK(std::fabs(read[0][0] - expected[0][0]) <= 1e-2 * (1 + std::fabs(expected[0][0])), name + " loss");
+    check_close(read[1], expected[2], 2e-2, name + " dx");
+    check_close(stored[1], read[1], 1e-6, name + " dx, stored");
+    check_close(stored[2], expected[3], 2e-2, name + " dw");
+  }
 }
 
 TEST("head_likelihood: is that of logits which exist whole") {

@@ -97,11 +97,14 @@ export function headLikelihood(
 
 /**
  * The k likeliest tokens of every row of logits: logarithms of their probabilities and of what is left [rows, k + 1],
- * their ids as whole numbers in f32 [rows, k], and what keeping no more costs in nats [rows, 1].
+ * their ids as whole numbers in f32 [rows, k], and what keeping no more costs in nats [rows, 1]. Has no gradient.
  */
-export function topTokens(logits: Tensor, k: number): readonly [kept: Tensor, ids: Tensor, error: Tensor] {
-  const { graph, rows } = logits;
+export function topTokens(
+  { states, weights, scales, cap }: Head,
+  k: number,
+): readonly [kept: Tensor, ids: Tensor, error: Tensor] {
+  const { graph, rows } = states;
   const outputs = [matrixShape(rows, k + 1), matrixShape(rows, k), matrixShape(rows, 1)].map((s) => graph.create(s));
-  graph.emit('top_tokens', [logits], outputs, [k]);
+  graph.emit('head_top_tokens', [states, weights, scales], outputs, [precisionCode(states), cap, k]);
   return outputs as [Tensor, Tensor, Tensor];
 }

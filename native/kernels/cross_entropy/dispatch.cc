@@ -5,6 +5,8 @@
 
 namespace mbok {
 
+double log_sum(const SoftmaxSum& of) { return static_cast<double>(of.largest) + std::log(of.sum); }
+
 double cross_entropy_of(const SoftmaxSum& of, float logit) {
   return std::log(of.sum) + (static_cast<double>(of.largest) - static_cast<double>(logit));
 }
@@ -14,24 +16,14 @@ const KernelTable<SoftmaxSumFunction> softmax_sum_table("softmax_sum", {
     {"scalar", kNone, scalar::softmax_sum},
 });
 
-const KernelTable<LogProbabilitiesFunction> log_probabilities_table("log_probabilities", {
-    MBOK_VECTOR_CANDIDATES(log_probabilities)
-    {"scalar", kNone, scalar::log_probabilities},
-});
-
 const KernelTable<ExpSumsFunction> exp_sums_table("exp_sums", {
     MBOK_VECTOR_CANDIDATES(exp_sums)
     {"scalar", kNone, scalar::exp_sums},
 });
 
-const KernelTable<LogSumOfPartsFunction> log_sum_of_parts_table("log_sum_of_parts", {
-    MBOK_VECTOR_CANDIDATES(log_sum_of_parts)
-    {"scalar", kNone, scalar::log_sum_of_parts},
-});
-
-const KernelTable<CrossEntropyFunction> cross_entropy_table("cross_entropy", {
-    MBOK_VECTOR_CANDIDATES(cross_entropy)
-    {"scalar", kNone, scalar::cross_entropy},
+const KernelTable<SoftmaxSumOfPartsFunction> softmax_sum_of_parts_table("softmax_sum_of_parts", {
+    MBOK_VECTOR_CANDIDATES(softmax_sum_of_parts)
+    {"scalar", kNone, scalar::softmax_sum_of_parts},
 });
 
 const KernelTable<CrossEntropyGradientFunction> cross_entropy_gradient_table("cross_entropy_gradient", {

@@ -3,14 +3,6 @@
 #include "kernels/cross_entropy/cross_entropy.h"
 
 namespace mbok::scalar {
-namespace {
-
-double logsumexp(const float* x, int64_t cols) {
-  const SoftmaxSum of = softmax_sum(x, cols);
-  return static_cast<double>(of.largest) + std::log(of.sum);
-}
-
-}  // namespace
 
 SoftmaxSum softmax_sum(const float* x, int64_t cols) {
   SoftmaxSum of = {x[0], 0};
@@ -19,30 +11,28 @@ SoftmaxSum softmax_sum(const float* x, int64_t cols) {
   return of;
 }
 
-void exp_sums(const LogitTile& tile, float* largest, float* sums) {
+void exp_sums(const LogitTile& tile, float* largest, float* sums, float* products) {
   for (int64_t r = 0; r < tile.rows; ++r) {
-    const SoftmaxSum of = softmax_sum(tile.x + r * tile.stride, tile.cols);
+    const float* const x = tile.x + r * tile.stride;
+    const SoftmaxSum of = softmax_sum(x, tile.cols);
+    const bool none = of.largest == -INFINITY;
     largest[r] = of.largest;
-    sums[r] = of.largest == -INFINITY ? 0 : static_cast<float>(of.sum);
+    sums[r] = none ? 0 : static_cast<float>(of.sum);
+    if (products == nullptr) continue;
+    double product = 0;
+    for (int64_t j = 0; j < tile.cols && !none; ++j) {
+      const double t = static_cast<double>(x[j]) - of.largest;
+      product += x[j] == -INFINITY ? 0 : std::exp(t) * t;
+    }
+    products[r] = static_cast<float>(product);
   }
 }
 
-double log_sum_of_parts(const float* largest, const float* sums, int64_t parts) {
-  double most = largest[0], sum = 0;
-  for (int64_t i = 1; i < parts; ++i) most = largest[i] > most ? largest[i] : most;
-  for (int64_t i = 0; i < parts; ++i) sum += sums[i] * std::exp(largest[i] - most);
-  return most + std::log(sum);
-}
-
-LogProbabilities log_probabilities(const float* x, int64_t cols) {
-  const double all = logsumexp(x, cols);
-  double expected = 0;
-  for (int64_t j = 0; j < cols; ++j) expected += x[j] == -INFINITY ? 0 : std::exp(x[j] - all) * (x[j] - all);
-  return {all, expected};
-}
-
-double cross_entropy(const float* logits, int64_t cols, int64_t target) {
-  return cross_entropy_of(softmax_sum(logits, cols), logits[target]);
+SoftmaxSum softmax_sum_of_parts(const float* largest, const float* sums, int64_t parts) {
+  SoftmaxSum of = {largest[0], 0};
+  for (int64_t i = 1; i < parts; ++i) of.largest = largest[i] > of.largest ? largest[i] : of.largest;
+  for (int64_t i = 0; i < parts; ++i) of.sum += sums[i] * std::exp(static_cast<double>(largest[i]) - of.largest);
+  return of;
 }
 
 void cross_entropy_gradient(const float* logits, int64_t cols, int64_t target, const SoftmaxSum& of, float factor,

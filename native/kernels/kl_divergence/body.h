@@ -30,20 +30,30 @@ Divergence kl_divergence(const float* student, const float* teacher, int64_t col
     t_total += static_cast<double>(reduce_add(t_sum));
     cross += static_cast<double>(reduce_add(product));
   }
-  const double value = cross / t_total - __builtin_log(t_total) + __builtin_log(s_total);
-  return {value, {s_largest, s_total}, {t_largest, t_total}};
+  const SoftmaxSum s = {s_largest, s_total}, t = {t_largest, t_total};
+  return {divergence_of(cross, s, t), s, t};
 }
 
-void kl_divergence_gradient(const float* student, const float* teacher, int64_t cols, const Divergence& of,
-                            float factor, float* dstudent) {
+double kl_divergence_gradient(const float* student, const float* teacher, int64_t cols, const Divergence& of,
+                              float factor, float* dstudent) {
   const Vec s_max = broadcast(of.student.largest), t_max = broadcast(of.teacher.largest);
   const Vec s_scale = broadcast(static_cast<float>(factor / of.student.sum));
   const Vec t_scale = broadcast(static_cast<float>(factor / of.teacher.sum));
-  const auto step = [&](int64_t j, int64_t n) MBOK_INLINE_LAMBDA {
-    const Vec s = exp(load_n(student + j, n) - s_max), t = exp(load_n(teacher + j, n) - t_max);
-    store_n(dstudent + j, fma(s, s_scale, -(t * t_scale)), n);
-  };
-  int64_t j = 0;
-  for (; j + kLanes <= cols; j += kLanes) step(j, kLanes);
-  if (j < cols) step(j, cols - j);
+  double cross = 0;
+  for (int64_t run = 0; run < cols; run += kSumRun) {
+    const int64_t end = cols - run < kSumRun ? cols : run + kSumRun;
+    Vec product = zero();
+    const auto step = [&](int64_t j, int64_t n) MBOK_INLINE_LAMBDA {
+      const Vec s = load_n(student + j, n) - s_max, t = load_n(teacher + j, n) - t_max;
+      Vec t_exp = exp(t);
+      store_n(dstudent + j, fma(exp(s), s_scale, -(t_exp * t_scale)), n);
+      if (n < kLanes) t_exp = select(first_lanes(n), t_exp, zero());
+      product = select(t_exp == zero(), product, fma(t_exp, t - s, product));
+    };
+    int64_t j = run;
+    for (; j + kLanes <= end; j += kLanes) step(j, kLanes);
+    if (j < end) step(j, end - j);
+    cross += static_cast<double>(reduce_add(product));
+  }
+  return cross;
 }

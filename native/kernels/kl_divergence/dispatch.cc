@@ -1,7 +1,13 @@
 #include "kernels/kl_divergence/kl_divergence.h"
 #include "kernels/simd/target.h"
 
+#include <cmath>
+
 namespace mbok {
+
+double divergence_of(double cross, const SoftmaxSum& student, const SoftmaxSum& teacher) {
+  return cross / teacher.sum - std::log(teacher.sum) + std::log(student.sum);
+}
 
 const KernelTable<KlDivergenceFunction> kl_divergence_table("kl_divergence", {
     MBOK_VECTOR_CANDIDATES(kl_divergence)

@@ -18,9 +18,13 @@ struct Divergence {
   SoftmaxSum student, teacher;
 };
 using KlDivergenceFunction = Divergence(const float* student, const float* teacher, int64_t cols);
-// `of`: what kl_divergence has for the row. dstudent may be student.
-using KlDivergenceGradientFunction = void(const float* student, const float* teacher, int64_t cols,
-                                          const Divergence& of, float factor, float* dstudent);
+// Of a row or a part of one; gives the part's Σ_j e^(t_j − largest)·((t_j − largest) − (s_j − largest)), each relative to its own
+// row's largest. `of`: what is known of the row. dstudent may be student.
+using KlDivergenceGradientFunction = double(const float* student, const float* teacher, int64_t cols,
+                                            const Divergence& of, float factor, float* dstudent);
+
+// The value, from the sum that the parts' gradients give and those of both rows.
+double divergence_of(double cross, const SoftmaxSum& student, const SoftmaxSum& teacher);
 
 namespace scalar {
 KlDivergenceFunction kl_divergence;

@@ -17,11 +17,16 @@ Divergence kl_divergence(const float* student, const float* teacher, int64_t col
   return of;
 }
 
-void kl_divergence_gradient(const float* student, const float* teacher, int64_t cols, const Divergence& of,
-                            float factor, float* dstudent) {
-  for (int64_t j = 0; j < cols; ++j)
-    dstudent[j] =
-        static_cast<float>(factor * (probability(of.student, student[j]) - probability(of.teacher, teacher[j])));
+double kl_divergence_gradient(const float* student, const float* teacher, int64_t cols, const Divergence& of,
+                              float factor, float* dstudent) {
+  double cross = 0;
+  for (int64_t j = 0; j < cols; ++j) {
+    const double s = static_cast<double>(student[j]) - of.student.largest;
+    const double t = static_cast<double>(teacher[j]) - of.teacher.largest;
+    cross += std::exp(t) == 0 ? 0 : std::exp(t) * (t - s);
+    dstudent[j] = static_cast<float>(factor * (std::exp(s) / of.student.sum - std::exp(t) / of.teacher.sum));
+  }
+  return cross;
 }
 
 }  // namespace mbok::scalar

@@ -1,0 +1,181 @@
+// What is kept of a teacher's predictions: of every row of its head's logits the `k` likeliest tokens with the logarithms of
+// their probabilities, rounded to f16 as they are stored, then the logarithm of what is left for all others.
+//
+//   x [R,h], w [V,h] (any type of weights.h), scales? [V,1] → kept [R,k+1], ids f32 [R,k] (whole numbers), error [R,1];
+//   attributes: precision, c (0: none), k
+//   z = c·tanh(x·wᵀ / c); error = KL(softmax(z) ‖ what is kept, the rest spread evenly over the other tokens)
+//
+// Each tile of logits is summed and searched while it is in cache, so no logits are stored. For each row every worker keeps
+// the k likeliest of the tokens that it has seen, and up to k more that are likelier than the least of those at the time
+// when there were k too many. Only parts with a likelier one are searched: of random logits (k = 64, V = 262144) one in
+// three. The k likeliest of 2k are found in a microsecond, some ten times a row.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "kernels/half/half.h"
+#include "operations/logits.h"
+#include "operations/weights.h"
+
+namespace mbok {
+namespace {
+
+enum Input { kX, kW, kScales };
+enum Output { kKept, kIds, kError };
+
+constexpr int64_t kRun = 64;      // tokens that are looked at together: nearly all runs have none of the likeliest
+constexpr float kNever = -60000;  // the logarithm of nothing, within f16
+
+void check(const Call& call) {
+  expect_counts_between(call, 2, 3, 3, 3, 3);
+  const Tensor &x = call.input(kX), &w = call.input(kW);
+  const int64_t k = call.integer(2);
+  expect_weights(call, kW, kScales, "w");
+  expect_tensor(call, x, "x", TensorType::kF32, x.rows, w.cols);
+  expect(call, w.cols >= 1 && k >= 1 && k < w.rows && w.rows < (1 << 24), "k must be from 1 to less than the vocabulary");
+  expect_tensor(call, call.output(kKept), "kept", TensorType::kF32, x.rows, k + 1);
+  expect_tensor(call, call.output(kIds), "ids", TensorType::kF32, x.rows, k);
+  expect_tensor(call, call.output(kError), "error", TensorType::kF32, x.rows, 1);
+  expect(call, call.attribute(1) >= 0, "the cap must not be negative");
+}
+
+struct Candidate {
+  float value;
+  int32_t id;
+  // likelier first; of equals the one that comes first: an order in which no two are equal, so that it does not matter
+  // which worker saw what
+  bool operator<(const Candidate& other) const {
+    return value > other.value || (value == other.value && id < other.id);
+  }
+};
+constexpr Candidate kNone = {-INFINITY, std::numeric_limits<int32_t>::max()};
+
+// The candidates of one row that one worker has seen.
+struct Found {
+  Candidate least;  // those that are not likelier are none of the k likeliest
+  int64_t count;
+};
+
+class Selection final : public LogitSink {
+ public:
+  // found: [R, workers], candidates: [R, workers, 2k]
+  Selection(double cap, const LogitParts& parts, Found* found, Candidate* candidates, int64_t workers, int64_t k)
+      : LogitSink(cap), parts_(parts), found_(found), candidates_(candidates), workers_(workers), k_(k) {}
+
+  // The k likeliest tokens of a row in their order, when all of it has been seen.
+  const Candidate* likeliest(int64_t row) const {
+    Candidate *const begin = candidates_ + row * workers_ * 2 * k_, *end = begin;
+    for (int64_t i = row * workers_; i < (row + 1) * workers_; ++i)
+      end = std::copy_n(candidates_ + i * 2 * k_, found_[i].count, end);
+    // a row of NaN has fewer
+    while (end - begin < k_) *end++ = kNone;
+    std::partial_sort(begin, begin + k_, end);
+    return begin;
+  }
+
+ private:
+  void see(int64_t row, int64_t col, const float* logits, int64_t cols, int worker) override {
+    const int64_t at = row * workers_ + worker;
+    Found& found = found_[at];
+    if (!(parts_.add(row, col, logits, cols) >= found.least.value)) return;
+    for (int64_t j = 0; j < cols; j += kRun) {
+      const int64_t end = std::min(cols, j + kRun);
+      bool any = false;
+      for (int64_t i = j; i < end; ++i) any |= logits[i] >= found.least.value;
+      for (int64_t i = j; any && i < end; ++i)
+        keep({logits[i], static_cast<int32_t>(col + i)}, found, candidates_ + at * 2 * k_);
+    }
+  }
+
+  void keep(const Candidate& candidate, Found& found, Candidate* candidates) const {
+    if (!(candidate < found.least)) return;
+    candidates[found.count++] = candidate;
+    if (found.count < 2 * k_) return;
+    std::nth_element(candidates, candidates + k_ - 1, candidates + found.count);
+    found = {candidates[k_ - 1], k_};
+  }
+
+  const LogitParts& parts_;
+  Found* found_;
+  Candidate* candidates_;
+  int64_t workers_, k_;
+};
+
+struct Pieces {
+  Pieces(const Call& call, int threads, std::byte* base) {
+    Scratch scratch(base);
+    const int64_t rows = call.input(kX).rows, vocabulary = call.input(kW).rows, k = call.integer(2);
+    parts = LogitParts(scratch, rows, vocabulary, true);
+    found = scratch.take<Found>(rows * threads);
+    candidates = scratch.take<Candidate>(rows * threads * 2 * k);
+    sums = scratch.take<float>(parts.scratch_floats() * threads);
+    halves = scratch.take<uint16_t>((k + 1) * threads);
+    Selection selection(0, parts, nullptr, nullptr, threads, k);
+    product = scratch.take<std::byte>(
+        static_cast<int64_t>(panel_product_scratch(describe(call, selection), operand(call), threads)));
+    bytes = scratch.used();
+  }
+
+  static PanelProduct describe(const Call& call, LogitSink& sink) {
+    const Tensor& x = call.input(kX);
+    return logits_product(x, {nullptr, x.rows, call.input(kW).rows, TensorType::kF32}, sink, precision_attribute(call, 0));
+  }
+  static WeightOperand operand(const Call& call) {
+    return WeightOperand(Weights(call, kW, kScales), false, precision_attribute(call, 0));
+  }
+
+  LogitParts parts;
+  Found* found;
+  Candidate* candidates;
+  float* sums;       // of each worker
+  uint16_t* halves;  // of each worker: k + 1
+  std::byte* product;
+  size_t bytes;
+};
+
+size_t scratch_bytes(const Call& call, int threads) { return Pieces(call, threads, nullptr).bytes; }
+
+// best: the row's k likeliest; `of` is its sum and `expected` its Σ p log p. Gives the error.
+double keep(const Candidate* best, int64_t k, int64_t vocabulary, const SoftmaxSum& of, double expected, float* kept,
+            float* ids, uint16_t* halves) {
+  const double all = log_sum(of);
+  double mass = 0;
+  for (int64_t i = 0; i < k; ++i) {
+    // none is a token too
+    ids[i] = static_cast<float>(std::min<int64_t>(best[i].id, vocabulary - 1));
+    kept[i] = std::max(kNever, static_cast<float>(best[i].value - all));
+    mass += std::exp(best[i].value - all);
+  }
+  const double left = std::max(0.0, 1 - mass);
+  kept[k] = left > 0 ? std::max(kNever, static_cast<float>(std::log(left))) : kNever;
+  f16_narrow_table.best()(kept, halves, k + 1);
+  f16_widen_table.best()(halves, kept, k + 1);
+  double cross = left * (kept[k] - std::log(static_cast<double>(vocabulary - k)));
+  for (int64_t i = 0; i < k; ++i) cross += std::exp(best[i].value - all) * kept[i];
+  return expected - cross;
+}
+
+void run(const Call& call) {
+  const int threads = call.pool->threads();
+  const Pieces pieces(call, threads, call.scratch);
+  const int64_t rows = call.input(kX).rows, vocabulary = call.input(kW).rows, k = call.integer(2);
+  std::fill_n(pieces.found, rows * threads, Found{kNone, 0});
+  Selection selection(call.attribute(1), pieces.parts, pieces.found, pieces.candidates, threads, k);
+  panel_product(*call.pool, Pieces::describe(call, selection), Pieces::operand(call), pieces.product);
+  call.pool->parallel_for((rows + kRowsPerTask - 1) / kRowsPerTask, [&](int64_t task, int worker) {
+    float* const scratch = pieces.sums + worker * pieces.parts.scratch_floats();
+    for (int64_t r = task * kRowsPerTask; r < std::min(rows, (task + 1) * kRowsPerTask); ++r) {
+      const SoftmaxSum of = pieces.parts.sum(r, scratch);
+      call.output(kError).f32()[r] = static_cast<float>(
+          keep(selection.likeliest(r), k, vocabulary, of, pieces.parts.expected(r, of, scratch), call.output(kKept).f32() + r * (k + 1),
+               call.output(kIds).f32() + r * k, pieces.halves + worker * (k + 1)));
+    }
+  });
+}
+
+}  // namespace
+
+extern const Operation head_top_tokens_operation;
+const Operation head_top_tokens_operation = {"head_top_tokens", check, scratch_bytes, run, false};
+
+}  // namespace mbok

@@ -1,0 +1,56 @@
+// The logits of a model's head as tiles of its product come out, so that they need not be stored to be summed.
+#pragma once
+
+#include "kernels/cross_entropy/cross_entropy.h"
+#include "operations/linear_product.h"
+#include "operations/scratch.h"
+
+namespace mbok {
+
+constexpr int64_t kLogitPart = kMostSinkPanels * kPanelCols;  // columns of a tile
+
+// Sees every row of every tile once, after the cap: z = c·tanh(x·wᵀ / c), c = 0: none.
+class LogitSink : public TileSink {
+ public:
+  explicit LogitSink(double cap) : cap_(static_cast<float>(cap)) {}
+  void consume(const Tile& tile, int worker) final;
+
+ protected:
+  ~LogitSink() = default;
+  // Logits [col, col + cols) of a row, col being a multiple of kLogitPart.
+  virtual void see(int64_t row, int64_t col, const float* logits, int64_t cols, int worker) = 0;
+
+ private:
+  float cap_;
+};
+
+// states · weightsᵀ with tiles of kLogitPart columns for the sink, and written to `z` unless its data is null.
+PanelProduct logits_product(const Tensor& states, const Tensor& z, LogitSink& sink, Precision precision);
+
+// What is left of rows of logits: of every kLogitPart of them the largest and a sum of exponentials, a 128th.
+class LogitParts {
+ public:
+  LogitParts() = default;
+  // `entropies`: whether expected() will be asked for.
+  LogitParts(Scratch& scratch, int64_t rows, int64_t vocabulary, bool entropies);
+
+  // Scratch of sum() and expected(), in floats.
+  int64_t scratch_floats() const { return 2 * count_; }
+
+  // Gives the largest of these logits of a row.
+  float add(int64_t row, int64_t col, const float* logits, int64_t cols) const;
+  SoftmaxSum sum(int64_t row, float* scratch) const;
+  // Σ_j p_j log p_j for p = softmax(z), the opposite of the row's entropy; `of` is its sum.
+  double expected(int64_t row, const SoftmaxSum& of, float* scratch) const;
+
+ private:
+  int64_t at(int64_t row, int64_t part) const { return part * rows_ + row; }  // as tiles are written
+
+  int64_t rows_ = 0, count_ = 0;
+  float *largest_ = nullptr, *sums_ = nullptr, *products_ = nullptr;
+};
+
+// Rows that are concluded together: their parts share cache lines.
+constexpr int64_t kRowsPerTask = 16;
+
+}  // namespace mbok
