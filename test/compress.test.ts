@@ -215,84 +215,144 @@ describe('calibrated conversion of one matrix', () => {
   });
 });
 
-test('moments are those of what each linear layer sees in the converted model and lacks of the original', async () => {
-  await using model = await Model.load(join(__dirname, 'golden/llama-bias'));
-  const [length, rows, hidden] = [8, 24, 64];
-  const aims = { targetMix: 0.25, residualMix: 0.75 };
-  const random = new Random(5);
-  const given = { student: random.normals(rows * hidden), teacher: random.normals(rows * hidden) };
-  const states = new MemoryStateStore();
-  for (const side of ['student', 'teacher'] as const) {
-    for (const chunk of [0, 1, 2]) {
-      await states.write(side, 1, chunk, given[side].subarray(chunk * length * hidden, (chunk + 1) * length * hidden));
-    }
-  }
-  const walk = { source: loadedSource(model), length, precision: 'f32', states, signal: undefined } as const;
+/** Layers that share an input, whose hidden states they count relative to, what they are added to and after which norm. */
+interface MomentsCase {
+  readonly modules: readonly string[];
+  readonly relative?: string;
+  readonly residual?: string;
+  readonly norm?: string;
+}
 
-  const graph = new Graph();
-  for (const side of ['student', 'teacher'] as const) {
-    const x = graph.input(side, { rows: 'tokens', cols: hidden });
-    const constants = model.constants(length);
-    const builder = model.builder(graph);
-    graph.output(`${side} end`, model.family.block(builder, 1, x, model.config, constants));
-    graph.output(`${side} middle`, builder.residuals[0]?.sum as Tensor);
-    for (const { module, input } of builder.linears) {
-      const name = /(q_proj|o_proj|gate_proj|down_proj)$/.exec(module)?.[0];
-      if (name !== undefined) graph.output(`${side} ${name}`, input);
-    }
-  }
-  await using plan = new Plan(graph, { maxRows: rows });
-  const seen = await plan.run({ inputs: given, scalars: { rows, sequenceLength: length } });
-  const part = (name: string): Float32Array =>
-    seen[name] ?? (name.startsWith('student') ? given.student : given.teacher);
+const PLAIN: readonly MomentsCase[] = [
+  { modules: ['self_attn.q_proj', 'self_attn.k_proj', 'self_attn.v_proj'] },
+  { modules: ['self_attn.o_proj'], relative: 'middle', residual: 'begin' },
+  { modules: ['mlp.gate_proj', 'mlp.up_proj'], relative: 'middle' },
+  { modules: ['mlp.down_proj'], relative: 'end', residual: 'middle' },
+];
+const NORMS: Readonly<Record<string, string>> = {
+  begin: 'post_attention_layernorm',
+  middle: 'post_feedforward_layernorm',
+};
+const NORMED = PLAIN.map((item) => (item.residual === undefined ? item : { ...item, norm: NORMS[item.residual] }));
 
-  const CASES = [
-    { modules: ['self_attn.q_proj', 'self_attn.k_proj', 'self_attn.v_proj'], relative: undefined, residual: undefined },
-    { modules: ['self_attn.o_proj'], relative: 'middle', residual: 'begin' },
-    { modules: ['mlp.gate_proj', 'mlp.up_proj'], relative: 'middle', residual: undefined },
-    { modules: ['mlp.down_proj'], relative: 'end', residual: 'middle' },
-  ];
-  const block = { parameters: model.parameters, formats: model.formats };
-  const trace = traceBlock(walk, 1, block, new Graph().input('x', { rows: 'tokens', cols: hidden }));
-  const path = (module: string) => `model.layers.1.${module}`;
-  expect(sharedInputs(trace)).toEqual(CASES.map(({ modules }) => modules.map(path)));
-
-  for (const { modules, relative, residual } of CASES) {
-    const sides = { student: block, teacher: block };
-    const moments = await collectMoments(walk, { layer: 1, modules: modules.map(path), sides, aims });
-    const weights = Float64Array.from({ length: rows }, (_, row) => {
-      if (relative === undefined) return 1;
-      const squares = part(`teacher ${relative}`).subarray(row * hidden, (row + 1) * hidden);
-      return hidden / squares.reduce((sum, value) => sum + value * value, 0);
-    });
-    const input = /\w+$/.exec(modules[0] as string)?.[0];
-    const [own, original] = [part(`student ${input}`), part(`teacher ${input}`)];
-    expect(relativeError(moments.h.toFloat32(), gram(own, own, weights))).toBeLessThanOrEqual(1e-5);
-    for (const module of modules) {
-      const weight = model.parameters.get(`${path(module)}.weight`) as Matrix;
-      const [w, n] = [weight.toFloat32(), weight.cols];
-      const lacks = new Float32Array(rows * weight.rows);
-      for (let row = 0; row < rows; row++) {
-        for (let i = 0; i < weight.rows; i++) {
-          const at = row * weight.rows + i;
-          let sum = 0;
-          for (let j = 0; j < n; j++) {
-            sum += ((original[row * n + j] as number) - (own[row * n + j] as number)) * (w[i * n + j] as number);
-          }
-          const before =
-            residual && (part(`teacher ${residual}`)[at] as number) - (part(`student ${residual}`)[at] as number);
-          lacks[at] = aims.targetMix * sum + aims.residualMix * (before || 0);
-        }
+test.each([
+  ['llama-bias', PLAIN],
+  ['gemma2', NORMED],
+  ['gemma3', NORMED],
+] as const)(
+  'moments of %s are those of what each layer sees in the converted model and lacks of the original',
+  async (family, cases) => {
+    await using model = await Model.load(join(__dirname, 'golden', family));
+    const hidden = model.config.hiddenSize;
+    const [length, rows] = [8, 24];
+    const aims = { targetMix: 0.25, residualMix: 0.75 };
+    const random = new Random(5);
+    const given = { student: random.normals(rows * hidden), teacher: random.normals(rows * hidden) };
+    const states = new MemoryStateStore();
+    for (const side of ['student', 'teacher'] as const) {
+      for (const chunk of [0, 1, 2]) {
+        await states.write(
+          side,
+          1,
+          chunk,
+          given[side].subarray(chunk * length * hidden, (chunk + 1) * length * hidden),
+        );
       }
-      const correction = moments.corrections.get(path(module)) as Matrix;
-      expect(relativeError(correction.toFloat32(), gram(lacks, own, weights))).toBeLessThanOrEqual(1e-5);
     }
-    disposeMoments(moments);
-  }
-});
+    const walk = { source: loadedSource(model), length, precision: 'f32', states, signal: undefined } as const;
+
+    const graph = new Graph();
+    for (const side of ['student', 'teacher'] as const) {
+      const x = graph.input(side, { rows: 'tokens', cols: hidden });
+      const constants = model.constants(length);
+      const builder = model.builder(graph);
+      graph.output(`${side} end`, model.family.block(builder, 1, x, model.config, constants));
+      graph.output(`${side} middle`, builder.residuals[0]?.sum as Tensor);
+      for (const { module, input } of builder.linears) {
+        const name = /(q_proj|o_proj|gate_proj|down_proj)$/.exec(module)?.[0];
+        if (name !== undefined) graph.output(`${side} ${name}`, input);
+      }
+    }
+    await using plan = new Plan(graph, { maxRows: rows });
+    const seen = await plan.run({ inputs: given, scalars: { rows, sequenceLength: length } });
+    const part = (name: string): Float32Array =>
+      seen[name] ?? (name.startsWith('student') ? given.student : given.teacher);
+
+    const block = { parameters: model.parameters, formats: model.formats };
+    const trace = traceBlock(walk, 1, block, new Graph().input('x', { rows: 'tokens', cols: hidden }));
+    const path = (module: string) => `model.layers.1.${module}`;
+    expect(sharedInputs(trace)).toEqual(cases.map(({ modules }) => modules.map(path)));
+
+    for (const { modules, relative, residual, norm } of cases) {
+      const sides = { student: block, teacher: block };
+      const moments = await collectMoments(walk, { layer: 1, modules: modules.map(path), sides, aims });
+      const input = /\w+$/.exec(modules[0] as string)?.[0];
+      const [own, original] = [part(`student ${input}`), part(`teacher ${input}`)];
+      // of a layer before a norm: its outputs' sizes, and the norm's gains
+      const outputs = product(own, model.parameters.get(`${path(modules[0] as string)}.weight`) as Matrix);
+      const gains = norm && (model.parameters.get(`${path(norm)}.weight`) as Matrix).toFloat32().map((w) => 1 + w);
+      const weights = Float64Array.from({ length: rows }, (_, row) => {
+        if (relative === undefined) return 1;
+        const ofHidden = 1 / meanSquare(part(`teacher ${relative}`), row, hidden);
+        return norm === undefined ? ofHidden : ofHidden / meanSquare(outputs, row, hidden);
+      });
+      expect(relativeError(moments.h.toFloat32(), gram(own, own, weights))).toBeLessThanOrEqual(1e-5);
+      for (const module of modules) {
+        const weight = model.parameters.get(`${path(module)}.weight`) as Matrix;
+        const lacks = product(
+          original.map((value, i) => value - (own[i] as number)),
+          weight,
+        ).map((value) => aims.targetMix * value);
+        if (residual !== undefined) {
+          const [wanted, seen] = [part(`teacher ${residual}`), part(`student ${residual}`)];
+          const z = Float64Array.from(wanted, (value, at) => value - (seen[at] as number));
+          const added = gains ? beforeNorm(z, outputs, gains) : z;
+          for (const [at, value] of added.entries()) lacks[at] = (lacks[at] as number) + aims.residualMix * value;
+        }
+        const correction = moments.corrections.get(path(module)) as Matrix;
+        expect(relativeError(correction.toFloat32(), gram(lacks, own, weights))).toBeLessThanOrEqual(1e-5);
+      }
+      disposeMoments(moments);
+    }
+  },
+);
+
+/** x wᵀ in float64. */
+function product(x: Float32Array, weight: Matrix): Float64Array {
+  const { rows: m, cols: n } = weight;
+  const w = weight.toFloat32();
+  return Float64Array.from({ length: (x.length / n) * m }, (_, at) => {
+    const [row, i] = [Math.floor(at / m), at % m];
+    let sum = 0;
+    for (let j = 0; j < n; j++) sum += (x[row * n + j] as number) * (w[i * n + j] as number);
+    return sum;
+  });
+}
+
+/** What y lacks for its norm to gain z, row by row. */
+function beforeNorm(z: Float64Array, y: Float64Array, gains: Float32Array): Float64Array {
+  const cols = gains.length;
+  const u = z.map((error, at) => {
+    const gain = gains[at % cols] as number;
+    return (gain * error) / (gain * gain + error * error);
+  });
+  return u.map((value, at) => {
+    const row = Math.floor(at / cols);
+    const rho = Math.sqrt(meanSquare(y, row, cols) + 1e-6);
+    const unit = y.subarray(row * cols, (row + 1) * cols).map((own) => own / rho);
+    const along = unit.reduce((sum, own, j) => sum + (own * (u[row * cols + j] as number)) / cols, 0);
+    return rho * (value - along * (unit[at % cols] as number));
+  });
+}
+
+function meanSquare(x: Float32Array | Float64Array, row: number, cols: number): number {
+  let sum = 0;
+  for (const value of x.subarray(row * cols, (row + 1) * cols)) sum += value * value;
+  return sum / cols;
+}
 
 /** Mean over rows of weight · xᵀ y, in float64. */
-function gram(x: Float32Array, y: Float32Array, weights: Float64Array): Float64Array {
+function gram(x: Float32Array | Float64Array, y: Float32Array, weights: Float64Array): Float64Array {
   const rows = weights.length;
   const [m, n] = [x.length / rows, y.length / rows];
   const sum = new Float64Array(m * n);

@@ -81,7 +81,7 @@ describe.each(FOLDERS)('%s', (_, folder) => {
       const path = modules.get(branch)?.slice(0, -module.length);
       expect(modules.get(branch)).toBe(`${path}${module}`);
       expect(path).toContain(`.${Math.floor(i / 2)}.`);
-      expect(norm?.module).toBe(between && `${path}${between}`);
+      expect(norm?.weight).toBe(between && builder.parameter(`${path}${between}.weight`));
     });
     expect(builder.residuals[0]?.x).toBe(hiddenStates[0]);
   });

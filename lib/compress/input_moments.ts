@@ -2,7 +2,7 @@
 
 import { Graph } from '../graph/graph';
 import { add } from '../graph/operations/add';
-import { accumulateGram, compensationFactor, relativeRows } from '../graph/operations/conversion';
+import { accumulateGram, beforeNorm, compensationFactor, relativeRows } from '../graph/operations/conversion';
 import { linear } from '../graph/operations/linear';
 import { gradientNorm } from '../graph/operations/training';
 import { scale } from '../graph/operations/weighted_sum';
@@ -63,7 +63,9 @@ export interface MomentsTask {
  *
  * A token counts by the inverse square of its hidden state's size in the original: the norms after it see the direction
  * alone, so an error of a tenth of the state matters alike whether the state is large or small, and real models have
- * tokens with massive ones. Keys, queries and values count plainly: attention carries their errors to other tokens.
+ * tokens with massive ones. Keys, queries and values count plainly: attention carries their errors to other tokens. Where
+ * a norm lies between output and hidden states (Gemma), it divides errors by the output's size, so a token counts by the
+ * inverse square of that too.
  *
  * With `advanceTeacher` the original's hidden states are taken to the next block in the same pass.
  */
@@ -77,8 +79,11 @@ export async function collectMoments(
   const [seen, original] = [trace('student'), trace('teacher')];
   const first = modules[0] as string;
   const place = original.linears.get(first) as LinearPlace;
-  const weighted = (tensor: Tensor) => (place.mixed ? tensor : relativeRows(tensor, place.hidden));
-  const input = seen.linears.get(first)?.input as Tensor;
+  const { input, output, residual } = seen.linears.get(first) as LinearPlace;
+  const weighted = (tensor: Tensor) => {
+    if (place.mixed) return tensor;
+    return relativeRows(residual?.norm === undefined ? tensor : relativeRows(tensor, output), place.hidden);
+  };
   const x = weighted(input);
   const moments = { h: new Matrix({ rows: input.cols, cols: input.cols }), corrections: new Map<string, Matrix>() };
   try {
@@ -111,7 +116,10 @@ export async function collectMoments(
   }
 }
 
-/** What a module's outputs lack: towards its original outputs, and towards the original hidden states. */
+/**
+ * What a module's outputs lack: towards its original outputs, and towards the original hidden states (method §1, step 2, and
+ * §8, step 0). Before a norm the latter is what the norm makes them of ({@link beforeNorm}).
+ */
 function missing({
   module,
   seen,
@@ -133,8 +141,9 @@ function missing({
     parts.push(scale(linear(difference(teacher.input, student.input), weight), targetMix));
   }
   const [own, aim] = [student.residual, teacher.residual];
-  if (residualMix > 0 && own !== undefined && aim !== undefined && own.norm === undefined) {
-    parts.push(scale(difference(aim.x, own.x), residualMix));
+  if (residualMix > 0 && own !== undefined && aim !== undefined) {
+    const lack = difference(aim.x, own.x);
+    parts.push(scale(own.norm === undefined ? lack : beforeNorm(lack, student.output, own.norm), residualMix));
   }
   return parts.length === 2 ? add(parts[0] as Tensor, parts[1] as Tensor) : parts[0];
 }

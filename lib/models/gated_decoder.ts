@@ -2,15 +2,16 @@
 
 import { MbokError } from '../errors';
 import type { ActivationKind } from '../graph/operations/activation';
+import type { RmsNorm } from '../graph/operations/rms_norm';
 import { split } from '../graph/operations/split';
 import { scale } from '../graph/operations/weighted_sum';
 import type { Tensor } from '../graph/tensor';
 import { attend, type Heads, projectHeads, rotate } from '../nn/attention';
-import type { Builder, RmsNorm } from '../nn/builder';
+import type { Builder } from '../nn/builder';
 import { embeddingLayer, headLayer } from '../nn/embedding';
 import { linearLayer } from '../nn/linear';
 import { fusedGatedMlp, gatedMlp } from '../nn/mlp';
-import { rmsNormLayer } from '../nn/norm';
+import { rmsNormLayer, rmsNormOf } from '../nn/norm';
 import { residual } from '../nn/residual';
 import { type RotaryConfig, rotaryTable } from '../nn/rotary';
 import type { Constants, DecoderConfig, Family } from './family';
@@ -74,8 +75,8 @@ export function gatedDecoder(
     },
 
     block(builder, layer, x, c, constants) {
-      const norm = (name: string) => rmsNormOf(c, `${path(layer)}.${name}`);
-      const normed = (name: string, t: Tensor) => rmsNormLayer(builder, norm(name), t);
+      const norm = (name: string) => normOf(builder, `${path(layer)}.${name}`, c);
+      const normed = (name: string, t: Tensor) => rmsNormLayer(norm(name), t);
       const mlp = (t: Tensor) => (c.fused ? fusedGatedMlp : gatedMlp)(builder, `${path(layer)}.mlp`, t, c.activation);
       const attended = selfAttention(builder, layer, normed('input_layernorm', x), c, constants);
       if (!c.outerNorm) {
@@ -87,14 +88,14 @@ export function gatedDecoder(
       return residual(builder, middle, added, norm('post_feedforward_layernorm'));
     },
 
-    finish: (builder, x, c) => rmsNormLayer(builder, rmsNormOf(c, 'model.norm'), x),
+    finish: (builder, x, c) => rmsNormLayer(normOf(builder, 'model.norm', c), x),
 
     head: (builder, x, { tied, logitCap }) => headLayer(builder, tied ? 'model.embed_tokens' : 'lm_head', x, logitCap),
   };
 }
 
-function rmsNormOf({ epsilon, normOffset }: GatedDecoderConfig, module: string): RmsNorm {
-  return { module, epsilon, offset: normOffset };
+function normOf(builder: Builder, module: string, { epsilon, normOffset }: GatedDecoderConfig): RmsNorm {
+  return rmsNormOf(builder, module, epsilon, normOffset);
 }
 
 function selfAttention(builder: Builder, layer: number, x: Tensor, c: GatedDecoderConfig, tables: Constants): Tensor {
@@ -104,7 +105,7 @@ function selfAttention(builder: Builder, layer: number, x: Tensor, c: GatedDecod
   const table = rotary === undefined ? undefined : tables[rotary];
   const [q, k, v] = c.fused ? fusedHeads(builder, module, x, c) : projectHeads(builder, module, x);
   const place = (t: Tensor, name: string) => {
-    const normed = c.headNorm ? rmsNormLayer(builder, rmsNormOf(c, `${module}.${name}`), t) : t;
+    const normed = c.headNorm ? rmsNormLayer(normOf(builder, `${module}.${name}`, c), t) : t;
     return table === undefined ? normed : rotate(builder, normed, table, headDimension);
   };
   const heads = [place(q, 'q_norm'), place(k, 'k_norm'), v] as const;

@@ -3,6 +3,7 @@
 import { MbokError } from '../errors';
 import type { Graph } from '../graph/graph';
 import type { Places } from '../graph/operations/attention';
+import type { RmsNorm } from '../graph/operations/rms_norm';
 import type { MemoryRole, Tensor } from '../graph/tensor';
 import type { Matrix } from '../native/matrix';
 import type { Formats } from '../structures/structure';
@@ -24,15 +25,6 @@ export interface BuilderOptions {
   readonly cache?: KeyValueCache;
   /** Present where the rows of a run belong to several sequences, with a cache of as many slots. */
   readonly places?: Places;
-}
-
-/** An RMS norm of whole rows, or of groups as wide as its weight. */
-export interface RmsNorm {
-  /** Of its weight. */
-  readonly module: string;
-  readonly epsilon: number;
-  /** Added to the weight. */
-  readonly offset: number;
 }
 
 /** An addition to the hidden states: sum = x + branch or, where there is a norm, x + norm(branch). */

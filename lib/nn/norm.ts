@@ -1,11 +1,16 @@
 import { layerNorm } from '../graph/operations/layer_norm';
-import { rmsNorm } from '../graph/operations/rms_norm';
+import { type RmsNorm, rmsNorm } from '../graph/operations/rms_norm';
 import type { Tensor } from '../graph/tensor';
-import type { Builder, RmsNorm } from './builder';
+import type { Builder } from './builder';
 
-/** Root-mean-square normalisation of x. */
-export function rmsNormLayer(builder: Builder, { module, epsilon, offset }: RmsNorm, x: Tensor): Tensor {
-  return rmsNorm(x, builder.parameter(`${module}.weight`), epsilon, offset);
+/** The RMS norm with the weight of `module`, to which `offset` is added. */
+export function rmsNormOf(builder: Builder, module: string, epsilon: number, offset: number): RmsNorm {
+  return { weight: builder.parameter(`${module}.weight`), epsilon, offset };
+}
+
+/** Root-mean-square normalisation of whole rows of x, or of groups as wide as the weight. */
+export function rmsNormLayer({ weight, epsilon, offset }: RmsNorm, x: Tensor): Tensor {
+  return rmsNorm(x, weight, epsilon, offset);
 }
 
 /** Layer normalisation with weight and bias of `module`. */

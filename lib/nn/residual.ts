@@ -1,11 +1,12 @@
 import { add } from '../graph/operations/add';
+import type { RmsNorm } from '../graph/operations/rms_norm';
 import type { Tensor } from '../graph/tensor';
-import type { Builder, RmsNorm } from './builder';
+import type { Builder } from './builder';
 import { rmsNormLayer } from './norm';
 
 /** The hidden states x with what a branch of the block adds to them: x + branch, or x + norm(branch). */
 export function residual(builder: Builder, x: Tensor, branch: Tensor, norm?: RmsNorm): Tensor {
-  const sum = add(x, norm === undefined ? branch : rmsNormLayer(builder, norm, branch));
+  const sum = add(x, norm === undefined ? branch : rmsNormLayer(norm, branch));
   builder.residuals.push({ x, branch, norm, sum });
   return sum;
 }

@@ -4,6 +4,7 @@
 #define MBOK_OPERATIONS(X) \
   X(scale_columns) \
   X(relative_rows) \
+  X(before_rms_norm) \
   X(softcap) \
   X(softcap_gradient) \
   X(split) \

@@ -184,6 +184,60 @@ TEST("relative_rows: divides rows by the root mean square of others") {
   check_close(got[0], expected, 1e-6, "relative_rows");
 }
 
+TEST("before_rms_norm: gives what a norm makes a small error of, and lets silenced channels go") {
+  Random random(33);
+  const int64_t rows = 41, n = 70;
+  const double eps = 1e-3, offset = 1;
+  std::vector<float> z = random.normals(rows * n), y = random.normals(rows * n), w = random.normals(n), expected;
+  w[0] = w[1] = -1;  // gains of 0
+  std::fill(y.begin(), y.begin() + n, 0.0f);
+  for (int64_t i = 0; i < rows; ++i) {
+    z[element(i * n)] = 0;
+    double squares = 0;
+    for (int64_t j = 0; j < n; ++j) squares += std::pow(static_cast<double>(y[element(i * n + j)]), 2);
+    const double rho = std::sqrt(squares / static_cast<double>(n) + eps);
+    std::vector<double> u(element(n));
+    double along = 0;
+    for (int64_t j = 0; j < n; ++j) {
+      const double g = offset + static_cast<double>(w[element(j)]), error = static_cast<double>(z[element(i * n + j)]);
+      u[element(j)] = j < 2 ? 0 : g * error / (g * g + error * error);
+      along += u[element(j)] * static_cast<double>(y[element(i * n + j)]) / rho / static_cast<double>(n);
+    }
+    for (int64_t j = 0; j < n; ++j)
+      expected.push_back(static_cast<float>(rho * u[element(j)] - along * static_cast<double>(y[element(i * n + j)])));
+  }
+  const auto got =
+      same_for_any_threads({std::vector<float>(y.size())}, "before_rms_norm", [&](ThreadPool& pool, auto& out) {
+        run_operation(pool, "before_rms_norm", {matrix(z, rows, n), matrix(y, rows, n), matrix(w, 1, n)},
+                      {matrix(out[0], rows, n)}, {eps, offset});
+      });
+  check_close(got[0], expected, 1e-6, "before_rms_norm");
+
+  ThreadPool& pool = ThreadPool::shared();
+  // where gains are far above an error that some y has, norm(y + dy) has it
+  std::vector<float> dy(y.size()), before(y.size()), after(y.size());
+  for (float& weight : w) weight = 4 + std::abs(weight);
+  const auto norm = [&](const std::vector<float>& x, std::vector<float>& out) {
+    run_operation(pool, "rms_norm", {matrix(x, rows, n), matrix(w, 1, n)}, {matrix(out, rows, n)}, {eps, offset});
+  };
+  std::vector<float> other = y;
+  for (size_t i = 0; i < y.size(); ++i) other[i] += 1e-3f * z[i];
+  norm(y, before);
+  norm(other, after);
+  double missed = 0, wanted = 0;
+  for (size_t i = 0; i < y.size(); ++i) {
+    z[i] = after[i] - before[i];
+    wanted += std::pow(static_cast<double>(z[i]), 2);
+  }
+  run_operation(pool, "before_rms_norm", {matrix(z, rows, n), matrix(y, rows, n), matrix(w, 1, n)},
+                {matrix(dy, rows, n)}, {eps, offset});
+  for (size_t i = 0; i < y.size(); ++i) other[i] = y[i] + dy[i];
+  std::vector<float> reached(y.size());
+  norm(other, reached);
+  for (size_t i = 0; i < y.size(); ++i) missed += std::pow(static_cast<double>(reached[i] - after[i]), 2);
+  CHECK(std::sqrt(missed / wanted) < 0.01, "norm(y + dy)");
+}
+
 TEST("scale_columns: scales by powers of the inputs' relative size") {
   Random random(32);
   const int64_t m = 37, n = 65;

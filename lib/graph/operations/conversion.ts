@@ -2,6 +2,7 @@
 
 import type { Tensor } from '../tensor';
 import { precisionCode } from './linear';
+import type { RmsNorm } from './rms_norm';
 
 /** Kernels ±1 [K·m, n] with their scales sOut [K, m] and sIn [K, n]. */
 export interface KernelTensors {
@@ -35,6 +36,17 @@ export function relativeRows(x: Tensor, h: Tensor): Tensor {
   const y = x.graph.create(x);
   x.graph.emit('relative_rows', [x, h], [y]);
   return y;
+}
+
+/**
+ * What y lacks for its norm to gain z, tensors [rows, n]: ρ u without what lies along y, for the norm drops that;
+ * u = g z / (g² + z²), g = offset + weight, ρ = √(mean(y²) + ε). Channels that the norm all but silences are not asked for
+ * what would take most of the row.
+ */
+export function beforeNorm(z: Tensor, y: Tensor, { weight, epsilon, offset }: RmsNorm): Tensor {
+  const lack = y.graph.create(y);
+  y.graph.emit('before_rms_norm', [z, y, weight], [lack], [epsilon, offset]);
+  return lack;
 }
 
 /** x [m, n] with column j times (h_jj / mean(diag h) + 1e-6)^power. */

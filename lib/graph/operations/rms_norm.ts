@@ -2,6 +2,15 @@ import { MbokError } from '../../errors';
 import { expectShape, type OperationDefinition, required } from '../operation';
 import type { Tensor } from '../tensor';
 
+/** An RMS norm as data. */
+export interface RmsNorm {
+  /** [1, h]. */
+  readonly weight: Tensor;
+  readonly epsilon: number;
+  /** Added to the weight. */
+  readonly offset: number;
+}
+
 /** y = x / √(mean(x²) + ε) ⊙ (offset + w), each group of as many columns as w has by itself. Attributes: ε, offset. */
 const definition: OperationDefinition = {
   name: 'rms_norm',
