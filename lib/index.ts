@@ -9,7 +9,8 @@
 
 export type { BaselineMethod, QuantiseOptions } from './baselines/options';
 export { type BaselineReport, quantiseFolder } from './baselines/quantise_folder';
-export type { AllocationMethod, AllocationOptions, KeptAt } from './compress/allocation/options';
+export type { KeptAt } from './compress/allocation/keep';
+export type { AllocationMethod, AllocationOptions } from './compress/allocation/options';
 export { type BinarizeOptions, binarize, type ConversionMethod, type EmbeddingChoice } from './compress/binarize';
 export { type BinarizeFolderOptions, binarizeFolder } from './compress/binarize_folder';
 export type { CalibrationOptions } from './compress/calibration';
@@ -45,7 +46,7 @@ export type { ChatTemplate, EncodedChat, TemplateOptions } from './text/chat';
 export { encodeChat } from './text/chat';
 export type { ChatMessage, ContentPart, TemplateArguments, ToolCall } from './text/messages';
 export type { DecodeOptions, EncodeOptions, Tokenizer } from './text/tokenizer';
-export { type FinetuneRecord, type FinetuneResult, finetune } from './train/finetune';
+export { type FinetuneResult, finetune } from './train/finetune';
 export type { TrainingMemory } from './train/memory';
 export type {
   CheckpointOptions,
@@ -54,6 +55,7 @@ export type {
   FinetuneProgress,
   TeacherCacheOptions,
 } from './train/options';
+export type { FinetuneRecord } from './train/progress';
 export type { Trainable } from './train/trained';
 
 // ————————————————————————————————————————————————————————————————————————————————————————————————————————————————————
@@ -63,8 +65,7 @@ export { type RefitOptions, refit } from './compress/kernels/refit';
 export { type SvidOptions, svid } from './compress/kernels/svid';
 export type { ActivationBits, Precision } from './graph/arithmetic';
 export { appendGradients, type GradientTargets } from './graph/gradients';
-export { Graph } from './graph/graph';
-export type { BooleanTarget } from './graph/operation';
+export { type BooleanTarget, Graph, type Tensor } from './graph/graph';
 export { type ActivationKind, activation } from './graph/operations/activation';
 export { booleanActivation, booleanLinear } from './graph/operations/boolean_linear';
 export { linear } from './graph/operations/linear';
@@ -73,7 +74,6 @@ export { multiBooleanLinear } from './graph/operations/multi_boolean_linear';
 export { lossSeed } from './graph/operations/training';
 export { scale } from './graph/operations/weighted_sum';
 export { type MemoryReport, Plan, type RunOptions } from './graph/plan';
-export type { Tensor } from './graph/tensor';
 export { BitMatrix } from './native/bit_matrix';
 export { Matrix, type MatrixShape } from './native/matrix';
 export { AdamW } from './train/adamw';

@@ -3,9 +3,10 @@
 import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import type { JsonObject } from '../lib/io/json';
-import { BytePairModel, bytePairModel, type Merges } from '../lib/text/byte_pairs';
+import { BytePairModel, bytePairModel } from '../lib/text/byte_pairs';
 import { type GgufTokenizer, readGgufTokenizer } from '../lib/text/gguf_tokenizer';
 import { HuggingFaceTokenizer } from '../lib/text/huggingface';
+import type { Merges } from '../lib/text/merge_table';
 import { Tokenizer } from '../lib/text/tokenizer';
 import { readTokenizer } from '../lib/text/tokenizer_file';
 import { Vocabulary } from '../lib/text/vocabulary';

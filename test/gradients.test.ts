@@ -1,7 +1,7 @@
 /** Every operation's gradient against central differences along random directions, over random shapes. */
 
 import { appendGradients } from '../lib/graph/gradients';
-import { Graph } from '../lib/graph/graph';
+import { Graph, type Tensor } from '../lib/graph/graph';
 import { activation, gatedActivation } from '../lib/graph/operations/activation';
 import { add } from '../lib/graph/operations/add';
 import { attention } from '../lib/graph/operations/attention';
@@ -26,7 +26,6 @@ import { concatenate, split } from '../lib/graph/operations/split';
 import { lossSeed } from '../lib/graph/operations/training';
 import { scale, weightedSum } from '../lib/graph/operations/weighted_sum';
 import { Plan } from '../lib/graph/plan';
-import type { Tensor } from '../lib/graph/tensor';
 import { BitMatrix } from '../lib/native/bit_matrix';
 import { Matrix } from '../lib/native/matrix';
 import { rotaryTable } from '../lib/nn/rotary';

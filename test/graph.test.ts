@@ -1,6 +1,6 @@
 /** Graphs, the memory planner and plans: what they refuse, and that planned memory never changes a result. */
 
-import { Graph } from '../lib/graph/graph';
+import { Graph, type Tensor } from '../lib/graph/graph';
 import { activation } from '../lib/graph/operations/activation';
 import { add } from '../lib/graph/operations/add';
 import { embedding } from '../lib/graph/operations/embedding';
@@ -9,7 +9,6 @@ import { rmsNorm } from '../lib/graph/operations/rms_norm';
 import { scale } from '../lib/graph/operations/weighted_sum';
 import { Plan } from '../lib/graph/plan';
 import { layOutArena, tensorBytes } from '../lib/graph/planner';
-import type { Tensor } from '../lib/graph/tensor';
 import { BitMatrix } from '../lib/native/bit_matrix';
 import { Matrix } from '../lib/native/matrix';
 import { Random } from './random';

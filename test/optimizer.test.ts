@@ -1,13 +1,12 @@
 /** The optimizers against values of another implementation in float64, and the Boolean optimizer's rules of use. */
 
 import { appendGradients } from '../lib/graph/gradients';
-import { Graph } from '../lib/graph/graph';
+import { Graph, type Tensor } from '../lib/graph/graph';
 import { booleanLinear } from '../lib/graph/operations/boolean_linear';
 import { klDivergence } from '../lib/graph/operations/losses';
 import { multiBooleanLinear } from '../lib/graph/operations/multi_boolean_linear';
 import { lossSeed } from '../lib/graph/operations/training';
 import { Plan } from '../lib/graph/plan';
-import type { Tensor } from '../lib/graph/tensor';
 import { BitMatrix } from '../lib/native/bit_matrix';
 import { Matrix } from '../lib/native/matrix';
 import { AdamW } from '../lib/train/adamw';

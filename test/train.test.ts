@@ -8,8 +8,9 @@ import { binarize } from '../lib/compress/binarize';
 import { evaluatePerplexity } from '../lib/eval/perplexity';
 import { linearModules, ModelCore } from '../lib/models/model_core';
 import type { Matrix } from '../lib/native/matrix';
-import { type FinetuneRecord, finetune } from '../lib/train/finetune';
+import { finetune } from '../lib/train/finetune';
 import type { FinetuneOptions } from '../lib/train/options';
+import type { FinetuneRecord } from '../lib/train/progress';
 import { contents, differences, kernelRows, learnableIds, loadTeacher, makeStudent } from './training_models';
 
 const ASSETS = join(__dirname, '../assets/tiny-stories');

@@ -3,9 +3,8 @@
 import type { SharedInput } from '../compress/block_conversion';
 import { prune, traceBlock } from '../compress/block_trace';
 import { chunkPlan, chunkScalars, hiddenInput, type Walk } from '../compress/hidden_states';
-import { Graph } from '../graph/graph';
+import { Graph, type Tensor } from '../graph/graph';
 import { accumulateGram } from '../graph/operations/conversion';
-import type { Tensor } from '../graph/tensor';
 import { moduleOf } from '../models/parts';
 import { Matrix } from '../native/matrix';
 

@@ -1,9 +1,5 @@
-import {
-  ALLOCATION_METHODS,
-  type AllocationMethod,
-  type AllocationOptions,
-  type KeptAt,
-} from '../compress/allocation/options';
+import type { KeptAt } from '../compress/allocation/keep';
+import { ALLOCATION_METHODS, type AllocationMethod, type AllocationOptions } from '../compress/allocation/options';
 import { type ConversionMethod, EMBEDDING_CHOICES, type EmbeddingChoice } from '../compress/binarize';
 import { type BinarizeFolderOptions, binarizeFolder } from '../compress/binarize_folder';
 import type { TrainingPrecision } from '../graph/arithmetic';

@@ -1,7 +1,6 @@
 /** A block's graph with what calibration has to know of the place of each linear layer in it. */
 
-import type { Graph, Node } from '../graph/graph';
-import type { Tensor } from '../graph/tensor';
+import type { Graph, Node, Tensor } from '../graph/graph';
 import { Builder, type LinearCall, type Residual } from '../nn/builder';
 import type { BlockWeights } from './dense_source';
 import type { Walk } from './hidden_states';

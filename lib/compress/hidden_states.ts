@@ -1,9 +1,8 @@
 /** Hidden states of calibration windows on their way through a model, block by block. */
 
 import type { Precision } from '../graph/arithmetic';
-import { Graph } from '../graph/graph';
+import { Graph, type Tensor } from '../graph/graph';
 import { Plan } from '../graph/plan';
-import type { Tensor } from '../graph/tensor';
 import { Builder } from '../nn/builder';
 import { type BlockWeights, type DenseSource, embeddingSpecifications } from './dense_source';
 import type { Side, StateStore } from './state_store';

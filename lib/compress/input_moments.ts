@@ -1,13 +1,12 @@
 /** What calibrated conversion sums over tokens for linear layers that share an input. */
 
-import { Graph } from '../graph/graph';
+import { Graph, type Tensor } from '../graph/graph';
 import { add } from '../graph/operations/add';
 import { accumulateGram, beforeNorm, compensationFactor, relativeRows } from '../graph/operations/conversion';
 import { linear } from '../graph/operations/linear';
 import { gradientNorm } from '../graph/operations/training';
 import { scale } from '../graph/operations/weighted_sum';
 import { Plan } from '../graph/plan';
-import type { Tensor } from '../graph/tensor';
 import { Matrix } from '../native/matrix';
 import type { Parameters } from '../nn/builder';
 import { type BlockTrace, type LinearPlace, prune, traceBlock } from './block_trace';

@@ -2,10 +2,9 @@
 
 import { cacheBytes, GenerationCache } from '../generate/cache';
 import type { Arithmetic } from '../graph/arithmetic';
-import { Graph } from '../graph/graph';
+import { Graph, type Tensor } from '../graph/graph';
 import { headLikelihood } from '../graph/operations/head_loss';
 import { Plan } from '../graph/plan';
-import type { Tensor } from '../graph/tensor';
 import type { ModelCore } from '../models/model_core';
 import type { Builder } from '../nn/builder';
 

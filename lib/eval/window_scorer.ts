@@ -1,10 +1,9 @@
 /** Log-likelihoods of the tokens of windows; the logits of a whole window are never in memory at once. */
 
 import type { Arithmetic } from '../graph/arithmetic';
-import { Graph } from '../graph/graph';
+import { Graph, type Tensor } from '../graph/graph';
 import { headLikelihood } from '../graph/operations/head_loss';
 import { Plan } from '../graph/plan';
-import type { Tensor } from '../graph/tensor';
 import type { ModelCore } from '../models/model_core';
 
 /** Windows are computed together up to this many tokens, as large products use all cores better. */

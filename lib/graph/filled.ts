@@ -1,9 +1,8 @@
 /** Matrices that one run of a graph makes. */
 
 import type { Matrix } from '../native/matrix';
-import { Graph } from './graph';
+import { Graph, type Tensor } from './graph';
 import { Plan } from './plan';
-import type { Tensor } from './tensor';
 
 /**
  * Runs once what `emit` adds to a graph, and returns `matrix`, which that writes to; where it fails, the matrix is

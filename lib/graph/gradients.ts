@@ -2,11 +2,10 @@
 
 import { MbokError } from '../errors';
 import { invalid, object, options } from '../validate';
-import type { Node } from './graph';
-import { type BooleanTarget, graphOf } from './operation';
+import { type BooleanTarget, expectTensor, type Node, type Tensor } from './graph';
+import { graphOf } from './operation';
 import { add } from './operations/add';
 import { Recomputation } from './recomputation';
-import { expectTensor, type Tensor } from './tensor';
 
 /** Where gradients go. */
 export interface GradientTargets {

@@ -1,13 +1,124 @@
-/** A graph: the list of operations that a plan will run, in order. */
+/**
+ * Symbolic tensors (matrices that have not been computed yet), the operations between them, and the graph that holds both:
+ * the list of operations that a plan will run, in order. They refer to each other, so they are in one file.
+ */
 
 import { MbokError } from '../errors';
-import type { Phase } from '../native/addon';
+import type { Phase, TensorType } from '../native/addon';
 import { Matrix } from '../native/matrix';
 import { integerInRange, invalid, oneOf, options, string } from '../validate';
 import { type Arithmetic, arithmeticOf } from './arithmetic';
-import type { OperationDefinition } from './operation';
-import { type Binding, expectTensor, MEMORY_ROLES, type MemoryRole, type Shape, Tensor } from './tensor';
 
+/** A row count known when the graph is built, or 'tokens': as many rows as a run has tokens. */
+export type Rows = number | 'tokens';
+
+export interface Shape {
+  readonly rows: Rows;
+  readonly cols: number;
+  readonly type: TensorType;
+}
+
+/** What memory a bound tensor is accounted under in a plan's report. */
+export type MemoryRole = (typeof MEMORY_ROLES)[number];
+export const MEMORY_ROLES = ['weights', 'teacher', 'gradients', 'state'] as const;
+
+/** Where a tensor's memory comes from. */
+export type Binding =
+  /** computed by the graph; lives in the plan's arena only as long as it is needed */
+  | { readonly kind: 'intermediate' }
+  /** written by the caller before each run, or read after it */
+  | { readonly kind: 'port'; readonly name: string }
+  /** memory that outlives the plan */
+  | { readonly kind: 'bound'; readonly matrix: Matrix; readonly role: MemoryRole };
+
+/** One matrix of a graph. Created by {@link Graph}, never by hand. */
+export class Tensor implements Shape {
+  /** Tells tensors from what looks like one. */
+  readonly #genuine = true;
+
+  /** What {@link Graph} made: its graph and number in it, extent, element type and memory. */
+  constructor(
+    readonly graph: Graph,
+    readonly id: number,
+    readonly rows: Rows,
+    readonly cols: number,
+    readonly type: TensorType,
+    public binding: Binding,
+  ) {}
+
+  /** Whether `value` is a tensor of this copy of mbok: no proxy, and nothing that only inherits from one. */
+  static isTensor(value: unknown): value is Tensor {
+    return typeof value === 'object' && value !== null && #genuine in value && value.#genuine;
+  }
+}
+
+/** Returns `value` if it is a tensor, else throws MBOK_INVALID_ARGUMENT. */
+export function expectTensor(name: string, value: Tensor): Tensor {
+  return Tensor.isTensor(value) ? value : invalid(name, 'a tensor of a graph', value);
+}
+
+/** f32 of the given extent. */
+export function matrixShape(rows: Rows, cols: number): Shape {
+  return { rows, cols, type: 'f32' };
+}
+
+export const SCALAR_SHAPE: Shape = matrixShape(1, 1);
+
+export function describeShape(shape: Shape): string {
+  return `${shape.type} [${shape.rows}, ${shape.cols}]`;
+}
+
+/** What a gradient rule may ask for and use; `i` counts the operation's inputs. */
+export interface GradientContext {
+  readonly inputs: readonly (Tensor | undefined)[];
+  readonly outputs: readonly (Tensor | undefined)[];
+  readonly attributes: readonly number[];
+  /** Gradient of output `i`; undefined where the loss does not depend on it. */
+  upstream(i: number): Tensor | undefined;
+  /** Whether a gradient for input `i` has to be returned. */
+  needs(i: number): boolean;
+  /** The matrix that a parameter's gradient is added to; undefined where input `i` is not trained. */
+  accumulator(i: number): Tensor | undefined;
+  /** Where the Boolean signal of a ±1 parameter goes; undefined where it is not trained. */
+  booleanTarget(i: number): BooleanTarget | undefined;
+}
+
+/** Where the Boolean signal of one ±1 parameter goes. */
+export type BooleanTarget =
+  /** into a dense matrix [m, n]: the signal of kernel `kernel` alone (latent weights, tests) */
+  | { readonly kind: 'dense'; readonly signal: Tensor; readonly kernel: number }
+  /** straight into the Boolean optimizer, tile by tile */
+  | ({ readonly kind: 'optimizer' } & BooleanOptimizerState);
+
+/** State and settings of the Boolean optimizer for one parameter; see {@link BooleanOptimizer}. */
+export interface BooleanOptimizerState {
+  /** [m, n], 16 bits a weight (f32 for exact replays). */
+  readonly accumulator: Tensor;
+  /** f32 [2, m]. */
+  readonly rowStatistics: Tensor;
+  /** f32 [2, n]. */
+  readonly columnStatistics: Tensor;
+  /** f32 [1, 8]: β first, then the number of weights moved in the last step. */
+  readonly state: Tensor;
+  /** rule, normaliser and decay as the native operations take them. */
+  readonly settings: readonly [rule: number, normaliser: number, decay: number];
+}
+
+export interface OperationDefinition {
+  /** Row of the native executor's table. */
+  readonly name: string;
+  /** Shapes of the outputs. Throws MBOK_SHAPE where the inputs do not fit together. */
+  outputs(inputs: readonly (Shape | undefined)[], attributes: readonly number[]): readonly Shape[];
+  /** Output 0 may be written over this input when nothing needs the input afterwards. */
+  readonly inPlace?: number;
+  /**
+   * Emits the operations that carry gradients from the outputs to the inputs. Returns the gradient of every input
+   * that `needs` one (undefined elsewhere); gradients of parameters are added to their accumulators instead.
+   */
+  gradient?(context: GradientContext): readonly (Tensor | undefined)[];
+}
+
+/** An operation in its place. */
 export interface Node {
   readonly name: string;
   readonly inputs: readonly (Tensor | undefined)[];

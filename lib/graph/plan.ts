@@ -16,9 +16,8 @@ import {
 import { elementsOf, type Matrix } from '../native/matrix';
 import { reused } from '../reused';
 import { abortedError, finiteNumber, integerInRange, invalid, object, options, throwIfAborted } from '../validate';
-import { expectGraph, type Graph } from './graph';
+import { describeShape, expectGraph, type Graph, type MemoryRole, type Tensor } from './graph';
 import { alignUp, layOutArena, tensorBytes } from './planner';
-import { describeShape, type MemoryRole, type Tensor } from './tensor';
 
 /** Bytes that a plan computes with, by what they are for. */
 export type MemoryReport = Record<MemoryRole, number> & {

@@ -1,8 +1,7 @@
 /** The memory planner: every byte that a plan needs, known before anything runs. */
 
 import { rowBytes } from '../native/matrix';
-import type { Graph } from './graph';
-import type { Shape, Tensor } from './tensor';
+import type { Graph, Shape, Tensor } from './graph';
 
 const ALIGNMENT = 64;
 

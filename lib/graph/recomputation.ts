@@ -1,8 +1,7 @@
 /** Activations computed again in the backward pass instead of being kept: memory for time (arXiv 1604.06174). */
 
 import { MbokError } from '../errors';
-import type { Graph, Node } from './graph';
-import type { Tensor } from './tensor';
+import type { Graph, Node, Tensor } from './graph';
 
 /**
  * Parts of a forward pass whose results are forgotten, but for those that other parts read, and computed again just

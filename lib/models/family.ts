@@ -1,7 +1,7 @@
 /** What a model family is: one declarative file each, from config.json to layers. */
 
+import type { Tensor } from '../graph/graph';
 import type { Head } from '../graph/operations/head';
-import type { Tensor } from '../graph/tensor';
 import type { Matrix } from '../native/matrix';
 import type { Builder } from '../nn/builder';
 import type { ConfigReader } from './config_reader';

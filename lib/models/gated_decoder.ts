@@ -1,11 +1,11 @@
 /** Decoders of RMS norms, rotary attention and gated MLPs: LLaMA and what descends from it. Families set the flags. */
 
 import { MbokError } from '../errors';
+import type { Tensor } from '../graph/graph';
 import type { ActivationKind } from '../graph/operations/activation';
 import type { RmsNorm } from '../graph/operations/rms_norm';
 import { split } from '../graph/operations/split';
 import { scale } from '../graph/operations/weighted_sum';
-import type { Tensor } from '../graph/tensor';
 import { attend, type Heads, projectHeads, rotate } from '../nn/attention';
 import type { Builder } from '../nn/builder';
 import { embeddingLayer, headLayer } from '../nn/embedding';

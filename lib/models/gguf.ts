@@ -7,13 +7,13 @@ import { LazyFiles } from '../io/lazy_files';
 import { type GgufTokenizer, readGgufTokenizer } from '../text/gguf_tokenizer';
 import { TOKENIZER_FILE } from '../text/tokenizer';
 import { show } from '../validate';
+import type { Checkpoint } from './checkpoint_files';
 import { MOST_HEAD_DIMENSION } from './decoder_settings';
 import { ARCHITECTURES, type Architecture, type Change } from './gguf/architectures';
 import { dequantised } from './gguf/dequantise';
 import { ArchitectureReader } from './gguf/metadata';
 import { GgufReader, type MappedTensor } from './gguf/reader';
 import { ROPE_TENSORS, type RopeFactors, withRopeFactors } from './gguf/rope_factors';
-import type { Checkpoint } from './source';
 
 /**
  * Opens a GGUF file of a supported architecture.

@@ -1,9 +1,9 @@
 /** GPT-2: layer norms, learned positions, q, k and v in one matrix, weights stored as [inputs, outputs] (Conv1D). */
 
 import { MbokError } from '../errors';
+import type { Tensor } from '../graph/graph';
 import type { ActivationKind } from '../graph/operations/activation';
 import { split } from '../graph/operations/split';
-import type { Tensor } from '../graph/tensor';
 import { attend } from '../nn/attention';
 import { addPositions, embeddingLayer, headLayer } from '../nn/embedding';
 import { linearLayer } from '../nn/linear';

@@ -2,8 +2,7 @@
 
 import { ahead } from '../ahead';
 import { MbokError } from '../errors';
-import type { Graph } from '../graph/graph';
-import type { Tensor } from '../graph/tensor';
+import type { Graph, Tensor } from '../graph/graph';
 import { encodeHalf, halfToF32, LARGEST_F16_LOSS, roundToF16 } from '../io/half';
 import { writeSafetensors } from '../io/safetensors';
 import { WEIGHTS_FILE } from '../io/safetensors_shards';

@@ -4,8 +4,8 @@
  */
 
 import { MbokError } from '../errors';
+import type { Tensor } from '../graph/graph';
 import type { ActivationKind } from '../graph/operations/activation';
-import type { Tensor } from '../graph/tensor';
 import { attend, projectHeads } from '../nn/attention';
 import { addPositions, embeddingLayer, headLayer, projectionLayer } from '../nn/embedding';
 import { linearLayer } from '../nn/linear';

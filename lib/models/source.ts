@@ -11,11 +11,11 @@ import type { WeightReader } from '../io/weights';
 import type { Matrix } from '../native/matrix';
 import { Q8 } from '../structures/q8';
 import type { Formats } from '../structures/structure';
-import type { GgufTokenizer } from '../text/gguf_tokenizer';
 import { TOKENIZER_FILE, Tokenizer } from '../text/tokenizer';
 import { string } from '../validate';
 import { warn } from '../warn';
 import { expectPart, type ModelUse, readPart, type StoredMatrix } from './checkpoint';
+import type { Checkpoint } from './checkpoint_files';
 import { ConfigReader } from './config_reader';
 import { type ConversionReport, readConversion } from './conversion';
 import type { DecoderConfig, Family, ParameterSpecification } from './family';
@@ -35,21 +35,6 @@ import { readFormats } from './quantization';
 import { readDescription } from './registry';
 import { describeUnread, HEAD, type UnreadModule, unreadModules } from './unread';
 import { withWidened } from './widen';
-
-/** What a checkpoint's files hold, in the terms of Hugging Face whatever their format. */
-export interface Checkpoint {
-  /** config.json. */
-  readonly json: Readonly<Record<string, unknown>>;
-  /** Where the configuration came from, for messages. */
-  readonly place: string;
-  /** Contents of the small files beside it, by name. */
-  readonly companions: ReadonlyMap<string, Buffer>;
-  /** Where the file describes a tokenizer in a way of its own: quicker to build than from the companions, and the same. */
-  readonly tokenizer?: GgufTokenizer | undefined;
-  readonly weights: WeightReader;
-  /** What a user should know of the files although they can be read. */
-  readonly notes: readonly string[];
-}
 
 /**
  * An open model: configuration, tokenizer and the list of its tensors, which are read one by one. Close it.

@@ -1,7 +1,7 @@
 import { MbokError } from '../errors';
+import type { Tensor } from '../graph/graph';
 import { type AttentionOptions, attention, cachedAttention } from '../graph/operations/attention';
 import { rope } from '../graph/operations/rope';
-import type { Tensor } from '../graph/tensor';
 import type { Matrix } from '../native/matrix';
 import type { Builder } from './builder';
 import { linearLayer } from './linear';

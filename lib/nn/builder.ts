@@ -1,10 +1,9 @@
 /** Builds a model's graph layer by layer over the matrices of its checkpoint. */
 
 import { MbokError } from '../errors';
-import type { Graph } from '../graph/graph';
+import type { Graph, MemoryRole, Tensor } from '../graph/graph';
 import type { Places } from '../graph/operations/attention';
 import type { RmsNorm } from '../graph/operations/rms_norm';
-import type { MemoryRole, Tensor } from '../graph/tensor';
 import type { Matrix } from '../native/matrix';
 import type { Formats } from '../structures/structure';
 

@@ -1,9 +1,9 @@
+import type { Tensor } from '../graph/graph';
 import { add } from '../graph/operations/add';
 import { embedding } from '../graph/operations/embedding';
 import type { Head } from '../graph/operations/head';
 import { linear } from '../graph/operations/linear';
 import { positionEmbedding } from '../graph/operations/position_embedding';
-import type { Tensor } from '../graph/tensor';
 import { structureOf } from '../structures/registry';
 import type { Table } from '../structures/structure';
 import type { Builder } from './builder';

@@ -1,5 +1,5 @@
+import type { Tensor } from '../graph/graph';
 import { roundActivations } from '../graph/operations/round_activations';
-import type { Tensor } from '../graph/tensor';
 import { structureOf } from '../structures/registry';
 import type { Builder } from './builder';
 

@@ -1,6 +1,6 @@
+import type { Tensor } from '../graph/graph';
 import { type ActivationKind, activation, gatedActivation } from '../graph/operations/activation';
 import { split } from '../graph/operations/split';
-import type { Tensor } from '../graph/tensor';
 import type { Builder } from './builder';
 import { linearLayer } from './linear';
 

@@ -1,6 +1,6 @@
+import type { Tensor } from '../graph/graph';
 import { layerNorm } from '../graph/operations/layer_norm';
 import { type RmsNorm, rmsNorm } from '../graph/operations/rms_norm';
-import type { Tensor } from '../graph/tensor';
 import type { Builder } from './builder';
 
 /** The RMS norm with the weight of `module`, to which `offset` is added. */

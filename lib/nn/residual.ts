@@ -1,6 +1,6 @@
+import type { Tensor } from '../graph/graph';
 import { add } from '../graph/operations/add';
 import type { RmsNorm } from '../graph/operations/rms_norm';
-import type { Tensor } from '../graph/tensor';
 import type { Builder } from './builder';
 import { rmsNormLayer } from './norm';
 

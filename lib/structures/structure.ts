@@ -1,6 +1,6 @@
 /** What the weight of a layer can consist of: one file a structure beside this, and a row in registry.ts. */
 
-import type { Tensor } from '../graph/tensor';
+import type { Tensor } from '../graph/graph';
 import type { FloatType } from '../io/half';
 
 /** What a weight [rows, cols] is made up of: `kind` names the structure, everything else is the structure's own. */

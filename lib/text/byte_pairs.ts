@@ -2,20 +2,10 @@
 
 import { isJsonObject } from '../io/json';
 import { MergeQueue } from './merge_queue';
+import type { Merges } from './merge_table';
 import type { TokenizerDescription } from './tokenizer_file';
 import type { Vocabulary } from './vocabulary';
 import { BYTE_TOKENS } from './words';
-
-/** Which pairs of tokens become one, and in which order. */
-export interface Merges {
-  /**
-   * The rank of the merge of two neighbours, which stand for the characters `from` … `to` − 1 of a word: an integer from 0,
-   * the lowest is merged first. -1 where they stay two.
-   */
-  rank(left: number, right: number, word: string, from: number, to: number): number;
-  /** The token that the merge of a rank gives. */
-  result(rank: number): number;
-}
 
 /** A byte-pair model: the `model` of a tokenizer.json of the type BPE. */
 export interface BytePairSettings {

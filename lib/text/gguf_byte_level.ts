@@ -3,7 +3,7 @@
 import { MbokError } from '../errors';
 import type { JsonObject } from '../io/json';
 import { show } from '../validate';
-import type { GgufTokenizerParts, GgufVocabulary } from './gguf_tokenizer';
+import type { GgufTokenizerParts, GgufVocabulary } from './gguf_vocabulary';
 import { PATTERNS } from './known_patterns';
 import { MergeTable, pairOf } from './merge_table';
 import { shorten } from './reason';

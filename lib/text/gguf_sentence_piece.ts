@@ -3,8 +3,8 @@
 import { MbokError } from '../errors';
 import type { JsonObject } from '../io/json';
 import { bounded, LimitError } from './bounded';
-import type { Merges } from './byte_pairs';
-import type { GgufTokenizerParts, GgufVocabulary } from './gguf_tokenizer';
+import type { GgufTokenizerParts, GgufVocabulary } from './gguf_vocabulary';
+import type { Merges } from './merge_table';
 import { Vocabulary } from './vocabulary';
 import { BYTE_TOKENS, SPACE } from './words';
 

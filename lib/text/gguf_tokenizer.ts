@@ -3,15 +3,11 @@
 import { MbokError } from '../errors';
 import type { JsonObject } from '../io/json';
 import { show } from '../validate';
-import type { Merges } from './byte_pairs';
 import { byteLevelParts } from './gguf_byte_level';
 import { sentencePieceParts } from './gguf_sentence_piece';
+import { type GgufTokenizerParts, type GgufVocabulary, TOKEN_TYPES } from './gguf_vocabulary';
 import { shorten } from './reason';
 import type { TokenizerDescription } from './tokenizer_file';
-import type { Vocabulary } from './vocabulary';
-
-/** Values of `tokenizer.ggml.token_type`. */
-const TYPE = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
 
 /** Names under which models end messages or texts besides their end-of-text token. */
 const END_TOKENS = [
@@ -23,35 +19,6 @@ const END_TOKENS = [
   '<|endoftext|>',
   '<|end_of_text|>',
 ];
-
-/** A vocabulary as a GGUF file describes it. */
-export interface GgufVocabulary {
-  readonly tokens: readonly string[];
-  readonly type: (id: number) => keyof typeof TYPE;
-  readonly scores: ArrayLike<number> | undefined;
-  readonly merges: readonly string[];
-  /** The rule by which texts are cut into words. */
-  readonly pre: string | undefined;
-  readonly addsSpacePrefix: boolean | undefined;
-  readonly unknown: string | undefined;
-}
-
-/** What depends on the kind of a tokenizer. */
-export interface GgufTokenizerParts {
-  readonly normalizer: JsonObject | null;
-  readonly preTokenizer: JsonObject | null;
-  readonly decoder: JsonObject;
-  /** The settings of the byte-pair model, without vocabulary and merges. */
-  readonly model: JsonObject;
-  readonly words: Vocabulary;
-  readonly merges: Merges;
-  /** The merges as tokenizer.json lists them. */
-  readonly listMerges: () => readonly (readonly [string, string])[];
-  /** Whether a begin-of-text token is put before a text where the file does not say. */
-  readonly addsBos: boolean;
-  /** What an added token is in texts, where the vocabulary writes it otherwise. */
-  readonly content?: (token: string) => string;
-}
 
 /** A tokenizer as a GGUF file describes it. */
 export interface GgufTokenizer extends TokenizerDescription {
@@ -147,12 +114,12 @@ function readVocabulary(reader: MetadataReader): GgufVocabulary {
   const tokens = reader.strings('tokens');
   if (tokens === undefined || tokens.length === 0) reader.fail('tokens', 'a list of strings', tokens);
   const types = reader.numbers('token_type', tokens.length);
-  const names = Object.keys(TYPE) as (keyof typeof TYPE)[];
+  const names = Object.keys(TOKEN_TYPES) as (keyof typeof TOKEN_TYPES)[];
   const unknown = reader.id('unknown_token_id', tokens.length);
   return {
     tokens,
     // undefined types (0) occur in old files
-    type: (id) => names[Number(types?.[id] ?? TYPE.normal) - 1] ?? 'normal',
+    type: (id) => names[Number(types?.[id] ?? TOKEN_TYPES.normal) - 1] ?? 'normal',
     scores: reader.numbers('scores', tokens.length),
     merges: reader.strings('merges') ?? [],
     pre: reader.optionalString('pre'),

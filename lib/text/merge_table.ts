@@ -1,8 +1,18 @@
 import { randomBytes } from 'node:crypto';
 import { MbokError } from '../errors';
 import { show } from '../validate';
-import type { Merges } from './byte_pairs';
 import type { Vocabulary } from './vocabulary';
+
+/** Which pairs of tokens become one, and in which order. */
+export interface Merges {
+  /**
+   * The rank of the merge of two neighbours, which stand for the characters `from` … `to` − 1 of a word: an integer from 0,
+   * the lowest is merged first. -1 where they stay two.
+   */
+  rank(left: number, right: number, word: string, from: number, to: number): number;
+  /** The token that the merge of a rank gives. */
+  result(rank: number): number;
+}
 
 /** Factors of a hash that no file can know, so that none can make all of its pairs collide. */
 const [LEFT, RIGHT] = [randomBytes(4).readInt32LE() | 1, randomBytes(4).readInt32LE() | 1];

@@ -3,7 +3,7 @@
 import { MbokError } from '../errors';
 import { isJsonObject, type JsonObject } from '../io/json';
 import { show } from '../validate';
-import type { Merges } from './byte_pairs';
+import type { Merges } from './merge_table';
 import { type Merge, MergeTable } from './merge_table';
 import { Vocabulary } from './vocabulary';
 

@@ -1,8 +1,7 @@
 /** AdamW (arXiv 1711.05101) for everything that is not a bit. */
 
-import { expectGraph, type Graph } from '../graph/graph';
+import { expectGraph, type Graph, type Tensor } from '../graph/graph';
 import { type AdamWSettings, adamwStep, gradientNorm, zeroAtFirst } from '../graph/operations/training';
-import type { Tensor } from '../graph/tensor';
 import { Matrix } from '../native/matrix';
 import { finiteNumber, invalid, options } from '../validate';
 

@@ -1,9 +1,8 @@
 /** The Boolean optimizer: it flips bits where their signal says so, without latent weights. */
 
-import { expectGraph, type Graph } from '../graph/graph';
-import { type BooleanOptimizerState, type BooleanTarget, graphOf } from '../graph/operation';
+import { type BooleanOptimizerState, type BooleanTarget, expectGraph, type Graph, type Tensor } from '../graph/graph';
+import { graphOf } from '../graph/operation';
 import { booleanUpdate } from '../graph/operations/training';
-import type { Tensor } from '../graph/tensor';
 import { Matrix } from '../native/matrix';
 import { finiteNumber, integerInRange, object, oneOf, options } from '../validate';
 

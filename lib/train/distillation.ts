@@ -1,6 +1,6 @@
 /** What finetuning minimises, as a graph. */
 
-import type { Graph, Node } from '../graph/graph';
+import type { Graph, MemoryRole, Node, Tensor } from '../graph/graph';
 import type { Head } from '../graph/operations/head';
 import {
   type HeadLossOptions,
@@ -10,7 +10,6 @@ import {
 } from '../graph/operations/head_loss';
 import { type HiddenLoss, hiddenLoss } from '../graph/operations/losses';
 import { weightedSum } from '../graph/operations/weighted_sum';
-import type { MemoryRole, Tensor } from '../graph/tensor';
 import type { ModelCore } from '../models/model_core';
 
 export interface TrainingLoss {

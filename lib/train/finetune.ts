@@ -19,29 +19,16 @@ import { throwIfAborted } from '../validate';
 import { Checkpoint, type Fingerprint } from './checkpoint';
 import { TrainingLog } from './log';
 import type { TrainingMemory } from './memory';
-import {
-  type EvaluationOptions,
-  type FinetuneOptions,
-  type FinetuneProgress,
-  type FinetuneSettings,
-  finetuneSettings,
-} from './options';
-import { type Progress, readProgress } from './progress';
+import { type EvaluationOptions, type FinetuneOptions, type FinetuneSettings, finetuneSettings } from './options';
+import { type FinetuneRecord, type Progress, readProgress } from './progress';
 import { schedule } from './schedule';
 import { restoreSnapshot, type Snapshot, takeSnapshot } from './snapshot';
 import { modelDigest, TeacherCache } from './teacher_cache';
 import { widenTrained } from './trained';
 import { type StepResult, Trainer } from './trainer';
 
-/** What one step showed. */
-export type FinetuneRecord = Omit<FinetuneProgress, 'steps' | 'tokensPerSecond'>;
-
 /** What {@link finetune} did. */
-export interface FinetuneResult {
-  /** One entry a step. */
-  readonly history: readonly FinetuneRecord[];
-  /** Perplexity of the model as it was left, and after how many steps that was: the best of the evaluations. */
-  readonly best: { readonly perplexity: number; readonly step: number } | undefined;
+export interface FinetuneResult extends Progress {
   /** Which tokens evaluations score: all, or of conversations what the assistant says; undefined without any. */
   readonly scored: ScoredTokens | undefined;
   /** Training tokens a second, evaluations and checkpoints not counted; 0 where no step was left to do. */

@@ -3,8 +3,7 @@
  * straight through the sign, Adam on the latents. 128 bits of state a weight.
  */
 
-import { expectGraph, type Graph } from '../graph/graph';
-import type { BooleanTarget } from '../graph/operation';
+import { type BooleanTarget, expectGraph, type Graph } from '../graph/graph';
 import { signsOf } from '../graph/operations/training';
 import type { BitMatrix } from '../native/bit_matrix';
 import { Matrix } from '../native/matrix';

@@ -3,12 +3,17 @@
 import { MbokError } from '../errors';
 import { isJsonObject, type JsonObject } from '../io/json';
 import { show } from '../validate';
-import type { FinetuneRecord, FinetuneResult } from './finetune';
+import type { FinetuneProgress } from './options';
 
+/** What one step showed. */
+export type FinetuneRecord = Omit<FinetuneProgress, 'steps' | 'tokensPerSecond'>;
+
+/** How far a run has come. */
 export interface Progress {
   /** One entry a step. */
   readonly history: readonly FinetuneRecord[];
-  readonly best: FinetuneResult['best'];
+  /** Perplexity of the model as it was left, and after how many steps that was: the best of the evaluations. */
+  readonly best: { readonly perplexity: number; readonly step: number } | undefined;
 }
 
 /**
@@ -43,7 +48,7 @@ function readRecord(entry: unknown, step: number): FinetuneRecord | undefined {
   return perplexity === undefined ? undefined : { ...record, perplexity };
 }
 
-function readBest(best: unknown, steps: number): FinetuneResult['best'] {
+function readBest(best: unknown, steps: number): Progress['best'] {
   const { perplexity, step } = isJsonObject(best) ? best : {};
   const measured = readPerplexity(perplexity);
   return measured !== undefined && isCount(step) && step <= steps ? { perplexity: measured, step } : undefined;

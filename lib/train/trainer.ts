@@ -3,13 +3,11 @@
 import { MbokError } from '../errors';
 import type { Precision } from '../graph/arithmetic';
 import { appendGradients } from '../graph/gradients';
-import { Graph } from '../graph/graph';
-import type { BooleanTarget } from '../graph/operation';
+import { type BooleanTarget, Graph, type Tensor } from '../graph/graph';
 import type { HeadLossOptions } from '../graph/operations/head_loss';
 import type { HiddenLoss } from '../graph/operations/losses';
 import { lossSeed, requireFinite } from '../graph/operations/training';
 import type { Plan } from '../graph/plan';
-import type { Tensor } from '../graph/tensor';
 import type { ModelCore } from '../models/model_core';
 import type { Matrix } from '../native/matrix';
 import { AdamW } from './adamw';

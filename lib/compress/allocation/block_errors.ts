@@ -1,9 +1,8 @@
 /** What each choice of a layer costs: the error that it leaves in the output of the block, everything else as it was. */
 
-import { Graph } from '../../graph/graph';
+import { Graph, type Tensor } from '../../graph/graph';
 import { hiddenLoss } from '../../graph/operations/losses';
 import { Plan } from '../../graph/plan';
-import type { Tensor } from '../../graph/tensor';
 import { withWidened } from '../../models/widen';
 import type { Matrix } from '../../native/matrix';
 import { Builder, type Parameters } from '../../nn/builder';

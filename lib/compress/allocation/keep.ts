@@ -12,11 +12,13 @@ import { findStructure } from '../../structures/registry';
 import type { LayerFormat } from '../../structures/structure';
 import { invalid } from '../../validate';
 import { formatsFor } from '../converters';
-import type { AllocationOptions } from './options';
+
+/** What a layer is kept at: its weight as it is, in 8 bits with a scale a row, this many kernels, or a format. */
+export type KeptAt = 'dense' | 'int8' | number | LayerFormat | (LayerFormat & Readonly<Record<string, unknown>>);
 
 /** Formats by module of the layers that are named. Throws MBOK_INVALID_ARGUMENT. */
 export function checkKept(
-  keep: AllocationOptions['keep'],
+  keep: Readonly<Record<string, KeptAt>> | undefined,
   linears: readonly ParameterSpecification[],
 ): ReadonlyMap<string, LayerFormat> {
   if (keep === undefined) return new Map();

@@ -4,14 +4,11 @@ import type { ParameterSpecification } from '../../models/family';
 import { MAX_KERNELS } from '../../structures/kernels';
 import type { LayerFormat } from '../../structures/structure';
 import { finiteNumber, integerInRange, invalid, oneOf } from '../../validate';
-import { checkKept } from './keep';
+import { checkKept, type KeptAt } from './keep';
 
 export const ALLOCATION_METHODS = ['measured', 'uniform', 'paper'] as const;
 /** How a budget becomes kernels; see {@link AllocationOptions.allocation}. */
 export type AllocationMethod = (typeof ALLOCATION_METHODS)[number];
-
-/** What a layer is kept at: its weight as it is, in 8 bits with a scale a row, this many kernels, or a format. */
-export type KeptAt = 'dense' | 'int8' | number | LayerFormat | (LayerFormat & Readonly<Record<string, unknown>>);
 
 /** How many kernels layers get: exactly one of `kernels`, `bits` and `size`. */
 export interface AllocationOptions {

@@ -1,6 +1,6 @@
 /** Calibrated conversion of one matrix: signs and scales that keep its outputs on real inputs. */
 
-import { Graph } from '../../graph/graph';
+import { Graph, matrixShape, SCALAR_SHAPE } from '../../graph/graph';
 import {
   calibratedError,
   calibrationTarget,
@@ -12,7 +12,6 @@ import {
   svid,
 } from '../../graph/operations/conversion';
 import { Plan } from '../../graph/plan';
-import { matrixShape, SCALAR_SHAPE } from '../../graph/tensor';
 import { Matrix } from '../../native/matrix';
 import type { CalibrationRounds } from '../converter';
 import type { PreparedMoments } from '../input_moments';

@@ -1,11 +1,10 @@
 /** Data-free decomposition of one matrix: successive SVID, then the joint refit. */
 
 import { MbokError } from '../../errors';
-import { Graph } from '../../graph/graph';
+import { Graph, matrixShape, SCALAR_SHAPE } from '../../graph/graph';
 import { refit, svid } from '../../graph/operations/conversion';
 import { widen } from '../../graph/operations/weights';
 import { Plan } from '../../graph/plan';
-import { matrixShape, SCALAR_SHAPE } from '../../graph/tensor';
 import { Matrix } from '../../native/matrix';
 import { MAX_KERNELS } from '../../structures/kernels';
 import { integerInRange, invalid } from '../../validate';

@@ -1,6 +1,6 @@
 /** Calibrated conversion of one matrix that keeps the signs of an earlier one, with fewer kernels or more. */
 
-import { Graph } from '../../graph/graph';
+import { Graph, SCALAR_SHAPE, type Tensor } from '../../graph/graph';
 import { add } from '../../graph/operations/add';
 import {
   calibratedError,
@@ -13,7 +13,6 @@ import {
 } from '../../graph/operations/conversion';
 import { scale } from '../../graph/operations/weighted_sum';
 import { Plan } from '../../graph/plan';
-import { SCALAR_SHAPE, type Tensor } from '../../graph/tensor';
 import type { Matrix } from '../../native/matrix';
 import { throwIfAborted } from '../../validate';
 import { dampedMoments, type PreparedMoments } from '../input_moments';

@@ -1,6 +1,6 @@
 import { oneOf } from '../../validate';
-import { expectShape, graphOf, type OperationDefinition, required } from '../operation';
-import type { Tensor } from '../tensor';
+import type { OperationDefinition, Tensor } from '../graph';
+import { expectShape, graphOf, required } from '../operation';
 
 /** The numbers are those of native/kernels/activation. 'gelu' is the exact form with erf. */
 const KINDS = { silu: 0, gelu: 1, geluTanh: 2, relu: 3 } as const;

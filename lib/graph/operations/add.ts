@@ -1,5 +1,5 @@
-import { expectShape, type OperationDefinition } from '../operation';
-import type { Tensor } from '../tensor';
+import type { OperationDefinition, Tensor } from '../graph';
+import { expectShape } from '../operation';
 
 /** y = a + b. */
 const definition: OperationDefinition = {

@@ -1,6 +1,6 @@
 /** The two orders in which ±1 kernels lie in memory. */
 
-import type { Tensor } from '../tensor';
+import type { Tensor } from '../graph';
 
 /** Rows of a tile. */
 const TILE_ROWS = 64;

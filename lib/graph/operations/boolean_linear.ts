@@ -1,6 +1,6 @@
 import { finiteNumber, integerInRange, options } from '../../validate';
-import { expectShape, graphOf, type OperationDefinition, required } from '../operation';
-import { matrixShape, type Tensor } from '../tensor';
+import { matrixShape, type OperationDefinition, type Tensor } from '../graph';
+import { expectShape, graphOf, required } from '../operation';
 import { precisionCode } from './linear';
 
 const NAME = 'boolean_linear';

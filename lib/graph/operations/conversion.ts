@@ -1,6 +1,6 @@
 /** Operations that turn dense matrices into ±1 kernels with scales (method: paper §4; see lib/compress). */
 
-import type { Tensor } from '../tensor';
+import type { Tensor } from '../graph';
 import { precisionCode } from './linear';
 import type { RmsNorm } from './rms_norm';
 

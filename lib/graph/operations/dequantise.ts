@@ -1,7 +1,7 @@
 /** Blocks of a file's own number format to numbers. */
 
 import { GGML_TYPES, type GgmlType } from '../../io/ggml_types';
-import type { Tensor } from '../tensor';
+import type { Tensor } from '../graph';
 
 /**
  * Rows `position` (of the run), `position` + 1, … of w (f32, f16 or bf16, rounded once; q8 of the types that it holds

@@ -1,5 +1,5 @@
-import { expectShape, expectWeights, type OperationDefinition } from '../operation';
-import { matrixShape, type Tensor } from '../tensor';
+import { matrixShape, type OperationDefinition, type Tensor } from '../graph';
+import { expectShape, expectWeights } from '../operation';
 
 /** y[r] = table[ids[r]], i8 tables times the scale of the row. */
 const definition: OperationDefinition = {

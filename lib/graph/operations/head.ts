@@ -1,6 +1,6 @@
 /** A model's head as data: whoever asks for logits or for a loss of them says how they are computed. */
 
-import type { Tensor } from '../tensor';
+import type { Tensor } from '../graph';
 import { linear } from './linear';
 import { softcap } from './softcap';
 

@@ -1,8 +1,8 @@
 /** Losses of logits that never exist whole: a model's head and what judges its logits, as one operation. */
 
 import { MbokError } from '../../errors';
-import { expectShape, type OperationDefinition } from '../operation';
-import { matrixShape, SCALAR_SHAPE, type Tensor } from '../tensor';
+import { matrixShape, type OperationDefinition, SCALAR_SHAPE, type Tensor } from '../graph';
+import { expectShape } from '../operation';
 import type { Head } from './head';
 import { precisionCode } from './linear';
 

@@ -1,5 +1,5 @@
-import { expectShape, type OperationDefinition } from '../operation';
-import { matrixShape, type Tensor } from '../tensor';
+import { matrixShape, type OperationDefinition, type Tensor } from '../graph';
+import { expectShape } from '../operation';
 
 /** y = the last of the run's rows. For inference; has no gradient. */
 const definition: OperationDefinition = {

@@ -1,6 +1,6 @@
 import { PRECISIONS } from '../arithmetic';
-import { expectShape, expectWeights, graphOf, type OperationDefinition, required } from '../operation';
-import { matrixShape, type Tensor } from '../tensor';
+import { matrixShape, type OperationDefinition, type Tensor } from '../graph';
+import { expectShape, expectWeights, graphOf, required } from '../operation';
 
 /** y = x wᵀ + bias; i8 weights times the scale of their row. Attribute: precision. */
 const definition: OperationDefinition = {

@@ -1,6 +1,6 @@
 import { oneOf } from '../../validate';
-import { expectShape, graphOf, type OperationDefinition, required } from '../operation';
-import { SCALAR_SHAPE, type Tensor } from '../tensor';
+import { type OperationDefinition, SCALAR_SHAPE, type Tensor } from '../graph';
+import { expectShape, graphOf, required } from '../operation';
 
 /** A loss of two tensors whose gradient goes to the first, by the native operation `<name>_gradient`. */
 function pairLoss(name: string, secondType: 'f32' | 'i32'): OperationDefinition {

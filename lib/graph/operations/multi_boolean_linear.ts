@@ -1,5 +1,5 @@
-import { expectShape, type GradientContext, graphOf, type OperationDefinition, required } from '../operation';
-import { matrixShape, type Tensor } from '../tensor';
+import { type GradientContext, matrixShape, type OperationDefinition, type Tensor } from '../graph';
+import { expectShape, graphOf, required } from '../operation';
 import { tiledRows } from './arrange_bits';
 import { precisionCode } from './linear';
 

@@ -1,5 +1,5 @@
-import { expectShape, type OperationDefinition } from '../operation';
-import { matrixShape, type Rows, type Tensor } from '../tensor';
+import { matrixShape, type OperationDefinition, type Rows, type Tensor } from '../graph';
+import { expectShape } from '../operation';
 
 /** y[r] = table[offset + position of row r]. Attribute: offset. */
 function definition(rows: Rows): OperationDefinition {

@@ -1,6 +1,6 @@
 import { MbokError } from '../../errors';
-import { expectShape, type OperationDefinition, required } from '../operation';
-import type { Tensor } from '../tensor';
+import type { OperationDefinition, Tensor } from '../graph';
+import { expectShape, required } from '../operation';
 
 /** An RMS norm as data. */
 export interface RmsNorm {

@@ -1,6 +1,6 @@
 import { MbokError } from '../../errors';
-import { expectShape, type OperationDefinition, required } from '../operation';
-import type { Tensor } from '../tensor';
+import type { OperationDefinition, Tensor } from '../graph';
+import { expectShape, required } from '../operation';
 
 /**
  * Rotates pairs (j, j + h) of every head by the angle of the row's position, 2h being the table's columns; the rest of a

@@ -1,6 +1,6 @@
 import type { ActivationBits } from '../arithmetic';
-import { expectShape, type OperationDefinition } from '../operation';
-import type { Tensor } from '../tensor';
+import type { OperationDefinition, Tensor } from '../graph';
+import { expectShape } from '../operation';
 
 /** y = x rounded to a few bits, 64 rotated numbers with one scale each. Attribute: bits. Not for learning. */
 const definition: OperationDefinition = {

@@ -1,5 +1,5 @@
-import { expectShape, type OperationDefinition, required } from '../operation';
-import type { Tensor } from '../tensor';
+import type { OperationDefinition, Tensor } from '../graph';
+import { expectShape, required } from '../operation';
 
 /** y = cap · tanh(x / cap). Attribute: cap. */
 const definition: OperationDefinition = {

@@ -1,6 +1,6 @@
 import { MbokError } from '../../errors';
-import { expectShape, type OperationDefinition, required } from '../operation';
-import { matrixShape, type Shape, type Tensor } from '../tensor';
+import { matrixShape, type OperationDefinition, type Shape, type Tensor } from '../graph';
+import { expectShape, required } from '../operation';
 
 /** x₀, x₁, … side by side. */
 const concatenation: OperationDefinition = {

@@ -1,8 +1,13 @@
 /** Operations of an optimizer step; nothing is differentiated through them. */
 
-import { type EmitOptions, expectGraph, type Graph } from '../graph';
-import type { BooleanOptimizerState } from '../operation';
-import { SCALAR_SHAPE, type Tensor } from '../tensor';
+import {
+  type BooleanOptimizerState,
+  type EmitOptions,
+  expectGraph,
+  type Graph,
+  SCALAR_SHAPE,
+  type Tensor,
+} from '../graph';
 
 /**
  * The upstream gradient of the loss: the run's scalar `lossScale`, by default 1.

@@ -1,6 +1,6 @@
 import { finiteNumber } from '../../validate';
-import { expectShape, graphOf, type OperationDefinition, required } from '../operation';
-import { SCALAR_SHAPE, type Tensor } from '../tensor';
+import { type OperationDefinition, SCALAR_SHAPE, type Tensor } from '../graph';
+import { expectShape, graphOf, required } from '../operation';
 
 /** y = Σ wᵢ xᵢ of scalars. Attributes: the weights. */
 const definition: OperationDefinition = {

@@ -1,7 +1,7 @@
 /** Weights in other element types. */
 
+import { matrixShape, SCALAR_SHAPE, type Tensor } from '../graph';
 import { expectWeights } from '../operation';
-import { matrixShape, SCALAR_SHAPE, type Tensor } from '../tensor';
 
 /** The weights in f32: `w` itself where it is, else a tensor of the plan's own. i8 weights need their `scales` [rows, 1]. */
 export function widen(w: Tensor, scales?: Tensor): Tensor {

@@ -3,9 +3,15 @@
  * value changes nothing. Keys of layouts, sizes that shapes show, and names are not here.
  */
 
-import type { ArchitectureReader } from './metadata';
+/** What neutral values depend on. */
+interface Architecture {
+  readonly headDimension: number;
+  has(key: string): boolean;
+  integer(key: string): number;
+  number(key: string): number;
+}
 
-type Neutral = (value: unknown, reader: ArchitectureReader) => boolean;
+type Neutral = (value: unknown, reader: Architecture) => boolean;
 
 const oneOf =
   (...values: unknown[]): Neutral =>
@@ -65,7 +71,7 @@ const NEUTRAL: Readonly<Record<string, Neutral>> = {
 const CHANGES_NUMBERS = /^rope\./;
 
 /** Whether metadata that an architecture does not read leaves its numbers as they are. */
-export function isNeutral(key: string, value: unknown, reader: ArchitectureReader): boolean {
+export function isNeutral(key: string, value: unknown, reader: Architecture): boolean {
   const neutral = Object.hasOwn(NEUTRAL, key) ? NEUTRAL[key] : undefined;
   if (neutral === undefined) return !CHANGES_NUMBERS.test(key);
   if (typeof value !== 'object' || value === null) return neutral(value, reader);
