@@ -2,7 +2,7 @@
 
 import { inputsOf } from '../compress/calibration';
 import { type BlockConversion, convertBlocks } from '../compress/convert_model';
-import { type DenseSource, layerOf } from '../compress/dense_source';
+import type { DenseSource } from '../compress/dense_source';
 import { diskSource } from '../compress/disk_source';
 import { elementBytes } from '../compress/memory_plan';
 import { residualReport } from '../compress/residual';
@@ -112,8 +112,8 @@ async function assemble(
   const specifications = model.family.parameters(model.config);
   const report = baselineReport(dense, residuals, task);
   const read: DenseContents['read'] = async (specification) => {
-    const { name, role } = specification;
-    if (role === 'linear') return await (files[layerOf(name) as number] as SafetensorsFile).readMatrix(name, 'f32');
+    const { name, role, layer } = specification;
+    if (role === 'linear') return await (files[layer as number] as SafetensorsFile).readMatrix(name, 'f32');
     const { parameters, release } = await dense.borrow([specification]);
     return await multipliedOut(specification, dense.formats.get(moduleOf(name)), parameters).finally(release);
   };

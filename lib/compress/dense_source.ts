@@ -35,12 +35,6 @@ export interface DenseSource {
   borrow(specifications: readonly ParameterSpecification[]): Promise<Borrowed>;
 }
 
-/** Number of the block that a tensor belongs to, undefined for embeddings, final norm and head. */
-export function layerOf(name: string): number | undefined {
-  const match = /(?:^|\.)(\d+)\./.exec(name);
-  return match ? Number(match[1]) : undefined;
-}
-
 /** The weight of a linear module. */
 export function linearWeight({ specifications }: DenseSource, module: string): ParameterSpecification {
   return specifications.find(({ name }) => name === `${module}.weight`) as ParameterSpecification;
@@ -48,12 +42,12 @@ export function linearWeight({ specifications }: DenseSource, module: string): P
 
 /** The tensors of block `layer`. */
 export function blockSpecifications({ specifications }: DenseSource, layer: number): readonly ParameterSpecification[] {
-  return specifications.filter(({ name }) => layerOf(name) === layer);
+  return specifications.filter((own) => own.layer === layer);
 }
 
 /** What embeds token ids. */
 export function embeddingSpecifications({ specifications }: DenseSource): readonly ParameterSpecification[] {
-  return specifications.filter(({ name, role }) => layerOf(name) === undefined && role !== 'head');
+  return specifications.filter((own) => own.layer === undefined && own.role !== 'head');
 }
 
 /** The matrices of a loaded model, which stay where they are. */

@@ -8,7 +8,6 @@ import { partHead } from '../models/checkpoint';
 import type { ParameterSpecification } from '../models/family';
 import { loadedParts, mostOf } from '../models/parts';
 import type { Formats } from '../structures/structure';
-import { layerOf } from './dense_source';
 import type { WorkFolder } from './work_folder';
 
 /**
@@ -60,7 +59,7 @@ export function prefixTensors(
     for (const { part, from } of loadedParts(specifications, formats, mostOf(own)).slices) {
       if (!from.ofPrefix) continue;
       const bytes = async () => {
-        const { file } = await work.block(layerOf(part.name) as number);
+        const { file } = await work.block(part.owner.layer as number);
         await using _ = file;
         return await file.read(part.name);
       };

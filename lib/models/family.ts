@@ -32,6 +32,8 @@ export interface ParameterSpecification {
   readonly rows: number;
   readonly cols: number;
   readonly role: ParameterRole;
+  /** Number of the block that it belongs to; absent for embeddings, final norm and head. */
+  readonly layer?: number;
   /** The file holds [cols, rows] (GPT-2's Conv1D); memory always holds [rows, cols]. */
   readonly transposed?: true;
 }

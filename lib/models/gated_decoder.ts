@@ -15,7 +15,7 @@ import { rmsNormLayer, rmsNormOf } from '../nn/norm';
 import { residual } from '../nn/residual';
 import { type RotaryConfig, rotaryTable } from '../nn/rotary';
 import type { Constants, DecoderConfig, Family } from './family';
-import { linears, vector } from './specifications';
+import { blocks, linears, vector } from './specifications';
 
 /** What differs between the layers of one model. */
 export interface LayerKind {
@@ -152,7 +152,7 @@ function parameters(c: GatedDecoderConfig) {
   const table = { rows: c.vocabularySize, cols: hiddenSize };
   return [
     { name: 'model.embed_tokens.weight', ...table, role: 'embedding' as const },
-    ...Array.from({ length: c.layers }, (_, layer) => block(layer)).flat(),
+    ...blocks(c.layers, block),
     vector('model.norm.weight', hiddenSize, 'norm'),
     ...(c.tied ? [] : [{ name: 'lm_head.weight', ...table, role: 'head' as const }]),
   ];

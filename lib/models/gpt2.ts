@@ -12,7 +12,7 @@ import { layerNormLayer } from '../nn/norm';
 import { residual } from '../nn/residual';
 import { readActivation } from './decoder_settings';
 import type { DecoderConfig, Family, ParameterSpecification } from './family';
-import { linears, vector } from './specifications';
+import { blocks, linears, vector } from './specifications';
 
 interface Gpt2Config extends DecoderConfig {
   readonly innerSize: number;
@@ -83,7 +83,7 @@ export const gpt2: Family<Gpt2Config> = {
     return [
       { name: `${PREFIX}wte.weight`, ...table, role: 'embedding' },
       { name: `${PREFIX}wpe.weight`, rows: c.maxPositions, cols: hiddenSize, role: 'position' },
-      ...Array.from({ length: c.layers }, (_, layer) => block(layer)).flat(),
+      ...blocks(c.layers, block),
       ...norm(`${PREFIX}ln_f`),
       ...(c.tied ? [] : [{ name: 'lm_head.weight', ...table, role: 'head' as const }]),
     ];

@@ -14,7 +14,7 @@ import { layerNormLayer } from '../nn/norm';
 import { residual } from '../nn/residual';
 import { readActivation } from './decoder_settings';
 import type { DecoderConfig, Family, ParameterSpecification } from './family';
-import { linears, vector } from './specifications';
+import { blocks, linears, vector } from './specifications';
 
 interface OptConfig extends DecoderConfig {
   readonly innerSize: number;
@@ -100,7 +100,7 @@ export const opt: Family<OptConfig> = {
         role: 'position',
       },
       ...projection('project_in', hiddenSize, embeddingSize),
-      ...Array.from({ length: c.layers }, (_, layer) => block(layer)).flat(),
+      ...blocks(c.layers, block),
       ...(c.finalNorm ? norm(`${ROOT}.final_layer_norm`) : []),
       ...projection('project_out', embeddingSize, hiddenSize),
       ...(c.tied ? [] : [{ name: 'lm_head.weight', ...table, role: 'head' as const }]),

@@ -18,3 +18,11 @@ export function linears(
     ...(bias ? [vector(`${prefix}${name}.bias`, rows, 'bias')] : []),
   ]);
 }
+
+/** The tensors of all blocks. */
+export function blocks(
+  layers: number,
+  block: (layer: number) => readonly ParameterSpecification[],
+): ParameterSpecification[] {
+  return Array.from({ length: layers }, (_, layer) => block(layer).map((own) => ({ ...own, layer }))).flat();
+}

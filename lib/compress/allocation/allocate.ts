@@ -7,7 +7,7 @@ import type { Parameters } from '../../nn/builder';
 import type { Formats, LayerFormat } from '../../structures/structure';
 import type { ConversionTask } from '../convert_model';
 import { converterOf } from '../converters';
-import { blockSpecifications, type DenseSource, layerOf } from '../dense_source';
+import { blockSpecifications, type DenseSource, linearWeight } from '../dense_source';
 import { advance, calibrationWalk, embedWindows, type Walk } from '../hidden_states';
 import { COLUMN_POWER } from '../kernels/calibrated_matrix';
 import { REFIT_ROUNDS, SVID_ITERATIONS } from '../kernels/decompose';
@@ -110,12 +110,12 @@ async function byPaper(
   onProgress: ProgressOptions['onProgress'],
 ): Promise<Strategy> {
   const known: PaperLayer[] = [];
+  const { source, signal } = analysis.walk;
   await forEachBlock(analysis, async (layer, parameters) => {
     const importance = await blockImportance(analysis.walk, layer);
-    for (const own of layers.filter(({ module }) => layerOf(`${module}.`) === layer)) {
+    for (const own of layers.filter(({ module }) => linearWeight(source, module).layer === layer)) {
       onProgress?.({ done: known.length / layers.length, what: own.module });
       const weight = parameters.get(`${own.module}.weight`) as Matrix;
-      const { signal } = analysis.walk;
       await withWidened(weight, signal, async (wide) => {
         known.push({ ...own, importance, residuals: await residualsOf(own, wide, signal) });
       });
