@@ -38,10 +38,11 @@ export type { BatchOptions, EndReason, GenerateOptions, GenerationResult } from 
 export { PromptCache } from './generate/prompt_cache';
 export type { SamplingOptions } from './generate/sampler';
 export { type ChatOptions, type Logits, type LogitsOptions, Model } from './model';
-export type { ProgressOptions } from './models/checkpoint';
+export type { ModelUse, ProgressOptions } from './models/checkpoint';
 export type { ConversionReport } from './models/conversion';
 export type { LoadOptions, SaveOptions } from './models/model_core';
 export type { OutputOptions } from './models/model_folder';
+export type { Formats, LayerFormat } from './structures/structure';
 export type { ChatTemplate, EncodedChat, TemplateOptions } from './text/chat';
 export { encodeChat } from './text/chat';
 export type { ChatMessage, ContentPart, TemplateArguments, ToolCall } from './text/messages';
