@@ -10,7 +10,6 @@ import { binarize } from '../lib/compress/binarize';
 import { binarizeFolder } from '../lib/compress/binarize_folder';
 import { planConversion } from '../lib/compress/memory_plan';
 import { GGML_TYPES, type GgmlType } from '../lib/io/ggml_types';
-import { GgufFile } from '../lib/io/gguf';
 import { f32ToHalf, halfToF32 } from '../lib/io/half';
 import { SafetensorsFile, type TensorSource, writeSafetensors } from '../lib/io/safetensors';
 import { Model } from '../lib/model';
@@ -20,17 +19,13 @@ import { widened } from '../lib/models/widen';
 import { Matrix } from '../lib/native/matrix';
 import { finetune } from '../lib/train/finetune';
 import { changeConfig, changeWeights, GOLDEN, temporaryFolder } from './folders';
-import { text, u32, u64 } from './gguf_writer';
+import { EXACT, type ExactType, ggufWithBlocks } from './gguf_blocks';
 import { readGolden } from './golden';
-import { Random } from './random';
 import { describeWithShared, sharedPath } from './shared';
 import { contents, differences, learnableIds } from './training_models';
 
 const folder = temporaryFolder();
 const IDS = Int32Array.from({ length: 40 }, (_, i) => (i * 37) % 160);
-const EXACT = ['Q8_0', 'Q4_0', 'Q5_0', 'IQ4_NL'] as const;
-/** Magnitude of a type's whole numbers. */
-const TYPICAL = { Q8_0: 74, Q4_0: 4.6, Q5_0: 9.2, IQ4_NL: 70 };
 
 function largestDifference(got: ArrayLike<number>, expected: ArrayLike<number>): number {
   let [error, largest] = [0, 0];
@@ -39,44 +34,6 @@ function largestDifference(got: ArrayLike<number>, expected: ArrayLike<number>):
     largest = Math.max(largest, Math.abs(expected[i] as number));
   }
   return error / largest;
-}
-
-/** A golden GGUF file with random blocks in place of its F16 matrices. */
-async function withBlocks(family: string, type: (typeof EXACT)[number]): Promise<string> {
-  const path = join(GOLDEN, 'gguf', `${family}.gguf`);
-  const bytes = readFileSync(path);
-  await using file = await GgufFile.open(path);
-  const random = new Random(5);
-  const start = Math.min(...[...file.tensors.keys()].map((name) => bytes.indexOf(text(name))));
-  const infos: Buffer[] = [];
-  const data: Buffer[] = [];
-  let offset = 0;
-  for (const tensor of file.tensors.values()) {
-    const own = tensor.dtype === 'F16' ? type : tensor.dtype;
-    const values = new Uint8Array(tensor.byteLength);
-    await file.fill(tensor, 0, values);
-    const size = tensor.shape.reduce((product, length) => product * length, 1);
-    const stored = own === type ? randomBlocks(random, type, size / GGML_TYPES[type].elements) : Buffer.from(values);
-    const padded = Buffer.concat([stored, Buffer.alloc((32 - (stored.length % 32)) % 32)]);
-    const sizes = [...tensor.shape].reverse().map(u64);
-    infos.push(text(tensor.name), u32(sizes.length), ...sizes, u32(GGML_TYPES[own].id), u64(offset));
-    data.push(padded);
-    offset += padded.length;
-  }
-  const header = Buffer.concat([bytes.subarray(0, start), ...infos]);
-  const target = join(folder, `${family}-${type}.gguf`);
-  writeFileSync(target, Buffer.concat([header, Buffer.alloc((32 - (header.length % 32)) % 32), ...data]));
-  return target;
-}
-
-function randomBlocks(random: Random, type: (typeof EXACT)[number], count: number): Buffer {
-  const { bytes } = GGML_TYPES[type];
-  const blocks = Buffer.from(Uint8Array.from({ length: count * bytes }, () => random.integer(0, 255)));
-  for (let block = 0; block < count; block++) {
-    const scale = (0.2 * random.normal()) / TYPICAL[type];
-    blocks.writeUInt16LE(f32ToHalf(Float32Array.of(scale), 'F16')[0] as number, block * bytes);
-  }
-  return blocks;
 }
 
 /** The same model in F32, as a Hugging Face folder. */
@@ -97,9 +54,9 @@ async function wideFolder(path: string): Promise<string> {
 /** A model in blocks and the same in F32. */
 async function pair(
   family: string,
-  type: (typeof EXACT)[number] = 'Q8_0',
+  type: ExactType = 'Q8_0',
 ): Promise<{ file: string; wideFile: string; blocks: Model; wide: Model } & AsyncDisposable> {
-  const file = await withBlocks(family, type);
+  const file = await ggufWithBlocks(folder, family, type);
   const wideFile = await wideFolder(file);
   const [blocks, wide] = [await Model.load(file), await Model.load(wideFile)];
   return {
@@ -252,7 +209,7 @@ test('a teacher in blocks teaches as its values do; embeddings that are trained 
 
 describe('what a file says of blocks', () => {
   const refused = async (what: string, change: (place: string) => void) => {
-    await using model = await Model.load(await withBlocks('llama', 'Q8_0'));
+    await using model = await Model.load(await ggufWithBlocks(folder, 'llama', 'Q8_0'));
     const place = join(folder, what.replaceAll(' ', '-'));
     await model.save(place);
     change(place);

@@ -86,3 +86,12 @@ export function mostOf(formats: Formats): number | undefined {
 export function isBoolean(specifications: readonly ParameterSpecification[], formats: Formats): boolean {
   return modelParts(specifications, formats).some(({ role }) => role === 'bits');
 }
+
+/** How many ±1 matrices the weight that has most of them consists of. */
+export function mostPlanes(parts: readonly ModelPart[]): number {
+  const planes = new Map<ParameterSpecification, number>();
+  for (const { role, owner, planes: count = 1 } of parts) {
+    if (role === 'bits') planes.set(owner, (planes.get(owner) ?? 0) + count);
+  }
+  return Math.max(0, ...planes.values());
+}

@@ -6,6 +6,7 @@ import { MbokError } from '../errors';
 import { TRAINING_PRECISIONS, type TrainingPrecision } from '../graph/arithmetic';
 import { HIDDEN_LOSSES, type HiddenLoss } from '../graph/operations/losses';
 import { expectModel, type ModelCore } from '../models/model_core';
+import { mostPlanes } from '../models/parts';
 import { boolean, finiteNumber, integerInRange, invalid, object, oneOf, options, string } from '../validate';
 import { type BooleanOptimizerSettings, booleanSettings } from './boolean_optimizer';
 import type { TrainingMemory } from './memory';
@@ -196,7 +197,7 @@ export function finetuneSettings(student: ModelCore, given: FinetuneOptions): Fi
   const { microBatch, memory } = given;
   if (batch % integerInRange('microBatch', microBatch ?? 1, 1, batch) !== 0)
     invalid('microBatch', `a divisor of the batch of ${batch}`, microBatch);
-  const single = student.parts.every(({ role, planes }) => role !== 'bits' || planes === 1);
+  const single = mostPlanes(student.parts) <= 1;
   const { teacher, evaluation, checkpoint, log, signal, onProgress, data } = given;
   if (teacher !== undefined) checkTeacher(student, teacher);
   const teacherCache =

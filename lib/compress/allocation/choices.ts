@@ -10,13 +10,13 @@ import { formatsFor } from '../converters';
 import type { DenseSource } from '../dense_source';
 import type { Choice } from './layers';
 
-/** The formats for a weight with their bytes, from the smallest to the largest. */
+/** The formats for a weight with their bytes, from the smallest to the largest; of those of equal bytes the first. */
 export function choicesOf(weight: ParameterSpecification, source: Pick<DenseSource, 'storage'>): readonly Choice[] {
   const choices = formatsFor(weight, { budgeted: true }).map((format): Choice => {
     const heads = partsOf(weight, format).map((part) => headOf(part, source));
     return { format, bytes: heads.reduce((sum, head) => sum + tensorBytes(head), 0) };
   });
-  return choices.sort((a, b) => a.bytes - b.bytes);
+  return choices.sort((a, b) => a.bytes - b.bytes).filter(({ bytes }, i, sorted) => bytes !== sorted[i - 1]?.bytes);
 }
 
 /** What the header of the output says of a part. */
