@@ -30,16 +30,18 @@ export interface Piece {
 export class BatchDecoder {
   /** Tokens of all pieces of a run together. */
   readonly maxRows: number;
+  readonly #model: ModelCore;
+  readonly #revision: number;
   readonly #slots: number;
-  readonly #vocabularySize: number;
   readonly #cache: GenerationCache;
   readonly #plan: GrowingPlan;
   #logits: Float32Array = new Float32Array(0);
 
   /** Throws MBOK_OUT_OF_MEMORY, MBOK_DISPOSED. */
   constructor(model: ModelCore, { slots, context, arithmetic }: BatchDecoderOptions) {
+    this.#model = model;
+    this.#revision = model.revision;
     this.#slots = slots;
-    this.#vocabularySize = model.config.vocabularySize;
     this.maxRows = Math.max(slots, Math.min(PREFILL_ROWS, slots * context));
     this.#cache = new GenerationCache(model, { context, slots, precision: arithmetic.precision });
     try {
@@ -62,11 +64,13 @@ export class BatchDecoder {
   }
 
   /**
-   * Appends pieces to their texts, of which each has one at most.
+   * Appends pieces to their texts, of which each has one at most. Throws MBOK_BUSY where the model is being changed or has
+   * been since the decoder was made.
    *
    * @returns the logits [V] after each piece, in the order of the pieces; the next call overwrites them
    */
   async append(pieces: readonly Piece[], signal: AbortSignal | undefined): Promise<Float32Array[]> {
+    using _ = this.#model.holdToRead(this.#revision);
     const rows = pieces.reduce((sum, { ids }) => sum + ids.length, 0);
     const [ids, slots, positions] = [new Int32Array(rows), new Int32Array(rows), new Int32Array(rows)];
     const ends = new Int32Array(this.#slots);
@@ -83,7 +87,7 @@ export class BatchDecoder {
     const plan = await this.#plan.upTo(Math.max(...pieces.map(({ position, ids: own }) => position + own.length)));
     const { logits } = await plan.run({ inputs, scalars: { rows }, into, signal });
     this.#logits = logits as Float32Array;
-    const size = this.#vocabularySize;
+    const size = this.#model.config.vocabularySize;
     return pieces.map((_, index) => this.#logits.subarray(index * size, (index + 1) * size));
   }
 

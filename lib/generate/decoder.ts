@@ -1,6 +1,5 @@
 /** Computes the logits of a text that grows: one plan and one cache a generation. */
 
-import { MbokError } from '../errors';
 import type { Arithmetic } from '../graph/arithmetic';
 import { Graph } from '../graph/graph';
 import { headLogits } from '../graph/operations/head';
@@ -62,11 +61,10 @@ export class Decoder {
 
   /**
    * Appends tokens to the text and resolves to the logits [V] after the last of them, which the next call overwrites.
-   * Throws MBOK_BUSY where the model is being finetuned or has been since the text was begun.
+   * Throws MBOK_BUSY where the model is being changed or has been since the text was begun.
    */
   async append(ids: Int32Array, signal: AbortSignal | undefined): Promise<Float32Array> {
-    using _ = this.#model.holdToRead();
-    if (this.isStale) throw new MbokError('MBOK_BUSY', 'this model has been finetuned while it wrote a text');
+    using _ = this.#model.holdToRead(this.#revision);
     for (let start = 0; start < ids.length; start += this.#maxRows) {
       const chunk = ids.subarray(start, start + this.#maxRows);
       const plan = await this.#plan.upTo(this.#held.length + chunk.length);

@@ -38,12 +38,17 @@ export function graphBytes(graph: Graph, maxRows: number): number {
   );
 }
 
-/** Bytes of the matrices that a graph is bound to. */
-function roleBytes(graph: Graph): Record<MemoryRole, number> {
+/** The matrices that a graph is bound to. */
+function boundMatrices(graph: Graph): ReadonlyMap<Matrix, MemoryRole> {
   const bound = new Map<Matrix, MemoryRole>();
   for (const { binding } of graph.tensors) if (binding.kind === 'bound') bound.set(binding.matrix, binding.role);
+  return bound;
+}
+
+/** Bytes of the matrices that a graph is bound to. */
+function roleBytes(graph: Graph): Record<MemoryRole, number> {
   const roles: Record<MemoryRole, number> = { weights: 0, teacher: 0, gradients: 0, state: 0 };
-  for (const [matrix, role] of bound) roles[role] += matrix.byteLength;
+  for (const [matrix, role] of boundMatrices(graph)) roles[role] += matrix.byteLength;
   return roles;
 }
 
@@ -89,6 +94,7 @@ export class Plan {
   readonly #native: NativePlan;
   readonly #ports: NativeBuffer;
   readonly #portOffsets: ReadonlyMap<Tensor, number>;
+  readonly #bound: readonly Matrix[];
   #running: Promise<unknown> | undefined;
   #disposed = false;
 
@@ -126,6 +132,7 @@ export class Plan {
           })),
         }),
     );
+    this.#bound = [...boundMatrices(graph).keys()];
     const roles = roleBytes(graph);
     const activations = arena.bytes + portBytes;
     const scratch = this.#native.scratchBytes;
@@ -135,13 +142,15 @@ export class Plan {
 
   /**
    * Runs the graph once and resolves to the requested outputs, each with the rows of this run. Rejects with
-   * MBOK_ABORTED, MBOK_BUSY, MBOK_DISPOSED, MBOK_INVALID_ARGUMENT for inputs, scalars and outputs that are missing, unknown
-   * or of another type, MBOK_SHAPE for inputs of the wrong size, or an operation's own error.
+   * MBOK_ABORTED, MBOK_BUSY, MBOK_INVALID_ARGUMENT for inputs, scalars and outputs that are missing, unknown or of another
+   * type, MBOK_SHAPE for inputs of the wrong size, or an operation's own error. Rejects with MBOK_DISPOSED after the plan
+   * or a matrix that it is bound to has been disposed, but for matrices that are disposed while it runs.
    */
   async run(given: RunOptions = {}): Promise<Record<string, Float32Array>> {
     const { inputs = {}, scalars = {}, into = {}, signal, ...chosen } = options('options', given, RUN_KEYS);
     const names = chosen.outputs ?? [...this.#graph.outputs.keys()];
     if (this.#disposed) throw new MbokError('MBOK_DISPOSED', 'this plan has been disposed');
+    this.#expectBound();
     // before inputs are copied and the signal is listened to: a refused run must not touch the one in flight
     if (this.#running !== undefined) throw new MbokError('MBOK_BUSY', 'this plan is already running');
     throwIfAborted(signal);
@@ -187,6 +196,14 @@ export class Plan {
   async [Symbol.asyncDispose](): Promise<void> {
     this.dispose();
     await this.#running;
+  }
+
+  /** Native memory outlives a disposed matrix as long as a plan has it, so a run would read what others have replaced. */
+  #expectBound(): void {
+    const gone = this.#bound.find(({ disposed }) => disposed);
+    if (gone === undefined) return;
+    const what = `${describeShape(gone)} (${boundMatrices(this.#graph).get(gone)})`;
+    throw new MbokError('MBOK_DISPOSED', `a matrix that this plan was made for has been disposed: ${what}`);
   }
 
   #describe(tensor: Tensor, offsets: ReadonlyMap<Tensor, number>): NativeTensor {

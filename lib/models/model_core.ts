@@ -237,9 +237,10 @@ export class ModelCore {
    * saved as before, blocks in F16. Throws MBOK_INVALID_ARGUMENT for a matrix of 8 bits, MBOK_DISPOSED, MBOK_OUT_OF_MEMORY.
    */
   async widen(names: Iterable<string>, signal?: AbortSignal): Promise<void> {
-    for (const name of names) {
-      const { matrix, storage } = this.stored.get(name) ?? {};
-      if (matrix === undefined || storage === undefined || matrix.type === 'f32') continue;
+    const narrow = [...names].filter((name) => (this.stored.get(name)?.matrix.type ?? 'f32') !== 'f32');
+    using _ = this.#holdToReplace(narrow, 'widened');
+    for (const name of narrow) {
+      const { matrix, storage } = this.stored.get(name) as StoredMatrix;
       if (storage === 'I8') {
         throw new MbokError('MBOK_INVALID_ARGUMENT', `'${name}' is stored in 8 bits and cannot be trained`);
       }
@@ -251,37 +252,51 @@ export class ModelCore {
 
   /**
    * Brings all ±1 into the order that a use reads, one matrix at a time; does nothing where they have it. Plans that were
-   * made before hold matrices that are gone then: they throw MBOK_DISPOSED. Throws MBOK_DISPOSED, MBOK_OUT_OF_MEMORY,
-   * MBOK_ABORTED.
+   * made before hold matrices that are gone then: they throw MBOK_DISPOSED. Throws MBOK_BUSY while other calls read the
+   * model, MBOK_DISPOSED, MBOK_OUT_OF_MEMORY, MBOK_ABORTED.
    */
   async arrangeFor(use: ModelUse, signal?: AbortSignal): Promise<void> {
-    for (const { name, role, planes = 1, rows } of this.parts) {
-      if (role !== 'bits') continue;
+    const turned = this.parts.filter(({ name, role }) => {
+      return role === 'bits' && (this.stored.get(name)?.matrix.type === 'bitTiles') !== (use === 'inference');
+    });
+    using _ = this.#holdToReplace(turned, 'arranged');
+    for (const { name, planes = 1, rows } of turned) {
       const { matrix, storage } = this.stored.get(name) as StoredMatrix;
-      if ((matrix.type === 'bitTiles') === (use === 'inference')) continue;
       const made =
         use === 'inference'
           ? await tiled(matrix as BitMatrix, planes, signal)
           : await untiled(matrix, { kernels: planes, rows: rows / planes }, signal);
-      if (this.#disposed) made.dispose();
-      this.#alive();
       this.#replace(name, { matrix: made, storage });
     }
     this.#use = use;
   }
 
+  /** Excludes other calls while matrices are replaced, if there are any; the caller may be a call that does so already. */
+  #holdToReplace({ length }: readonly unknown[], what: string): Disposable | undefined {
+    return length > 0 && this.#change === undefined ? this.holdToChange(what) : undefined;
+  }
+
+  /** Takes over the matrix, and frees the one before it. */
   #replace(name: string, stored: StoredMatrix): void {
+    if (this.#disposed) stored.matrix.dispose();
+    this.#alive();
     this.#stored.get(name)?.matrix.dispose();
     this.#stored.set(name, stored);
     this.#parameters.set(name, stored.matrix);
+    this.#revision++;
   }
 
   /**
    * Keeps the weights as they are until disposed; several calls may. Throws MBOK_BUSY while a call changes them,
    * MBOK_DISPOSED.
+   *
+   * @param since - the revision that the caller's plan or cache was made for: MBOK_BUSY where it is stale
    */
-  holdToRead(): Disposable {
+  holdToRead(since = this.#revision): Disposable {
     this.#settled();
+    if (since !== this.#revision) {
+      throw new MbokError('MBOK_BUSY', 'this model has been changed, as by finetuning, while it wrote a text');
+    }
     this.#readers++;
     return { [Symbol.dispose]: () => this.#readers-- };
   }
@@ -306,7 +321,7 @@ export class ModelCore {
     };
   }
 
-  /** Grows whenever the weights change: plans and caches of an earlier revision are stale. */
+  /** Grows whenever the weights change or lie elsewhere: plans and caches of an earlier revision are stale. */
   get revision(): number {
     return this.#revision;
   }
