@@ -244,6 +244,8 @@ describe('settings that a family does not read', () => {
     ['LlamaForCausalLM', 'logit_scale', 0.0625],
     ['LlamaForCausalLM', 'partial_rotary_factor', 0.5],
     ['LlamaForCausalLM', 'sliding_window', 16],
+    ['LlamaForCausalLM', 'sliding_window', { toString: 1, valueOf: null }],
+    ['LlamaForCausalLM', 'attention_multiplier', { toString: 1, valueOf: null }],
     ['LlamaForCausalLM', 'layer_types', ['sliding_attention', ...Array(5).fill('full_attention')]],
     ['LlamaForCausalLM', 'query_pre_attn_scalar', 144],
     ['LlamaForCausalLM', 'final_logit_softcapping', 30],

@@ -28,6 +28,22 @@ const cases: [name: string, template: string, expected: string][] = [
   ],
   ['white space before a block', `${spaces}x{%- if true -%}${spaces}x{% endif %}`, FORMAT],
   ['a list of itself twice, as JSON', `${sixty('{% set ns.s = [ns.s, ns.s] %}')}{{ ns.s | tojson }}`, FORMAT],
+  [
+    'tuples of themselves twice, told apart',
+    `${sixty('{% set ns.s = (ns.s, ns.s) %}').replace('60', '27')}{{ ns.s | unique | list }}`,
+    FORMAT,
+  ],
+  [
+    'a tuple within tuples as a key',
+    "{% set ns = namespace(s='a') %}{% for i in range(300) %}{% set ns.s = (ns.s,) %}{% endfor %}{{ {ns.s: 1}[ns.s] }}",
+    '1',
+  ],
+  [
+    'tuples whose texts are put together alike',
+    "{{ [('a', 'b'), ('a,1:b',), ('a', 'b')] | unique | list | length }}",
+    '2',
+  ],
+  ['tuples of numbers and of these as text', "{{ {(1, '1'): 'x', ('1', 1): 'y'}[(1, '1')] }}", 'x'],
   // memory
   ['a text doubled', sixty('{% set ns.s = ns.s + ns.s %}'), FORMAT],
   ['a text doubled by ~', sixty('{% set ns.s = ns.s ~ ns.s %}'), FORMAT],

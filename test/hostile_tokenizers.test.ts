@@ -217,6 +217,22 @@ const cases: [name: string, tokenizer: JsonObject, text: string, expected: strin
     'a',
     { target_lang: 'constructor' },
   ],
+  // as with byte pairs, what the vocabulary lacks and has no token for is left out, also within words
+  [
+    'pieces without an unknown token',
+    {
+      ...unigram(
+        [
+          ['a', 0],
+          ['b', -1],
+        ],
+        null,
+      ),
+      pre_tokenizer: { type: 'Whitespace' },
+    },
+    'axb x',
+    'a b',
+  ],
   // what replacements mean
   ['special patterns of a replacement', normalizer(replace(string('a'), "$&$'")), 'ab', "$&$'b"],
   [

@@ -14,16 +14,19 @@ const isAll =
   (value) =>
     Array.isArray(value) && value.every((item) => item === wanted);
 
+/** What a key holds if it is a number: objects may have a `valueOf` that is none. */
+const numberOf = (value: unknown) => (typeof value === 'number' ? value : Number.NaN);
+
 function headDimension(json: Json): number {
-  const hidden = Number(json.hidden_size ?? json.n_embd);
-  return Number(json.head_dim ?? Math.floor(hidden / Number(json.num_attention_heads ?? json.n_head)));
+  const hidden = numberOf(json.hidden_size ?? json.n_embd);
+  return numberOf(json.head_dim ?? Math.floor(hidden / numberOf(json.num_attention_heads ?? json.n_head)));
 }
 
 const isHeadDimension: Neutral = (value, json) => value === headDimension(json);
-const isUsualScale: Neutral = (value, json) => Math.abs(Number(value) * Math.sqrt(headDimension(json)) - 1) < 1e-6;
+const isUsualScale: Neutral = (value, json) => Math.abs(numberOf(value) * Math.sqrt(headDimension(json)) - 1) < 1e-6;
 /** A window that is switched off, or that no text reaches past. */
 const isNoWindow: Neutral = (value, json) =>
-  isOff(value, json) || json.use_sliding_window === false || Number(value) >= Number(json.max_position_embeddings);
+  isOff(value, json) || json.use_sliding_window === false || numberOf(value) >= numberOf(json.max_position_embeddings);
 
 /** Keys, and what changes nothing; null never does. */
 const NEUTRAL: Readonly<Record<string, Neutral>> = {

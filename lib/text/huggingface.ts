@@ -172,7 +172,7 @@ export class HuggingFaceTokenizer {
     const { model } = this.#inner;
     return model(words)
       .map((token) => this.tokenToId(token) ?? model.unk_token_id)
-      .filter((id) => id !== undefined);
+      .filter((id) => typeof id === 'number');
   }
 }
 

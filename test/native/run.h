@@ -20,7 +20,7 @@ inline Tensor bit_matrix(const std::vector<uint64_t>& words, int64_t rows, int64
   return {const_cast<uint64_t*>(words.data()), rows, cols, TensorType::kBits};
 }
 
-inline void run_operation(ThreadPool& pool, const char* name, const std::vector<Tensor>& inputs,
+inline void run_operation(ThreadPool& pool, const std::string& name, const std::vector<Tensor>& inputs,
                           const std::vector<Tensor>& outputs, const std::vector<double>& attributes,
                           const Scalars& scalars = {}) {
   const Operation& operation = find_operation(name);

@@ -31,7 +31,8 @@ const NEUTRAL: Readonly<Record<string, Neutral>> = {
   'attention.scale': (value, reader) =>
     value === 0 || (typeof value === 'number' && Math.abs(value * Math.sqrt(reader.headDimension) - 1) < 1e-6),
   'attention.shared_kv_layers': isOff,
-  'attention.sliding_window': (value, reader) => value === 0 || Number(value) >= reader.integer('context_length'),
+  'attention.sliding_window': (value, reader) =>
+    value === 0 || (typeof value === 'number' && value >= reader.integer('context_length')),
   'attention.temperature_length': isOff,
   'attention.temperature_scale': isFactorOfOne,
   'attention.value_scale': isFactorOfOne,

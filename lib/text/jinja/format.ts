@@ -283,6 +283,7 @@ const DAY = 86_400_000;
 export function strftime(format: string, time: Date, budget: Budget): string {
   budget.make(format.length);
   return format.replace(/%([-_0^])?([a-zA-Z%])/g, (code, flag: string | undefined, letter: string) => {
+    budget.step();
     const compound = COMPOUND[letter];
     const text = compound === undefined ? timeField(letter, time) : strftime(compound, time, budget);
     if (text === undefined) return code;
@@ -296,7 +297,6 @@ export function strftime(format: string, time: Date, budget: Budget): string {
 function timeField(letter: string, time: Date): string | undefined {
   const digits = (value: number, width = 2) => String(value).padStart(width, '0');
   const [day, month, year, hour] = [time.getDay(), time.getMonth(), time.getFullYear(), time.getHours()];
-  const ofYear = dayOfYear(time);
   switch (letter) {
     case 'a':
       return DAYS[day]?.slice(0, 3);
@@ -324,7 +324,7 @@ function timeField(letter: string, time: Date): string | undefined {
     case 'I':
       return digits(hour % 12 || 12);
     case 'j':
-      return digits(ofYear, 3);
+      return digits(dayOfYear(time), 3);
     case 'k':
       return String(hour).padStart(2);
     case 'l':
@@ -348,13 +348,13 @@ function timeField(letter: string, time: Date): string | undefined {
     case 'u':
       return String(day || 7);
     case 'U':
-      return digits(Math.floor((ofYear + 6 - day) / 7));
+      return digits(Math.floor((dayOfYear(time) + 6 - day) / 7));
     case 'V':
       return digits(isoWeek(time).week);
     case 'w':
       return String(day);
     case 'W':
-      return digits(Math.floor((ofYear + 6 - ((day + 6) % 7)) / 7));
+      return digits(Math.floor((dayOfYear(time) + 6 - ((day + 6) % 7)) / 7));
     case 'y':
       return digits(year % 100);
     case 'Y':

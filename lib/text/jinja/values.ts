@@ -1,7 +1,8 @@
 /** Values as Python has them: what a template computes with. Integers are numbers, other values have classes. */
 
 import type { JsonObject } from '../../io/json';
-import type { Budget } from './budget';
+import { LimitError } from '../bounded';
+import { type Budget, DEEPEST } from './budget';
 import { TemplateError, typeError } from './errors';
 
 export type Value =
@@ -167,10 +168,49 @@ function keyOf(value: Value): Key {
   if (typeof value === 'number' || value === null) return value;
   if (typeof value === 'boolean') return Number(value);
   if (value instanceof Float) return value.value;
-  if (value instanceof Tuple) return `\0(${JSON.stringify(value.items.map(keyOf))})`;
+  if (value instanceof Tuple) return tupleKey(value);
   if (value instanceof Undefined) return '\0undefined';
   if (isList(value) || value instanceof Dict) return typeError(`unhashable type: '${typeName(value)}'`);
   return value;
+}
+
+/** Characters of the longest key: tuples of tuples can be far larger than what makes them. */
+const LONGEST_KEY = 1 << 16;
+
+/** What tells a tuple from every other key. */
+function tupleKey(tuple: Tuple): string {
+  const parts = ['\0'];
+  let length = 0;
+  const add = (text: string) => {
+    length += text.length;
+    if (length > LONGEST_KEY) throw new LimitError('takes too long');
+    parts.push(text);
+  };
+  const visit = (value: Value, depth: number) => {
+    if (!(value instanceof Tuple)) {
+      const key = keyOf(value);
+      // with its length, so that no text can be taken for two
+      add(typeof key === 'string' ? `${key.length}:${key}` : `${typeof key === 'object' ? objectKey(key) : key},`);
+      return;
+    }
+    if (depth > DEEPEST) throw new LimitError(`nests deeper than ${DEEPEST} levels`);
+    add('(');
+    for (const item of value.items) visit(item, depth + 1);
+    add(')');
+  };
+  visit(tuple, 1);
+  return parts.join('');
+}
+
+const objectKeys = new WeakMap<object, string>();
+let objects = 0;
+
+/** Tells an object, which is a key by itself, from every other. */
+function objectKey(value: object | null): string {
+  if (value === null) return 'null';
+  const key = objectKeys.get(value) ?? `object ${objects++}`;
+  objectKeys.set(value, key);
+  return key;
 }
 
 /** Whether the value is an integer, or counts as one. */
