@@ -1,7 +1,7 @@
 /** The `quantization_config` of a config.json: what the weights of a model are made up of, and how it was converted. */
 
 import { MbokError } from '../errors';
-import { DENSE } from '../structures/dense';
+import { dense } from '../structures/dense';
 import { INT8 } from '../structures/int8';
 import { kernelsFormat } from '../structures/kernels';
 import { Q8 } from '../structures/q8';
@@ -44,25 +44,31 @@ export function readFormats(json: ConfigReader, specifications: readonly Paramet
 }
 
 function readModules(settings: ConfigReader): Formats {
-  const modules = settings.object('modules');
-  if (modules === undefined) return new Map();
-  return new Map(Object.keys(modules.json).map((module) => [module, readFormat(modules, module)]));
+  const modules = present(settings, 'modules');
+  const formats = Object.keys(modules.json).map((module) => [module, readFormat(modules, module)] as const);
+  return new Map(formats.filter(([, { kind }]) => kind !== dense.kind));
 }
 
 function readFormat(modules: ConfigReader, module: string): LayerFormat {
-  const settings = modules.object(module);
-  const kind = settings?.string('format');
-  const structure = findStructure(kind ?? 'dense');
+  const settings = present(modules, module);
+  const kind = settings.string('format');
+  const structure = findStructure(kind);
   if (structure === undefined) {
     throw new MbokError(
       'MBOK_UNSUPPORTED',
       `${modules.place}: ${show(module)} has the format ${show(kind)}, which is not supported`,
     );
   }
-  if (settings === undefined) return DENSE;
   const format = structure.parse(settings);
   settings.expectUnderstood(() => false);
   return format;
+}
+
+/** An object that must be there. Throws MBOK_FORMAT. */
+function present(json: ConfigReader, key: string): ConfigReader {
+  const value = json.object(key);
+  if (value !== undefined) return value;
+  throw new MbokError('MBOK_FORMAT', `${json.place}: '${key}' must be an object, got ${show(json.value(key))}`);
 }
 
 /** Of the first version, whose lists each stood for a structure. */

@@ -45,7 +45,10 @@ const DENSE = FOLDERS.map((folder): Honest => {
     weights: readFileSync(at('model.safetensors')),
   };
 });
-const HONEST = [...DENSE, booleanOf(DENSE[3] as Honest, 2), booleanOf(DENSE[3] as Honest, 1)];
+const HONEST = [
+  ...DENSE,
+  ...([1, 2] as const).flatMap((version) => [2, 1].map((kernels) => booleanOf(DENSE[3] as Honest, kernels, version))),
+];
 const GGUF: readonly GgufParts[] = [
   ...['llama', 'gpt2', 'gemma2', 'phi3', 'smollm3'].map((name) => readFileSync(join(GOLDEN, 'gguf', `${name}.gguf`))),
   ggufBytes(SMALL_LLAMA),
@@ -84,8 +87,8 @@ function joinFile(header: string, data: Uint8Array): Buffer {
   return Buffer.concat([length, Buffer.from(header), data]);
 }
 
-/** The model with kernels of arbitrary bits in place of its linear weights. */
-function booleanOf({ config, weights }: Honest, kernels: number): Honest {
+/** The model with kernels of arbitrary bits in place of its linear weights, its configuration of either format version. */
+function booleanOf({ config, weights }: Honest, kernels: number, version: 1 | 2): Honest {
   const { header, data } = splitFile(weights);
   const counts: Record<string, number> = {};
   const parts: Buffer[] = [];
@@ -109,7 +112,9 @@ function booleanOf({ config, weights }: Honest, kernels: number): Honest {
       add(`${module}.s_in`, 'F16', [kernels, cols], scales(cols));
     }
   }
-  const quantization = { quant_method: 'mbok', format_version: 1, kernels: counts };
+  const formats = Object.entries(counts).map(([module, count]) => [module, { format: 'kernels', count }]);
+  const contents = version === 1 ? { kernels: counts } : { modules: Object.fromEntries(formats) };
+  const quantization = { quant_method: 'mbok', format_version: version, ...contents };
   return {
     config: { ...config, quantization_config: quantization },
     weights: joinFile(JSON.stringify(made), Buffer.concat(parts)),
@@ -272,6 +277,8 @@ function changedQuantization(draw: Draw): Made {
   const honest = draw.pick(HONEST.slice(DENSE.length));
   const { quantization_config: quantization, ...config } = honest.config;
   const settings = jsonMap(quantization as object);
+  const modules = settings.get('modules');
+  if (modules instanceof JsonMap && draw.chance(0.5)) changeFormat(draw, modules);
   if (draw.chance(0.3)) settings.set('nested', draw.pick<Json>([true, false, hostileValue(draw)]));
   if (draw.chance(0.3)) settings.set('embeddings', draw.pick<Json>(['int8', hostileValue(draw)]));
   if (draw.chance(0.3)) settings.set('int8', draw.pick<Json>([['model.layers.0.mlp.up_proj'], hostileValue(draw)]));
@@ -286,6 +293,16 @@ function changedQuantization(draw: Draw): Made {
   }
   const changed = jsonMap(config).set('quantization_config', changeJson(draw, settings));
   return ['quantization_config', folderOf(honest, { 'config.json': writeJson(changed) })];
+}
+
+/** Gives a module another format, or settings that it may not have. */
+function changeFormat(draw: Draw, modules: JsonMap): void {
+  const names = ['model.layers.0.mlp.up_proj', 'lm_head', 'model.norm', ...INHERITED];
+  const format = jsonMap({ format: draw.pick(['kernels', 'int8', 'q8', 'dense', ...INHERITED]) });
+  if (draw.chance(0.7)) format.set('count', draw.pick<Json>([1, 2, 9, hostileNumber(draw), hostileValue(draw)]));
+  if (draw.chance(0.3)) format.set('nested', draw.pick<Json>([true, hostileValue(draw)]));
+  if (draw.chance(0.2)) format.set(draw.pick(['kind', hostileString(draw), ...INHERITED]), hostileValue(draw));
+  modules.set(draw.pick(names), draw.chance(0.8) ? format : hostileValue(draw));
 }
 
 function changedMetadata(draw: Draw): Made {
