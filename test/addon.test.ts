@@ -3,7 +3,14 @@
  * code or harmless, and never memory that is not the add-on's.
  */
 
-import { addon, type NativeOperation, type NativeTensor, SCALARS, TENSOR_TYPES } from '../lib/native/addon';
+import {
+  addon,
+  type NativeAddon,
+  type NativeOperation,
+  type NativeTensor,
+  SCALARS,
+  TENSOR_TYPES,
+} from '../lib/native/addon';
 
 const { NativeBuffer, NativePlan } = addon();
 const BYTES = 4096;
@@ -177,4 +184,26 @@ test('ids that share memory with what is written by them index nothing else', as
   const operations = [operation({ name: 'embedding', inputs: [1, 0], outputs: [2] })];
   const plan = new NativePlan({ arenaBytes: 0, maxRows: 1, tensors: [ids, table, rows], operations });
   await expect(plan.run(scalars())).resolves.toBe(true);
+});
+
+const floats = (count: number) => new Float32Array(count);
+
+test.each([
+  ['logits that are no Float32Array', [new Float64Array(4), 4, 1, floats(1), floats(1)]],
+  ['a run of nothing', [floats(4), 0, 1, floats(1), floats(1)]],
+  ['a factor that is NaN', [floats(4), 4, Number.NaN, floats(1), floats(1)]],
+  ['a factor beyond 32 bits', [floats(4), 4, 1e39, floats(1), floats(1)]],
+  ['largest logits in 64 bits', [floats(4), 4, 1, new Float64Array(1), floats(1)]],
+  ['a run without a weight', [floats(5), 4, 1, floats(2), floats(1)]],
+  ['a largest logit without a run', [floats(4), 2 ** 53 - 1, 1, floats(2), floats(1)]],
+])('weigh refuses %s', (_, values) => {
+  const call = () => addon().weigh(...(values as unknown as Parameters<NativeAddon['weigh']>));
+  expect(call).toThrow(expect.objectContaining({ code: INVALID }));
+});
+
+test('nothing is weighed of what is detached', () => {
+  const logits = floats(300);
+  structuredClone(logits.buffer, { transfer: [logits.buffer] });
+  expect(() => addon().weigh(logits, 256, 1, floats(2), floats(2))).toThrow(expect.objectContaining({ code: INVALID }));
+  addon().weigh(logits, 256, 1, floats(0), floats(0));
 });

@@ -275,9 +275,15 @@ describe('the sampler', () => {
     expect(new Sampler({ temperature: 0 }).sample(Float32Array.of(1, 2, 2))).toBe(1);
   });
 
-  test('refuses logits that are not finite', () => {
-    expect(() => new Sampler().sample(Float32Array.of(Number.NaN, 1))).toThrow(
-      expect.objectContaining({ code: 'MBOK_NON_FINITE' }),
-    );
+  test.each([
+    [Number.NaN, 1],
+    [1, Number.NaN],
+    [1, Infinity],
+    [-Infinity, -Infinity],
+  ])('refuses the logits %p and %p', (...logits) => {
+    for (const temperature of [0, 1])
+      expect(() => new Sampler({ temperature }).sample(Float32Array.from(logits))).toThrow(
+        expect.objectContaining({ code: 'MBOK_NON_FINITE' }),
+      );
   });
 });

@@ -1,8 +1,8 @@
 /** Chooses the next token from logits. */
 
-import { MbokError } from '../errors';
 import { uniform } from '../random';
 import { finiteNumber, integerInRange } from '../validate';
+import { indexAt, LogitRuns, sum, weightOf } from './logit_runs';
 
 /** How the next token is chosen among the likely ones. */
 export interface SamplingOptions {
@@ -38,11 +38,12 @@ export class Sampler {
   readonly #minP: number;
   readonly #penalty: number;
   #draws = 0;
-  #weights = new Float64Array(0);
+  readonly #runs: LogitRuns;
   readonly #seen = new Set<number>();
 
   constructor({ temperature = 1, topK = 0, topP = 1, minP = 0, repetitionPenalty = 1, seed }: SamplingOptions = {}) {
     this.#temperature = finiteNumber('temperature', temperature, 0);
+    this.#runs = new LogitRuns(this.#temperature);
     this.#topK = integerInRange('topK', topK, 0);
     this.#topP = finiteNumber('topP', topP, Number.MIN_VALUE, 1);
     this.#minP = finiteNumber('minP', minP, 0, 1);
@@ -58,32 +59,23 @@ export class Sampler {
   /** The next token's id. `logits` [V] are changed in place. Throws MBOK_NON_FINITE. */
   sample(logits: Float32Array): number {
     this.#penalise(logits);
-    const best = likeliest(logits);
-    if (this.#temperature === 0) return best;
-    const { weights, total } = this.#weigh(logits, logits[best] as number);
-    let rest = uniform(this.seed, this.#draws++) * total;
-    for (let id = 0; id < weights.length; id++) {
-      rest -= weights[id] as number;
-      if (rest < 0) return id;
-    }
-    return best;
+    this.#runs.read(logits);
+    const { largest, likeliest } = this.#runs;
+    if (this.#temperature === 0) return likeliest;
+    const least = this.#threshold(logits, largest);
+    const share = uniform(this.seed, this.#draws++);
+    return (least === 0 ? this.#runs.at(share) : this.#draw(logits, largest, least, share)) ?? likeliest;
   }
 
-  /** How likely each token is in proportion to the likeliest, 0 where it may not be drawn, and the sum. */
-  #weigh(logits: Float32Array, largest: number): { readonly weights: Float64Array; readonly total: number } {
-    if (this.#weights.length !== logits.length) this.#weights = new Float64Array(logits.length);
-    const weights = this.#weights;
-    const least = this.#threshold(logits, largest);
-    // an exponential takes ten times as long as a comparison: only few tokens of a large vocabulary need one
-    const hopeless = logitOf(least, largest, this.#temperature);
-    let total = 0;
-    for (let id = 0; id < logits.length; id++) {
-      const logit = logits[id] as number;
-      const weight = logit < hopeless ? 0 : weightOf(logit, largest, this.#temperature);
-      weights[id] = weight >= least ? weight : 0;
-      total += weights[id] as number;
-    }
-    return { weights, total };
+  /** The token at this share of the weights of all that weigh `least` or more. */
+  #draw(logits: Float32Array, largest: number, least: number, share: number): number | undefined {
+    const ids = this.#runs.reaching(logitOf(least, largest, this.#temperature));
+    const weights = ids.map((id) => {
+      const weight = weightOf(logits[id] as number, largest, this.#temperature);
+      return weight >= least ? weight : 0;
+    });
+    const drawn = indexAt(weights, share * sum(weights));
+    return drawn && ids[drawn.index];
   }
 
   #penalise(logits: Float32Array): void {
@@ -98,9 +90,9 @@ export class Sampler {
   #threshold(logits: Float32Array, largest: number): number {
     const useK = this.#topK > 0 && this.#topK < logits.length;
     if (!useK && this.#topP === 1) return this.#minP;
-    const falling = fallingWeights(logits, largest, this.#temperature);
+    const falling = this.#fallingWeights(logits, largest);
     const kept = useK ? firstOf(falling, this.#topK) : undefined;
-    let missing = this.#topP === 1 ? Infinity : this.#topP * (kept ? sum(kept) : this.#sumOfAll(logits, largest));
+    let missing = this.#topP === 1 ? Infinity : this.#topP * (kept ? sum(kept) : this.#runs.total());
     let last = 1;
     for (const weight of kept ?? falling) {
       last = weight;
@@ -110,46 +102,29 @@ export class Sampler {
     return Math.max(this.#minP, last);
   }
 
-  #sumOfAll(logits: Float32Array, largest: number): number {
+  /**
+   * The weights in falling order, no more of them sorted than is asked for: to sort a vocabulary takes longer than a small
+   * model takes for a token, and the few that are not far below the largest nearly always do.
+   */
+  *#fallingWeights(logits: Float32Array, largest: number): Generator<number> {
+    let above = Infinity;
     const hopeless = logitOf(0, largest, this.#temperature);
-    let total = 0;
-    for (let id = 0; id < logits.length; id++) {
-      const logit = logits[id] as number;
-      if (logit >= hopeless) total += weightOf(logit, largest, this.#temperature);
+    for (const bound of [0.5, 0.1, 1e-2, 1e-4, 1e-8, 0]) {
+      const least = bound > 0 ? largest + this.#temperature * Math.log(bound) : -Infinity;
+      const some = this.#runs.reaching(least).map((id) => logits[id] as number);
+      for (const logit of Float64Array.from(some.filter((logit) => logit < above))
+        .sort()
+        .reverse()) {
+        yield logit < hopeless ? 0 : weightOf(logit, largest, this.#temperature);
+      }
+      above = least;
     }
-    return total;
   }
-}
-
-/** How likely a token is in proportion to the likeliest. */
-function weightOf(logit: number, largest: number, temperature: number): number {
-  return Math.exp((logit - largest) / temperature);
 }
 
 /** Logits below this have less than this weight, or no chance to be drawn. A little less than exact, for rounding. */
 function logitOf(weight: number, largest: number, temperature: number): number {
   return largest + temperature * (weight > 0 ? Math.max(NO_CHANCE, Math.log(weight) - 1e-9) : NO_CHANCE);
-}
-
-/**
- * The weights in falling order, no more of them sorted than is asked for: to sort a vocabulary takes longer than a small
- * model takes for a token, and the few that are not far below the largest nearly always do.
- */
-function* fallingWeights(logits: Float32Array, largest: number, temperature: number): Generator<number> {
-  let above = Infinity;
-  const hopeless = logitOf(0, largest, temperature);
-  for (const bound of [0.5, 0.1, 1e-2, 1e-4, 1e-8, 0]) {
-    const least = bound > 0 ? largest + temperature * Math.log(bound) : -Infinity;
-    const some: number[] = [];
-    for (let id = 0; id < logits.length; id++) {
-      const logit = logits[id] as number;
-      if (logit >= least && logit < above) some.push(logit);
-    }
-    for (const logit of Float64Array.from(some).sort().reverse()) {
-      yield logit < hopeless ? 0 : weightOf(logit, largest, temperature);
-    }
-    above = least;
-  }
 }
 
 function firstOf(values: Iterator<number>, count: number): number[] {
@@ -160,19 +135,4 @@ function firstOf(values: Iterator<number>, count: number): number[] {
     first.push(value);
   }
   return first;
-}
-
-/** Index of the largest logit; the first of equals. */
-function likeliest(logits: Float32Array): number {
-  let best = 0;
-  for (let id = 1; id < logits.length; id++) if ((logits[id] as number) > (logits[best] as number)) best = id;
-  if (!Number.isFinite(logits[best]))
-    throw new MbokError('MBOK_NON_FINITE', 'the model gave logits that are not finite');
-  return best;
-}
-
-function sum(values: readonly number[]): number {
-  let total = 0;
-  for (const value of values) total += value;
-  return total;
 }

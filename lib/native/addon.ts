@@ -103,6 +103,12 @@ export interface NativeAddon {
     description: NativePlanDescription,
   ) => NativePlan;
   info(): NativeInfo;
+  /**
+   * Looks at logits in runs of `run`: `largest[i]` becomes the largest of the i-th, `weights[i]` the sum of its
+   * exp((logit − largest[i]) · factor), 0 where all are −∞ and NaN where one is NaN. Throws MBOK_INVALID_ARGUMENT unless both
+   * have an element for each run.
+   */
+  weigh(logits: Float32Array, run: number, factor: number, largest: Float32Array, weights: Float32Array): void;
 }
 
 let loaded: NativeAddon | undefined;

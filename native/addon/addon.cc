@@ -28,6 +28,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("NativeBuffer", BufferHandle::define(env));
   exports.Set("NativePlan", PlanHandle::define(env));
   exports.Set("info", Napi::Function::New(env, info, "info"));
+  exports.Set("weigh", Napi::Function::New(env, weigh, "weigh"));
   return exports;
 }
 

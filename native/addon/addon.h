@@ -71,5 +71,6 @@ class PlanHandle : public Napi::ObjectWrap<PlanHandle> {
 };
 
 Napi::Value info(const Napi::CallbackInfo& info);
+void weigh(const Napi::CallbackInfo& info);
 
 }  // namespace mbok::addon

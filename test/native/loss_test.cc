@@ -1,4 +1,6 @@
 // Cross-entropy, KL divergence and hidden-state losses with their gradients, against float64 definitions.
+#include <algorithm>
+
 #include "gradient_check.h"
 #include "kernels/cross_entropy/cross_entropy.h"
 #include "kernels/hidden_loss/hidden_loss.h"
@@ -129,6 +131,31 @@ TEST("losses: parts of a row have the sum of all, by every candidate") {
     function({none.data(), 20, 1, 20}, &largest, &sum, &product);
     CHECK(largest == -INFINITY && sum == 0 && product == 0, name);
   });
+}
+
+TEST("sampling: runs of a row weigh what their tokens do, by every candidate") {
+  Random random(64);
+  for (const int64_t cols : {1, 7, 255, 256, 257, 700})
+    for (const float factor : {0.3f, 1.0f, 20.0f, 3.4e38f})
+      for (const int64_t run : {5, 256}) {
+        auto x = scaled(random.normals(cols), 3, 90);
+        for (int64_t j = 0; j < std::min<int64_t>(cols - 1, 6); ++j) x[static_cast<size_t>(j)] = -INFINITY;
+        const LogitRuns row = {x.data(), cols, run, factor};
+        const auto runs = static_cast<size_t>((cols + run - 1) / run);
+        std::vector<float> largest(runs), weights(runs), most(runs), expected(runs);
+        scalar::weigh_runs(row, most.data(), expected.data());
+        const std::string shape = " width " + std::to_string(cols) + " factor " + std::to_string(factor);
+        test::for_each_candidate(weigh_runs_table, [&](auto* function, const std::string& name) {
+          function(row, largest.data(), weights.data());
+          CHECK(largest == most, name + shape);
+          check_close(weights, expected, 2e-6, name + shape);
+          x.back() = NAN;
+          function(row, largest.data(), weights.data());
+          CHECK(std::isnan(weights.back()), name + shape);
+          x.back() = 100;
+          scalar::weigh_runs(row, most.data(), expected.data());
+        });
+      }
 }
 
 TEST("losses: NaN in a row reaches the loss") {

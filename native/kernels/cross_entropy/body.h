@@ -55,3 +55,19 @@ void cross_entropy_gradient(const float* logits, int64_t cols, int64_t target, c
   if (j < cols) store_n(dlogits + j, exp(load_n(logits + j, cols - j) - shift) * scale, cols - j);
   if (target >= 0 && target < cols) dlogits[target] -= factor;
 }
+
+void weigh_runs(const LogitRuns& row, float* largest, float* weights) {
+  const Vec factor = broadcast(row.factor);
+  for (int64_t begin = 0; begin < row.cols; begin += row.run, ++largest, ++weights) {
+    const int64_t cols = row.cols - begin < row.run ? row.cols - begin : row.run;
+    const float* const x = row.x + begin;
+    *largest = row_max(x, cols);
+    const Vec shift = broadcast(*largest == -__builtin_inff() ? 0.0f : *largest);  // −∞ − −∞ would be NaN
+    Vec sum = zero();
+    for (int64_t j = 0; j < cols; j += kLanes) {
+      const int64_t n = cols - j < kLanes ? cols - j : kLanes;
+      sum = sum + select(first_lanes(n), exp((load_n(x + j, n) - shift) * factor), zero());
+    }
+    *weights = reduce_add(sum);
+  }
+}

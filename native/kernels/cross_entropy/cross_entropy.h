@@ -35,23 +35,35 @@ struct LogitTile {
 using ExpSumsFunction = void(const LogitTile& tile, float* largest, float* sums, float* products);
 using SoftmaxSumOfPartsFunction = SoftmaxSum(const float* largest, const float* sums, int64_t parts);
 
+// For drawing a token, of each run of `run` logits: largest_i = max_j x_j and weights_i = Σ_j e^((x_j − largest_i) · factor), 0 where
+// all are −∞.
+struct LogitRuns {
+  const float* x;
+  int64_t cols, run;
+  float factor;
+};
+using WeighRunsFunction = void(const LogitRuns& row, float* largest, float* weights);
+
 namespace scalar {
 SoftmaxSumFunction softmax_sum;
 ExpSumsFunction exp_sums;
 SoftmaxSumOfPartsFunction softmax_sum_of_parts;
 CrossEntropyGradientFunction cross_entropy_gradient;
+WeighRunsFunction weigh_runs;
 }  // namespace scalar
 MBOK_DECLARE_VECTOR(
 SoftmaxSumFunction softmax_sum;
 ExpSumsFunction exp_sums;
 SoftmaxSumOfPartsFunction softmax_sum_of_parts;
 CrossEntropyGradientFunction cross_entropy_gradient;
+WeighRunsFunction weigh_runs;
 )
 
 extern const KernelTable<SoftmaxSumFunction> softmax_sum_table;
 extern const KernelTable<ExpSumsFunction> exp_sums_table;
 extern const KernelTable<SoftmaxSumOfPartsFunction> softmax_sum_of_parts_table;
 extern const KernelTable<CrossEntropyGradientFunction> cross_entropy_gradient_table;
+extern const KernelTable<WeighRunsFunction> weigh_runs_table;
 
 // log Σ_j e^x_j.
 double log_sum(const SoftmaxSum& of);

@@ -31,4 +31,9 @@ const KernelTable<CrossEntropyGradientFunction> cross_entropy_gradient_table("cr
     {"scalar", kNone, scalar::cross_entropy_gradient},
 });
 
+const KernelTable<WeighRunsFunction> weigh_runs_table("weigh_runs", {
+    MBOK_VECTOR_CANDIDATES(weigh_runs)
+    {"scalar", kNone, scalar::weigh_runs},
+});
+
 }  // namespace mbok

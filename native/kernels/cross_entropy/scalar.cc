@@ -43,4 +43,16 @@ void cross_entropy_gradient(const float* logits, int64_t cols, int64_t target, c
   }
 }
 
+void weigh_runs(const LogitRuns& row, float* largest, float* weights) {
+  for (int64_t begin = 0; begin < row.cols; begin += row.run) {
+    const int64_t end = row.cols - begin < row.run ? row.cols : begin + row.run, i = begin / row.run;
+    largest[i] = row.x[begin];
+    for (int64_t j = begin; j < end; ++j) largest[i] = row.x[j] > largest[i] ? row.x[j] : largest[i];
+    const double shift = largest[i] == -INFINITY ? 0 : largest[i];
+    double sum = 0;
+    for (int64_t j = begin; j < end; ++j) sum += std::exp((static_cast<double>(row.x[j]) - shift) * row.factor);
+    weights[i] = static_cast<float>(sum);
+  }
+}
+
 }  // namespace mbok::scalar
