@@ -4,7 +4,19 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, lstat, mkdir, open, readdir, rename, rm, stat, unlink } from 'node:fs/promises';
+import {
+  copyFile,
+  type FileHandle,
+  link,
+  lstat,
+  mkdir,
+  open,
+  readdir,
+  rename,
+  rm,
+  stat,
+  unlink,
+} from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { ioFailure } from './failure';
 import { ifPresent } from './files';
@@ -121,12 +133,32 @@ async function removeAbandoned(path: string): Promise<void> {
   for (const file of await abandoned(path)) if ((await lstat(file)).isFile()) await unlink(file);
 }
 
-/** A write may take only a part of the bytes, e.g. the last ones that fit on the disk. */
-async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
+/**
+ * Writes all bytes, from `position` or where the last write ended: a write may take only a part of them, e.g. the last ones
+ * that fit on the disk.
+ */
+export async function writeAll(file: FileHandle, bytes: Uint8Array, position?: number): Promise<void> {
   const MOST = 1 << 26;
   for (let done = 0; done < bytes.length; ) {
-    const { bytesWritten } = await file.write(bytes, done, Math.min(MOST, bytes.length - done));
+    const at = position === undefined ? undefined : position + done;
+    const { bytesWritten } = await file.write(bytes, done, Math.min(MOST, bytes.length - done), at);
     done += bytesWritten;
+  }
+}
+
+/**
+ * Gives a complete file a second name, or copies it where the file system does not let a file have two: on FAT, or from
+ * one file system to another. Throws MBOK_IO.
+ */
+export async function linkOrCopy(from: string, to: string): Promise<void> {
+  try {
+    await link(from, to).catch(async () => {
+      await copyFile(from, to);
+      await syncPath(to, 'r+');
+    });
+    await syncFolder(dirname(to));
+  } catch (error) {
+    throw ioFailure('write', to, error);
   }
 }
 
@@ -136,8 +168,8 @@ export async function syncFolder(folder: string): Promise<void> {
   if (process.platform !== 'win32') await syncPath(folder);
 }
 
-async function syncPath(path: string): Promise<void> {
-  const handle = await open(path, 'r');
+async function syncPath(path: string, flags = 'r'): Promise<void> {
+  const handle = await open(path, flags);
   try {
     await handle.sync();
   } finally {

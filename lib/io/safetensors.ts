@@ -1,6 +1,6 @@
 import { MbokError } from '../errors';
 import { Matrix, Q8_BLOCK, rowBytes } from '../native/matrix';
-import { type Appender, writeFile } from './atomic';
+import { writeFile } from './atomic';
 import { bf16ToF32, f16ToF32 } from './half';
 import { PositionedFile } from './positioned';
 import {
@@ -259,7 +259,7 @@ export async function writeSafetensors(
   const header = buildHeader(ordered, metadata);
   await writeFile(path, async (file) => {
     await file.append(header);
-    for (const tensor of ordered) await appendTensor(file, tensor, path);
+    for (const tensor of ordered) await writePieces(tensor, path, (piece) => file.append(piece));
   });
 }
 
@@ -271,16 +271,23 @@ export function safetensorsBytes(
   return tensors.reduce((sum, tensor) => sum + tensorBytes(tensor), buildHeader(inOrder(tensors), metadata).length);
 }
 
-function inOrder<T extends TensorHead>(tensors: readonly T[]): readonly T[] {
+/** Tensors in the order of their bytes. */
+export function inOrder<T extends TensorHead>(tensors: readonly T[]): readonly T[] {
   return [...tensors].sort((a, b) => DTYPE_BYTES[b.dtype] - DTYPE_BYTES[a.dtype]);
 }
 
-async function appendTensor(file: Appender, tensor: TensorSource, path: string): Promise<void> {
+/** Has `write` take the bytes of a tensor, piece by piece. Throws MBOK_SHAPE where they are not as many as its head says. */
+export async function writePieces(
+  tensor: TensorSource,
+  path: string,
+  write: (piece: Uint8Array, start: number) => Promise<void>,
+): Promise<void> {
   const bytes = await tensor.bytes();
   let length = 0;
   for (const piece of ArrayBuffer.isView(bytes) ? [bytes] : bytes) {
+    // what is too long would lie over the next tensor
+    if (length + piece.byteLength <= tensorBytes(tensor)) await write(piece, length);
     length += piece.byteLength;
-    await file.append(piece);
   }
   if (length !== tensorBytes(tensor)) {
     throw new MbokError(
@@ -296,7 +303,8 @@ export function tensorBytes(tensor: TensorHead): number {
   return tensor.shape.reduce((product, size) => product * size, DTYPE_BYTES[tensor.dtype]);
 }
 
-function buildHeader(tensors: readonly TensorHead[], metadata: Readonly<Record<string, string>>): Uint8Array {
+/** The first bytes of a file, with the length of the header; `tensors` in the order of their bytes. */
+export function buildHeader(tensors: readonly TensorHead[], metadata: Readonly<Record<string, string>>): Uint8Array {
   const entries: [string, unknown][] = Object.keys(metadata).length > 0 ? [['__metadata__', metadata]] : [];
   const names = new Set(['__metadata__']);
   let offset = 0;
