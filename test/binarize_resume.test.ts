@@ -26,7 +26,7 @@ const CALIBRATED = {
 
 const contents = (output: string) =>
   Object.fromEntries(readdirSync(output).map((name) => [name, readFileSync(join(output, name)).toString('base64')]));
-const blocks = (output: string) => readdirSync(`${output}.partial`).filter((name) => /^block-\d+[.]safe/.test(name));
+const blocks = (output: string) => readdirSync(`${output}.partial`).filter((name) => /^block-\d+[.]json/.test(name));
 
 /** Converts and aborts before the module of this number; resolves to whether it was aborted. */
 async function convert(output: string, options: BinarizeFolderOptions, stopAt = Infinity): Promise<boolean> {

@@ -12,14 +12,14 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { quantiseFolder } from '../lib/baselines/quantise_folder';
 import { binarize } from '../lib/compress/binarize';
 import { type BinarizeFolderOptions, binarizeFolder } from '../lib/compress/binarize_folder';
 import { loadDataset } from '../lib/data/load';
 import { evaluatePerplexity } from '../lib/eval/perplexity';
 import { PromptCache } from '../lib/generate/prompt_cache';
-import { SafetensorsFile, writeSafetensors } from '../lib/io/safetensors';
+import { SafetensorsFile } from '../lib/io/safetensors';
 import { Model } from '../lib/model';
 import { finetune } from '../lib/train/finetune';
 import { copyTinyStories, GOLDEN, TINY_STORIES, temporaryFolder } from './folders';
@@ -193,7 +193,7 @@ describe('an unfinished conversion', () => {
   test('is not put together with blocks of another, of the same options even', async () => {
     const [first, second] = [fresh(), fresh()];
     for (const output of [first, second]) await stopped(output, { kernels: 2 }, 17);
-    cpSync(`${first}.partial/block-1.safetensors`, `${second}.partial/block-1.safetensors`);
+    cpSync(`${first}.partial/block-1.json`, `${second}.partial/block-1.json`);
     const mixed = binarizeFolder(TINY_STORIES, second, { kernels: 2 });
     await expect(mixed).rejects.toMatchObject({ code: 'MBOK_FORMAT', message: expect.stringContaining('block-1') });
     expect(existsSync(second)).toBe(false);
@@ -205,11 +205,73 @@ describe('an unfinished conversion', () => {
     const [first, second] = [fresh(), fresh()];
     for (const output of [first, second]) await stopped(output, nested, 52);
     const part = `${second}.partial/prefix-1`;
-    expect(readdirSync(part)).toContain('block-0.safetensors');
+    expect(readdirSync(part)).toContain('block-0.json');
     rmSync(part, { recursive: true });
     cpSync(`${first}.partial/prefix-1`, part, { recursive: true });
     const mixed = binarizeFolder(TINY_STORIES, second, nested);
     await expect(mixed).rejects.toMatchObject({ code: 'MBOK_FORMAT', message: expect.stringContaining('prefix-1') });
+  });
+
+  /** The weights that wait in a work folder. */
+  const weightsIn = (output: string) => {
+    const [name] = readdirSync(`${output}.partial`).filter((file) => file.startsWith('weights-'));
+    return join(`${output}.partial`, name as string);
+  };
+
+  test('goes on over what a block that was torn has left in the weights, to the same bits', async () => {
+    const [torn, straight] = [fresh(), fresh()];
+    await stopped(torn, { kernels: 2 }, 17);
+    const place = weightsIn(torn);
+    await using file = await SafetensorsFile.open(place);
+    const bytes = readFileSync(place);
+    for (const { name, byteOffset, byteLength } of file.tensors.values()) {
+      if (!/layers\.[01]\..*proj/.test(name)) bytes.fill(0xa5, byteOffset, byteOffset + byteLength);
+    }
+    writeFileSync(place, bytes);
+    await binarizeFolder(TINY_STORIES, torn, { kernels: 2 });
+    await binarizeFolder(TINY_STORIES, straight, { kernels: 2 });
+    expect(Object.values(contents(torn))).toEqual(Object.values(contents(straight)));
+  });
+
+  test.each<[string, (own: string, others: string) => void]>([
+    ['lost', (own) => rmSync(own)],
+    ["in another's name", (own, others) => [rmSync(own), cpSync(others, join(own, '..', basename(others)))]],
+    ['cut', (own) => writeFileSync(own, readFileSync(own).subarray(0, -1))],
+  ])('whose weights are %s is refused', async (_, change) => {
+    const [first, second] = [fresh(), fresh()];
+    for (const output of [first, second]) await stopped(output, { kernels: 2 }, 10);
+    change(weightsIn(second), weightsIn(first));
+    const resumed = binarizeFolder(TINY_STORIES, second, { kernels: 2 });
+    await expect(resumed).rejects.toMatchObject({ message: expect.stringContaining('.partial/weights-') });
+    expect(existsSync(second)).toBe(false);
+  });
+
+  test('that could not be put into its place is not made again', async () => {
+    const [output, straight] = [fresh(), fresh()];
+    // somebody takes the place meanwhile
+    const onProgress = () => mkdirSync(join(output, 'photos'), { recursive: true });
+    const call = binarizeFolder(TINY_STORIES, output, { ...SVID, embeddings: 'int8', onProgress });
+    await expect(call).rejects.toMatchObject({ code: 'MBOK_IO' });
+    rmSync(output, { recursive: true });
+    const seen: string[] = [];
+    const report = await binarizeFolder(TINY_STORIES, output, {
+      ...SVID,
+      embeddings: 'int8',
+      onProgress: ({ what }) => seen.push(what),
+    });
+    expect(seen).toEqual(['converted']);
+    expect(report).toEqual(await binarizeFolder(TINY_STORIES, straight, { ...SVID, embeddings: 'int8' }));
+    expect(Object.values(contents(output))).toEqual(Object.values(contents(straight)));
+  });
+
+  // what a process has written is known on Linux only
+  (existsSync('/proc/self/io') ? test : test.skip)('is written to the disk once', async () => {
+    const output = fresh();
+    const written = () => Number(/^wchar: (\d+)$/m.exec(readFileSync('/proc/self/io', 'utf8'))?.[1]);
+    const before = written();
+    await binarizeFolder(TINY_STORIES, output, { kernels: 4 });
+    const bytes = Object.keys(contents(output)).reduce((sum, file) => sum + statSync(file).size, 0);
+    expect(written() - before).toBeLessThan(1.1 * bytes);
   });
 
   const kernels = (count: unknown) => ({ format: 'kernels', count });
@@ -247,22 +309,9 @@ describe('an unfinished conversion', () => {
   ])('whose residuals are %s is refused', async (residuals) => {
     const output = fresh();
     await stopped(output, { kernels: 2 }, 10);
-    const place = `${output}.partial/block-0.safetensors`;
-    await using file = await SafetensorsFile.open(place);
-    const tensors = await Promise.all(
-      [...file.tensors.values()].map(async ({ name, dtype, shape }) => ({
-        name,
-        dtype,
-        shape,
-        data: await file.read(name),
-      })),
-    );
-    const metadata = { conversion: file.metadata.get('conversion') as string, residuals };
-    await writeSafetensors(
-      place,
-      tensors.map(({ data, ...head }) => ({ ...head, bytes: () => data })),
-      metadata,
-    );
+    const place = `${output}.partial/block-0.json`;
+    const { conversion } = JSON.parse(readFileSync(place, 'utf8'));
+    writeFileSync(place, JSON.stringify({ conversion, residuals: JSON.parse(residuals) }));
     await expect(binarizeFolder(TINY_STORIES, output, { kernels: 2 })).rejects.toMatchObject({ code: 'MBOK_FORMAT' });
   });
 });
@@ -418,7 +467,7 @@ describe('the command line', () => {
         stdio: 'ignore',
       });
       const timer = setInterval(() => {
-        if (!existsSync(`${output}.partial/block-0.safetensors`)) return;
+        if (!existsSync(`${output}.partial/block-0.json`)) return;
         // once: a signal that comes while the process ends anyway would kill it
         clearInterval(timer);
         child.kill(signal);
@@ -426,9 +475,7 @@ describe('the command line', () => {
       const code = await new Promise((resolve) => child.on('close', (status, killed) => resolve(status ?? killed)));
       clearInterval(timer);
       expect(code).toBe(130);
-      expect(readdirSync(`${output}.partial`)).toEqual(
-        expect.arrayContaining(['block-0.safetensors', 'conversion.json']),
-      );
+      expect(readdirSync(`${output}.partial`)).toEqual(expect.arrayContaining(['block-0.json', 'conversion.json']));
       expect(readdirSync(`${output}.partial`).filter((name) => name.startsWith('lock'))).toEqual([]);
     },
   );

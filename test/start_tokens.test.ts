@@ -258,7 +258,7 @@ describe('calibration', () => {
         ...(onProgress && { onProgress }),
       });
     const controller = new AbortController();
-    const stop = () => existsSync(join(workFolderOf(output), 'block-0.safetensors')) && controller.abort();
+    const stop = () => existsSync(join(workFolderOf(output), 'block-0.json')) && controller.abort();
     await expect(convert('auto', controller.signal, stop)).rejects.toMatchObject({ code: 'MBOK_ABORTED' });
     await expect(convert('stream')).rejects.toMatchObject({ code: 'MBOK_INVALID_ARGUMENT' });
     await convert('auto');

@@ -79,8 +79,7 @@ function keep(
   const error = residual(weight, quantised);
   if (error === 1) throw new MbokError('MBOK_NON_FINITE', `the weights of '${module}' are too small for scales in F16`);
   const matrix = Matrix.from(quantised, { rows, cols });
-  // in the order of memory, whatever files of the family have
-  const [part] = partsOf({ ...owner, transposed: undefined }, DENSE) as [ModelPart];
+  const [part] = partsOf(owner, DENSE) as [ModelPart];
   converted.set(module, { format: DENSE, matrices: [{ part, matrix, storage: 'F32' }], residual: error });
 }
 

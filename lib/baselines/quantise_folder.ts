@@ -1,21 +1,22 @@
 /** Other people's methods on the same models: from disk to a dense folder that everything here runs on. */
 
 import { inputsOf } from '../compress/calibration';
-import { type BlockConversion, convertBlocks } from '../compress/convert_model';
+import { type BlockConversion, type BlockKeeper, convertBlocks } from '../compress/convert_model';
 import type { DenseSource } from '../compress/dense_source';
 import { diskSource } from '../compress/disk_source';
 import { elementBytes } from '../compress/memory_plan';
 import { residualReport } from '../compress/residual';
 import { fingerprint, WorkFolder, workFolderOf } from '../compress/work_folder';
 import { type StartToken, startTokenOf } from '../data/windows';
-import type { SafetensorsFile } from '../io/safetensors';
-import type { ProgressOptions } from '../models/checkpoint';
-import { type DenseContents, writeDenseFolder } from '../models/dense_folder';
-import { BASELINE_FILE, expectOutput, type OutputOptions } from '../models/model_folder';
-import { moduleOf } from '../models/parts';
+import { linkOrCopy } from '../io/atomic';
+import type { TensorSource } from '../io/safetensors';
+import { partHead, partTensor, watched } from '../models/checkpoint';
+import { denseParts, putDenseFolder } from '../models/dense_folder';
+import { BASELINE_FILE, expectOutput } from '../models/model_folder';
+import { type ModelPart, moduleOf } from '../models/parts';
 import { ModelSource } from '../models/source';
 import { multipliedOut } from '../models/widen';
-import { boolean, options, throwIfAborted } from '../validate';
+import { boolean, options } from '../validate';
 import { type ColumnOrder, GPTQ_DAMPING } from './input_factor';
 import {
   type BaselineMethod,
@@ -84,47 +85,40 @@ export async function quantiseFolder(source: string, output: string, given: Quan
   using dense = diskSource(model);
   const own = await fingerprint(model, settings, calibration);
   await using work = await WorkFolder.open(workFolderOf(output), own, { restart });
+  const { layers } = model.config;
+  const parts = denseParts(dense.specifications);
+  const heads = parts.map((part) => partHead(part, 'F32'));
+  await using weights = await work.weights(heads, work.finished > 0);
   await using states = await work.states(dense, calibration, SIDES);
-  const keep: WorkFolder['keep'] = (layer, block) => work.keep(layer, block);
+  const keep: BlockKeeper['keep'] = (layer, block) => work.keep(layer, block, { weights });
   const convert: BlockConversion['convert'] = (layer, walk, blockOptions) =>
     walk === undefined
       ? roundBlock(dense, layer, settings, blockOptions)
       : compensateBlock(walk, layer, settings, blockOptions);
   const conversion = { calibration, sides: SIDES, convert };
   await convertBlocks(dense, conversion, { finished: work.finished, states, keep }, checked);
-  throwIfAborted(checked.signal);
-  const report = await assemble({ model, dense }, work, output, task, checked);
+  if (work.finished === layers) {
+    const staying = parts.filter(({ owner }) => owner.role !== 'linear').map((part) => widenedTensor(part, dense));
+    await work.keep(layers, new Map(), { weights, others: watched(staying, { signal: checked.signal }) });
+  }
+  const report = baselineReport(dense, work.residuals, task);
+  await weights.close();
+  const json = Buffer.from(`${JSON.stringify(report, null, 2)}\n`);
+  const companions = new Map(model.companions).set(BASELINE_FILE, json);
+  const contents = { type: 'F32', json: model.json, companions } as const;
+  await putDenseFolder(output, contents, (path) => linkOrCopy(weights.path, path), checked);
   await work.clear();
   checked.onProgress?.({ done: 1, what: 'quantised' });
   return report;
 }
 
-/** Writes the output from the finished blocks and, for everything else, the source. */
-async function assemble(
-  { model, dense }: { readonly model: ModelSource; readonly dense: DenseSource },
-  work: WorkFolder,
-  output: string,
-  task: BaselineTask,
-  { signal, overwrite }: ProgressOptions & OutputOptions,
-): Promise<BaselineReport> {
-  await using blocks = await work.blocks(model.config.layers);
-  const { files, residuals } = blocks;
-  const specifications = model.family.parameters(model.config);
-  const report = baselineReport(dense, residuals, task);
-  const read: DenseContents['read'] = async (specification) => {
-    const { name, role, layer } = specification;
-    if (role === 'linear') return await (files[layer as number] as SafetensorsFile).readMatrix(name, 'f32');
-    const { parameters, release } = await dense.borrow([specification]);
-    return await multipliedOut(specification, dense.formats.get(moduleOf(name)), parameters).finally(release);
-  };
-  const json = Buffer.from(`${JSON.stringify(report, null, 2)}\n`);
-  const companions = new Map(model.companions).set(BASELINE_FILE, json);
-  await writeDenseFolder(
-    output,
-    { type: 'F32', json: model.json, companions, specifications, read },
-    { signal, overwrite },
-  );
-  return report;
+/** A tensor that stays as it was, in f32. */
+function widenedTensor(part: ModelPart, dense: DenseSource): TensorSource {
+  const { owner } = part;
+  return partTensor(part, 'F32', async () => {
+    const { parameters, release } = await dense.borrow([owner]);
+    return await multipliedOut(owner, dense.formats.get(moduleOf(owner.name)), parameters).finally(release);
+  });
 }
 
 function baselineReport(

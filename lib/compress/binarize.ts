@@ -3,23 +3,20 @@
 import type { TokenizedModel } from '../data/windows';
 import { MbokError } from '../errors';
 import type { ProgressOptions } from '../models/checkpoint';
-import type { ConversionReport } from '../models/conversion';
 import type { DecoderConfig, Family, ParameterSpecification } from '../models/family';
 import { expectModel, type ModelCore } from '../models/model_core';
 import { isBoolean, isWeight, moduleOf } from '../models/parts';
 import { INT8 } from '../structures/int8';
 import type { Formats } from '../structures/structure';
 import { integerInRange, invalid, oneOf, options, throwIfAborted } from '../validate';
-import { analyses, chooseFormats } from './allocation/allocate';
 import { allocationProblem } from './allocation/budget';
 import { ALLOCATION_KEYS, type AllocationOptions, checkAllocation } from './allocation/options';
-import { convertRest } from './block_conversion';
 import { type CalibrationOptions, checkCalibration, packCalibration } from './calibration';
-import { type ConversionTask, calibrationReport, convertModel } from './convert_model';
-import { type ConvertedWeights, disposeConverted, outputFormats, residualsOf } from './converted';
-import { type DenseSource, loadedSource } from './dense_source';
+import { type ConversionSink, convert } from './conversion';
+import type { ConversionTask } from './convert_model';
+import { type ConvertedWeights, disposeConverted, residualsOf } from './converted';
+import { loadedSource } from './dense_source';
 import { REFIT_ROUNDS, SVID_ITERATIONS } from './kernels/decompose';
-import { residualReport } from './residual';
 import { MemoryStateStore } from './state_store';
 
 const METHODS = ['svid', 'refit', 'calibrated'] as const;
@@ -86,45 +83,46 @@ export async function binarize<T extends ModelCore>(model: T, given: BinarizeOpt
   const checked = options('options', given, BINARIZE_KEYS);
   expectModel('model', model);
   using _ = model.holdToRead();
-  const { signal, onProgress } = checked;
   const task = await prepareTask(model, checked);
-  const converted: ConvertedWeights = new Map();
-  const add = (weights: ConvertedWeights) => {
-    for (const [module, weight] of weights) converted.set(module, weight);
+  const source = loadedSource(model);
+  const problem = allocationProblem(source, task.allocation, task.tables);
+  return await convert(source, { task, problem }, memorySink(model, checked.signal), checked);
+}
+
+/** Keeps what is converted in memory until it is a model. */
+function memorySink<T extends ModelCore>(model: T, signal: AbortSignal | undefined): ConversionSink<T> {
+  return {
+    linearFormats: (_, choose) => choose(new MemoryStateStore()),
+    async begin(formats) {
+      const converted: ConvertedWeights = new Map();
+      const add = (weights: ConvertedWeights) => {
+        for (const [module, weight] of weights) converted.set(module, weight);
+      };
+      return {
+        keeper: async () => ({
+          finished: 0,
+          states: new MemoryStateStore(),
+          keep: async (_, block) => add(block),
+        }),
+        keepRest: async (convertLast) => add(await convertLast()),
+        async finish(report) {
+          const placed = [...converted.values()].flatMap(({ matrices }) => matrices);
+          const replaced = new Map(placed.map(({ part, matrix, storage }) => [part.name, { matrix, storage }]));
+          const result = model.derive(replaced, formats, report(residualsOf(converted)));
+          // they are the model's from here on
+          converted.clear();
+          try {
+            await result.arrangeFor('inference', signal);
+            return result;
+          } catch (error) {
+            result.dispose();
+            throw error;
+          }
+        },
+        [Symbol.asyncDispose]: async () => disposeConverted(converted),
+      };
+    },
   };
-  const keep = async (_: number, block: ConvertedWeights) => add(block);
-  const states = new MemoryStateStore();
-  let result: T | undefined;
-  try {
-    const source = loadedSource(model);
-    const problem = allocationProblem(source, task.allocation, task.tables);
-    const [first, second] = analyses(problem, task) ? inHalves(checked) : [checked, checked];
-    const chosen = new Map([...(await chooseFormats(source, problem, task, states, first)), ...task.tables]);
-    await convertModel(source, task, chosen, { finished: 0, states, keep }, second);
-    add(await convertRest(source, chosen, task.decomposition, signal));
-    throwIfAborted(signal);
-    const report = conversionReport(source, residualsOf(converted), checked, task);
-    const placed = [...converted.values()].flatMap(({ matrices }) => matrices);
-    const replaced = new Map(placed.map(({ part, matrix, storage }) => [part.name, { matrix, storage }]));
-    result = model.derive(replaced, outputFormats(source, chosen), report);
-    await result.arrangeFor('inference', signal);
-    onProgress?.({ done: 1, what: 'converted' });
-    return result;
-  } catch (error) {
-    disposeConverted(converted);
-    result?.dispose();
-    throw error;
-  }
-}
-
-/** The same options for two stretches of work. */
-export function inHalves(options: ProgressOptions): readonly [ProgressOptions, ProgressOptions] {
-  return [portion(options, 0, 2), portion(options, 1, 2)];
-}
-
-/** The same options for number `index` of `count` equal stretches of work. */
-export function portion({ signal, onProgress }: ProgressOptions, index: number, count: number): ProgressOptions {
-  return { signal, onProgress: onProgress && (({ done, what }) => onProgress({ done: (index + done) / count, what })) };
 }
 
 /** Checks options that name a conversion and encodes its text. Throws as {@link binarize}. */
@@ -148,35 +146,10 @@ export async function prepareTask(model: ConvertibleModel, given: BinarizeOption
   const decomposition = { iterations: SVID_ITERATIONS, refitRounds: method === 'svid' ? 0 : rounds };
   if (method !== 'calibrated') {
     throwIfAborted(given.signal);
-    return { decomposition, allocation, tables, calibration: undefined };
+    return { method, decomposition, allocation, tables, calibration: undefined };
   }
   const settings = checkCalibration(model, given.calibration);
   const windows = await packCalibration(model, settings, given.signal);
   throwIfAborted(given.signal);
-  return { decomposition, allocation, tables, calibration: { settings, windows } };
-}
-
-/** What the result says of its conversion; `residuals` by module, in any order. */
-export function conversionReport(
-  { specifications }: Pick<DenseSource, 'specifications'>,
-  residuals: ReadonlyMap<string, number>,
-  { method = 'refit' }: Pick<BinarizeOptions, 'method'>,
-  task: ConversionTask,
-): ConversionReport {
-  const ofRole = (isLinear: boolean) =>
-    specifications.filter((owner) => isWeight(owner) && (owner.role === 'linear') === isLinear).map(({ name }) => name);
-  const modules = ofRole(true).map(moduleOf);
-  const inTables = ofRole(false).flatMap((name) => {
-    const residual = residuals.get(moduleOf(name));
-    return residual === undefined ? [] : [[name, residual] as const];
-  });
-  const calibration = calibrationReport(task);
-  const { goal, method: allocation } = task.allocation;
-  return {
-    method,
-    ...residualReport(modules, residuals),
-    ...(!('kernels' in goal) && { allocation: { method: allocation, ...goal } }),
-    ...(calibration && { calibration }),
-    ...(inTables.length > 0 && { embeddingErrors: Object.fromEntries(inTables) }),
-  };
+  return { method, decomposition, allocation, tables, calibration: { settings, windows } };
 }

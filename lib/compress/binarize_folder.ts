@@ -1,10 +1,13 @@
 /** Conversion from disk to disk: one block of the dense model in memory at a time, and resumable. */
 
 import { MbokError } from '../errors';
-import { type SafetensorsFile, type TensorSource, writeSafetensors } from '../io/safetensors';
+import { linkOrCopy } from '../io/atomic';
+import type { PlacedSafetensors, TensorPlace } from '../io/placed_safetensors';
+import { type TensorSource, tensorBytes } from '../io/safetensors';
 import { WEIGHTS_FILE } from '../io/safetensors_shards';
-import { type ProgressOptions, partTensor, WEIGHTS_METADATA } from '../models/checkpoint';
+import { type ProgressOptions, partTensor, readPart, watched } from '../models/checkpoint';
 import type { ConversionReport } from '../models/conversion';
+import type { ParameterSpecification } from '../models/family';
 import {
   CONFIG_FILE,
   expectOutput,
@@ -12,22 +15,23 @@ import {
   type OutputOptions,
   writeModelFolder,
 } from '../models/model_folder';
-import { type ModelPart, modelParts } from '../models/parts';
+import { loadedParts, type ModelPart, type ModelSlice, modelParts, moduleOf } from '../models/parts';
 import { writeQuantization } from '../models/quantization';
 import { ModelSource } from '../models/source';
-import { nestedFormats } from '../structures/kernels';
-import type { Formats, LayerFormat } from '../structures/structure';
-import { boolean, invalid, options, throwIfAborted } from '../validate';
-import { analyses, analysisWindows, chooseFormats } from './allocation/allocate';
-import { type AllocationProblem, allocationProblem } from './allocation/budget';
-import { BINARIZE_KEYS, type BinarizeOptions, conversionReport, inHalves, portion, prepareTask } from './binarize';
-import { convertRest } from './block_conversion';
+import type { Matrix } from '../native/matrix';
+import type { Formats } from '../structures/structure';
+import { boolean, invalid, options } from '../validate';
+import { analysisWindows } from './allocation/allocate';
+import { allocationProblem } from './allocation/budget';
+import { headOf } from './allocation/choices';
+import { BINARIZE_KEYS, type BinarizeOptions, prepareTask } from './binarize';
 import { inputsOf } from './calibration';
-import { type ConversionTask, convertModel } from './convert_model';
-import { type ConvertedWeights, disposeConverted, outputFormats, residualsOf } from './converted';
+import { type ConversionOutput, type ConversionSink, convert } from './conversion';
+import type { BlockKeeper, ConversionTask } from './convert_model';
+import type { ConvertedWeights } from './converted';
 import { type DenseSource, linearWeight } from './dense_source';
 import { diskSource } from './disk_source';
-import { type ConversionStep, nestedSteps, prefixTensors } from './nested_steps';
+import type { ConversionStep } from './nested_steps';
 import { fingerprint, WorkFolder, workFolderOf } from './work_folder';
 
 /** Options of {@link binarizeFolder}. */
@@ -44,8 +48,8 @@ export interface BinarizeFolderOptions extends BinarizeOptions, OutputOptions {
 
 /**
  * Converts the dense model at `source` (a Hugging Face folder or a GGUF file) into a Boolean one at `output`. Weights are
- * read block by block, converted and freed, so memory holds one block in dense form. Finished blocks wait in a folder
- * `<output>.partial`: a conversion that was interrupted or killed goes on from the last of them when it is called again
+ * read block by block, converted and freed, so memory holds one block in dense form. Finished blocks wait, in the file that
+ * the output will have, in a folder `<output>.partial`: a conversion that was interrupted or killed goes on from the last of them when it is called again
  * with the same source and options, to the same bits. The output appears whole or not at all; then the folder goes.
  *
  * @returns how it went, as the output's config.json says it
@@ -60,68 +64,27 @@ export async function binarizeFolder(
   given: BinarizeFolderOptions,
 ): Promise<ConversionReport> {
   const checked = options('options', given, [...BINARIZE_KEYS, 'nested', 'overwrite', 'restart']);
-  const { signal, onProgress } = checked;
   const restart = boolean('restart', checked.restart ?? false);
   const nested = checkNested(checked);
   await expectOutput(output, { inputs: inputsOf(source, checked), overwrite: checked.overwrite });
   await using model = await ModelSource.open(source);
   model.warn();
-  const task = await prepareTask(convertible(model), checked);
+  const task = { ...(await prepareTask(convertible(model), checked)), nested };
   using dense = diskSource(model);
-  const problem = allocationProblem(dense, task.allocation, task.tables);
   const { calibration, decomposition, allocation } = task;
+  const problem = allocationProblem(dense, allocation, task.tables);
   const conversion = { decomposition, nested, allocation: { ...allocation, kept: [...allocation.kept] } };
   const own = await fingerprint(model, conversion, calibration);
   await using work = await WorkFolder.open(workFolderOf(output), own, { restart });
-  const [first, second] = analyses(problem, task) ? inHalves(checked) : [checked, checked];
-  const linears = (await work.allocation(problem)) ?? (await chosenFormats({ dense, work }, problem, task, first));
-  const formats = new Map([...linears, ...task.tables]);
-  const steps = nested ? await nestedSteps(work, dense.specifications, formats) : [{ work, formats }];
-  for (const [i, step] of steps.entries()) await convertStep(dense, task, step, portion(second, i, steps.length));
-  throwIfAborted(signal);
-  const rest = await convertRest(dense, formats, decomposition, signal);
-  const report = await assemble({ model, dense, work, steps }, output, { ...checked, task, formats, nested, rest });
-  await work.clear();
-  onProgress?.({ done: 1, what: 'converted' });
-  return report;
+  const { overwrite, signal } = checked;
+  const sink = folderSink({ model, dense, calibration, work, output, overwrite, signal });
+  return await convert(dense, { task, problem }, sink, checked);
 }
 
 function checkNested({ nested = false, method, kernels }: BinarizeFolderOptions): boolean {
   const possible = method === 'calibrated' && kernels !== undefined;
   if (boolean('nested', nested) && !possible) invalid('nested', "given with 'kernels' and method 'calibrated'", nested);
   return nested;
-}
-
-/** One conversion of the whole model. */
-async function convertStep(
-  dense: DenseSource,
-  task: ConversionTask,
-  { work, formats, from }: ConversionStep,
-  options: ProgressOptions,
-): Promise<void> {
-  await using states = await work.states(dense, task.calibration, ['student', 'teacher']);
-  const keep: WorkFolder['keep'] = (layer, block) => work.keep(layer, block);
-  const earlier =
-    from &&
-    (async (layer: number, module: string) => {
-      const format = from.formats.get(module) as LayerFormat;
-      return await from.work.weight(layer, linearWeight(dense, module), format);
-    });
-  await convertModel(dense, task, formats, { finished: work.finished, states, keep, earlier }, options);
-}
-
-/** Chooses formats, for good. */
-async function chosenFormats(
-  { dense, work }: { readonly dense: DenseSource; readonly work: WorkFolder },
-  problem: AllocationProblem,
-  task: ConversionTask,
-  options: ProgressOptions,
-): Promise<Formats> {
-  const { settings, windows } = task.calibration ?? { settings: { length: 0 }, windows: [] };
-  await using states = work.freshStates(dense, settings.length, analysisWindows(windows, settings.length));
-  const formats = await chooseFormats(dense, problem, task, states, options);
-  await work.keepAllocation(formats);
-  return formats;
 }
 
 /** A model on disk as options are checked against it. */
@@ -141,59 +104,121 @@ export function convertible({ family, config, formats, tokenizer, place }: Model
   };
 }
 
-interface Assembly extends Pick<BinarizeFolderOptions, 'method' | 'signal' | 'overwrite'> {
-  readonly task: ConversionTask;
-  readonly formats: Formats;
-  readonly nested: boolean;
-  /** What was converted after all blocks. */
-  readonly rest: ConvertedWeights;
-}
-
-interface ConvertedSource {
+interface FolderConversion extends OutputOptions, Pick<ProgressOptions, 'signal'> {
   readonly model: ModelSource;
+  /** Of the same model. */
   readonly dense: DenseSource;
-  /** Holds the finished blocks. */
+  readonly calibration: ConversionTask['calibration'];
   readonly work: WorkFolder;
-  /** The conversions that led there. */
-  readonly steps: readonly ConversionStep[];
+  readonly output: string;
 }
 
-/** Writes the output from the finished blocks and, for everything else, the source: one tensor in memory at a time. */
-async function assemble(
-  { model, dense, work, steps }: ConvertedSource,
-  output: string,
-  { task, formats, nested, rest, signal, method, overwrite }: Assembly,
-): Promise<ConversionReport> {
-  try {
-    await using blocks = await work.blocks(model.config.layers);
-    const { files, residuals } = blocks;
-    const report = conversionReport(dense, new Map([...residuals, ...residualsOf(rest)]), { method }, task);
-    const { specifications } = dense;
-    const stored = outputFormats(dense, nested ? nestedFormats(formats) : formats);
-    const tensors = new Map(nested ? prefixTensors(specifications, stored, steps) : []);
-    for (const { part, matrix, storage } of [...rest.values()].flatMap(({ matrices }) => matrices)) {
-      tensors.set(part.name, partTensor(part, storage, matrix));
+/** Keeps what is converted in a work folder, in the weights of the output from the beginning. */
+function folderSink(conversion: FolderConversion): ConversionSink<ConversionReport> {
+  const { dense, calibration, work } = conversion;
+  return {
+    async linearFormats(problem, choose) {
+      const earlier = await work.allocation(problem);
+      if (earlier !== undefined) return earlier;
+      const { settings, windows } = calibration ?? { settings: { length: 0 }, windows: [] };
+      const { length } = settings;
+      await using states = work.freshStates(dense, length, analysisWindows(windows, length));
+      const formats = await choose(states);
+      await work.keepAllocation(formats);
+      return formats;
+    },
+    async begin(formats, steps) {
+      const folders = new Map<ConversionStep, WorkFolder>();
+      for (const step of steps) {
+        folders.set(step, step.prefix === undefined ? work : await work.part(`prefix-${step.prefix}`));
+      }
+      const isBegun = [...folders.values()].some(({ finished }) => finished > 0);
+      const heads = modelParts(dense.specifications, formats).map((part) => headOf(part, dense));
+      return new FolderOutput({ ...conversion, formats, folders, weights: await work.weights(heads, isBegun) });
+    },
+  };
+}
+
+interface OutputParts extends FolderConversion {
+  readonly formats: Formats;
+  /** Where it is kept which blocks of each step are finished. */
+  readonly folders: ReadonlyMap<ConversionStep, WorkFolder>;
+  readonly weights: PlacedSafetensors;
+}
+
+/** A folder in the making. */
+class FolderOutput implements ConversionOutput<ConversionReport> {
+  constructor(private readonly parts: OutputParts) {}
+
+  async keeper(step: ConversionStep): Promise<BlockKeeper> {
+    const { dense, calibration, folders, weights } = this.parts;
+    const { from } = step;
+    const folder = folders.get(step) as WorkFolder;
+    const placeOf = this.#places(step);
+    return {
+      finished: folder.finished,
+      states: await folder.states(dense, calibration, ['student', 'teacher']),
+      keep: (layer, block) => folder.keep(layer, block, { weights, placeOf }),
+      earlier: from && ((_, module) => this.#weight(from, linearWeight(dense, module))),
+    };
+  }
+
+  /** What a step makes of these tensors, and where the output has it. */
+  #slices({ prefix }: ConversionStep, specifications: readonly ParameterSpecification[]): readonly ModelSlice[] {
+    return loadedParts(specifications, this.parts.formats, prefix).slices;
+  }
+
+  /** Where a step's parts go. What the step that it begins with has made of the same tensors stays as it is. */
+  #places(step: ConversionStep): (part: ModelPart) => TensorPlace {
+    const { dense } = this.parts;
+    const names = new Map(this.#slices(step, dense.specifications).map(({ part, from }) => [part.name, from.name]));
+    const before = step.from ? this.#slices(step.from, dense.specifications) : [];
+    const skips = new Map(before.map(({ part, from }) => [from.name, tensorBytes(headOf(part, dense))]));
+    return (part) => {
+      const name = names.get(part.name) as string;
+      return { name, skip: skips.get(name) ?? 0 };
+    };
+  }
+
+  /** The parts that a step has made of a weight, in the order of its structure. */
+  async #weight(step: ConversionStep, owner: ParameterSpecification): Promise<readonly Matrix[]> {
+    const matrices: Matrix[] = [];
+    for (const slice of this.#slices(step, [owner])) {
+      matrices.push((await readPart(this.parts.weights.reader, slice, 'training')).matrix);
     }
-    for (const file of files) for (const name of file.tensors.keys()) tensors.set(name, copiedTensor(file, name));
-    const json = { ...model.json, quantization_config: writeQuantization(stored, report) };
-    const all = modelParts(specifications, stored).map(
-      (part) => tensors.get(part.name) ?? sourceTensor(part, model, dense),
-    );
+    return matrices;
+  }
+
+  async keepRest(convertLast: () => Promise<ConvertedWeights>): Promise<void> {
+    const { model, dense, work, weights, formats, signal } = this.parts;
+    if (work.finished > model.config.layers) return;
+    const rest = await convertLast();
+    const staying = modelParts(dense.specifications, formats).filter(({ owner }) => {
+      const module = moduleOf(owner.name);
+      return !work.residuals.has(module) && !rest.has(module);
+    });
+    const others = staying.map((part) => sourceTensor(part, model, dense));
+    await work.keep(model.config.layers, rest, { weights, others: watched(others, { signal }) });
+  }
+
+  async finish(report: (residuals: ReadonlyMap<string, number>) => ConversionReport): Promise<ConversionReport> {
+    const { model, work, weights, formats, output, overwrite, signal } = this.parts;
+    const conversion = report(work.residuals);
+    const json = { ...model.json, quantization_config: writeQuantization(formats, conversion) };
+    await weights.close();
     const contents = new Map<string, FileContent>([
       [CONFIG_FILE, `${JSON.stringify(json, null, 2)}\n`],
       ...model.companions,
-      [WEIGHTS_FILE, (path) => writeSafetensors(path, all, WEIGHTS_METADATA)],
+      [WEIGHTS_FILE, (path) => linkOrCopy(weights.path, path)],
     ]);
-    await writeModelFolder(output, { signal, overwrite }, contents);
-    return report;
-  } finally {
-    disposeConverted(rest);
+    await writeModelFolder(output, { overwrite, signal }, contents);
+    await work.clear();
+    return conversion;
   }
-}
 
-/** A tensor of a finished block. */
-function copiedTensor(file: SafetensorsFile, name: string): TensorSource {
-  return { ...file.entry(name), bytes: () => file.read(name) };
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.parts.weights.close();
+  }
 }
 
 /** A tensor that stays as it was. */

@@ -19,10 +19,14 @@ import type { Side, StateStore } from './state_store';
 
 /** What is to be done with every block. */
 export interface ConversionTask {
+  /** For the report. */
+  readonly method: string;
   readonly decomposition: DecompositionRounds;
   readonly allocation: AllocationTask;
   /** Formats of embeddings and head that are converted. */
   readonly tables: Formats;
+  /** Set where the first kernels, however many, are to be a model too. */
+  readonly nested?: boolean | undefined;
   /** Present for the calibrated method. */
   readonly calibration: { readonly settings: CheckedCalibration; readonly windows: readonly Int32Array[] } | undefined;
 }
@@ -31,7 +35,7 @@ export interface ConversionTask {
 export interface BlockKeeper {
   /** Blocks that an earlier process has finished. */
   readonly finished: number;
-  /** Where the hidden states of calibration wait; those before block `finished` are there already unless it is 0. */
+  /** Where the hidden states of calibration wait until the caller disposes them; those before block `finished` are there already unless it is 0. */
   readonly states: StateStore;
   /** Parts that a module of block `layer` has from an earlier conversion, and goes on from; its caller disposes them. */
   readonly earlier?: ((layer: number, module: string) => Promise<readonly Matrix[]>) | undefined;

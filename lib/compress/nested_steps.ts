@@ -3,12 +3,9 @@
  * scales are fitted to what its own errors before a layer leave, and keeps the signs of one before it.
  */
 
-import type { TensorSource } from '../io/safetensors';
-import { partHead } from '../models/checkpoint';
 import type { ParameterSpecification } from '../models/family';
 import { loadedParts, mostOf } from '../models/parts';
 import type { Formats } from '../structures/structure';
-import type { WorkFolder } from './work_folder';
 
 /**
  * Kernels that are chosen together, before all others. With one, tiny-stories has perplexities of 24.70, 9.74, 7.61 and
@@ -18,53 +15,28 @@ const JOINT_KERNELS = 2;
 
 /** One conversion of the whole model. */
 export interface ConversionStep {
-  readonly work: WorkFolder;
   readonly formats: Formats;
+  /** Kernels of the prefix that it makes; undefined for all. */
+  readonly prefix?: number | undefined;
   /** The conversion whose signs it keeps; without one it chooses all. */
   readonly from?: ConversionStep | undefined;
 }
 
-/** In the order in which they are made; blocks of the whole model are kept in `work`, those of prefixes below it. */
-export async function nestedSteps(
-  work: WorkFolder,
+/** In the order in which they are made. */
+export function nestedSteps(
   specifications: readonly ParameterSpecification[],
   formats: Formats,
-): Promise<readonly ConversionStep[]> {
+): readonly ConversionStep[] {
   const most = mostOf(formats) ?? 1;
   const joint = Math.min(JOINT_KERNELS, most);
-  const folders = new Map([[most, work]]);
-  for (let count = 1; count < most; count++) {
-    folders.set(count, await work.part(`prefix-${count}`));
-  }
+  const others = Array.from({ length: most }, (_, i) => i + 1).filter((count) => count !== joint);
   const steps = new Map<number, ConversionStep>();
-  const others = [...folders.keys()].filter((count) => count !== joint).sort((a, b) => a - b);
   for (const count of [joint, ...others]) {
     steps.set(count, {
-      work: folders.get(count) as WorkFolder,
       formats: loadedParts(specifications, formats, count).formats,
+      prefix: count === most ? undefined : count,
       from: steps.get(Math.max(joint, count - 1)),
     });
   }
   return [...steps.values()];
-}
-
-/** What a file of these nested `formats` holds of the prefixes: the scales of each from its own conversion. */
-export function prefixTensors(
-  specifications: readonly ParameterSpecification[],
-  formats: Formats,
-  steps: readonly ConversionStep[],
-): ReadonlyMap<string, TensorSource> {
-  const tensors = new Map<string, TensorSource>();
-  for (const { work, formats: own } of steps) {
-    for (const { part, from } of loadedParts(specifications, formats, mostOf(own)).slices) {
-      if (!from.ofPrefix) continue;
-      const bytes = async () => {
-        const { file } = await work.block(part.owner.layer as number);
-        await using _ = file;
-        return await file.read(part.name);
-      };
-      tensors.set(from.name, { ...partHead(from, 'F16'), bytes });
-    }
-  }
-  return tensors;
 }

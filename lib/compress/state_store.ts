@@ -3,6 +3,7 @@
 import { type FileHandle, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MbokError } from '../errors';
+import { writeAll } from '../io/atomic';
 import { ioFailure } from '../io/failure';
 import { openRegular } from '../io/regular_file';
 import { reused } from '../reused';
@@ -10,8 +11,8 @@ import { reused } from '../reused';
 /** Of the model as converted so far, and of the original. */
 export type Side = 'student' | 'teacher';
 
-/** Hidden states by side, block and chunk of windows. */
-export interface StateStore {
+/** Hidden states by side, block and chunk of windows. Dispose it. */
+export interface StateStore extends AsyncDisposable {
   /** Chunks written for the input of block `layer`. */
   chunks(side: Side, layer: number): number;
   /** `into`: an array that is no longer needed, which may be filled and returned. */
@@ -47,6 +48,10 @@ export class MemoryStateStore implements StateStore {
   async drop(layer: number): Promise<void> {
     for (const side of ['student', 'teacher']) this.#states.delete(`${side} ${layer - 1}`);
   }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#states.clear();
+  }
 }
 
 interface StateFile {
@@ -59,7 +64,7 @@ interface StateFile {
  * One file of f32 numbers a side and block. Chunks have equal lengths but for the last. Memory holds one chunk at a time
  * however many tokens there are, and a conversion that was killed goes on without a pass over the finished blocks.
  */
-export class FileStateStore implements StateStore, AsyncDisposable {
+export class FileStateStore implements StateStore {
   readonly #files = new Map<string, StateFile>();
 
   /** `chunkBytes`: of every chunk but the last; `bytes`: of all chunks. */
@@ -107,15 +112,7 @@ export class FileStateStore implements StateStore, AsyncDisposable {
       const entry = this.#files.get(path) ?? { file: await open(path, 'w+'), path, chunks: 0 };
       this.#files.set(path, entry);
       const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-      for (let done = 0; done < bytes.length; ) {
-        const { bytesWritten } = await entry.file.write(
-          bytes,
-          done,
-          bytes.length - done,
-          chunk * this.chunkBytes + done,
-        );
-        done += bytesWritten;
-      }
+      await writeAll(entry.file, bytes, chunk * this.chunkBytes);
       entry.chunks = chunk + 1;
     } catch (error) {
       throw ioFailure('write', path, error);

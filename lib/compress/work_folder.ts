@@ -1,11 +1,11 @@
 /**
- * The folder beside an output that lets its conversion resume. It holds the formats of layers once they are chosen, one
- * safetensors file for each finished block, and the hidden states before the next one. A fingerprint says what is
- * converted, and with which options.
+ * The folder beside an output that lets its conversion resume. It holds the formats of layers once they are chosen, the
+ * weights of the output, a small file for each finished block, and the hidden states before the next one. A fingerprint
+ * says what is converted, and with which options.
  *
  * One process at a time works in it. Blocks carry a number that no other conversion has: a model is never put together of
- * two. A conversion that is killed resumes from this folder and gives the same bits: files of blocks appear whole or not at
- * all, and hidden states are written before the file of the block that they follow from.
+ * two. A conversion that is killed resumes from this folder and gives the same bits: a block is finished once its file says
+ * so, which is written when its weights and the hidden states that follow from it are on the disk.
  */
 
 import { createHash, randomUUID } from 'node:crypto';
@@ -16,14 +16,13 @@ import { makeFolder, writeFile } from '../io/atomic';
 import { type Claim, claimFolder, removeWork, type WorkKind } from '../io/claim';
 import { ioFailure } from '../io/failure';
 import { ifPresent } from '../io/files';
-import { type JsonObject, parseJsonObject, readJson } from '../io/json';
-import { SafetensorsFile, writeSafetensors } from '../io/safetensors';
-import { partTensor, readPart } from '../models/checkpoint';
-import type { ParameterSpecification } from '../models/family';
-import { partsOf } from '../models/parts';
+import { isJsonObject, type JsonObject, readJson } from '../io/json';
+import { PlacedSafetensors, type TensorPlace } from '../io/placed_safetensors';
+import type { TensorHead, TensorSource } from '../io/safetensors';
+import { partTensor, WEIGHTS_METADATA } from '../models/checkpoint';
+import type { ModelPart } from '../models/parts';
 import type { ModelSource } from '../models/source';
-import type { Matrix } from '../native/matrix';
-import type { Formats, LayerFormat } from '../structures/structure';
+import type { Formats } from '../structures/structure';
 import { show } from '../validate';
 import { type AllocationProblem, solutionOf } from './allocation/budget';
 import { formatsJson } from './allocation/choices';
@@ -34,10 +33,12 @@ import { windowsPerChunk } from './hidden_states';
 import { FileStateStore, type Side } from './state_store';
 
 const MANIFEST = 'conversion.json';
-const VERSION = 3;
+const VERSION = 4;
 const ALLOCATION = 'allocation.json';
-const blockFile = (layer: number) => `block-${layer}.safetensors`;
-const OWN_NAME = /^(conversion\.json|allocation\.json|block-\d+\.safetensors|(student|teacher)-\d+\.f32|prefix-\d+)$/;
+const blockFile = (number: number) => `block-${number}.json`;
+/** Blocks of earlier versions were safetensors files. */
+const OWN_NAME =
+  /^(conversion\.json|allocation\.json|block-\d+\.(json|safetensors)|weights-[\da-f-]+\.safetensors|(student|teacher)-\d+\.f32|prefix-\d+)$/;
 const KIND: WorkKind = {
   what: 'a conversion',
   marker: MANIFEST,
@@ -45,10 +46,13 @@ const KIND: WorkKind = {
   owns: (name) => OWN_NAME.test(name),
 };
 
-/** The files of all blocks, in order, and the residuals of their modules. */
-export interface FinishedBlocks extends AsyncDisposable {
-  readonly files: readonly SafetensorsFile[];
-  readonly residuals: ReadonlyMap<string, number>;
+/** Where the matrices of a block go. */
+export interface KeptIn {
+  readonly weights: PlacedSafetensors;
+  /** By default a part is the tensor of its name. */
+  readonly placeOf?: (part: ModelPart) => TensorPlace;
+  /** Tensors that are finished with the block. */
+  readonly others?: readonly TensorSource[];
 }
 
 /** Where the blocks of an unfinished conversion to `output` are kept. */
@@ -93,14 +97,25 @@ async function filesOf(path: string): Promise<readonly (readonly [string, number
 }
 
 export class WorkFolder implements AsyncDisposable {
+  #finished = 0;
+  readonly #residuals = new Map<string, number>();
+
   private constructor(
     readonly path: string,
-    /** Blocks finished by earlier processes. */
-    readonly finished: number,
     /** What every block of the conversion carries. */
     private readonly nonce: string,
     private readonly claim: Claim | undefined,
   ) {}
+
+  /** Blocks that are finished; behind those of the model comes what is converted last, with all that stays as it was. */
+  get finished(): number {
+    return this.#finished;
+  }
+
+  /** Of the modules of finished blocks. */
+  get residuals(): ReadonlyMap<string, number> {
+    return this.#residuals;
+  }
 
   /**
    * Opens the folder of an unfinished conversion or begins a new one; no other call can while this one has it. Dispose it.
@@ -142,16 +157,12 @@ export class WorkFolder implements AsyncDisposable {
 
   static async #begin(path: string, manifest: Manifest, claim: Claim | undefined): Promise<WorkFolder> {
     await writeFile(join(path, MANIFEST), JSON.stringify({ version: VERSION, ...manifest }));
-    return new WorkFolder(path, 0, manifest.nonce, claim);
+    return new WorkFolder(path, manifest.nonce, claim);
   }
 
   static async #resume(path: string, nonce: string, claim: Claim | undefined): Promise<WorkFolder> {
-    const names = new Set(await readdir(path));
-    let finished = 0;
-    while (names.has(blockFile(finished))) finished++;
-    const folder = new WorkFolder(path, finished, nonce, claim);
-    // a block that does not belong here is better found now than when the others are done
-    for (let layer = 0; layer < finished; layer++) await (await folder.block(layer)).file.close();
+    const folder = new WorkFolder(path, nonce, claim);
+    while (await folder.#find(folder.finished));
     return folder;
   }
 
@@ -162,7 +173,7 @@ export class WorkFolder implements AsyncDisposable {
     sides: readonly Side[],
   ): Promise<FileStateStore> {
     const files = this.freshStates(source, calibration?.settings.length ?? 0, calibration?.windows ?? []);
-    if (calibration === undefined || this.finished === 0 || this.finished === source.config.layers) return files;
+    if (calibration === undefined || this.finished === 0 || this.finished >= source.config.layers) return files;
     try {
       for (const side of sides) await files.reopen(side, this.finished);
       return files;
@@ -196,58 +207,50 @@ export class WorkFolder implements AsyncDisposable {
     await writeFile(join(this.path, ALLOCATION), JSON.stringify(formatsJson(formats)));
   }
 
-  /** Writes a finished block and frees its matrices. */
-  async keep(layer: number, block: ConvertedWeights): Promise<void> {
-    const placed = [...block.values()].flatMap(({ matrices }) => matrices);
-    const tensors = placed.map(({ part, matrix, storage }) => partTensor(part, storage, matrix));
-    const residuals = JSON.stringify(Object.fromEntries(residualsOf(block)));
-    await writeSafetensors(join(this.path, blockFile(layer)), tensors, { residuals, conversion: this.nonce });
-    disposeConverted(block);
+  /**
+   * The weights of the output, which blocks are kept in. `isBegun`: whether there are any of them; else the file is begun.
+   * Throws MBOK_IO, and MBOK_FORMAT where the file that was begun is of another output.
+   */
+  async weights(heads: readonly TensorHead[], isBegun: boolean): Promise<PlacedSafetensors> {
+    // another conversion's file has another name, though it may have the same header
+    const path = join(this.path, `weights-${this.nonce}.safetensors`);
+    return isBegun
+      ? await PlacedSafetensors.open(path, heads)
+      : await PlacedSafetensors.create(path, heads, WEIGHTS_METADATA);
   }
 
-  /** Opens a finished block. Throws MBOK_FORMAT where it is another conversion's. */
-  async block(layer: number): Promise<{ file: SafetensorsFile; residuals: ReadonlyMap<string, number> }> {
-    const file = await SafetensorsFile.open(join(this.path, blockFile(layer)));
+  /** Writes block `number` to its places in the weights of the output, then that it is finished; frees its matrices. */
+  async keep(number: number, block: ConvertedWeights, { weights, placeOf, others = [] }: KeptIn): Promise<void> {
     try {
-      if (file.metadata.get('conversion') !== this.nonce) {
-        throw new MbokError('MBOK_FORMAT', `'${file.path}' is of another conversion than '${this.path}'; restart`);
+      for (const tensor of others) await weights.write(tensor);
+      for (const { part, matrix, storage } of [...block.values()].flatMap(({ matrices }) => matrices)) {
+        await weights.write(partTensor(part, storage, matrix), placeOf?.(part));
       }
-      return { file, residuals: readResiduals(file) };
-    } catch (error) {
-      await file.close();
-      throw error;
+      await weights.sync();
+      const residuals = residualsOf(block);
+      const json = { conversion: this.nonce, residuals: Object.fromEntries(residuals) };
+      await writeFile(join(this.path, blockFile(number)), JSON.stringify(json));
+      this.#add(residuals);
+    } finally {
+      disposeConverted(block);
     }
   }
 
-  /** Opens the blocks of a finished conversion; `residuals` by module. Dispose what it returns. */
-  async blocks(layers: number): Promise<FinishedBlocks> {
-    const files: SafetensorsFile[] = [];
-    const residuals = new Map<string, number>();
-    const close = async () => {
-      for (const file of files) await file.close();
-    };
-    try {
-      for (let layer = 0; layer < layers; layer++) {
-        const { file, residuals: own } = await this.block(layer);
-        files.push(file);
-        for (const [module, residual] of own) residuals.set(module, residual);
-      }
-    } catch (error) {
-      await close();
-      throw error;
+  /** Whether block `number` is finished. Throws MBOK_FORMAT where it is another conversion's. */
+  async #find(number: number): Promise<boolean> {
+    const place = join(this.path, blockFile(number));
+    const json = await ifPresent(readJson(place));
+    if (json === undefined) return false;
+    if (json.conversion !== this.nonce) {
+      throw new MbokError('MBOK_FORMAT', `'${place}' is of another conversion than '${this.path}'; restart`);
     }
-    return { files, residuals, [Symbol.asyncDispose]: close };
+    this.#add(readResiduals(json.residuals, place));
+    return true;
   }
 
-  /** The parts of a weight in a finished block, in the order of its structure. Dispose them. */
-  async weight(layer: number, owner: ParameterSpecification, format: LayerFormat): Promise<readonly Matrix[]> {
-    const { file } = await this.block(layer);
-    await using _ = file;
-    const matrices: Matrix[] = [];
-    for (const part of partsOf(owner, format)) {
-      matrices.push((await readPart(file, { part, from: part }, 'training')).matrix);
-    }
-    return matrices;
+  #add(residuals: ReadonlyMap<string, number>): void {
+    for (const [module, residual] of residuals) this.#residuals.set(module, residual);
+    this.#finished++;
   }
 
   /** Removes what the conversion has kept. */
@@ -273,10 +276,9 @@ function manifestOf({ fingerprint: found, nonce }: JsonObject): Manifest {
 }
 
 /** By module. Throws MBOK_FORMAT. */
-function readResiduals({ path, metadata }: SafetensorsFile): ReadonlyMap<string, number> {
-  const what = `'${path}': the list of residuals`;
-  const residuals = Object.entries(parseJsonObject(metadata.get('residuals') ?? '', what));
-  const wrong = residuals.find(([, residual]) => !(Number.isFinite(residual) && (residual as number) >= 0));
-  if (wrong === undefined) return new Map(residuals as [string, number][]);
-  throw new MbokError('MBOK_FORMAT', `${what} says ${show(wrong[1])} of ${show(wrong[0])}`);
+function readResiduals(json: unknown, place: string): ReadonlyMap<string, number> {
+  const residuals = isJsonObject(json) ? Object.entries(json) : undefined;
+  const isResidual = (value: unknown) => Number.isFinite(value) && (value as number) >= 0;
+  if (residuals?.every(([, residual]) => isResidual(residual))) return new Map(residuals as [string, number][]);
+  throw new MbokError('MBOK_FORMAT', `'${place}' does not list the residuals of a block, but ${show(json)}; restart`);
 }

@@ -15,17 +15,26 @@ const ALL_DENSE: Formats = new Map();
 /** What transformers calls the types; recent versions read `dtype`, earlier ones `torch_dtype`. */
 const NAMES = { F32: 'float32', F16: 'float16' } as const;
 
-/** What the folder is to hold. */
-export interface DenseContents {
+/** What the folder is to hold beside its weights. */
+export interface DenseDescription {
   /** Element type of all tensors. */
   readonly type: keyof typeof NAMES;
   /** config.json but for the element type. */
   readonly json: Readonly<Record<string, unknown>>;
   /** Contents of the other small files by name. */
   readonly companions: ReadonlyMap<string, Buffer>;
+}
+
+/** What the folder is to hold. */
+export interface DenseContents extends DenseDescription {
   readonly specifications: readonly ParameterSpecification[];
   /** A tensor in f32 [rows, cols], freed when it is written. */
   readonly read: (specification: ParameterSpecification) => Promise<Matrix>;
+}
+
+/** The tensors of the folder. */
+export function denseParts(specifications: readonly ParameterSpecification[]): readonly ModelPart[] {
+  return modelParts(specifications, ALL_DENSE);
 }
 
 /**
@@ -33,22 +42,34 @@ export interface DenseContents {
  */
 export async function writeDenseFolder(
   folder: string,
-  { type, json, companions, specifications, read }: DenseContents,
-  { signal, onProgress, overwrite }: ProgressOptions & OutputOptions,
+  { specifications, read, ...description }: DenseContents,
+  options: ProgressOptions & OutputOptions,
 ): Promise<void> {
-  const tensors = modelParts(specifications, ALL_DENSE).map((part) =>
+  const { type } = description;
+  const tensors = denseParts(specifications).map((part) =>
     partTensor(part, type, async () => {
       const matrix = await read(part.owner);
       if (type === 'F16') expectInF16(part, matrix);
       return matrix;
     }),
   );
+  const write = (path: string) => writeSafetensors(path, watched(tensors, options), WEIGHTS_METADATA);
+  await putDenseFolder(folder, description, write, options);
+}
+
+/** Writes the folder, its weights as `writeWeights` does at a path. Throws as both. */
+export async function putDenseFolder(
+  folder: string,
+  { type, json, companions }: DenseDescription,
+  writeWeights: (path: string) => Promise<void>,
+  { signal, overwrite }: ProgressOptions & OutputOptions,
+): Promise<void> {
   const { dtype: _, torch_dtype: __, ...rest } = json;
   const config = { ...rest, dtype: NAMES[type], torch_dtype: NAMES[type] };
   const files = new Map<string, FileContent>([
     [CONFIG_FILE, `${JSON.stringify(config, null, 2)}\n`],
     ...companions,
-    [WEIGHTS_FILE, (path) => writeSafetensors(path, watched(tensors, { signal, onProgress }), WEIGHTS_METADATA)],
+    [WEIGHTS_FILE, writeWeights],
   ]);
   await writeModelFolder(folder, { signal, overwrite }, files);
 }

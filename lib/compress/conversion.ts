@@ -1,0 +1,99 @@
+/** The way of every conversion: from a source of dense weights into a sink, where the result is put together. */
+
+import type { ProgressOptions } from '../models/checkpoint';
+import type { ConversionReport } from '../models/conversion';
+import { isWeight, moduleOf } from '../models/parts';
+import { nestedFormats } from '../structures/kernels';
+import type { Formats } from '../structures/structure';
+import { throwIfAborted } from '../validate';
+import { analyses, chooseFormats } from './allocation/allocate';
+import type { AllocationProblem } from './allocation/budget';
+import { convertRest } from './block_conversion';
+import { type BlockKeeper, type ConversionTask, calibrationReport, convertModel } from './convert_model';
+import { type ConvertedWeights, outputFormats } from './converted';
+import type { DenseSource } from './dense_source';
+import { type ConversionStep, nestedSteps } from './nested_steps';
+import { residualReport } from './residual';
+import type { StateStore } from './state_store';
+
+/** Where a conversion goes: into memory, or onto disk, where it may have been begun by an earlier process. */
+export interface ConversionSink<Result> {
+  /**
+   * Formats of linear layers: those that an earlier process has chosen for the problem, else those that `choose` does, for
+   * good. It leaves hidden states of its windows in `states`.
+   */
+  linearFormats(problem: AllocationProblem, choose: (states: StateStore) => Promise<Formats>): Promise<Formats>;
+  /** Begins a model of these formats that comes about in these steps, or goes on with it. */
+  begin(formats: Formats, steps: readonly ConversionStep[]): Promise<ConversionOutput<Result>>;
+}
+
+/** A model in the making. Dispose it. */
+export interface ConversionOutput<Result> extends AsyncDisposable {
+  /** Where the blocks of a step go. The caller disposes its states. */
+  keeper(step: ConversionStep): Promise<BlockKeeper>;
+  /** Takes over what `convert` makes after all blocks; does not ask for it if it has it. */
+  keepRest(convert: () => Promise<ConvertedWeights>): Promise<void>;
+  /** Puts the result together, with what is reported of the residuals of its modules. */
+  finish(report: (residuals: ReadonlyMap<string, number>) => ConversionReport): Promise<Result>;
+}
+
+/**
+ * Converts a model. Throws MBOK_ABORTED, and as the source, the sink and the converters do.
+ *
+ * @param problem - that of the task's allocation; posed before there is a sink, since it may have no solution
+ */
+export async function convert<Result>(
+  source: DenseSource,
+  { task, problem }: { readonly task: ConversionTask; readonly problem: AllocationProblem },
+  sink: ConversionSink<Result>,
+  options: ProgressOptions,
+): Promise<Result> {
+  const { signal, onProgress } = options;
+  const stretches = analyses(problem, task) ? 2 : 1;
+  const [first, second] = [portion(options, 0, stretches), portion(options, stretches - 1, stretches)];
+  const linears = await sink.linearFormats(problem, (states) => chooseFormats(source, problem, task, states, first));
+  const formats = new Map([...linears, ...task.tables]);
+  const stored = outputFormats(source, task.nested ? nestedFormats(formats) : formats);
+  const steps = task.nested ? nestedSteps(source.specifications, formats) : [{ formats }];
+  await using output = await sink.begin(stored, steps);
+  for (const [i, step] of steps.entries()) {
+    const keeper = await output.keeper(step);
+    await using _ = keeper.states;
+    await convertModel(source, task, step.formats, keeper, portion(second, i, steps.length));
+  }
+  throwIfAborted(signal);
+  await output.keepRest(async () => await convertRest(source, formats, task.decomposition, signal));
+  throwIfAborted(signal);
+  const result = await output.finish((residuals) => conversionReport(source, residuals, task));
+  onProgress?.({ done: 1, what: 'converted' });
+  return result;
+}
+
+/** The same options for number `index` of `count` equal stretches of work. */
+function portion({ signal, onProgress }: ProgressOptions, index: number, count: number): ProgressOptions {
+  return { signal, onProgress: onProgress && (({ done, what }) => onProgress({ done: (index + done) / count, what })) };
+}
+
+/** What the result says of its conversion; `residuals` by module, in any order. */
+function conversionReport(
+  { specifications }: DenseSource,
+  residuals: ReadonlyMap<string, number>,
+  task: ConversionTask,
+): ConversionReport {
+  const ofRole = (isLinear: boolean) =>
+    specifications.filter((owner) => isWeight(owner) && (owner.role === 'linear') === isLinear).map(({ name }) => name);
+  const modules = ofRole(true).map(moduleOf);
+  const inTables = ofRole(false).flatMap((name) => {
+    const residual = residuals.get(moduleOf(name));
+    return residual === undefined ? [] : [[name, residual] as const];
+  });
+  const calibration = calibrationReport(task);
+  const { goal, method: allocation } = task.allocation;
+  return {
+    method: task.method,
+    ...residualReport(modules, residuals),
+    ...(!('kernels' in goal) && { allocation: { method: allocation, ...goal } }),
+    ...(calibration && { calibration }),
+    ...(inTables.length > 0 && { embeddingErrors: Object.fromEntries(inTables) }),
+  };
+}
