@@ -116,7 +116,7 @@ describe('conversion', () => {
     };
     const failed = binarizeFolder(LLAMA, stopped, { ...calibrated(2), signal: controller.signal, onProgress });
     await expect(failed).rejects.toMatchObject({ code: 'MBOK_ABORTED' });
-    expect(readdirSync(`${stopped}.partial`)).toContain('block-0.safetensors');
+    expect(readdirSync(`${stopped}.partial`)).toContain('block-0.json');
     await binarizeFolder(LLAMA, stopped, calibrated(2));
     expect(files(stopped)).toEqual(files(straight));
   });
