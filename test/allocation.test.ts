@@ -305,7 +305,7 @@ function modelOf(given: readonly { rows: number; cols: number }[]): DenseSource 
   return {
     specifications: [embedding, ...specifications],
     formats: new Map(),
-    storage: () => 'F32',
+    storage: (name: string) => (/\.(weight|bias)$/.test(name) ? 'F32' : undefined),
   } as unknown as DenseSource;
 }
 

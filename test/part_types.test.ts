@@ -2,13 +2,19 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { binarize } from '../lib/compress/binarize';
 import { binarizeFolder } from '../lib/compress/binarize_folder';
+import { convertRest } from '../lib/compress/block_conversion';
+import { formatsWith } from '../lib/compress/converted';
+import { loadedSource } from '../lib/compress/dense_source';
+import { planConversion } from '../lib/compress/memory_plan';
 import { f32ToHalf, type HalfType, halfToF32 } from '../lib/io/half';
 import { SafetensorsFile, type TensorSource, writeSafetensors } from '../lib/io/safetensors';
 import { Model } from '../lib/model';
 import { moduleOf } from '../lib/models/parts';
 import { ModelSource } from '../lib/models/source';
 import type { Matrix } from '../lib/native/matrix';
+import { INT8 } from '../lib/structures/int8';
 import { finetune } from '../lib/train/finetune';
 import { changeConfig, GOLDEN, temporaryFolder } from './folders';
 import { contents, differences, learnableIds } from './training_models';
@@ -164,5 +170,37 @@ test('of one module, the types of others stay', async () => {
   await using source = await SafetensorsFile.open(join(again, 'model.safetensors'));
   for (const [name, { dtype }] of source.tensors) {
     if (isScale(name)) expect([name, dtype]).toEqual([name, name.startsWith(`${module}.`) ? 'F32' : 'F16']);
+  }
+});
+
+test('a source whose table is in 8 bits with scales in F32 keeps it so, converted in memory and on disk alike', async () => {
+  const dense = newPlace();
+  await using original = await Model.load(join(GOLDEN, 'llama'));
+  const table = original.family.parameters(original.config)[0]?.name as string;
+  const rounds = { iterations: 1, refitRounds: 0 };
+  const inInt8 = new Map([[moduleOf(table), INT8]]);
+  const converted = await convertRest(loadedSource(original), inInt8, rounds, undefined);
+  const matrices = [...converted.values()].flatMap((weight) => weight.matrices);
+  const replaced = new Map(matrices.map(({ part, ...stored }) => [part.name, stored]));
+  await using small = original.derive(replaced, formatsWith(original.formats, converted));
+  await small.save(dense);
+  const source = await widened(dense, 'F32');
+  await using model = await Model.load(source);
+  for (const embeddings of ['kept', 'int8'] as const) {
+    const options = { kernels: 2, method: 'svid', embeddings } as const;
+    const [inMemory, onDisk] = [newPlace(), newPlace()];
+    await using result = await binarize(model, options);
+    await result.save(inMemory);
+    await binarizeFolder(source, onDisk, options);
+    expect(file(onDisk)).toEqual(file(inMemory));
+    await using opened = await SafetensorsFile.open(join(onDisk, 'model.safetensors'));
+    await using before = await SafetensorsFile.open(join(source, 'model.safetensors'));
+    for (const name of [table, `${table}_scale`]) {
+      expect(opened.entry(name).dtype).toBe(name === table ? 'I8' : 'F32');
+      expect(await opened.read(name)).toEqual(await before.read(name));
+    }
+    const { outputBytes } = await planConversion(source, options);
+    const tensors = [...opened.tensors.values()];
+    expect(outputBytes).toBe(tensors.reduce((sum, { byteLength }) => sum + byteLength, 0));
   }
 });

@@ -29,7 +29,7 @@ import { inputsOf } from './calibration';
 import { type ConversionOutput, type ConversionSink, convert } from './conversion';
 import type { BlockKeeper, ConversionTask } from './convert_model';
 import type { ConvertedWeights } from './converted';
-import { type DenseSource, linearWeight } from './dense_source';
+import { type DenseSource, linearWeight, storageOf } from './dense_source';
 import { diskSource } from './disk_source';
 import type { ConversionStep } from './nested_steps';
 import { fingerprint, WorkFolder, workFolderOf } from './work_folder';
@@ -223,6 +223,5 @@ class FolderOutput implements ConversionOutput<ConversionReport> {
 
 /** A tensor that stays as it was. */
 function sourceTensor(part: ModelPart, source: ModelSource, dense: DenseSource): TensorSource {
-  const storage = part.type ?? dense.storage(part.name);
-  return partTensor(part, storage, async () => (await source.read({ part, from: part })).matrix);
+  return partTensor(part, storageOf(part, dense), async () => (await source.read({ part, from: part })).matrix);
 }

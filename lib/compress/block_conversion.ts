@@ -1,5 +1,6 @@
 /** Conversion of a dense model block by block: what is known of one block is forgotten before the next. */
 
+import { isDeepStrictEqual } from 'node:util';
 import { Graph } from '../graph/graph';
 import type { ParameterSpecification } from '../models/family';
 import { isWeight, moduleOf } from '../models/parts';
@@ -85,7 +86,8 @@ export async function convertRest(
     for (const owner of source.specifications.filter(isWeight)) {
       const format = formats.get(moduleOf(owner.name));
       const converter = converterOf(format);
-      if (format === undefined || converter === undefined || converter.inOrder) continue;
+      const isAlready = isDeepStrictEqual(format, source.formats.get(moduleOf(owner.name)));
+      if (format === undefined || converter === undefined || converter.inOrder || isAlready) continue;
       const { parameters, release } = await source.borrow([owner]);
       try {
         const weight = parameters.get(owner.name) as Matrix;

@@ -1,5 +1,6 @@
 /** Weights that a conversion has given another structure. */
 
+import { isDeepStrictEqual } from 'node:util';
 import type { PlacedMatrix } from '../models/checkpoint';
 import { isWeight, moduleOf } from '../models/parts';
 import type { Formats, LayerFormat } from '../structures/structure';
@@ -44,7 +45,9 @@ export function outputFormats({ specifications, formats }: DenseSource, chosen: 
   const output = new Map<string, LayerFormat>();
   for (const { name } of specifications.filter(isWeight)) {
     const module = moduleOf(name);
-    const format = chosen.get(module) ?? formats.get(module);
+    const [own, wanted] = [formats.get(module), chosen.get(module)];
+    // what has its format already stays as it is
+    const format = isDeepStrictEqual(own, wanted) ? own : (wanted ?? own);
     if (format !== undefined) output.set(module, format);
   }
   return output;

@@ -3,8 +3,9 @@
 import type { DenseStorage } from '../models/checkpoint';
 import type { Constants, DecoderConfig, Family, ParameterSpecification } from '../models/family';
 import type { ModelCore } from '../models/model_core';
+import type { ModelPart } from '../models/parts';
 import type { Parameters } from '../nn/builder';
-import type { Formats } from '../structures/structure';
+import type { Formats, PartType } from '../structures/structure';
 
 /** Some of a model's matrices; `release` frees them where they were read for this. */
 export interface Borrowed {
@@ -29,10 +30,16 @@ export interface DenseSource {
   readonly specifications: readonly ParameterSpecification[];
   /** What its weights are made up of that are not dense. */
   readonly formats: Formats;
-  /** How real numbers are saved that stay as they are. */
-  storage(name: string): DenseStorage;
+  /** How the real numbers of a part are saved; undefined for a part that the source does not have. */
+  storage(name: string): DenseStorage | undefined;
   /** Throws as the reading of a model does, and MBOK_DISPOSED for a model disposed meanwhile. */
   borrow(specifications: readonly ParameterSpecification[]): Promise<Borrowed>;
+}
+
+/** How an output stores a part: bits and whole numbers in their type, real numbers as the source has them, if it does. */
+export function storageOf({ type, name }: ModelPart, source: Pick<DenseSource, 'storage'>): PartType {
+  if (type === 'bits' || type === 'I8' || type === 'Q8') return type;
+  return source.storage(name) ?? (type as PartType);
 }
 
 /** The weight of a linear module. */
@@ -59,7 +66,7 @@ export function loadedSource(model: ModelCore): DenseSource {
     specifications: family.parameters(config),
     formats: model.formats,
     constants: (positions) => model.constants(positions),
-    storage: (name) => model.stored.get(name)?.storage as DenseStorage,
+    storage: (name) => model.stored.get(name)?.storage as DenseStorage | undefined,
     borrow: async () => ({ parameters: model.parameters, release: () => {} }),
   };
 }

@@ -2,7 +2,7 @@
 
 import { denseStorage } from '../models/checkpoint';
 import { ConstantTables } from '../models/constant_tables';
-import { type ModelPart, modelParts } from '../models/parts';
+import { modelParts } from '../models/parts';
 import type { ModelSource } from '../models/source';
 import type { Matrix } from '../native/matrix';
 import type { DenseSource } from './dense_source';
@@ -18,7 +18,10 @@ export function diskSource(source: ModelSource): DenseSource & Disposable {
     constants: (positions) => constants.upTo(positions),
     specifications: source.specifications,
     formats: source.formats,
-    storage: (name) => denseStorage(weights, byName.get(name) as ModelPart),
+    storage(name) {
+      const part = byName.get(name);
+      return part && denseStorage(weights, part);
+    },
     async borrow(specifications) {
       const parameters = new Map<string, Matrix>();
       const release = () => {

@@ -3,7 +3,7 @@
 import { Graph } from '../graph/graph';
 import { layOutArena } from '../graph/planner';
 import { tensorBytes } from '../io/safetensors';
-import { partHead } from '../models/checkpoint';
+import { type DenseStorage, partHead } from '../models/checkpoint';
 import type { ParameterSpecification } from '../models/family';
 import { isWeight, modelParts, moduleOf, partsOf } from '../models/parts';
 import { ModelSource } from '../models/source';
@@ -17,7 +17,7 @@ import { convertible } from './binarize_folder';
 import { sharedInputs, traceBlock } from './block_trace';
 import { outputFormats } from './converted';
 import { converterOf } from './converters';
-import { blockSpecifications, type DenseSource } from './dense_source';
+import { blockSpecifications, type DenseSource, storageOf } from './dense_source';
 import { diskSource } from './disk_source';
 import { hiddenInput, windowsPerChunk } from './hidden_states';
 
@@ -86,12 +86,12 @@ const ELEMENT_BYTES = { F32, F16: 2, BF16: 2, Q8: rowBytes('q8', Q8_BLOCK) / Q8_
 
 /** Of a number of a tensor that stays as it is. */
 export function elementBytes(dense: DenseSource, name: string): number {
-  return ELEMENT_BYTES[dense.storage(name)];
+  return ELEMENT_BYTES[dense.storage(name) as DenseStorage];
 }
 
 function outputBytes(dense: DenseSource, formats: Formats): number {
   const parts = modelParts(dense.specifications, formats);
-  return parts.reduce((sum, part) => sum + tensorBytes(partHead(part, part.type ?? dense.storage(part.name))), 0);
+  return parts.reduce((sum, part) => sum + tensorBytes(partHead(part, storageOf(part, dense))), 0);
 }
 
 /** Of a weight that is converted within its block, as it waits for the block to end. */

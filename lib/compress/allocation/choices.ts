@@ -1,13 +1,13 @@
 /** The formats that a layer can have, and what they take in a file. */
 
 import { type TensorHead, tensorBytes } from '../../io/safetensors';
+import { partHead } from '../../models/checkpoint';
 import type { ParameterSpecification } from '../../models/family';
 import { type ModelPart, partsOf } from '../../models/parts';
 import { formatJson } from '../../models/quantization';
-import { storedShape } from '../../structures/part';
 import type { Formats } from '../../structures/structure';
 import { formatsFor } from '../converters';
-import type { DenseSource } from '../dense_source';
+import { type DenseSource, storageOf } from '../dense_source';
 import type { Choice } from './layers';
 
 /** The formats for a weight with their bytes, from the smallest to the largest; of those of equal bytes the first. */
@@ -21,7 +21,7 @@ export function choicesOf(weight: ParameterSpecification, source: Pick<DenseSour
 
 /** What the header of the output says of a part. */
 export function headOf(part: ModelPart, source: Pick<DenseSource, 'storage'>): TensorHead {
-  return { name: part.name, ...storedShape(part, part.type ?? source.storage(part.name)) };
+  return partHead(part, storageOf(part, source));
 }
 
 /** Formats by module as JSON. */
