@@ -12,8 +12,9 @@
 // them again would cost as much as the head itself.
 //
 // A matrix unit multiplies a row by a column in the time that memory takes for four numbers, so a logit is written once and
-// read once: rows' sums are formed while tiles are in cache, and the gradient when the product takes it, in bf16. Only where
-// two products read the gradient, or in f32, does it take the logits' place.
+// read once: rows' sums are formed while tiles are in cache, and the gradient when the product takes it, in bf16. Then the
+// logit waits in 16 bits, but for that of a cap. Only where two products read the gradient, or in f32, does it take the
+// logits' place.
 #include <algorithm>
 
 #include "operations/linear_product.h"
@@ -28,16 +29,27 @@ namespace {
 enum Input { kX, kW, kScales, kSeed, kTargets, kTeacherX, kTeacherW, kTeacherScales, kKept, kKeptIds };
 enum Output { kLoss, kValues, kDx, kDw };
 
-constexpr int64_t kLogits = 1 << 24;  // of one chunk: 64 MB
+constexpr int64_t kLogits = 1 << 24;  // of one chunk in f32: 64 MB; in 16 bits it has as many bytes
 constexpr int64_t kRowMultiple = 48;  // whole register tiles, and rows of a chunk begin at whole cache lines
 // A panel of the weights is packed for so many rows at least, whatever that takes: over a vocabulary of 262144 550 MB. With 192
-// a matrix unit waits longer for the weights of both products than it multiplies.
+// a matrix unit waits longer for the weights of both products than it multiplies. In 16 bits these are twice as many rows.
 constexpr int64_t kLeastRows = 528;
 static_assert(kLeastRows % kRowMultiple == 0, "chunks of equal size are not larger than the most");
 
+// The product of the gradient reads it from memory.
+bool stores_gradient(const Call& call) {
+  return call.has_output(kDw) || (call.has_output(kDx) && precision_attribute(call, 0) == Precision::kF32);
+}
+
+// Logits wait in 16 bits for their gradient.
+bool halves(const Call& call) {
+  return call.has_output(kDx) && !stores_gradient(call) && call.attribute(1) == 0 && call.attribute(2) == 0;
+}
+
 int64_t most_rows(const Call& call) {
+  const int64_t at_once = halves(call) ? 2 : 1;
   const int64_t most = std::max(kLeastRows, kLogits / call.input(kW).rows / kRowMultiple * kRowMultiple);
-  return std::min(call.input(kX).rows, most);
+  return std::min(call.input(kX).rows, at_once * most);
 }
 
 // Chunks of equal size but for the last.
@@ -62,31 +74,31 @@ ProductShape weight_gradient_shape(const Call& call, int64_t rows) {
   return {vocabulary, h, rows, vocabulary, h, h, true, true, true};
 }
 
-// The product of the gradient reads it from memory.
-bool stores_gradient(const Call& call) {
-  return call.has_output(kDw) || (call.has_output(kDx) && precision_attribute(call, 0) == Precision::kF32);
-}
-
 class StudentSink final : public LogitSink {
  public:
-  StudentSink(double cap, RowLosses& losses) : LogitSink(cap), losses_(losses) {}
+  // halves: where logits go, or null
+  StudentSink(double cap, RowLosses& losses, const HalfLogits* halves) : LogitSink(cap), losses_(losses), halves_(halves) {}
 
  private:
   void see(int64_t row, int64_t col, const float* logits, int64_t cols, int) override {
     losses_.see(row, col, logits, cols);
+    if (halves_ != nullptr) halves_->put(row, col, logits, cols, losses_.origin(row, col));
   }
   RowLosses& losses_;
+  const HalfLogits* halves_;
 };
 
 class TeacherSink final : public LogitSink {
  public:
-  TeacherSink(double cap, RowLosses& losses) : LogitSink(cap), losses_(losses) {}
+  TeacherSink(double cap, RowLosses& losses, const HalfLogits* halves) : LogitSink(cap), losses_(losses), halves_(halves) {}
 
  private:
   void see(int64_t row, int64_t col, const float* logits, int64_t cols, int) override {
     losses_.see_teacher(row, col, logits, cols);
+    if (halves_ != nullptr) halves_->put(row, col, logits, cols, losses_.teacher_origin(row, col));
   }
   RowLosses& losses_;
+  const HalfLogits* halves_;
 };
 
 struct Pieces {
@@ -95,10 +107,17 @@ struct Pieces {
     Scratch scratch(base);
     const int64_t vocabulary = call.input(kW).rows;
     values = scratch.take<double>(call.input(kX).rows);
-    logits = scratch.take<float>(chunk * vocabulary);
-    if (call.has_input(kTeacherX)) teacher = scratch.take<float>(chunk * vocabulary);
+    in_halves = halves(call);
+    has_teacher = call.has_input(kTeacherX);
+    if (in_halves) {
+      half_logits = HalfLogits(scratch, chunk, vocabulary);
+      if (has_teacher) half_teacher = HalfLogits(scratch, chunk, vocabulary);
+    } else {
+      logits = scratch.take<float>(chunk * vocabulary);
+      if (has_teacher) teacher = scratch.take<float>(chunk * vocabulary);
+    }
     Judge judge = {};
-    judge.teacher = call.has_input(kTeacherX);
+    judge.teacher = has_teacher;
     judge.cap = call.attribute(1);
     judge.teacher_cap = call.attribute(2);
     const auto checked = [&](const Tensor& ids, int64_t smallest) {
@@ -118,13 +137,13 @@ struct Pieces {
     const auto need = [&](size_t bytes) { most = std::max(most, bytes); };
     const Precision precision = precision_attribute(call, 0);
     const Tensor z = {nullptr, chunk, vocabulary, TensorType::kF32};
-    StudentSink sink(0, losses);
+    StudentSink sink(0, losses, nullptr);
     const auto forward = [&](int x, int w, int scales) {
       const PanelProduct p = logits_product({nullptr, chunk, call.input(x).cols, TensorType::kF32}, z, sink, precision);
       need(panel_product_scratch(p, WeightOperand(Weights(call, w, scales), false, precision), threads));
     };
     forward(kX, kW, kScales);
-    if (call.has_input(kTeacherX)) forward(kTeacherX, kTeacherW, kTeacherScales);
+    if (has_teacher) forward(kTeacherX, kTeacherW, kTeacherScales);
     if (call.has_output(kDx)) {
       const PanelProduct p =
           rows_product(z, {nullptr, chunk, call.input(kX).cols, TensorType::kF32}, nullptr, precision);
@@ -136,7 +155,9 @@ struct Pieces {
   }
 
   double* values;            // [R]
-  float* logits;             // [chunk, V], then their gradient where it is stored
+  bool has_teacher, in_halves;
+  HalfLogits half_logits, half_teacher;  // or
+  float* logits = nullptr;               // [chunk, V], then their gradient where it is stored
   float* teacher = nullptr;
   RowLosses losses;
   int64_t counted;           // rows
@@ -186,9 +207,10 @@ class Gradient final : public RowSource {
   Gradient(Pieces& pieces, int64_t vocabulary) : pieces_(pieces), vocabulary_(vocabulary) {}
 
   void make(int64_t row, int64_t begin, int64_t count, float* to) const override {
+    if (pieces_.in_halves) return make_of_halves(row, begin, count, to);
     const int64_t at = row * vocabulary_ + begin;
     const float* const teacher = pieces_.teacher == nullptr ? nullptr : pieces_.teacher + at;
-    pieces_.losses.gradient(row, begin, count, pieces_.logits + at, teacher, to);
+    pieces_.losses.gradient(row, begin, count, {pieces_.logits + at, 0}, {teacher, 0}, to);
   }
 
   // A whole row to where its logits are.
@@ -198,6 +220,22 @@ class Gradient final : public RowSource {
   }
 
  private:
+  // Part by part, as distances have their origins.
+  void make_of_halves(int64_t row, int64_t begin, int64_t count, float* to) const {
+    alignas(64) float numbers[kLogitPart], of_teacher[kLogitPart];
+    RowLosses& losses = pieces_.losses;
+    for (int64_t col = begin, end; col < begin + count; col = end) {
+      end = std::min(begin + count, (col / kLogitPart + 1) * kLogitPart);
+      pieces_.half_logits.get(row, col, end - col, numbers);
+      LogitPiece teacher = {nullptr, 0};
+      if (pieces_.has_teacher) {
+        pieces_.half_teacher.get(row, col, end - col, of_teacher);
+        teacher = {of_teacher, losses.teacher_origin(row, col)};
+      }
+      losses.gradient(row, col, end - col, {numbers, losses.origin(row, col)}, teacher, to + col - begin);
+    }
+  }
+
   Pieces& pieces_;
   int64_t vocabulary_;
 };
@@ -211,8 +249,8 @@ void run(const Call& call) {
   const Precision precision = precision_attribute(call, 0);
   Pieces pieces(call, chunk, call.pool->threads(), call.scratch);
   RowLosses& losses = pieces.losses;
-  StudentSink student(call.attribute(1), losses);
-  TeacherSink teacher(call.attribute(2), losses);
+  StudentSink student(call.attribute(1), losses, pieces.in_halves ? &pieces.half_logits : nullptr);
+  TeacherSink teacher(call.attribute(2), losses, pieces.in_halves ? &pieces.half_teacher : nullptr);
   const Gradient gradient(pieces, vocabulary);
   for (int64_t first = 0; first < rows; first += chunk) {
     const int64_t count = std::min(chunk, rows - first);
@@ -220,7 +258,7 @@ void run(const Call& call) {
     const Tensor z = {pieces.logits, count, vocabulary, TensorType::kF32};
     losses.begin(first, count);
     multiply(call, logits_product(x, z, student, precision), kW, kScales, false, pieces.product);
-    if (pieces.teacher != nullptr) {
+    if (pieces.has_teacher) {
       const Tensor of_teacher = {pieces.teacher, count, vocabulary, TensorType::kF32};
       multiply(call, logits_product(rows_of(call.input(kTeacherX), first, count), of_teacher, teacher, precision),
                kTeacherW, kTeacherScales, false, pieces.product);
@@ -229,7 +267,7 @@ void run(const Call& call) {
       for (int64_t r = task * kRowsPerTask; r < std::min(count, (task + 1) * kRowsPerTask); ++r) losses.conclude(r, worker);
     });
     // a teacher's divergence is a sum beside the gradient
-    const bool stores = stores_gradient(call) || (pieces.teacher != nullptr && !differentiates(call));
+    const bool stores = stores_gradient(call) || (pieces.has_teacher && !differentiates(call));
     if (stores) call.pool->parallel_for(count, [&](int64_t r, int) { gradient.store(r); });
     if (call.has_output(kDx)) {
       PanelProduct p = rows_product(z, rows_of(call.output(kDx), first, count), nullptr, precision);

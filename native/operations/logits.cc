@@ -2,7 +2,9 @@
 
 #include <cmath>
 
+#include "kernels/half/half.h"
 #include "kernels/softcap/softcap.h"
+#include "operations/stream.h"
 
 namespace mbok {
 
@@ -16,6 +18,7 @@ void LogitSink::consume(const Tile& tile, int worker) {
     }
     see(tile.row + r, tile.col, logits, tile.cols, worker);
   }
+  finish_streams();
 }
 
 PanelProduct logits_product(const Tensor& states, const Tensor& z, LogitSink& sink, Precision precision) {
@@ -23,6 +26,22 @@ PanelProduct logits_product(const Tensor& states, const Tensor& z, LogitSink& si
   p.sink = &sink;
   p.sink_panels = kMostSinkPanels;
   return p;
+}
+
+HalfLogits::HalfLogits(Scratch& scratch, int64_t rows, int64_t vocabulary)
+    : stride_((vocabulary + kLogitPart - 1) / kLogitPart * kLogitPart), halves_(scratch.take<uint16_t>(rows * stride_)) {}
+
+void HalfLogits::put(int64_t row, int64_t col, const float* logits, int64_t cols, float largest) const {
+  alignas(64) float distances[kLogitPart];
+  alignas(64) uint16_t halves[kLogitPart];
+  for (int64_t i = 0; i < cols; ++i) distances[i] = logits[i] - largest;
+  for (int64_t i = cols; i < kLogitPart; ++i) distances[i] = 0;
+  f16_narrow_table.best()(distances, halves, kLogitPart);
+  stream(reinterpret_cast<float*>(halves_ + row * stride_ + col), reinterpret_cast<const float*>(halves), kLogitPart / 2);
+}
+
+void HalfLogits::get(int64_t row, int64_t col, int64_t count, float* to) const {
+  f16_widen_table.best()(halves_ + row * stride_ + col, to, count);
 }
 
 LogitParts::LogitParts(Scratch& scratch, int64_t rows, int64_t vocabulary, bool entropies)

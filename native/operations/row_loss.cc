@@ -87,7 +87,8 @@ void RowLosses::conclude_kept(int64_t row) {
   at.share = judge_.factor * static_cast<float>(std::exp(rest - all) - left);
 }
 
-void RowLosses::gradient(int64_t row, int64_t col, int64_t count, const float* logits, const float* teacher, float* to) {
+void RowLosses::gradient(int64_t row, int64_t col, int64_t count, const LogitPiece& logits, const LogitPiece& teacher,
+                         float* to) {
   alignas(64) float capped[kMostMade], teacher_capped[kMostMade];
   Row& at = rows_[row];
   if (!counts(row)) {
@@ -95,25 +96,27 @@ void RowLosses::gradient(int64_t row, int64_t col, int64_t count, const float* l
     return;
   }
   const float cap = static_cast<float>(judge_.cap), teacher_cap = static_cast<float>(judge_.teacher_cap);
-  const float* z = logits;
+  const float *z = logits.numbers, *t = teacher.numbers;
   float* dz = to;
   if (cap > 0) {
-    softcap_table.best()(cap, logits, capped, count);
+    softcap_table.best()(cap, z, capped, count);
     z = dz = capped;
   }
+  const SoftmaxSum of = {at.student.largest - logits.from, at.student.sum};
   if (judge_.teacher) {
     if (teacher_cap > 0) {
-      softcap_table.best()(teacher_cap, teacher, teacher_capped, count);
-      teacher = teacher_capped;
+      softcap_table.best()(teacher_cap, t, teacher_capped, count);
+      t = teacher_capped;
     }
-    at.value += kl_divergence_gradient_table.best()(z, teacher, count, {0, at.student, at.teacher}, judge_.factor, dz);
+    const SoftmaxSum of_teacher = {at.teacher.largest - teacher.from, at.teacher.sum};
+    at.value += kl_divergence_gradient_table.best()(z, t, count, {0, of, of_teacher}, judge_.factor, dz);
   } else if (judge_.targets != nullptr) {
-    cross_entropy_gradient_table.best()(z, count, judge_.targets[first_ + row] - col, at.student, judge_.factor, dz);
+    cross_entropy_gradient_table.best()(z, count, judge_.targets[first_ + row] - col, of, judge_.factor, dz);
   } else {
-    cross_entropy_gradient_table.best()(z, count, -1, at.student, at.share, dz);
+    cross_entropy_gradient_table.best()(z, count, -1, of, at.share, dz);
     for (const Kept* k = kept_from(row, col); k != kept_end(row) && k->id < col + count; ++k) dz[k->id - col] = k->gradient;
   }
-  if (cap > 0) softcap_gradient_table.best()(cap, dz, logits, to, count);
+  if (cap > 0) softcap_gradient_table.best()(cap, dz, logits.numbers, to, count);
 }
 
 double RowLosses::value(int64_t row) const {

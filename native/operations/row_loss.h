@@ -3,6 +3,8 @@
 // sums are known, pieces of its gradient.
 #pragma once
 
+#include <cmath>
+
 #include "operations/logits.h"
 
 namespace mbok {
@@ -24,6 +26,12 @@ struct Judge {
   float factor;            // of the gradient
 };
 
+// Some of a row's logits: they are `numbers` + `from`.
+struct LogitPiece {
+  const float* numbers;
+  float from;
+};
+
 // The losses of some rows at a time.
 class RowLosses {
  public:
@@ -35,11 +43,14 @@ class RowLosses {
   // Logits [col, col + cols) of a row, after their cap, col being a multiple of kLogitPart.
   void see(int64_t row, int64_t col, const float* logits, int64_t cols);
   void see_teacher(int64_t row, int64_t col, const float* logits, int64_t cols);
+  // A number near the logits that were seen with that of `col`, to tell them as distances to it: the largest, or 0 where there is none.
+  float origin(int64_t row, int64_t col) const { return origin(parts_, row, col); }
+  float teacher_origin(int64_t row, int64_t col) const { return origin(teacher_parts_, row, col); }
   // When all of a row has been seen.
   void conclude(int64_t row, int worker);
   // to[0 … count) = factor · the gradient by logits [col, col + count) of a concluded row, count ≤ kMostMade: they and the
-  // teacher's as they were before their caps. `to` may be `logits`.
-  void gradient(int64_t row, int64_t col, int64_t count, const float* logits, const float* teacher, float* to);
+  // teacher's as they were before their caps, from 0 where there is a cap. `to` may be where the logits are.
+  void gradient(int64_t row, int64_t col, int64_t count, const LogitPiece& logits, const LogitPiece& teacher, float* to);
   // Of a concluded row; with a teacher when the gradient has been formed at all of its logits.
   double value(int64_t row) const;
 
@@ -61,6 +72,10 @@ class RowLosses {
   Kept* kept_from(int64_t row, int64_t id) const;
   Kept* kept_end(int64_t row) const { return kept_ + (row + 1) * judge_.kept.count; }
   void conclude_kept(int64_t row);
+  static float origin(const LogitParts& parts, int64_t row, int64_t col) {
+    const float largest = parts.largest(row, col);
+    return largest == -INFINITY ? 0 : largest;
+  }
 
   Judge judge_ = {};
   int64_t first_ = 0;
