@@ -16,14 +16,16 @@ import type { ReadType, WeightReader } from './weights';
 
 /** Read, checked and converted at a time: a few milliseconds of the event loop. A multiple of every element size. */
 const PIECE_BYTES = 1 << 22;
+/** Tensors below get memory of their own, which is collected soon enough. */
+const SMALL_BYTES = 1 << 16;
 
 /**
  * A safetensors file, opened for reading. Tensors are read by position, never mapped: a file that is truncated while it
  * is open gives an error, not a dead process.
  */
 export class SafetensorsFile implements WeightReader {
-  /** The memory of pieces from the last tensor that was read: with one for each, hundreds wait to be collected. */
-  private spare: ArrayBuffer | undefined;
+  /** The memory of pieces from tensors that have been read, one for each that is read at once: else hundreds wait to be collected. */
+  private readonly spares: ArrayBuffer[] = [];
 
   private constructor(
     /** As given to `open`. */
@@ -173,15 +175,14 @@ export class SafetensorsFile implements WeightReader {
   /** The tensor piece by piece: `count` elements at the start of `source`, which the next piece overwrites. */
   private async *pieces(name: string): AsyncGenerator<{ first: number; source: ArrayBuffer; count: number }> {
     const { dtype, byteOffset, byteLength } = this.entry(name);
-    const wanted = Math.min(PIECE_BYTES, byteLength);
-    const source = this.spare !== undefined && this.spare.byteLength >= wanted ? this.spare : new ArrayBuffer(wanted);
-    this.spare = undefined;
+    const isSmall = byteLength < SMALL_BYTES;
+    const source = isSmall ? new ArrayBuffer(byteLength) : (this.spares.pop() ?? new ArrayBuffer(PIECE_BYTES));
     for (let done = 0; done < byteLength; done += PIECE_BYTES) {
       const length = Math.min(PIECE_BYTES, byteLength - done);
       await this.file.fill(name, byteOffset + done, new Uint8Array(source, 0, length));
       yield { first: done / DTYPE_BYTES[dtype], source, count: length / DTYPE_BYTES[dtype] };
     }
-    this.spare = source;
+    if (!isSmall) this.spares.push(source);
   }
 }
 
