@@ -36,27 +36,26 @@ function randomModel() {
   const { Model, BitMatrix, Matrix } = require('../dist/index.js');
   const { llama } = require('../dist/models/llama.js');
   const { ConfigReader } = require('../dist/models/config_reader.js');
-  const { moduleOf } = require('../dist/models/checkpoint.js');
+  const { modelParts, moduleOf } = require('../dist/models/parts.js');
+  const { kernelsFormat } = require('../dist/structures/kernels.js');
+  const specifications = llama.parameters(llama.config(new ConfigReader(CONFIG, 'bench')));
+  const linears = specifications.filter(({ role }) => role === 'linear');
+  const formats = new Map(linears.map(({ name }) => [moduleOf(name), kernelsFormat(KERNELS)]));
   const parameters = new Map();
-  const kernels = new Map();
   const constant = (rows, cols, value) => Matrix.from(new Float32Array(rows * cols).fill(value), { rows, cols });
-  for (const { name, rows, cols, role } of llama.parameters(llama.config(new ConfigReader(CONFIG, 'bench')))) {
-    if (role !== 'linear') {
-      const matrix = constant(rows, cols, 1);
-      if (role === 'embedding') matrix.write(new Float32Array(rows * cols).map(() => Math.random() - 0.5));
-      parameters.set(name, { matrix, storage: 'F16' });
+  for (const { name, rows, cols, role, owner } of modelParts(specifications, formats)) {
+    if (role === 'bits') {
+      const matrix = new BitMatrix({ rows, cols });
+      matrix.write(randomFillSync(new Uint8Array(matrix.byteLength)));
+      parameters.set(name, { matrix, storage: 'bits' });
       continue;
     }
-    const module = moduleOf(name);
-    const bits = new BitMatrix({ rows: KERNELS * rows, cols });
-    bits.write(randomFillSync(new Uint8Array(bits.byteLength)));
-    kernels.set(module, KERNELS);
-    parameters.set(`${module}.boolean_kernels`, { matrix: bits, storage: 'bits' });
-    parameters.set(`${module}.s_out`, { matrix: constant(KERNELS, rows, 1 / cols), storage: 'F16' });
-    parameters.set(`${module}.s_in`, { matrix: constant(KERNELS, cols, 1), storage: 'F16' });
+    const matrix = constant(rows, cols, role === 'scale' ? owner.cols ** -0.5 : 1);
+    if (owner.role === 'embedding') matrix.write(new Float32Array(rows * cols).map(() => Math.random() - 0.5));
+    parameters.set(name, { matrix, storage: 'F16' });
   }
   const parts = { json: CONFIG, place: 'bench', tokenizer: undefined, companions: new Map(), conversion: undefined };
-  return new Model({ ...parts, parameters, kernels });
+  return new Model({ ...parts, parameters, formats, use: 'training' });
 }
 
 /** Trains in this process and prints what it measured as JSON. */
