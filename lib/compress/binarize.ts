@@ -3,9 +3,9 @@
 import type { TokenizedModel } from '../data/windows';
 import { MbokError } from '../errors';
 import type { ProgressOptions } from '../models/checkpoint';
-import type { DecoderConfig, Family, ParameterSpecification } from '../models/family';
+import type { DecoderConfig, Family } from '../models/family';
 import { expectModel, type ModelCore } from '../models/model_core';
-import { isBoolean, isWeight, moduleOf } from '../models/parts';
+import { isBoolean, isTable, moduleOf } from '../models/parts';
 import { INT8 } from '../structures/int8';
 import type { Formats } from '../structures/structure';
 import { integerInRange, invalid, oneOf, options, throwIfAborted } from '../validate';
@@ -132,11 +132,10 @@ export async function prepareTask(model: ConvertibleModel, given: BinarizeOption
   const byDefault = given.size === undefined ? 'kept' : 'int8';
   const embeddings = oneOf('embeddings', given.embeddings ?? byDefault, EMBEDDING_CHOICES);
   const specifications = model.family.parameters(model.config);
-  const [linears, others] = [true, false].map((isLinear) =>
-    specifications.filter((owner) => isWeight(owner) && (owner.role === 'linear') === isLinear),
-  ) as [ParameterSpecification[], ParameterSpecification[]];
+  const linears = specifications.filter(({ role }) => role === 'linear');
   const allocation = checkAllocation(given, linears, { calibrated: method === 'calibrated' });
-  const tables = new Map(embeddings === 'int8' ? others.map(({ name }) => [moduleOf(name), INT8] as const) : []);
+  const inInt8 = embeddings === 'int8' ? specifications.filter(isTable) : [];
+  const tables = new Map(inInt8.map(({ name }) => [moduleOf(name), INT8]));
   if ((method === 'calibrated') !== (given.calibration !== undefined)) {
     invalid('calibration', "given with method 'calibrated' and with no other", given.calibration);
   }

@@ -23,13 +23,12 @@ import type { Formats } from '../structures/structure';
 import { boolean, invalid, options } from '../validate';
 import { analysisWindows } from './allocation/allocate';
 import { allocationProblem } from './allocation/budget';
-import { headOf } from './allocation/choices';
 import { BINARIZE_KEYS, type BinarizeOptions, prepareTask } from './binarize';
 import { inputsOf } from './calibration';
 import { type ConversionOutput, type ConversionSink, convert } from './conversion';
 import type { BlockKeeper, ConversionTask } from './convert_model';
 import type { ConvertedWeights } from './converted';
-import { type DenseSource, linearWeight, storageOf } from './dense_source';
+import { type DenseSource, headOf, linearWeight, storageOf } from './dense_source';
 import { diskSource } from './disk_source';
 import type { ConversionStep } from './nested_steps';
 import { fingerprint, WorkFolder, workFolderOf } from './work_folder';
@@ -48,9 +47,10 @@ export interface BinarizeFolderOptions extends BinarizeOptions, OutputOptions {
 
 /**
  * Converts the dense model at `source` (a Hugging Face folder or a GGUF file) into a Boolean one at `output`. Weights are
- * read block by block, converted and freed, so memory holds one block in dense form. Finished blocks wait, in the file that
- * the output will have, in a folder `<output>.partial`: a conversion that was interrupted or killed goes on from the last of them when it is called again
- * with the same source and options, to the same bits. The output appears whole or not at all; then the folder goes.
+ * read block by block, converted and freed, so memory holds one block in dense form. Finished blocks wait in a folder
+ * `<output>.partial`, in the file that the output will have. A conversion that was interrupted or killed goes on from the last
+ * of them when it is called again with the same source and options, to the same bits. The output appears whole or not at all;
+ * then the folder goes.
  *
  * @returns how it went, as the output's config.json says it
  * @throws MbokError as {@link binarize} and ModelSource.open do. MBOK_INVALID_ARGUMENT where the output is the source, or

@@ -84,14 +84,15 @@ export async function convertRest(
 ): Promise<ConvertedWeights> {
   return await collected(async (converted) => {
     for (const owner of source.specifications.filter(isWeight)) {
-      const format = formats.get(moduleOf(owner.name));
+      const module = moduleOf(owner.name);
+      const format = formats.get(module);
       const converter = converterOf(format);
-      const isAlready = isDeepStrictEqual(format, source.formats.get(moduleOf(owner.name)));
+      const isAlready = isDeepStrictEqual(format, source.formats.get(module));
       if (format === undefined || converter === undefined || converter.inOrder || isAlready) continue;
       const { parameters, release } = await source.borrow([owner]);
       try {
         const weight = parameters.get(owner.name) as Matrix;
-        converted.set(moduleOf(owner.name), await converter.fit(weight, { owner, format, rounds, signal }));
+        converted.set(module, await converter.fit(weight, { owner, format, rounds, signal }));
       } finally {
         release();
       }
@@ -151,8 +152,8 @@ export function replacedIn({ parameters, formats }: BlockWeights, converted: Con
 
 /**
  * Converts block `layer` by its calibration inputs (method §1; error compensation after GPTQ, arXiv 2210.17323) and takes
- * the hidden states of both sides to the next block. Modules that get no format that is converted to in order stay dense. With `earlier` the
- * signs that modules have from an earlier conversion are kept.
+ * the hidden states of both sides to the next block. Modules that get no format that is converted to in order stay dense.
+ * With `earlier` the signs that modules have from an earlier conversion are kept.
  */
 export async function convertCalibrated(
   walk: Walk,

@@ -2,7 +2,7 @@
 
 import type { ProgressOptions } from '../models/checkpoint';
 import type { ConversionReport } from '../models/conversion';
-import { isWeight, moduleOf } from '../models/parts';
+import { isTable, moduleOf } from '../models/parts';
 import { nestedFormats } from '../structures/kernels';
 import type { Formats } from '../structures/structure';
 import { throwIfAborted } from '../validate';
@@ -80,10 +80,8 @@ function conversionReport(
   residuals: ReadonlyMap<string, number>,
   task: ConversionTask,
 ): ConversionReport {
-  const ofRole = (isLinear: boolean) =>
-    specifications.filter((owner) => isWeight(owner) && (owner.role === 'linear') === isLinear).map(({ name }) => name);
-  const modules = ofRole(true).map(moduleOf);
-  const inTables = ofRole(false).flatMap((name) => {
+  const modules = specifications.filter(({ role }) => role === 'linear').map(({ name }) => moduleOf(name));
+  const inTables = specifications.filter(isTable).flatMap(({ name }) => {
     const residual = residuals.get(moduleOf(name));
     return residual === undefined ? [] : [[name, residual] as const];
   });

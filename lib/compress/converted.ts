@@ -1,6 +1,5 @@
 /** Weights that a conversion has given another structure. */
 
-import { isDeepStrictEqual } from 'node:util';
 import type { PlacedMatrix } from '../models/checkpoint';
 import { isWeight, moduleOf } from '../models/parts';
 import type { Formats, LayerFormat } from '../structures/structure';
@@ -45,9 +44,7 @@ export function outputFormats({ specifications, formats }: DenseSource, chosen: 
   const output = new Map<string, LayerFormat>();
   for (const { name } of specifications.filter(isWeight)) {
     const module = moduleOf(name);
-    const [own, wanted] = [formats.get(module), chosen.get(module)];
-    // what has its format already stays as it is
-    const format = isDeepStrictEqual(own, wanted) ? own : (wanted ?? own);
+    const format = chosen.get(module) ?? formats.get(module);
     if (format !== undefined) output.set(module, format);
   }
   return output;

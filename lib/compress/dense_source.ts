@@ -1,6 +1,7 @@
 /** Where a conversion takes dense weights from: a loaded model, or a model on disk that is read block by block. */
 
-import type { DenseStorage } from '../models/checkpoint';
+import type { TensorHead } from '../io/safetensors';
+import { type DenseStorage, partHead } from '../models/checkpoint';
 import type { Constants, DecoderConfig, Family, ParameterSpecification } from '../models/family';
 import type { ModelCore } from '../models/model_core';
 import type { ModelPart } from '../models/parts';
@@ -40,6 +41,11 @@ export interface DenseSource {
 export function storageOf({ type, name }: ModelPart, source: Pick<DenseSource, 'storage'>): PartType {
   if (type === 'bits' || type === 'I8' || type === 'Q8') return type;
   return source.storage(name) ?? (type as PartType);
+}
+
+/** What the header of an output says of a part. */
+export function headOf(part: ModelPart, source: Pick<DenseSource, 'storage'>): TensorHead {
+  return partHead(part, storageOf(part, source));
 }
 
 /** The weight of a linear module. */

@@ -3,11 +3,12 @@
 import { Graph } from '../graph/graph';
 import { layOutArena } from '../graph/planner';
 import { tensorBytes } from '../io/safetensors';
-import { type DenseStorage, partHead } from '../models/checkpoint';
+import type { DenseStorage } from '../models/checkpoint';
 import type { ParameterSpecification } from '../models/family';
 import { isWeight, modelParts, moduleOf, partsOf } from '../models/parts';
 import { ModelSource } from '../models/source';
 import { Matrix, Q8_BLOCK, rowBytes } from '../native/matrix';
+import { ALL_DENSE } from '../structures/dense';
 import type { Formats } from '../structures/structure';
 import { options } from '../validate';
 import { uniformAllocation } from './allocation/allocate';
@@ -17,7 +18,7 @@ import { convertible } from './binarize_folder';
 import { sharedInputs, traceBlock } from './block_trace';
 import { outputFormats } from './converted';
 import { converterOf } from './converters';
-import { blockSpecifications, type DenseSource, storageOf } from './dense_source';
+import { blockSpecifications, type DenseSource, headOf } from './dense_source';
 import { diskSource } from './disk_source';
 import { hiddenInput, windowsPerChunk } from './hidden_states';
 
@@ -91,7 +92,7 @@ export function elementBytes(dense: DenseSource, name: string): number {
 
 function outputBytes(dense: DenseSource, formats: Formats): number {
   const parts = modelParts(dense.specifications, formats);
-  return parts.reduce((sum, part) => sum + tensorBytes(partHead(part, storageOf(part, dense))), 0);
+  return parts.reduce((sum, part) => sum + tensorBytes(headOf(part, dense)), 0);
 }
 
 /** Of a weight that is converted within its block, as it waits for the block to end. */
@@ -134,7 +135,7 @@ function calibratedMoments(dense: DenseSource, formats: Formats, length: number)
     const trace = traceBlock(
       walk,
       0,
-      { parameters: new Map(matrices), formats: new Map() },
+      { parameters: new Map(matrices), formats: ALL_DENSE },
       hiddenInput(graph, walk, 'x'),
     );
     const rows = windowsPerChunk(walk) * length;

@@ -6,7 +6,7 @@ import { gradientNorm } from '../graph/operations/training';
 import { scale } from '../graph/operations/weighted_sum';
 import { widen } from '../graph/operations/weights';
 import { Plan } from '../graph/plan';
-import { type ModelPart, moduleOf } from '../models/parts';
+import { nameInModule } from '../models/parts';
 import type { Matrix } from '../native/matrix';
 import { structureOf } from '../structures/registry';
 import type { ConvertedWeight } from './converted';
@@ -20,8 +20,7 @@ export async function relativeResidual(
   const graph = new Graph();
   const w = widen(graph.bind(weight));
   const rebuilt = graph.create(w);
-  const within = ({ owner, name }: ModelPart) => name.slice(moduleOf(owner.name).length + 1);
-  const parts = matrices.map(({ part, matrix }) => [within(part), graph.bind(matrix)] as const);
+  const parts = matrices.map(({ part, matrix }) => [nameInModule(part), graph.bind(matrix)] as const);
   structureOf(format).multiplyOut(Object.fromEntries(parts), rebuilt);
   graph.output('rest', gradientNorm([add(scale(rebuilt, -1), w)]));
   graph.output('whole', gradientNorm([w]));

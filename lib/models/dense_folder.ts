@@ -4,13 +4,11 @@ import { MbokError } from '../errors';
 import { writeSafetensors } from '../io/safetensors';
 import { WEIGHTS_FILE } from '../io/safetensors_shards';
 import type { Matrix } from '../native/matrix';
-import type { Formats } from '../structures/structure';
+import { ALL_DENSE } from '../structures/dense';
 import { type ProgressOptions, partTensor, WEIGHTS_METADATA, watched } from './checkpoint';
 import type { ParameterSpecification } from './family';
 import { CONFIG_FILE, type FileContent, type OutputOptions, writeModelFolder } from './model_folder';
 import { type ModelPart, modelParts } from './parts';
-
-const ALL_DENSE: Formats = new Map();
 
 /** What transformers calls the types; recent versions read `dtype`, earlier ones `torch_dtype`. */
 const NAMES = { F32: 'float32', F16: 'float16' } as const;

@@ -31,6 +31,11 @@ export function isWeight({ role }: ParameterSpecification): boolean {
   return WEIGHTS.includes(role);
 }
 
+/** Whether a weight is a table, of the embedding or of the head. */
+export function isTable(owner: ParameterSpecification): boolean {
+  return isWeight(owner) && owner.role !== 'linear';
+}
+
 /** Everything that the file of a model must hold. */
 export function modelParts(specifications: readonly ParameterSpecification[], formats: Formats): readonly ModelPart[] {
   return specifications.flatMap((owner) => partsOf(owner, formats.get(moduleOf(owner.name))));
@@ -46,6 +51,11 @@ export function partsOf(owner: ParameterSpecification, format: LayerFormat | und
 
 function placed(part: Part, owner: ParameterSpecification): ModelPart {
   return { ...part, name: `${moduleOf(owner.name)}.${part.name}`, owner };
+}
+
+/** What a part of a weight is called in its structure. */
+export function nameInModule({ name, owner }: ModelPart): string {
+  return name.slice(moduleOf(owner.name).length + 1);
 }
 
 /** What there is to load of a model, and the formats that its weights have then. */

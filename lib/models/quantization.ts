@@ -11,7 +11,7 @@ import { show } from '../validate';
 import type { ConfigReader } from './config_reader';
 import { type ConversionReport, writeConversion } from './conversion';
 import type { ParameterSpecification } from './family';
-import { isWeight, moduleOf } from './parts';
+import { isTable, isWeight, moduleOf } from './parts';
 
 /** Raised when the layout of saved models changes; later versions are refused. */
 const FORMAT_VERSION = 2;
@@ -82,7 +82,6 @@ function readLists(settings: ConfigReader, specifications: readonly ParameterSpe
       `${settings.place}: embeddings stored as ${show(tables)} are not supported; this mbok reads 'int8'`,
     );
   }
-  const isTable = ({ role }: ParameterSpecification) => role === 'embedding' || role === 'head';
   const inTables = tables === undefined ? [] : specifications.filter(isTable).map(({ name }) => moduleOf(name));
   const entries = [
     ...Object.keys(counts?.json ?? {}).map(
@@ -114,7 +113,7 @@ function expectFormats(place: string, formats: Formats, specifications: readonly
       );
     }
     const { kind, fits, table } = structureOf(format);
-    if ((weight.role === 'linear' || table !== undefined) && (fits?.(weight, format) ?? true)) continue;
+    if ((!isTable(weight) || table !== undefined) && (fits?.(weight, format) ?? true)) continue;
     throw new MbokError('MBOK_FORMAT', `${place}: ${show(module)} (${weight.role}) cannot have the format '${kind}'`);
   }
 }

@@ -6,7 +6,7 @@ import { Matrix } from '../native/matrix';
 import { structureOf } from '../structures/registry';
 import type { LayerFormat } from '../structures/structure';
 import type { ParameterSpecification } from './family';
-import { isWeight, moduleOf, partsOf } from './parts';
+import { isWeight, nameInModule, partsOf } from './parts';
 
 /** A copy of real numbers in f32. Dispose it. */
 export async function widened(weight: Matrix, signal?: AbortSignal): Promise<Matrix> {
@@ -23,11 +23,8 @@ export async function multipliedOut(
   const { name, rows, cols } = owner;
   if (!isWeight(owner)) return widened(parameters.get(name) as Matrix);
   return filled(new Matrix({ rows, cols }), (graph, dense) => {
-    const within = moduleOf(name).length + 1;
     const parts = partsOf(owner, format).filter(({ ofPrefix }) => !ofPrefix);
-    const bound = parts.map(
-      (part) => [part.name.slice(within), graph.bind(parameters.get(part.name) as Matrix)] as const,
-    );
+    const bound = parts.map((part) => [nameInModule(part), graph.bind(parameters.get(part.name) as Matrix)] as const);
     structureOf(format).multiplyOut(Object.fromEntries(bound), dense);
   });
 }

@@ -5,6 +5,7 @@ import type { Graph, MemoryRole, Tensor } from '../graph/graph';
 import type { Places } from '../graph/operations/attention';
 import type { RmsNorm } from '../graph/operations/rms_norm';
 import type { Matrix } from '../native/matrix';
+import { ALL_DENSE } from '../structures/dense';
 import type { Formats } from '../structures/structure';
 
 /** The matrices of a model by the names of its checkpoint, e.g. 'model.norm.weight'. */
@@ -12,8 +13,6 @@ export type Parameters = ReadonlyMap<string, Matrix>;
 
 /** Key and value caches: per attention layer a matrix [sequences · context, key-value columns] each. */
 export type KeyValueCache = ReadonlyMap<string, { readonly keys: Matrix; readonly values: Matrix }>;
-
-const ALL_DENSE: Formats = new Map();
 
 export interface BuilderOptions {
   /** What the parameters' memory is accounted under. Default 'weights'. */

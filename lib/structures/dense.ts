@@ -2,13 +2,16 @@
 
 import { linear } from '../graph/operations/linear';
 import { widenInto } from '../graph/operations/weights';
-import type { LayerFormat, Structure } from './structure';
+import type { Formats, LayerFormat, Structure } from './structure';
 
 export interface DenseFormat extends LayerFormat {
   readonly kind: 'dense';
 }
 
 export const DENSE: DenseFormat = { kind: 'dense' };
+
+/** Formats of a model all of whose weights are dense. */
+export const ALL_DENSE: Formats = new Map();
 
 export const dense: Structure<DenseFormat, 'weight'> = {
   kind: 'dense',

@@ -11,8 +11,8 @@ import { DENSE, dense } from '../../structures/dense';
 import { kernelsFormat } from '../../structures/kernels';
 import type { Formats, LayerFormat } from '../../structures/structure';
 import { outputFormats } from '../converted';
-import type { DenseSource } from '../dense_source';
-import { choicesOf, formatsJson, headOf } from './choices';
+import { type DenseSource, headOf } from '../dense_source';
+import { choicesOf, formatsJson } from './choices';
 import { type AllocatableLayer, addGreedily, type Choice, type Chosen, largest, smallest, totalBytes } from './layers';
 import type { AllocationTask, Budget } from './options';
 

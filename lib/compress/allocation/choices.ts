@@ -1,13 +1,12 @@
 /** The formats that a layer can have, and what they take in a file. */
 
-import { type TensorHead, tensorBytes } from '../../io/safetensors';
-import { partHead } from '../../models/checkpoint';
+import { tensorBytes } from '../../io/safetensors';
 import type { ParameterSpecification } from '../../models/family';
-import { type ModelPart, partsOf } from '../../models/parts';
+import { partsOf } from '../../models/parts';
 import { formatJson } from '../../models/quantization';
 import type { Formats } from '../../structures/structure';
 import { formatsFor } from '../converters';
-import { type DenseSource, storageOf } from '../dense_source';
+import { type DenseSource, headOf } from '../dense_source';
 import type { Choice } from './layers';
 
 /** The formats for a weight with their bytes, from the smallest to the largest; of those of equal bytes the first. */
@@ -17,11 +16,6 @@ export function choicesOf(weight: ParameterSpecification, source: Pick<DenseSour
     return { format, bytes: heads.reduce((sum, head) => sum + tensorBytes(head), 0) };
   });
   return choices.sort((a, b) => a.bytes - b.bytes).filter(({ bytes }, i, sorted) => bytes !== sorted[i - 1]?.bytes);
-}
-
-/** What the header of the output says of a part. */
-export function headOf(part: ModelPart, source: Pick<DenseSource, 'storage'>): TensorHead {
-  return partHead(part, storageOf(part, source));
 }
 
 /** Formats by module as JSON. */
