@@ -4,8 +4,8 @@
  * says what is converted, and with which options.
  *
  * One process at a time works in it. Blocks carry a number that no other conversion has: a model is never put together of
- * two. A conversion that is killed resumes from this folder and gives the same bits: a block is finished once its file says
- * so, which is written when its weights and the hidden states that follow from it are on the disk.
+ * two. A conversion that is killed resumes from this folder and gives the same bits. A block is finished once its file says
+ * so. That file is written when the block's weights and the hidden states that follow from it are on the disk.
  */
 
 import { createHash, randomUUID } from 'node:crypto';

@@ -103,8 +103,8 @@ export class Sampler {
   }
 
   /**
-   * The weights in falling order, no more of them sorted than is asked for: to sort a vocabulary takes longer than a small
-   * model takes for a token, and the few that are not far below the largest nearly always do.
+   * The weights in falling order, no more of them sorted than is asked for. Sorting a vocabulary takes longer than a small
+   * model takes for a token. The few weights that are not far below the largest nearly always do.
    */
   *#fallingWeights(logits: Float32Array, largest: number): Generator<number> {
     let above = Infinity;

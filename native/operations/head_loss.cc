@@ -12,9 +12,8 @@
 // them again would cost as much as the head itself.
 //
 // A matrix unit multiplies a row by a column in the time that memory takes for four numbers, so a logit is written once and
-// read once: rows' sums are formed while tiles are in cache, and the gradient when the product takes it, in bf16. Then the
-// logit waits in 16 bits, but for that of a cap. Only where two products read the gradient, or in f32, does it take the
-// logits' place.
+// read once. Rows' sums are formed while tiles are in cache. In bf16 the gradient is formed when the product takes it, and
+// logits without a cap wait for that in 16 bits. Where two products read the gradient, or in f32, it takes the logits' place.
 #include <algorithm>
 
 #include "operations/linear_product.h"

@@ -1,5 +1,5 @@
-// What is kept of a teacher's predictions: of every row of its head's logits the `k` likeliest tokens with the logarithms of
-// their probabilities, rounded to f16 as they are stored, then the logarithm of what is left for all others.
+// What is kept of a teacher's predictions: the `k` likeliest tokens of every row of its head's logits. Each comes with the
+// logarithm of its probability, rounded to f16 as it is stored; last comes the logarithm of what is left for all others.
 //
 //   x [R,h], w [V,h] (any type of weights.h), scales? [V,1] → kept [R,k+1], ids f32 [R,k] (whole numbers), error [R,1];
 //   attributes: precision, c (0: none), k

@@ -6,9 +6,9 @@ import { type AllocatableLayer, bytesAt, type JudgedChoice, largest, smallest, t
 const MOST_UNITS = 2 ** 17;
 
 /**
- * Minimises the sum of the costs of one choice a layer whose bytes together are ≤ budget: least costs of the first layers
- * for every budget, layer by layer, in units of the greatest common divisor of what choices take beyond the smallest. Of
- * equal solutions that of smaller choices in later layers.
+ * Minimises the sum of the costs of one choice a layer whose bytes together are ≤ budget. Layer by layer it finds the least
+ * costs of the first layers for every budget. Budgets are in units of the greatest common divisor of what choices take beyond
+ * the smallest. Of equal solutions it takes that of smaller choices in later layers.
  *
  * @param budget - bytes; at least the smallest choice everywhere
  * @returns number of every layer's choice
