@@ -1,7 +1,7 @@
 /**
  * npm run bench:quality [-- SECTION …]: what conversion and finetuning do to the embedded model's perplexity; the tables
  * of README.md, docs/models.md and docs/baselines.md. Sections: conversion, calibrated, nested, allocation, finetuned, long,
- * normaliser, accumulator, baselines. Default: all.
+ * normalizer, accumulator, baselines. Default: all.
  *
  * Perplexity is measured on 256 windows of 256 tokens of TinyStories validation text, training is 8 × 256 tokens a step
  * of TinyStories training text (../shared/data/tinystories, which is not part of this repository).
@@ -14,7 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 const require = createRequire(import.meta.url);
-const { Model, binarize, binarizeFolder, evaluatePerplexity, finetune, quantiseFolder } = require('../dist/index.js');
+const { Model, binarize, binarizeFolder, evaluatePerplexity, finetune, quantizeFolder } = require('../dist/index.js');
 const { readStorage } = require('../dist/cli/storage.js');
 const { addon } = require('../dist/native/addon.js');
 
@@ -137,11 +137,11 @@ const sections = {
   async long() {
     for (const latent of [false, true]) await finetuned({ steps: 1500, hiddenLoss: 'plain', latent });
   },
-  async normaliser() {
-    for (const rule of ['neighbours', 'lastKernel']) {
-      for (const normaliser of ['factored', 'mean']) {
+  async normalizer() {
+    for (const rule of ['neighbors', 'lastKernel']) {
+      for (const normalizer of ['factored', 'mean']) {
         for (const decay of [0, 0.9])
-          await finetuned({ precision: 'f32', hiddenLoss: 'relative', rule, normaliser, decay });
+          await finetuned({ precision: 'f32', hiddenLoss: 'relative', rule, normalizer, decay });
       }
     }
   },
@@ -157,7 +157,7 @@ const sections = {
     for (const given of methods) {
       for (const bits of [2, 3, 4]) {
         const folder = join(cache, 'baseline');
-        const { packed } = await quantiseFolder(original, folder, { ...given, bits });
+        const { packed } = await quantizeFolder(original, folder, { ...given, bits });
         const model = await Model.load(folder);
         const { bitsPerWeight, linearBytes, bytes } = packed;
         const what = [given.method, given.order, `${bits} bits`].filter(Boolean).join(', ');

@@ -134,7 +134,7 @@ function bits(hidden, random) {
 function flipped(hidden, random) {
   const { kernels, forward, learn } = bits(hidden, random);
   const optimizers = kernels.map(
-    ({ rows, cols }) => new BooleanOptimizer({ rows, cols, rule: 'lastKernel', normaliser: 'mean' }),
+    ({ rows, cols }) => new BooleanOptimizer({ rows, cols, rule: 'lastKernel', normalizer: 'mean' }),
   );
   return {
     forward,

@@ -7,8 +7,8 @@
  * @packageDocumentation
  */
 
-export type { BaselineMethod, QuantiseOptions } from './baselines/options';
-export { type BaselineReport, quantiseFolder } from './baselines/quantise_folder';
+export type { BaselineMethod, QuantizeOptions } from './baselines/options';
+export { type BaselineReport, quantizeFolder } from './baselines/quantize_folder';
 export type { KeptAt } from './compress/allocation/keep';
 export type { AllocationMethod, AllocationOptions } from './compress/allocation/options';
 export { type BinarizeOptions, binarize, type ConversionMethod, type EmbeddingChoice } from './compress/binarize';

@@ -150,7 +150,7 @@ const cases: Record<string, () => Case> = {
     (...args: [never]) => new mbok.AdamW(new Map([['w', matrix()]])).step(...args),
     new mbok.Graph(),
   ],
-  BooleanOptimizer: () => [create(mbok.BooleanOptimizer), { rows: 2, cols: 64, rule: 'neighbours', decay: 0 }],
+  BooleanOptimizer: () => [create(mbok.BooleanOptimizer), { rows: 2, cols: 64, rule: 'neighbors', decay: 0 }],
   'BooleanOptimizer.target': () => [
     (...args: [never]) => new mbok.BooleanOptimizer({ rows: 2, cols: 64 }).target(...args),
     new mbok.Graph(),
@@ -203,10 +203,10 @@ const cases: Record<string, () => Case> = {
     at('folder'),
     { kernels: 1, restart: true, nested: false, signal: signal(), onProgress },
   ],
-  quantiseFolder: () => [
-    mbok.quantiseFolder,
+  quantizeFolder: () => [
+    mbok.quantizeFolder,
     join(GOLDEN, 'llama'),
-    at('quantised'),
+    at('quantized'),
     { method: 'rtn', bits: 3, group: 32, restart: true, signal: signal(), onProgress },
   ],
   planConversion: () => [mbok.planConversion, join(GOLDEN, 'llama'), { kernels: 1, method: 'calibrated', calibration }],

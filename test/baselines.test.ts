@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { gptq } from '../lib/baselines/gptq';
 import { fitGrid, type GridSettings, nearest } from '../lib/baselines/grid';
 import { type ColumnOrder, factorInputs, type InputFactor } from '../lib/baselines/input_factor';
-import type { QuantiseOptions } from '../lib/baselines/options';
+import type { QuantizeOptions } from '../lib/baselines/options';
 import { packedMatrixBytes } from '../lib/baselines/packed_bytes';
-import { type BaselineReport, quantiseFolder } from '../lib/baselines/quantise_folder';
+import { type BaselineReport, quantizeFolder } from '../lib/baselines/quantize_folder';
 import { roundToNearest } from '../lib/baselines/round_to_nearest';
 import { evaluatePerplexity } from '../lib/eval/perplexity';
 import { Model } from '../lib/model';
@@ -26,7 +26,7 @@ interface Case extends GridSettings {
 }
 
 /** √(tr(D H Dᵀ) / tr(W H Wᵀ)), D = W − Q. */
-function outputError(weight: ArrayLike<number>, quantised: Float32Array, h: ArrayLike<number>, cols: number): number {
+function outputError(weight: ArrayLike<number>, quantized: Float32Array, h: ArrayLike<number>, cols: number): number {
   const norm = (of: (at: number) => number) => {
     let sum = 0;
     for (let row = 0; row < weight.length; row += cols) {
@@ -36,7 +36,7 @@ function outputError(weight: ArrayLike<number>, quantised: Float32Array, h: Arra
     }
     return sum;
   };
-  const rest = norm((at) => (weight[at] as number) - (quantised[at] as number));
+  const rest = norm((at) => (weight[at] as number) - (quantized[at] as number));
   return Math.sqrt(rest / norm((at) => weight[at] as number));
 }
 
@@ -48,17 +48,17 @@ describe('on the golden matrix and H', () => {
 
   const rows = cases.map((item) => [item.method, item.bits, item.group, item.order ?? 'no', item] as const);
   test.each(rows)('%s of %i bits in groups of %i, %s order, errs as the reference does', async (...[, , , , item]) => {
-    let quantised: Float32Array;
+    let quantized: Float32Array;
     if (item.order === undefined) {
-      quantised = roundToNearest(weight, cols, item);
+      quantized = roundToNearest(weight, cols, item);
     } else {
       const inputs = await factorInputs(Matrix.from(h, { rows: cols, cols }), item.order, undefined);
-      quantised = await gptq(weight, inputs, item, undefined);
+      quantized = await gptq(weight, inputs, item, undefined);
       inputs.factor.dispose();
     }
-    const error = outputError(weight, quantised, h, cols);
+    const error = outputError(weight, quantized, h, cols);
     expect(Math.abs(error / item.output_error - 1)).toBeLessThanOrEqual(1e-5);
-    expect(Math.abs(relativeError(quantised, weight) / item.residual - 1)).toBeLessThanOrEqual(1e-5);
+    expect(Math.abs(relativeError(quantized, weight) / item.residual - 1)).toBeLessThanOrEqual(1e-5);
     // scales in F16 change next to nothing
     expect(Math.abs(error / item.without_f16 - 1)).toBeLessThanOrEqual(0.02);
   });
@@ -172,8 +172,8 @@ describe('GPTQ', () => {
       const [rows, cols] = [5, 300];
       const weight = random.normals(rows * cols);
       const inputs = await factor(gram(cols, 350), order);
-      const quantised = await gptq(weight, inputs, { bits, group }, undefined);
-      expect(relativeError(quantised, oneByOne(weight, inputs, { bits, group }))).toBeLessThanOrEqual(1e-2);
+      const quantized = await gptq(weight, inputs, { bits, group }, undefined);
+      expect(relativeError(quantized, oneByOne(weight, inputs, { bits, group }))).toBeLessThanOrEqual(1e-2);
     },
   );
 
@@ -201,8 +201,8 @@ describe('GPTQ', () => {
     const h = Float32Array.from({ length: 400 }, (_, at) => (at % 21 === 0 ? 1 + at : 0));
     const weight = random.normals(60);
     const settings = { bits: 3, group: 8 };
-    const quantised = await gptq(weight, await factor(h, 'natural'), settings, undefined);
-    expect(quantised).toEqual(roundToNearest(weight, 20, settings));
+    const quantized = await gptq(weight, await factor(h, 'natural'), settings, undefined);
+    expect(quantized).toEqual(roundToNearest(weight, 20, settings));
   });
 
   test('makes weights 0 whose inputs are, and the others as if there were none', async () => {
@@ -212,25 +212,25 @@ describe('GPTQ', () => {
     const weight = random.normals(22);
     const kept = weight.filter((_, at) => at % 11 !== 0);
     const settings = { bits: 2, group: 11 };
-    const quantised = await gptq(weight, await factor(h, 'natural'), settings, undefined);
-    expect([quantised[0], quantised[11]]).toEqual([0, 0]);
+    const quantized = await gptq(weight, await factor(h, 'natural'), settings, undefined);
+    expect([quantized[0], quantized[11]]).toEqual([0, 0]);
     const alone = await gptq(kept, await factor(live, 'natural'), settings, undefined);
     expect(
       relativeError(
-        quantised.filter((_, at) => at % 11 !== 0),
+        quantized.filter((_, at) => at % 11 !== 0),
         alone,
       ),
     ).toBeLessThanOrEqual(1e-5);
   });
 
   test('of inputs that are all zero is zero', async () => {
-    const quantised = await gptq(
+    const quantized = await gptq(
       random.normals(12),
       await factor(new Float32Array(36), 'falling'),
       { bits: 2, group: 4 },
       undefined,
     );
-    expect(quantised).toEqual(new Float32Array(12));
+    expect(quantized).toEqual(new Float32Array(12));
   });
 
   test('stops when its signal fires', async () => {
@@ -262,9 +262,9 @@ describe('a folder', () => {
   };
 
   test('by GPTQ is better than by rounding, better with more bits, and tells how it was made', async () => {
-    await quantiseFolder(TINY_STORIES, at('rtn3'), { method: 'rtn', bits: 3 });
+    await quantizeFolder(TINY_STORIES, at('rtn3'), { method: 'rtn', bits: 3 });
     for (const bits of [3, 4]) {
-      const report = await quantiseFolder(TINY_STORIES, at(`gptq${bits}`), { method: 'gptq', bits, calibration });
+      const report = await quantizeFolder(TINY_STORIES, at(`gptq${bits}`), { method: 'gptq', bits, calibration });
       expect(JSON.parse(readFileSync(join(at(`gptq${bits}`), 'baseline.json'), 'utf8'))).toEqual(report);
       expect(report).toMatchObject({
         ...{ method: 'gptq', bits, group: 128, order: 'falling' },
@@ -282,7 +282,7 @@ describe('a folder', () => {
   });
 
   test('holds values of at most 2^bits levels a group, and everything else as it was', async () => {
-    await quantiseFolder(join(GOLDEN, 'gpt2'), at('gpt2'), { method: 'rtn', bits: 3, group: 16 });
+    await quantizeFolder(join(GOLDEN, 'gpt2'), at('gpt2'), { method: 'rtn', bits: 3, group: 16 });
     await using model = await Model.load(at('gpt2'));
     await using original = await Model.load(join(GOLDEN, 'gpt2'));
     const linears = new Set(model.linears.map(({ name }) => name));
@@ -296,23 +296,23 @@ describe('a folder', () => {
   test.each(['llama', 'opt', 'gemma2', 'phi3'])('of %s can be made by GPTQ', async (family) => {
     const data = Array.from({ length: 256 }, (_, i) => (i * 7) % 60);
     const options = { method: 'gptq', bits: 4, group: 32, calibration: { data, length: 16 } } as const;
-    const { residual } = await quantiseFolder(join(GOLDEN, family), at(family), options);
+    const { residual } = await quantizeFolder(join(GOLDEN, family), at(family), options);
     expect(residual).toBeLessThan(0.3);
   });
 
   test('that was interrupted goes on to the same numbers', async () => {
-    const options: QuantiseOptions = { method: 'gptq', bits: 3, order: 'natural', calibration };
-    const whole = await quantiseFolder(TINY_STORIES, at('whole'), options);
+    const options: QuantizeOptions = { method: 'gptq', bits: 3, order: 'natural', calibration };
+    const whole = await quantizeFolder(TINY_STORIES, at('whole'), options);
     const controller = new AbortController();
     const onProgress = ({ done }: { done: number }) => {
       if (done > 0.5) controller.abort();
     };
-    const stopped = quantiseFolder(TINY_STORIES, at('again'), { ...options, signal: controller.signal, onProgress });
+    const stopped = quantizeFolder(TINY_STORIES, at('again'), { ...options, signal: controller.signal, onProgress });
     await expect(stopped).rejects.toMatchObject({ code: 'MBOK_ABORTED' });
-    const other = quantiseFolder(TINY_STORIES, at('again'), { ...options, bits: 2 });
+    const other = quantizeFolder(TINY_STORIES, at('again'), { ...options, bits: 2 });
     await expect(other).rejects.toMatchObject({ code: 'MBOK_INVALID_ARGUMENT' });
     const seen: number[] = [];
-    const report = await quantiseFolder(TINY_STORIES, at('again'), {
+    const report = await quantizeFolder(TINY_STORIES, at('again'), {
       ...options,
       onProgress: ({ done }) => seen.push(done),
     });
@@ -338,7 +338,7 @@ describe('a folder', () => {
     ['too little text', { method: 'gptq', bits: 3, calibration: { data: [1, 2, 3], length: 4 } }],
     ['a misspelt option', { method: 'rtn', bit: 3 }],
   ])('cannot be made with %s', async (_, options) => {
-    const made = quantiseFolder(TINY_STORIES, at('refused'), options as QuantiseOptions);
+    const made = quantizeFolder(TINY_STORIES, at('refused'), options as QuantizeOptions);
     await expect(made).rejects.toMatchObject({ code: 'MBOK_INVALID_ARGUMENT' });
     expect(readdirSync(folder)).not.toContain('refused');
   });

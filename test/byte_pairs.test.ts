@@ -90,7 +90,7 @@ test.each([
     const model = bytePairModel({ ...description, merges }) as BytePairModel;
     const length = 50_000;
     model.encode(wordOf(alphabet, length));
-    // once for each pair of letters, and for the two neighbours of every merge
+    // once for each pair of letters, and for the two neighbors of every merge
     expect(merges.asked).toBeLessThan(3 * length);
     expect(merges.asked).toBeGreaterThanOrEqual(length - 1);
   }

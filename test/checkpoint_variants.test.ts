@@ -238,7 +238,7 @@ describe('tensors that nothing reads', () => {
     ['a bias of a layer without', 'llama', 'model.layers.0.self_attn.q_proj.bias'],
     ['norms of heads in a family without', 'llama', 'model.layers.1.self_attn.q_norm.weight'],
     ['a norm that others have', 'llama', 'model.layers.0.post_feedforward_layernorm.weight'],
-    ['scales of another quantisation', 'llama', 'model.layers.0.mlp.up_proj.weight_scale'],
+    ['scales of another quantization', 'llama', 'model.layers.0.mlp.up_proj.weight_scale'],
     ['an adapter', 'llama', 'model.layers.0.mlp.up_proj.lora_A.weight'],
     ['a bias of a norm', 'llama', 'model.norm.bias'],
     ['a bias of the head', 'llama', 'lm_head.bias'],

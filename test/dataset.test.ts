@@ -224,7 +224,7 @@ describe('conversations', () => {
     const text = `Q Who is there?\nA A cat.<|endoftext|>${long ? 'Q Bye\n' : ''}`;
     const place = files({ 'a.jsonl': lines(record), 'b.json': JSON.stringify([record]) });
     await using data = await loadDataset({ files: place, chat: true, cache: false }, talker());
-    const { ids, labels } = await data.readLabelled(0, data.length);
+    const { ids, labels } = await data.readLabeled(0, data.length);
     expect([...ids]).toEqual([...plainIds(text), ...plainIds(text)]);
     const said = plainIds(' A cat.<|endoftext|>');
     expect([...labels].filter((label) => label >= 0)).toEqual([...said, ...said]);

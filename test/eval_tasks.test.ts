@@ -99,7 +99,7 @@ describe('a model is asked', () => {
   });
   afterAll(() => model.dispose());
 
-  test('and answers by likelihood, per character where normalised, or by writing the last word', async () => {
+  test('and answers by likelihood, per character where normalized, or by writing the last word', async () => {
     const shown: number[] = [];
     const results = await evaluateTasks(model, {
       data,

@@ -90,7 +90,7 @@ describe('older and newer words for the same', () => {
         rope_parameters: { rope_theta: 10000, rope_type: 'longrope', short_factor: short, long_factor: short },
       },
     ],
-    // what follows holds as transformers 5.24 standardises it
+    // what follows holds as transformers 5.24 standardizes it
     [
       'rope_scaling beside rope_parameters, which it replaces',
       'LlamaForCausalLM',

@@ -3,7 +3,7 @@
 import { randomFillSync } from 'node:crypto';
 import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { quantiseFolder } from '../lib/baselines/quantise_folder';
+import { quantizeFolder } from '../lib/baselines/quantize_folder';
 import { exportDense } from '../lib/cli/dense_folder';
 import { readStorage } from '../lib/cli/storage';
 import { binarize } from '../lib/compress/binarize';
@@ -13,7 +13,7 @@ import { GGML_TYPES, type GgmlType } from '../lib/io/ggml_types';
 import { f32ToHalf, halfToF32 } from '../lib/io/half';
 import { SafetensorsFile, type TensorSource, writeSafetensors } from '../lib/io/safetensors';
 import { Model } from '../lib/model';
-import { dequantised } from '../lib/models/gguf/dequantise';
+import { dequantized } from '../lib/models/gguf/dequantize';
 import { ModelSource } from '../lib/models/source';
 import { widened } from '../lib/models/widen';
 import { Matrix } from '../lib/native/matrix';
@@ -180,8 +180,8 @@ describe('conversion', () => {
     await using models = await pair('llama');
     const [blocks, wide] = [join(folder, 'rtn'), join(folder, 'rtn-wide')];
     const options = { method: 'rtn', bits: 4, group: 32 } as const;
-    const { packed: _, ...report } = await quantiseFolder(models.file, blocks, options);
-    const { packed: __, ...expected } = await quantiseFolder(models.wideFile, wide, options);
+    const { packed: _, ...report } = await quantizeFolder(models.file, blocks, options);
+    const { packed: __, ...expected } = await quantizeFolder(models.wideFile, wide, options);
     expect(report).toEqual(expected);
     const weights = (place: string) => readFileSync(join(place, 'model.safetensors'));
     expect(weights(blocks).equals(weights(wide))).toBe(true);
@@ -288,7 +288,7 @@ test('formats that are not exact in 8 bits stay in 16', async () => {
     const isExact = (EXACT as readonly string[]).includes(type);
     const { elements, bytes } = GGML_TYPES[type];
     const stored = { dtype: type, pieces: [new Uint8Array((256 / elements) * bytes)], pieceRows: 1 };
-    const read = dequantised({ rows: 1, cols: 256, type: 'q8' }, stored);
+    const read = dequantized({ rows: 1, cols: 256, type: 'q8' }, stored);
     if (isExact) expect((await read).byteLength).toBe(272);
     else await expect(read).rejects.toMatchObject({ code: 'MBOK_SHAPE' });
   }

@@ -1,4 +1,4 @@
-/** A real GGUF file, SmolLM2-135M-Instruct in Q4_1, against transformers on the same weights dequantised to f32. */
+/** A real GGUF file, SmolLM2-135M-Instruct in Q4_1, against transformers on the same weights dequantized to f32. */
 
 import { readFileSync } from 'node:fs';
 import { evaluatePerplexity } from '../lib/eval/perplexity';

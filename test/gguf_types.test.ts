@@ -1,7 +1,7 @@
 /** Every element type of GGUF files against the values of the Python package `gguf`, bit for bit. */
 
 import { Graph } from '../lib/graph/graph';
-import { dequantise } from '../lib/graph/operations/dequantise';
+import { dequantize } from '../lib/graph/operations/dequantize';
 import { Plan } from '../lib/graph/plan';
 import { GGML_TYPES, type GgmlType } from '../lib/io/ggml_types';
 import { f32ToHalf } from '../lib/io/half';
@@ -18,7 +18,7 @@ async function run(dtype: GgmlType, type: 'f32' | 'f16' | 'bf16') {
   blocks.write(Uint8Array.from(data));
   const values = new Matrix({ rows, cols, type });
   const graph = new Graph();
-  dequantise(graph.bind(blocks), dtype, graph.bind(values));
+  dequantize(graph.bind(blocks), dtype, graph.bind(values));
   await using plan = new Plan(graph);
   await plan.run();
   return values.raw();
@@ -48,7 +48,7 @@ test('rows are written from the position of a run on, as far as the matrix goes'
   blocks.write(Uint8Array.from(golden('Q8_0.blocks').data.slice(0, 3 * 34)));
   const values = new Matrix({ rows: 5, cols: 32 });
   const graph = new Graph();
-  dequantise(graph.bind(blocks), 'Q8_0', graph.bind(values));
+  dequantize(graph.bind(blocks), 'Q8_0', graph.bind(values));
   await using plan = new Plan(graph);
   await plan.run();
   await plan.run({ scalars: { position: 3 } });

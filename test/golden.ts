@@ -56,7 +56,7 @@ export function projections(values: ArrayLike<number>): Float64Array {
   const sums = new Float64Array(PROJECTIONS);
   for (let i = 0; i < values.length; i++) {
     const value = values[i] as number;
-    // the bits of a hash of the index (murmur3's finaliser) are the signs
+    // the bits of a hash of the index (murmur3's finalizer) are the signs
     let bits = i + 0x9e3779b9;
     bits = Math.imul(bits ^ (bits >>> 16), 0x85ebca6b);
     bits = Math.imul(bits ^ (bits >>> 13), 0xc2b2ae35);

@@ -70,10 +70,10 @@ const cases: [name: string, tokenizer: JsonObject, text: string, expected: strin
   ['words by an expression', preTokenizer(split(EXPONENTIAL), bytes), letters, FORMAT],
   ['words by an expression that looks ahead', preTokenizer(split('(?:a|aa)+(?=Q)'), bytes), letters, FORMAT],
   ['words by the same expression, of a text that fits it', preTokenizer(split(EXPONENTIAL), bytes), 'b', 'b'],
-  ['a normaliser by an expression', normalizer(replace(regex(EXPONENTIAL), '')), letters, FORMAT],
+  ['a normalizer by an expression', normalizer(replace(regex(EXPONENTIAL), '')), letters, FORMAT],
   ['a decoder by an expression', decoder({ type: 'Fuse' }, replace(regex(EXPONENTIAL), '')), letters, FORMAT],
   [
-    'an added token normalised by an expression',
+    'an added token normalized by an expression',
     changed((json) => {
       Object.assign(json, { normalizer: replace(regex(EXPONENTIAL), '') });
       json.added_tokens.push({ id: VOCABULARY, content: letters, normalized: true });
@@ -110,15 +110,15 @@ const cases: [name: string, tokenizer: JsonObject, text: string, expected: strin
     'a'.repeat(20_000),
   ],
   // memory
-  ['a normaliser that doubles', normalizer(...many(60, replace(string('a'), 'aa'))), 'a', FORMAT],
+  ['a normalizer that doubles', normalizer(...many(60, replace(string('a'), 'aa'))), 'a', FORMAT],
   [
-    'a normaliser that doubles after another',
+    'a normalizer that doubles after another',
     normalizer(lowercase, ...many(60, replace(string('a'), 'aa'))),
     'a',
     FORMAT,
   ],
   [
-    'a normaliser that decomposes',
+    'a normalizer that decomposes',
     normalizer(...many(20, [replace(string('ل'), 'ﷺ'), { type: 'NFKC' }]).flat()),
     'ل',
     FORMAT,
@@ -198,7 +198,7 @@ const cases: [name: string, tokenizer: JsonObject, text: string, expected: strin
   ['merges that are numbers', changed(({ model }) => Object.assign(model, { merges: [5] })), 'a', FORMAT],
   ['merges that are none', changed(({ model }) => Object.assign(model, { merges: null })), 'a', FORMAT],
   ['added tokens that are none', changed((json) => Object.assign(json, { added_tokens: [null] })), 'a', FORMAT],
-  ['a normaliser without its text', normalizer({ type: 'Prepend' }), 'a', FORMAT],
+  ['a normalizer without its text', normalizer({ type: 'Prepend' }), 'a', FORMAT],
   ['words by no expression', preTokenizer({ type: 'Split', pattern: {}, behavior: 'Isolated' }), 'a', FORMAT],
   [
     'a component in itself',

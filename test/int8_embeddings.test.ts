@@ -134,8 +134,8 @@ test('on the embedded model 8 bits cost less than 0.2 % of perplexity', async ()
   expect([...converted.keys()]).toEqual([moduleOf(TABLE)]);
   const matrices = [...converted.values()].flatMap((weight) => weight.matrices);
   const replaced = new Map(matrices.map(({ part, ...stored }) => [part.name, stored]));
-  await using quantised = model.derive(replaced, formatsWith(model.formats, converted));
-  const [before, after] = [await judge(model), await judge(quantised)];
+  await using quantized = model.derive(replaced, formatsWith(model.formats, converted));
+  const [before, after] = [await judge(model), await judge(quantized)];
   expect(Math.abs(after.perplexity / before.perplexity - 1)).toBeLessThan(0.002);
   expect(after.perplexity).not.toBe(before.perplexity);
 });

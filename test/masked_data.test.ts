@@ -37,7 +37,7 @@ describe('windows', () => {
     const wanted = all.filter((start) => hasTarget(start, window));
     expect(await data.countWindows({ window })).toBe(all.length);
     expect(await data.countWindows({ window, counted: true })).toBe(wanted.length);
-    const { ids: text, labels } = await data.readLabelled(0, 600);
+    const { ids: text, labels } = await data.readLabeled(0, 600);
     const starts = new Set<number>();
     for (let step = 0; step < 20; step++) {
       const { ids, targets } = await data.batch({ window, counted: true, batch: 128, seed: 1, step });
@@ -184,7 +184,7 @@ describe('an evaluation', () => {
     const data = masked(600, isAnswer);
     const model = await Model.load(join(__dirname, 'golden/llama'));
     const window = 16;
-    const { ids, labels } = await data.readLabelled(0, 600);
+    const { ids, labels } = await data.readLabeled(0, 600);
     let [sum, tokens, windows] = [0, 0, 0];
     for (let start = 0; start + window <= 600; start += window) {
       const { data: logits } = await model.logits(ids.subarray(start, start + window));

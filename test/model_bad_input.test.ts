@@ -66,7 +66,7 @@ describe('loading refuses', () => {
     ],
     ['a negative size', 'MBOK_FORMAT', (at) => changeConfig(at, { hidden_size: -64 })],
     [
-      'another quantisation',
+      'another quantization',
       'MBOK_UNSUPPORTED',
       (at) => changeConfig(at, { quantization_config: { quant_method: 'gptq' } }),
     ],

@@ -44,7 +44,7 @@ async function* replay(
   }
 }
 
-test('the last-kernel rule without normaliser repeats the reference flip by flip', async () => {
+test('the last-kernel rule without normalizer repeats the reference flip by flip', async () => {
   const golden = readGolden('boolean_optimizer.safetensors');
   const [rows, cols] = golden('w').shape as [number, number];
   const kernels = BitMatrix.fromSigns(golden('w0').data, { rows, cols });
@@ -52,7 +52,7 @@ test('the last-kernel rule without normaliser repeats the reference flip by flip
     rows,
     cols,
     rule: 'lastKernel',
-    normaliser: 'none',
+    normalizer: 'none',
     decay: 0,
     accumulator: 'f32',
   });
@@ -72,7 +72,7 @@ test('the last-kernel rule without normaliser repeats the reference flip by flip
   expect(relativeError(accumulator, golden('m').data)).toBeLessThan(1e-5);
 });
 
-test.each([1, 2, 3])('neighbour moves with %i kernels repeat the reference move by move', async (count) => {
+test.each([1, 2, 3])('neighbor moves with %i kernels repeat the reference move by move', async (count) => {
   const golden = readGolden('neighbour_moves.safetensors');
   const at = (name: string) => golden(`K${count}.${name}`);
   const [, rows, cols] = at('sign').shape as [number, number, number];
@@ -81,8 +81,8 @@ test.each([1, 2, 3])('neighbour moves with %i kernels repeat the reference move 
   const optimizer = new BooleanOptimizer({
     rows,
     cols,
-    rule: 'neighbours',
-    normaliser: 'factored',
+    rule: 'neighbors',
+    normalizer: 'factored',
     decay: 0,
     accumulator: 'f32',
   });
@@ -201,8 +201,8 @@ describe('the Boolean optimizer', () => {
     return Array.from({ length: 6 }, () => ({ x: random.normals(TOKENS * COLS), z: random.normals(TOKENS * ROWS) }));
   };
 
-  test('takes the same steps whether a batch comes at once or in parts, where nothing is normalised', async () => {
-    const [whole, parts] = [layer({ normaliser: 'none' }), layer({ normaliser: 'none' })];
+  test('takes the same steps whether a batch comes at once or in parts, where nothing is normalized', async () => {
+    const [whole, parts] = [layer({ normalizer: 'none' }), layer({ normalizer: 'none' })];
     for (const batch of batches(9)) {
       await whole.step(batch, 1);
       await parts.step(batch, 3);
@@ -213,7 +213,7 @@ describe('the Boolean optimizer', () => {
     expect(parts.kernels.toSigns()).toEqual(whole.kernels.toSigns());
   });
 
-  test.each([0, 0.9])('takes similar steps in parts where the signal is normalised, decay %d', async (decay) => {
+  test.each([0, 0.9])('takes similar steps in parts where the signal is normalized, decay %d', async (decay) => {
     const [whole, parts] = [layer({ decay }), layer({ decay })];
     const start = whole.kernels.toSigns();
     for (const batch of batches(11)) {
@@ -246,7 +246,7 @@ describe('the Boolean optimizer', () => {
 
   test.each([
     [{ rule: 'first' }, /'rule'/],
-    [{ normaliser: 'max' }, /'normaliser'/],
+    [{ normalizer: 'max' }, /'normalizer'/],
     [{ decay: 1 }, /'decay'/],
     [{ accumulator: 'i8' }, /'accumulator'/],
     [{ rows: 0 }, /'rows'/],

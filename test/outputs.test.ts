@@ -13,7 +13,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { basename, join } from 'node:path';
-import { quantiseFolder } from '../lib/baselines/quantise_folder';
+import { quantizeFolder } from '../lib/baselines/quantize_folder';
 import { binarize } from '../lib/compress/binarize';
 import { type BinarizeFolderOptions, binarizeFolder } from '../lib/compress/binarize_folder';
 import { loadDataset } from '../lib/data/load';
@@ -44,8 +44,8 @@ const SVID = { kernels: 1, method: 'svid' } as const;
 const calls = {
   binarizeFolder: (source: string, output: string, more: object = {}) =>
     binarizeFolder(source, output, { ...SVID, ...more }),
-  quantiseFolder: (source: string, output: string, more: object = {}) =>
-    quantiseFolder(source, output, { method: 'rtn', bits: 4, ...more }),
+  quantizeFolder: (source: string, output: string, more: object = {}) =>
+    quantizeFolder(source, output, { method: 'rtn', bits: 4, ...more }),
 } as const;
 
 /** A folder with a dense model in it, and what its owner keeps beside it. */

@@ -70,7 +70,7 @@ test('charts are well-formed, name themselves, and hold no text that is not esca
   }
 });
 
-test('files have a title, a background and greys for dark pages; embedded charts leave these to the page', () => {
+test('files have a title, a background and grays for dark pages; embedded charts leave these to the page', () => {
   for (const svg of [lines, points, barred, mapped]) {
     expect(svg).toContain('prefers-color-scheme:dark');
     expect(svg).toContain('>a &lt; b &amp; "c"</text>');

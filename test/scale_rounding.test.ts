@@ -2,7 +2,7 @@
 
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { quantiseFolder } from '../lib/baselines/quantise_folder';
+import { quantizeFolder } from '../lib/baselines/quantize_folder';
 import { type BinarizeOptions, binarize } from '../lib/compress/binarize';
 import { binarizeFolder } from '../lib/compress/binarize_folder';
 import { f16ToF32 } from '../lib/io/half';
@@ -139,7 +139,7 @@ describe('weights too small for any scales in F16 are refused by name', () => {
   test.each(['rtn', 'gptq'] as const)('by the baseline %s', async (method) => {
     const source = vanishing();
     const options = { method, bits: 3, group: 32, ...(method === 'gptq' && { calibration }) } as const;
-    await expect(quantiseFolder(source, join(source, 'out'), options)).rejects.toMatchObject(refused);
+    await expect(quantizeFolder(source, join(source, 'out'), options)).rejects.toMatchObject(refused);
   });
 });
 

@@ -2,7 +2,7 @@
 
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { quantiseFolder } from '../lib/baselines/quantise_folder';
+import { quantizeFolder } from '../lib/baselines/quantize_folder';
 import { type BinarizeOptions, binarize } from '../lib/compress/binarize';
 import { type BinarizeFolderOptions, binarizeFolder } from '../lib/compress/binarize_folder';
 import type { CalibrationOptions } from '../lib/compress/calibration';
@@ -240,10 +240,10 @@ describe('calibration', () => {
   });
 
   test('of GPTQ is on the same windows too', async () => {
-    const quantise = (output: string, { rounds: _, ...given }: CalibrationOptions) =>
-      quantiseFolder(place, at(output), { method: 'gptq', bits: 3, calibration: given });
-    const expected = await quantise('gptq-expected', byHand());
-    const found = await quantise('gptq-found', calibration({}));
+    const quantize = (output: string, { rounds: _, ...given }: CalibrationOptions) =>
+      quantizeFolder(place, at(output), { method: 'gptq', bits: 3, calibration: given });
+    const expected = await quantize('gptq-expected', byHand());
+    const found = await quantize('gptq-found', calibration({}));
     expect(found.residuals).toEqual(expected.residuals);
     expect([found, expected].map((report) => report.calibration?.startToken)).toEqual(['auto', 'stream']);
   });

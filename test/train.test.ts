@@ -92,7 +92,7 @@ describe('what changes', () => {
     await finetune(student, { ...small, teacher, train: [], rule: 'lastKernel', flipRate: 0.5 });
     expect(differences(before, contents(student))).toEqual(modules.map((module) => `${module}.boolean_kernels`));
     expect(firstKernel()).toEqual(first);
-    await finetune(student, { ...small, teacher, train: [], rule: 'neighbours', flipRate: 0.5 });
+    await finetune(student, { ...small, teacher, train: [], rule: 'neighbors', flipRate: 0.5 });
     expect(firstKernel()).not.toEqual(first);
   });
 
@@ -111,7 +111,7 @@ test.each([
   ['the KL alone', { gamma: 0 }],
   ['bf16 products', { precision: 'bf16' }],
   ['the last-kernel rule with running statistics', { rule: 'lastKernel', decay: 0.9 }],
-  ['the tensor-mean normaliser in f16', { normaliser: 'mean', accumulator: 'f16' }],
+  ['the tensor-mean normalizer in f16', { normalizer: 'mean', accumulator: 'f16' }],
 ] as [string, Partial<FinetuneOptions>][])('the loss falls with %s', async (_, options) => {
   const { result, changed } = await train({ steps: 24, learningRate: 3e-3, ...options });
   const mean = (part: readonly number[]) => part.reduce((sum, loss) => sum + loss, 0) / part.length;

@@ -47,7 +47,7 @@ async function run(more: Partial<FinetuneOptions> = {}, stop = Number.POSITIVE_I
 }
 
 test.each([
-  ['neighbour moves', {}],
+  ['neighbor moves', {}],
   ['running statistics in f16 and micro-batches', { decay: 0.9, accumulator: 'f16', microBatch: 2 }],
   ['latent weights', { latent: true }],
   ['cross-entropy', { teacher: undefined }],

@@ -23,7 +23,7 @@ export interface InputFactor {
 
 /**
  * Factors H [n, n], of any scale. A dead column (H_jj = 0) gets the mean of the others' H_jj, which leaves the damping of
- * those as it is. The native factorisation sorts columns by its diagonal; it is given D H D with ones there, D diagonal, so
+ * those as it is. The native factorization sorts columns by its diagonal; it is given D H D with ones there, D diagonal, so
  * that they stay in `order`: U is its factor times D. Throws MBOK_NON_FINITE, MBOK_INVALID_ARGUMENT where H is not
  * positive semidefinite, MBOK_ABORTED, MBOK_OUT_OF_MEMORY. Dispose the factor.
  */
@@ -53,7 +53,7 @@ export async function factorInputs(
   }
   const factor = Matrix.from(scaled, { rows: n, cols: n });
   try {
-    await factorise(factor, signal);
+    await factorize(factor, signal);
     const u = factor.toFloat32();
     for (let i = 0; i < n; i++) {
       for (let j = i; j < n; j++) u[i * n + j] = (u[i * n + j] as number) * (d[j] as number);
@@ -67,7 +67,7 @@ export async function factorInputs(
 }
 
 /** U of h in its place. */
-async function factorise(h: Matrix, signal: AbortSignal | undefined): Promise<void> {
+async function factorize(h: Matrix, signal: AbortSignal | undefined): Promise<void> {
   const order = new Matrix({ rows: h.rows, cols: 1, type: 'i32' });
   try {
     const graph = new Graph();

@@ -19,8 +19,8 @@ export type BaselineMethod = (typeof BASELINE_METHODS)[number];
 /** Bits of a code: what the methods are compared at. */
 export const BITS = { least: 2, most: 4 } as const;
 
-/** Options of {@link quantiseFolder}. */
-export interface QuantiseOptions extends ProgressOptions, OutputOptions {
+/** Options of {@link quantizeFolder}. */
+export interface QuantizeOptions extends ProgressOptions, OutputOptions {
   /** 'rtn': round to nearest, no data; 'gptq': GPTQ. */
   readonly method: BaselineMethod;
   /** Of a weight's code. 2 to 4. */
@@ -35,7 +35,7 @@ export interface QuantiseOptions extends ProgressOptions, OutputOptions {
   readonly restart?: boolean;
 }
 
-export const QUANTISE_KEYS = [
+export const QUANTIZE_KEYS = [
   'method',
   'bits',
   'group',
@@ -50,7 +50,7 @@ const CALIBRATION_KEYS = ['data', 'windows', 'length', 'startToken', 'precision'
 /** The group of the paper's section 4 ("additional tricks") and of most published files. */
 const GROUP = 128;
 
-/** How every linear layer is quantised. */
+/** How every linear layer is quantized. */
 export interface BaselineSettings extends GridSettings {
   readonly method: BaselineMethod;
   /** 'natural' for round to nearest, which has no order. */
@@ -63,13 +63,13 @@ export interface BaselineTask {
   readonly calibration: ConversionTask['calibration'];
 }
 
-/** Checks the options and encodes the text. Throws as {@link quantiseFolder}. */
-export async function prepareBaseline(model: ModelSource, given: QuantiseOptions): Promise<BaselineTask> {
+/** Checks the options and encodes the text. Throws as {@link quantizeFolder}. */
+export async function prepareBaseline(model: ModelSource, given: QuantizeOptions): Promise<BaselineTask> {
   const method = oneOf('method', given.method, BASELINE_METHODS);
   const bits = integerInRange('bits', given.bits, BITS.least, BITS.most);
   const group = integerInRange('group', given.group ?? GROUP, 1);
   if (isBoolean(model.specifications, model.formats)) {
-    throw new MbokError('MBOK_INVALID_ARGUMENT', "'source' is Boolean already; quantise the dense original instead");
+    throw new MbokError('MBOK_INVALID_ARGUMENT', "'source' is Boolean already; quantize the dense original instead");
   }
   if (method === 'rtn') {
     if (given.order !== undefined) invalid('order', "given with method 'gptq' only", given.order);

@@ -18,7 +18,7 @@ type CodeSettings = Omit<BaselineSettings, 'method'>;
 
 /**
  * Bytes of one matrix: codes of `bits` bits, for every row and group a scale in F16 and a zero point of `bits` bits and,
- * where groups are not of neighbours, the number of every column's group; each of these packed without gaps.
+ * where groups are not of neighbors, the number of every column's group; each of these packed without gaps.
  */
 export function packedMatrixBytes(
   { rows, cols }: { rows: number; cols: number },

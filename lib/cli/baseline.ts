@@ -1,6 +1,6 @@
 import { COLUMN_ORDERS, type ColumnOrder } from '../baselines/input_factor';
-import { BASELINE_METHODS, type BaselineMethod, BITS, type QuantiseOptions } from '../baselines/options';
-import { quantiseFolder } from '../baselines/quantise_folder';
+import { BASELINE_METHODS, type BaselineMethod, BITS, type QuantizeOptions } from '../baselines/options';
+import { quantizeFolder } from '../baselines/quantize_folder';
 import type { TrainingPrecision } from '../graph/arithmetic';
 import { CALIBRATION_OPTIONS, calibrationFiles, calibrationLine, calibrationText } from './calibration_text';
 import { type Command, type CommandCall, given, type Outcome, UsageError } from './command';
@@ -10,7 +10,7 @@ import { megabytes, RemainingTime, StatusLine } from './terminal';
 
 export const baselineCommand: Command = {
   name: 'baseline',
-  summary: 'Quantise a dense model by another method, to compare with.',
+  summary: 'Quantize a dense model by another method, to compare with.',
   operands: ['SRC', 'OUT'],
   options: {
     method: { kind: 'choice', choices: BASELINE_METHODS, help: 'round to nearest, or GPTQ; needed' },
@@ -63,14 +63,14 @@ async function run(call: CommandCall): Promise<Outcome> {
     const text = method === 'gptq' ? await calibrationText(call, source, status) : undefined;
     try {
       const remaining = new RemainingTime();
-      const report = await quantiseFolder(source, target, {
+      const report = await quantizeFolder(source, target, {
         ...given({
           group: call.number('group'),
           order: call.text('order') as ColumnOrder | undefined,
           calibration: text && calibration(call, text),
         }),
         ...{ method, bits, restart: call.flag('restart'), overwrite: call.flag('overwrite'), signal: call.signal },
-        onProgress: ({ done, what }) => status.bar('quantise', done, `${what}${remaining.after(done)}`),
+        onProgress: ({ done, what }) => status.bar('quantize', done, `${what}${remaining.after(done)}`),
       });
       status.clear();
       const { residual, packed } = report;
@@ -92,7 +92,7 @@ async function run(call: CommandCall): Promise<Outcome> {
 function calibration(
   call: CommandCall,
   text: Awaited<ReturnType<typeof calibrationText>>,
-): NonNullable<QuantiseOptions['calibration']> {
+): NonNullable<QuantizeOptions['calibration']> {
   return given({
     data: text.data,
     windows: call.number('calibration-windows') ?? text.windows,

@@ -26,7 +26,7 @@ export const tasksCommand: Command = {
     ...ARITHMETIC_OPTIONS,
     out: { kind: 'text', value: 'FILE', help: 'write the results there as JSON' },
   },
-  help: `Prompts, tokenisation, metrics and standard errors are those of EleutherAI's lm-evaluation-harness, so figures can
+  help: `Prompts, tokenization, metrics and standard errors are those of EleutherAI's lm-evaluation-harness, so figures can
 be compared with published ones. The tables of several models stand side by side. What the model's limit has no room for
 is cut off at the start of a text, after the tokenizer's start token; with --start-token stream that is cut off too, as by
 the harness.

@@ -8,8 +8,8 @@ import {
   type AccumulatorType,
   BOOLEAN_RULES,
   type BooleanRule,
-  NORMALISERS,
-  type Normaliser,
+  NORMALIZERS,
+  type Normalizer,
 } from '../train/boolean_optimizer';
 import { Checkpoint } from '../train/checkpoint';
 import { type FinetuneResult, finetune } from '../train/finetune';
@@ -77,14 +77,14 @@ export const finetuneCommand: Command = {
       help: 'rate η of the Boolean optimizer at its height; 0 leaves the bits alone',
       byDefault: '0.03, at K = 1 0.06',
     },
-    rule: { kind: 'choice', choices: BOOLEAN_RULES, help: 'which bits may flip', byDefault: 'neighbours' },
-    normaliser: { kind: 'choice', choices: NORMALISERS, help: 'what signals are divided by', byDefault: 'factored' },
+    rule: { kind: 'choice', choices: BOOLEAN_RULES, help: 'which bits may flip', byDefault: 'neighbors' },
+    normalizer: { kind: 'choice', choices: NORMALIZERS, help: 'what signals are divided by', byDefault: 'factored' },
     decay: {
       kind: 'number',
       value: 'X',
       minimum: 0,
       maximum: 0.9999,
-      help: 'memory of the normaliser; 0: each step by itself',
+      help: 'memory of the normalizer; 0: each step by itself',
       byDefault: '0',
     },
     accumulator: {
@@ -200,7 +200,7 @@ function readOptions(call: CommandCall, folder: string): Omit<FinetuneOptions, '
     learningRate: call.number('lr'),
     flipRate: call.number('flip-rate'),
     rule: call.text('rule') as BooleanRule | undefined,
-    normaliser: call.text('normaliser') as Normaliser | undefined,
+    normalizer: call.text('normalizer') as Normalizer | undefined,
     decay: call.number('decay'),
     accumulator: call.text('accumulator') as AccumulatorType | undefined,
     latent: call.flag('latent'),

@@ -38,7 +38,7 @@ export const reportCommand: Command = {
     tasks: { kind: 'text', value: 'DIR', help: 'also ask the questions of these files (see mbok eval tasks --help)' },
     precision: { kind: 'choice', choices: PRECISIONS, help: 'of products in evaluations', byDefault: 'f32' },
   },
-  help: `SRC is a dense model. It is converted, quantised, finetuned and measured in some hundred ways by commands of mbok, each
+  help: `SRC is a dense model. It is converted, quantized, finetuned and measured in some hundred ways by commands of mbok, each
 a process of its own, and DIR/index.html shows what came of it: perplexity against bytes and bits, kernels and residuals
 by layer, training curves and flips, native against latent weights, allocation, calibration, activations, nested
 prefixes, speed and memory; with the commands, their versions and the machine. The page is one file that needs neither

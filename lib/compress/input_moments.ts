@@ -181,7 +181,7 @@ export async function prepareMoments(
   if (norm?.[0] === 0) return { ...moments, compensation: undefined };
   const compensation = { factor: new Matrix(h), order: new Matrix({ rows: h.rows, cols: 1, type: 'i32' }) };
   try {
-    await factorise(h, compensation, damping, signal);
+    await factorize(h, compensation, damping, signal);
     return { ...moments, compensation };
   } catch (error) {
     compensation.factor.dispose();
@@ -190,7 +190,7 @@ export async function prepareMoments(
   }
 }
 
-async function factorise(
+async function factorize(
   h: Matrix,
   { factor, order }: { factor: Matrix; order: Matrix },
   damping: number,

@@ -22,7 +22,7 @@ export interface Sequences {
 }
 
 /** Tokens of a text. */
-export interface Labelled {
+export interface Labeled {
   readonly ids: Int32Array;
   /** The same ids, but −1 for tokens that do not count. */
   readonly labels: Int32Array;
@@ -81,7 +81,7 @@ export class Dataset implements AsyncDisposable {
    * @throws MbokError MBOK_INVALID_ARGUMENT (a range that is not within the data), MBOK_IO, MBOK_FORMAT, MBOK_DISPOSED
    */
   async read(start: number, count: number): Promise<Int32Array> {
-    return (await this.readLabelled(start, count)).ids;
+    return (await this.readLabeled(start, count)).ids;
   }
 
   /**
@@ -89,10 +89,10 @@ export class Dataset implements AsyncDisposable {
    *
    * @throws MbokError as {@link read}
    */
-  async readLabelled(start: number, count: number): Promise<Labelled> {
+  async readLabeled(start: number, count: number): Promise<Labeled> {
     integerInRange('start', start, 0, this.length);
     integerInRange('count', count, 0, this.length - start);
-    return this.#labelled(await this.#store.read(start, count));
+    return this.#labeled(await this.#store.read(start, count));
   }
 
   /**
@@ -105,15 +105,15 @@ export class Dataset implements AsyncDisposable {
   }
 
   /**
-   * The window at `place`, which the text must fill: token ids and labels as of {@link readLabelled}.
+   * The window at `place`, which the text must fill: token ids and labels as of {@link readLabeled}.
    *
    * @throws MbokError MBOK_IO, MBOK_FORMAT, MBOK_DISPOSED
    */
-  async window(place: number, shape: WindowShape): Promise<Labelled> {
-    return this.#labelled(await readWindow(this.#store, place, shape));
+  async window(place: number, shape: WindowShape): Promise<Labeled> {
+    return this.#labeled(await readWindow(this.#store, place, shape));
   }
 
-  #labelled(tokens: TokenArray): Labelled {
+  #labeled(tokens: TokenArray): Labeled {
     const ids = Int32Array.from(tokens, (token) => token & ID_BITS);
     return { ids, labels: this.masked ? Int32Array.from(tokens, (token) => (token < 0 ? -1 : token)) : ids };
   }

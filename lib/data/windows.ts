@@ -19,7 +19,7 @@ export type StartToken = (typeof START_TOKENS)[number];
 export interface StartTokenOptions {
   /**
    * 'auto': every window begins with the token that the tokenizer puts before a text, where it puts one (Gemma, LLaMA,
-   * Mistral, OPT): these models are lost without it. 'stream': the text is tokenised once and cut as it is, as for the
+   * Mistral, OPT): these models are lost without it. 'stream': the text is tokenized once and cut as it is, as for the
    * published figures of LLaMA and OPT. The same for tokenizers that put none. Default 'auto'.
    */
   readonly startToken?: StartToken | undefined;

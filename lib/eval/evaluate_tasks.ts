@@ -83,7 +83,7 @@ const KEYS = [
 ] as const;
 
 /**
- * Asks a model the questions of published tasks. Prompts, tokenisation, metrics and standard errors are those of
+ * Asks a model the questions of published tasks. Prompts, tokenization, metrics and standard errors are those of
  * lm-evaluation-harness, except that all questions of a task share the same worked examples, and that a context which is
  * cut at its start to fit the model's limit keeps the tokenizer's start token (unless `startToken` is 'stream').
  *
@@ -175,7 +175,7 @@ async function encodeQuestions(
 }
 
 function measure(
-  { name, kind, normalised }: TaskDefinition,
+  { name, kind, normalized }: TaskDefinition,
   questions: readonly Question[],
   scores: readonly (readonly PartScore[])[],
 ): TaskResult['metrics'] {
@@ -197,7 +197,7 @@ function measure(
       }),
     );
   const acc = hits((likelihood) => likelihood);
-  return normalised ? { acc, acc_norm: hits((likelihood, choice) => likelihood / characters(choice)) } : { acc };
+  return normalized ? { acc, acc_norm: hits((likelihood, choice) => likelihood / characters(choice)) } : { acc };
 }
 
 /** Unicode's characters, not UTF-16 units. */

@@ -1,4 +1,4 @@
-/** Perplexity by the conventions of published figures (window, split and tokeniser belong beside every one of them). */
+/** Perplexity by the conventions of published figures (window, split and tokenizer belong beside every one of them). */
 
 import type { Dataset } from '../data/dataset';
 import { type TextData, toDataset } from '../data/load';

@@ -29,7 +29,7 @@ export interface TaskDefinition {
   readonly name: string;
   readonly kind: TaskKind;
   /** Whether the harness also reports acc_norm for this task: options compared by log-likelihood per character. */
-  readonly normalised: boolean;
+  readonly normalized: boolean;
   /** Where the questions are within the data folder; the first file that exists is taken. */
   readonly files: readonly string[];
   /** Where worked examples for prompts are; without any of these files they are taken from the questions. */

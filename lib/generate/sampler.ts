@@ -58,7 +58,7 @@ export class Sampler {
 
   /** The next token's id. `logits` [V] are changed in place. Throws MBOK_NON_FINITE. */
   sample(logits: Float32Array): number {
-    this.#penalise(logits);
+    this.#penalize(logits);
     this.#runs.read(logits);
     const { largest, likeliest } = this.#runs;
     if (this.#temperature === 0) return likeliest;
@@ -78,7 +78,7 @@ export class Sampler {
     return drawn && ids[drawn.index];
   }
 
-  #penalise(logits: Float32Array): void {
+  #penalize(logits: Float32Array): void {
     if (this.#penalty === 1) return;
     for (const id of this.#seen) {
       const logit = logits[id] as number;

@@ -49,7 +49,7 @@ export class Writer {
   start(): void {
     this.#started = performance.now();
     const { prompt } = this.#request;
-    // a token's text may depend on its neighbours: the prompt's end is context, its own text is not given out
+    // a token's text may depend on its neighbors: the prompt's end is context, its own text is not given out
     for (const id of prompt.subarray(-CONTEXT_TOKENS)) this.#decoder.push(id);
     for (const id of prompt) this.#sampler.see(id);
   }

@@ -100,8 +100,8 @@ export interface BooleanOptimizerState {
   readonly columnStatistics: Tensor;
   /** f32 [1, 8]: β first, then the number of weights moved in the last step. */
   readonly state: Tensor;
-  /** rule, normaliser and decay as the native operations take them. */
-  readonly settings: readonly [rule: number, normaliser: number, decay: number];
+  /** rule, normalizer and decay as the native operations take them. */
+  readonly settings: readonly [rule: number, normalizer: number, decay: number];
 }
 
 export interface OperationDefinition {

@@ -164,7 +164,7 @@ export async function linkOrCopy(from: string, to: string): Promise<void> {
 
 /** Makes the names in a folder outlive a crash of the machine. */
 export async function syncFolder(folder: string): Promise<void> {
-  // Windows cannot open folders; its renames are journalled
+  // Windows cannot open folders; its renames are journaled
   if (process.platform !== 'win32') await syncPath(folder);
 }
 

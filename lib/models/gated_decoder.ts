@@ -34,9 +34,9 @@ export interface GatedDecoderConfig extends DecoderConfig {
   readonly biases: { readonly queryKeyValue: boolean; readonly output: boolean; readonly mlp: boolean };
   /** One matrix holds q, k and v, one gate and up. */
   readonly fused: boolean;
-  /** Every head's query and key is normalised before it is turned. */
+  /** Every head's query and key is normalized before it is turned. */
   readonly headNorm: boolean;
-  /** What attention and MLP return is normalised too, not only what they read. */
+  /** What attention and MLP return is normalized too, not only what they read. */
   readonly outerNorm: boolean;
   /** Added to the weights of norms: 1 where checkpoints store them around 0. */
   readonly normOffset: number;

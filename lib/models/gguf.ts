@@ -10,7 +10,7 @@ import { show } from '../validate';
 import type { Checkpoint } from './checkpoint_files';
 import { MOST_HEAD_DIMENSION } from './decoder_settings';
 import { ARCHITECTURES, type Architecture, type Change } from './gguf/architectures';
-import { dequantised } from './gguf/dequantise';
+import { dequantized } from './gguf/dequantize';
 import { ArchitectureReader } from './gguf/metadata';
 import { GgufReader, type MappedTensor } from './gguf/reader';
 import { ROPE_TENSORS, type RopeFactors, withRopeFactors } from './gguf/rope_factors';
@@ -107,7 +107,7 @@ async function readRopeFactors(file: GgufFile): Promise<RopeFactors> {
     const bytes = new Uint8Array(byteLength);
     await file.fill(tensor, 0, bytes);
     const row = { rows: 1, cols: shape[0] as number, type: 'f32' } as const;
-    const values = await dequantised(row, { dtype, pieces: [bytes], pieceRows: 1 });
+    const values = await dequantized(row, { dtype, pieces: [bytes], pieceRows: 1 });
     factors[key as keyof RopeFactors] = values.toFloat32();
     values.dispose();
   }

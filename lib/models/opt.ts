@@ -118,7 +118,7 @@ export const opt: Family<OptConfig> = {
   },
 
   block(builder, layer, x, { headDimension, activation, normBefore }) {
-    /** One half of the block: x + inner(x), normalised before or after. */
+    /** One half of the block: x + inner(x), normalized before or after. */
     const half = (t: Tensor, name: string, inner: (t: Tensor) => Tensor) => {
       const norm = (value: Tensor) => layerNormLayer(builder, `${path(layer)}.${name}`, value, EPSILON);
       return normBefore ? residual(builder, t, inner(norm(t))) : norm(residual(builder, t, inner(t)));

@@ -26,7 +26,7 @@ export function readFormats(json: ConfigReader, specifications: readonly Paramet
   if (settings === undefined) return new Map();
   const method = settings.string('quant_method', '');
   if (method !== 'mbok') {
-    throw new MbokError('MBOK_UNSUPPORTED', `${settings.place}: quantisation method ${show(method)} is not supported`);
+    throw new MbokError('MBOK_UNSUPPORTED', `${settings.place}: quantization method ${show(method)} is not supported`);
   }
   const version = settings.value('format_version');
   if (version !== 1 && version !== FORMAT_VERSION) {

@@ -8,12 +8,12 @@ export function rmsNormOf(builder: Builder, module: string, epsilon: number, off
   return { weight: builder.parameter(`${module}.weight`), epsilon, offset };
 }
 
-/** Root-mean-square normalisation of whole rows of x, or of groups as wide as the weight. */
+/** Root-mean-square normalization of whole rows of x, or of groups as wide as the weight. */
 export function rmsNormLayer({ weight, epsilon, offset }: RmsNorm, x: Tensor): Tensor {
   return rmsNorm(x, weight, epsilon, offset);
 }
 
-/** Layer normalisation with weight and bias of `module`. */
+/** Layer normalization with weight and bias of `module`. */
 export function layerNormLayer(builder: Builder, module: string, x: Tensor, epsilon: number): Tensor {
   const { weight, bias } = builder.module(module);
   return layerNorm(x, weight as Tensor, bias, epsilon);

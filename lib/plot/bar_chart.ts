@@ -1,5 +1,5 @@
 import { type ChartOptions, draw, textWidth, WIDTH } from './draw';
-import { GREYS } from './style';
+import { GRAYS } from './style';
 
 /** Bars under one heading. */
 export interface BarGroup {
@@ -68,7 +68,7 @@ export async function barChart(
             },
           },
           {
-            mark: { type: 'text', align: 'left', dx: 6, color: GREYS.text },
+            mark: { type: 'text', align: 'left', dx: 6, color: GRAYS.text },
             encoding: { y: bars, x: length, text: { field: 'note' } },
           },
         ],

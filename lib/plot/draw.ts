@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import type { LabelTransform } from 'vega' with { 'resolution-mode': 'import' };
 import type { Config, TopLevelSpec } from 'vega-lite' with { 'resolution-mode': 'import' };
 import { MbokError } from '../errors';
-import { COLORS, chartStyle, FONT, GREYS, SHAPES } from './style';
+import { COLORS, chartStyle, FONT, GRAYS, SHAPES } from './style';
 
 /** How a chart is to appear. */
 export interface ChartOptions {
@@ -77,21 +77,21 @@ const CONFIG: Config = {
   background: 'transparent',
   view: { stroke: null },
   axis: {
-    labelColor: GREYS.text,
-    titleColor: GREYS.text,
+    labelColor: GRAYS.text,
+    titleColor: GRAYS.text,
     labelFontSize: FONT_SIZE,
     titleFontSize: FONT_SIZE,
     titleFontWeight: 'normal',
     titlePadding: 10,
-    gridColor: GREYS.grid,
-    domainColor: GREYS.axis,
-    tickColor: GREYS.axis,
+    gridColor: GRAYS.grid,
+    domainColor: GRAYS.axis,
+    tickColor: GRAYS.axis,
   },
   axisX: { grid: false },
   axisY: { domain: false, ticks: false },
-  legend: { labelColor: GREYS.text, titleColor: GREYS.text, labelFontSize: FONT_SIZE, titleFontSize: FONT_SIZE },
-  title: { color: GREYS.title, fontSize: 16, fontWeight: 600, anchor: 'start', offset: 14 },
-  header: { labelColor: GREYS.title, labelFontSize: FONT_SIZE, labelFontWeight: 600 },
+  legend: { labelColor: GRAYS.text, titleColor: GRAYS.text, labelFontSize: FONT_SIZE, titleFontSize: FONT_SIZE },
+  title: { color: GRAYS.title, fontSize: 16, fontWeight: 600, anchor: 'start', offset: 14 },
+  header: { labelColor: GRAYS.title, labelFontSize: FONT_SIZE, labelFontWeight: 600 },
   range: { category: [...COLORS], symbol: [...SHAPES] },
 };
 
@@ -140,7 +140,7 @@ function finish(svg: string, title: string, embedded: boolean): string {
   const begin = unique.indexOf('>') + 1;
   const head = `${unique.slice(0, begin - 1)} role="img" aria-label="${escapeXml(title)}">`;
   if (embedded) return head + unique.slice(begin);
-  const page = `<style>${chartStyle()}</style><rect width="100%" height="100%" rx="8" fill="${GREYS.page}"/>`;
+  const page = `<style>${chartStyle()}</style><rect width="100%" height="100%" rx="8" fill="${GRAYS.page}"/>`;
   return `${head}${page}${unique.slice(begin)}\n`;
 }
 

@@ -1,5 +1,5 @@
 import { type ChartOptions, draw, type Encoding, type Labels, type Layer, WIDTH } from './draw';
-import { GREYS } from './style';
+import { GRAYS } from './style';
 
 export interface HeatMap extends Labels {
   /** Columns and rows in the order in which they are drawn, from the left and from the top. */
@@ -8,21 +8,21 @@ export interface HeatMap extends Labels {
   readonly cells: readonly {
     readonly column: string;
     readonly row: string;
-    /** What the colour shows. */
+    /** What the color shows. */
     readonly value: number;
     /** Written into the cell. */
     readonly text?: string;
   }[];
-  /** What the colour means. */
+  /** What the color means. */
   readonly valueLabel: string;
-  /** Equal factors instead of equal steps of the colour; values are then above 0. Default false. */
+  /** Equal factors instead of equal steps of the color; values are then above 0. Default false. */
   readonly logarithmic?: boolean;
 }
 
 /** Marks of the axis of columns at most, so that they can be read. */
 const MARKED = { wide: 24, narrow: 10 };
 
-/** Draws a table as colours. Cells that are not given stay empty. Throws MBOK_PACKAGE_MISSING. */
+/** Draws a table as colors. Cells that are not given stay empty. Throws MBOK_PACKAGE_MISSING. */
 export async function heatMap(
   { title, xLabel, yLabel, columns, rows, cells, valueLabel, logarithmic = false }: HeatMap,
   { width = WIDTH, embedded }: ChartOptions = {},
@@ -57,10 +57,10 @@ export async function heatMap(
   } as const;
   const hasText = cells.some(({ text }) => text !== undefined);
   const rectangles: Layer = {
-    mark: { type: 'rect', ...(hasText && { stroke: GREYS.page, strokeWidth: 1 }) },
+    mark: { type: 'rect', ...(hasText && { stroke: GRAYS.page, strokeWidth: 1 }) },
     encoding: { x, y, color },
   };
-  // white with a dark rim reads on every colour of the scale
+  // white with a dark rim reads on every color of the scale
   const texts: Layer = {
     mark: { type: 'text', fontSize: 11, fontWeight: 600, color: 'white' },
     encoding: { x, y, text: { field: 'text' } },
@@ -87,6 +87,6 @@ export async function heatMap(
     },
     { title, embedded },
   );
-  // smoothed edges of neighbours would let the page shine through between them
+  // smoothed edges of neighbors would let the page shine through between them
   return svg.replace('<svg', '<svg shape-rendering="crispEdges"');
 }

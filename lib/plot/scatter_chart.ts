@@ -1,6 +1,6 @@
 import { type ChartOptions, draw, type Encoding, type Labels, type Layer, WIDTH } from './draw';
 import { legend } from './line_chart';
-import { GREYS } from './style';
+import { GRAYS } from './style';
 
 export interface ScatterPoint {
   readonly x: number;
@@ -16,7 +16,7 @@ export interface ScatterSeries {
 }
 
 export interface ScatterChart extends Labels {
-  /** Each has its colour and its mark. */
+  /** Each has its color and its mark. */
   readonly series: readonly ScatterSeries[];
   /** Whose points that none beats are joined: of each series by itself, or of all together. Default 'series'. */
   readonly fronts?: 'series' | 'all';
@@ -25,7 +25,7 @@ export interface ScatterChart extends Labels {
 }
 
 /**
- * Draws labelled points over an axis of equal steps and one of equal factors: less is better. A label that finds no room is
+ * Draws labeled points over an axis of equal steps and one of equal factors: less is better. A label that finds no room is
  * left out. Throws MBOK_PACKAGE_MISSING.
  */
 export async function scatterChart(
@@ -52,7 +52,7 @@ export async function scatterChart(
   const color = { field: 'series', type: 'nominal', scale: { domain: series.map(({ name }) => name) } } as const;
   const line: Layer = {
     data: { values: fronts === 'all' ? front(points) : series.flatMap(({ name }) => front(of(points, name))) },
-    mark: { type: 'line', opacity: 0.5, color: GREYS.axis },
+    mark: { type: 'line', opacity: 0.5, color: GRAYS.axis },
     encoding: { x, y, ...(fronts === 'series' && { color: { ...color, legend: legend(width) } }) },
   };
   const marks: Layer = {
@@ -61,19 +61,19 @@ export async function scatterChart(
   };
   const labels: Layer = {
     name: 'labels',
-    mark: { type: 'text', fontSize: 11, color: GREYS.text },
+    mark: { type: 'text', fontSize: 11, color: GRAYS.text },
     encoding: { x, y, text: { field: 'label' } },
   };
   const comparison: readonly Layer[] = reference
     ? [
         {
           data: { values: [reference] },
-          mark: { type: 'rule', color: GREYS.axis, strokeDash: [4, 4] },
+          mark: { type: 'rule', color: GRAYS.axis, strokeDash: [4, 4] },
           encoding: { y },
         },
         {
           data: { values: [reference] },
-          mark: { type: 'text', align: 'left', baseline: 'bottom', dy: -3, color: GREYS.text, fontSize: 11 },
+          mark: { type: 'text', align: 'left', baseline: 'bottom', dy: -3, color: GRAYS.text, fontSize: 11 },
           encoding: { y, x: { value: 4 }, text: { field: 'name' } },
         },
       ]

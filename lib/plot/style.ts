@@ -1,7 +1,7 @@
-/** What charts look like: colours that stand out on white as well as on nearly black, and greys that change with the page. */
+/** What charts look like: colors that stand out on white as well as on nearly black, and grays that change with the page. */
 
 export const COLORS = ['#2f81f7', '#e8710a', '#1a9e55', '#b35bd0', '#d1344b', '#0f9bb4', '#9a7b2c', '#d6409f'] as const;
-/** Beside colours, so that these alone need not tell series apart. */
+/** Beside colors, so that these alone need not tell series apart. */
 export const SHAPES = [
   'circle',
   'square',
@@ -15,9 +15,9 @@ export const SHAPES = [
 
 export const FONT = 'system-ui, sans-serif';
 
-/** Greys as they are drawn, for light pages; {@link chartStyle} replaces them on dark ones. */
-export const GREYS = { page: '#ffffff', title: '#111111', text: '#444444', axis: '#888888', grid: '#e4e4e4' } as const;
-const DARK: Readonly<Record<keyof typeof GREYS, string>> = {
+/** Grays as they are drawn, for light pages; {@link chartStyle} replaces them on dark ones. */
+export const GRAYS = { page: '#ffffff', title: '#111111', text: '#444444', axis: '#888888', grid: '#e4e4e4' } as const;
+const DARK: Readonly<Record<keyof typeof GRAYS, string>> = {
   page: '#0d1117',
   title: '#f0f6fc',
   text: '#b1bac4',
@@ -26,12 +26,12 @@ const DARK: Readonly<Record<keyof typeof GREYS, string>> = {
 };
 
 /**
- * Rules of CSS that turn charts' greys on dark pages. They go by the drawn colours and not by classes or variables, so
+ * Rules of CSS that turn charts' grays on dark pages. They go by the drawn colors and not by classes or variables, so
  * that programs which know no CSS show the light chart.
  */
 export function chartStyle(): string {
-  const rules = (Object.keys(GREYS) as (keyof typeof GREYS)[]).map(
-    (name) => `svg [fill="${GREYS[name]}"]{fill:${DARK[name]}}svg [stroke="${GREYS[name]}"]{stroke:${DARK[name]}}`,
+  const rules = (Object.keys(GRAYS) as (keyof typeof GRAYS)[]).map(
+    (name) => `svg [fill="${GRAYS[name]}"]{fill:${DARK[name]}}svg [stroke="${GRAYS[name]}"]{stroke:${DARK[name]}}`,
   );
   return `@media(prefers-color-scheme:dark){${rules.join('')}}`;
 }

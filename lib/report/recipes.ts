@@ -47,7 +47,7 @@ export interface Finetuning {
 }
 
 /** What `mbok baseline --json` prints, as far as it is used. */
-export interface Quantisation {
+export interface Quantization {
   readonly residual: number;
   readonly packed: { readonly bitsPerWeight: number; readonly bytes: number };
 }
@@ -135,7 +135,7 @@ export class Recipes {
     ]);
   }
 
-  baseline(method: 'rtn' | 'gptq', bits: number): PlannedModel<Quantisation> {
+  baseline(method: 'rtn' | 'gptq', bits: number): PlannedModel<Quantization> {
     return this.#model(`${method}-${bits}bits`, [], (out) => [
       ...['baseline', '$SRC', out, '--method', method, '--bits', String(bits)],
       ...(method === 'gptq' ? this.#calibration(CALIBRATION_WINDOWS) : []),

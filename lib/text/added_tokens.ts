@@ -24,17 +24,17 @@ export class AddedTokens {
   /**
    * Reads the `added_tokens` of a tokenizer.json.
    *
-   * @param normalise - where it is given, tokens are those that are cut out of normalised texts, and it normalises their
+   * @param normalize - where it is given, tokens are those that are cut out of normalized texts, and it normalizes their
    * contents; otherwise those that are cut out of texts as they are, before all others
    */
-  constructor(json: JsonObject, normalise?: (text: string) => string) {
+  constructor(json: JsonObject, normalize?: (text: string) => string) {
     const tokens = new Map<string, AddedToken>();
     const listed = (Array.isArray(json.added_tokens) ? json.added_tokens : []).filter(isJsonObject);
     // of tokens that look alike, the special one counts
     for (const token of [...listed.filter(isSpecial), ...listed.filter((token) => !isSpecial(token))]) {
       if (typeof token.content !== 'string' || typeof token.id !== 'number') continue;
-      if ((token.normalized === true) !== (normalise !== undefined)) continue;
-      const content = normalise === undefined ? token.content : normalise(token.content);
+      if ((token.normalized === true) !== (normalize !== undefined)) continue;
+      const content = normalize === undefined ? token.content : normalize(token.content);
       const { id } = token;
       if (content === '' || tokens.has(content)) continue;
       const [left, right, single] = [token.lstrip, token.rstrip, token.single_word].map((is) => is === true) as [

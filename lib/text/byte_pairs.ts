@@ -1,4 +1,4 @@
-/** Byte-pair encoding of words: neighbouring tokens are merged, one pair after the other, until no merge is left. */
+/** Byte-pair encoding of words: neighboring tokens are merged, one pair after the other, until no merge is left. */
 
 import { isJsonObject } from '../io/json';
 import { MergeQueue } from './merge_queue';
@@ -100,10 +100,10 @@ export class BytePairModel {
   }
 }
 
-/** Merges neighbours among `ids`, of which each begins at its place in `starts`. */
+/** Merges neighbors among `ids`, of which each begins at its place in `starts`. */
 function merge(word: string, ids: number[], starts: readonly number[], merges: Merges): number[] {
   const count = ids.length;
-  // neighbours by place; -1 and `count` are beyond the ends
+  // neighbors by place; -1 and `count` are beyond the ends
   const before = Int32Array.from(ids, (_, place) => place - 1);
   const after = Int32Array.from(ids, (_, place) => place + 1);
   /** Of each token's merge with the next one; -1: none, or the token is gone. */
@@ -123,7 +123,7 @@ function merge(word: string, ids: number[], starts: readonly number[], merges: M
   };
   for (let place = 0; place < count - 1; place++) look(place);
   for (let place = queue.pop(); place >= 0; place = queue.pop()) {
-    // a neighbour has been merged since
+    // a neighbor has been merged since
     if (ranks[place] !== queue.rank) continue;
     const gone = after[place] as number;
     const next = after[gone] as number;

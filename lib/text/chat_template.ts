@@ -11,7 +11,7 @@ import {
   type ChatMessage,
   expectMessages,
   expectTemplateArguments,
-  normalised,
+  normalized,
   TEMPLATE_ARGUMENTS,
   type TemplateArguments,
 } from './messages';
@@ -95,7 +95,7 @@ export class ChatTemplate {
     const continues = boolean('continueFinalMessage', checked.continueFinalMessage ?? false);
     if (prompts && continues) invalid('continueFinalMessage', 'false where addGenerationPrompt is true', continues);
     const { tools, documents, kwargs } = expectTemplateArguments(checked);
-    const given = normalised(expectMessages(messages));
+    const given = normalized(expectMessages(messages));
     const template = this.#template;
     try {
       const render = (written: readonly ChatMessage[]) =>

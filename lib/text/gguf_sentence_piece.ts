@@ -59,7 +59,7 @@ export function sentencePieceParts(vocabulary: GgufVocabulary): GgufTokenizerPar
 }
 
 /**
- * SentencePiece merges the two neighbours whose joint piece has the highest score. Every way to put a piece together of
+ * SentencePiece merges the two neighbors whose joint piece has the highest score. Every way to put a piece together of
  * two others is thus a merge, and their order is that of the scores; among those of one piece, the shortest first part
  * is first. They need not be listed: whether two pieces are one is seen from the piece that they would be.
  */

@@ -126,12 +126,12 @@ export class HuggingFaceTokenizer {
   }
 
   /** What is encoded instead of a text. */
-  normalise(text: string): string {
+  normalize(text: string): string {
     const { normalizer } = this.#inner;
     return normalizer === null ? text : this.#within(text, () => normalizer(text));
   }
 
-  /** The ids of a normalised text without added tokens; `first`: whether a text begins there. */
+  /** The ids of a normalized text without added tokens; `first`: whether a text begins there. */
   encodePart(text: string, first: boolean): number[] {
     const { pre_tokenizer: cut } = this.#inner;
     return this.#within(text, () =>

@@ -6,7 +6,7 @@ import type { Vocabulary } from './vocabulary';
 /** Which pairs of tokens become one, and in which order. */
 export interface Merges {
   /**
-   * The rank of the merge of two neighbours, which stand for the characters `from` … `to` − 1 of a word: an integer from 0,
+   * The rank of the merge of two neighbors, which stand for the characters `from` … `to` − 1 of a word: an integer from 0,
    * the lowest is merged first. -1 where they stay two.
    */
   rank(left: number, right: number, word: string, from: number, to: number): number;

@@ -75,7 +75,7 @@ export const REASONING = ['reasoning_content', 'thinking', 'reasoning'] as const
  * Messages as transformers hands them to templates: without fields that are null, which many templates would write as
  * "None", and with thoughts under the names that templates ask for.
  */
-export function normalised(messages: readonly ChatMessage[]): readonly ChatMessage[] {
+export function normalized(messages: readonly ChatMessage[]): readonly ChatMessage[] {
   return messages.map((message) => {
     const given = Object.fromEntries(
       Object.entries(message).filter(([, value]) => value !== null),

@@ -85,8 +85,8 @@ export class Tokenizer {
   readonly #largestWord: number;
   readonly #inner: HuggingFaceTokenizer;
   readonly #words: WordCache | undefined;
-  /** Those that are cut out of texts, and those that are cut out of what is normalised between them. */
-  readonly #added: { readonly plain: AddedTokens; readonly normalised: AddedTokens };
+  /** Those that are cut out of texts, and those that are cut out of what is normalized between them. */
+  readonly #added: { readonly plain: AddedTokens; readonly normalized: AddedTokens };
   readonly #prefix: readonly number[];
   readonly #suffix: readonly number[];
   /** Whether the time is in proportion to what is encoded or decoded. */
@@ -117,8 +117,8 @@ export class Tokenizer {
 
     const rule = wordRule(description);
     this.#words = rule && new WordCache(rule, (word) => this.#inner.encodeWord(word));
-    const normalised = new AddedTokens(json, (text) => this.#normalise(text));
-    this.#added = { plain: new AddedTokens(json), normalised };
+    const normalized = new AddedTokens(json, (text) => this.#normalize(text));
+    this.#added = { plain: new AddedTokens(json), normalized };
     this.#isLinear = {
       encode: rule?.isLinear === true && this.#longestAdded <= LONGEST_ADDED,
       decode: isLinearComponent(json.decoder),
@@ -270,12 +270,12 @@ export class Tokenizer {
   }
 
   #encode(text: string): number[] {
-    const { plain, normalised } = this.#added;
+    const { plain, normalized } = this.#added;
     const ids: number[] = [];
     for (const [index, part] of plain.split(text).entries()) {
       if (typeof part === 'number') ids.push(part);
       else {
-        for (const [at, piece] of normalised.split(this.#normalise(part)).entries()) {
+        for (const [at, piece] of normalized.split(this.#normalize(part)).entries()) {
           if (typeof piece === 'number') ids.push(piece);
           else for (const id of this.#encodePiece(piece, index + at === 0)) ids.push(id);
         }
@@ -284,8 +284,8 @@ export class Tokenizer {
     return ids;
   }
 
-  #normalise(text: string): string {
-    return this.#words ? this.#words.normalise(text) : this.#inner.normalise(text);
+  #normalize(text: string): string {
+    return this.#words ? this.#words.normalize(text) : this.#inner.normalize(text);
   }
 
   #encodePiece(text: string, first: boolean): number[] {
@@ -294,7 +294,7 @@ export class Tokenizer {
 
   /** Characters of the longest added token. */
   get #longestAdded(): number {
-    return Math.max(this.#added.plain.longest, this.#added.normalised.longest);
+    return Math.max(this.#added.plain.longest, this.#added.normalized.longest);
   }
 
   #encodeAll(text: string, addSpecialTokens: boolean): number[] {
@@ -317,7 +317,7 @@ export class Tokenizer {
 
   #countMost(words: readonly (string | undefined)[], rule: WordRule | undefined): number {
     const isComplete = rule?.alphabet.every((token) => this.tokenToId(token) !== undefined);
-    if (!rule || !isComplete || this.#added.plain.takesSpace || this.#added.normalised.takesSpace) return Infinity;
+    if (!rule || !isComplete || this.#added.plain.takesSpace || this.#added.normalized.takesSpace) return Infinity;
     return rule.shortens * words.reduce((most, token = '') => Math.max(most, token.length), this.#longestAdded);
   }
 

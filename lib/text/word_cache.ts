@@ -17,11 +17,11 @@ export class WordCache {
     private readonly encodeWord: (word: string) => number[],
   ) {}
 
-  normalise(text: string): string {
-    return this.rule.normalise(text);
+  normalize(text: string): string {
+    return this.rule.normalize(text);
   }
 
-  /** The ids of a normalised text without added tokens; `first` as in {@link WordRule.split}. */
+  /** The ids of a normalized text without added tokens; `first` as in {@link WordRule.split}. */
   encode(text: string, first: boolean): number[] {
     const ids: number[] = [];
     for (const word of this.rule.split(text, first)) {

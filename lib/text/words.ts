@@ -8,8 +8,8 @@ import { compilePattern } from './word_pattern';
 /** From a text to the words that a byte-pair model sees. */
 export interface WordRule {
   /** What is encoded instead of a text. */
-  normalise(text: string): string;
-  /** The words of a normalised text; `first`: whether a text begins there, rather than after an added token. */
+  normalize(text: string): string;
+  /** The words of a normalized text; `first`: whether a text begins there, rather than after an added token. */
   split(text: string, first: boolean): readonly string[];
   /** A word in the characters of the vocabulary. */
   spell(word: string): string;
@@ -27,18 +27,18 @@ const GPT2 = compilePattern(PATTERNS.gpt2) as RegExp;
 /** SentencePiece's sign for a space. */
 export const SPACE = '\u2581';
 
-type Normalise = WordRule['normalise'];
-/** What is done to a normalised text before it is cut; `first` as in {@link WordRule.split}. */
+type Normalize = WordRule['normalize'];
+/** What is done to a normalized text before it is cut; `first` as in {@link WordRule.split}. */
 type Prepare = (text: string, first: boolean) => string;
-interface Normaliser {
-  readonly normalise: Normalise;
+interface Normalizer {
+  readonly normalize: Normalize;
   readonly shortens: number;
 }
 type Cut = (text: string) => readonly string[];
 
 /** How many times as long a text may become. */
 const MOST_GROWTH = 8;
-/** Steps, one after the other, of normalising or cutting. */
+/** Steps, one after the other, of normalizing or cutting. */
 const MOST_STEPS = 16;
 /** Characters that NFC makes one, at most. */
 const COMPOSED = 4;
@@ -51,11 +51,11 @@ const COMPOSED = 4;
 export function wordRule({ json, words }: TokenizerDescription): WordRule | undefined {
   const { normalizer, pre_tokenizer: pre, model } = json;
   if (!isJsonObject(model) || model.type !== 'BPE') return undefined;
-  const normaliser = readNormaliser(normalizer ?? null);
-  if (normaliser === undefined) return undefined;
+  const normalizer = readNormalizer(normalizer ?? null);
+  if (normalizer === undefined) return undefined;
   const parts = listOf(pre, 'pretokenizers');
-  if (parts.at(-1)?.type === 'ByteLevel') return byteLevelRule(normaliser, parts);
-  return model.byte_fallback === true ? spaceRule(normaliser, parts, words.tokens) : undefined;
+  if (parts.at(-1)?.type === 'ByteLevel') return byteLevelRule(normalizer, parts);
+  return model.byte_fallback === true ? spaceRule(normalizer, parts, words.tokens) : undefined;
 }
 
 /** A component that may be a sequence of others. */
@@ -65,10 +65,10 @@ function listOf(component: unknown, key: string): JsonObject[] {
   return Array.isArray(parts) ? parts.filter(isJsonObject) : [];
 }
 
-function readNormaliser(normalizer: unknown): Normaliser | undefined {
+function readNormalizer(normalizer: unknown): Normalizer | undefined {
   let growth = 1;
   let shortens = 1;
-  const steps = listOf(normalizer, 'normalizers').map((step): Normalise | undefined => {
+  const steps = listOf(normalizer, 'normalizers').map((step): Normalize | undefined => {
     const { type, prepend, pattern, content } = step;
     if (type === 'NFC') {
       shortens *= COMPOSED;
@@ -86,16 +86,16 @@ function readNormaliser(normalizer: unknown): Normaliser | undefined {
     return (text) => text.replaceAll(from, () => content);
   });
   if (growth > MOST_GROWTH || steps.length > MOST_STEPS || steps.some((step) => step === undefined)) return undefined;
-  const normalise: Normalise = (text) => (steps as Normalise[]).reduce((result, step) => step(result), text);
-  return { normalise, shortens };
+  const normalize: Normalize = (text) => (steps as Normalize[]).reduce((result, step) => step(result), text);
+  return { normalize, shortens };
 }
 
-function byteLevelRule(normaliser: Normaliser, parts: readonly JsonObject[]): WordRule | undefined {
+function byteLevelRule(normalizer: Normalizer, parts: readonly JsonObject[]): WordRule | undefined {
   const cuts = parts.map(readCut);
   if (cuts.some((cut) => cut === undefined)) return undefined;
   const isLinear = parts.length <= MOST_STEPS && parts.every(isLinearCut);
   const split = (text: string) => (cuts as Cut[]).reduce<readonly string[]>(cutEach, [text]);
-  return { ...normaliser, split, spell: spellBytes, alphabet: BYTE_CHARACTERS, isLinear };
+  return { ...normalizer, split, spell: spellBytes, alphabet: BYTE_CHARACTERS, isLinear };
 }
 
 function cutEach(texts: readonly string[], cut: Cut): readonly string[] {
@@ -151,30 +151,30 @@ function isolate(pattern: RegExp): Cut {
 
 /** Where no piece has a space after another character, nothing is ever merged across the beginning of a run of spaces. */
 function spaceRule(
-  { normalise, shortens }: Normaliser,
+  { normalize, shortens }: Normalizer,
   parts: readonly JsonObject[],
   pieces: readonly (string | undefined)[],
 ): WordRule | undefined {
   let prepare: Prepare | undefined = (text) => text;
-  for (const part of parts) prepare = readSpacePart(normalise, prepare, part);
+  for (const part of parts) prepare = readSpacePart(normalize, prepare, part);
   const inner = new RegExp(`[^${SPACE}]${SPACE}`);
   if (
     prepare === undefined ||
-    prepare(normalise('a b'), true).includes(' ') ||
+    prepare(normalize('a b'), true).includes(' ') ||
     pieces.some((piece) => inner.test(piece ?? ''))
   ) {
     return undefined;
   }
   const words = new RegExp(`${SPACE}*[^${SPACE}]+|${SPACE}+`, 'g');
   const split = (text: string, first: boolean) => prepare(text, first).match(words) ?? [];
-  return { normalise, split, spell: (word) => word, alphabet: BYTE_TOKENS, isLinear: true, shortens };
+  return { normalize, split, spell: (word) => word, alphabet: BYTE_TOKENS, isLinear: true, shortens };
 }
 
-function readSpacePart(normalise: Normalise, prepare: Prepare | undefined, part: JsonObject): Prepare | undefined {
+function readSpacePart(normalize: Normalize, prepare: Prepare | undefined, part: JsonObject): Prepare | undefined {
   if (prepare === undefined) return undefined;
-  // Gemma's: cuts at spaces, of which its normaliser leaves none
+  // Gemma's: cuts at spaces, of which its normalizer leaves none
   const cutsAtSpaces = part.type === 'Split' && isJsonObject(part.pattern) && part.pattern.String === ' ';
-  if (cutsAtSpaces) return prepare(normalise(' '), true).includes(' ') ? undefined : prepare;
+  if (cutsAtSpaces) return prepare(normalize(' '), true).includes(' ') ? undefined : prepare;
   if (part.type !== 'Metaspace' || part.replacement !== SPACE || part.split !== false) return undefined;
   const scheme = part.prepend_scheme ?? 'always';
   return (text, first) => {

@@ -6,14 +6,14 @@ import { booleanUpdate } from '../graph/operations/training';
 import { Matrix } from '../native/matrix';
 import { finiteNumber, integerInRange, object, oneOf, options } from '../validate';
 
-export const BOOLEAN_RULES = ['lastKernel', 'neighbours'] as const;
-export const NORMALISERS = ['none', 'mean', 'factored'] as const;
+export const BOOLEAN_RULES = ['lastKernel', 'neighbors'] as const;
+export const NORMALIZERS = ['none', 'mean', 'factored'] as const;
 export const ACCUMULATOR_TYPES = ['f16', 'bf16', 'f32'] as const;
 
-/** 'lastKernel': only the last kernel flips; 'neighbours': the code of a weight's K bits moves to the next level. */
+/** 'lastKernel': only the last kernel flips; 'neighbors': the code of a weight's K bits moves to the next level. */
 export type BooleanRule = (typeof BOOLEAN_RULES)[number];
 /** What a signal is divided by: nothing, its mean magnitude, or the factored root of its second moments. */
-export type Normaliser = (typeof NORMALISERS)[number];
+export type Normalizer = (typeof NORMALIZERS)[number];
 export type AccumulatorType = (typeof ACCUMULATOR_TYPES)[number];
 
 /** Settings of a {@link BooleanOptimizer}. */
@@ -21,8 +21,8 @@ export interface BooleanOptimizerSettings {
   /** Which bits may flip. */
   readonly rule: BooleanRule;
   /** What signals are divided by. */
-  readonly normaliser: Normaliser;
-  /** 0: each step is normalised by its own statistics; in (0, 1): by running means of earlier steps'. */
+  readonly normalizer: Normalizer;
+  /** 0: each step is normalized by its own statistics; in (0, 1): by running means of earlier steps'. */
   readonly decay: number;
   /** Element type of the accumulator, the only state of the size of the weights. */
   readonly accumulator: AccumulatorType;
@@ -30,16 +30,16 @@ export interface BooleanOptimizerSettings {
 
 /**
  * What finetuning takes unless told otherwise, by perplexity on tiny-stories (256 windows of 256) after 300 steps of
- * 8 × 256 from the calibrated start. Rule and normaliser at K = 2 (instant / running 0.9, relative hidden loss):
- * neighbours factored 7.419 / 7.403, mean 7.440 / 7.422; last kernel factored 7.411 / 7.428, mean 7.440 / 7.444; at
- * K = 3 of a PyTorch reference neighbours 6.99, last kernel 7.00. Differences of 0.02 are noise, so what decides is
+ * 8 × 256 from the calibrated start. Rule and normalizer at K = 2 (instant / running 0.9, relative hidden loss):
+ * neighbors factored 7.419 / 7.403, mean 7.440 / 7.422; last kernel factored 7.411 / 7.428, mean 7.440 / 7.444; at
+ * K = 3 of a PyTorch reference neighbors 6.99, last kernel 7.00. Differences of 0.02 are noise, so what decides is
  * K = 1, where gradients shrink tenfold on the way and running statistics lag behind: instant 9.64, running 10.77 (plain hidden loss). The
  * instant form costs a second product for the statistics, a tenth of a step. Accumulators at K = 2: bf16 7.419,
  * f16 7.418, f32 7.413; bf16 cannot overflow where evidence grows with no level to move to.
  */
 export const BOOLEAN_DEFAULTS: BooleanOptimizerSettings = {
-  rule: 'neighbours',
-  normaliser: 'factored',
+  rule: 'neighbors',
+  normalizer: 'factored',
   decay: 0,
   accumulator: 'bf16',
 };
@@ -49,7 +49,7 @@ const BETA = 0;
 const MOVED = 1;
 
 /**
- * State of the Boolean optimizer for one ±1 parameter of m × n trained weights (native Boolean optimisation, BOLD and
+ * State of the Boolean optimizer for one ±1 parameter of m × n trained weights (native Boolean optimization, BOLD and
  * the paper's §4.3): M ← β·M + η·Q̂; bits move where |M| says so, which clears M; β ← 1 − fraction moved. The sign is
  * that of a descent: Q = ∂loss/∂w, and a weight flips when its signal agrees with it. η is the scalar `flipRate` of a
  * run. In a step of several micro-batches β applies at the first and bits move at the last.
@@ -112,24 +112,24 @@ export class BooleanOptimizer {
   #bind(graph: Graph): BooleanOptimizerState {
     expectGraph('graph', graph);
     const bound = (name: string) => graph.bind(this.matrices.get(name) as Matrix, 'state');
-    const { rule, normaliser, decay } = this.settings;
+    const { rule, normalizer, decay } = this.settings;
     return {
       accumulator: bound('accumulator'),
       rowStatistics: bound('row_statistics'),
       columnStatistics: bound('column_statistics'),
       state: bound('state'),
-      settings: [BOOLEAN_RULES.indexOf(rule), NORMALISERS.indexOf(normaliser), decay],
+      settings: [BOOLEAN_RULES.indexOf(rule), NORMALIZERS.indexOf(normalizer), decay],
     };
   }
 }
 
 /** Checked settings with defaults. Throws MBOK_INVALID_ARGUMENT. */
 export function booleanSettings(given: Partial<BooleanOptimizerSettings>): BooleanOptimizerSettings {
-  options('options', given, ['rule', 'normaliser', 'decay', 'accumulator']);
-  const { rule, normaliser, decay, accumulator } = BOOLEAN_DEFAULTS;
+  options('options', given, ['rule', 'normalizer', 'decay', 'accumulator']);
+  const { rule, normalizer, decay, accumulator } = BOOLEAN_DEFAULTS;
   return {
     rule: oneOf('rule', given.rule ?? rule, BOOLEAN_RULES),
-    normaliser: oneOf('normaliser', given.normaliser ?? normaliser, NORMALISERS),
+    normalizer: oneOf('normalizer', given.normalizer ?? normalizer, NORMALIZERS),
     decay: finiteNumber('decay', given.decay ?? decay, 0, 0.9999),
     accumulator: oneOf('accumulator', given.accumulator ?? accumulator, ACCUMULATOR_TYPES),
   };

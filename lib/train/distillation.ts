@@ -1,4 +1,4 @@
-/** What finetuning minimises, as a graph. */
+/** What finetuning minimizes, as a graph. */
 
 import type { Graph, MemoryRole, Node, Tensor } from '../graph/graph';
 import type { Head } from '../graph/operations/head';

@@ -168,8 +168,8 @@ class Run {
   }
 
   async #trainer(): Promise<Trainer> {
-    const { rule, normaliser, decay, accumulator, latent, flipRate, resume, ...rest } = this.#settings;
-    const native = flipRate === 0 ? ('frozen' as const) : { rule, normaliser, decay, accumulator };
+    const { rule, normalizer, decay, accumulator, latent, flipRate, resume, ...rest } = this.#settings;
+    const native = flipRate === 0 ? ('frozen' as const) : { rule, normalizer, decay, accumulator };
     // results depend on it: another machine, or fuller memory, must not make a resumed run another one
     const begun = resume ? this.#checkpoint?.fingerprint?.microBatch : undefined;
     const microBatch = rest.microBatch ?? dividing(rest.batch, begun);

@@ -1,5 +1,5 @@
 /**
- * The method that native Boolean optimisation is compared with: a latent f32 weight behind every bit, its gradient taken
+ * The method that native Boolean optimization is compared with: a latent f32 weight behind every bit, its gradient taken
  * straight through the sign, Adam on the latents. 128 bits of state a weight.
  */
 

@@ -153,7 +153,7 @@ type Optional = Pick<
 
 const KEYS = [
   'rule',
-  'normaliser',
+  'normalizer',
   'decay',
   'accumulator',
   'teacher',
@@ -190,8 +190,8 @@ const FLIP_RATE = { several: 0.03, single: 0.06 };
 export function finetuneSettings(student: ModelCore, given: FinetuneOptions): FinetuneSettings {
   expectModel('student', student);
   options('options', object('options', given), KEYS);
-  const { rule, normaliser, decay, accumulator } = given;
-  const set = { rule, normaliser, decay, accumulator };
+  const { rule, normalizer, decay, accumulator } = given;
+  const set = { rule, normalizer, decay, accumulator };
   const batch = integerInRange('batch', given.batch ?? 8, 1, 2 ** 16);
   const window = checkedWindow('window', given.window ?? 256, student);
   const { microBatch, memory } = given;

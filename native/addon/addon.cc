@@ -24,7 +24,7 @@ int64_t to_integer(const Napi::Value& value, const char* name, int64_t minimum, 
 
 namespace {
 
-Napi::Object initialise(Napi::Env env, Napi::Object exports) {
+Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("NativeBuffer", BufferHandle::define(env));
   exports.Set("NativePlan", PlanHandle::define(env));
   exports.Set("info", Napi::Function::New(env, info, "info"));
@@ -34,6 +34,6 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
 
 }  // namespace
 
-NODE_API_MODULE(mbok, initialise)
+NODE_API_MODULE(mbok, initialize)
 
 }  // namespace mbok::addon

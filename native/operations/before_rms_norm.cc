@@ -2,7 +2,7 @@
 //
 //   dy = ρ (u − ŷ mean(ŷ ⊙ u)),  u_j = g_j z_j / (g_j² + z_j²)   (0 where both are 0)
 //
-// u_j minimises (1 − g_j u_j / z_j)² + u_j²: the share of z_j that is left over, and the change of ŷ_j. Where g_j is large
+// u_j minimizes (1 − g_j u_j / z_j)² + u_j²: the share of z_j that is left over, and the change of ŷ_j. Where g_j is large
 // against z_j that is z_j / g_j, the norm's inverse for a given ρ. Where it is small, z_j / g_j would take so much of the row
 // that ρ grew and all other channels shrank; u_j is ½ at most. What lies along ŷ is left out, as the norm drops the length
 // of y: it would ask for what no y gives. On Gemma 3 270M that is worth 4 % of perplexity at K = 2.

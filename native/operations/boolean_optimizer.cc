@@ -19,7 +19,7 @@ constexpr int64_t kPrefetchRows = 8;
 struct Parts {
   Parts(const BooleanUpdate& u, const TileGrid& grid, Scratch& scratch)
       : gradients(u.layer, grid, differentiates(u), scratch),
-        statistics(u.normaliser, u.layer.m, u.layer.n, scales_of(u), grid, scratch),
+        statistics(u.normalizer, u.layer.m, u.layer.n, scales_of(u), grid, scratch),
         row_factors(scratch.take<float>(u.layer.m)),
         column_factors(scratch.take<float>(u.layer.n)),
         moves(scratch.take<int64_t>(grid.rows * grid.cols)) {}
@@ -87,7 +87,7 @@ class UpdateSink final : public TileSink {
   int64_t move_row(float* m, int64_t i, int64_t j, int64_t cols) const {
     const BooleanLayer& layer = update_.layer;
     const int64_t last = layer.kernels - 1;
-    // without scales K is 1, and a neighbour move is a flip
+    // without scales K is 1, and a neighbor move is a flip
     if (update_.rule == BooleanRule::kLastKernel || layer.s_out == nullptr)
       return flip_table.best()(m, layer.row(last, i) + j / 64, cols);
     float s_out[kMaxMoveKernels];
@@ -116,12 +116,12 @@ class UpdateSink final : public TileSink {
 
 double inverse_or_zero(double x) { return x > 0 && std::isfinite(x) ? 1 / x : 0; }
 
-// Factors of M += G ⊙ (row columnᵀ): η, the normaliser, the scales that make Q out of G, and for neighbour moves the
-// sign of ŝ. `own`: normalise by the statistics just gathered, else by the running ones.
+// Factors of M += G ⊙ (row columnᵀ): η, the normalizer, the scales that make Q out of G, and for neighbor moves the
+// sign of ŝ. `own`: normalize by the statistics just gathered, else by the running ones.
 void prepare_factors(const BooleanUpdate& u, const Parts& parts, bool own, const Scalars& scalars) {
   const BooleanLayer& layer = u.layer;
   const int64_t last = layer.kernels - 1;
-  const bool signs = u.rule == BooleanRule::kNeighbourMoves && layer.s_out != nullptr;
+  const bool signs = u.rule == BooleanRule::kNeighborMoves && layer.s_out != nullptr;
   const auto scale = [&](const float* scales, int64_t size, int64_t i) {
     if (scales == nullptr) return 1.0;
     const double s = scales[last * size + i];
@@ -130,12 +130,12 @@ void prepare_factors(const BooleanUpdate& u, const Parts& parts, bool own, const
   };
   double factor = scalars.flip_rate;
   // own statistics are a micro-batch's: second moments of the sum are `micro_batches` times larger
-  if (own && u.normaliser != Normaliser::kNone) factor /= std::sqrt(scalars.micro_batches);
+  if (own && u.normalizer != Normalizer::kNone) factor /= std::sqrt(scalars.micro_batches);
   const float* rows = nullptr;
   const float* columns = nullptr;
-  if (u.normaliser == Normaliser::kMean)
+  if (u.normalizer == Normalizer::kMean)
     factor *= inverse_or_zero(own ? parts.statistics.magnitude() : u.state.f32()[kRunningMagnitude]);
-  if (u.normaliser == Normaliser::kFactored) {
+  if (u.normalizer == Normalizer::kFactored) {
     rows = own ? parts.statistics.row_squares() : u.row_statistics.f32();
     columns = own ? parts.statistics.column_squares() : u.column_statistics.f32();
     double sum = 0;
@@ -164,7 +164,7 @@ void gather_means(const Tensor& statistics, const float* own, bool first, bool l
 void update_running_statistics(const BooleanUpdate& u, const SignalStatistics& own, const Scalars& scalars) {
   float* const state = u.state.f32();
   const bool first = scalars.first != 0, last = scalars.last != 0, started = state[kRunningSteps] > 0;
-  if (u.normaliser == Normaliser::kFactored) {
+  if (u.normalizer == Normalizer::kFactored) {
     gather_means(u.row_statistics, own.row_squares(), first, last, u.decay, started);
     gather_means(u.column_statistics, own.column_squares(), first, last, u.decay, started);
   } else {
@@ -182,25 +182,25 @@ void update_running_statistics(const BooleanUpdate& u, const SignalStatistics& o
 }  // namespace
 
 void read_boolean_rule(const Call& call, int first, BooleanUpdate& update) {
-  const int64_t rule = call.integer(first), normaliser = call.integer(first + 1);
+  const int64_t rule = call.integer(first), normalizer = call.integer(first + 1);
   update.decay = call.attribute(first + 2);
-  expect(call, rule >= 0 && rule <= 1, "the rule must be 0 (last kernel) or 1 (neighbour moves)");
-  expect(call, normaliser >= 0 && normaliser <= 2, "the normaliser must be 0 (none), 1 (mean) or 2 (factored)");
+  expect(call, rule >= 0 && rule <= 1, "the rule must be 0 (last kernel) or 1 (neighbor moves)");
+  expect(call, normalizer >= 0 && normalizer <= 2, "the normalizer must be 0 (none), 1 (mean) or 2 (factored)");
   expect(call, update.decay >= 0 && update.decay < 1, "the decay must lie in [0, 1)");
   update.rule = static_cast<BooleanRule>(rule);
-  update.normaliser = static_cast<Normaliser>(normaliser);
+  update.normalizer = static_cast<Normalizer>(normalizer);
 }
 
 void check_boolean_update(const Call& call, const BooleanUpdate& u) {
   const BooleanLayer& layer = u.layer;
   expect(call, layer.kernels >= 1, "'kernels' must have a multiple of m rows");
   expect(call, u.rule == BooleanRule::kLastKernel || layer.kernels <= kMaxMoveKernels,
-         "neighbour moves take at most 8 kernels");
+         "neighbor moves take at most 8 kernels");
   const TensorType type = u.accumulator.type;
   expect(call, type == TensorType::kF32 || type == TensorType::kF16 || type == TensorType::kBf16,
          "'accumulator' must be f16, bf16 or f32");
   expect_tensor(call, u.accumulator, "accumulator", type, layer.m, layer.n);
-  const bool optional = u.normaliser != Normaliser::kFactored || u.decay == 0;
+  const bool optional = u.normalizer != Normalizer::kFactored || u.decay == 0;
   expect_tensor(call, u.row_statistics, "row_statistics", TensorType::kF32, 2, layer.m, optional);
   expect_tensor(call, u.column_statistics, "column_statistics", TensorType::kF32, 2, layer.n, optional);
   expect_tensor(call, u.state, "state", TensorType::kF32, 1, kStateSize);
@@ -218,9 +218,9 @@ void run_boolean_update(ThreadPool& pool, const BooleanUpdate& u, TileSource& so
   Scratch pieces(scratch);
   Parts parts(u, grid, pieces);
   float* const state = u.state.f32();
-  const bool normalised = u.normaliser != Normaliser::kNone;
-  const bool running = normalised && u.decay > 0;
-  const bool own = normalised && (!running || state[kRunningSteps] == 0);
+  const bool normalized = u.normalizer != Normalizer::kNone;
+  const bool running = normalized && u.decay > 0;
+  const bool own = normalized && (!running || state[kRunningSteps] == 0);
   if (own) {
     UpdateSink look(u, grid, parts);
     look.gather = true;

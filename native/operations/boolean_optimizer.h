@@ -1,5 +1,5 @@
 // The Boolean optimizer's step for one layer: scale gradients with the bits as they are, statistics, M ← β·M + η·Q̂,
-// flips or neighbour moves, β ← 1 − fraction moved. multi_boolean_update feeds it the tiles of a product,
+// flips or neighbor moves, β ← 1 − fraction moved. multi_boolean_update feeds it the tiles of a product,
 // boolean_update those of a dense signal; the rule exists here only.
 //
 // Instant statistics (and the first step of the running ones) must be known before the first tile is consumed, so the
@@ -13,20 +13,20 @@
 
 namespace mbok {
 
-enum class BooleanRule : int32_t { kLastKernel = 0, kNeighbourMoves = 1 };
+enum class BooleanRule : int32_t { kLastKernel = 0, kNeighborMoves = 1 };
 
 struct BooleanUpdate {
   BooleanLayer layer;  // its bits change
   bool signal_tiles;   // tiles hold Q of the last kernel, not G
   BooleanRule rule;
-  Normaliser normaliser;
+  Normalizer normalizer;
   double decay;  // 0: instant statistics
   Tensor accumulator, row_statistics, column_statistics, state;
   float* ds_out;  // += [K, m], or null
   float* ds_in;   // += [K, n], or null
 };
 
-// Attributes of both operations from `first` on: rule, normaliser, decay. Throws Error MBOK_SHAPE for impossible ones.
+// Attributes of both operations from `first` on: rule, normalizer, decay. Throws Error MBOK_SHAPE for impossible ones.
 void read_boolean_rule(const Call& call, int first, BooleanUpdate& update);
 // Types and shapes of accumulator, statistics and state.
 void check_boolean_update(const Call& call, const BooleanUpdate& update);

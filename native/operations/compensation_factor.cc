@@ -3,7 +3,7 @@
 // UᵀU = Ĥ⁻¹ (the order and feedback of GPTQ, arXiv 2210.17323).
 //
 // With J the reversal of rows, J Ĥ J = L Lᵀ gives Ĥ = (J L J)(J L J)ᵀ, J L J upper triangular, so U = J L⁻¹ J: one
-// factorisation and one triangular inverse instead of the usual inverse between two factorisations. Sums are f64, the
+// factorization and one triangular inverse instead of the usual inverse between two factorizations. Sums are f64, the
 // factor waits in memory as f32 (operations/linear_algebra.h): the only scratch of n² numbers.
 //
 // input h [n, n] symmetric; outputs u [n, n], order i32 [n, 1] (place → column); attribute damping
@@ -68,7 +68,7 @@ void run(const Call& call) {
     const int64_t row = order[n - 1 - i], col = order[n - 1 - j];
     return static_cast<float>(static_cast<double>(h[row * n + col]) + (i == j ? shift : 0.0));
   });
-  if (!factor.factorise(*call.pool))
+  if (!factor.factorize(*call.pool))
     throw Error("MBOK_INVALID_ARGUMENT",
                 "compensation_factor: the damped second moments of the inputs are not positive definite; are they "
                 "finite, is the damping too small?");

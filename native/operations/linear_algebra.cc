@@ -7,7 +7,7 @@ namespace mbok {
 namespace {
 
 // The Cholesky factor of one tile, its upper half set to zero. False at a pivot that is not positive.
-bool factorise_tile(double* a) {
+bool factorize_tile(double* a) {
   for (int64_t j = 0; j < kTile; ++j) {
     double pivot = a[j * kTile + j];
     for (int64_t s = 0; s < j; ++s) pivot -= a[j * kTile + s] * a[j * kTile + s];
@@ -55,7 +55,7 @@ void negate(double* a) {
 
 }  // namespace
 
-bool TiledFactor::factorise(ThreadPool& pool) const {
+bool TiledFactor::factorize(ThreadPool& pool) const {
   TileProductFunction* subtract = tile_product_table.best();
   WidenTileFunction* widen = widen_tile_table.best();
   for (int64_t k = 0; k < count_; ++k) {
@@ -72,7 +72,7 @@ bool TiledFactor::factorise(ThreadPool& pool) const {
     });
     double *const diagonal = work(0, 0), *const inverse = inverses_ + k * kTileSize;
     widen(tile(k, k), diagonal);
-    if (!factorise_tile(diagonal)) return false;
+    if (!factorize_tile(diagonal)) return false;
     narrow_tile(diagonal, tile(k, k));
     invert_tile(diagonal, inverse);
     pool.parallel_for(count_ - k - 1, [&](int64_t task, int worker) {

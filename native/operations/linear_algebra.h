@@ -17,7 +17,7 @@ namespace mbok {
 
 inline int64_t tile_count(int64_t n) { return (n + kTile - 1) / kTile; }
 
-// A symmetric positive definite matrix of count × count tiles and, after factorise(), its factor: A = L Lᵀ with L in
+// A symmetric positive definite matrix of count × count tiles and, after factorize(), its factor: A = L Lᵀ with L in
 // the tiles below the diagonal and Lᵀ in those above it, so that both serve as operands as they lie.
 class TiledFactor {
  public:
@@ -43,7 +43,7 @@ class TiledFactor {
   }
 
   // Reads the lower half of the tiles. False where the matrix is not positive definite (or not finite).
-  bool factorise(ThreadPool& pool) const;
+  bool factorize(ThreadPool& pool) const;
 
   // Column j of tiles of L⁻¹, computed by `worker`: tiles j … count − 1, one after another (those before j are
   // arbitrary), valid until the worker's next column. Serial; one caller a worker at once.

@@ -2,7 +2,7 @@
 // ds_out += ∂s_out, ds_in += ∂s_in, and the step of the Boolean optimizer.
 //   dy [R,m], x [R,n], kernels bits [K·m,n], s_out [K,m], s_in [K,n] → += ds_out?, ds_in?; in place: kernels (the same
 //   tensor), accumulator [m,n], row_statistics [2,m], column_statistics [2,n], state [1,8];
-//   attributes: precision, rule, normaliser, decay
+//   attributes: precision, rule, normalizer, decay
 #include "operations/boolean_optimizer.h"
 
 namespace mbok {
@@ -46,7 +46,7 @@ struct Pieces {
     Scratch scratch(base);
     update = scratch.take<std::byte>(
         static_cast<int64_t>(boolean_update_scratch(u, product_tile_grid(dy.cols, x.cols))));
-    if (u.normaliser != Normaliser::kNone && u.decay == 0)
+    if (u.normalizer != Normalizer::kNone && u.decay == 0)
       kept = scratch.take<float>(ProductTiles::kept_size(dy, x));
     product = scratch.take<std::byte>(
         static_cast<int64_t>(ProductTiles::scratch_bytes(dy, x, precision_attribute(call, 0), threads)));

@@ -1,4 +1,4 @@
-// Joint refit of W ≈ Ŵ = Σₖ diag(s_out[k]) B[k] diag(s_in[k]), in place, by alternating exact minimisation of ‖W − Ŵ‖²:
+// Joint refit of W ≈ Ŵ = Σₖ diag(s_out[k]) B[k] diag(s_in[k]), in place, by alternating exact minimization of ‖W − Ŵ‖²:
 //   rows      s_out[·, i] by K × K least squares with design rows B[k, i, ·] ⊙ s_in[k]
 //   columns   s_in[·, j] likewise with B[k, ·, j] ⊙ s_out[k]
 //   signs     each element takes the nearest of its 2^K levels

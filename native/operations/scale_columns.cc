@@ -1,5 +1,5 @@
 // y_ij = x_ij · (h_jj / mean(diag H) + 1e-6)^power: columns by how large the layer's inputs are there. With H all zero y
-// is x. Weighing the columns of W before a decomposition and its input scales by the opposite power after it minimises
+// is x. Weighing the columns of W before a decomposition and its input scales by the opposite power after it minimizes
 // the weighted error Σ_ij (h_jj)^(2·power) (w_ij − ŵ_ij)².
 //
 // inputs x [m, n], h [n, n]; output y [m, n] (may be the same memory as x); attribute power

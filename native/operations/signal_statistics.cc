@@ -18,11 +18,11 @@ void mean_of_partials(ThreadPool& pool, const float* partials, int64_t count, in
 
 }  // namespace
 
-SignalStatistics::SignalStatistics(Normaliser normaliser, int64_t m, int64_t n, SignalScales scales,
+SignalStatistics::SignalStatistics(Normalizer normalizer, int64_t m, int64_t n, SignalScales scales,
                                    const TileGrid& grid, Scratch& scratch)
-    : normaliser_(normaliser), m_(m), n_(n), scales_(scales), grid_(grid) {
-  if (normaliser == Normaliser::kMean) magnitudes_ = scratch.take<double>(grid.rows * grid.cols);
-  if (normaliser != Normaliser::kFactored) return;
+    : normalizer_(normalizer), m_(m), n_(n), scales_(scales), grid_(grid) {
+  if (normalizer == Normalizer::kMean) magnitudes_ = scratch.take<double>(grid.rows * grid.cols);
+  if (normalizer != Normalizer::kFactored) return;
   row_partials_ = scratch.take<float>(grid.cols * m);
   column_partials_ = scratch.take<float>(grid.rows * n);
   row_squares_ = scratch.take<float>(m);
@@ -33,13 +33,13 @@ void SignalStatistics::consume(const Tile& tile) const {
   const int64_t down = tile.row / grid_.tile_rows, across = tile.col / grid_.tile_cols;
   const auto s_out = [&](int64_t r) { return scales_.s_out == nullptr ? 1.0f : scales_.s_out[tile.row + r]; };
   const float* const s_in = scales_.s_in == nullptr ? nullptr : scales_.s_in + tile.col;
-  if (normaliser_ == Normaliser::kMean) {
+  if (normalizer_ == Normalizer::kMean) {
     SignalMagnitudeFunction* const magnitude = signal_magnitude_table.best();
     double sum = 0;
     for (int64_t r = 0; r < tile.rows; ++r) sum += magnitude(tile.data + r * tile.stride, s_out(r), s_in, tile.cols);
     magnitudes_[down * grid_.cols + across] = sum;
   }
-  if (normaliser_ == Normaliser::kFactored) {
+  if (normalizer_ == Normalizer::kFactored) {
     SignalSquaresFunction* const squares = signal_squares_table.best();
     float* const rows = row_partials_ + across * m_ + tile.row;
     float* const columns = column_partials_ + down * n_ + tile.col;
@@ -50,12 +50,12 @@ void SignalStatistics::consume(const Tile& tile) const {
 }
 
 void SignalStatistics::finish(ThreadPool& pool) {
-  if (normaliser_ == Normaliser::kMean) {
+  if (normalizer_ == Normalizer::kMean) {
     magnitude_ = 0;
     for (int64_t t = 0; t < grid_.rows * grid_.cols; ++t) magnitude_ += magnitudes_[t];
     magnitude_ /= static_cast<double>(m_) * static_cast<double>(n_);
   }
-  if (normaliser_ == Normaliser::kFactored) {
+  if (normalizer_ == Normalizer::kFactored) {
     mean_of_partials(pool, row_partials_, grid_.cols, m_, n_, row_squares_);
     mean_of_partials(pool, column_partials_, grid_.rows, n_, m_, column_squares_);
   }

@@ -1,4 +1,4 @@
-// Statistics of the Boolean signal Q that its normalisers need, gathered tile by tile: the mean of |Q|,
+// Statistics of the Boolean signal Q that its normalizers need, gathered tile by tile: the mean of |Q|,
 // or the row and column means of Q². Partial sums by tile, added in the order of the grid.
 #pragma once
 
@@ -7,7 +7,7 @@
 
 namespace mbok {
 
-enum class Normaliser : int32_t { kNone = 0, kMean = 1, kFactored = 2 };
+enum class Normalizer : int32_t { kNone = 0, kMean = 1, kFactored = 2 };
 
 // Q = G ⊙ (s_out s_inᵀ); both null where the tiles hold Q itself.
 struct SignalScales {
@@ -17,7 +17,7 @@ struct SignalScales {
 
 class SignalStatistics {
  public:
-  SignalStatistics(Normaliser normaliser, int64_t m, int64_t n, SignalScales scales, const TileGrid& grid,
+  SignalStatistics(Normalizer normalizer, int64_t m, int64_t n, SignalScales scales, const TileGrid& grid,
                    Scratch& scratch);
   void consume(const Tile& tile) const;
   // Forms the means below, once every tile has been consumed.
@@ -28,7 +28,7 @@ class SignalStatistics {
   const float* column_squares() const { return column_squares_; }  // [n]: meanᵢ Qᵢⱼ²
 
  private:
-  Normaliser normaliser_;
+  Normalizer normalizer_;
   int64_t m_, n_;
   SignalScales scales_;
   TileGrid grid_;

@@ -64,11 +64,11 @@ void check(const Call& call) {
 size_t scratch_bytes(const Call& call, int) { return Layout(call.input(0).rows, call.input(0).cols).bytes; }
 
 struct Step {
-  double length;  // of the new direction before it is normalised
+  double length;  // of the new direction before it is normalized
   double moved;   // its distance from the previous one
 };
 
-// v ← the sum of all tasks' partial sums, normalised. The total replaces the first task's sums.
+// v ← the sum of all tasks' partial sums, normalized. The total replaces the first task's sums.
 Step next_direction(ThreadPool& pool, double* sums, int64_t tasks, int64_t n, double* v) {
   pool.parallel_for((n + kColumns - 1) / kColumns, [=](int64_t task, int) {
     const int64_t end = std::min(n, (task + 1) * kColumns);

@@ -51,7 +51,7 @@ WeightOperand::WeightOperand(const Weights& weights, bool transposed, Precision 
     : weights_(weights),
       transposed_(transposed),
       precision_(precision),
-      // the depth runs along rows of an even length: two neighbours are 32 bits wherever a strip begins
+      // the depth runs along rows of an even length: two neighbors are 32 bits wherever a strip begins
       whole_pairs_(weights.type() == TensorType::kBf16 && precision == Precision::kBf16 && !transposed &&
                    weights.cols() % 2 == 0) {}
 

@@ -13,9 +13,9 @@
   X(position_embedding_gradient) \
   X(transpose) \
   X(arrange_bits) \
-  X(quantise_int8) \
+  X(quantize_int8) \
   X(widen) \
-  X(dequantise) \
+  X(dequantize) \
   X(boolean_activation_gradient) \
   X(boolean_activation) \
   X(boolean_linear_signal_boolean) \

@@ -58,23 +58,23 @@ export const templates: Generator = {
   },
 };
 
-type Labelled = [label: string, source: string];
+type Labeled = [label: string, source: string];
 
-function program(draw: Draw): Labelled {
+function program(draw: Draw): Labeled {
   return ['program', `{% set ns = namespace(s='a', x=1) %}${body(draw, draw.integer(1, 5))}`];
 }
 
-function danger(draw: Draw): Labelled {
+function danger(draw: Draw): Labeled {
   const label = draw.pick(Object.keys(DANGERS));
   return [label, (DANGERS[label] as (draw: Draw) => string)(draw)];
 }
 
-function changed(draw: Draw): Labelled {
+function changed(draw: Draw): Labeled {
   return ['changed text', changeText(draw, draw.pick(HONEST), PIECES)];
 }
 
 /** A template that is still well formed: some of its literals and names are other expressions. */
-function changedValues(draw: Draw): Labelled {
+function changedValues(draw: Draw): Labeled {
   const share = draw.uniform() / 4;
   const source = draw
     .pick(HONEST)

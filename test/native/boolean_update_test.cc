@@ -157,7 +157,7 @@ TEST("accumulation and flips give the same bits on every instruction set") {
   }
 }
 
-TEST("neighbour moves give the same bits on every instruction set, for 1 to 8 kernels") {
+TEST("neighbor moves give the same bits on every instruction set, for 1 to 8 kernels") {
   Random random(5);
   for (int kernels = 1; kernels <= 8; ++kernels)
     for (const int64_t cols : kWidths) {
@@ -185,7 +185,7 @@ TEST("neighbour moves give the same bits on every instruction set, for 1 to 8 ke
 // One layer's optimizer in float64, element by element: the definition.
 struct Replay {
   int64_t kernels, m, n;
-  int rule, normaliser;
+  int rule, normalizer;
   double decay;
   std::vector<double> sign, accumulator;  // [K, m, n], [m, n]
   std::vector<double> s_out, s_in;        // [K, m], [K, n]
@@ -233,8 +233,8 @@ struct Replay {
         for (int64_t j = 0; j < n; ++j) {
           double x = q[at(0, i, j)];
           const double rc = s.rows[static_cast<size_t>(i)] * s.columns[static_cast<size_t>(j)];
-          if (normaliser == 1) x = s.magnitude > 0 ? x / s.magnitude : 0;
-          if (normaliser == 2) x = rc > 0 ? x * std::sqrt(mean) / std::sqrt(rc) : 0;
+          if (normalizer == 1) x = s.magnitude > 0 ? x / s.magnitude : 0;
+          if (normalizer == 2) x = rc > 0 ? x * std::sqrt(mean) / std::sqrt(rc) : 0;
           if (rule == 1 && hat(kernels - 1, i, j) < 0) x = -x;
           double& a = accumulator[at(0, i, j)];
           a = (b == 0 ? beta : 1.0) * a + eta * x;
@@ -280,15 +280,15 @@ struct Replay {
 
 struct Setting {
   int64_t kernels, m, n;
-  int rule, normaliser;
+  int rule, normalizer;
   double decay;
   int batches;
   TensorType accumulator;
 
   std::string name() const {
-    const char* const rules[] = {"last kernel", "neighbour moves"};
+    const char* const rules[] = {"last kernel", "neighbor moves"};
     return std::to_string(m) + " x " + std::to_string(n) + ", K = " + std::to_string(kernels) + ", " + rules[rule] +
-           ", normaliser " + std::to_string(normaliser) + ", decay " + std::to_string(decay) + ", " +
+           ", normalizer " + std::to_string(normalizer) + ", decay " + std::to_string(decay) + ", " +
            std::to_string(batches) + " micro-batches, accumulator " + std::to_string(static_cast<int>(accumulator));
   }
 };
@@ -318,7 +318,7 @@ struct Layer {
   Tensor row_statistics() { return matrix(rows, 2, setting.m); }
   Tensor column_statistics() { return matrix(columns, 2, setting.n); }
   std::vector<double> attributes(double first) {
-    return {first, static_cast<double>(setting.rule), static_cast<double>(setting.normaliser), setting.decay};
+    return {first, static_cast<double>(setting.rule), static_cast<double>(setting.normalizer), setting.decay};
   }
   bool bit(int64_t k, int64_t i, int64_t j) const {
     const size_t words = static_cast<size_t>(words_per_row(setting.n));
@@ -343,7 +343,7 @@ struct Layer {
 
 Replay replay_of(const Layer& layer) {
   const Setting& s = layer.setting;
-  Replay replay{s.kernels, s.m, s.n, s.rule, s.normaliser, s.decay, {}, {}, {}, {}, 0, 0, {}, {}, 0, 0};
+  Replay replay{s.kernels, s.m, s.n, s.rule, s.normalizer, s.decay, {}, {}, {}, {}, 0, 0, {}, {}, 0, 0};
   replay.s_out.assign(layer.s_out.begin(), layer.s_out.end());
   replay.s_in.assign(layer.s_in.begin(), layer.s_in.end());
   replay.accumulator.resize(static_cast<size_t>(s.m * s.n));
@@ -384,12 +384,12 @@ void compare(const Layer& layer, const Replay& replay, int step, const std::stri
 std::vector<Setting> settings() {
   std::vector<Setting> list;
   for (const int rule : {0, 1})
-    for (const int normaliser : {0, 1, 2})
+    for (const int normalizer : {0, 1, 2})
       for (const double decay : {0.0, 0.9})
         for (const int batches : {1, 3})
           for (const int64_t kernels : {1, 2, 3, 4}) {
-            if (normaliser == 0 && decay > 0) continue;
-            list.push_back({kernels, 19, 77, rule, normaliser, decay, batches, TensorType::kF32});
+            if (normalizer == 0 && decay > 0) continue;
+            list.push_back({kernels, 19, 77, rule, normalizer, decay, batches, TensorType::kF32});
           }
   list.push_back({8, 5, 70, 1, 2, 0.0, 1, TensorType::kF32});
   list.push_back({2, 70, 700, 0, 2, 0.9, 1, TensorType::kF32});
@@ -407,7 +407,7 @@ TEST("boolean_update replays the rules of the Boolean optimizer") {
     const std::vector<float> drift = random.normals(s.m * s.n);
     for (int step = 0; step < 12; ++step) {
       std::vector<std::vector<double>> signals;
-      const double eta = s.normaliser == 0 ? 20.0 : 0.4;
+      const double eta = s.normalizer == 0 ? 20.0 : 0.4;
       for (int b = 0; b < s.batches; ++b) {
         std::vector<float> q = random.normals(s.m * s.n);
         for (size_t i = 0; i < q.size(); ++i)
@@ -442,7 +442,7 @@ TEST("multi_boolean_update gives scale gradients and replays the rules from dy a
     const std::vector<float> base_dy = random.normals(tokens * s.m), base_x = random.normals(tokens * s.n);
     for (int step = 0; step < 6; ++step) {
       std::vector<std::vector<double>> signals;
-      const double eta = s.normaliser == 0 ? 0.3 : 0.5;
+      const double eta = s.normalizer == 0 ? 0.3 : 0.5;
       std::vector<float> ds_out = random.normals(s.kernels * s.m), ds_in = random.normals(s.kernels * s.n);
       std::vector<float> threaded_out = ds_out, threaded_in = ds_in;
       std::vector<double> expected_out(ds_out.begin(), ds_out.end()), expected_in(ds_in.begin(), ds_in.end());

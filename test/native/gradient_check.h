@@ -23,12 +23,12 @@ std::vector<float> finite_differences(const std::vector<float>& at, Function f) 
   std::vector<double> x = to_double(at);
   std::vector<float> gradient(at.size());
   for (size_t i = 0; i < x.size(); ++i) {
-    const double centre = x[i];
-    x[i] = centre + kStep;
+    const double center = x[i];
+    x[i] = center + kStep;
     const double above = f(x);
-    x[i] = centre - kStep;
+    x[i] = center - kStep;
     const double below = f(x);
-    x[i] = centre;
+    x[i] = center;
     gradient[i] = static_cast<float>((above - below) / (2 * kStep));
   }
   return gradient;

@@ -30,7 +30,7 @@ double tolerance(double precision, const Shape& s) {
   return s.rows * s.m < 100 || s.rows * s.n < 100 ? 20 * base : base;
 }
 
-TEST("dense decode: every candidate agrees with scalar, and a row does not depend on its neighbours") {
+TEST("dense decode: every candidate agrees with scalar, and a row does not depend on its neighbors") {
   Random random(13);
   for (const int64_t outputs : {1, 2, 7, 8, 9, 33})
     for (const int64_t depth : {1, 15, 16, 17, 130, 512, 515}) {

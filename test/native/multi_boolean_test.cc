@@ -134,7 +134,7 @@ TEST("a matrix unit rebuilds the panels that scalar does, between its tiles or a
         }
 }
 
-TEST("boolean decode: every candidate agrees with scalar, and a row does not depend on its neighbours") {
+TEST("boolean decode: every candidate agrees with scalar, and a row does not depend on its neighbors") {
   Random random(25);
   for (int64_t kernels = 1; kernels <= 8; ++kernels)
     for (const int64_t outputs : {1, 7, 8, 9, 21})
@@ -202,8 +202,8 @@ struct Layer {
 constexpr std::array<int64_t, 2> kSizes[] = {{1, 1}, {3, 64}, {64, 33}, {65, 130}, {130, 65}, {192, 192}, {40, 515}};
 
 double tolerance(double precision, int64_t results) {
-  const double cancelling = results < 10 ? 200 : results < 100 ? 20 : 1;  // of few results one may cancel
-  return (precision == 0 ? 2e-6 : 1e-2) * cancelling;
+  const double canceling = results < 10 ? 200 : results < 100 ? 20 : 1;  // of few results one may cancel
+  return (precision == 0 ? 2e-6 : 1e-2) * canceling;
 }
 
 TEST("reconstruct: the definition for K = 1 to 8") {

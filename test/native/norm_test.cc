@@ -26,13 +26,13 @@ std::vector<float> guarded_zeros(int64_t count) {
 }
 
 // The mean of layer norm; none in RMS norm.
-double normalised_sum(const std::vector<double>& x, const std::vector<double>& w, const std::vector<double>& b,
-                      const std::vector<float>& dy, bool centre) {
+double normalized_sum(const std::vector<double>& x, const std::vector<double>& w, const std::vector<double>& b,
+                      const std::vector<float>& dy, bool center) {
   const size_t cols = w.size();
   double loss = 0;
   for (size_t r = 0; r * cols < x.size(); ++r) {
     double mean = 0, square = 0;
-    for (size_t j = 0; j < cols && centre; ++j) mean += x[r * cols + j] / static_cast<double>(cols);
+    for (size_t j = 0; j < cols && center; ++j) mean += x[r * cols + j] / static_cast<double>(cols);
     for (size_t j = 0; j < cols; ++j) square += std::pow(x[r * cols + j] - mean, 2) / static_cast<double>(cols);
     for (size_t j = 0; j < cols; ++j)
       loss += dy[r * cols + j] * ((x[r * cols + j] - mean) / std::sqrt(square + kEps) * w[j] + b[j]);
@@ -69,7 +69,7 @@ TEST("rms_norm: every candidate agrees with the reference on rows of any width")
 TEST("layer_norm: every candidate agrees with the reference on rows of any width") {
   Random random(22);
   for (const int64_t cols : kWidths) {
-    if (cols < 3) continue;  // one or two numbers normalise to signs, whose gradient is rounding error
+    if (cols < 3) continue;  // one or two numbers normalize to signs, whose gradient is rounding error
     auto x = random.normals(kRows * cols);
     for (float& value : x) value += 3;
     const auto w = random.normals(cols), b = random.normals(cols), dy = random.normals(kRows * cols);
@@ -97,29 +97,29 @@ TEST("layer_norm: every candidate agrees with the reference on rows of any width
 TEST("norms: gradients are finite differences, sums go on from what is there, any number of threads") {
   Random random(23);
   for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{5, 6}, {70, 3}, {3, 33}})
-    for (const bool centre : {false, true}) {
+    for (const bool center : {false, true}) {
       const auto x = random.normals(rows * cols), w = random.normals(cols), b = random.normals(cols);
       const auto dy = random.normals(rows * cols), start = random.normals(cols);
       const std::string name =
-          (centre ? "layer_norm " : "rms_norm ") + std::to_string(rows) + " x " + std::to_string(cols);
+          (center ? "layer_norm " : "rms_norm ") + std::to_string(rows) + " x " + std::to_string(cols);
       std::vector<double> attributes = {kEps};
-      if (!centre) attributes.push_back(0);
+      if (!center) attributes.push_back(0);
       Vectors begin = {std::vector<float>(x.size()), start};
-      if (centre) begin.push_back(start);
+      if (center) begin.push_back(start);
       const Vectors got = test::same_for_any_threads(begin, name, [&](ThreadPool& pool, Vectors& out) {
         std::vector<Tensor> outputs = {matrix(out[0], rows, cols), matrix(out[1], 1, cols)};
-        if (centre) outputs.push_back(matrix(out[2], 1, cols));
-        test::run_operation(pool, centre ? "layer_norm_gradient" : "rms_norm_gradient",
+        if (center) outputs.push_back(matrix(out[2], 1, cols));
+        test::run_operation(pool, center ? "layer_norm_gradient" : "rms_norm_gradient",
                             {matrix(dy, rows, cols), matrix(x, rows, cols), matrix(w, 1, cols)}, outputs, attributes);
       });
       const auto dx64 = test::to_double(x), w64 = test::to_double(w), b64 = test::to_double(b);
-      check_close(got[0], test::finite_differences(x, [&](auto& v) { return normalised_sum(v, w64, b64, dy, centre); }),
+      check_close(got[0], test::finite_differences(x, [&](auto& v) { return normalized_sum(v, w64, b64, dy, center); }),
                   2e-5, name + " dx");
-      auto dw = test::finite_differences(w, [&](auto& v) { return normalised_sum(dx64, v, b64, dy, centre); });
-      auto db = test::finite_differences(b, [&](auto& v) { return normalised_sum(dx64, w64, v, dy, centre); });
+      auto dw = test::finite_differences(w, [&](auto& v) { return normalized_sum(dx64, v, b64, dy, center); });
+      auto db = test::finite_differences(b, [&](auto& v) { return normalized_sum(dx64, w64, v, dy, center); });
       for (size_t j = 0; j < dw.size(); ++j) dw[j] += start[j], db[j] += start[j];
       check_close(got[1], dw, 1e-5, name + " dw");
-      if (centre) check_close(got[2], db, 1e-5, name + " db");
+      if (center) check_close(got[2], db, 1e-5, name + " db");
     }
 }
 
@@ -145,7 +145,7 @@ TEST("norms: forward of many rows, with and without bias, any number of threads"
   }
 }
 
-TEST("rms_norm: groups of columns are normalised like rows, weights count from the offset") {
+TEST("rms_norm: groups of columns are normalized like rows, weights count from the offset") {
   Random random(25);
   const int64_t rows = 90, groups = 5, cols = 18;
   const auto x = random.normals(rows * groups * cols), dy = random.normals(rows * groups * cols);

@@ -97,7 +97,7 @@ const KernelTable<DenseDecodeFunction>& decode_table(TensorType type) {
                                      : dense_decode_q8_table;
 }
 
-TEST("dense decode of narrow weights: every candidate agrees with scalar and with its neighbours") {
+TEST("dense decode of narrow weights: every candidate agrees with scalar and with its neighbors") {
   Random random(61);
   for (const TensorType type : kNarrow)
     for (const int64_t outputs : {1, 7, 8, 33})
@@ -259,27 +259,27 @@ TEST("embedding and widen: rows of narrow tables, exactly") {
     }
 }
 
-struct Quantised {
+struct Quantized {
   std::vector<int8_t> q;
   std::vector<float> scales, error;
 };
 
-Quantised quantise(ThreadPool& pool, const std::vector<float>& w, int64_t rows, int64_t cols) {
-  Quantised result = {std::vector<int8_t>(w.size()), std::vector<float>(static_cast<size_t>(rows)), {0}};
-  run_operation(pool, "quantise_int8", {matrix(w, rows, cols)},
+Quantized quantize(ThreadPool& pool, const std::vector<float>& w, int64_t rows, int64_t cols) {
+  Quantized result = {std::vector<int8_t>(w.size()), std::vector<float>(static_cast<size_t>(rows)), {0}};
+  run_operation(pool, "quantize_int8", {matrix(w, rows, cols)},
                 {{result.q.data(), rows, cols, TensorType::kI8}, matrix(result.scales, rows, 1),
                  matrix(result.error, 1, 1)},
                 {});
   return result;
 }
 
-TEST("quantise_int8: nearest whole numbers of a scale that f16 holds, half a scale off at most, any threads") {
+TEST("quantize_int8: nearest whole numbers of a scale that f16 holds, half a scale off at most, any threads") {
   Random random(65);
   for (const auto& [rows, cols] : {std::array<int64_t, 2>{1, 1}, {5, 3}, {300, 130}}) {
     std::vector<float> w = random.normals(rows * cols);
     std::fill(w.begin(), w.begin() + cols, 0.0f);  // a row of zeros
-    const Quantised one = quantise(test::one_thread(), w, rows, cols);
-    const Quantised three = quantise(test::three_threads(), w, rows, cols);
+    const Quantized one = quantize(test::one_thread(), w, rows, cols);
+    const Quantized three = quantize(test::three_threads(), w, rows, cols);
     CHECK(one.q == three.q && test::same_bits(one.scales, three.scales) && one.error == three.error, "threads");
     double norm = 0, error = 0;
     for (int64_t r = 0; r < rows; ++r) {
@@ -305,10 +305,10 @@ TEST("quantise_int8: nearest whole numbers of a scale that f16 holds, half a sca
   }
 }
 
-TEST("quantise_int8: what is not finite is an error") {
+TEST("quantize_int8: what is not finite is an error") {
   for (const float bad : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
     const std::vector<float> w = {1, 2, bad, 4};
-    CHECK(test::throws("MBOK_NON_FINITE", [&] { quantise(test::one_thread(), w, 2, 2); }), std::to_string(bad));
+    CHECK(test::throws("MBOK_NON_FINITE", [&] { quantize(test::one_thread(), w, 2, 2); }), std::to_string(bad));
   }
 }
 

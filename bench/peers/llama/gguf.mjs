@@ -1,4 +1,4 @@
-/** Writes a random LLaMA as a GGUF file: there is no quantiser to be had from npm, and none is needed to time a format. */
+/** Writes a random LLaMA as a GGUF file: there is no quantizer to be had from npm, and none is needed to time a format. */
 
 import { open, rename } from 'node:fs/promises';
 import { randomRows, TYPES } from './blocks.mjs';

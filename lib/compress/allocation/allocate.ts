@@ -62,8 +62,8 @@ export async function chooseFormats(
   const { settings, windows } = calibration;
   const walk = calibrationWalk(source, settings, states, signal);
   const analysis = { walk, windows: analysisWindows(windows, settings.length) };
-  const analyse = allocation.method === 'paper' ? byPaper : measured;
-  return solveAllocation(problem, await analyse(problem, analysis, onProgress));
+  const analyze = allocation.method === 'paper' ? byPaper : measured;
+  return solveAllocation(problem, await analyze(problem, analysis, onProgress));
 }
 
 /** Formats by module, the same choice everywhere but for the remainder. */

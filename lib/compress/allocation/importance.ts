@@ -43,9 +43,9 @@ export async function blockImportance(walk: Walk, layer: number): Promise<number
     return (
       1 -
       pwcca({
-        xx: centred(sums.xx, meanX, meanX, rows),
-        yy: centred(sums.yy, meanY, meanY, rows),
-        xy: centred(sums.xy, meanX, meanY, rows),
+        xx: centered(sums.xx, meanX, meanX, rows),
+        yy: centered(sums.yy, meanY, meanY, rows),
+        xy: centered(sums.xy, meanX, meanY, rows),
       })
     );
   } finally {
@@ -58,7 +58,7 @@ function addRows(sum: Float64Array, rows: Float32Array): void {
 }
 
 /** Σ x yᵀ minus what the sums of x and y over `rows` samples account for. */
-function centred(gram: Matrix, x: Float64Array, y: Float64Array, rows: number): Float64Array {
+function centered(gram: Matrix, x: Float64Array, y: Float64Array, rows: number): Float64Array {
   return Float64Array.from(gram.toFloat32(), (value, at) => {
     const [i, j] = [Math.floor(at / gram.cols), at % gram.cols];
     return value - ((x[i] as number) * (y[j] as number)) / rows;

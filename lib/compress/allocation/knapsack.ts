@@ -6,7 +6,7 @@ import { type AllocatableLayer, bytesAt, type JudgedChoice, largest, smallest, t
 const MOST_UNITS = 2 ** 17;
 
 /**
- * Minimises the sum of the costs of one choice a layer whose bytes together are ≤ budget. Layer by layer it finds the least
+ * Minimizes the sum of the costs of one choice a layer whose bytes together are ≤ budget. Layer by layer it finds the least
  * costs of the first layers for every budget. Budgets are in units of the greatest common divisor of what choices take beyond
  * the smallest. Of equal solutions it takes that of smaller choices in later layers.
  *

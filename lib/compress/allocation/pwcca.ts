@@ -2,7 +2,7 @@
 
 import { Matrix, SingularValueDecomposition } from 'ml-matrix';
 
-/** Second moments of centred activations x [N, n] and y [N, m], row-major: xᵀx and yᵀy square, xᵀy [n, m]. */
+/** Second moments of centered activations x [N, n] and y [N, m], row-major: xᵀx and yᵀy square, xᵀy [n, m]. */
 export interface Moments {
   readonly xx: Float64Array;
   readonly yy: Float64Array;

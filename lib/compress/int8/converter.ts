@@ -2,7 +2,7 @@
 
 import { MbokError } from '../../errors';
 import { Graph } from '../../graph/graph';
-import { quantiseInt8 } from '../../graph/operations/weights';
+import { quantizeInt8 } from '../../graph/operations/weights';
 import { Plan } from '../../graph/plan';
 import type { PlacedMatrix } from '../../models/checkpoint';
 import { type ModelPart, partsOf } from '../../models/parts';
@@ -19,7 +19,7 @@ export const int8Converter: WeightConverter<Int8Format> = {
   inOrder: false,
 
   async fit(weight, { owner, format, signal }): Promise<ConvertedWeight> {
-    const { numbers, scales, error } = await quantise(owner.name, weight, signal);
+    const { numbers, scales, error } = await quantize(owner.name, weight, signal);
     const [ofNumbers, ofScales] = partsOf(owner, format) as [ModelPart, ModelPart];
     const matrices: readonly PlacedMatrix[] = [
       { part: ofNumbers, matrix: numbers, storage: 'I8' },
@@ -30,7 +30,7 @@ export const int8Converter: WeightConverter<Int8Format> = {
 };
 
 /** numbers i8 · scales f32 [rows, 1] ≈ weight, of f32 or 16 bits. */
-async function quantise(
+async function quantize(
   name: string,
   weight: Matrix,
   signal: AbortSignal | undefined,
@@ -40,7 +40,7 @@ async function quantise(
   const scales = new Matrix({ rows, cols: 1 });
   try {
     const graph = new Graph();
-    graph.output('error', quantiseInt8(graph.bind(weight), graph.bind(numbers), graph.bind(scales)));
+    graph.output('error', quantizeInt8(graph.bind(weight), graph.bind(numbers), graph.bind(scales)));
     await using plan = new Plan(graph);
     const error = (await plan.run({ signal })).error?.[0] as number;
     if (error > LARGEST_ERROR)

@@ -98,7 +98,7 @@ async function aim(
 
 /**
  * Starting scales: the decomposition of the target with columns weighed by (H_jj)^power. A decomposition of the columns
- * times √weight, whose input scales are then divided by it, minimises the weighted error.
+ * times √weight, whose input scales are then divided by it, minimizes the weighted error.
  */
 async function start(
   target: Matrix,

@@ -7,7 +7,7 @@ function arc(name: string, part: 'Easy' | 'Challenge'): TaskDefinition {
   return {
     name,
     kind: 'choice',
-    normalised: true,
+    normalized: true,
     files: [`arc/ARC-${part}-Test.jsonl`, `ARC-${part}/ARC-${part}-Test.jsonl`],
     exampleFiles: ['Train', 'Dev'].flatMap((split) => [
       `arc/ARC-${part}-${split}.jsonl`,

@@ -6,7 +6,7 @@ import { choose, type TaskDefinition } from '../task';
 export const boolq: TaskDefinition = {
   name: 'boolq',
   kind: 'choice',
-  normalised: false,
+  normalized: false,
   files: ['boolq/dev.jsonl', 'boolq/val.jsonl'],
   exampleFiles: ['boolq/train.jsonl'],
   question(record) {

@@ -30,7 +30,7 @@ export function capitalize(text: string): string {
 export const hellaswag: TaskDefinition = {
   name: 'hellaswag',
   kind: 'choice',
-  normalised: true,
+  normalized: true,
   files: ['hellaswag/hellaswag_val.jsonl', 'hellaswag/hellaswag_val_1000.official.jsonl'],
   exampleFiles: ['hellaswag/hellaswag_train.jsonl'],
   question(record) {

@@ -5,7 +5,7 @@ import { choose, type TaskDefinition } from '../task';
 export const lambada: TaskDefinition = {
   name: 'lambada_openai',
   kind: 'completion',
-  normalised: false,
+  normalized: false,
   files: ['lambada_openai/lambada_openai.jsonl', 'lambada_openai/test.jsonl', 'lambada_test.jsonl'],
   exampleFiles: [],
   question(record) {

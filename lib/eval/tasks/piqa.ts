@@ -6,7 +6,7 @@ import { choose, type TaskDefinition } from '../task';
 export const piqa: TaskDefinition = {
   name: 'piqa',
   kind: 'choice',
-  normalised: true,
+  normalized: true,
   files: ['piqa/valid.jsonl'],
   exampleFiles: ['piqa/train.jsonl'],
   answerFile: (questions) => questions.replace(/\.jsonl$/, '-labels.lst'),

@@ -6,7 +6,7 @@ import type { TaskDefinition } from '../task';
 export const winogrande: TaskDefinition = {
   name: 'winogrande',
   kind: 'choice',
-  normalised: false,
+  normalized: false,
   files: ['winogrande_1.1/dev.jsonl', 'winogrande/dev.jsonl'],
   exampleFiles: ['winogrande_1.1/train_xl.jsonl', 'winogrande/train_xl.jsonl'],
   // partial scoring (arXiv 1806.02847): the options stand in the context, what follows the blank is scored

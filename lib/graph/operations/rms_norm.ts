@@ -31,8 +31,8 @@ const definition: OperationDefinition = {
 };
 
 /**
- * Root-mean-square normalisation of every row of x [rows, groups · h] with weight w [1, h]; with several groups each is
- * normalised by itself. `offset` is added to the weight (1 in Gemma, whose weights are stored around 0).
+ * Root-mean-square normalization of every row of x [rows, groups · h] with weight w [1, h]; with several groups each is
+ * normalized by itself. `offset` is added to the weight (1 in Gemma, whose weights are stored around 0).
  */
 export function rmsNorm(x: Tensor, w: Tensor, epsilon: number, offset = 0): Tensor {
   return x.graph.apply(definition, [x, w], [epsilon, offset])[0] as Tensor;

@@ -19,9 +19,9 @@ export function widenInto(wide: Tensor, w: Tensor, scales?: Tensor): Tensor {
  * Emits q · scales ≈ w: q i8 [m, n], scales f32 [m, 1], of numbers that F16 holds. Returns ‖W − Ŵ‖ / ‖W‖ [1, 1]. A run
  * throws MBOK_NON_FINITE where w holds what is not finite.
  */
-export function quantiseInt8(w: Tensor, q: Tensor, scales: Tensor): Tensor {
-  expectWeights('quantise_int8', 'w', w, undefined);
+export function quantizeInt8(w: Tensor, q: Tensor, scales: Tensor): Tensor {
+  expectWeights('quantize_int8', 'w', w, undefined);
   const error = w.graph.create(SCALAR_SHAPE);
-  w.graph.emit('quantise_int8', [w], [q, scales, error]);
+  w.graph.emit('quantize_int8', [w], [q, scales, error]);
   return error;
 }

@@ -91,7 +91,7 @@ const llamaBlock = {
 const headNorms = { attn_q_norm: 'self_attn.q_norm', attn_k_norm: 'self_attn.k_norm' };
 const llamaNames = { modules: llamaModules, blocks: 'model.layers.', block: llamaBlock };
 
-/** llama.cpp turns neighbouring numbers of a head for these, Hugging Face those half a head apart. */
+/** llama.cpp turns neighboring numbers of a head for these, Hugging Face those half a head apart. */
 function interleaved(name: string, config: JsonObject): Change | undefined {
   if (name.startsWith('attn_q.')) return { kind: 'interleaved', heads: config.num_attention_heads as number };
   if (name.startsWith('attn_k.')) return { kind: 'interleaved', heads: config.num_key_value_heads as number };

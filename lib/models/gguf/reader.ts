@@ -7,7 +7,7 @@ import type { Matrix } from '../../native/matrix';
 import { replacedBy, transposed } from '../transposed';
 import type { Change } from './architectures';
 import { inOrder } from './changes';
-import { dequantised, type ValueType } from './dequantise';
+import { dequantized, type ValueType } from './dequantize';
 
 /** Numbers of a tensor that are read and converted at a time. */
 const PIECE_ELEMENTS = 1 << 19;
@@ -77,7 +77,7 @@ export class GgufReader implements WeightReader {
     const cols = tensor.shape.at(-1) as number;
     const rows = elements(tensor) / cols;
     const stored = { dtype: tensor.dtype, pieces: this.#pieces(mapped), pieceRows: pieceRows(mapped) };
-    const matrix = await dequantised({ rows, cols, type }, stored).catch((error) => this.#rethrow(error, name, type));
+    const matrix = await dequantized({ rows, cols, type }, stored).catch((error) => this.#rethrow(error, name, type));
     if (change?.kind === 'transposed' && type !== 'q8') return await replacedBy(matrix, transposed);
     if (change?.kind === 'plusOne') matrix.write(matrix.toFloat32().map((value) => value - 1));
     return matrix;

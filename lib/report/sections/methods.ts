@@ -1,7 +1,7 @@
 import type { ChartOptions } from '../../plot/draw';
 import { front, scatterChart } from '../../plot/scatter_chart';
 import { fixed, megabytes, perplexity, seconds } from '../format';
-import { KERNELS, type PlannedModel, type Quantisation, type Recipes } from '../recipes';
+import { KERNELS, type PlannedModel, type Quantization, type Recipes } from '../recipes';
 import type { Results } from '../results';
 import type { Section } from '../section';
 import { BUDGETS } from './allocation';
@@ -68,7 +68,7 @@ export function methodsSection(recipes: Recipes): Section {
         exhibits: [
           {
             id: 'perplexity-bytes',
-            caption: `Perplexity against the size of the file, the axis of perplexity in equal factors. The grey line joins the models that no other one beats in both; they have names. A number of bits is a budget, kernels chosen layer by layer by measured errors. Sizes are those of model.safetensors; of RTN and GPTQ what a file of their codes would take, without its header.${left}`,
+            caption: `Perplexity against the size of the file, the axis of perplexity in equal factors. The gray line joins the models that no other one beats in both; they have names. A number of bits is a budget, kernels chosen layer by layer by measured errors. Sizes are those of model.safetensors; of RTN and GPTQ what a file of their codes would take, without its header.${left}`,
             chart: chart(({ bytes }) => bytes / 1e6, 'MB of the whole file, embeddings included'),
             data: { original: { perplexity: reference, bytes: size?.bytes }, models: rows },
           },
@@ -155,7 +155,7 @@ function rowOf({ method, label, model }: Candidate, recipes: Recipes, results: R
   const value = results.of(recipes.perplexity(model))?.perplexity;
   if (made === undefined || model.maker === undefined || value === undefined) return [];
   // of a baseline, whose folder is dense, what the codes would take
-  const size = (made as Partial<Quantisation>).packed ?? (made as { bitsPerWeight: number; bytes: number });
+  const size = (made as Partial<Quantization>).packed ?? (made as { bitsPerWeight: number; bytes: number });
   const { bitsPerWeight, bytes } = size;
   const [own, peakMemory] = [results.secondsWithNeeds(model.maker), results.peakMemory(model.maker)];
   return [{ method, label, bytes, bitsPerWeight, perplexity: value, seconds: own, peakMemory }];

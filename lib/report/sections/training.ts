@@ -77,7 +77,7 @@ function losses(curves: readonly { readonly name: string; readonly training: Tra
   return quantities.flatMap(([id, yLabel, values]) => {
     const lines = curves.map(({ name, training }) => ({ name, values: values(training) }));
     if (lines.every((line) => line.values.length === 0)) return [];
-    const what = id === 'loss' ? 'The loss that is minimised: KL plus γ times the loss of hidden states' : 'KL alone';
+    const what = id === 'loss' ? 'The loss that is minimized: KL plus γ times the loss of hidden states' : 'KL alone';
     return [
       {
         id: `training-${id}`,

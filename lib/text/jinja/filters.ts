@@ -6,7 +6,7 @@
 import { type BuiltIn, builtIn, integerOf, REQUIRED, type Run, refuse, textOf } from './builtin';
 import { TemplateError, typeError } from './errors';
 import { printf } from './format';
-import { capitalize, centred, replace, splitLines, strip } from './methods';
+import { capitalize, centered, replace, splitLines, strip } from './methods';
 import { arithmetic } from './operators';
 import {
   areEqual,
@@ -453,7 +453,7 @@ export const FILTERS: ReadonlyMap<string, BuiltIn> = new Map(
     center: builtIn({ width: 80 }, (run, self, { width }) => {
       const text = str(self, run.budget);
       const missing = Math.max(0, integerOf(width) - (lengthOf(text) as number));
-      const left = centred(missing, integerOf(width));
+      const left = centered(missing, integerOf(width));
       return spaces(run, left) + text + spaces(run, missing - left);
     }),
     count,

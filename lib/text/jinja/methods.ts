@@ -202,7 +202,7 @@ function padder(before: (missing: number, width: number) => number): BuiltIn {
 }
 
 /** Python's choice of the side for a character that is over. */
-export function centred(missing: number, width: number): number {
+export function centered(missing: number, width: number): number {
   return Math.floor(missing / 2) + (missing & width & 1);
 }
 
@@ -235,7 +235,7 @@ const title = (text: string) => text.replace(/\p{L}+/gu, capitalize);
 const TEXT: Readonly<Record<string, BuiltIn>> = {
   capitalize: plain((_, text) => capitalize(text)),
   casefold: plain((_, text) => text.toLowerCase().replaceAll('ß', 'ss')),
-  center: padder(centred),
+  center: padder(centered),
   count: builtIn(SUBSTRING, (run, self, { sub, start, end }) => {
     const { text } = section(run, textOf(self), start, end);
     const part = textOf(sub);

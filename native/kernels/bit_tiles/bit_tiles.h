@@ -2,7 +2,7 @@
 //
 // A block is 64 rows by 64 columns in 512 bytes: byte b · 64 + i holds columns 8b … 8b + 7 of row i, least significant
 // first. A matrix [m, n] is cut into tiles of 64 rows (the last one filled up with zeros), a tile into the blocks of its
-// columns, all one after another: eight inputs of 64 outputs are 64 neighbouring bytes, and a tile is read from its
+// columns, all one after another: eight inputs of 64 outputs are 64 neighboring bytes, and a tile is read from its
 // first byte to its last.
 //
 // Budget. tile and untile run once a load, a byte at a time. planes rebuilds the signs of a prompt's panels: on AVX-512

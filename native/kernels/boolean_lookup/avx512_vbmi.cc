@@ -1,4 +1,4 @@
-// vpermb takes six bits of an index and there are four tables in a register, all alike, so neighbouring bits need not be
+// vpermb takes six bits of an index and there are four tables in a register, all alike, so neighboring bits need not be
 // cut off: 22 vector operations where avx512.cc has 26.
 #include "kernels/bit_tiles/bit_tiles.h"
 #include "kernels/boolean_lookup/candidates.h"

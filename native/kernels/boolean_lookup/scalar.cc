@@ -10,7 +10,7 @@ namespace {
 constexpr float kLargest = 511;
 
 // values ← what q · scale leaves of them.
-void quantise(float* values, float* scale, int* q) {
+void quantize(float* values, float* scale, int* q) {
   const BlockScale block = block_scale(values, kLookupBlock, kLargest);
   *scale = block.scale;
   for (int64_t j = 0; j < kLookupBlock; ++j) {
@@ -40,7 +40,7 @@ void lookup_tables(const LookupInputs& in, uint8_t* tables, float* scales) {
     }
     for (int64_t part = 0; part < in.parts; ++part) {
       int q[kLookupBlock];
-      quantise(values, scales + part * in.words + word, q);
+      quantize(values, scales + part * in.words + word, q);
       uint8_t* table = tables + (part * in.words + word) * kLookupBytes;
       for (int group = 0; group < kLookupBlock / 4; ++group, table += 32)
         for (int set = 0; set < 16; ++set) {

@@ -6,7 +6,7 @@
 constexpr float kLargest = 511;
 
 // values ← what q · scale leaves of them.
-MBOK_INLINE void quantise(float* values, float* scale, int16_t* q) {
+MBOK_INLINE void quantize(float* values, float* scale, int16_t* q) {
   Vec v[kLookupBlock / kLanes];
   MBOK_UNROLL
   for (int64_t i = 0; i < kLookupBlock / kLanes; ++i) v[i] = load(values + i * kLanes);
@@ -37,7 +37,7 @@ MBOK_INLINE void make_tables(const LookupInputs& in, uint8_t* tables, float* sca
     for (int64_t part = 0; part < in.parts; ++part) {
       const int64_t first = part * in.words + word;
       for (int64_t i = 0; i < count; ++i)
-        quantise(values + i * kLookupBlock, scales + first + i, q + i * kLookupBlock);
+        quantize(values + i * kLookupBlock, scales + first + i, q + i * kLookupBlock);
       for (int64_t i = 0; i < count; ++i) store_tables(q + i * kLookupBlock, tables + (first + i) * kLookupBytes);
     }
   }

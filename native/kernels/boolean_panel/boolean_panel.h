@@ -5,7 +5,7 @@
 // summed in the order of k from zero with fused multiply-adds: every instruction set gives the same bits. Along the
 // depth of Y = X·Ŵᵀ lies s_in and the signs are those of 64 rows, transposed; for dX = dY·Ŵ along is s_out and the
 // signs are words of the bit matrix as they are. The bf16 table rounds the finished sums to nearest even and packs two
-// neighbours of the depth in a step. The i8 table makes the block in 8 bits that dense_product.h describes, by way
+// neighbors of the depth in a step. The i8 table makes the block in 8 bits that dense_product.h describes, by way
 // of the rotated weights in f32: the panel has to have room for those.
 //
 // Budget. Sixteen weights of one kernel cost a mask load, a masked xor and an FMA (AVX-512): 2 cycles at most, against

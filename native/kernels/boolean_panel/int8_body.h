@@ -1,6 +1,6 @@
 // The panel in 8 bits in terms of Vec. Included into an anonymous namespace inside mbok::<isa>, after body.h, kNear (numbers
-// of the depth that are rotated in registers: first kNear neighbours, then those kNear apart) and pack_bytes() (of four
-// neighbours of the depth in 0 … 255, the earliest lowest, as the bits of 32-bit lanes).
+// of the depth that are rotated in registers: first kNear neighbors, then those kNear apart) and pack_bytes() (of four
+// neighbors of the depth in 0 … 255, the earliest lowest, as the bits of 32-bit lanes).
 
 constexpr float kLeastBound = 1e-36f;  // 127 / it is finite
 

@@ -1,5 +1,5 @@
 // Packing dense matrices for the product micro-kernel (dense_product.h): f32, or rounded to bf16 (nearest, ties to
-// even) with two neighbours of the depth in one 32-bit step.
+// even) with two neighbors of the depth in one 32-bit step.
 //
 //   rows:     source[item][d] → panel[step][item]: the depth runs along the source's rows. Transposes 16 × 16 (AVX2: 8 × 8,
 //             NEON: 4 × 4) blocks in registers: 64 shuffles for 256 steps (NEON: 128), bound by the shuffle port.

@@ -8,8 +8,8 @@ const KernelTable<Int8WidenFunction> int8_widen_table("int8_widen", {
     {"scalar", kNone, scalar::int8_widen},
 });
 
-const KernelTable<Int8QuantiseFunction> int8_quantise_table("int8_quantise", {
-    {"scalar", kNone, scalar::int8_quantise},
+const KernelTable<Int8QuantizeFunction> int8_quantize_table("int8_quantize", {
+    {"scalar", kNone, scalar::int8_quantize},
 });
 
 }  // namespace mbok

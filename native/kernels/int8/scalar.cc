@@ -9,7 +9,7 @@ void int8_widen(const int8_t* from, float scale, float* to, int64_t count) {
   for (int64_t j = 0; j < count; ++j) to[j] = scale * static_cast<float>(from[j]);
 }
 
-Int8Row int8_quantise(const float* from, int8_t* to, int64_t count) {
+Int8Row int8_quantize(const float* from, int8_t* to, int64_t count) {
   Int8Row row = {};
   float largest = 0;
   for (int64_t j = 0; j < count; ++j) {

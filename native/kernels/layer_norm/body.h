@@ -58,9 +58,9 @@ void layer_norm_gradient(const float* dy, const float* x, const float* w, float*
 
     const Vec mean = broadcast(reduce_add(sum) * inverse), back = broadcast(reduce_add(dot) * inverse);
     const auto propagate = [&](int64_t j, int64_t n) MBOK_INLINE_LAMBDA {
-      const Vec g = load_n(dy + j, n), normalised = (load_n(x + j, n) - s.mean) * s.rho;
-      store_n(dx + j, s.rho * (fnma(normalised, back, g * load_n(w + j, n)) - mean), n);
-      if (dw != nullptr) store_n(dw + j, fma(g, normalised, load_n(dw + j, n)), n);
+      const Vec g = load_n(dy + j, n), normalized = (load_n(x + j, n) - s.mean) * s.rho;
+      store_n(dx + j, s.rho * (fnma(normalized, back, g * load_n(w + j, n)) - mean), n);
+      if (dw != nullptr) store_n(dw + j, fma(g, normalized, load_n(dw + j, n)), n);
       if (db != nullptr) store_n(db + j, load_n(db + j, n) + g, n);
     };
     for (j = 0; j + kLanes <= cols; j += kLanes) propagate(j, kLanes);

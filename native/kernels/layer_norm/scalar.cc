@@ -40,9 +40,9 @@ void layer_norm_gradient(const float* dy, const float* x, const float* w, float*
     mean /= static_cast<double>(cols);
     dot /= static_cast<double>(cols);
     for (int64_t j = 0; j < cols; ++j) {
-      const double normalised = (x[j] - s.mean) * s.rho;
-      dx[j] = static_cast<float>(s.rho * (static_cast<double>(dy[j]) * w[j] - mean - normalised * dot));
-      if (dw != nullptr) dw[j] += static_cast<float>(dy[j] * normalised);
+      const double normalized = (x[j] - s.mean) * s.rho;
+      dx[j] = static_cast<float>(s.rho * (static_cast<double>(dy[j]) * w[j] - mean - normalized * dot));
+      if (dw != nullptr) dw[j] += static_cast<float>(dy[j] * normalized);
       if (db != nullptr) db[j] += dy[j];
     }
   }

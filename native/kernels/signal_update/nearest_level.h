@@ -1,4 +1,4 @@
-// Included inside the anonymous namespace of every candidate (so no include guard): the search that neighbour moves
+// Included inside the anonymous namespace of every candidate (so no include guard): the search that neighbor moves
 // specify, for one element.
 
 struct NearestLevel {

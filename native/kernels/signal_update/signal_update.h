@@ -1,5 +1,5 @@
 // What happens to one row of a tile of G = ZᵀX while the tile is still in cache: scale gradients, statistics of the
-// Boolean signal, accumulation, flips. The functions work on `cols` neighbouring columns that start at a multiple of
+// Boolean signal, accumulation, flips. The functions work on `cols` neighboring columns that start at a multiple of
 // 64, so rows of bits are whole words; padding bits are neither looked at nor changed.
 //
 // Notation: g a row of G; b = ±1 a row of one kernel's bits; s_out the row's scale, s_in the columns' scales; the
@@ -32,14 +32,14 @@ using SignalMagnitudeFunction = float(const float* g, float s_out, const float* 
 // q[j] += (g[j]·s_out)·s_in[j]
 using AddSignalFunction = void(const float* g, float s_out, const float* s_in, float* q, int64_t cols);
 
-// m[j] ← β·m[j] + (g[j]·row)·column[j], the product of row and column holding η, the normaliser and the scales. An
+// m[j] ← β·m[j] + (g[j]·row)·column[j], the product of row and column holding η, the normalizer and the scales. An
 // element whose result is not finite keeps its m.
 using AccumulateFunction = void(float* m, const float* g, float beta, float row, const float* column, int64_t cols);
 
 // The last-kernel rule: where m·b ≥ 1 the bit flips and m becomes 0. Returns the number of flips.
 using FlipFunction = int64_t(float* m, uint64_t* bits, int64_t cols);
 
-// Neighbour moves. The levels of element j are Σₖ ± s_out[k]·s_in[k·s_in_stride + j]; gap is the distance from the
+// Neighbor moves. The levels of element j are Σₖ ± s_out[k]·s_in[k·s_in_stride + j]; gap is the distance from the
 // current one to the next in the direction −sign(m), those within 1e-9 not counted. Where there is one and
 // |m| ≥ gap / (2·|ŝ|), ŝ = s_out[K−1]·s_in[K−1], the bits take its code and m becomes 0. Returns the number of moves.
 // With uₖ = sign(m)·b[k]·s_out[k]·s_in[k], flipping a set D of bits moves by −2·sign(m)·Σ_D uₖ, so gap / 2 is the least

@@ -66,7 +66,7 @@
 #define MBOK_UNROLL _Pragma("GCC unroll 16")
 #endif
 
-// Into a region's hot loop, whatever the optimiser thinks of the size. A loop over a row writes its body once, as a
+// Into a region's hot loop, whatever the optimizer thinks of the size. A loop over a row writes its body once, as a
 // lambda of (first element, count ≤ kLanes), and calls it with kLanes and then once for the tail: in the first call
 // load_n and store_n become plain loads and stores.
 #define MBOK_INLINE inline __attribute__((always_inline))

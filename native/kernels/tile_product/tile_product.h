@@ -1,5 +1,5 @@
 // C −= A · B for tiles of 64 × 64 doubles, row-major and contiguous: the one inner loop of the blocked Cholesky
-// factorisation, triangular inverse and solves (operations/linear_algebra.h).
+// factorization, triangular inverse and solves (operations/linear_algebra.h).
 //
 // Why f64: calibration inverts H + 0.01·mean(diag H)·I, whose condition number reaches 100·n on real activations
 // (outlier channels); in f32 that leaves two digits.

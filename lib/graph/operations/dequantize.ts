@@ -8,6 +8,6 @@ import type { Tensor } from '../graph';
  * exactly) = the values of u8 [rows, bytes of a row]. A run throws MBOK_NON_FINITE where a value is NaN or infinite in w's
  * type.
  */
-export function dequantise(bytes: Tensor, type: GgmlType, w: Tensor): void {
-  bytes.graph.emit('dequantise', [bytes], [w], [GGML_TYPES[type].id]);
+export function dequantize(bytes: Tensor, type: GgmlType, w: Tensor): void {
+  bytes.graph.emit('dequantize', [bytes], [w], [GGML_TYPES[type].id]);
 }

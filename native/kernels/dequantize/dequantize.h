@@ -20,7 +20,7 @@
 //   Q5_K         256   176  d, dmin, 8 (s, m), fifth bits, q of 4 bits      as Q4_K
 //   Q6_K         256   210  low nibbles, high 2 bits, 16 signed s, d        (d s) (q − 32), s of 16 values
 //
-// Loading is bound by the disk: these plain loops, vectorised by the compiler, give 3.5 (Q6_K) to 11 GB (Q8_0) of f32 a second
+// Loading is bound by the disk: these plain loops, vectorized by the compiler, give 3.5 (Q6_K) to 11 GB (Q8_0) of f32 a second
 // and thread from cache (Zen 5), so there is no faster candidate.
 #pragma once
 
@@ -45,12 +45,12 @@ constexpr int64_t kLargestBlock = 256;
 const BlockType* find_block_type(int64_t id);
 
 // y receives count · elements values; `id` is one that find_block_type knows.
-using DequantiseFunction = void(int32_t id, const uint8_t* blocks, float* y, int64_t count);
+using DequantizeFunction = void(int32_t id, const uint8_t* blocks, float* y, int64_t count);
 
 namespace scalar {
-DequantiseFunction dequantise;
+DequantizeFunction dequantize;
 }
 
-extern const KernelTable<DequantiseFunction> dequantise_table;
+extern const KernelTable<DequantizeFunction> dequantize_table;
 
 }  // namespace mbok

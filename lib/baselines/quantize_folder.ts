@@ -22,13 +22,13 @@ import {
   type BaselineMethod,
   type BaselineTask,
   prepareBaseline,
-  QUANTISE_KEYS,
-  type QuantiseOptions,
+  QUANTIZE_KEYS,
+  type QuantizeOptions,
 } from './options';
 import { type PackedBytes, packedBytes } from './packed_bytes';
-import { compensateBlock, roundBlock } from './quantise_block';
+import { compensateBlock, roundBlock } from './quantize_block';
 
-/** How a folder was quantised: its baseline.json. */
+/** How a folder was quantized: its baseline.json. */
 export interface BaselineReport {
   readonly method: BaselineMethod;
   /** Of a weight's code. */
@@ -55,11 +55,11 @@ export interface BaselineReport {
   readonly packed: PackedBytes;
 }
 
-/** GPTQ looks at nothing but the model as quantised so far. */
+/** GPTQ looks at nothing but the model as quantized so far. */
 const SIDES = ['student'] as const;
 
 /**
- * Quantises the linear layers of the dense model at `source` (a Hugging Face folder or a GGUF file) by a published method,
+ * Quantizes the linear layers of the dense model at `source` (a Hugging Face folder or a GGUF file) by a published method,
  * for comparison: round to nearest, or GPTQ (arXiv 2210.17323), both on asymmetric min-max grids of 2^bits values, one
  * for every row and group of inputs. `output` becomes a dense Hugging Face folder in f32 with the values of the codes and, as
  * baseline.json, the report. Memory holds one block; an interrupted call goes on from the last finished one, as
@@ -72,10 +72,10 @@ const SIDES = ['student'] as const;
  *
  * @example
  * const calibration = { data: text };
- * const { packed } = await quantiseFolder('llama', 'llama-gptq', { method: 'gptq', bits: 3, calibration });
+ * const { packed } = await quantizeFolder('llama', 'llama-gptq', { method: 'gptq', bits: 3, calibration });
  */
-export async function quantiseFolder(source: string, output: string, given: QuantiseOptions): Promise<BaselineReport> {
-  const checked = options('options', given, QUANTISE_KEYS);
+export async function quantizeFolder(source: string, output: string, given: QuantizeOptions): Promise<BaselineReport> {
+  const checked = options('options', given, QUANTIZE_KEYS);
   const restart = boolean('restart', checked.restart ?? false);
   await expectOutput(output, { inputs: inputsOf(source, checked), overwrite: checked.overwrite });
   await using model = await ModelSource.open(source);
@@ -108,7 +108,7 @@ export async function quantiseFolder(source: string, output: string, given: Quan
   const contents = { type: 'F32', json: model.json, companions } as const;
   await putDenseFolder(output, contents, (path) => linkOrCopy(weights.path, path), checked);
   await work.clear();
-  checked.onProgress?.({ done: 1, what: 'quantised' });
+  checked.onProgress?.({ done: 1, what: 'quantized' });
   return report;
 }
 

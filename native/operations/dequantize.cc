@@ -1,4 +1,4 @@
-// Writes rows scalars.position … of w: the values of ggml blocks (kernels/dequantise/dequantise.h), rounded once to w's element
+// Writes rows scalars.position … of w: the values of ggml blocks (kernels/dequantize/dequantize.h), rounded once to w's element
 // type (ties to even). q8 holds the blocks of its types exactly. A matrix is read from a file some rows at a time; rows of
 // bytes beyond w's last are ignored.
 //
@@ -9,7 +9,7 @@
 #include <cstring>
 #include <string>
 
-#include "kernels/dequantise/dequantise.h"
+#include "kernels/dequantize/dequantize.h"
 #include "kernels/half/half.h"
 #include "kernels/q8/q8.h"
 #include "operations/elements.h"
@@ -53,7 +53,7 @@ uint32_t limit_bits(TensorType type) {
 
 // A row of blocks as one of q8: their numbers are the values that the same blocks have with the scale 1. Returns whether
 // all scales are finite.
-bool row_to_q8(const BlockType& type, DequantiseFunction* dequantise, const uint8_t* blocks, int64_t cols, void* to) {
+bool row_to_q8(const BlockType& type, DequantizeFunction* dequantize, const uint8_t* blocks, int64_t cols, void* to) {
   constexpr uint16_t kOne = 0x3c00, kExponent = 0x7c00;
   constexpr int64_t kBlocks = 8, kLargestBytes = 34;
   auto* const scales = static_cast<uint8_t*>(to);
@@ -72,7 +72,7 @@ bool row_to_q8(const BlockType& type, DequantiseFunction* dequantise, const uint
       std::memcpy(unscaled + b * type.bytes, &kOne, sizeof kOne);
       finite = finite && (scale & kExponent) != kExponent;
     }
-    dequantise(type.id, unscaled, values, count);
+    dequantize(type.id, unscaled, values, count);
     for (int64_t i = 0; i < count * kQ8Block; ++i) numbers[first * kQ8Block + i] = static_cast<int8_t>(values[i]);
   }
   return finite;
@@ -82,21 +82,21 @@ void run(const Call& call) {
   const Tensor& w = call.output(0);
   const auto position = static_cast<int64_t>(call.scalars->position);
   if (position >= w.rows)
-    throw Error("MBOK_INVALID_ARGUMENT", "dequantise: row " + std::to_string(position) + " lies beyond the matrix");
+    throw Error("MBOK_INVALID_ARGUMENT", "dequantize: row " + std::to_string(position) + " lies beyond the matrix");
   const int64_t rows = std::min(call.input(0).rows, w.rows - position), before = position * w.cols;
   const BlockType type = *find_block_type(call.integer(0));
   const auto* blocks = static_cast<const uint8_t*>(call.input(0).data);
-  DequantiseFunction* const dequantise = dequantise_table.best();
+  DequantizeFunction* const dequantize = dequantize_table.best();
   std::atomic<bool> finite{true};
   const auto expect_finite = [&finite] {
-    if (!finite.load()) throw Error("MBOK_NON_FINITE", "dequantise: the blocks hold values that are not finite");
+    if (!finite.load()) throw Error("MBOK_NON_FINITE", "dequantize: the blocks hold values that are not finite");
   };
   if (w.type == TensorType::kQ8) {
     const size_t from = row_bytes(TensorType::kU8, call.input(0).cols), to = row_bytes(w.type, w.cols);
     auto* const out = static_cast<std::byte*>(w.data) + static_cast<size_t>(position) * to;
     for_row_tasks(*call.pool, split_rows(rows, w.cols), [&](int64_t first, int64_t count) {
       for (auto r = static_cast<size_t>(first); r < static_cast<size_t>(first + count); ++r)
-        if (!row_to_q8(type, dequantise, blocks + r * from, w.cols, out + r * to))
+        if (!row_to_q8(type, dequantize, blocks + r * from, w.cols, out + r * to))
           finite.store(false, std::memory_order_relaxed);
     });
     return expect_finite();
@@ -109,7 +109,7 @@ void run(const Call& call) {
     for (int64_t at = first; at < first + size; at += kChunk) {
       const int64_t count = first + size - at < kChunk ? first + size - at : kChunk;
       float* const values = w.type == TensorType::kF32 ? w.f32() + before + at : chunk;
-      dequantise(type.id, blocks + at / type.elements * type.bytes, values, count / type.elements);
+      dequantize(type.id, blocks + at / type.elements * type.bytes, values, count / type.elements);
       uint32_t largest = 0;
       for (int64_t i = 0; i < count; ++i) {
         const uint32_t bits = magnitude_bits(values[i]);
@@ -124,7 +124,7 @@ void run(const Call& call) {
 
 }  // namespace
 
-extern const Operation dequantise_operation;
-const Operation dequantise_operation = {"dequantise", check, nullptr, run, false};
+extern const Operation dequantize_operation;
+const Operation dequantize_operation = {"dequantize", check, nullptr, run, false};
 
 }  // namespace mbok

@@ -71,24 +71,24 @@ function keep(
   converted: ConvertedWeights,
   owner: ParameterSpecification,
   weight: Float32Array,
-  quantised: Float32Array,
+  quantized: Float32Array,
 ): void {
   const { rows, cols } = owner;
   const module = moduleOf(owner.name);
   // the value 0 is on every grid, so an error as large as the weights means that nothing else was left
-  const error = residual(weight, quantised);
+  const error = residual(weight, quantized);
   if (error === 1) throw new MbokError('MBOK_NON_FINITE', `the weights of '${module}' are too small for scales in F16`);
-  const matrix = Matrix.from(quantised, { rows, cols });
+  const matrix = Matrix.from(quantized, { rows, cols });
   const [part] = partsOf(owner, DENSE) as [ModelPart];
   converted.set(module, { format: DENSE, matrices: [{ part, matrix, storage: 'F32' }], residual: error });
 }
 
 /** ‖W − Ŵ‖ / ‖W‖; 0 for W = 0. */
-function residual(weight: Float32Array, quantised: Float32Array): number {
+function residual(weight: Float32Array, quantized: Float32Array): number {
   let [rest, whole] = [0, 0];
   for (let i = 0; i < weight.length; i++) {
     const value = weight[i] as number;
-    rest += (value - (quantised[i] as number)) ** 2;
+    rest += (value - (quantized[i] as number)) ** 2;
     whole += value ** 2;
   }
   return whole === 0 ? 0 : Math.sqrt(rest / whole);

@@ -1,6 +1,6 @@
 #include <cstring>
 
-#include "kernels/dequantise/dequantise.h"
+#include "kernels/dequantize/dequantize.h"
 #include "kernels/half/half.h"
 
 namespace mbok::scalar {
@@ -157,7 +157,7 @@ void each_block(const uint8_t* blocks, float* y, int64_t count) {
 
 }  // namespace
 
-void dequantise(int32_t id, const uint8_t* blocks, float* y, int64_t count) {
+void dequantize(int32_t id, const uint8_t* blocks, float* y, int64_t count) {
   // operations get their bytes from 64-byte aligned tensors and offsets that are whole blocks: 16-bit types are aligned
   const auto* halves = reinterpret_cast<const uint16_t*>(blocks);
   switch (id) {

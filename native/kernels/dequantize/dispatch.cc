@@ -1,9 +1,9 @@
-#include "kernels/dequantise/dequantise.h"
+#include "kernels/dequantize/dequantize.h"
 
 namespace mbok {
 
-const KernelTable<DequantiseFunction> dequantise_table("dequantise", {
-    {"scalar", kNone, scalar::dequantise},
+const KernelTable<DequantizeFunction> dequantize_table("dequantize", {
+    {"scalar", kNone, scalar::dequantize},
 });
 
 const BlockType* find_block_type(int64_t id) {

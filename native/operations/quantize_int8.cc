@@ -40,13 +40,13 @@ void run(const Call& call) {
   const Weights w(call, 0, 1);
   const int64_t cols = w.cols();
   const Work work = plan_work(call.input(0), call.pool->threads(), call.scratch);
-  Int8QuantiseFunction* const quantise = int8_quantise_table.best();
+  Int8QuantizeFunction* const quantize = int8_quantize_table.best();
   const RowSplit split = split_rows(w.rows(), cols);
   call.pool->parallel_for(split.tasks(), [&](int64_t task, int worker) {
     float* const row = work.rows + worker * cols;
     for (int64_t r = split.first(task); r < split.first(task) + split.count(task); ++r) {
       w.widen(r, 0, cols, row);
-      const Int8Row result = quantise(row, call.output(0).i8() + r * cols, cols);
+      const Int8Row result = quantize(row, call.output(0).i8() + r * cols, cols);
       call.output(1).f32()[r] = result.scale;
       work.norms[r] = result.norm;
       work.errors[r] = result.error;
@@ -64,7 +64,7 @@ void run(const Call& call) {
 
 }  // namespace
 
-extern const Operation quantise_int8_operation;
-const Operation quantise_int8_operation = {"quantise_int8", check, scratch_bytes, run, false};
+extern const Operation quantize_int8_operation;
+const Operation quantize_int8_operation = {"quantize_int8", check, scratch_bytes, run, false};
 
 }  // namespace mbok

@@ -1,5 +1,5 @@
 import { Graph } from '../../graph/graph';
-import { dequantise } from '../../graph/operations/dequantise';
+import { dequantize } from '../../graph/operations/dequantize';
 import { Plan } from '../../graph/plan';
 import { GGML_TYPES, type GgmlType } from '../../io/ggml_types';
 import { Matrix } from '../../native/matrix';
@@ -27,14 +27,14 @@ export interface StoredBlocks {
  *
  * @throws MbokError MBOK_NON_FINITE, MBOK_OUT_OF_MEMORY, and what `pieces` throws
  */
-export async function dequantised(shape: ValueShape, { dtype, pieces, pieceRows }: StoredBlocks): Promise<Matrix> {
+export async function dequantized(shape: ValueShape, { dtype, pieces, pieceRows }: StoredBlocks): Promise<Matrix> {
   const values = new Matrix(shape);
   const { elements, bytes } = GGML_TYPES[dtype];
   const rowBytes = (shape.cols / elements) * bytes;
   const blocks = new Matrix({ rows: Math.min(pieceRows, shape.rows), cols: rowBytes, type: 'u8' });
   try {
     const graph = new Graph();
-    dequantise(graph.bind(blocks), dtype, graph.bind(values));
+    dequantize(graph.bind(blocks), dtype, graph.bind(values));
     await using plan = new Plan(graph);
     let position = 0;
     for await (const piece of pieces) {

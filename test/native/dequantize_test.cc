@@ -2,7 +2,7 @@
 #include <cmath>
 #include <limits>
 
-#include "kernels/dequantise/dequantise.h"
+#include "kernels/dequantize/dequantize.h"
 #include "kernels/half/half.h"
 #include "gradient_check.h"
 
@@ -26,7 +26,7 @@ Tensor bytes_of(const std::vector<uint8_t>& bytes, int64_t rows) {
   return {const_cast<uint8_t*>(bytes.data()), rows, static_cast<int64_t>(bytes.size()) / rows, TensorType::kU8};
 }
 
-TEST("dequantise: 16-bit outputs are the f32 values rounded once, for any number of threads") {
+TEST("dequantize: 16-bit outputs are the f32 values rounded once, for any number of threads") {
   Random random(71);
   for (const int32_t id : kIds) {
     const BlockType& type = *find_block_type(id);
@@ -34,9 +34,9 @@ TEST("dequantise: 16-bit outputs are the f32 values rounded once, for any number
     const int64_t rows = 37, cols = 1280, size = rows * cols;
     const auto blocks = random_blocks(random, type, size / type.elements);
     std::vector<float> values(static_cast<size_t>(size)), three(values);
-    test::run_operation(test::one_thread(), "dequantise", {bytes_of(blocks, rows)}, {test::matrix(values, rows, cols)},
+    test::run_operation(test::one_thread(), "dequantize", {bytes_of(blocks, rows)}, {test::matrix(values, rows, cols)},
                         {static_cast<double>(id)});
-    test::run_operation(test::three_threads(), "dequantise", {bytes_of(blocks, rows)}, {test::matrix(three, rows, cols)},
+    test::run_operation(test::three_threads(), "dequantize", {bytes_of(blocks, rows)}, {test::matrix(three, rows, cols)},
                         {static_cast<double>(id)});
     CHECK(test::same_bits(values, three), "threads: " + name);
     bool varied = false;
@@ -49,7 +49,7 @@ TEST("dequantise: 16-bit outputs are the f32 values rounded once, for any number
       bool fits = true;
       for (const float value : values) fits = fits && (half == TensorType::kBf16 || std::fabs(value) < 65520.0f);
       const auto run = [&] {
-        test::run_operation(test::three_threads(), "dequantise", {bytes_of(blocks, rows)},
+        test::run_operation(test::three_threads(), "dequantize", {bytes_of(blocks, rows)},
                             {{got.data(), rows, cols, half}}, {static_cast<double>(id)});
       };
       if (fits) {
@@ -62,7 +62,7 @@ TEST("dequantise: 16-bit outputs are the f32 values rounded once, for any number
   }
 }
 
-TEST("dequantise: q8 holds the values of four types exactly, and no other type becomes it") {
+TEST("dequantize: q8 holds the values of four types exactly, and no other type becomes it") {
   Random random(72);
   for (const int32_t id : kIds) {
     const BlockType& type = *find_block_type(id);
@@ -73,7 +73,7 @@ TEST("dequantise: q8 holds the values of four types exactly, and no other type b
     std::vector<uint8_t> q8(row_bytes(TensorType::kQ8, cols) * rows);
     const Tensor held = {q8.data(), rows, cols, TensorType::kQ8};
     const auto run = [&](const Tensor& w) {
-      test::run_operation(test::three_threads(), "dequantise", {bytes_of(blocks, rows)}, {w}, {static_cast<double>(id)});
+      test::run_operation(test::three_threads(), "dequantize", {bytes_of(blocks, rows)}, {w}, {static_cast<double>(id)});
     };
     if (id != 2 && id != 6 && id != 8 && id != 20) {
       CHECK(test::throws("MBOK_SHAPE", [&] { run(held); }), name);
@@ -86,20 +86,20 @@ TEST("dequantise: q8 holds the values of four types exactly, and no other type b
   }
 }
 
-TEST("dequantise: a scale of q8 that is not finite is refused") {
+TEST("dequantize: a scale of q8 that is not finite is refused") {
   for (const uint16_t bad : {0x7c00, 0xfc00, 0x7e01}) {
     std::vector<uint8_t> blocks(3 * 40 * 34), q8(row_bytes(TensorType::kQ8, 1280) * 3);
     std::memcpy(blocks.data() + 119 * 34, &bad, 2);
     CHECK(test::throws("MBOK_NON_FINITE",
                        [&] {
-                         test::run_operation(test::one_thread(), "dequantise", {bytes_of(blocks, 3)},
+                         test::run_operation(test::one_thread(), "dequantize", {bytes_of(blocks, 3)},
                                              {{q8.data(), 3, 1280, TensorType::kQ8}}, {8});
                        }),
           std::to_string(bad));
   }
 }
 
-TEST("dequantise: values that are not finite in the output's type are refused") {
+TEST("dequantize: values that are not finite in the output's type are refused") {
   const float infinity = std::numeric_limits<float>::infinity(), largest = std::numeric_limits<float>::max();
   struct Case {
     float value;
@@ -118,7 +118,7 @@ TEST("dequantise: values that are not finite in the output's type are refused") 
     std::memcpy(bytes.data() + 2999 * 4, &c.value, 4);
     std::vector<float> out(3000);
     const auto run = [&] {
-      test::run_operation(test::one_thread(), "dequantise", {bytes_of(bytes, 3)}, {{out.data(), 3, 1000, c.type}}, {0});
+      test::run_operation(test::one_thread(), "dequantize", {bytes_of(bytes, 3)}, {{out.data(), 3, 1000, c.type}}, {0});
     };
     if (c.refused) {
       CHECK(test::throws("MBOK_NON_FINITE", run), std::to_string(c.value));
@@ -128,19 +128,19 @@ TEST("dequantise: values that are not finite in the output's type are refused") 
   }
 }
 
-TEST("dequantise: shapes that are not whole blocks and unknown types are refused") {
+TEST("dequantize: shapes that are not whole blocks and unknown types are refused") {
   const std::vector<uint8_t> bytes(4 * 144);
   std::vector<float> out(4 * 256);
   struct Case {
     int64_t byte_rows, rows, cols;
     double id;
   };
-  test::run_operation(test::one_thread(), "dequantise", {bytes_of(bytes, 4)}, {test::matrix(out, 4, 256)}, {12});
+  test::run_operation(test::one_thread(), "dequantize", {bytes_of(bytes, 4)}, {test::matrix(out, 4, 256)}, {12});
   for (const Case& c : {Case{2, 4, 256, 12}, Case{4, 4, 128, 12}, Case{4, 4, 255, 12}, Case{4, 4, 256, 14},
                         Case{4, 4, 256, 4}, Case{4, 4, 256, 12.5}})
     CHECK(test::throws("MBOK_SHAPE",
                        [&] {
-                         test::run_operation(test::one_thread(), "dequantise", {bytes_of(bytes, c.byte_rows)},
+                         test::run_operation(test::one_thread(), "dequantize", {bytes_of(bytes, c.byte_rows)},
                                              {test::matrix(out, c.rows, c.cols)}, {c.id});
                        }),
           std::to_string(c.id));
