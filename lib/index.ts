@@ -7,17 +7,17 @@
  * @packageDocumentation
  */
 
-export type { BaselineMethod, QuantizeOptions } from './baselines/options';
+export { MbokError, MbokErrorCode } from './base/errors';
 export { type BaselineReport, quantizeFolder } from './baselines/quantize_folder';
+export type { BaselineMethod, QuantizeOptions } from './baselines/quantize_options';
+export type { AllocationMethod, AllocationOptions } from './compress/allocation/allocation_options';
 export type { KeptAt } from './compress/allocation/keep';
-export type { AllocationMethod, AllocationOptions } from './compress/allocation/options';
 export { type BinarizeOptions, binarize, type ConversionMethod, type EmbeddingChoice } from './compress/binarize';
 export { type BinarizeFolderOptions, binarizeFolder } from './compress/binarize_folder';
 export type { CalibrationOptions } from './compress/calibration';
 export { type ConversionPlan, planConversion } from './compress/memory_plan';
 export type { Dataset } from './data/dataset';
-export { type DatasetOptions, loadDataset, type TextData } from './data/load';
-export { MbokError, MbokErrorCode } from './errors';
+export { type DatasetOptions, loadDataset, type TextData } from './data/load_dataset';
 export {
   evaluateTasks,
   type Metric,
@@ -34,28 +34,28 @@ export {
 export { measureSpeed, type Rate, type SpeedOptions, type SpeedResult } from './eval/speed';
 export type { Measurement } from './eval/statistics';
 export type { Generation } from './generate/generate';
-export type { BatchOptions, EndReason, GenerateOptions, GenerationResult } from './generate/options';
 export { PromptCache } from './generate/prompt_cache';
+export type { BatchOptions, EndReason, GenerateOptions, GenerationResult } from './generate/request';
 export type { SamplingOptions } from './generate/sampler';
 export { type ChatOptions, type Logits, type LogitsOptions, Model } from './model';
-export type { ModelUse, ProgressOptions } from './models/checkpoint';
-export type { ConversionReport } from './models/conversion';
+export type { ConversionReport } from './models/conversion_report';
 export type { LoadOptions, SaveOptions } from './models/model_core';
 export type { OutputOptions } from './models/model_folder';
+export type { ModelUse, ProgressOptions } from './models/stored_matrix';
 export type { Formats, LayerFormat } from './structures/structure';
 export type { ChatTemplate, EncodedChat, TemplateOptions } from './text/chat';
 export { encodeChat } from './text/chat';
 export type { ChatMessage, ContentPart, TemplateArguments, ToolCall } from './text/messages';
 export type { DecodeOptions, EncodeOptions, Tokenizer } from './text/tokenizer';
 export { type FinetuneResult, finetune } from './train/finetune';
-export type { TrainingMemory } from './train/memory';
 export type {
   CheckpointOptions,
   EvaluationOptions,
   FinetuneOptions,
   FinetuneProgress,
   TeacherCacheOptions,
-} from './train/options';
+} from './train/finetune_options';
+export type { TrainingMemory } from './train/memory';
 export type { FinetuneRecord } from './train/progress';
 export type { Trainable } from './train/trained';
 

@@ -1,9 +1,11 @@
 /** What one does with a language model. */
 
 import { join } from 'node:path';
-import { MbokError } from './errors';
+import { MbokError } from './base/errors';
+import { integers, options } from './base/validate';
 import { generateBatch } from './generate/batch';
 import { Generation } from './generate/generate';
+import { recommendedSampling } from './generate/recommended';
 import {
   type BatchOptions,
   expectRoom,
@@ -11,18 +13,16 @@ import {
   type GenerateOptions,
   type GenerationResult,
   readRequest,
-} from './generate/options';
-import { recommendedSampling } from './generate/recommended';
+} from './generate/request';
 import type { SamplingOptions } from './generate/sampler';
 import { type ActivationBits, arithmeticOf, type Precision } from './graph/arithmetic';
 import { Graph } from './graph/graph';
 import { headLogits } from './graph/operations/head';
 import { Plan } from './graph/plan';
-import type { ProgressOptions } from './models/checkpoint';
 import { ModelCore } from './models/model_core';
+import type { ProgressOptions } from './models/stored_matrix';
 import { ChatTemplate, encodeRendered, endTokens } from './text/chat';
 import { type ChatMessage, TEMPLATE_ARGUMENTS, type TemplateArguments } from './text/messages';
-import { integers, options } from './validate';
 
 /** Options of {@link Model.logits}. */
 export interface LogitsOptions extends ProgressOptions {

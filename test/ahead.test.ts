@@ -1,7 +1,7 @@
 /** Work under way ahead of its use: in order, not more than asked for, and nothing is left behind. */
 
 import { setTimeout } from 'node:timers/promises';
-import { ahead } from '../lib/ahead';
+import { ahead } from '../lib/base/read_ahead';
 
 /** Takes the longer the earlier; what is under way, the most there was, and what was released. */
 function worker(fails?: number) {

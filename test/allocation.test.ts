@@ -2,6 +2,7 @@
 
 import fc from 'fast-check';
 import { uniformAllocation } from '../lib/compress/allocation/allocate';
+import { type AllocationOptions, checkAllocation } from '../lib/compress/allocation/allocation_options';
 import { judged } from '../lib/compress/allocation/block_errors';
 import {
   type AllocationProblem,
@@ -21,7 +22,6 @@ import {
   smallest,
   totalBytes,
 } from '../lib/compress/allocation/layers';
-import { type AllocationOptions, checkAllocation } from '../lib/compress/allocation/options';
 import { allocateByPaper, type PaperLayer, paperGain, sizeFactor } from '../lib/compress/allocation/paper';
 import { pwcca } from '../lib/compress/allocation/pwcca';
 import type { DenseSource } from '../lib/compress/dense_source';

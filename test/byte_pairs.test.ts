@@ -3,8 +3,8 @@
 import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import type { JsonObject } from '../lib/io/json';
+import { type GgufTokenizer, readGgufTokenizer } from '../lib/models/gguf/tokenizer';
 import { BytePairModel, bytePairModel } from '../lib/text/byte_pairs';
-import { type GgufTokenizer, readGgufTokenizer } from '../lib/text/gguf_tokenizer';
 import { HuggingFaceTokenizer } from '../lib/text/huggingface';
 import type { Merges } from '../lib/text/merge_table';
 import { Tokenizer } from '../lib/text/tokenizer';

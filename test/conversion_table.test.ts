@@ -2,7 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { AllocationMethod } from '../lib/compress/allocation/options';
+import type { AllocationMethod } from '../lib/compress/allocation/allocation_options';
 import { type BinarizeOptions, binarize } from '../lib/compress/binarize';
 import { evaluatePerplexity } from '../lib/eval/perplexity';
 import { Model } from '../lib/model';

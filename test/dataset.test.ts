@@ -14,14 +14,14 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { binarize } from '../lib/compress/binarize';
 import { Dataset } from '../lib/data/dataset';
-import { type DatasetOptions, loadDataset, toDataset } from '../lib/data/load';
+import { type DatasetOptions, loadDataset, toDataset } from '../lib/data/load_dataset';
 import { readElements, readLines } from '../lib/data/sources';
 import { ModelCore } from '../lib/models/model_core';
 import { ChatTemplate } from '../lib/text/chat';
 import { encodeCorpus } from '../lib/text/corpus';
 import type { Tokenizer } from '../lib/text/tokenizer';
 import { finetune } from '../lib/train/finetune';
-import type { FinetuneOptions } from '../lib/train/options';
+import type { FinetuneOptions } from '../lib/train/finetune_options';
 import { GOLDEN, TINY_STORIES, temporaryFolder } from './folders';
 import { tinyTokenizer } from './tokenizers';
 

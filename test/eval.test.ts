@@ -3,7 +3,7 @@
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { binarize } from '../lib/compress/binarize';
-import { loadDataset } from '../lib/data/load';
+import { loadDataset } from '../lib/data/load_dataset';
 import { evaluatePerplexity } from '../lib/eval/perplexity';
 import { Model } from '../lib/model';
 import { encodeCorpus } from '../lib/text/corpus';

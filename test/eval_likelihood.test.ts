@@ -1,12 +1,12 @@
 /** Log-likelihoods of options: their tokens, the cache that they share, and what is made of them. */
 
+import { uniformInteger } from '../lib/base/random';
 import { binarize } from '../lib/compress/binarize';
-import { PairEncoder, type ScoredSequence } from '../lib/eval/encode';
 import { scoreGroups, sharedLength } from '../lib/eval/likelihood';
+import { PairEncoder, type ScoredSequence } from '../lib/eval/pair_encoder';
 import { mean, perplexity } from '../lib/eval/statistics';
 import { arithmeticOf } from '../lib/graph/arithmetic';
 import { Model } from '../lib/model';
-import { uniformInteger } from '../lib/random';
 import { FAMILIES, repositoryFolder } from './family_folders';
 import { TINY_STORIES } from './folders';
 

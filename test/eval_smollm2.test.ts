@@ -2,9 +2,9 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { PairEncoder } from '../lib/eval/encode';
 import { scoreGroups } from '../lib/eval/likelihood';
 import { loadTask, scoredTexts } from '../lib/eval/load_task';
+import { PairEncoder } from '../lib/eval/pair_encoder';
 import { evaluatePerplexity } from '../lib/eval/perplexity';
 import { TASKS } from '../lib/eval/tasks/registry';
 import { arithmeticOf } from '../lib/graph/arithmetic';

@@ -4,7 +4,6 @@
  */
 
 import { join } from 'node:path';
-import { exportDense } from '../lib/cli/dense_folder';
 import { binarize } from '../lib/compress/binarize';
 import { Decoder } from '../lib/generate/decoder';
 import { arithmeticOf } from '../lib/graph/arithmetic';
@@ -15,6 +14,7 @@ import { crossEntropy } from '../lib/graph/operations/losses';
 import { lossSeed, zeroAtFirst } from '../lib/graph/operations/training';
 import { Plan } from '../lib/graph/plan';
 import { Model } from '../lib/model';
+import { exportDense } from '../lib/models/export_dense';
 import { Matrix } from '../lib/native/matrix';
 import { finetune } from '../lib/train/finetune';
 import { FAMILIES, repositoryFolder, sharedFolder, VARIANTS, variantFolder } from './family_folders';

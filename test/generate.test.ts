@@ -1,11 +1,11 @@
 /** Generation: the text is the model's, pieces are whole, it ends for a reason that is told, and nothing is left behind. */
 
+import { uniform } from '../lib/base/random';
 import { GenerationCache } from '../lib/generate/cache';
-import type { GenerateOptions } from '../lib/generate/options';
+import type { GenerateOptions } from '../lib/generate/request';
 import { Sampler, type SamplingOptions } from '../lib/generate/sampler';
 import { Model } from '../lib/model';
 import { Matrix } from '../lib/native/matrix';
-import { uniform } from '../lib/random';
 import { copyGolden, TINY_STORIES, temporaryFolder } from './folders';
 import { Random } from './random';
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { binarize } from '../lib/compress/binarize';
 import { BatchDecoder } from '../lib/generate/batch_decoder';
 import { Decoder } from '../lib/generate/decoder';
-import type { BatchOptions, GenerateOptions, GenerationResult } from '../lib/generate/options';
+import type { BatchOptions, GenerateOptions, GenerationResult } from '../lib/generate/request';
 import { arithmeticOf } from '../lib/graph/arithmetic';
 import { Model } from '../lib/model';
 import { copyGolden, TINY_STORIES, temporaryFolder } from './folders';

@@ -3,9 +3,9 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Decoder } from '../lib/generate/decoder';
-import type { GenerateOptions } from '../lib/generate/options';
 import { PromptCache } from '../lib/generate/prompt_cache';
 import { recommendedSampling } from '../lib/generate/recommended';
+import type { GenerateOptions } from '../lib/generate/request';
 import { type ChatOptions, Model } from '../lib/model';
 import type { ChatMessage } from '../lib/text/messages';
 import { copyTinyStories, TINY_STORIES, temporaryFolder } from './folders';

@@ -2,8 +2,8 @@
 
 import { open, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { MbokError } from '../lib/errors';
-import { GgufFile } from '../lib/io/gguf';
+import { MbokError } from '../lib/base/errors';
+import { GgufFile } from '../lib/models/gguf/file';
 import { ModelSource } from '../lib/models/source';
 import { temporaryFolder } from './folders';
 import { type GgufToWrite, ggufBytes, SMALL_LLAMA, text, u32, u64 } from './gguf_writer';

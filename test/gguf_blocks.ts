@@ -2,9 +2,9 @@
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { GGML_TYPES } from '../lib/io/ggml_types';
-import { GgufFile } from '../lib/io/gguf';
 import { f32ToHalf } from '../lib/io/half';
+import { GgufFile } from '../lib/models/gguf/file';
+import { GGML_TYPES } from '../lib/native/ggml_types';
 import { GOLDEN } from './folders';
 import { text, u32, u64 } from './gguf_writer';
 import { Random } from './random';

@@ -2,7 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { readGgufTokenizer } from '../lib/text/gguf_tokenizer';
+import { readGgufTokenizer } from '../lib/models/gguf/tokenizer';
 import { GOLDEN } from './folders';
 
 /** A file of test/golden/tokenizers. */

@@ -3,8 +3,8 @@
 import { Graph } from '../lib/graph/graph';
 import { dequantize } from '../lib/graph/operations/dequantize';
 import { Plan } from '../lib/graph/plan';
-import { GGML_TYPES, type GgmlType } from '../lib/io/ggml_types';
 import { f32ToHalf } from '../lib/io/half';
+import { GGML_TYPES, type GgmlType } from '../lib/native/ggml_types';
 import { Matrix } from '../lib/native/matrix';
 import { readGolden } from './golden';
 

@@ -1,6 +1,6 @@
 /** Writes small GGUF files for tests, right or wrong. */
 
-import { GGML_TYPES } from '../lib/io/ggml_types';
+import { GGML_TYPES } from '../lib/native/ggml_types';
 
 type Value =
   | { readonly u32: number }

@@ -2,7 +2,7 @@
 
 import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { loadDataset } from '../lib/data/load';
+import { loadDataset } from '../lib/data/load_dataset';
 import { loadTask } from '../lib/eval/load_task';
 import { hellaswag } from '../lib/eval/tasks/hellaswag';
 import { lambada } from '../lib/eval/tasks/lambada';

@@ -3,7 +3,6 @@
 import { cpSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { binarizeCommand } from '../lib/cli/binarize';
-import { exportDense } from '../lib/cli/dense_folder';
 import { binarize } from '../lib/compress/binarize';
 import { binarizeFolder } from '../lib/compress/binarize_folder';
 import { convertRest } from '../lib/compress/block_conversion';
@@ -12,6 +11,7 @@ import { loadedSource } from '../lib/compress/dense_source';
 import { evaluatePerplexity } from '../lib/eval/perplexity';
 import { SafetensorsFile } from '../lib/io/safetensors';
 import { Model } from '../lib/model';
+import { exportDense } from '../lib/models/export_dense';
 import { moduleOf } from '../lib/models/parts';
 import { multipliedOut } from '../lib/models/widen';
 import type { Matrix } from '../lib/native/matrix';

@@ -6,9 +6,9 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { MbokError } from '../lib/errors';
-import { parseGgufHeader } from '../lib/io/gguf_header';
+import { MbokError } from '../lib/base/errors';
 import { headerLength, LENGTH_BYTES, parseHeader } from '../lib/io/safetensors_header';
+import { parseGgufHeader } from '../lib/models/gguf/header';
 import { ModelSource } from '../lib/models/source';
 import { temporaryFolder } from './folders';
 import { ggufBytes, SMALL_LLAMA, u32, u64 } from './gguf_writer';

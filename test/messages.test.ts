@@ -1,8 +1,8 @@
 /** What messages show of values and names: little, whatever these are. */
 
-import { MbokError } from '../lib/errors';
+import { MbokError } from '../lib/base/errors';
+import { show } from '../lib/base/validate';
 import { ConfigReader } from '../lib/models/config_reader';
-import { show } from '../lib/validate';
 
 /** Lists within one another. */
 function deep(levels: number): unknown {

@@ -2,8 +2,8 @@
 
 import { mkdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { MbokErrorCode } from '../lib/base/errors';
 import { binarize } from '../lib/compress/binarize';
-import type { MbokErrorCode } from '../lib/errors';
 import { evaluatePerplexity } from '../lib/eval/perplexity';
 import { Model } from '../lib/model';
 import { finetune } from '../lib/train/finetune';

@@ -16,7 +16,7 @@ import { basename, join } from 'node:path';
 import { quantizeFolder } from '../lib/baselines/quantize_folder';
 import { binarize } from '../lib/compress/binarize';
 import { type BinarizeFolderOptions, binarizeFolder } from '../lib/compress/binarize_folder';
-import { loadDataset } from '../lib/data/load';
+import { loadDataset } from '../lib/data/load_dataset';
 import { evaluatePerplexity } from '../lib/eval/perplexity';
 import { PromptCache } from '../lib/generate/prompt_cache';
 import { SafetensorsFile } from '../lib/io/safetensors';

@@ -2,9 +2,9 @@
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { MbokError } from '../lib/base/errors';
 import { readStorage } from '../lib/cli/storage';
 import { binarize } from '../lib/compress/binarize';
-import { MbokError } from '../lib/errors';
 import { SafetensorsFile } from '../lib/io/safetensors';
 import { Model } from '../lib/model';
 import { GOLDEN, TINY_STORIES, temporaryFolder } from './folders';

@@ -5,7 +5,6 @@
 
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { exportDense } from '../lib/cli/dense_folder';
 import { readStorage } from '../lib/cli/storage';
 import { choicesOf } from '../lib/compress/allocation/choices';
 import { type BinarizeOptions, binarize } from '../lib/compress/binarize';
@@ -14,11 +13,12 @@ import { addConvertible } from '../lib/compress/converters';
 import { planConversion } from '../lib/compress/memory_plan';
 import { evaluatePerplexity } from '../lib/eval/perplexity';
 import { Model } from '../lib/model';
+import { exportDense } from '../lib/models/export_dense';
 import { moduleOf } from '../lib/models/parts';
 import { structureOf } from '../lib/structures/registry';
 import { type FinetuneResult, finetune } from '../lib/train/finetune';
+import { type FinetuneOptions, finetuneSettings } from '../lib/train/finetune_options';
 import type { TrainingMemory } from '../lib/train/memory';
-import { type FinetuneOptions, finetuneSettings } from '../lib/train/options';
 import { changeConfig, GOLDEN, TINY_STORIES, temporaryFolder } from './folders';
 import { ggufWithBlocks } from './gguf_blocks';
 import { relativeError } from './random';

@@ -13,7 +13,7 @@ import { add } from '../lib/graph/operations/add';
 import { linear } from '../lib/graph/operations/linear';
 import { Plan } from '../lib/graph/plan';
 import { Model } from '../lib/model';
-import type { ModelUse } from '../lib/models/checkpoint';
+import type { ModelUse } from '../lib/models/stored_matrix';
 import { Matrix } from '../lib/native/matrix';
 import { finetune } from '../lib/train/finetune';
 import { TINY_STORIES, temporaryFolder } from './folders';

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { readBytes } from '../lib/cli/bytes';
 import type { ModelCore } from '../lib/models/model_core';
 import { finetune } from '../lib/train/finetune';
-import type { FinetuneOptions } from '../lib/train/options';
+import type { FinetuneOptions } from '../lib/train/finetune_options';
 import { contents, learnableIds, loadTeacher, makeStudent } from './training_models';
 
 const folder = mkdtempSync(join(tmpdir(), 'mbok-cache-'));

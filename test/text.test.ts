@@ -2,7 +2,7 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { uniform, uniformInteger } from '../lib/random';
+import { uniform, uniformInteger } from '../lib/base/random';
 import { AddedTokens } from '../lib/text/added_tokens';
 import { encodeCorpus, splitDocuments } from '../lib/text/corpus';
 import { StopMatcher, StreamDecoder } from '../lib/text/stream';

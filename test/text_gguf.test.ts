@@ -1,9 +1,9 @@
 /** Tokenizers rebuilt from GGUF metadata give the ids that the programs give which they come from. */
 
 import fc from 'fast-check';
-import { MbokError } from '../lib/errors';
+import { MbokError } from '../lib/base/errors';
+import { readGgufTokenizer } from '../lib/models/gguf/tokenizer';
 import { AddedTokens } from '../lib/text/added_tokens';
-import { readGgufTokenizer } from '../lib/text/gguf_tokenizer';
 import { Tokenizer } from '../lib/text/tokenizer';
 import { compilePattern } from '../lib/text/word_pattern';
 import { wordRule } from '../lib/text/words';

@@ -9,7 +9,7 @@ import { evaluatePerplexity } from '../lib/eval/perplexity';
 import { linearModules, ModelCore } from '../lib/models/model_core';
 import type { Matrix } from '../lib/native/matrix';
 import { finetune } from '../lib/train/finetune';
-import type { FinetuneOptions } from '../lib/train/options';
+import type { FinetuneOptions } from '../lib/train/finetune_options';
 import type { FinetuneRecord } from '../lib/train/progress';
 import { contents, differences, kernelRows, learnableIds, loadTeacher, makeStudent } from './training_models';
 

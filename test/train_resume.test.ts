@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ModelCore } from '../lib/models/model_core';
 import { type FinetuneResult, finetune } from '../lib/train/finetune';
-import type { FinetuneOptions } from '../lib/train/options';
+import type { FinetuneOptions } from '../lib/train/finetune_options';
 import { typeScriptArguments } from './run_typescript';
 import { contents, learnableIds, loadTeacher, makeStudent } from './training_models';
 

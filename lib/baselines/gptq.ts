@@ -4,7 +4,7 @@
  */
 
 import { Graph } from '../graph/graph';
-import { accumulateGram } from '../graph/operations/conversion';
+import { accumulateGram } from '../graph/operations/kernel_fit';
 import { Plan } from '../graph/plan';
 import { Matrix } from '../native/matrix';
 import { fitGrid, type Grid, type GridSettings, nearest } from './grid';

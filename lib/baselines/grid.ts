@@ -4,7 +4,7 @@
  * of the group and always over 0.
  */
 
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
 import { f16ToF32, f32ToF16 } from '../io/half';
 
 export interface GridSettings {

@@ -1,7 +1,7 @@
 /** What GPTQ needs to know of a layer's inputs: the order of columns, and the factor that spreads a column's error. */
 
 import { Graph } from '../graph/graph';
-import { compensationFactor } from '../graph/operations/conversion';
+import { compensationFactor } from '../graph/operations/kernel_fit';
 import { Plan } from '../graph/plan';
 import { Matrix } from '../native/matrix';
 

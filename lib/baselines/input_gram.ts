@@ -4,7 +4,7 @@ import type { SharedInput } from '../compress/block_conversion';
 import { prune, traceBlock } from '../compress/block_trace';
 import { chunkPlan, chunkScalars, hiddenInput, type Walk } from '../compress/hidden_states';
 import { Graph, type Tensor } from '../graph/graph';
-import { accumulateGram } from '../graph/operations/conversion';
+import { accumulateGram } from '../graph/operations/kernel_fit';
 import { moduleOf } from '../models/parts';
 import { Matrix } from '../native/matrix';
 

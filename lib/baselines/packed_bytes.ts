@@ -2,7 +2,7 @@
 
 import type { ParameterSpecification } from '../models/family';
 import { moduleOf } from '../models/parts';
-import type { BaselineSettings } from './options';
+import type { BaselineSettings } from './quantize_options';
 
 /** Bytes of a packed file's tensors; headers, configuration and tokenizer are not counted. */
 export interface PackedBytes {

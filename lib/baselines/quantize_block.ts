@@ -1,20 +1,20 @@
 /** One block of a dense model, its linear weights replaced by the values of their codes. */
 
+import { MbokError } from '../base/errors';
+import { throwIfAborted } from '../base/validate';
 import { type BlockOptions, convertInOrder, convertLinears } from '../compress/block_conversion';
 import type { ConvertedWeights } from '../compress/converted';
 import type { DenseSource } from '../compress/dense_source';
 import type { Walk } from '../compress/hidden_states';
-import { MbokError } from '../errors';
 import type { ParameterSpecification } from '../models/family';
 import { type ModelPart, moduleOf, partsOf } from '../models/parts';
 import { withWidened } from '../models/widen';
 import { Matrix } from '../native/matrix';
 import { DENSE } from '../structures/dense';
-import { throwIfAborted } from '../validate';
 import { gptq } from './gptq';
 import { factorInputs, type InputFactor } from './input_factor';
 import { inputGram } from './input_gram';
-import type { BaselineSettings } from './options';
+import type { BaselineSettings } from './quantize_options';
 import { roundToNearest } from './round_to_nearest';
 
 /** Rounds the linear weights of block `layer` to nearest; one is in memory at a time. */

@@ -1,32 +1,32 @@
 /** Other people's methods on the same models: from disk to a dense folder that everything here runs on. */
 
+import { boolean, options } from '../base/validate';
 import { inputsOf } from '../compress/calibration';
 import { type BlockConversion, type BlockKeeper, convertBlocks } from '../compress/convert_model';
 import type { DenseSource } from '../compress/dense_source';
 import { diskSource } from '../compress/disk_source';
 import { elementBytes } from '../compress/memory_plan';
-import { residualReport } from '../compress/residual';
+import { residualReport } from '../compress/relative_residual';
 import { fingerprint, WorkFolder, workFolderOf } from '../compress/work_folder';
 import { type StartToken, startTokenOf } from '../data/windows';
 import { linkOrCopy } from '../io/atomic';
 import type { TensorSource } from '../io/safetensors';
-import { partHead, partTensor, watched } from '../models/checkpoint';
 import { denseParts, putDenseFolder } from '../models/dense_folder';
 import { BASELINE_FILE, expectOutput } from '../models/model_folder';
 import { type ModelPart, moduleOf } from '../models/parts';
 import { ModelSource } from '../models/source';
+import { partHead, partTensor, watched } from '../models/stored_matrix';
 import { multipliedOut } from '../models/widen';
-import { boolean, options } from '../validate';
 import { type ColumnOrder, GPTQ_DAMPING } from './input_factor';
+import { type PackedBytes, packedBytes } from './packed_bytes';
+import { compensateBlock, roundBlock } from './quantize_block';
 import {
   type BaselineMethod,
   type BaselineTask,
   prepareBaseline,
   QUANTIZE_KEYS,
   type QuantizeOptions,
-} from './options';
-import { type PackedBytes, packedBytes } from './packed_bytes';
-import { compensateBlock, roundBlock } from './quantize_block';
+} from './quantize_options';
 
 /** How a folder was quantized: its baseline.json. */
 export interface BaselineReport {

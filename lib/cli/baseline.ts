@@ -1,11 +1,11 @@
 import { COLUMN_ORDERS, type ColumnOrder } from '../baselines/input_factor';
-import { BASELINE_METHODS, type BaselineMethod, BITS, type QuantizeOptions } from '../baselines/options';
 import { quantizeFolder } from '../baselines/quantize_folder';
+import { BASELINE_METHODS, type BaselineMethod, BITS, type QuantizeOptions } from '../baselines/quantize_options';
 import type { TrainingPrecision } from '../graph/arithmetic';
 import { CALIBRATION_OPTIONS, calibrationFiles, calibrationLine, calibrationText } from './calibration_text';
 import { type Command, type CommandCall, given, type Outcome, UsageError } from './command';
 import { givenStartToken } from './data';
-import { expectTarget, OUTPUT_OPTIONS } from './files';
+import { expectTarget, OUTPUT_OPTIONS } from './output';
 import { megabytes, RemainingTime, StatusLine } from './terminal';
 
 export const baselineCommand: Command = {

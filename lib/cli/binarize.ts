@@ -1,5 +1,9 @@
+import {
+  ALLOCATION_METHODS,
+  type AllocationMethod,
+  type AllocationOptions,
+} from '../compress/allocation/allocation_options';
 import type { KeptAt } from '../compress/allocation/keep';
-import { ALLOCATION_METHODS, type AllocationMethod, type AllocationOptions } from '../compress/allocation/options';
 import { type ConversionMethod, EMBEDDING_CHOICES, type EmbeddingChoice } from '../compress/binarize';
 import { type BinarizeFolderOptions, binarizeFolder } from '../compress/binarize_folder';
 import type { TrainingPrecision } from '../graph/arithmetic';
@@ -9,7 +13,7 @@ import { readBytes } from './bytes';
 import { CALIBRATION_OPTIONS, calibrationFiles, calibrationLine, calibrationText } from './calibration_text';
 import { type Command, type CommandCall, given, type Outcome, UsageError } from './command';
 import { givenStartToken } from './data';
-import { expectTarget, OUTPUT_OPTIONS } from './files';
+import { expectTarget, OUTPUT_OPTIONS } from './output';
 import { readStorage } from './storage';
 import { megabytes, RemainingTime, StatusLine, say } from './terminal';
 

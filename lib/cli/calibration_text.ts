@@ -1,12 +1,12 @@
 /** What calibration keeps a model's outputs on: files, or text of the model's own. */
 
 import { dirname } from 'node:path';
+import { MbokError } from '../base/errors';
 import type { Dataset } from '../data/dataset';
-import type { TextData } from '../data/load';
-import { MbokError } from '../errors';
+import type { TextData } from '../data/load_dataset';
 import { TRAINING_PRECISIONS } from '../graph/arithmetic';
 import { Model } from '../model';
-import type { CalibrationReport } from '../models/conversion';
+import type { CalibrationReport } from '../models/conversion_report';
 import { ModelSource } from '../models/source';
 import { ChatTemplate } from '../text/chat';
 import { DOCUMENT_MARKER } from '../text/corpus';

@@ -1,13 +1,13 @@
 import { createInterface, type Interface } from 'node:readline';
-import { MbokError } from '../errors';
-import type { GenerateOptions, GenerationResult } from '../generate/options';
+import { MbokError } from '../base/errors';
 import { PromptCache } from '../generate/prompt_cache';
+import type { GenerateOptions, GenerationResult } from '../generate/request';
 import { type JsonObject, parseJsonObject } from '../io/json';
 import type { ChatOptions, Model } from '../model';
 import { encodeRendered } from '../text/chat';
 import type { ChatMessage } from '../text/messages';
 import { type Command, type CommandCall, isAbort, type Outcome, UsageError } from './command';
-import { LOAD_OPTIONS, loadModel } from './load';
+import { LOAD_OPTIONS, loadModel } from './load_model';
 import { givenSampling, resultJson, resultLine, samplingOptions } from './sampling';
 import { StatusLine, say } from './terminal';
 

@@ -1,7 +1,7 @@
 /** What a command is: its options as data, from which parsing and help are made. */
 
 import { parseArgs } from 'node:util';
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
 
 /** A mistake in how a command was called; the process ends with code 2. */
 export class UsageError extends Error {}

@@ -1,7 +1,7 @@
 /** Text on the command line: what commands that read it have in common. */
 
 import type { Dataset } from '../data/dataset';
-import { loadDataset } from '../data/load';
+import { loadDataset } from '../data/load_dataset';
 import { listFiles } from '../data/sources';
 import { START_TOKENS, type StartToken } from '../data/windows';
 import { type CommandCall, type OptionTable, UsageError } from './command';

@@ -1,15 +1,15 @@
 import { join, resolve } from 'node:path';
+import { MbokError } from '../base/errors';
 import { binarize } from '../compress/binarize';
-import { MbokError } from '../errors';
 import { evaluatePerplexity } from '../eval/perplexity';
 import { makeFolder, writeFile } from '../io/atomic';
 import { readTextFile } from '../io/files';
-import { expectOwnFile } from '../io/places';
+import { expectOwnFile } from '../io/output_path';
 import { Model } from '../model';
 import { lineChart, smooth } from '../plot/line_chart';
 import { COLORS } from '../plot/style';
 import { finetune } from '../train/finetune';
-import type { FinetuneProgress } from '../train/options';
+import type { FinetuneProgress } from '../train/finetune_options';
 import type { FinetuneRecord } from '../train/progress';
 import type { Command, CommandCall, Outcome } from './command';
 import { stepLine } from './finetune';

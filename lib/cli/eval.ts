@@ -2,7 +2,7 @@ import { evaluatePerplexity } from '../eval/perplexity';
 import { ARITHMETIC_OPTIONS, givenArithmetic } from './arithmetic';
 import { type Command, type CommandCall, given, type Outcome } from './command';
 import { cutNote, DATA_OPTIONS, givenStartToken, openText, requiredTextFiles, textOption } from './data';
-import { LOAD_OPTIONS, loadModel } from './load';
+import { LOAD_OPTIONS, loadModel } from './load_model';
 import { StatusLine } from './terminal';
 
 /** The usual window; a text need not be read further than its windows reach. */

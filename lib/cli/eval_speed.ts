@@ -3,7 +3,7 @@ import { addon, guarded } from '../native/addon';
 import { rate } from '../report/format';
 import { ARITHMETIC_OPTIONS, givenArithmetic } from './arithmetic';
 import { type Command, type CommandCall, given, type Outcome } from './command';
-import { LOAD_OPTIONS, loadModel } from './load';
+import { LOAD_OPTIONS, loadModel } from './load_model';
 import { usedResources } from './resources';
 import { readStorage } from './storage';
 import { megabytes, StatusLine } from './terminal';

@@ -4,11 +4,11 @@ import { evaluateTasks, type Metric, TASK_NAMES, type TaskResult } from '../eval
 import type { Measurement } from '../eval/statistics';
 import { writeFile } from '../io/atomic';
 import { ioFailure } from '../io/failure';
-import { expectOwnFile } from '../io/places';
+import { expectOwnFile } from '../io/output_path';
 import { ARITHMETIC_OPTIONS, givenArithmetic } from './arithmetic';
 import { type Command, type CommandCall, choiceList, given, type Outcome } from './command';
 import { givenStartToken, START_TOKEN_OPTION } from './data';
-import { LOAD_OPTIONS, loadModel } from './load';
+import { LOAD_OPTIONS, loadModel } from './load_model';
 import { StatusLine, say, table } from './terminal';
 
 export const tasksCommand: Command = {

@@ -1,7 +1,7 @@
+import { exportDense } from '../models/export_dense';
 import type { Command, CommandCall, Outcome } from './command';
-import { exportDense } from './dense_folder';
-import { expectTarget, OUTPUT_OPTIONS } from './files';
-import { LOAD_OPTIONS, loadModel } from './load';
+import { LOAD_OPTIONS, loadModel } from './load_model';
+import { expectTarget, OUTPUT_OPTIONS } from './output';
 import { readStorage } from './storage';
 import { megabytes, StatusLine } from './terminal';
 

@@ -13,13 +13,13 @@ import {
 } from '../train/boolean_optimizer';
 import { Checkpoint } from '../train/checkpoint';
 import { type FinetuneResult, finetune } from '../train/finetune';
+import type { FinetuneOptions, FinetuneProgress } from '../train/finetune_options';
 import { gigabytes, type TrainingMemory } from '../train/memory';
-import type { FinetuneOptions, FinetuneProgress } from '../train/options';
 import { TRAINABLE } from '../train/trained';
 import { readBytes } from './bytes';
 import { type Command, type CommandCall, choiceList, given, isAbort, type Outcome, UsageError } from './command';
 import { cutNote, DATA_OPTIONS, givenStartToken, openText, requiredTextFiles, textFiles, textOption } from './data';
-import { expectTarget, OUTPUT_OPTIONS } from './files';
+import { expectTarget, OUTPUT_OPTIONS } from './output';
 import { readStorage } from './storage';
 import { megabytes, StatusLine, say } from './terminal';
 

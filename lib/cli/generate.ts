@@ -1,5 +1,5 @@
 import type { Command, CommandCall, Outcome } from './command';
-import { LOAD_OPTIONS, loadModel } from './load';
+import { LOAD_OPTIONS, loadModel } from './load_model';
 import { givenSampling, resultJson, resultLine, samplingOptions } from './sampling';
 import { StatusLine, say } from './terminal';
 

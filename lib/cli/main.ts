@@ -1,7 +1,7 @@
 #!/usr/bin/env node
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
+import { version } from '../base/version';
 import { ioFailure } from '../io/failure';
-import { version } from '../version';
 import { baselineCommand } from './baseline';
 import { binarizeCommand } from './binarize';
 import { chatCommand } from './chat';

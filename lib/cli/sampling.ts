@@ -1,6 +1,6 @@
 /** Options of the commands that generate text. */
 
-import type { GenerateOptions, GenerationResult } from '../generate/options';
+import type { GenerateOptions, GenerationResult } from '../generate/request';
 import { ARITHMETIC_OPTIONS, givenArithmetic } from './arithmetic';
 import { type CommandCall, given, type OptionTable } from './command';
 import { megabytes } from './terminal';

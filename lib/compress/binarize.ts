@@ -1,18 +1,18 @@
 /** Conversion of a dense model to a Boolean one. */
 
+import { MbokError } from '../base/errors';
+import { integerInRange, invalid, oneOf, options, throwIfAborted } from '../base/validate';
 import type { TokenizedModel } from '../data/windows';
-import { MbokError } from '../errors';
-import type { ProgressOptions } from '../models/checkpoint';
 import type { DecoderConfig, Family } from '../models/family';
 import { expectModel, type ModelCore } from '../models/model_core';
 import { isBoolean, isTable, moduleOf } from '../models/parts';
+import type { ProgressOptions } from '../models/stored_matrix';
 import { INT8 } from '../structures/int8';
 import type { Formats } from '../structures/structure';
-import { integerInRange, invalid, oneOf, options, throwIfAborted } from '../validate';
+import { ALLOCATION_KEYS, type AllocationOptions, checkAllocation } from './allocation/allocation_options';
 import { allocationProblem } from './allocation/budget';
-import { ALLOCATION_KEYS, type AllocationOptions, checkAllocation } from './allocation/options';
 import { type CalibrationOptions, checkCalibration, packCalibration } from './calibration';
-import { type ConversionSink, convert } from './conversion';
+import { type ConversionSink, convert } from './convert';
 import type { ConversionTask } from './convert_model';
 import { type ConvertedWeights, disposeConverted, residualsOf } from './converted';
 import { loadedSource } from './dense_source';

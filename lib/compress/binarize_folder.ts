@@ -1,12 +1,12 @@
 /** Conversion from disk to disk: one block of the dense model in memory at a time, and resumable. */
 
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
+import { boolean, invalid, options } from '../base/validate';
 import { linkOrCopy } from '../io/atomic';
 import type { PlacedSafetensors, TensorPlace } from '../io/placed_safetensors';
 import { type TensorSource, tensorBytes } from '../io/safetensors';
 import { WEIGHTS_FILE } from '../io/safetensors_shards';
-import { type ProgressOptions, partTensor, readPart, watched } from '../models/checkpoint';
-import type { ConversionReport } from '../models/conversion';
+import type { ConversionReport } from '../models/conversion_report';
 import type { ParameterSpecification } from '../models/family';
 import {
   CONFIG_FILE,
@@ -18,14 +18,14 @@ import {
 import { loadedParts, type ModelPart, type ModelSlice, modelParts, moduleOf } from '../models/parts';
 import { writeQuantization } from '../models/quantization';
 import { ModelSource } from '../models/source';
+import { type ProgressOptions, partTensor, readPart, watched } from '../models/stored_matrix';
 import type { Matrix } from '../native/matrix';
 import type { Formats } from '../structures/structure';
-import { boolean, invalid, options } from '../validate';
 import { analysisWindows } from './allocation/allocate';
 import { allocationProblem } from './allocation/budget';
 import { BINARIZE_KEYS, type BinarizeOptions, prepareTask } from './binarize';
 import { inputsOf } from './calibration';
-import { type ConversionOutput, type ConversionSink, convert } from './conversion';
+import { type ConversionOutput, type ConversionSink, convert } from './convert';
 import type { BlockKeeper, ConversionTask } from './convert_model';
 import type { ConvertedWeights } from './converted';
 import { type DenseSource, headOf, linearWeight, storageOf } from './dense_source';

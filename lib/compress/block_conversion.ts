@@ -1,13 +1,13 @@
 /** Conversion of a dense model block by block: what is known of one block is forgotten before the next. */
 
 import { isDeepStrictEqual } from 'node:util';
+import { throwIfAborted } from '../base/validate';
 import { Graph } from '../graph/graph';
 import type { ParameterSpecification } from '../models/family';
 import { isWeight, moduleOf } from '../models/parts';
 import { withWidened } from '../models/widen';
 import type { Matrix } from '../native/matrix';
 import type { Formats } from '../structures/structure';
-import { throwIfAborted } from '../validate';
 import { sharedInputs, traceBlock } from './block_trace';
 import { type ConvertedWeights, collected, formatsWith } from './converted';
 import type { CalibrationRounds, DecompositionRounds } from './converter';

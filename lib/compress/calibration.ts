@@ -1,12 +1,12 @@
 /** Calibration text and settings: what a caller may give, and the windows that the text becomes. */
 
+import { MbokError } from '../base/errors';
+import { finiteNumber, integerInRange, oneOf, options, string } from '../base/validate';
 import { Dataset } from '../data/dataset';
-import { type TextData, toDataset } from '../data/load';
+import { type TextData, toDataset } from '../data/load_dataset';
 import { type StartTokenOptions, startIdFor, type TextWindow, type TokenizedModel } from '../data/windows';
-import { MbokError } from '../errors';
 import { TRAINING_PRECISIONS, type TrainingPrecision } from '../graph/arithmetic';
 import type { DecoderConfig } from '../models/family';
-import { finiteNumber, integerInRange, oneOf, options, string } from '../validate';
 
 /** Text and settings of the calibrated method. */
 export interface CalibrationOptions extends StartTokenOptions {

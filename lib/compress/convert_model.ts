@@ -1,12 +1,12 @@
 /** A whole model, block by block, into wherever its blocks are kept. */
 
 import { startTokenOf } from '../data/windows';
-import type { ProgressOptions } from '../models/checkpoint';
-import type { CalibrationReport } from '../models/conversion';
+import type { CalibrationReport } from '../models/conversion_report';
 import { moduleOf } from '../models/parts';
+import type { ProgressOptions } from '../models/stored_matrix';
 import type { Matrix } from '../native/matrix';
 import type { Formats } from '../structures/structure';
-import type { AllocationTask } from './allocation/options';
+import type { AllocationTask } from './allocation/allocation_options';
 import { type BlockOptions, convertCalibrated, convertDataFree } from './block_conversion';
 import type { CheckedCalibration } from './calibration';
 import type { ConvertedWeights } from './converted';

@@ -1,7 +1,7 @@
 /** Weights that a conversion has given another structure. */
 
-import type { PlacedMatrix } from '../models/checkpoint';
 import { isWeight, moduleOf } from '../models/parts';
+import type { PlacedMatrix } from '../models/stored_matrix';
 import type { Formats, LayerFormat } from '../structures/structure';
 import type { DenseSource } from './dense_source';
 

@@ -1,10 +1,10 @@
 /** Where a conversion takes dense weights from: a loaded model, or a model on disk that is read block by block. */
 
 import type { TensorHead } from '../io/safetensors';
-import { type DenseStorage, partHead } from '../models/checkpoint';
 import type { Constants, DecoderConfig, Family, ParameterSpecification } from '../models/family';
 import type { ModelCore } from '../models/model_core';
 import type { ModelPart } from '../models/parts';
+import { type DenseStorage, partHead } from '../models/stored_matrix';
 import type { Parameters } from '../nn/builder';
 import type { Formats, PartType } from '../structures/structure';
 

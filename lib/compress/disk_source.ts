@@ -1,9 +1,9 @@
 /** A model on disk as a conversion sees it. */
 
-import { denseStorage } from '../models/checkpoint';
 import { ConstantTables } from '../models/constant_tables';
 import { modelParts } from '../models/parts';
 import type { ModelSource } from '../models/source';
+import { denseStorage } from '../models/stored_matrix';
 import type { Matrix } from '../native/matrix';
 import type { DenseSource } from './dense_source';
 

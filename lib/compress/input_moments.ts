@@ -2,7 +2,7 @@
 
 import { Graph, type Tensor } from '../graph/graph';
 import { add } from '../graph/operations/add';
-import { accumulateGram, beforeNorm, compensationFactor, relativeRows } from '../graph/operations/conversion';
+import { accumulateGram, beforeNorm, compensationFactor, relativeRows } from '../graph/operations/kernel_fit';
 import { linear } from '../graph/operations/linear';
 import { gradientNorm } from '../graph/operations/training';
 import { scale } from '../graph/operations/weighted_sum';

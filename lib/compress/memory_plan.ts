@@ -1,16 +1,16 @@
 /** How much memory a conversion from disk to disk will take, known before it begins. */
 
+import { options } from '../base/validate';
 import { Graph } from '../graph/graph';
 import { layOutArena } from '../graph/planner';
 import { tensorBytes } from '../io/safetensors';
-import type { DenseStorage } from '../models/checkpoint';
 import type { ParameterSpecification } from '../models/family';
 import { isWeight, modelParts, moduleOf, partsOf } from '../models/parts';
 import { ModelSource } from '../models/source';
+import type { DenseStorage } from '../models/stored_matrix';
 import { Matrix, Q8_BLOCK, rowBytes } from '../native/matrix';
 import { ALL_DENSE } from '../structures/dense';
 import type { Formats } from '../structures/structure';
-import { options } from '../validate';
 import { uniformAllocation } from './allocation/allocate';
 import { allocationProblem } from './allocation/budget';
 import { BINARIZE_KEYS, type BinarizeOptions, prepareTask } from './binarize';

@@ -2,11 +2,11 @@
 
 import { type FileHandle, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
+import { reused } from '../base/reused';
 import { writeAll } from '../io/atomic';
 import { ioFailure } from '../io/failure';
 import { openRegular } from '../io/regular_file';
-import { reused } from '../reused';
 
 /** Of the model as converted so far, and of the original. */
 export type Side = 'student' | 'teacher';

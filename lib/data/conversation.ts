@@ -1,7 +1,7 @@
 /** Conversations in the forms that data sets have them in. */
 
+import { invalid, string } from '../base/validate';
 import { isJsonObject, type JsonObject } from '../io/json';
-import { invalid, string } from '../validate';
 
 /** Roles by the names that ShareGPT has for them (https://github.com/lm-sys/FastChat, docs/dataset). */
 const SPEAKERS: Readonly<Record<string, string>> = {

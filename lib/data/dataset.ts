@@ -1,8 +1,8 @@
-import { MbokError } from '../errors';
-import { uniformInteger } from '../random';
+import { MbokError } from '../base/errors';
+import { uniformInteger } from '../base/random';
+import { integerInRange } from '../base/validate';
 import type { TokenArray } from '../text/token_buffer';
-import { integerInRange } from '../validate';
-import type { Places } from './places';
+import type { Places } from './positions';
 import { ID_BITS, type TokenStore } from './token_file';
 import {
   countPlaces,

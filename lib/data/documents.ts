@@ -1,13 +1,13 @@
 /** The documents that files hold, in parts of text or as token ids. */
 
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
+import { show } from '../base/validate';
 import { expectWholeCharacters, type JsonObject, parseJsonObject } from '../io/json';
 import { type ChatTemplate, encodeChat } from '../text/chat';
 import { DOCUMENT_MARKER } from '../text/corpus';
 import { DocumentEncoder } from '../text/document_encoder';
 import { expectMessages, templateArgumentsOf } from '../text/messages';
 import type { Tokenizer } from '../text/tokenizer';
-import { show } from '../validate';
 import { isConversation, messagesOf } from './conversation';
 import { beginningOf, readElements, readLines, readText } from './sources';
 

@@ -2,7 +2,7 @@
 
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
 import { ioFailure } from '../io/failure';
 import { JsonListSplitter } from '../io/json_list';
 import { openRegular } from '../io/regular_file';

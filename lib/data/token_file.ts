@@ -4,13 +4,13 @@
  */
 
 import { createHash } from 'node:crypto';
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
+import { integerInRange } from '../base/validate';
 import { writeFile } from '../io/atomic';
 import { isAbsence } from '../io/failure';
 import { isJsonObject } from '../io/json';
 import { PositionedFile } from '../io/positioned';
 import { type TokenArray, TokenBuffer } from '../text/token_buffer';
-import { integerInRange } from '../validate';
 
 const MAGIC = 'mboktok1';
 const TRAILER_BYTES = 4 + MAGIC.length;

@@ -1,8 +1,8 @@
 /** How text is cut into windows: what each begins with, which of the text it holds and which of its tokens are scored. */
 
+import { oneOf, throwIfAborted } from '../base/validate';
 import type { Tokenizer } from '../text/tokenizer';
-import { oneOf, throwIfAborted } from '../validate';
-import { Places } from './places';
+import { Places } from './positions';
 import { ID_BITS, type TokenStore } from './token_file';
 
 /** Tokens read at a time. */

@@ -1,15 +1,15 @@
 /** Accuracies on published question sets, by the conventions of EleutherAI's lm-evaluation-harness. */
 
 import { setImmediate } from 'node:timers/promises';
+import { MbokError } from '../base/errors';
+import { integerInRange, invalid, oneOf, options, string, throwIfAborted } from '../base/validate';
 import { type StartToken, type StartTokenOptions, startIdFor, startTokenOf } from '../data/windows';
-import { MbokError } from '../errors';
 import { type ActivationBits, arithmeticOf, type Precision } from '../graph/arithmetic';
 import { expectModel, type ModelCore } from '../models/model_core';
-import { integerInRange, invalid, oneOf, options, string, throwIfAborted } from '../validate';
-import { PairEncoder, type ScoredSequence } from './encode';
 import type { PartScore } from './lanes';
 import { scoreGroups } from './likelihood';
 import { type LoadedTask, loadTask, scoredTexts } from './load_task';
+import { PairEncoder, type ScoredSequence } from './pair_encoder';
 import { type Measurement, mean, perplexity } from './statistics';
 import type { Question, TaskDefinition } from './task';
 import { TASKS } from './tasks/registry';

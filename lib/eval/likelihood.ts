@@ -2,8 +2,8 @@
 
 import type { Arithmetic } from '../graph/arithmetic';
 import type { ModelCore } from '../models/model_core';
-import type { ScoredSequence } from './encode';
 import { Lanes, type PartScore, type ScoredPart } from './lanes';
+import type { ScoredSequence } from './pair_encoder';
 
 /** Tokens of a lane that need not be cut smaller. */
 const SMALL = 64;

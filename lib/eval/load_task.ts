@@ -2,8 +2,8 @@
 
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { MbokError } from '../errors';
-import { uniformInteger } from '../random';
+import { MbokError } from '../base/errors';
+import { uniformInteger } from '../base/random';
 import { readLines, readRecords } from './records';
 import type { Question, TaskDefinition } from './task';
 

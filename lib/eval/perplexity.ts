@@ -1,7 +1,9 @@
 /** Perplexity by the conventions of published figures (window, split and tokenizer belong beside every one of them). */
 
+import { MbokError } from '../base/errors';
+import { integerInRange, invalid, options, throwIfAborted } from '../base/validate';
 import type { Dataset } from '../data/dataset';
-import { type TextData, toDataset } from '../data/load';
+import { type TextData, toDataset } from '../data/load_dataset';
 import {
   type StartToken,
   type StartTokenOptions,
@@ -11,10 +13,8 @@ import {
   textTokensOf,
   type WindowShape,
 } from '../data/windows';
-import { MbokError } from '../errors';
 import { type ActivationBits, arithmeticOf, type Precision } from '../graph/arithmetic';
 import { expectModel, type ModelCore } from '../models/model_core';
-import { integerInRange, invalid, options, throwIfAborted } from '../validate';
 import { WindowScorer } from './window_scorer';
 
 /** Options of {@link evaluatePerplexity}. */

@@ -1,10 +1,10 @@
 /** Reads JSONL files record by record, with errors that name file and line. */
 
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
+import { show } from '../base/validate';
 import { readWhole } from '../io/files';
 import { decodeUtf8, expectBounded, expectWholeCharacters, parseJsonObject } from '../io/json';
 import { ConfigReader } from '../models/config_reader';
-import { show } from '../validate';
 
 /** One record of a task's file; its place is the file and the line. */
 export type TaskRecord = ConfigReader;

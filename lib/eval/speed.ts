@@ -1,11 +1,11 @@
 /** Tokens a second: of a prompt, and of the tokens after it one by one. */
 
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
+import { integerInRange, options, throwIfAborted } from '../base/validate';
 import { cacheBytes } from '../generate/cache';
 import { Decoder } from '../generate/decoder';
 import { type ActivationBits, arithmeticOf, type Precision } from '../graph/arithmetic';
 import { expectModel, type ModelCore } from '../models/model_core';
-import { integerInRange, options, throwIfAborted } from '../validate';
 
 /** Options of {@link measureSpeed}. */
 export interface SpeedOptions {

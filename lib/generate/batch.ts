@@ -1,8 +1,8 @@
 /** Several texts from a model, side by side. */
 
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
+import { integerInRange, invalid, object, throwIfAborted } from '../base/validate';
 import type { ModelCore } from '../models/model_core';
-import { integerInRange, invalid, object, throwIfAborted } from '../validate';
 import { BatchDecoder, type Piece } from './batch_decoder';
 import { cacheBytes } from './cache';
 import {
@@ -12,7 +12,7 @@ import {
   type GenerationRequest,
   type GenerationResult,
   readRequest,
-} from './options';
+} from './request';
 import { Writer } from './writer';
 
 const PARALLEL = 8;

@@ -1,12 +1,12 @@
 /** Text from a model, token by token. */
 
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
+import { throwIfAborted } from '../base/validate';
 import type { ModelCore } from '../models/model_core';
-import { throwIfAborted } from '../validate';
 import { cacheBytes } from './cache';
 import { Decoder, type DecoderOptions } from './decoder';
-import { contextOf, type EndReason, type GenerationRequest, type GenerationResult } from './options';
 import type { Lease } from './prompt_cache';
+import { contextOf, type EndReason, type GenerationRequest, type GenerationResult } from './request';
 import { Writer } from './writer';
 
 /**

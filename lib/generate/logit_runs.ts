@@ -3,7 +3,7 @@
  * long as a small model takes: native code looks at all of them once, so that only few runs need looking into.
  */
 
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
 import { addon } from '../native/addon';
 
 /** Tokens of a run. */

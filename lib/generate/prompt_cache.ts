@@ -1,9 +1,9 @@
 /** Keys and values that outlive a generation, for the next one that begins alike. */
 
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
+import { integerInRange, object } from '../base/validate';
 import { arithmeticOf, sameArithmetic } from '../graph/arithmetic';
 import { expectModel, type ModelCore } from '../models/model_core';
-import { integerInRange, object } from '../validate';
 import { Decoder, type DecoderOptions } from './decoder';
 
 /** A decoder lent to one generation. */

@@ -1,7 +1,7 @@
 /** Chooses the next token from logits. */
 
-import { uniform } from '../random';
-import { finiteNumber, integerInRange } from '../validate';
+import { uniform } from '../base/random';
+import { finiteNumber, integerInRange } from '../base/validate';
 import { indexAt, LogitRuns, sum, weightOf } from './logit_runs';
 
 /** How the next token is chosen among the likely ones. */

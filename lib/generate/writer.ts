@@ -2,7 +2,7 @@
 
 import { StopMatcher, StreamDecoder } from '../text/stream';
 import type { Tokenizer } from '../text/tokenizer';
-import type { EndReason, GenerationRequest, GenerationResult } from './options';
+import type { EndReason, GenerationRequest, GenerationResult } from './request';
 import { Sampler } from './sampler';
 
 /** Tokens of the prompt that the decoding of the first token's text looks back at. */

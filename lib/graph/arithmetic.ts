@@ -1,6 +1,6 @@
 /** What dense products and the layers around them compute with. */
 
-import { oneOf } from '../validate';
+import { oneOf } from '../base/validate';
 
 /** Precisions of dense products that learning works with. */
 export const TRAINING_PRECISIONS = ['f32', 'bf16'] as const;

@@ -1,7 +1,7 @@
 /** Reverse-mode differentiation as a transformation of the graph. */
 
-import { MbokError } from '../errors';
-import { invalid, object, options } from '../validate';
+import { MbokError } from '../base/errors';
+import { invalid, object, options } from '../base/validate';
 import { type BooleanTarget, expectTensor, type Node, type Tensor } from './graph';
 import { graphOf } from './operation';
 import { add } from './operations/add';

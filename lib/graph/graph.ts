@@ -3,10 +3,10 @@
  * the list of operations that a plan will run, in order. They refer to each other, so they are in one file.
  */
 
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
+import { integerInRange, invalid, oneOf, options, string } from '../base/validate';
 import type { Phase, TensorType } from '../native/addon';
 import { Matrix } from '../native/matrix';
-import { integerInRange, invalid, oneOf, options, string } from '../validate';
 import { type Arithmetic, arithmeticOf } from './arithmetic';
 
 /** A row count known when the graph is built, or 'tokens': as many rows as a run has tokens. */

@@ -1,6 +1,6 @@
 /** What the shape rules of operations have in common; one file an operation in ./operations. */
 
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
 import { describeShape, expectTensor, type Graph, type Rows, type Shape, type Tensor } from './graph';
 
 /** Throws MBOK_SHAPE unless the tensor has this shape ('any' leaves a dimension open). */

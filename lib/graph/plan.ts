@@ -1,6 +1,8 @@
 /** A graph made ready to run: memory laid out, operations encoded, one native call a run. */
 
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
+import { reused } from '../base/reused';
+import { abortedError, finiteNumber, integerInRange, invalid, object, options, throwIfAborted } from '../base/validate';
 import {
   addon,
   guarded,
@@ -14,8 +16,6 @@ import {
   TENSOR_TYPES,
 } from '../native/addon';
 import { elementsOf, type Matrix } from '../native/matrix';
-import { reused } from '../reused';
-import { abortedError, finiteNumber, integerInRange, invalid, object, options, throwIfAborted } from '../validate';
 import { describeShape, expectGraph, type Graph, type MemoryRole, type Tensor } from './graph';
 import { alignUp, layOutArena, tensorBytes } from './planner';
 

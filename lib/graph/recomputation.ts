@@ -1,6 +1,6 @@
 /** Activations computed again in the backward pass instead of being kept: memory for time (arXiv 1604.06174). */
 
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
 import type { Graph, Node, Tensor } from './graph';
 
 /**

@@ -5,7 +5,7 @@
 
 import { readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
 import { leftoverOf, makeFolder } from './atomic';
 import { ioFailure, isAbsence } from './failure';
 import { exists, ifPresent, removeIfEmpty } from './files';

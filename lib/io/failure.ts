@@ -1,4 +1,4 @@
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
 
 const REASONS: Record<string, string> = {
   EACCES: 'permission denied',

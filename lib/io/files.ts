@@ -1,6 +1,6 @@
 import { rmdir, stat, unlink } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
 import { ioFailure, isAbsence } from './failure';
 import { openRegular } from './regular_file';
 import { expectNoStandIn } from './stand_in';

@@ -3,7 +3,7 @@
  * bf16 (the upper half of an f32). To 16 bits they round to nearest, ties to even; NaN stays NaN.
  */
 
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
 
 /** Formats of 16 bits, named as in safetensors files. */
 export type HalfType = 'F16' | 'BF16';

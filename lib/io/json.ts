@@ -1,4 +1,4 @@
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
 import { readSmallFile, readWhole } from './files';
 import { CLOSE_LIST, CLOSE_OBJECT, COLON, COMMA, ESCAPE, OPEN_LIST, OPEN_OBJECT, QUOTE } from './json_units';
 import { Utf8Decoder } from './utf8';

@@ -1,4 +1,4 @@
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
 import { CLOSE_LIST, CLOSE_OBJECT, ESCAPE, OPEN_LIST, OPEN_OBJECT, QUOTE } from './json_units';
 
 /**

@@ -11,7 +11,7 @@ import { randomBytes } from 'node:crypto';
 import { open, readdir, rename, stat, utimes } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
 import { leftoverOf, temporaryName } from './atomic';
 import { ioFailure } from './failure';
 import { ifPresent, readTextIfPresent, remove } from './files';

@@ -3,7 +3,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
 import { syncFolder, writeAll } from './atomic';
 import { ioFailure } from './failure';
 import {

@@ -1,5 +1,5 @@
 import type { FileHandle } from 'node:fs/promises';
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
 import { ioFailure } from './failure';
 import { openRegular } from './regular_file';
 

@@ -2,7 +2,7 @@
 
 import type { Stats } from 'node:fs';
 import { constants, type FileHandle, open, stat } from 'node:fs/promises';
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
 import { ioFailure } from './failure';
 
 /** A pipe that takes a file's name between two looks does not keep the opener waiting. Windows has no such flag. */

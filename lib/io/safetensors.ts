@@ -1,4 +1,4 @@
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
 import { Matrix, Q8_BLOCK, rowBytes } from '../native/matrix';
 import { writeFile } from './atomic';
 import { bf16ToF32, f16ToF32 } from './half';
@@ -12,7 +12,7 @@ import {
   type TensorEntry,
 } from './safetensors_header';
 import { expectNoStandIn, STAND_IN_BYTES } from './stand_in';
-import type { ReadType, WeightReader } from './weights';
+import type { ReadType, WeightReader } from './weight_reader';
 
 /** Read, checked and converted at a time: a few milliseconds of the event loop. A multiple of every element size. */
 const PIECE_BYTES = 1 << 22;

@@ -1,5 +1,5 @@
-import { MbokError } from '../errors';
-import { show } from '../validate';
+import { MbokError } from '../base/errors';
+import { show } from '../base/validate';
 import { decodeUtf8, isJsonObject, parseJsonObject, repeatedKey } from './json';
 
 /**

@@ -2,12 +2,12 @@
 
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
+import { show } from '../base/validate';
 import type { Matrix } from '../native/matrix';
-import { show } from '../validate';
 import { isJsonObject, readJson } from './json';
 import { SafetensorsFile } from './safetensors';
-import type { ReadType, WeightEntry, WeightReader } from './weights';
+import type { ReadType, WeightEntry, WeightReader } from './weight_reader';
 
 /** Holds all weights, or is the prefix of the index's name where they are split. */
 export const WEIGHTS_FILE = 'model.safetensors';

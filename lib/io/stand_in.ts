@@ -1,6 +1,6 @@
 /** What people find in the place of a model's file when a download went wrong. */
 
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
 
 /** Bytes at the beginning of a file that tell. */
 export const STAND_IN_BYTES = 256;

@@ -1,4 +1,4 @@
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
 
 /** Decodes UTF-8 strictly, in parts that may end anywhere. A byte order mark at the start is dropped. */
 export class Utf8Decoder {

@@ -1,7 +1,7 @@
 /** What opening the files of a model gives, whatever their format. */
 
-import type { WeightReader } from '../io/weights';
-import type { GgufTokenizer } from '../text/gguf_tokenizer';
+import type { WeightReader } from '../io/weight_reader';
+import type { GgufTokenizer } from './gguf/tokenizer';
 
 /** What a checkpoint's files hold, in the terms of Hugging Face whatever their format. */
 export interface Checkpoint {

@@ -1,7 +1,7 @@
 /** Reads values of a config.json with errors that name the file and the key. */
 
-import { MbokError } from '../errors';
-import { show } from '../validate';
+import { MbokError } from '../base/errors';
+import { show } from '../base/validate';
 import { layersWithin } from './layer_count';
 
 /** A JSON object with its place, for messages. */

@@ -1,8 +1,8 @@
 /** What the configurations of several families say in the same words. */
 
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
+import { show } from '../base/validate';
 import type { ActivationKind } from '../graph/operations/activation';
-import { show } from '../validate';
 import type { ConfigReader } from './config_reader';
 import type { GatedDecoderConfig } from './gated_decoder';
 import { type RotaryShape, readRotary } from './rotary_settings';

@@ -1,14 +1,14 @@
 /** The dense Hugging Face folder that transformers and everything else loads, whatever its numbers come from. */
 
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
 import { writeSafetensors } from '../io/safetensors';
 import { WEIGHTS_FILE } from '../io/safetensors_shards';
 import type { Matrix } from '../native/matrix';
 import { ALL_DENSE } from '../structures/dense';
-import { type ProgressOptions, partTensor, WEIGHTS_METADATA, watched } from './checkpoint';
 import type { ParameterSpecification } from './family';
 import { CONFIG_FILE, type FileContent, type OutputOptions, writeModelFolder } from './model_folder';
 import { type ModelPart, modelParts } from './parts';
+import { type ProgressOptions, partTensor, WEIGHTS_METADATA, watched } from './stored_matrix';
 
 /** What transformers calls the types; recent versions read `dtype`, earlier ones `torch_dtype`. */
 const NAMES = { F32: 'float32', F16: 'float16' } as const;

@@ -1,6 +1,6 @@
 /** Checkpoints whose tensors have the names of their family behind another prefix than transformers writes. */
 
-import type { ReadType, WeightEntry, WeightReader } from '../io/weights';
+import type { ReadType, WeightEntry, WeightReader } from '../io/weight_reader';
 import type { Matrix } from '../native/matrix';
 import type { Family, ParameterSpecification } from './family';
 

@@ -1,6 +1,6 @@
 /** Decoders of RMS norms, rotary attention and gated MLPs: LLaMA and what descends from it. Families set the flags. */
 
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
 import type { Tensor } from '../graph/graph';
 import type { ActivationKind } from '../graph/operations/activation';
 import type { RmsNorm } from '../graph/operations/rms_norm';

@@ -1,6 +1,6 @@
 /** GPT-2: layer norms, learned positions, q, k and v in one matrix, weights stored as [inputs, outputs] (Conv1D). */
 
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
 import type { Tensor } from '../graph/graph';
 import type { ActivationKind } from '../graph/operations/activation';
 import { split } from '../graph/operations/split';

@@ -1,4 +1,4 @@
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
 
 /** Tensors of a block of the family that has the fewest, Phi-3: two norms and four matrices. */
 const LEAST_LAYER_TENSORS = 6;

@@ -1,7 +1,8 @@
 /** A language model: its configuration, its matrices and its tokenizer. What it can do stands on top (lib/model.ts). */
 
-import { ahead } from '../ahead';
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
+import { ahead } from '../base/read_ahead';
+import { integerInRange, invalid, oneOf, options, throwIfAborted } from '../base/validate';
 import type { Graph, Tensor } from '../graph/graph';
 import { encodeHalf, halfToF32, LARGEST_F16_LOSS, roundToF16 } from '../io/half';
 import { writeSafetensors } from '../io/safetensors';
@@ -12,8 +13,16 @@ import { Builder, type BuilderOptions, type Parameters } from '../nn/builder';
 import { isKernels } from '../structures/kernels';
 import type { Formats, LayerFormat } from '../structures/structure';
 import type { Tokenizer } from '../text/tokenizer';
-import { integerInRange, invalid, oneOf, options, throwIfAborted } from '../validate';
 import { tiled, untiled } from './bit_tiles';
+import { ConfigReader } from './config_reader';
+import { ConstantTables } from './constant_tables';
+import type { ConversionReport } from './conversion_report';
+import type { Constants, DecoderConfig, Family, ParameterSpecification } from './family';
+import { CONFIG_FILE, type FileContent, type OutputOptions, writeModelFolder } from './model_folder';
+import { type ModelPart, type ModelSlice, modelParts, moduleOf, mostOf } from './parts';
+import { writeQuantization } from './quantization';
+import { readDescription } from './registry';
+import { ModelSource } from './source';
 import {
   type ModelUse,
   type ProgressOptions,
@@ -21,16 +30,7 @@ import {
   type StoredMatrix,
   WEIGHTS_METADATA,
   watched,
-} from './checkpoint';
-import { ConfigReader } from './config_reader';
-import { ConstantTables } from './constant_tables';
-import type { ConversionReport } from './conversion';
-import type { Constants, DecoderConfig, Family, ParameterSpecification } from './family';
-import { CONFIG_FILE, type FileContent, type OutputOptions, writeModelFolder } from './model_folder';
-import { type ModelPart, type ModelSlice, modelParts, moduleOf, mostOf } from './parts';
-import { writeQuantization } from './quantization';
-import { readDescription } from './registry';
-import { ModelSource } from './source';
+} from './stored_matrix';
 import { widened } from './widen';
 
 /** Tensors that are read at once: while one waits for the file another is arranged. */

@@ -9,17 +9,17 @@
 
 import { lstat, mkdir, readdir, readlink, realpath, rename, rm, rmdir, unlink } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
+import { boolean, string, throwIfAborted } from '../base/validate';
+import { version } from '../base/version';
 import { abandoned, leftoverOf, leftovers, makeFolder, syncFolder, temporaryName, writeFile } from '../io/atomic';
 import { ioFailure, isSystemError } from '../io/failure';
 import { ifPresent, removeIfEmpty } from '../io/files';
 import { isJsonObject, type JsonObject, readJson } from '../io/json';
 import { takeLock } from '../io/lock';
-import { expectApart } from '../io/places';
+import { expectApart } from '../io/output_path';
 import { WEIGHTS_FILE } from '../io/safetensors_shards';
 import { TOKENIZER_FILE } from '../text/tokenizer';
-import { boolean, string, throwIfAborted } from '../validate';
-import { version } from '../version';
 
 export const CONFIG_FILE = 'config.json';
 /** Small files that belong to a model and are copied along with it as they are. */

@@ -3,7 +3,7 @@
  * embeddings that may be narrower than the blocks.
  */
 
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
 import type { Tensor } from '../graph/graph';
 import type { ActivationKind } from '../graph/operations/activation';
 import { attend, projectHeads } from '../nn/attention';

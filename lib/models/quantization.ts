@@ -1,15 +1,15 @@
 /** The `quantization_config` of a config.json: what the weights of a model are made up of, and how it was converted. */
 
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
+import { show } from '../base/validate';
 import { dense } from '../structures/dense';
 import { INT8 } from '../structures/int8';
 import { kernelsFormat } from '../structures/kernels';
 import { Q8 } from '../structures/q8';
 import { findStructure, structureOf } from '../structures/registry';
 import type { Formats, LayerFormat } from '../structures/structure';
-import { show } from '../validate';
 import type { ConfigReader } from './config_reader';
-import { type ConversionReport, writeConversion } from './conversion';
+import { type ConversionReport, writeConversion } from './conversion_report';
 import type { ParameterSpecification } from './family';
 import { isTable, isWeight, moduleOf } from './parts';
 

@@ -1,7 +1,7 @@
 /** All families; a new one is a file beside this and a row here. */
 
-import { MbokError } from '../errors';
-import { show } from '../validate';
+import { MbokError } from '../base/errors';
+import { show } from '../base/validate';
 import type { ConfigReader } from './config_reader';
 import type { DecoderConfig, Family } from './family';
 import { gemma2, gemma3 } from './gemma';

@@ -1,8 +1,8 @@
 /** The rotary settings of a config.json. */
 
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
+import { show } from '../base/validate';
 import type { RotaryConfig } from '../nn/rotary';
-import { show } from '../validate';
 import type { ConfigReader } from './config_reader';
 
 /** What the settings apply to. */

@@ -1,6 +1,6 @@
 /** SmolLM3: LLaMA in which every fourth layer has no positions (NoPE, arXiv 2501.18795). */
 
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
 import { readAttentionBiases, readGatedDecoder, readSliding, readSwitchedWindow } from './decoder_settings';
 import { gatedDecoder } from './gated_decoder';
 

@@ -2,25 +2,24 @@
 
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
+import { string } from '../base/validate';
+import { warn } from '../base/warn';
 import { ioFailure } from '../io/failure';
 import { ifPresent, readFiles } from '../io/files';
 import { type JsonObject, readJson } from '../io/json';
 import { openSafetensors } from '../io/safetensors_shards';
-import type { WeightReader } from '../io/weights';
+import type { WeightReader } from '../io/weight_reader';
 import type { Matrix } from '../native/matrix';
 import { Q8 } from '../structures/q8';
 import type { Formats } from '../structures/structure';
 import { TOKENIZER_FILE, Tokenizer } from '../text/tokenizer';
-import { string } from '../validate';
-import { warn } from '../warn';
-import { expectPart, type ModelUse, readPart, type StoredMatrix } from './checkpoint';
 import type { Checkpoint } from './checkpoint_files';
 import { ConfigReader } from './config_reader';
-import { type ConversionReport, readConversion } from './conversion';
+import { type ConversionReport, readConversion } from './conversion_report';
 import type { DecoderConfig, Family, ParameterSpecification } from './family';
 import { byFamilyNames, type FileName, fileNames } from './family_names';
-import { openGguf } from './gguf';
+import { openGguf } from './gguf/open';
 import { COMPANIONS, CONFIG_FILE, recoverModelFolder } from './model_folder';
 import {
   isWeight,
@@ -33,6 +32,7 @@ import {
 } from './parts';
 import { readFormats } from './quantization';
 import { readDescription } from './registry';
+import { expectPart, type ModelUse, readPart, type StoredMatrix } from './stored_matrix';
 import { describeUnread, HEAD, type UnreadModule, unreadModules } from './unread';
 import { withWidened } from './widen';
 

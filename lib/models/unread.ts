@@ -1,8 +1,8 @@
 /** Tensors of a checkpoint that its model does not read. */
 
-import { MbokError } from '../errors';
-import type { WeightReader } from '../io/weights';
-import { show } from '../validate';
+import { MbokError } from '../base/errors';
+import { show } from '../base/validate';
+import type { WeightReader } from '../io/weight_reader';
 import type { ParameterSpecification } from './family';
 import type { FileName } from './family_names';
 

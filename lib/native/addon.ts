@@ -3,8 +3,8 @@
  * throws; nothing else in lib touches the binary. Native errors carry a `code`; {@link rethrow} makes them MbokErrors.
  */
 
-import { MbokError, type MbokErrorCode } from '../errors';
-import { loadBinary } from './load';
+import { MbokError, type MbokErrorCode } from '../base/errors';
+import { loadBinary } from './load_addon';
 
 /** Element types of a plan's tensors; the numbers are those of native/runtime/tensor.h. */
 export const TENSOR_TYPES = { f32: 0, i32: 1, f16: 2, bf16: 3, bits: 4, u8: 5, i8: 6, bitTiles: 7, q8: 8 } as const;

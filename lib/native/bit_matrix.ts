@@ -1,7 +1,7 @@
 /** ±1 matrices, one bit an element. */
 
-import { MbokError } from '../errors';
-import { invalid, object } from '../validate';
+import { MbokError } from '../base/errors';
+import { invalid, object } from '../base/validate';
 import { Matrix, rowBytes } from './matrix';
 
 /**

@@ -1,7 +1,7 @@
 /** Matrices in native memory: what parameters, optimizer state and plan inputs are made of. */
 
-import { MbokError } from '../errors';
-import { integerInRange, invalid, object, oneOf } from '../validate';
+import { MbokError } from '../base/errors';
+import { integerInRange, invalid, object, oneOf } from '../base/validate';
 import { addon, guarded, type NativeBuffer, TENSOR_TYPES, type TensorType } from './addon';
 
 /** Columns of a 'q8' matrix that share a scale. */

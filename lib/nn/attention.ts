@@ -1,4 +1,4 @@
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
 import type { Tensor } from '../graph/graph';
 import { type AttentionOptions, attention, cachedAttention } from '../graph/operations/attention';
 import { rope } from '../graph/operations/rope';

@@ -1,6 +1,6 @@
 /** Builds a model's graph layer by layer over the matrices of its checkpoint. */
 
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
 import type { Graph, MemoryRole, Tensor } from '../graph/graph';
 import type { Places } from '../graph/operations/attention';
 import type { RmsNorm } from '../graph/operations/rms_norm';

@@ -1,6 +1,6 @@
 /** Rotary position embedding: angles in float64, stored as a table of cosines and sines. */
 
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
 import { Matrix } from '../native/matrix';
 
 export interface RotaryConfig {

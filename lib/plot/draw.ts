@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import type { LabelTransform } from 'vega' with { 'resolution-mode': 'import' };
 import type { Config, TopLevelSpec } from 'vega-lite' with { 'resolution-mode': 'import' };
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
 import { COLORS, chartStyle, FONT, GRAYS, SHAPES } from './style';
 
 /** How a chart is to appear. */

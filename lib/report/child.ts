@@ -2,7 +2,7 @@
 
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
 import { isJsonObject, type JsonObject } from '../io/json';
 
 const MAIN = join(__dirname, '../cli/main.js');

@@ -1,8 +1,8 @@
 /** What the figures of a report hold for. */
 
 import { availableParallelism, totalmem } from 'node:os';
+import { version } from '../base/version';
 import { addon, guarded } from '../native/addon';
-import { version } from '../version';
 
 export interface Conditions {
   /** Version of mbok. */

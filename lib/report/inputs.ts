@@ -3,9 +3,9 @@
 import { createHash } from 'node:crypto';
 import { readdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { throwIfAborted } from '../base/validate';
 import { listFiles, readChunks } from '../data/sources';
 import { ioFailure } from '../io/failure';
-import { throwIfAborted } from '../validate';
 
 /** Variable, with its dollar, to path as the caller gave it. */
 export type Variables = ReadonlyMap<string, string>;

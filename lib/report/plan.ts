@@ -1,6 +1,6 @@
 /** What a report consists of: commands of mbok, and which of them need the models that others make. */
 
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
 
 /** A command of mbok whose result the report shows; `T` is what it prints with --json. */
 export interface PlannedCommand<T = unknown> {

@@ -1,6 +1,6 @@
 /** How the models of a report are made and measured: the same texts, windows and settings for all of them. */
 
-import type { AllocationMethod } from '../compress/allocation/options';
+import type { AllocationMethod } from '../compress/allocation/allocation_options';
 import type { StartToken } from '../data/windows';
 import type { TaskResult } from '../eval/evaluate_tasks';
 import type { PerplexityResult } from '../eval/perplexity';

@@ -2,8 +2,8 @@
 
 import { existsSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
+import { MbokError, MbokErrorCode } from '../base/errors';
 import type { StartToken } from '../data/windows';
-import { MbokError, MbokErrorCode } from '../errors';
 import { TASKS } from '../eval/tasks/registry';
 import { makeFolder, writeFile } from '../io/atomic';
 import { remove } from '../io/files';

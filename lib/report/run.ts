@@ -3,14 +3,14 @@
 import { createHash } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { MbokError } from '../base/errors';
+import { throwIfAborted } from '../base/validate';
 import { removeUnfinished } from '../compress/work_folder';
-import { MbokError } from '../errors';
 import { makeFolder, writeFile } from '../io/atomic';
 import { ioFailure } from '../io/failure';
 import { exists, readTextIfPresent, remove, removeIfEmpty } from '../io/files';
 import { removeModelFolder } from '../models/model_folder';
 import { Checkpoint } from '../train/checkpoint';
-import { throwIfAborted } from '../validate';
 import type { Ending } from './child';
 import { expand, type Variables, variablesIn } from './inputs';
 import { commandLine, type PlannedCommand } from './plan';

@@ -1,7 +1,7 @@
 /** The multi-Boolean weight of the paper (§4): W ≈ Σₖ diag(s_out[k]) · B[k] · diag(s_in[k]), B[k] of ±1. */
 
 import { rowsOfBits } from '../graph/operations/arrange_bits';
-import { reconstruct } from '../graph/operations/conversion';
+import { reconstruct } from '../graph/operations/kernel_fit';
 import { multiBooleanLinear } from '../graph/operations/multi_boolean_linear';
 import type { Formats, LayerFormat, Part, PartSlice, Structure, WeightShape } from './structure';
 

@@ -1,7 +1,7 @@
 /** Work whose length a model's files decide, in bounded time. */
 
 import { createContext, Script } from 'node:vm';
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
 import { reasonOf } from './reason';
 
 /** A limit that work exceeds: {@link bounded} tells it as a sentence that begins with what was done. */

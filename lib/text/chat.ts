@@ -1,7 +1,7 @@
 /** Conversations as tokens, and which of them the assistant says. */
 
-import { MbokError } from '../errors';
-import { options as checkOptions, invalid } from '../validate';
+import { MbokError } from '../base/errors';
+import { options as checkOptions, invalid } from '../base/validate';
 import { ChatTemplate } from './chat_template';
 import type { Span } from './jinja/output';
 import { type ChatMessage, REASONING, TEMPLATE_ARGUMENTS, type TemplateArguments } from './messages';

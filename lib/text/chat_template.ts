@@ -2,9 +2,9 @@
 
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
+import { boolean, options as checkOptions, invalid, show } from '../base/validate';
 import { decodeUtf8, isJsonObject, type JsonObject, parseJsonObject } from '../io/json';
-import { boolean, options as checkOptions, invalid, show } from '../validate';
 import { JinjaTemplate, LONGEST_TEMPLATE, type Rendered } from './jinja/template';
 import { trimEnd } from './jinja/white_space';
 import {

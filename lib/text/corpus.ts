@@ -1,4 +1,4 @@
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
 import { DocumentEncoder } from './document_encoder';
 import { Pause } from './pause';
 import { type TokenArray, TokenBuffer } from './token_buffer';

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { MbokError } from '../errors';
-import { show } from '../validate';
+import { MbokError } from '../base/errors';
+import { show } from '../base/validate';
 import type { Vocabulary } from './vocabulary';
 
 /** Which pairs of tokens become one, and in which order. */

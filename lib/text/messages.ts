@@ -1,8 +1,8 @@
 /** Conversations as templates take them: messages, and what is said beside them. */
 
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
+import { invalid, object, show } from '../base/validate';
 import { isJsonObject, type JsonObject } from '../io/json';
-import { invalid, object, show } from '../validate';
 
 /** A part of a message's content. Templates write parts of the type 'text'; what they do with others is theirs. */
 export interface ContentPart {

@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
-import { throwIfAborted } from '../validate';
+import { throwIfAborted } from '../base/validate';
 
 /** How long work may keep the event loop, in milliseconds. */
 const SLICE = 5;

@@ -1,4 +1,4 @@
-import { string } from '../validate';
+import { string } from '../base/validate';
 import type { Tokenizer } from './tokenizer';
 
 /** How many tokens before the newest are decoded with it, since a token's text may depend on those before it. */

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
+import { boolean, options as checkOptions, integers, show, string } from '../base/validate';
+import { warn } from '../base/warn';
 import { MOST_VOCABULARY_BYTES, readFiles } from '../io/files';
 import { decodeUtf8, isJsonObject, type JsonObject, parseJsonObject, readJson } from '../io/json';
-import { boolean, options as checkOptions, integers, show, string } from '../validate';
-import { warn } from '../warn';
 import { AddedTokens } from './added_tokens';
 import { bounded, limited } from './bounded';
 import { bytePairModel } from './byte_pairs';

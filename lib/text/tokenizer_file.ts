@@ -1,8 +1,8 @@
 /** What a tokenizer.json says, checked before anything is built from it: sizes, names of kinds and, above all, ids. */
 
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
+import { show } from '../base/validate';
 import { isJsonObject, type JsonObject } from '../io/json';
-import { show } from '../validate';
 import type { Merges } from './merge_table';
 import { type Merge, MergeTable } from './merge_table';
 import { Vocabulary } from './vocabulary';

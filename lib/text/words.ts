@@ -51,11 +51,11 @@ const COMPOSED = 4;
 export function wordRule({ json, words }: TokenizerDescription): WordRule | undefined {
   const { normalizer, pre_tokenizer: pre, model } = json;
   if (!isJsonObject(model) || model.type !== 'BPE') return undefined;
-  const normalizer = readNormalizer(normalizer ?? null);
-  if (normalizer === undefined) return undefined;
+  const normalize = readNormalizer(normalizer ?? null);
+  if (normalize === undefined) return undefined;
   const parts = listOf(pre, 'pretokenizers');
-  if (parts.at(-1)?.type === 'ByteLevel') return byteLevelRule(normalizer, parts);
-  return model.byte_fallback === true ? spaceRule(normalizer, parts, words.tokens) : undefined;
+  if (parts.at(-1)?.type === 'ByteLevel') return byteLevelRule(normalize, parts);
+  return model.byte_fallback === true ? spaceRule(normalize, parts, words.tokens) : undefined;
 }
 
 /** A component that may be a sequence of others. */

@@ -1,9 +1,9 @@
 /** AdamW (arXiv 1711.05101) for everything that is not a bit. */
 
+import { finiteNumber, invalid, options } from '../base/validate';
 import { expectGraph, type Graph, type Tensor } from '../graph/graph';
 import { type AdamWSettings, adamwStep, gradientNorm, zeroAtFirst } from '../graph/operations/training';
 import { Matrix } from '../native/matrix';
-import { finiteNumber, invalid, options } from '../validate';
 
 /** (0.9, 0.95) without decay, clipped at norm 1: what the method's figures were measured with. */
 export const ADAMW_DEFAULTS: AdamWSettings = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0, clip: 1 };

@@ -1,10 +1,10 @@
 /** The Boolean optimizer: it flips bits where their signal says so, without latent weights. */
 
+import { finiteNumber, integerInRange, object, oneOf, options } from '../base/validate';
 import { type BooleanOptimizerState, type BooleanTarget, expectGraph, type Graph, type Tensor } from '../graph/graph';
 import { graphOf } from '../graph/operation';
 import { booleanUpdate } from '../graph/operations/training';
 import { Matrix } from '../native/matrix';
-import { finiteNumber, integerInRange, object, oneOf, options } from '../validate';
 
 export const BOOLEAN_RULES = ['lastKernel', 'neighbors'] as const;
 export const NORMALIZERS = ['none', 'mean', 'factored'] as const;

@@ -6,7 +6,8 @@
 
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
+import { show } from '../base/validate';
 import { leftoverOf, writeFile } from '../io/atomic';
 import { type Claim, claimFolder, removeWork, type WorkKind } from '../io/claim';
 import { ioFailure } from '../io/failure';
@@ -14,7 +15,6 @@ import { remove } from '../io/files';
 import { isJsonObject, type JsonLimits, type JsonObject } from '../io/json';
 import { allFinite, SafetensorsFile, type TensorSource, writeSafetensors } from '../io/safetensors';
 import { type Matrix, rowBytes } from '../native/matrix';
-import { show } from '../validate';
 import type { Snapshot } from './snapshot';
 
 const FORMAT_VERSION = 2;

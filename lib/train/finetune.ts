@@ -1,10 +1,11 @@
 /** Finetuning a Boolean model: the loop around a trainer. */
 
 import { createHash } from 'node:crypto';
+import { MbokError } from '../base/errors';
+import { throwIfAborted } from '../base/validate';
 import type { Dataset, WindowOptions } from '../data/dataset';
-import { type TextData, toDataset } from '../data/load';
+import { type TextData, toDataset } from '../data/load_dataset';
 import { type StartToken, startTokenOf } from '../data/windows';
-import { MbokError } from '../errors';
 import {
   expectMeasurable,
   measurePerplexity,
@@ -15,11 +16,15 @@ import {
 } from '../eval/perplexity';
 import type { JsonObject } from '../io/json';
 import type { ModelCore } from '../models/model_core';
-import { throwIfAborted } from '../validate';
 import { Checkpoint, type Fingerprint } from './checkpoint';
+import {
+  type EvaluationOptions,
+  type FinetuneOptions,
+  type FinetuneSettings,
+  finetuneSettings,
+} from './finetune_options';
 import { TrainingLog } from './log';
 import type { TrainingMemory } from './memory';
-import { type EvaluationOptions, type FinetuneOptions, type FinetuneSettings, finetuneSettings } from './options';
 import { type FinetuneRecord, type Progress, readProgress } from './progress';
 import { schedule } from './schedule';
 import { restoreSnapshot, type Snapshot, takeSnapshot } from './snapshot';

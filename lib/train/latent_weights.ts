@@ -3,11 +3,11 @@
  * straight through the sign, Adam on the latents. 128 bits of state a weight.
  */
 
+import { integerInRange, invalid } from '../base/validate';
 import { type BooleanTarget, expectGraph, type Graph } from '../graph/graph';
 import { signsOf } from '../graph/operations/training';
 import type { BitMatrix } from '../native/bit_matrix';
 import { Matrix } from '../native/matrix';
-import { integerInRange, invalid } from '../validate';
 import { AdamW } from './adamw';
 
 /** Latents start at this times the sign: 20 steps of Adam at 1e-3 turn it round. */

@@ -4,7 +4,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { writeFile } from '../io/atomic';
 import { ioFailure } from '../io/failure';
 import { readTextIfPresent } from '../io/files';
-import { expectOwnFile } from '../io/places';
+import { expectOwnFile } from '../io/output_path';
 
 export class TrainingLog {
   private constructor(

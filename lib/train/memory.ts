@@ -1,7 +1,7 @@
 /** Training within a memory budget: how many sequences at once, and whether activations are kept or computed again. */
 
 import { freemem } from 'node:os';
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
 import type { Graph } from '../graph/graph';
 import { graphBytes, type MemoryReport, Plan } from '../graph/plan';
 import type { Matrix } from '../native/matrix';

@@ -1,9 +1,9 @@
 /** How far a run has come, as its checkpoint keeps it. */
 
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
+import { show } from '../base/validate';
 import { isJsonObject, type JsonObject } from '../io/json';
-import { show } from '../validate';
-import type { FinetuneProgress } from './options';
+import type { FinetuneProgress } from './finetune_options';
 
 /** What one step showed. */
 export type FinetuneRecord = Omit<FinetuneProgress, 'steps' | 'tokensPerSecond'>;

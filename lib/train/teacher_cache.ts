@@ -2,8 +2,9 @@
 
 import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
+import { MbokError } from '../base/errors';
+import { throwIfAborted } from '../base/validate';
 import type { Dataset } from '../data/dataset';
-import { MbokError } from '../errors';
 import type { Precision } from '../graph/arithmetic';
 import { Graph } from '../graph/graph';
 import { topTokens } from '../graph/operations/head_loss';
@@ -13,10 +14,9 @@ import { ioFailure, isSystemError } from '../io/failure';
 import { ifPresent } from '../io/files';
 import { f32ToHalf, halfToF32 } from '../io/half';
 import { isJsonObject, type JsonObject } from '../io/json';
-import { expectOwnFile } from '../io/places';
+import { expectOwnFile } from '../io/output_path';
 import { openRegular } from '../io/regular_file';
 import type { ModelCore } from '../models/model_core';
-import { throwIfAborted } from '../validate';
 
 /** Everything that the kept predictions depend on. */
 export interface CacheKey {

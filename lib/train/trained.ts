@@ -1,6 +1,6 @@
 /** Which of a model's matrices finetuning changes. */
 
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
 import type { ModelCore } from '../models/model_core';
 import { type ModelPart, moduleOf } from '../models/parts';
 import type { BitMatrix } from '../native/bit_matrix';

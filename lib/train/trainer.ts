@@ -1,6 +1,6 @@
 /** One model's training: the plan of a step, the optimizers' state, and running it micro-batch by micro-batch. */
 
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
 import type { Precision } from '../graph/arithmetic';
 import { appendGradients } from '../graph/gradients';
 import { type BooleanTarget, Graph, type Tensor } from '../graph/graph';

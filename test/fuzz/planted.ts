@@ -1,6 +1,6 @@
 /** Cases that do what the product must never do, one kind after the other. */
 
-import { MbokError, type MbokErrorCode } from '../../lib/errors';
+import { MbokError, type MbokErrorCode } from '../../lib/base/errors';
 import type { Draw } from './draw';
 import type { Generator, Trial } from './trial';
 

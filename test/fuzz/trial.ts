@@ -1,6 +1,6 @@
 /** What is tried, and how its outcome is judged. */
 
-import { MbokError, MbokErrorCode } from '../../lib/errors';
+import { MbokError, MbokErrorCode } from '../../lib/base/errors';
 import type { Draw } from './draw';
 
 /** One input. */

@@ -1,14 +1,14 @@
 /** A structure for tests alone: K kernels that share their input scales, W ≈ (Σₖ diag(s_out[k]) · B[k]) · diag(s_in). */
 
+import { MbokError } from '../../lib/base/errors';
 import type { WeightConverter } from '../../lib/compress/converter';
 import { decompose } from '../../lib/compress/kernels/decompose';
 import { disposeKernels, roundScales } from '../../lib/compress/kernels/kernel_matrices';
-import { relativeResidual } from '../../lib/compress/residual';
-import { MbokError } from '../../lib/errors';
+import { relativeResidual } from '../../lib/compress/relative_residual';
 import type { Tensor } from '../../lib/graph/graph';
 import { add } from '../../lib/graph/operations/add';
 import { rowsOfBits } from '../../lib/graph/operations/arrange_bits';
-import { reconstruct } from '../../lib/graph/operations/conversion';
+import { reconstruct } from '../../lib/graph/operations/kernel_fit';
 import { multiBooleanLinear } from '../../lib/graph/operations/multi_boolean_linear';
 import { LARGEST_F16_LOSS, roundToF16 } from '../../lib/io/half';
 import { moduleOf, partsOf } from '../../lib/models/parts';

@@ -1,6 +1,6 @@
 /** From a budget to formats by layer: an analysis of the model block by block, where the method needs one, and the choice. */
 
-import type { ProgressOptions } from '../../models/checkpoint';
+import type { ProgressOptions } from '../../models/stored_matrix';
 import { withWidened } from '../../models/widen';
 import type { Matrix } from '../../native/matrix';
 import type { Parameters } from '../../nn/builder';

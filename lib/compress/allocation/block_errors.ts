@@ -1,5 +1,6 @@
 /** What each choice of a layer costs: the error that it leaves in the output of the block, everything else as it was. */
 
+import { throwIfAborted } from '../../base/validate';
 import { Graph, type Tensor } from '../../graph/graph';
 import { hiddenLoss } from '../../graph/operations/losses';
 import { Plan } from '../../graph/plan';
@@ -7,7 +8,6 @@ import { withWidened } from '../../models/widen';
 import type { Matrix } from '../../native/matrix';
 import { Builder, type Parameters } from '../../nn/builder';
 import type { LayerFormat } from '../../structures/structure';
-import { throwIfAborted } from '../../validate';
 import { replacedIn } from '../block_conversion';
 import { sharedInputs, traceBlock } from '../block_trace';
 import { type ConvertedWeights, disposeConverted } from '../converted';

@@ -1,20 +1,20 @@
 /** A budget in bytes: what a model stores in given formats, and what is left for the choice. */
 
 import { isDeepStrictEqual } from 'node:util';
-import { MbokError } from '../../errors';
+import { MbokError } from '../../base/errors';
 import type { JsonObject } from '../../io/json';
 import { safetensorsBytes, tensorBytes } from '../../io/safetensors';
-import { WEIGHTS_METADATA } from '../../models/checkpoint';
 import { type ModelPart, modelParts, moduleOf } from '../../models/parts';
 import { formatJson } from '../../models/quantization';
+import { WEIGHTS_METADATA } from '../../models/stored_matrix';
 import { DENSE, dense } from '../../structures/dense';
 import { kernelsFormat } from '../../structures/kernels';
 import type { Formats, LayerFormat } from '../../structures/structure';
 import { outputFormats } from '../converted';
 import { type DenseSource, headOf } from '../dense_source';
+import type { AllocationTask, Budget } from './allocation_options';
 import { choicesOf, formatsJson } from './choices';
 import { type AllocatableLayer, addGreedily, type Choice, type Chosen, largest, smallest, totalBytes } from './layers';
-import type { AllocationTask, Budget } from './options';
 
 /** Formats to choose. */
 export interface AllocationProblem {

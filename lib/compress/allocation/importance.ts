@@ -1,7 +1,7 @@
 /** How much a block changes its activations, by which the paper's allocation weighs layers. */
 
 import { Graph } from '../../graph/graph';
-import { accumulateGram } from '../../graph/operations/conversion';
+import { accumulateGram } from '../../graph/operations/kernel_fit';
 import { Plan } from '../../graph/plan';
 import { Matrix } from '../../native/matrix';
 import { hiddenInput, type Walk } from '../hidden_states';

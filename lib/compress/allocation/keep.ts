@@ -1,7 +1,8 @@
 /** Layers whose format the caller names. */
 
 import { isDeepStrictEqual } from 'node:util';
-import { MbokError } from '../../errors';
+import { MbokError } from '../../base/errors';
+import { invalid } from '../../base/validate';
 import { ConfigReader } from '../../models/config_reader';
 import type { ParameterSpecification } from '../../models/family';
 import { moduleOf } from '../../models/parts';
@@ -10,7 +11,6 @@ import { INT8 } from '../../structures/int8';
 import { kernelsFormat, MAX_KERNELS } from '../../structures/kernels';
 import { findStructure } from '../../structures/registry';
 import type { LayerFormat } from '../../structures/structure';
-import { invalid } from '../../validate';
 import { formatsFor } from '../converters';
 
 /** What a layer is kept at: its weight as it is, in 8 bits with a scale a row, this many kernels, or a format. */

@@ -1,11 +1,11 @@
 /** Weights in 8 bits with one scale a row: embeddings and head, which on small models are most of the file, and linear layers. */
 
-import { MbokError } from '../../errors';
+import { MbokError } from '../../base/errors';
 import { Graph } from '../../graph/graph';
 import { quantizeInt8 } from '../../graph/operations/weights';
 import { Plan } from '../../graph/plan';
-import type { PlacedMatrix } from '../../models/checkpoint';
 import { type ModelPart, partsOf } from '../../models/parts';
+import type { PlacedMatrix } from '../../models/stored_matrix';
 import { Matrix } from '../../native/matrix';
 import { INT8, type Int8Format } from '../../structures/int8';
 import type { ConvertedWeight } from '../converted';

@@ -10,7 +10,7 @@ import {
   scaleColumns,
   solveOutputScales,
   svid,
-} from '../../graph/operations/conversion';
+} from '../../graph/operations/kernel_fit';
 import { Plan } from '../../graph/plan';
 import { Matrix } from '../../native/matrix';
 import type { CalibrationRounds } from '../converter';

@@ -5,7 +5,7 @@ import type { Matrix } from '../../native/matrix';
 import { type KernelsFormat, kernelsFormat, MAX_KERNELS } from '../../structures/kernels';
 import type { ConvertedWeight } from '../converted';
 import type { FitGoal, WeightConverter } from '../converter';
-import { relativeResidual } from '../residual';
+import { relativeResidual } from '../relative_residual';
 import { calibrateMatrix } from './calibrated_matrix';
 import { decompose, SVID_ITERATIONS } from './decompose';
 import { disposeKernels, type KernelMatrices, kernelsOf, placedKernels, roundScales } from './kernel_matrices';

@@ -1,13 +1,13 @@
 /** Data-free decomposition of one matrix: successive SVID, then the joint refit. */
 
-import { MbokError } from '../../errors';
+import { MbokError } from '../../base/errors';
+import { integerInRange, invalid } from '../../base/validate';
 import { Graph, matrixShape, SCALAR_SHAPE } from '../../graph/graph';
-import { refit, svid } from '../../graph/operations/conversion';
+import { refit, svid } from '../../graph/operations/kernel_fit';
 import { widen } from '../../graph/operations/weights';
 import { Plan } from '../../graph/plan';
 import { Matrix } from '../../native/matrix';
 import { MAX_KERNELS } from '../../structures/kernels';
-import { integerInRange, invalid } from '../../validate';
 import type { DecompositionRounds } from '../converter';
 import { bindKernels, createKernels, disposeKernels, type KernelMatrices } from './kernel_matrices';
 

@@ -1,12 +1,12 @@
 /** The matrices of one linear layer as ±1 kernels with scales. */
 
-import { MbokError } from '../../errors';
+import { MbokError } from '../../base/errors';
 import type { Graph } from '../../graph/graph';
-import type { KernelTensors } from '../../graph/operations/conversion';
+import type { KernelTensors } from '../../graph/operations/kernel_fit';
 import { F16_PRECISION, type F16Rounding, LARGEST_F16_LOSS, roundToF16 } from '../../io/half';
-import type { PlacedMatrix } from '../../models/checkpoint';
 import type { ParameterSpecification } from '../../models/family';
 import { partsOf } from '../../models/parts';
+import type { PlacedMatrix } from '../../models/stored_matrix';
 import { BitMatrix } from '../../native/bit_matrix';
 import { Matrix } from '../../native/matrix';
 import { kernelsFormat } from '../../structures/kernels';

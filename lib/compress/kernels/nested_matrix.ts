@@ -1,5 +1,6 @@
 /** Calibrated conversion of one matrix that keeps the signs of an earlier one, with fewer kernels or more. */
 
+import { throwIfAborted } from '../../base/validate';
 import { Graph, SCALAR_SHAPE, type Tensor } from '../../graph/graph';
 import { add } from '../../graph/operations/add';
 import {
@@ -10,11 +11,10 @@ import {
   reconstruct,
   solveOutputScales,
   svid,
-} from '../../graph/operations/conversion';
+} from '../../graph/operations/kernel_fit';
 import { scale } from '../../graph/operations/weighted_sum';
 import { Plan } from '../../graph/plan';
 import type { Matrix } from '../../native/matrix';
-import { throwIfAborted } from '../../validate';
 import { dampedMoments, type PreparedMoments } from '../input_moments';
 import { bestOfRounds, type CalibratedKernels, type CalibratedSettings, withTarget } from './calibrated_matrix';
 import {

@@ -1,6 +1,6 @@
 /** The joint refit of one matrix: all kernels' scales by least squares, all signs at once, in turns. */
 
-import { integerInRange, options } from '../../validate';
+import { integerInRange, options } from '../../base/validate';
 import { type Decomposition, decomposeArray, type MatrixOptions, REFIT_ROUNDS } from './decompose';
 
 /** Options of {@link refit}. */

@@ -1,6 +1,6 @@
 /** Successive SVID of one matrix (paper §4): B = sign(R), |R| ≈ sOut sInᵀ, R the rest that earlier kernels leave. */
 
-import { options } from '../../validate';
+import { options } from '../../base/validate';
 import { type Decomposition, decomposeArray, type MatrixOptions } from './decompose';
 
 /** Options of {@link svid}. */

@@ -1,6 +1,6 @@
 /** PIQA (arXiv 1911.11641): which of two solutions reaches a goal in the physical world. */
 
-import { MbokError } from '../../errors';
+import { MbokError } from '../../base/errors';
 import { choose, type TaskDefinition } from '../task';
 
 export const piqa: TaskDefinition = {

@@ -1,4 +1,4 @@
-import { oneOf } from '../../validate';
+import { oneOf } from '../../base/validate';
 import type { OperationDefinition, Tensor } from '../graph';
 import { expectShape, graphOf, required } from '../operation';
 

@@ -1,4 +1,4 @@
-import { finiteNumber, integerInRange, options } from '../../validate';
+import { finiteNumber, integerInRange, options } from '../../base/validate';
 import { matrixShape, type OperationDefinition, type Tensor } from '../graph';
 import { expectShape, graphOf, required } from '../operation';
 import { precisionCode } from './linear';

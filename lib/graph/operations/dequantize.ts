@@ -1,6 +1,6 @@
 /** Blocks of a file's own number format to numbers. */
 
-import { GGML_TYPES, type GgmlType } from '../../io/ggml_types';
+import { GGML_TYPES, type GgmlType } from '../../native/ggml_types';
 import type { Tensor } from '../graph';
 
 /**

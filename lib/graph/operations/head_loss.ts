@@ -1,6 +1,6 @@
 /** Losses of logits that never exist whole: a model's head and what judges its logits, as one operation. */
 
-import { MbokError } from '../../errors';
+import { MbokError } from '../../base/errors';
 import { matrixShape, type OperationDefinition, SCALAR_SHAPE, type Tensor } from '../graph';
 import { expectShape } from '../operation';
 import type { Head } from './head';

@@ -1,4 +1,4 @@
-import { MbokError } from '../../errors';
+import { MbokError } from '../../base/errors';
 import type { OperationDefinition, Tensor } from '../graph';
 import { expectShape, required } from '../operation';
 

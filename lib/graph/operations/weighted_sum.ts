@@ -1,4 +1,4 @@
-import { finiteNumber } from '../../validate';
+import { finiteNumber } from '../../base/validate';
 import { type OperationDefinition, SCALAR_SHAPE, type Tensor } from '../graph';
 import { expectShape, graphOf, required } from '../operation';
 

@@ -1,7 +1,7 @@
 import { Graph } from '../../graph/graph';
 import { dequantize } from '../../graph/operations/dequantize';
 import { Plan } from '../../graph/plan';
-import { GGML_TYPES, type GgmlType } from '../../io/ggml_types';
+import { GGML_TYPES, type GgmlType } from '../../native/ggml_types';
 import { Matrix } from '../../native/matrix';
 
 /** Element types that values can have in memory. */

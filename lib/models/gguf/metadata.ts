@@ -1,7 +1,7 @@
-import { MbokError } from '../../errors';
-import type { GgufFile } from '../../io/gguf';
-import { show } from '../../validate';
+import { MbokError } from '../../base/errors';
+import { show } from '../../base/validate';
 import { layersWithin } from '../layer_count';
+import type { GgufFile } from './file';
 import { isNeutral } from './neutral_metadata';
 
 /** Reads the metadata of a GGUF file's architecture (keys `ARCHITECTURE.…`) with errors that name file and key. */

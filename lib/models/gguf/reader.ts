@@ -1,13 +1,13 @@
-import { MbokError } from '../../errors';
-import { isQ8 } from '../../io/ggml_types';
-import type { GgufFile } from '../../io/gguf';
-import type { GgufTensor } from '../../io/gguf_header';
-import type { ReadType, WeightEntry, WeightReader } from '../../io/weights';
+import { MbokError } from '../../base/errors';
+import type { ReadType, WeightEntry, WeightReader } from '../../io/weight_reader';
+import { isQ8 } from '../../native/ggml_types';
 import type { Matrix } from '../../native/matrix';
 import { replacedBy, transposed } from '../transposed';
 import type { Change } from './architectures';
 import { inOrder } from './changes';
 import { dequantized, type ValueType } from './dequantize';
+import type { GgufFile } from './file';
+import type { GgufTensor } from './header';
 
 /** Numbers of a tensor that are read and converted at a time. */
 const PIECE_ELEMENTS = 1 << 19;

@@ -1,9 +1,9 @@
 /** Tensors of GGUF files that say how rotary angles are stretched, as the `rope_scaling` of a config.json. */
 
-import { MbokError } from '../../errors';
+import { MbokError } from '../../base/errors';
+import { show } from '../../base/validate';
 import type { JsonObject } from '../../io/json';
 import { rotaryFrequencies } from '../../nn/rotary';
-import { show } from '../../validate';
 import { asWritten } from './metadata';
 
 /** What each pair's angle is divided by: for all lengths, or for texts up to the original length and for longer ones. */

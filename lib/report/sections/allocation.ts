@@ -1,4 +1,4 @@
-import type { AllocationMethod } from '../../compress/allocation/options';
+import type { AllocationMethod } from '../../compress/allocation/allocation_options';
 import { lineChart } from '../../plot/line_chart';
 import { perplexity } from '../format';
 import type { Recipes } from '../recipes';

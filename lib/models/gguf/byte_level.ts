@@ -1,13 +1,13 @@
 /** Byte-level byte-pair encodings of GGUF files: the vocabulary is GPT-2's kind, the cutting of words has a name. */
 
-import { MbokError } from '../errors';
-import type { JsonObject } from '../io/json';
-import { show } from '../validate';
-import type { GgufTokenizerParts, GgufVocabulary } from './gguf_vocabulary';
-import { PATTERNS } from './known_patterns';
-import { MergeTable, pairOf } from './merge_table';
-import { shorten } from './reason';
-import { Vocabulary } from './vocabulary';
+import { MbokError } from '../../base/errors';
+import { show } from '../../base/validate';
+import type { JsonObject } from '../../io/json';
+import { PATTERNS } from '../../text/known_patterns';
+import { MergeTable, pairOf } from '../../text/merge_table';
+import { shorten } from '../../text/reason';
+import { Vocabulary } from '../../text/vocabulary';
+import type { GgufTokenizerParts, GgufVocabulary } from './vocabulary';
 
 interface PreRule {
   readonly preTokenizer: JsonObject;

@@ -1,14 +1,14 @@
 /** Options of the baselines: what they mean, their defaults and their limits. */
 
+import { MbokError } from '../base/errors';
+import { integerInRange, invalid, oneOf, options } from '../base/validate';
 import { convertible } from '../compress/binarize_folder';
 import { type CalibrationOptions, checkCalibration, packCalibration } from '../compress/calibration';
 import type { ConversionTask } from '../compress/convert_model';
-import { MbokError } from '../errors';
-import type { ProgressOptions } from '../models/checkpoint';
 import type { OutputOptions } from '../models/model_folder';
 import { isBoolean } from '../models/parts';
 import type { ModelSource } from '../models/source';
-import { integerInRange, invalid, oneOf, options } from '../validate';
+import type { ProgressOptions } from '../models/stored_matrix';
 import type { GridSettings } from './grid';
 import { COLUMN_ORDERS, type ColumnOrder } from './input_factor';
 

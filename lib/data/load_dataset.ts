@@ -1,7 +1,4 @@
-import { MbokError } from '../errors';
-import { ChatTemplate } from '../text/chat';
-import { encodeCorpus } from '../text/corpus';
-import type { Tokenizer } from '../text/tokenizer';
+import { MbokError } from '../base/errors';
 import {
   boolean,
   options as checkOptions,
@@ -11,10 +8,13 @@ import {
   object,
   string,
   throwIfAborted,
-} from '../validate';
+} from '../base/validate';
+import { ChatTemplate } from '../text/chat';
+import { encodeCorpus } from '../text/corpus';
+import type { Tokenizer } from '../text/tokenizer';
 import { Dataset } from './dataset';
 import { holdsRecords } from './documents';
-import { encodeInMemory, encodeOnce, type Task } from './encode';
+import { encodeInMemory, encodeOnce, type Task } from './encode_files';
 import { listFiles } from './sources';
 import { MemoryTokens } from './token_file';
 

@@ -1,19 +1,19 @@
 /** GGUF files opened as models: configuration, tokenizer and weights in the terms of Hugging Face. */
 
-import { MbokError } from '../errors';
-import { GgufFile } from '../io/gguf';
-import type { GgufTensor } from '../io/gguf_header';
-import { LazyFiles } from '../io/lazy_files';
-import { type GgufTokenizer, readGgufTokenizer } from '../text/gguf_tokenizer';
-import { TOKENIZER_FILE } from '../text/tokenizer';
-import { show } from '../validate';
-import type { Checkpoint } from './checkpoint_files';
-import { MOST_HEAD_DIMENSION } from './decoder_settings';
-import { ARCHITECTURES, type Architecture, type Change } from './gguf/architectures';
-import { dequantized } from './gguf/dequantize';
-import { ArchitectureReader } from './gguf/metadata';
-import { GgufReader, type MappedTensor } from './gguf/reader';
-import { ROPE_TENSORS, type RopeFactors, withRopeFactors } from './gguf/rope_factors';
+import { MbokError } from '../../base/errors';
+import { show } from '../../base/validate';
+import { LazyFiles } from '../../io/lazy_files';
+import { TOKENIZER_FILE } from '../../text/tokenizer';
+import type { Checkpoint } from '../checkpoint_files';
+import { MOST_HEAD_DIMENSION } from '../decoder_settings';
+import { ARCHITECTURES, type Architecture, type Change } from './architectures';
+import { dequantized } from './dequantize';
+import { GgufFile } from './file';
+import type { GgufTensor } from './header';
+import { ArchitectureReader } from './metadata';
+import { GgufReader, type MappedTensor } from './reader';
+import { ROPE_TENSORS, type RopeFactors, withRopeFactors } from './rope_factors';
+import { type GgufTokenizer, readGgufTokenizer } from './tokenizer';
 
 /**
  * Opens a GGUF file of a supported architecture.

@@ -1,14 +1,14 @@
 /** A model's matrices from and to its files: every part of a weight has one reader and one writer here. */
 
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
+import { throwIfAborted } from '../base/validate';
 import { encodeHalf, type FloatType, type HalfType } from '../io/half';
 import type { TensorHead, TensorSource } from '../io/safetensors';
-import type { WeightEntry, WeightReader } from '../io/weights';
+import type { WeightEntry, WeightReader } from '../io/weight_reader';
 import { BitMatrix } from '../native/bit_matrix';
 import { Matrix } from '../native/matrix';
 import { storedShape } from '../structures/part';
 import type { PartType } from '../structures/structure';
-import { throwIfAborted } from '../validate';
 import { tiled, untiled } from './bit_tiles';
 import { isWeight, type ModelPart, type ModelSlice } from './parts';
 import { replacedBy, transposed } from './transposed';

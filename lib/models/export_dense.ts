@@ -1,11 +1,11 @@
 /** A Boolean model as the dense one that it stands for. */
 
-import type { ProgressOptions } from '../models/checkpoint';
-import { type DenseContents, writeDenseFolder } from '../models/dense_folder';
-import type { ModelCore } from '../models/model_core';
-import type { OutputOptions } from '../models/model_folder';
-import { moduleOf } from '../models/parts';
-import { multipliedOut } from '../models/widen';
+import { type DenseContents, writeDenseFolder } from './dense_folder';
+import type { ModelCore } from './model_core';
+import type { OutputOptions } from './model_folder';
+import { moduleOf } from './parts';
+import type { ProgressOptions } from './stored_matrix';
+import { multipliedOut } from './widen';
 
 /**
  * Writes the folder; it appears whole or not at all. One dense matrix is in memory at a time. Throws MBOK_IO,

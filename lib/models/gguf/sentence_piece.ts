@@ -1,12 +1,12 @@
 /** SentencePiece's byte-pair encodings of GGUF files: pieces with scores, from which merges are derived. */
 
-import { MbokError } from '../errors';
-import type { JsonObject } from '../io/json';
-import { bounded, LimitError } from './bounded';
-import type { GgufTokenizerParts, GgufVocabulary } from './gguf_vocabulary';
-import type { Merges } from './merge_table';
-import { Vocabulary } from './vocabulary';
-import { BYTE_TOKENS, SPACE } from './words';
+import { MbokError } from '../../base/errors';
+import type { JsonObject } from '../../io/json';
+import { bounded, LimitError } from '../../text/bounded';
+import type { Merges } from '../../text/merge_table';
+import { Vocabulary } from '../../text/vocabulary';
+import { BYTE_TOKENS, SPACE } from '../../text/words';
+import type { GgufTokenizerParts, GgufVocabulary } from './vocabulary';
 
 /** SentencePiece's sign for a space. */
 

@@ -1,6 +1,6 @@
-import { MbokError } from '../errors';
-import { type GgufHeader, type GgufTensor, type MetadataValue, parseGgufHeader } from './gguf_header';
-import { PositionedFile } from './positioned';
+import { MbokError } from '../../base/errors';
+import { PositionedFile } from '../../io/positioned';
+import { type GgufHeader, type GgufTensor, type MetadataValue, parseGgufHeader } from './header';
 
 /** Read at first; enough for the headers of small vocabularies. */
 const FIRST_BYTES = 1 << 20;

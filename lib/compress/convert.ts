@@ -1,11 +1,11 @@
 /** The way of every conversion: from a source of dense weights into a sink, where the result is put together. */
 
-import type { ProgressOptions } from '../models/checkpoint';
-import type { ConversionReport } from '../models/conversion';
+import { throwIfAborted } from '../base/validate';
+import type { ConversionReport } from '../models/conversion_report';
 import { isTable, moduleOf } from '../models/parts';
+import type { ProgressOptions } from '../models/stored_matrix';
 import { nestedFormats } from '../structures/kernels';
 import type { Formats } from '../structures/structure';
-import { throwIfAborted } from '../validate';
 import { analyses, chooseFormats } from './allocation/allocate';
 import type { AllocationProblem } from './allocation/budget';
 import { convertRest } from './block_conversion';
@@ -13,7 +13,7 @@ import { type BlockKeeper, type ConversionTask, calibrationReport, convertModel 
 import { type ConvertedWeights, outputFormats } from './converted';
 import type { DenseSource } from './dense_source';
 import { type ConversionStep, nestedSteps } from './nested_steps';
-import { residualReport } from './residual';
+import { residualReport } from './relative_residual';
 import type { StateStore } from './state_store';
 
 /** Where a conversion goes: into memory, or onto disk, where it may have been begun by an earlier process. */

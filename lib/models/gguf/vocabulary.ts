@@ -1,8 +1,8 @@
 /** What GGUF files say of a vocabulary, and what the kinds of tokenizers make of it. */
 
-import type { JsonObject } from '../io/json';
-import type { Merges } from './merge_table';
-import type { Vocabulary } from './vocabulary';
+import type { JsonObject } from '../../io/json';
+import type { Merges } from '../../text/merge_table';
+import type { Vocabulary } from '../../text/vocabulary';
 
 /** Values of `tokenizer.ggml.token_type`. */
 export const TOKEN_TYPES = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;

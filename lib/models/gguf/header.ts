@@ -10,10 +10,10 @@
  */
 
 import { isUtf8 } from 'node:buffer';
-import { MbokError } from '../errors';
-import { show } from '../validate';
-import { GGML_TYPES, type GgmlType, ggmlType, ggmlTypeName } from './ggml_types';
-import { expectNoStandIn } from './stand_in';
+import { MbokError } from '../../base/errors';
+import { show } from '../../base/validate';
+import { expectNoStandIn } from '../../io/stand_in';
+import { GGML_TYPES, type GgmlType, ggmlType, ggmlTypeName } from '../../native/ggml_types';
 
 /** A value of the metadata. 64-bit integers beyond 2⁵³ are bigints; lists of numbers are typed arrays where they can be. */
 export type MetadataValue =

@@ -1,4 +1,4 @@
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
 import { expectOutput } from '../models/model_folder';
 import { type CommandCall, type OptionTable, UsageError } from './command';
 

@@ -1,11 +1,11 @@
 /** Options of a generation and what is told when it ends. */
 
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
+import { integerInRange, integers, invalid, options, string } from '../base/validate';
 import { type ActivationBits, type Arithmetic, arithmeticOf, type Precision } from '../graph/arithmetic';
-import type { ProgressOptions } from '../models/checkpoint';
 import type { ModelCore } from '../models/model_core';
+import type { ProgressOptions } from '../models/stored_matrix';
 import type { Tokenizer } from '../text/tokenizer';
-import { integerInRange, integers, invalid, options, string } from '../validate';
 import { PromptCache } from './prompt_cache';
 import { SAMPLING_OPTIONS, type SamplingOptions } from './sampler';
 

@@ -1,6 +1,6 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
 
 const nodeGypBuild: { resolve(folder: string): string } = require('node-gyp-build');
 

@@ -2,7 +2,7 @@
 
 import { realpath, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
 import { ifPresent } from './files';
 import { PositionedFile } from './positioned';
 

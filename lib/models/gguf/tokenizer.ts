@@ -1,13 +1,13 @@
 /** Tokenizers from the metadata of GGUF files, as the files of a Hugging Face folder. */
 
-import { MbokError } from '../errors';
-import type { JsonObject } from '../io/json';
-import { show } from '../validate';
-import { byteLevelParts } from './gguf_byte_level';
-import { sentencePieceParts } from './gguf_sentence_piece';
-import { type GgufTokenizerParts, type GgufVocabulary, TOKEN_TYPES } from './gguf_vocabulary';
-import { shorten } from './reason';
-import type { TokenizerDescription } from './tokenizer_file';
+import { MbokError } from '../../base/errors';
+import { show } from '../../base/validate';
+import type { JsonObject } from '../../io/json';
+import { shorten } from '../../text/reason';
+import type { TokenizerDescription } from '../../text/tokenizer_file';
+import { byteLevelParts } from './byte_level';
+import { sentencePieceParts } from './sentence_piece';
+import { type GgufTokenizerParts, type GgufVocabulary, TOKEN_TYPES } from './vocabulary';
 
 /** Names under which models end messages or texts besides their end-of-text token. */
 const END_TOKENS = [

@@ -3,12 +3,12 @@
 import { createHash } from 'node:crypto';
 import { homedir } from 'node:os';
 import { dirname, isAbsolute, join } from 'node:path';
-import { MbokError } from '../errors';
+import { MbokError } from '../base/errors';
+import { throwIfAborted } from '../base/validate';
 import { makeFolder } from '../io/atomic';
 import { Pause } from '../text/pause';
 import { TokenBuffer } from '../text/token_buffer';
 import type { Tokenizer } from '../text/tokenizer';
-import { throwIfAborted } from '../validate';
 import { encodeFile, type Format, holdsRecords } from './documents';
 import { readChunks, type SourceFile } from './sources';
 import { type Conversations, MemoryTokens, TokenFile, type TokenStore, UNCOUNTED, writeTokenFile } from './token_file';

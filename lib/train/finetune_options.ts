@@ -1,13 +1,13 @@
 /** Options of finetuning: what they mean, their defaults and their limits. */
 
-import type { TextData } from '../data/load';
+import { MbokError } from '../base/errors';
+import { boolean, finiteNumber, integerInRange, invalid, object, oneOf, options, string } from '../base/validate';
+import type { TextData } from '../data/load_dataset';
 import { type StartTokenOptions, startIdFor } from '../data/windows';
-import { MbokError } from '../errors';
 import { TRAINING_PRECISIONS, type TrainingPrecision } from '../graph/arithmetic';
 import { HIDDEN_LOSSES, type HiddenLoss } from '../graph/operations/losses';
 import { expectModel, type ModelCore } from '../models/model_core';
 import { mostPlanes } from '../models/parts';
-import { boolean, finiteNumber, integerInRange, invalid, object, oneOf, options, string } from '../validate';
 import { type BooleanOptimizerSettings, booleanSettings } from './boolean_optimizer';
 import type { TrainingMemory } from './memory';
 import { TRAINABLE, type Trainable } from './trained';

@@ -1,9 +1,9 @@
 /** What a caller may say of the format that each linear layer gets. */
 
+import { finiteNumber, integerInRange, invalid, oneOf } from '../../base/validate';
 import type { ParameterSpecification } from '../../models/family';
 import { MAX_KERNELS } from '../../structures/kernels';
 import type { LayerFormat } from '../../structures/structure';
-import { finiteNumber, integerInRange, invalid, oneOf } from '../../validate';
 import { checkKept, type KeptAt } from './keep';
 
 export const ALLOCATION_METHODS = ['measured', 'uniform', 'paper'] as const;

@@ -1,0 +1,4 @@
+/** Version of mbok. */
+export function version(): string {
+  return (require('../../package.json') as { version: string }).version;
+}

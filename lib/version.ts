@@ -1,4 +1,0 @@
-/** Version of mbok. */
-export function version(): string {
-  return (require('../package.json') as { version: string }).version;
-}
