@@ -6,9 +6,9 @@ import { join } from 'node:path';
 import { readStorage } from '../../lib/cli/storage';
 import { Model } from '../../lib/model';
 import { ModelSource } from '../../lib/models/source';
-import { VARIANTS } from '../family_folders';
-import { GOLDEN } from '../folders';
-import { ggufBytes, SMALL_LLAMA } from '../gguf_writer';
+import { VARIANTS } from '../helpers/family_folders';
+import { GOLDEN } from '../helpers/folders';
+import { ggufBytes, SMALL_LLAMA } from '../helpers/gguf_writer';
 import type { Draw } from './draw';
 import { type GgufParts, hostileMetadata, takeApart } from './gguf_parts';
 import {

@@ -1,4 +1,4 @@
-import { Random } from '../random';
+import { Random } from '../helpers/random';
 
 /** Seeds of a run lie below this, so that every case of every seed draws from numbers of its own. */
 export const MOST_SEEDS = 2 ** 20;

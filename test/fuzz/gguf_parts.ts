@@ -1,6 +1,6 @@
 /** GGUF files taken apart, so that any piece can be replaced, and hostile metadata. */
 
-import { text, u32, u64 } from '../gguf_writer';
+import { text, u32, u64 } from '../helpers/gguf_writer';
 import type { Draw } from './draw';
 import { hostileNumber, hostileString } from './hostile';
 

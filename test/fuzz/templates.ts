@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ChatTemplate, encodeChat, endTokens } from '../../lib/text/chat';
 import { Tokenizer } from '../../lib/text/tokenizer';
-import { GOLDEN } from '../folders';
+import { GOLDEN } from '../helpers/folders';
 import type { Draw } from './draw';
 import { changeJson, changeText, hostileString, hostileValue, jsonMap, writeJson } from './hostile';
 import { body, DANGERS, expression } from './template_grammar';

@@ -2,8 +2,8 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { GOLDEN } from '../folders';
-import { tokenizerFiles } from '../gguf_tokenizers';
+import { GOLDEN } from '../helpers/folders';
+import { tokenizerFiles } from '../helpers/gguf_tokenizers';
 import type { Draw } from './draw';
 import { hostileNumber, hostileString, hostileValue, INHERITED, type Json, JsonMap, json, jsonMap } from './hostile';
 

@@ -2,7 +2,7 @@
 
 import { StreamDecoder } from '../../lib/text/stream';
 import { Tokenizer } from '../../lib/text/tokenizer';
-import { tokenizerFiles } from '../gguf_tokenizers';
+import { tokenizerFiles } from '../helpers/gguf_tokenizers';
 import type { Draw } from './draw';
 import {
   changeBytes,

@@ -1,0 +1,554 @@
+/** Kernel allocation: each method on problems small enough to check, and budgets that are kept to the byte. */
+
+import fc from 'fast-check';
+import { uniformAllocation } from '../../lib/compress/allocation/allocate';
+import { type AllocationOptions, checkAllocation } from '../../lib/compress/allocation/allocation_options';
+import { judged } from '../../lib/compress/allocation/block_errors';
+import {
+  type AllocationProblem,
+  allocationProblem,
+  averageChoice,
+  type Strategy,
+  solveAllocation,
+} from '../../lib/compress/allocation/budget';
+import { solveKnapsack } from '../../lib/compress/allocation/knapsack';
+import {
+  type AllocatableLayer,
+  addGreedily,
+  type Choice,
+  type Chosen,
+  type JudgedChoice,
+  largest,
+  smallest,
+  totalBytes,
+} from '../../lib/compress/allocation/layers';
+import { allocateByPaper, type PaperLayer, paperGain, sizeFactor } from '../../lib/compress/allocation/paper';
+import { pwcca } from '../../lib/compress/allocation/pwcca';
+import type { DenseSource } from '../../lib/compress/dense_source';
+import { safetensorsBytes } from '../../lib/io/safetensors';
+import { DENSE } from '../../lib/structures/dense';
+import { INT8 } from '../../lib/structures/int8';
+import { isKernels, kernelsFormat } from '../../lib/structures/kernels';
+import type { Formats } from '../../lib/structures/structure';
+
+/** Kernels by module, of those that have some. */
+function kernelCounts(formats: Formats): ReadonlyMap<string, number> {
+  return new Map(
+    [...formats].flatMap(([module, format]) => (isKernels(format) ? [[module, format.count] as const] : [])),
+  );
+}
+
+/** 1 to `most` kernels, each of so many bytes. */
+const kernelChoices = (bytes: number, most = 8): readonly Choice[] =>
+  Array.from({ length: most }, (_, i) => ({ format: kernelsFormat(i + 1), bytes: (i + 1) * bytes }));
+
+/** Choices of these sizes, whatever they are. */
+const choicesOfSizes = (sizes: readonly number[]): readonly Choice[] =>
+  sizes.map((bytes) => ({ format: { kind: `of ${bytes} bytes` }, bytes }));
+
+/** The same with costs. */
+const withCosts = (choices: readonly Choice[], cost: (index: number) => number): readonly JudgedChoice[] =>
+  choices.map((choice, index) => ({ ...choice, cost: cost(index) }));
+
+const totalCost = (layers: readonly AllocatableLayer<JudgedChoice>[], chosen: Chosen) =>
+  layers.reduce((sum, { choices }, i) => sum + (choices[chosen[i] as number]?.cost as number), 0);
+
+/** The least cost within a budget, by trying everything. */
+function leastCost(layers: readonly AllocatableLayer<JudgedChoice>[], budget: number): number {
+  const all = layers.reduce<Chosen[]>(
+    (before, { choices }) => before.flatMap((chosen) => choices.map((_, index) => [...chosen, index])),
+    [[]],
+  );
+  const within = all.filter((chosen) => totalBytes(layers, chosen) <= budget);
+  return Math.min(...within.map((chosen) => totalCost(layers, chosen)));
+}
+
+describe("the paper's greedy rule", () => {
+  // shares ¼, ¼ and ½, so f = 4·ln 4 = 5.545 and 2·ln 2 = 1.386; a kernel of the third layer costs twice as much
+  const layers: readonly PaperLayer[] = [
+    { module: 'a', weights: 8, choices: kernelChoices(1, 4), importance: 0.1, residuals: [4, 2, 1, 0.5] },
+    { module: 'b', weights: 8, choices: kernelChoices(1, 4), importance: 0.2, residuals: [4, 3, 2.5, 2.25] },
+    { module: 'c', weights: 16, choices: kernelChoices(2, 4), importance: 0.5, residuals: [10, 5, 2, 1] },
+  ];
+
+  test('weighs a layer by (1/p) log(1/p)', () => {
+    expect(sizeFactor(0.25)).toBeCloseTo(5.545, 3);
+    expect(sizeFactor(0.5)).toBeCloseTo(1.386, 3);
+  });
+
+  // drops a byte by hand: c 0.5·5·1.386/2 = 1.733; a 0.1·2·5.545 = b 0.2·1·5.545 = 1.109; c 0.5·3·1.386/2 = 1.040;
+  // a 0.1·1·5.545 = b 0.2·0.5·5.545 = 0.555; c 0.5·1·1.386/2 = 0.347; a 0.1·0.5·5.545 = b 0.2·0.25·5.545 = 0.277
+  test.each([
+    [4, [1, 1, 1]],
+    [5, [2, 1, 1]],
+    [6, [1, 1, 2]],
+    [7, [2, 1, 2]],
+    [8, [2, 2, 2]],
+    [9, [3, 2, 2]],
+    [10, [2, 2, 3]],
+    [11, [3, 2, 3]],
+    [12, [3, 3, 3]],
+    [14, [3, 3, 4]],
+    [15, [4, 3, 4]],
+  ])('gives %i bytes to the layers in the order of their drops', (budget, expected) => {
+    expect(allocateByPaper(layers, budget).map((index) => index + 1)).toEqual(expected);
+  });
+});
+
+describe('PWCCA', () => {
+  const diagonal = (...values: number[]) =>
+    Float64Array.from({ length: values.length ** 2 }, (_, at) =>
+      at % (values.length + 1) === 0 ? (values[at / (values.length + 1)] as number) : 0,
+    );
+
+  test('of single numbers is their correlation', () => {
+    expect(pwcca({ xx: Float64Array.of(4), yy: Float64Array.of(9), xy: Float64Array.of(-3) })).toBeCloseTo(0.5, 5);
+  });
+
+  test('weighs directions by how much of x they carry', () => {
+    // correlations 0.9 and 0.5 of components with standard deviations 2 and 1
+    const moments = { xx: diagonal(4, 1), yy: diagonal(1, 1), xy: diagonal(1.8, 0.5) };
+    expect(pwcca(moments)).toBeCloseTo((2 * 0.9 + 0.5) / 3, 5);
+  });
+
+  test('of a linear image is 1, of zeros too', () => {
+    // y = x A with A = [[1, 2], [3, 5]], x of covariance [[2, 1], [1, 3]]
+    const [xx, xy, yy] = [
+      [2, 1, 1, 3],
+      [5, 9, 10, 17],
+      [35, 60, 60, 103],
+    ].map((m) => Float64Array.from(m)) as [Float64Array, Float64Array, Float64Array];
+    expect(pwcca({ xx, xy, yy })).toBeCloseTo(1, 3);
+    expect(pwcca({ xx: new Float64Array(4), xy: new Float64Array(4), yy: new Float64Array(4) })).toBe(1);
+  });
+});
+
+const shapes = fc.array(fc.record({ rows: fc.integer({ min: 1, max: 70 }), cols: fc.integer({ min: 1, max: 70 }) }), {
+  minLength: 1,
+  maxLength: 12,
+});
+const bytesOf = ({ rows, cols }: { rows: number; cols: number }) => rows * Math.ceil(cols / 8) + 2 * (rows + cols);
+
+describe('the knapsack', () => {
+  const smallProblem = fc.record({
+    shapes: fc.array(fc.record({ rows: fc.integer({ min: 1, max: 9 }), cols: fc.integer({ min: 1, max: 20 }) }), {
+      minLength: 1,
+      maxLength: 4,
+    }),
+    // costs need not fall, nor fall by less and less
+    costs: fc.array(fc.array(fc.integer({ min: 0, max: 100 }), { minLength: 8, maxLength: 8 }), {
+      minLength: 4,
+      maxLength: 4,
+    }),
+    fill: fc.double({ min: 0, max: 1.1, noNaN: true }),
+  });
+
+  test('finds what trying everything finds', () => {
+    fc.assert(
+      fc.property(smallProblem, ({ shapes: given, costs, fill }) => {
+        const layers = given.map((shape, i) => ({
+          module: `${i}`,
+          weights: 1,
+          choices: withCosts(kernelChoices(bytesOf(shape)), (index) => costs[i]?.[index] as number),
+        }));
+        const budget = Math.floor(totalBytes(layers, smallest(layers)) * (1 + 7 * fill));
+        const found = solveKnapsack(layers, budget);
+        expect(totalBytes(layers, found)).toBeLessThanOrEqual(budget);
+        expect(totalCost(layers, found)).toBe(leastCost(layers, budget));
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test('of a large model keeps to its budget and comes close to the bound of the relaxed problem', () => {
+    // no common divisor: bytes are rounded to units
+    const layers = Array.from({ length: 224 }, (_, i) => ({
+      module: `${i}`,
+      weights: 1,
+      choices: withCosts(kernelChoices(2_000_003 + 7919 * i), (index) => (1 + (i % 13)) * 0.3 ** (index + 1)),
+    }));
+    const budget = Math.floor(2.3 * totalBytes(layers, smallest(layers)));
+    const found = solveKnapsack(layers, budget);
+    expect(totalBytes(layers, found)).toBeLessThanOrEqual(budget);
+    // Lagrange: for every price of a byte the least of cost + price · bytes bounds the optimum from below
+    const bound = Math.max(
+      ...Array.from({ length: 400 }, (_, step) => {
+        const price = 10 ** (-9 + step / 100);
+        const own = layers.map(({ choices }) => Math.min(...choices.map(({ cost, bytes }) => cost + price * bytes)));
+        return own.reduce((sum, value) => sum + value, -price * budget);
+      }),
+    );
+    expect(totalCost(layers, found)).toBeLessThanOrEqual(bound * 1.005);
+  });
+});
+
+describe('choices of any sizes', () => {
+  const sizes = fc.uniqueArray(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 5 });
+  const costs = fc.array(fc.integer({ min: 0, max: 100 }), { minLength: 5, maxLength: 5 });
+  const problems = fc.record({
+    given: fc.array(fc.record({ sizes, costs }), { minLength: 1, maxLength: 4 }),
+    fill: fc.double({ min: 0, max: 1.1, noNaN: true }),
+  });
+  type Given = { sizes: readonly number[]; costs: readonly number[] }[];
+
+  const layersOf = (given: Given) =>
+    given.map(({ sizes: own, costs: [...each] }, i): AllocatableLayer<JudgedChoice> => {
+      const choices = choicesOfSizes(own.toSorted((a, b) => a - b));
+      return { module: `${i}`, weights: 1, choices: withCosts(choices, (index) => each[index] as number) };
+    });
+  const budgetOf = (layers: readonly AllocatableLayer[], fill: number) => {
+    const [least, most] = [totalBytes(layers, smallest(layers)), totalBytes(layers, largest(layers))];
+    return Math.floor(least + fill * (most - least));
+  };
+  const expectMaximal = (layers: readonly AllocatableLayer[], chosen: Chosen, budget: number) => {
+    expect(totalBytes(layers, chosen)).toBeLessThanOrEqual(budget);
+    for (const [i, index] of chosen.entries()) {
+      const hasNext = index + 1 < (layers[i] as AllocatableLayer).choices.length;
+      if (hasNext) expect(totalBytes(layers, chosen.with(i, index + 1))).toBeGreaterThan(budget);
+    }
+  };
+  const problemOf = (layers: readonly AllocatableLayer[], budget: number): AllocationProblem => ({
+    layers,
+    budget,
+    excess: (chosen) => totalBytes(layers, chosen) - budget,
+    formats: (chosen) =>
+      new Map(layers.map(({ module, choices }, i) => [module, choices[chosen[i] as number]?.format ?? DENSE])),
+  });
+  const chosenIn = (layers: readonly AllocatableLayer[], formats: ReadonlyMap<string, object>) =>
+    layers.map(({ module, choices }) => choices.findIndex(({ format }) => format === formats.get(module)));
+
+  test('the knapsack finds what trying everything finds', () => {
+    fc.assert(
+      fc.property(problems, ({ given, fill }) => {
+        const layers = layersOf(given);
+        const budget = budgetOf(layers, fill);
+        const found = solveKnapsack(layers, budget);
+        expect(totalBytes(layers, found)).toBeLessThanOrEqual(budget);
+        expect(totalCost(layers, found)).toBe(leastCost(layers, budget));
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  test('the knapsack weighs every choice by bytes of its own', () => {
+    // 7 bytes more save 5 of cost, and one byte more saves 4
+    const own = () => ({
+      module: 'a',
+      weights: 1,
+      choices: withCosts(choicesOfSizes([3, 10, 11]), (i) => [10, 5, 1][i] as number),
+    });
+    const layers = [own(), own()];
+    expect(solveKnapsack(layers, 6)).toEqual([0, 0]);
+    expect(solveKnapsack(layers, 13)).toEqual([1, 0]);
+    expect(solveKnapsack(layers, 14)).toEqual([2, 0]);
+    expect(solveKnapsack(layers, 20)).toEqual([1, 1]);
+    expect(solveKnapsack(layers, 21)).toEqual([2, 1]);
+    expect(solveKnapsack(layers, 22)).toEqual([2, 2]);
+  });
+
+  test('every method keeps to the budget, and no next choice fits into what is left', () => {
+    fc.assert(
+      fc.property(problems, ({ given, fill }) => {
+        const layers = layersOf(given);
+        const budget = budgetOf(layers, fill);
+        const problem = problemOf(layers, budget);
+        const cost = (i: number, index: number) => layers[i]?.choices[index]?.cost as number;
+        const gain = (i: number, index: number) => cost(i, index) - cost(i, index + 1);
+        const fits = (chosen: Chosen) => totalBytes(layers, chosen) <= budget;
+        expectMaximal(layers, addGreedily(layers, smallest(layers), gain, fits), budget);
+        expectMaximal(layers, chosenIn(layers, uniformAllocation(problem)), budget);
+        const measured = { allocate: (bytes: number) => solveKnapsack(layers, bytes), gain };
+        expectMaximal(layers, chosenIn(layers, solveAllocation(problem, measured)), budget);
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  test('the greedy rule goes by what the next choice adds', () => {
+    const layers = [
+      { module: 'a', weights: 1, choices: choicesOfSizes([3, 10, 11]) },
+      { module: 'b', weights: 1, choices: choicesOfSizes([3, 5, 20]) },
+    ];
+    // gains a byte: a 14/7 = 2, then 5/1; b 6/2 = 3, then 15/15 = 1
+    const gains = [
+      [14, 5],
+      [6, 15],
+    ];
+    const allocate = (budget: number) =>
+      addGreedily(
+        layers,
+        [0, 0],
+        (i, index) => gains[i]?.[index] as number,
+        (chosen) => totalBytes(layers, chosen) <= budget,
+      );
+    expect(allocate(7)).toEqual([0, 0]);
+    expect(allocate(8)).toEqual([0, 1]);
+    expect(allocate(15)).toEqual([1, 1]);
+    expect(allocate(16)).toEqual([2, 1]);
+    expect(allocate(31)).toEqual([2, 2]);
+  });
+
+  test('costs that were not measured go on falling with the bytes', () => {
+    const costs = judged(choicesOfSizes([1, 2, 3, 5]), [8, 4]).map(({ cost }) => cost);
+    expect(costs).toEqual([8, 4, 2, 0.5]);
+    expect(judged(choicesOfSizes([3]), [7])).toMatchObject([{ bytes: 3, cost: 7 }]);
+  });
+});
+
+/** A model of linear layers of these shapes, some with biases, and an embedding table. */
+function modelOf(given: readonly { rows: number; cols: number }[]): DenseSource {
+  const specifications = given.flatMap(({ rows, cols }, i) => [
+    { name: `layers.${i}.linear.weight`, rows, cols, role: 'linear' as const },
+    ...(i % 2 === 0 ? [{ name: `layers.${i}.linear.bias`, rows: 1, cols: rows, role: 'bias' as const }] : []),
+  ]);
+  const embedding = { name: 'embed.weight', rows: 11, cols: 6, role: 'embedding' as const };
+  return {
+    specifications: [embedding, ...specifications],
+    formats: new Map(),
+    storage: (name: string) => (/\.(weight|bias)$/.test(name) ? 'F32' : undefined),
+  } as unknown as DenseSource;
+}
+
+/** What the model's file holds, told in another way than by the code under test. */
+function tensorsOf(given: readonly { rows: number; cols: number }[], kernels: ReadonlyMap<string, number>) {
+  const linears = given.flatMap(({ rows, cols }, i) => {
+    const module = `layers.${i}.linear`;
+    const k = kernels.get(module);
+    const weight =
+      k === undefined
+        ? [{ name: `${module}.weight`, dtype: 'F32' as const, shape: rows === 1 ? [cols] : [rows, cols] }]
+        : [
+            { name: `${module}.boolean_kernels`, dtype: 'U8' as const, shape: [k, rows, Math.ceil(cols / 8)] },
+            { name: `${module}.s_out`, dtype: 'F16' as const, shape: [k, rows] },
+            { name: `${module}.s_in`, dtype: 'F16' as const, shape: [k, cols] },
+          ];
+    return [...weight, ...(i % 2 === 0 ? [{ name: `${module}.bias`, dtype: 'F32' as const, shape: [rows] }] : [])];
+  });
+  return linears;
+}
+
+const WIDTHS = { U8: 1, F16: 2, F32: 4 };
+const EMBEDDING = { name: 'embed.weight', dtype: 'F32' as const, shape: [11, 6] };
+
+function strategies(layers: readonly AllocatableLayer[], seed: number): Readonly<Record<string, Strategy>> {
+  const cost = (i: number, index: number) => (1 + ((i * 7 + seed) % 5)) * 0.35 ** (index + 1);
+  const measured = layers.map((layer, i) => ({
+    ...layer,
+    choices: withCosts(layer.choices, (index) => cost(i, index)),
+  }));
+  const known = layers.map(
+    (layer, i): PaperLayer => ({
+      ...layer,
+      importance: 1 + ((i + seed) % 3),
+      residuals: Array.from({ length: 8 }, (_, k) => 0.6 ** k),
+    }),
+  );
+  return {
+    measured: {
+      allocate: (budget) => solveKnapsack(measured, budget),
+      gain: (i, index) => cost(i, index) - cost(i, index + 1),
+    },
+    paper: { allocate: (budget) => allocateByPaper(known, budget), gain: paperGain(known) },
+  };
+}
+
+test.each(['bits', 'size'] as const)(
+  'a budget of %s is never exceeded, and what is left is less than a kernel',
+  (kind) => {
+    const problems = fc.record({
+      given: shapes,
+      fill: fc.double({ min: 0, max: 1, noNaN: true }),
+      seed: fc.nat(100),
+      kept: fc.boolean(),
+    });
+    fc.assert(
+      fc.property(problems, ({ given, fill, seed, kept: keepsFirst }) => {
+        const source = modelOf(given);
+        const weights = given.reduce((sum, { rows, cols }) => sum + rows * cols, 0);
+        const kept = new Map(keepsFirst && given.length > 1 ? [['layers.0.linear', DENSE]] : []);
+        const stored = (kernels: ReadonlyMap<string, number>) => {
+          const tensors = tensorsOf(given, kernels);
+          if (kind === 'size') return safetensorsBytes([EMBEDDING, ...tensors], { format: 'pt' });
+          return tensors.reduce((sum, { dtype, shape }) => sum + shape.reduce((n, size) => n * size, WIDTHS[dtype]), 0);
+        };
+        const all = (count: number) =>
+          new Map(given.map((_, i) => [`layers.${i}.linear`, count] as const).filter(([module]) => !kept.has(module)));
+        const [low, high] = [stored(all(1)), stored(new Map())];
+        const limit = Math.floor(low + fill * Math.max(0, high - low));
+        // tiny layers may take more as a kernel than they do dense
+        fc.pre(low <= high);
+        const goal = kind === 'size' ? { size: limit } : { bits: ((limit + 0.5) * 8) / weights };
+        fc.pre(limit < high);
+        const problem = allocationProblem(source, { goal, method: 'uniform', kept }, new Map());
+        const results = [
+          uniformAllocation(problem),
+          ...Object.values(strategies(problem.layers, seed)).map((strategy) => solveAllocation(problem, strategy)),
+        ];
+        for (const kernels of results.map(kernelCounts)) {
+          expect([...kernels.keys()]).toEqual([...all(1).keys()]);
+          expect(stored(kernels)).toBeLessThanOrEqual(limit);
+          for (const [module, count] of kernels) {
+            expect(count).toBeGreaterThanOrEqual(1);
+            expect(count).toBeLessThanOrEqual(8);
+            if (count < 8) expect(stored(new Map(kernels).set(module, count + 1))).toBeGreaterThan(limit);
+          }
+        }
+      }),
+      { numRuns: 40 },
+    );
+  },
+);
+
+test('a uniform allocation spreads what is left over the model', () => {
+  const source = modelOf(Array.from({ length: 8 }, () => ({ rows: 8, cols: 64 })));
+  const kernels = (bits: number) => [
+    ...kernelCounts(
+      uniformAllocation(allocationProblem(source, { goal: { bits }, method: 'uniform', kept: new Map() }, new Map())),
+    ).values(),
+  ];
+  // a kernel has 8 · 8 bytes of bits and 2 · 72 of scales for 512 weights: 3.25 bits; half of the biases are ¼ bit each
+  expect(kernels(3.25 * 2 + 0.25)).toEqual([2, 2, 2, 2, 2, 2, 2, 2]);
+  expect(kernels(3.25 * 2.5 + 0.25)).toEqual([2, 3, 2, 3, 2, 3, 2, 3]);
+  expect(kernels(3.25 * 1.25 + 0.25)).toEqual([1, 1, 1, 2, 1, 1, 1, 2]);
+});
+
+test('the average leaves out layers that are kept', () => {
+  const source = modelOf([
+    { rows: 8, cols: 64 },
+    { rows: 8, cols: 64 },
+  ]);
+  const kept = new Map([['layers.0.linear', kernelsFormat(8)]]);
+  // 26 bytes · 8 … for two kernels of the other layer
+  const problem = allocationProblem(
+    source,
+    { goal: { bits: (8 * 3.25 + 2 * 3.25) / 2 + 0.25 }, method: 'uniform', kept },
+    new Map(),
+  );
+  const [layer] = problem.layers;
+  expect(layer?.choices[averageChoice(problem, layer)]?.format).toEqual(kernelsFormat(2));
+});
+
+const linearsOf = (modules: readonly string[]) =>
+  modules.map((module) => ({ name: `${module}.weight`, rows: 8, cols: 64, role: 'linear' as const }));
+
+describe('nonsense is refused', () => {
+  const linears = linearsOf(['layers.0.q', 'layers.0.down', 'layers.1.q', 'layers.1.down']);
+  const cases: readonly (readonly [string, object, RegExp])[] = [
+    ['nothing to keep to', {}, /exactly one of 'kernels', 'bits' and 'size', got undefined/],
+    ['two goals', { kernels: 2, bits: 2 }, /exactly one of .*, got "kernels and bits"/],
+    ['three goals', { kernels: 2, bits: 2, size: 100 }, /got "kernels and bits and size"/],
+    ['no bits', { bits: 0 }, /'bits' must be a finite number above 0/],
+    ['bits that are not a number', { bits: Number.NaN }, /'bits' must be a finite number/],
+    ['half a byte', { size: 0.5 }, /'size' must be an integer of at least 1/],
+    ['17 kernels', { kernels: 17 }, /'kernels' must be an integer from 1 to 8, got 17/],
+    [
+      'an unknown method',
+      { bits: 2, allocation: 'magic' },
+      /'allocation' must be one of "measured", "uniform", "paper"/,
+    ],
+    [
+      'a method without a budget',
+      { kernels: 2, allocation: 'uniform' },
+      /'allocation' must be given with 'bits' or 'size'/,
+    ],
+    ['a measure without calibration', { bits: 2, allocation: 'measured' }, /'uniform' without calibration/],
+    [
+      'a layer that is not there',
+      { bits: 2, keep: { 'layers.2.q': 1 } },
+      /'keep' must be of linear layers such as 'layers.0.q', got "layers.2.q"/,
+    ],
+    ['a pattern that fits nothing', { kernels: 2, keep: { '*.up': 1 } }, /got "\*.up"/],
+    [
+      '9 kernels kept',
+      { kernels: 2, keep: { '*.q': 9 } },
+      /keep\['\*.q'\]' must be 'dense', 'int8' or a number of kernels from 1 to 8, got 9/,
+    ],
+    ['a layer kept at nothing', { kernels: 2, keep: { '*.q': 'int4' } }, /got "int4"/],
+    ['a list of layers', { kernels: 2, keep: ['*.q'] }, /'keep' must be an object/],
+    [
+      'a format of no structure',
+      { kernels: 2, keep: { '*.q': { kind: 'magic' } } },
+      /keep\['\*.q'\].kind' .*got "magic"/,
+    ],
+    [
+      'a format without a kind',
+      { kernels: 2, keep: { '*.q': { count: 2 } } },
+      /keep\['\*.q'\]: 'kind' must be a string/,
+    ],
+    ['a list as a format', { kernels: 2, keep: { '*.q': [2] } }, /'kind' must be a string/],
+    [
+      'kernels without a number',
+      { kernels: 2, keep: { '*.q': { kind: 'kernels' } } },
+      /keep\['\*.q'\]: 'count' must be a positive integer, got undefined/,
+    ],
+    [
+      'a setting that no format has',
+      { kernels: 2, keep: { '*.q': { kind: 'kernels', count: 2, rank: 4 } } },
+      /keep\['\*.q'\]: 'rank' is 4, which is not read/,
+    ],
+    [
+      'a setting of another format',
+      { kernels: 2, keep: { '*.q': { kind: 'int8', count: 2 } } },
+      /keep\['\*.q'\]: 'count' is 2, which is not read/,
+    ],
+    [
+      'a format of 9 kernels',
+      { kernels: 2, keep: { '*.q': { kind: 'kernels', count: 9 } } },
+      /keep\['\*.q'\]' must be a format that a conversion can give 'layers.0.q', got {"kind": "kernels", "count": 9}/,
+    ],
+    [
+      'kernels of which some are nested',
+      { kernels: 2, keep: { '*.q': { kind: 'kernels', count: 2, nested: true } } },
+      /a format that a conversion can give/,
+    ],
+    [
+      'a format that only GGUF files have',
+      { kernels: 2, keep: { '*.q': { kind: 'q8' } } },
+      /a format that a conversion can give/,
+    ],
+  ];
+  test.each(cases)('%s', (_, given, message) => {
+    const check = () => checkAllocation(given as AllocationOptions, linears, { calibrated: false });
+    expect(check).toThrow(
+      expect.objectContaining({ code: 'MBOK_INVALID_ARGUMENT', message: expect.stringMatching(message) }),
+    );
+  });
+
+  test.each([
+    [{ bits: 0.99 }, /'bits' must be from 3.5 bits a weight .* to 32.25 bits a weight \(dense\), got 0.99/],
+    [{ bits: 33 }, /got 33/],
+    [{ size: 10 }, /'size' must be from \d+ bytes .* to \d+ bytes \(dense\), got 10/],
+    [{ size: 1e9 }, /got 1000000000/],
+  ])('%j, which no allocation keeps to or none can fill', (goal, message) => {
+    const source = modelOf(Array.from({ length: 8 }, () => ({ rows: 8, cols: 64 })));
+    const pose = () => allocationProblem(source, { goal, method: 'uniform', kept: new Map() }, new Map());
+    expect(pose).toThrow(
+      expect.objectContaining({ code: 'MBOK_INVALID_ARGUMENT', message: expect.stringMatching(message) }),
+    );
+  });
+});
+
+test('layers are kept by name or by pattern, the last one that matches holding', () => {
+  const linears = linearsOf(['layers.0.q', 'layers.0.down', 'layers.10.q', 'layers.10.down']);
+  const { kept } = checkAllocation(
+    { kernels: 2, keep: { '*.down': 3, 'layers.0.*': 'dense', 'layers.10.q': 1 } },
+    linears,
+    { calibrated: false },
+  );
+  expect(Object.fromEntries(kept)).toEqual({
+    'layers.0.q': DENSE,
+    'layers.0.down': DENSE,
+    'layers.10.q': kernelsFormat(1),
+    'layers.10.down': kernelsFormat(3),
+  });
+});
+
+test('a format says in full what a number or a name is short for', () => {
+  const keep = { 'a.q': { kind: 'kernels', count: 2 }, 'b.q': { kind: 'int8' }, 'c.q': DENSE, 'd.q': kernelsFormat(3) };
+  const { kept } = checkAllocation({ bits: 4, keep }, linearsOf(Object.keys(keep)), { calibrated: false });
+  const short = { 'a.q': 2, 'b.q': 'int8', 'c.q': 'dense', 'd.q': 3 } as const;
+  expect(kept).toEqual(
+    checkAllocation({ bits: 4, keep: short }, linearsOf(Object.keys(keep)), { calibrated: false }).kept,
+  );
+  expect([...kept.values()]).toEqual([kernelsFormat(2), INT8, DENSE, kernelsFormat(3)]);
+});

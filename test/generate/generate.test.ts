@@ -1,0 +1,289 @@
+/** Generation: the text is the model's, pieces are whole, it ends for a reason that is told, and nothing is left behind. */
+
+import { uniform } from '../../lib/base/random';
+import { GenerationCache } from '../../lib/generate/cache';
+import type { GenerateOptions } from '../../lib/generate/request';
+import { Sampler, type SamplingOptions } from '../../lib/generate/sampler';
+import { Model } from '../../lib/model';
+import { Matrix } from '../../lib/native/matrix';
+import { copyGolden, TINY_STORIES, temporaryFolder } from '../helpers/folders';
+import { Random } from '../helpers/random';
+
+const folder = temporaryFolder();
+const PROMPT = 'Once upon a time';
+let model: Model;
+
+beforeAll(async () => {
+  model = await Model.load(TINY_STORIES);
+});
+afterAll(() => model.dispose());
+
+async function generate(prompt: string | ArrayLike<number>, options: GenerateOptions = {}) {
+  const generation = model.generate(prompt, options);
+  const pieces: string[] = [];
+  for await (const piece of generation) pieces.push(piece);
+  return { pieces, ...(await generation.result) };
+}
+
+test('greedy decoding takes the likeliest token of the whole text computed at once', async () => {
+  const ids = model.tokenizer.encode(PROMPT);
+  const { text } = await generate(PROMPT, { temperature: 0, maxTokens: 24 });
+  for (let i = 0; i < 24; i++) {
+    const { data, shape } = await model.logits(ids);
+    const last = data.subarray((shape[0] - 1) * shape[1]);
+    ids.push(last.indexOf(last.reduce((most, value) => Math.max(most, value), -Infinity)));
+  }
+  expect(text).toBe(model.tokenizer.decode(ids.slice(-24)));
+});
+
+test('a prompt longer than a chunk of the prefill gives what its tokens one by one give', async () => {
+  const ids = Int32Array.from({ length: 300 }, (_, i) => 5 + ((i * 31) % 1900));
+  const { text } = await generate(ids, { temperature: 0, maxTokens: 5 });
+  const all = [...ids];
+  for (let i = 0; i < 5; i++) {
+    const { data, shape } = await model.logits(all);
+    const last = data.subarray((shape[0] - 1) * shape[1]);
+    all.push(last.indexOf(last.reduce((most, value) => Math.max(most, value), -Infinity)));
+  }
+  expect(text).toBe(model.tokenizer.decode(all.slice(-5)));
+});
+
+describe('it ends', () => {
+  test('at maxTokens', async () => {
+    expect(await generate(PROMPT, { maxTokens: 7, seed: 3 })).toMatchObject({ reason: 'max-tokens', tokens: 7 });
+  });
+
+  test('at the end-of-text token, which is not text', async () => {
+    const result = await generate(PROMPT, { temperature: 0.5, seed: 11 });
+    expect(result.reason).toBe('end-of-text');
+    expect(result.text).not.toContain('<|endoftext|>');
+    expect(result.pieces.join('')).toBe(result.text);
+  });
+
+  test('when the context is full', async () => {
+    const ids = Int32Array.from({ length: 509 }, (_, i) => 300 + i);
+    const { reason, tokens } = await generate(ids, { temperature: 0, maxTokens: 50 });
+    // 509 tokens of the prompt, 3 more have a place, and the one after them needs none
+    expect({ reason, tokens }).toEqual({ reason: 'context', tokens: 4 });
+  });
+
+  test('before a stop string, of which no part gets out', async () => {
+    const { text } = await generate(PROMPT, { temperature: 0, maxTokens: 40 });
+    const stop = text.slice(30, 41);
+    const stopped = await generate(PROMPT, { temperature: 0, maxTokens: 40, stop: ['never there', stop] });
+    expect(stopped).toMatchObject({ reason: 'stop', text: text.slice(0, text.indexOf(stop)) });
+    expect(stopped.pieces.join('')).toBe(stopped.text);
+  });
+
+  test('with an error when the signal fires', async () => {
+    const controller = new AbortController();
+    const generation = model.generate(PROMPT, { signal: controller.signal });
+    const run = (async () => {
+      for await (const _ of generation) controller.abort();
+    })();
+    await expect(run).rejects.toMatchObject({ name: 'MbokError', code: 'MBOK_ABORTED' });
+    await expect(generation.result).rejects.toMatchObject({ code: 'MBOK_ABORTED' });
+  });
+
+  test('with an error when the model is disposed', async () => {
+    const other = await Model.load(TINY_STORIES);
+    const run = (async () => {
+      for await (const _ of other.generate(PROMPT, { temperature: 0 })) other.dispose();
+    })();
+    await expect(run).rejects.toMatchObject({ code: 'MBOK_DISPOSED' });
+  });
+
+  test.each(['next', 'return'] as const)('early when the caller leaves after %s', async (way) => {
+    const freed = jest.spyOn(GenerationCache.prototype, 'dispose');
+    const ends: unknown[] = [];
+    const generation = model.generate(PROMPT, { seed: 1, onEnd: ({ reason }) => ends.push(reason) });
+    if (way === 'next') for await (const _ of generation) break;
+    else await generation.return();
+    expect(await generation.result).toMatchObject({ reason: 'left' });
+    expect(ends).toEqual(['left']);
+    expect(freed).toHaveBeenCalledTimes(way === 'next' ? 1 : 0);
+    freed.mockRestore();
+  });
+
+  test('and tells the reason as its return value, its result and by onEnd', async () => {
+    const ends: string[] = [];
+    const generation = model.generate(PROMPT, { maxTokens: 3, onEnd: ({ reason }) => ends.push(reason) });
+    let step = await generation.next();
+    while (!step.done) step = await generation.next();
+    expect(step.value.reason).toBe('max-tokens');
+    expect(await generation.result).toBe(step.value);
+    expect(ends).toEqual(['max-tokens']);
+  });
+});
+
+test('two generations at once give what each gives alone', async () => {
+  const options = [
+    { seed: 1, maxTokens: 30 },
+    { temperature: 0, maxTokens: 30 },
+    { seed: 2, maxTokens: 30, topK: 5 },
+  ];
+  const alone = [];
+  for (const each of options) alone.push((await generate(PROMPT, each)).text);
+  const together = await Promise.all(options.map((each) => generate(PROMPT, each)));
+  expect(together.map(({ text }) => text)).toEqual(alone);
+});
+
+test('the same seed gives the same text, whatever seed was drawn', async () => {
+  const first = await generate(PROMPT, { maxTokens: 30 });
+  const again = await generate(PROMPT, { maxTokens: 30, seed: first.seed });
+  const other = await generate(PROMPT, { maxTokens: 30, seed: first.seed + 1 });
+  expect(again.text).toBe(first.text);
+  expect(other.text).not.toBe(first.text);
+});
+
+test('pieces never split a character', async () => {
+  // bytes of emoji that no single token holds
+  const emoji = model.tokenizer.encode('🐸🦊', { addSpecialTokens: false });
+  expect(emoji.length).toBeGreaterThan(4);
+  const { pieces } = await generate('🐸🦊🐸🦊🐸', { temperature: 1.5, maxTokens: 100, seed: 5 });
+  for (const piece of pieces) expect(piece).toBe(Buffer.from(piece).toString());
+});
+
+test('an empty prompt begins a new text', async () => {
+  const start = model.tokenizer.documentStartId as number;
+  const [empty, written] = [
+    await generate('', { seed: 4, maxTokens: 10 }),
+    await generate([start], { seed: 4, maxTokens: 10 }),
+  ];
+  expect(empty.text).toBe(written.text);
+});
+
+test.each([
+  { precision: 'f32', width: 4 },
+  { precision: 'bf16', width: 2 },
+  { precision: 'int8', width: 2 },
+] as const)('the cache of $precision has the bytes that it states', async ({ precision, width }) => {
+  const made = jest.spyOn(Matrix.prototype, 'dispose');
+  const { cacheBytes, promptTokens } = await generate(PROMPT, { maxTokens: 20, precision });
+  // 6 layers of keys and values, 2 heads of 32
+  expect(cacheBytes).toBe(2 * 6 * (promptTokens + 19) * 64 * width);
+  const disposed = made.mock.contexts.map((matrix) => (matrix as Matrix).byteLength);
+  made.mockRestore();
+  expect(disposed.filter((bytes) => bytes === cacheBytes / 12)).toHaveLength(12);
+});
+
+test('a larger f16 cache takes over what each head of a smaller one holds', () => {
+  const [small, large] = [4, 7].map((context) => new GenerationCache(model, { context, precision: 'bf16' }));
+  const { values } = [...(small as GenerationCache).entries.values()].at(-1) as { values: Matrix };
+  values.write(Uint16Array.from({ length: 4 * 64 }, (_, i) => i));
+  large?.takeOver(small as GenerationCache);
+  const { values: taken } = [...(large as GenerationCache).entries.values()].at(-1) as { values: Matrix };
+  // two heads of 32
+  const expected = new Uint16Array(7 * 64);
+  expected.set(Uint16Array.from({ length: 4 * 32 }, (_, i) => i));
+  expected.set(
+    Uint16Array.from({ length: 4 * 32 }, (_, i) => 4 * 32 + i),
+    7 * 32,
+  );
+  expect(taken.raw()).toEqual(expected);
+  for (const cache of [small, large]) cache?.dispose();
+});
+
+test('a model without a tokenizer says so at once', async () => {
+  await using plain = await Model.load(copyGolden('llama', folder));
+  expect(() => plain.generate([1])).toThrow(expect.objectContaining({ code: 'MBOK_NO_TOKENIZER' }));
+});
+
+describe('the sampler', () => {
+  const LOGITS = [1, 3, 2, 0, -1];
+  /** Shares of each token in many draws. */
+  function shares(options: ConstructorParameters<typeof Sampler>[0], seen: number[] = []): number[] {
+    const sampler = new Sampler({ seed: 9, ...options });
+    for (const id of seen) sampler.see(id);
+    const counts = new Float64Array(LOGITS.length);
+    for (let i = 0; i < 4000; i++) {
+      const id = sampler.sample(Float32Array.from(LOGITS));
+      counts[id] = (counts[id] as number) + 1;
+    }
+    return Array.from(counts, (count) => count / 4000);
+  }
+  function softmax(logits: readonly number[]): number[] {
+    const weights = logits.map(Math.exp);
+    const total = weights.reduce((sum, weight) => sum + weight, 0);
+    return weights.map((weight) => weight / total);
+  }
+  const none = -Infinity;
+  const cases: [string, Parameters<typeof shares>[0], readonly number[], number[]][] = [
+    ['temperature 1', {}, LOGITS, []],
+    ['temperature ½ sharpens', { temperature: 0.5 }, LOGITS.map((logit) => 2 * logit), []],
+    ['temperature 0 takes the likeliest', { temperature: 0 }, [none, 3, none, none, none], []],
+    ['topK keeps the likeliest', { topK: 2 }, [none, 3, 2, none, none], []],
+    ['topK of all keeps all', { topK: 5 }, LOGITS, []],
+    ['topP keeps those that reach it', { topP: 0.8 }, [none, 3, 2, none, none], []],
+    ['topP keeps at least one', { topP: 0.01 }, [none, 3, none, none, none], []],
+    ['minP drops what is unlikely beside the likeliest', { minP: 0.1 }, [1, 3, 2, none, none], []],
+    [
+      'repetitionPenalty divides positive and multiplies negative logits',
+      { repetitionPenalty: 2 },
+      [1, 1.5, 2, 0, -2],
+      [1, 4],
+    ],
+    ['all together', { topK: 4, topP: 0.85, minP: 0.2, temperature: 2 }, [0.5, 1.5, 1, none, none], []],
+  ];
+  test.each(cases)('%s', (_, options, expected, seen) => {
+    const wanted = softmax(expected);
+    shares(options, seen).forEach((share, id) => {
+      expect(Math.abs(share - (wanted[id] as number))).toBeLessThan((wanted[id] as number) === 0 ? 1e-12 : 0.03);
+    });
+  });
+
+  /** By the definition: everything sorted, then top-k, top-p and min-p one after another. */
+  function defined(logits: Float32Array, { temperature, topK, topP, minP }: Required<SamplingOptions>, share: number) {
+    const largest = Math.max(...logits);
+    const weighed = Array.from(logits, (logit, id) => ({ id, weight: Math.exp((logit - largest) / temperature) }));
+    const kept = [...weighed].sort((a, b) => b.weight - a.weight).slice(0, topK === 0 ? undefined : topK);
+    const total = kept.reduce((sum, { weight }) => sum + weight, 0);
+    let before = 0;
+    const likely = kept.filter(({ weight }) => {
+      before += weight;
+      return before - weight < topP * total;
+    });
+    const drawn = likely.filter(({ weight }) => weight >= minP).sort((a, b) => a.id - b.id);
+    let rest = share * drawn.reduce((sum, { weight }) => sum + weight, 0);
+    return drawn.find(({ weight }) => {
+      rest -= weight;
+      return rest < 0;
+    })?.id;
+  }
+
+  test('draws from a large vocabulary what the definition does', () => {
+    const random = new Random(31);
+    for (let i = 0; i < 300; i++) {
+      const spread = 1 + 8 * random.uniform();
+      const logits = Float32Array.from(
+        { length: 4000 },
+        () => spread * (random.uniform() + random.uniform() + random.uniform()),
+      );
+      const options = {
+        temperature: 0.1 + 2 * random.uniform(),
+        topK: random.uniform() < 0.5 ? 0 : Math.ceil(5000 * random.uniform() ** 4),
+        topP: random.uniform() < 0.3 ? 1 : 1 - 0.999 * random.uniform() ** 2,
+        minP: random.uniform() < 0.5 ? 0 : 0.3 * random.uniform(),
+        repetitionPenalty: 1,
+        seed: i,
+      };
+      expect(new Sampler(options).sample(logits.slice())).toBe(defined(logits, options, uniform(i, 0)));
+    }
+  });
+
+  test('takes the first of equals', () => {
+    expect(new Sampler({ temperature: 0 }).sample(Float32Array.of(1, 2, 2))).toBe(1);
+  });
+
+  test.each([
+    [Number.NaN, 1],
+    [1, Number.NaN],
+    [1, Infinity],
+    [-Infinity, -Infinity],
+  ])('refuses the logits %p and %p', (...logits) => {
+    for (const temperature of [0, 1])
+      expect(() => new Sampler({ temperature }).sample(Float32Array.from(logits))).toThrow(
+        expect.objectContaining({ code: 'MBOK_NON_FINITE' }),
+      );
+  });
+});

@@ -1,0 +1,42 @@
+/**
+ * Makes the golden files that the repository keeps out of whole ones: inputs, loss and logits as they are, hidden states
+ * and gradients as projections. The whole ones are those of ../shared or, where the environment names a folder VARIANTS,
+ * what golden/make_variants.py wrote there. To be run by hand from the repository's folder:
+ *
+ *   npx jest --runTestsByPath test/cut_golden.ts --testMatch '**\/cut_golden.ts'
+ */
+
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { writeSafetensors } from '../../lib/io/safetensors';
+import { FAMILIES, repositoryFolder, sharedFolder, VARIANTS } from './family_folders';
+import { type Golden, projections, readGolden } from './golden';
+
+function cut(golden: Golden) {
+  return golden.names.map((name) => {
+    const { shape, data } = golden(name);
+    const whole = ['input_ids', 'loss', 'logits'].includes(name);
+    const values = Float32Array.from(whole ? data : projections(data));
+    return {
+      name: whole ? name : `projections.${name}`,
+      dtype: 'F32' as const,
+      shape: whole ? shape : [values.length],
+      bytes: () => new Uint8Array(values.buffer),
+    };
+  });
+}
+
+const made = process.env.VARIANTS;
+const jobs = made
+  ? VARIANTS.map((name) => [join('variants', name), join(made, name)] as const)
+  : FAMILIES.filter(repositoryFolder).map((name) => [name, sharedFolder(name)] as const);
+
+test.each(jobs)('%s', async (name, from) => {
+  const folder = join(__dirname, '../golden', name);
+  mkdirSync(folder, { recursive: true });
+  for (const file of ['config.json', 'model.safetensors']) {
+    writeFileSync(join(folder, file), readFileSync(join(from, file)));
+  }
+  const golden = readGolden(join(from, 'golden.safetensors'));
+  await writeSafetensors(join(folder, 'golden.safetensors'), cut(golden), { format: 'pt' });
+});

@@ -1,0 +1,53 @@
+/** Small models for tests of training. */
+
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import { binarize } from '../../lib/compress/binarize';
+import { ModelCore } from '../../lib/models/model_core';
+import { type Matrix, rowBytes } from '../../lib/native/matrix';
+import { Random } from './random';
+
+/** A LLaMA of two layers with random weights. */
+export const loadTeacher = () => ModelCore.load(join(__dirname, '../golden/llama'));
+
+/** The teacher with `kernels` kernels a weight, scales rounded as they are saved. */
+export const makeStudent = (teacher: ModelCore, kernels = 2) => binarize(teacher, { kernels, method: 'svid' });
+
+/** Token ids below `limit` that a model can learn something from: each follows from the one before, but for some noise. */
+export function learnableIds(count: number, { seed = 1, limit = 160 } = {}): number[] {
+  const random = new Random(seed);
+  const ids = [3];
+  while (ids.length < count) {
+    const next = ((ids.at(-1) as number) * 7 + 11) % limit;
+    ids.push(random.uniform() < 0.1 ? random.integer(0, limit - 1) : next);
+  }
+  return ids;
+}
+
+/** The ±1 kernels of a module, row by row in whole bytes, in whichever order they lie in memory. */
+export function kernelRows(model: ModelCore, module: string): Uint8Array {
+  const matrix = model.parameters.get(`${module}.boolean_kernels`) as Matrix;
+  const rows = (model.parameters.get(`${module}.s_out`) as Matrix).cols;
+  const bytes = matrix.raw() as Uint8Array;
+  const [width, kernels] = [rowBytes('bits', matrix.cols), model.kernels.get(module) as number];
+  if (matrix.type === 'bits') return bytes;
+  const tiles = Math.ceil(rows / 64);
+  return Uint8Array.from({ length: kernels * rows * width }, (_, at) => {
+    const [row, byte] = [Math.floor(at / width) % rows, at % width];
+    const tile = Math.floor(at / width / rows) * tiles + Math.floor(row / 64);
+    return bytes[(tile * width + byte) * 64 + (row % 64)] as number;
+  });
+}
+
+/** A digest of every matrix by name. */
+export function contents(model: ModelCore): Map<string, string> {
+  const hash = (bytes: NodeJS.TypedArray) => createHash('sha256').update(bytes).digest('hex');
+  const bytes = (name: string, matrix: Matrix) =>
+    /\.boolean_kernels$/.test(name) ? kernelRows(model, name.replace(/\.boolean_kernels$/, '')) : matrix.raw();
+  return new Map([...model.parameters].map(([name, matrix]) => [name, hash(bytes(name, matrix))]));
+}
+
+/** Names of the matrices that differ. */
+export function differences(before: ReadonlyMap<string, string>, after: ReadonlyMap<string, string>): string[] {
+  return [...before.keys()].filter((name) => before.get(name) !== after.get(name));
+}

@@ -1,0 +1,29 @@
+/** The examples run as they are; needs the compiled package. */
+
+import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
+import { built, root } from '../helpers/builds';
+
+beforeAll(() => void built('dist'));
+
+describe('examples/boolean_network.mjs', () => {
+  let accuracies: Map<string, number>;
+  beforeAll(() => {
+    const args = [join(root, 'examples/boolean_network.mjs'), '500'];
+    const table = execFileSync(process.execPath, args, { encoding: 'utf8' });
+    const rows = table.matchAll(/^(\S.*?) {2,}([\d.]+) %/gm);
+    accuracies = new Map([...rows].map(([, name, percent]) => [name as string, Number(percent)]));
+  });
+
+  test.each([
+    ['f32, AdamW, 3 hidden layers', 90],
+    ['STE, Adam, 3 hidden layers', 50],
+    ['flipped bits, 3 hidden layers', 60],
+  ])('%s: more than %d %% of held-out sums after 500 steps', (name, percent) => {
+    expect(accuracies.get(name)).toBeGreaterThan(percent);
+  });
+
+  test('without a hidden layer nothing can be learnt', () => {
+    expect(accuracies.get('f32, no hidden layer')).toBeLessThan(15);
+  });
+});

@@ -1,0 +1,54 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, normalize, relative } from 'node:path';
+
+const LIB = join(__dirname, '../../lib');
+
+/** The files of lib that each imports from, types included. */
+function readImports(): ReadonlyMap<string, readonly string[]> {
+  const files = readdirSync(LIB, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'));
+  const imports = (name: string) => {
+    const text = readFileSync(join(LIB, name), 'utf8');
+    const places = [...text.matchAll(/^(?:import|export) [^;]*? from '(\.[^']*)';/gm)].map(
+      ([, place]) => place as string,
+    );
+    return places.map((place) => `${normalize(join(dirname(name), place))}.ts`);
+  };
+  return new Map(files.map((name) => [relative('.', name), imports(name)]));
+}
+
+/** A path from a file back to itself; undefined where there is none. */
+function findCircle(imports: ReadonlyMap<string, readonly string[]>): readonly string[] | undefined {
+  const done = new Set<string>();
+  const follow = (name: string, path: readonly string[]): readonly string[] | undefined => {
+    if (path.includes(name)) return [...path.slice(path.indexOf(name)), name];
+    if (done.has(name)) return undefined;
+    for (const next of imports.get(name) ?? []) {
+      const circle = follow(next, [...path, name]);
+      if (circle !== undefined) return circle;
+    }
+    done.add(name);
+    return undefined;
+  };
+  for (const name of imports.keys()) {
+    const circle = follow(name, []);
+    if (circle !== undefined) return circle;
+  }
+  return undefined;
+}
+
+test('no file of the library imports from itself through others', () => {
+  const imports = readImports();
+  expect(imports.size).toBeGreaterThan(100);
+  for (const place of [...imports.values()].flat()) expect([place, imports.has(place)]).toEqual([place, true]);
+  expect(findCircle(imports)).toBeUndefined();
+});
+
+test('a circle is found', () => {
+  const circle = new Map([
+    ['a', ['b', 'c']],
+    ['b', ['c']],
+    ['c', ['d']],
+    ['d', ['b']],
+  ]);
+  expect(findCircle(circle)).toEqual(['b', 'c', 'd', 'b']);
+});
