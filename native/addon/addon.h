@@ -1,7 +1,9 @@
-// The N-API layer: checks arguments, converts, calls, maps errors. lib/native/addon.ts is its description in TypeScript.
+// The N-API layer checks arguments, converts them, calls native code and maps errors to JavaScript.
+// lib/native/addon.ts describes it in TypeScript.
 #pragma once
 
-// A run that ends while its worker is being terminated can no longer settle its promise: that must not end the process.
+// A run that ends while its worker thread is being terminated can no longer settle its promise. This must not abort the
+// process.
 #define NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS
 #include <napi.h>
 
@@ -12,10 +14,10 @@
 
 namespace mbok::addon {
 
-// A JavaScript Error with the property `code`, ready to be thrown.
+// Makes a JavaScript Error with the property `code`, ready to be thrown.
 Napi::Error to_js_error(Napi::Env env, const char* code, const std::string& message);
 
-// Calls `body` and turns C++ exceptions into JavaScript errors with a code: any other would end the process.
+// Calls `body` and turns C++ exceptions into JavaScript errors with a code. An uncaught one would end the process.
 template <class Body>
 auto guarded(Napi::Env env, Body&& body) -> decltype(body()) {
   try {
@@ -31,9 +33,9 @@ auto guarded(Napi::Env env, Body&& body) -> decltype(body()) {
   }
 }
 
-constexpr int64_t kMaxSafeInteger = 9007199254740991;  // of JavaScript: 2^53 − 1
+constexpr int64_t kMaxSafeInteger = 9007199254740991;  // 2^53 − 1, JavaScript's Number.MAX_SAFE_INTEGER
 
-// An integer argument within these bounds; throws a JavaScript error naming it otherwise.
+// Returns an integer argument within these bounds; throws a JavaScript error that names it otherwise.
 int64_t to_integer(const Napi::Value& value, const char* name, int64_t minimum = 0, int64_t maximum = kMaxSafeInteger);
 
 // Aligned native memory that plans compute on.
@@ -42,9 +44,9 @@ class BufferHandle : public Napi::ObjectWrap<BufferHandle> {
   static Napi::Function define(Napi::Env env);
   explicit BufferHandle(const Napi::CallbackInfo& info);
   ~BufferHandle() override;
-  // The handle behind a JavaScript value, or null where it is anything else, whatever its prototype says.
+  // Returns the handle that a JavaScript value wraps, or null for any other value, even one with a forged prototype.
   static const BufferHandle* from(const Napi::Value& value);
-  // The block, shared with plans that use it; throws MBOK_DISPOSED after dispose().
+  // Returns the block, shared with the plans that use it; throws MBOK_DISPOSED after dispose().
   std::shared_ptr<Memory> block(Napi::Env env) const;
 
  private:

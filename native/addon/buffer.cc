@@ -11,23 +11,23 @@ struct Bytes {
   size_t count;
 };
 
-// Tells buffers from other objects that wrap something, even where a prototype was exchanged.
+// Type tag that identifies wrapped buffers. Unlike the prototype, JavaScript cannot change it.
 constexpr napi_type_tag kBufferTag = {0x6d626f6b2d627566, 0x666572206f662030};
 
-// The memory of a typed array argument, on an ArrayBuffer or a SharedArrayBuffer; empty where it is detached.
+// Returns the memory of a typed array over an ArrayBuffer or a SharedArrayBuffer; empty when it is detached.
 Bytes view_bytes(const Napi::Value& value, const char* name) {
   if (value.IsTypedArray()) {
     const auto array = value.As<Napi::TypedArray>();
     void* data = nullptr;
     size_t length = 0;
     const napi_status status = napi_get_typedarray_info(value.Env(), value, nullptr, &length, &data, nullptr, nullptr);
-    const size_t element = array.ElementSize();  // 0: a type that this version of N-API does not know
+    const size_t element = array.ElementSize();  // 0: a type that this version of N-API lacks
     if (status == napi_ok && element > 0) return {static_cast<std::byte*>(data), length * element};
   }
   throw to_js_error(value.Env(), "MBOK_INVALID_ARGUMENT", "'" + std::string(name) + "' must be a typed array");
 }
 
-// The part of `block` that a copy of `count` bytes at argument `offset` touches.
+// Returns the address of `block` at argument `offset`, checked for a copy of `count` bytes.
 std::byte* target_range(const Napi::Value& offset, const Memory& block, size_t count) {
   const size_t start = static_cast<size_t>(to_integer(offset, "byteOffset"));
   if (start > block.bytes() || count > block.bytes() - start)

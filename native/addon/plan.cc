@@ -10,7 +10,7 @@
 
 namespace mbok::addon {
 
-// Shared between the handle and a run in flight, so that either may go first.
+// Shared by the handle and a run in flight, because either may be destroyed first.
 struct PlanHandle::State {
   explicit State(PlanDescription description) : plan(std::move(description)) {}
   Plan plan;
@@ -34,7 +34,7 @@ Napi::Array to_array(const Napi::Value& value, const char* name) {
 
 std::vector<int32_t> to_indices(const Napi::Value& value, const char* name) {
   const Napi::Array array = to_array(value, name);
-  std::vector<int32_t> indices;  // grows as it is read: a getter may change the array's length
+  std::vector<int32_t> indices;  // grows while reading: a getter may change the array's length
   for (uint32_t i = 0; i < array.Length(); ++i)
     indices.push_back(static_cast<int32_t>(to_integer(array.Get(i), name, -1, INT32_MAX)));
   return indices;
@@ -106,7 +106,7 @@ Scalars to_scalars(const Napi::Value& value) {
   return {array[0], array[1], array[2], array[3], array[4], array[5], array[6], array[7], array[8], array[9]};
 }
 
-// One run on a libuv worker thread; resolves to true when it completed and to false when it was aborted.
+// Runs a plan on a libuv worker thread; resolves to true on completion, to false after an abort.
 class Run : public Napi::AsyncWorker {
  public:
   Run(Napi::Env env, std::shared_ptr<PlanHandle::State> state, const Scalars& scalars)

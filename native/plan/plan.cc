@@ -13,7 +13,7 @@ namespace {
 
 [[noreturn]] void invalid(const std::string& message) { throw Error("MBOK_INVALID_ARGUMENT", message); }
 
-// Bytes of a tensor. Dimensions are positive and of 31 bits, so that no product of two of them overflows.
+// Returns the bytes of a tensor. Dimensions are positive and below 2^31, so no product of two overflows.
 size_t checked_bytes(const TensorDescription& t, int64_t rows, size_t index) {
   constexpr int64_t kLimit = (int64_t{1} << 31) - 1;
   if (rows < 1 || rows > kLimit || t.cols < 1 || t.cols > kLimit)
@@ -48,8 +48,8 @@ Plan::Plan(PlanDescription description) : description_(std::move(description)) {
   views_.resize(indices_.size());
   seconds_.resize(steps_.size());
   const Scalars scalars;
-  // What fits together at one row and at the most fits together in between: a fixed row count that happens to be equal
-  // to the greatest open one must not pass, for a run with fewer rows would find them unequal.
+  // Check at one row and at max_rows; shapes that agree at both agree in between. A fixed row count equal to max_rows
+  // passes the second check only, and a run with fewer rows would read out of bounds.
   resolve(1);
   for (size_t i = 0; i < steps_.size(); ++i) steps_[i].operation->check(call_of(i, &scalars));
   resolve(d.max_rows);

@@ -1,6 +1,6 @@
 #include "plan/table.h"
 
-// One line an operation; each is defined in native/operations/<name>.cc.
+// One line per operation; native/operations/<name>.cc defines each.
 #define MBOK_OPERATIONS(X) \
   X(scale_columns) \
   X(relative_rows) \

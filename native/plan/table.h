@@ -7,7 +7,7 @@
 
 namespace mbok {
 
-// Throws Error MBOK_INVALID_ARGUMENT for a name that the table lacks.
+// Finds an operation by name; throws Error MBOK_INVALID_ARGUMENT when the table lacks it.
 const Operation& find_operation(const std::string& name);
 
 }  // namespace mbok

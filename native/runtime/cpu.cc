@@ -27,11 +27,11 @@
 namespace mbok {
 namespace {
 
-// What MBOK_ISA may ask for.
+// A value of MBOK_ISA.
 struct Level {
   const char* name;
   uint32_t needs;
-  uint32_t keeps;  // of the features found
+  uint32_t keeps;  // mask on the detected features
 };
 
 #if defined(__x86_64__)
@@ -56,15 +56,15 @@ Registers cpuid(unsigned leaf, unsigned subleaf) {
 
 bool bit(unsigned value, int index) { return (value >> index) & 1u; }
 
-// Which register files the operating system saves on a context switch.
+// Returns XCR0: the register files that the operating system saves on a context switch.
 unsigned long long enabled_state() {
   unsigned low, high;
   __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
   return (static_cast<unsigned long long>(high) << 32) | low;
 }
 
-// Linux gives the tiles to processes that ask for them, since saving them on a switch takes 8 KiB a thread; what asks
-// is the first use of a process, for all its threads. Elsewhere, and where it is refused, they count as absent.
+// Requests AMX tile data from Linux, which grants it on demand because each thread's context grows by 8 KiB. One
+// request serves all threads of the process. Without permission, or on another system, the feature counts as absent.
 bool may_use_tiles() {
 #if defined(__linux__)
   constexpr long kRequestPermission = 0x1023, kTileData = 18;
@@ -74,7 +74,7 @@ bool may_use_tiles() {
 #endif
 }
 
-// "GenuineIntel", four letters a register
+// Tests for "GenuineIntel", four letters per register.
 bool is_intel() {
   const Registers zero = cpuid(0, 0);
   return zero.b == 0x756e6547 && zero.d == 0x49656e69 && zero.c == 0x6c65746e;
@@ -147,7 +147,7 @@ std::string name() {
 bool has_dotprod() { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }
 bool has_i8mm() { return (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0; }
 
-// Linux has no names for these processors, only the register in which they say who made them and what they are.
+// Linux has no model names for these processors. MIDR_EL1 holds the implementer and the part number.
 std::string name() {
   if ((getauxval(AT_HWCAP) & HWCAP_CPUID) == 0) return "unknown";
   uint64_t id;

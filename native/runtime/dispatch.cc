@@ -2,7 +2,7 @@
 
 namespace mbok {
 namespace {
-const KernelTableBase* head = nullptr;  // constant-initialized, so tables of any translation unit may join
+const KernelTableBase* head = nullptr;  // constant-initialized, so that any translation unit may register tables
 }
 
 KernelTableBase::KernelTableBase(const char* name) : name_(name), next_(head) { head = this; }

@@ -1,14 +1,13 @@
-// Dispatch tables are data: one table a kernel function, best candidate first, scalar (needs nothing) last.
+// Dispatch tables are data: one table per kernel function, best candidate first, scalar (needs no feature) last.
 //
 //   // kernels/rms_norm/dispatch.cc
 //   const KernelTable<RmsNormFunction> rms_norm_table("rms_norm", {
-//       {"avx512", kAvx512, avx512::rms_norm},
-//       {"avx2", kAvx2, avx2::rms_norm},
-//       {"scalar", kNone, scalar::rms_norm},
+// MBOK_VECTOR_CANDIDATES(rms_norm)
+// {"scalar", kNone, scalar::rms_norm},
 //   });
 //   rms_norm_table.best()(...)
 //
-// Tests run every candidate that the machine supports; `mbok info` prints the one that serves.
+// Tests run every candidate that the machine supports. `mbok info` prints the candidate in use.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +18,7 @@
 
 namespace mbok {
 
-// The part of a table that does not depend on the function type; all tables form a list for `info`.
+// The part of a table that is independent of the function type. All tables form a linked list for `mbok info`.
 class KernelTableBase {
  public:
   const char* name() const { return name_; }
@@ -66,7 +65,7 @@ class KernelTable final : public KernelTableBase {
 
 }  // namespace mbok
 
-// Declares the functions that every vector ISA has under the same names; see MBOK_VECTOR_CANDIDATES.
+// Declares functions of the same name for every vector ISA; MBOK_VECTOR_CANDIDATES (kernels/simd/target.h) lists them.
 #define MBOK_DECLARE_VECTOR(...) \
   namespace avx2 {               \
   __VA_ARGS__                    \

@@ -1,4 +1,4 @@
-// Aligned memory that goes back to the operating system when it is freed.
+// Aligned memory that returns to the operating system when freed.
 #pragma once
 
 #include <cstddef>
@@ -10,8 +10,8 @@ constexpr size_t kAlignment = 64;  // one cache line, one AVX-512 register
 
 inline size_t align_up(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
-// A zeroed block. Large blocks are mapped on their own, so that pages are only resident once touched and leave the
-// process at destruction whatever the allocator's state.
+// A zeroed block. Blocks from 1 MiB on have a mapping of their own: pages become resident on first touch and return to
+// the operating system at destruction, independent of the allocator.
 class Memory {
  public:
   explicit Memory(size_t bytes);  // throws Error MBOK_OUT_OF_MEMORY

@@ -1,4 +1,4 @@
-// A matrix in memory as an operation sees it during one run.
+// A matrix in memory, as an operation sees it during one run.
 #pragma once
 
 #include <cstddef>
@@ -12,16 +12,16 @@ enum class TensorType : int32_t {
   kF16 = 2,   // IEEE half, 16 bits
   kBf16 = 3,  // the upper half of an f32
   kBits = 4,  // ±1 as bits, least significant first; each row padded with zeros to whole 64-bit words
-  kU8 = 5,    // raw bytes: blocks of a file's own format
-  kI8 = 6,    // whole numbers of weights that have one scale a row
-  kBitTiles = 7,  // ±1 as bits in tiles of 64 rows, see kernels/bit_tiles; rows is a multiple of 64
-  kQ8 = 8,        // whole numbers of weights that have one f16 scale every 32 columns, see kernels/q8
+  kU8 = 5,    // raw bytes: blocks of a file format
+  kI8 = 6,    // quantized weights with one scale per row
+  kBitTiles = 7,  // ±1 as bits in tiles of 64 rows (kernels/bit_tiles); rows is a multiple of 64
+  kQ8 = 8,        // quantized weights with one f16 scale per 32 columns of a row (kernels/q8)
 };
 constexpr TensorType kLastTensorType = TensorType::kQ8;
 
 // Columns of q8 that share a scale.
 constexpr int64_t kQ8Block = 32;
-// Scales in one row of q8, and the bytes that they take before its numbers.
+// Scales in one row of q8, and their bytes, which precede the row's integers.
 inline int64_t q8_blocks(int64_t cols) { return (cols + kQ8Block - 1) / kQ8Block; }
 inline int64_t q8_scale_bytes(int64_t cols) { return 2 * q8_blocks(cols); }
 
@@ -48,7 +48,7 @@ inline size_t row_bytes(TensorType type, int64_t cols) {
   return 0;
 }
 
-// Rows follow one another without gaps; data is aligned to 64 bytes.
+// Rows are contiguous without padding between them; data is aligned to 64 bytes.
 struct Tensor {
   void* data = nullptr;
   int64_t rows = 0;
@@ -60,7 +60,7 @@ struct Tensor {
   uint16_t* u16() const { return static_cast<uint16_t*>(data); }
   int8_t* i8() const { return static_cast<int8_t*>(data); }
   uint64_t* bits() const { return static_cast<uint64_t*>(data); }
-  int64_t words() const { return words_per_row(cols); }  // of one row of bits
+  int64_t words() const { return words_per_row(cols); }  // per row of bits
   int64_t size() const { return rows * cols; }
   size_t bytes() const { return static_cast<size_t>(rows) * row_bytes(type, cols); }
 };

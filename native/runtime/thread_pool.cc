@@ -24,8 +24,8 @@
 namespace mbok {
 namespace {
 
-// An idle worker polls this long before it sleeps: longer than the gap between two operations of a plan, far shorter
-// than anything a person or a battery would notice.
+// Time that an idle worker polls before it sleeps. It is longer than the gap between two operations of a plan and too
+// short to matter for power.
 constexpr auto kSpin = std::chrono::microseconds(60);
 constexpr int kMaxThreads = 256;
 
@@ -39,7 +39,7 @@ void relax() {
 
 #if defined(__linux__)
 
-// CPUs of cgroup v2's quota, rounded up; a large number where there is none.
+// Returns the CPUs of the cgroup v2 quota, rounded up; kMaxThreads without a quota.
 int quota_cpus() {
   std::FILE* file = std::fopen("/sys/fs/cgroup/cpu.max", "r");
   if (file == nullptr) return kMaxThreads;
@@ -50,8 +50,8 @@ int quota_cpus() {
   return static_cast<int>((quota + period - 1) / period);
 }
 
-// Distinct (package, core) pairs among the CPUs that the process may run on: two hyper-threads share one core's
-// multipliers, so the second adds nothing to a compute-bound product.
+// Counts the distinct (package, core) pairs among the CPUs of the process' affinity mask. Two hyper-threads share one
+// core's multipliers, so the second adds nothing to a compute-bound product.
 int physical_cores() {
   cpu_set_t set;
   CPU_ZERO(&set);
@@ -98,11 +98,11 @@ int wanted_threads() {
 
 }  // namespace
 
-// One word tells workers everything about the current parallel_for: its number, whether it still lets workers in, and
-// how many are in it. The caller closes the gate when no task is left and waits only for those inside: a worker that the
-// operating system has not scheduled yet holds nobody up.
+// One atomic word holds the state of the current parallel_for: its round number, whether workers may still enter, and
+// how many are inside. The caller closes the gate when no task is left and waits only for the workers inside. A worker
+// that the operating system has not scheduled yet delays nobody.
 namespace gate {
-constexpr uint64_t kInside = 0xffff;      // count of workers inside
+constexpr uint64_t kInside = 0xffff;      // mask: count of workers inside
 constexpr uint64_t kClosed = 1ull << 16;  // too late to enter
 constexpr int kRoundShift = 17;
 uint64_t round_of(uint64_t word) { return word >> kRoundShift; }
@@ -119,7 +119,7 @@ struct ThreadPool::State {
 
   std::mutex sleep;
   std::condition_variable wake;
-  int sleeping = 0;  // under `sleep`
+  int sleeping = 0;  // guarded by `sleep`
 
   void work(int worker) {
     for (;;) {
@@ -143,7 +143,7 @@ struct ThreadPool::State {
     }
   }
 
-  // False where the round is over already.
+  // Enters the current round; returns false when it is already over.
   bool enter(uint64_t* seen) {
     uint64_t now = word.load(std::memory_order_acquire);
     for (;;) {
@@ -196,7 +196,7 @@ void ThreadPool::run(int64_t tasks, void (*body)(void*, int64_t, int), void* con
   if (anyone_asleep) s.wake.notify_all();
   s.work(0);
   s.word.fetch_or(gate::kClosed, std::memory_order_acq_rel);
-  // The last bodies are running: spin, but give the core away if the machine is oversubscribed.
+  // The last bodies are still running. Spin, then yield the core in case the machine is oversubscribed.
   for (int spins = 0; (s.word.load(std::memory_order_acquire) & gate::kInside) != 0; ++spins) {
     if (spins < 4096)
       relax();

@@ -1,7 +1,7 @@
-// The process' one pool of compute threads. The calling thread works too; idle workers spin briefly and then sleep.
+// The process-wide pool of compute threads. The calling thread works too; idle workers spin briefly and then sleep.
 //
-// Determinism: a body receives task indices, never a share of the thread count, so that the arithmetic of a task and
-// the order of every reduction are the same for 1, 2, 3… threads.
+// Determinism: a body receives task indices, never a share that depends on the thread count. The arithmetic of a task
+// and the order of every reduction are therefore the same for any number of threads.
 #pragma once
 
 #include <cstddef>
@@ -12,16 +12,16 @@ namespace mbok {
 
 class ThreadPool {
  public:
-  // The shared pool: MBOK_THREADS threads, by default the physical cores available to the process (affinity mask and
-  // cgroup quota respected). Never destroyed, so that process.exit in the middle of a run is harmless.
+  // Returns the shared pool of MBOK_THREADS threads. Default: the physical cores available to the process (affinity
+  // mask and cgroup quota). It is never destroyed, so process.exit during a run is harmless.
   static ThreadPool& shared();
 
-  // Threads that take part in parallel_for, the caller included.
+  // Number of threads that take part in parallel_for, including the caller.
   int threads() const { return threads_; }
 
   // Calls body(task, worker) once for every task in [0, tasks) and returns when all are done. worker is in
-  // [0, threads()) and no two bodies run with the same worker at once: it indexes per-thread scratch. Bodies must not
-  // throw and must not call parallel_for. Calls from different threads take turns.
+  // [0, threads()); no two bodies run with the same worker at once, so it indexes per-thread scratch. Bodies must not
+  // throw and must not call parallel_for. Calls from different threads are serialized.
   template <class Body>
   void parallel_for(int64_t tasks, Body&& body) {
     using Plain = std::remove_reference_t<Body>;
@@ -29,7 +29,7 @@ class ThreadPool {
         const_cast<void*>(static_cast<const void*>(&body)));
   }
 
-  explicit ThreadPool(int threads);  // for tests; leaks its workers, like the shared one
+  explicit ThreadPool(int threads);  // for tests; leaks its workers, like the shared pool
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
