@@ -1,4 +1,7 @@
-/** Weights in 8 bits with one scale a row: embeddings and head, which on small models are most of the file, and linear layers. */
+/**
+ * Conversion of weights to 8 bits with one F16 scale per row, for embeddings, heads and linear layers. On small models
+ * embeddings and head are the largest part of the file.
+ */
 
 import { MbokError } from '../../base/errors';
 import { Graph } from '../../graph/graph';
@@ -11,7 +14,10 @@ import { INT8, type Int8Format } from '../../structures/int8';
 import type { ConvertedWeight } from '../converted';
 import type { WeightConverter } from '../converter';
 
-/** ‖W − Ŵ‖ / ‖W‖ that only scales can cause that F16 does not hold: below 2^-25 they vanish, at 65504 they end. */
+/**
+ * Largest accepted ‖W − Ŵ‖ / ‖W‖. Only scales outside F16's range exceed it: they underflow below 2^-25 and overflow
+ * above 65504.
+ */
 const LARGEST_ERROR = 0.5;
 
 export const int8Converter: WeightConverter<Int8Format> = {
@@ -29,7 +35,9 @@ export const int8Converter: WeightConverter<Int8Format> = {
   },
 };
 
-/** numbers i8 · scales f32 [rows, 1] ≈ weight, of f32 or 16 bits. */
+/**
+ * Computes numbers (i8) and scales (f32 [rows, 1]) with diag(scales) · numbers ≈ weight, which is f32 or a 16-bit type.
+ */
 async function quantize(
   name: string,
   weight: Matrix,

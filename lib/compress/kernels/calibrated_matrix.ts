@@ -1,4 +1,24 @@
-/** Calibrated conversion of one matrix: signs and scales that keep its outputs on real inputs. */
+/**
+ * Calibrated conversion of one matrix: signs and scales that minimize the error of the layer's outputs on real inputs.
+ *
+ * It extends the paper (arXiv 2505.22811). Its moments come from calibration tokens (input_moments.ts): H = X̃ᵀX̃ / N
+ * [n, n] of the layer's inputs X̃ in the model as converted so far, and R = ZᵀX̃ / N [m, n] of the output errors Z to
+ * correct. The error is tr(D H Dᵀ), D = W' − Ŵ, with Ŵ = Σₖ diag(sOut[k]) · B[k] · diag(sIn[k]). The steps:
+ *
+ * 1. target: W' = W + R Ĥ⁻¹, Ĥ = H + {@link DAMPING} · mean(diag H) · I. The layer so corrects errors of the layers
+ *    before it;
+ * 2. start: successive SVID and the joint refit of W' give the scales, with columns weighted by H_jj if K ≥ 2;
+ * 3. signs with error compensation (GPTQ's order and feedback, arXiv 2210.17323). Columns are permuted by falling H_jj.
+ *    U is upper triangular with UᵀU = Ĥ⁻¹ (permuted), and w starts at W'. For each column j every row takes the level
+ *    Σₖ ± sOut[k, i] sIn[k, j] nearest to w_j. Then err = (w_j − level) / U_jj, and every later column l loses err ·
+ *    U_jl;
+ * 4. output scales by least squares per row i: (A + 10⁻⁵ · mean(diag A) · I) s = P H w'ᵢ, with A = P H Pᵀ and P[k] =
+ *    B[k, i, ·] ⊙ sIn[k]. This H is not damped;
+ * 5. input scales by one sweep of coordinate descent under H, then steps 3 and 4 again. The last round ends with step
+ *    4.
+ *
+ * The round with the least error wins. If H is zero, only step 2 runs, on W. All steps are deterministic.
+ */
 
 import { Graph, matrixShape, SCALAR_SHAPE } from '../../graph/graph';
 import {
@@ -18,20 +38,20 @@ import type { PreparedMoments } from '../input_moments';
 import type { DecompositionSettings } from './decompose';
 import { bindKernels, cloneKernels, createKernels, disposeKernels, type KernelMatrices } from './kernel_matrices';
 
-/** Weight of a column in the decomposition that calibrated scales start from: H_jj. Measured on SmolLM2 at K = 2. */
+/** Power of H_jj by which step 2 weights column j. Measured on SmolLM2 at K = 2. */
 export const COLUMN_POWER = 1;
 
 export type CalibratedSettings = CalibrationRounds & DecompositionSettings;
 
-/** The kernels and √(tr(D H Dᵀ) / tr(W' H W'ᵀ)), D = W' − Ŵ: the relative error of the layer's outputs. */
+/** Kernels with their relative output error √(tr(D H Dᵀ) / tr(W' H W'ᵀ)), D = W' − Ŵ. */
 export interface CalibratedKernels {
   readonly matrices: KernelMatrices;
   readonly error: number;
 }
 
 /**
- * Converts `weight` (f32) of `module` for inputs of the given moments. The scales start from a data-free decomposition
- * of the target; of several rounds the best by error is kept. Where H is all zero that decomposition is the result.
+ * Converts `weight` (f32) of `module` for inputs with these moments by the steps in this file's header. Returns the
+ * round with the least error. If H is zero, returns the data-free decomposition with error 0.
  */
 export async function calibrateMatrix(
   weight: Matrix,
@@ -44,7 +64,7 @@ export async function calibrateMatrix(
   );
 }
 
-/** Has `use` work on what the layer aims at in spite of the errors before it. */
+/** Calls `use` with the target W' (step 1), or with `weight` itself if there is nothing to correct. */
 export async function withTarget<T>(
   weight: Matrix,
   { module, moments }: { readonly module: string; readonly moments: PreparedMoments },
@@ -97,8 +117,9 @@ async function aim(
 }
 
 /**
- * Starting scales: the decomposition of the target with columns weighed by (H_jj)^power. A decomposition of the columns
- * times √weight, whose input scales are then divided by it, minimizes the weighted error.
+ * Computes the starting scales (step 2): decomposes the target with columns weighted by (H_jj)^power. The columns are
+ * multiplied by the square root of that weight before the decomposition, and the input scales divided by it after. This
+ * minimizes the weighted error.
  */
 async function start(
   target: Matrix,
@@ -119,7 +140,10 @@ async function start(
   await plan.run({ signal });
 }
 
-/** Improves `current` again and again, by `improve` of rounds 1, 2, …, which tells its error; returns a copy of the best. */
+/**
+ * Calls `improve` for rounds 1, 2, … `rounds`; it changes `current` and returns its error. Returns a copy of the best
+ * round.
+ */
 export async function bestOfRounds(
   current: KernelMatrices,
   rounds: number,

@@ -1,4 +1,4 @@
-/** Conversion of weights to ±1 kernels: without data, or calibrated on a layer's inputs. */
+/** Conversion of weights to ±1 kernels: without data, or calibrated on the layer's inputs. */
 
 import { moduleOf } from '../../models/parts';
 import type { Matrix } from '../../native/matrix';
@@ -33,7 +33,7 @@ export const kernelsConverter: WeightConverter<KernelsFormat> = {
   },
 
   budget: {
-    // kernels are extracted one after the other, so one decomposition into the most has the residuals of all
+    // successive extraction into the most kernels gives the residuals for every smaller number too
     async residuals(weight, formats, signal) {
       const most = Math.max(...formats.map(({ count }) => count));
       const settings = { kernels: most, iterations: SVID_ITERATIONS, refitRounds: 0 };

@@ -1,4 +1,4 @@
-/** Data-free decomposition of one matrix: successive SVID, then the joint refit. */
+/** Data-free decomposition of one matrix: successive SVID (svid.ts), then the joint refit (refit.ts). */
 
 import { MbokError } from '../../base/errors';
 import { integerInRange, invalid } from '../../base/validate';
@@ -11,18 +11,18 @@ import { MAX_KERNELS } from '../../structures/kernels';
 import type { DecompositionRounds } from '../converter';
 import { bindKernels, createKernels, disposeKernels, type KernelMatrices } from './kernel_matrices';
 
-/** The power iteration converges in about 30 rounds (method: Prop. 4.3 and Perron–Frobenius, |W| has no sign to lose). */
+/** Maximum rounds of SVID's power iteration; about 30 suffice. It stops earlier once v hardly moves. */
 export const SVID_ITERATIONS = 30;
-/** Rounds of the joint refit; later ones change the residual in the fourth digit. */
+/** Rounds of the joint refit. Later rounds change the residual in the fourth digit only. */
 export const REFIT_ROUNDS = 10;
 
 export interface DecompositionSettings extends DecompositionRounds {
   readonly kernels: number;
 }
 
-/** Kernels of one matrix and how far they are from it. Dispose it, or leave it to the garbage collector. */
+/** Kernels and scales of one matrix, with their relative error. Dispose it, or leave it to the garbage collector. */
 export interface Decomposition extends KernelMatrices {
-  /** ‖W − Ŵ‖ / ‖W‖ after each successive kernel, before any refit. */
+  /** ‖W − Ŵ‖ / ‖W‖ after each kernel of the successive extraction, before any refit. */
   readonly residuals: readonly number[];
   /** ‖W − Ŵ‖ / ‖W‖ of the result. */
   readonly residual: number;
@@ -30,7 +30,7 @@ export interface Decomposition extends KernelMatrices {
   dispose(): void;
 }
 
-/** Decomposes `weight`, f32 or of 16 bits, in one native call. */
+/** Decomposes `weight` (f32 or a 16-bit type) in one native call. */
 export async function decompose(
   weight: Matrix,
   { kernels: count, iterations, refitRounds }: DecompositionSettings,
@@ -60,17 +60,17 @@ export async function decompose(
   }
 }
 
-/** Options that {@link svid} and {@link refit} share. */
+/** Options common to {@link svid} and {@link refit}. */
 export interface MatrixOptions {
-  /** Of the weight: outputs. */
+  /** Rows of the weight: its outputs. */
   readonly rows: number;
-  /** Of the weight: inputs. */
+  /** Columns of the weight: its inputs. */
   readonly cols: number;
-  /** How many ±1 kernels, 1 to 8. */
+  /** Number of ±1 kernels, 1 to 8. */
   readonly kernels: number;
-  /** Rounds of the power iteration. Default 30. */
+  /** Maximum rounds of the power iteration for each kernel. Default 30. */
   readonly iterations?: number;
-  /** Stops the call, which then throws MBOK_ABORTED. */
+  /** Aborts the call, which then throws MBOK_ABORTED. */
   readonly signal?: AbortSignal;
 }
 
@@ -86,7 +86,7 @@ export async function decomposeArray(
     refitRounds,
   };
   const shape = { rows: integerInRange('rows', rows, 1, 2 ** 31), cols: integerInRange('cols', cols, 1, 2 ** 31) };
-  // by its tag, which holds across realms, as instanceof does not
+  // compare the tag: it holds across realms, instanceof does not
   if (Object.prototype.toString.call(weight) !== '[object Float32Array]') invalid('weight', 'a Float32Array', weight);
   if (weight.length !== rows * cols) {
     throw new MbokError('MBOK_SHAPE', `'weight' has ${weight.length} elements, expected ${rows} × ${cols}`);

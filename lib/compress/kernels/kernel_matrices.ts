@@ -11,17 +11,17 @@ import { BitMatrix } from '../../native/bit_matrix';
 import { Matrix } from '../../native/matrix';
 import { kernelsFormat } from '../../structures/kernels';
 
-/** W ≈ Σₖ diag(sOut[k]) · B[k] · diag(sIn[k]) for a matrix W [m, n]. */
+/** The kernels of one weight W [m, n]: W ≈ Σₖ diag(sOut[k]) · B[k] · diag(sIn[k]). */
 export interface KernelMatrices {
-  /** ±1 [K·m, n]: row i of kernel k is row k·m + i. */
+  /** ±1 [K·m, n]; row i of kernel k is row k·m + i. */
   readonly kernels: BitMatrix;
-  /** f32 [K, m]. */
+  /** Output scales, f32 [K, m]. */
   readonly sOut: Matrix;
-  /** f32 [K, n]. */
+  /** Input scales, f32 [K, n]. */
   readonly sIn: Matrix;
 }
 
-/** Zeroed kernels for a matrix [rows, cols]. */
+/** Creates `count` zeroed kernels for a matrix [rows, cols]. */
 export function createKernels({ rows, cols }: { rows: number; cols: number }, count: number): KernelMatrices {
   return {
     kernels: new BitMatrix({ rows: count * rows, cols }),
@@ -38,7 +38,7 @@ export function cloneKernels({ kernels, sOut, sIn }: KernelMatrices): KernelMatr
   return { kernels: kernels.clone(), sOut: sOut.clone(), sIn: sIn.clone() };
 }
 
-/** A copy of `count` kernels from number `first` on. */
+/** Copies `count` kernels, beginning with kernel `first`. */
 export function sliceKernels({ kernels, sOut, sIn }: KernelMatrices, first: number, count: number): KernelMatrices {
   const slice = createKernels({ rows: sOut.cols, cols: sIn.cols }, count);
   for (const [from, to] of [
@@ -53,7 +53,7 @@ export function sliceKernels({ kernels, sOut, sIn }: KernelMatrices, first: numb
   return slice;
 }
 
-/** A copy of the kernels of both, one after the other. */
+/** Copies the kernels of `a`, then those of `b`, into one set. */
 export function joinKernels(a: KernelMatrices, b: KernelMatrices): KernelMatrices {
   const joined = createKernels({ rows: a.sOut.cols, cols: a.sIn.cols }, a.sOut.rows + b.sOut.rows);
   for (const part of ['kernels', 'sOut', 'sIn'] as const) {
@@ -67,14 +67,18 @@ export function disposeKernels({ kernels, sOut, sIn }: KernelMatrices): void {
   for (const matrix of [kernels, sOut, sIn]) matrix.dispose();
 }
 
-/** From F16's least number to its largest is a factor of 2^40. */
+/** Largest exponent of a power of two to try: F16 reaches from 2^-24 to 2^16, a factor of 2^40. */
 const LARGEST_EXPONENT = 40;
 
 /**
- * Rounds the scales of `module` to the F16 that they are saved in, so that later blocks are fitted to what will be read
- * again. Where a kernel's output or input scales are too large or too small for F16, they are multiplied by a power of two
- * and its others divided by it: the weights are the same. A scale that still vanishes is 0 if the module's weights stay
- * what they were. Throws MBOK_NON_FINITE where they do not, and where a scale stays infinite.
+ * Rounds the scales of `module` to F16, the type in which they are saved, in place. So later blocks are calibrated on
+ * the weights that a reader of the file gets.
+ *
+ * If a kernel's output or input scales do not fit F16, one set is multiplied by a power of two and the other divided by
+ * it. The product, and so the weight, stays the same. A scale that still underflows becomes 0.
+ *
+ * Throws MBOK_NON_FINITE if a scale stays infinite, or if the rounding changes the weight by more than {@link
+ * LARGEST_F16_LOSS} of its largest kernel's norm.
  */
 export function roundScales(module: string, { sOut, sIn }: KernelMatrices): void {
   const [out, inputs] = [sOut.toFloat32(), sIn.toFloat32()];
@@ -90,7 +94,7 @@ export function roundScales(module: string, { sOut, sIn }: KernelMatrices): void
     lost += norm * lossOf(rounding);
     largest = Math.max(largest, norm);
   }
-  // written so that a sum that is not a number is refused
+  // the comparison is negated so that NaN throws too
   if (!(lost <= LARGEST_F16_LOSS * largest))
     throw new MbokError(
       'MBOK_NON_FINITE',
@@ -100,18 +104,22 @@ export function roundScales(module: string, { sOut, sIn }: KernelMatrices): void
   sIn.write(inputs);
 }
 
-/** ‖v‖. */
+/** Computes ‖v‖. */
 function length(values: Float32Array): number {
   return Math.sqrt(values.reduce((sum, value) => sum + value * value, 0));
 }
 
-/** The scales of one kernel. */
+/** The rounded scales of one kernel. */
 interface KernelRounding {
   readonly ofOutputs: F16Rounding;
   readonly ofInputs: F16Rounding;
 }
 
-/** By the power of two nearest to 1 of those that lose no more than normal F16s do and let the fewest scales vanish. */
+/**
+ * Rounds the scales of one kernel after multiplying `ofOutputs` by a power of two and dividing `ofInputs` by it. Of the
+ * powers it takes the one with the least loss, then with the fewest scales that underflow, then the nearest to 1.
+ * Losses up to F16's normal rounding error count as equal.
+ */
 function bestRounding(ofOutputs: Float32Array, ofInputs: Float32Array): KernelRounding {
   const by = (power: number) => ({
     ofOutputs: roundToF16(ofOutputs, power),
@@ -141,12 +149,12 @@ function vanished({ ofOutputs, ofInputs }: KernelRounding): number {
   return ofOutputs.vanished + ofInputs.vanished;
 }
 
-/** Kernels by their matrices in the order of the structure's parts. */
+/** Names the matrices of a weight, listed in the order of the structure's parts. */
 export function kernelsOf([kernels, sOut, sIn]: readonly Matrix[]): KernelMatrices {
   return { kernels: kernels as BitMatrix, sOut: sOut as Matrix, sIn: sIn as Matrix };
 }
 
-/** The matrices of a converted weight, as a model has them. */
+/** Pairs each matrix with its part of the weight `owner` and the type in which it is saved. */
 export function placedKernels(
   owner: ParameterSpecification,
   { kernels, sOut, sIn }: KernelMatrices,

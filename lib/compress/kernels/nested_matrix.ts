@@ -1,4 +1,16 @@
-/** Calibrated conversion of one matrix that keeps the signs of an earlier one, with fewer kernels or more. */
+/**
+ * Calibrated conversion of one matrix for a nested model: it keeps the signs of an earlier conversion
+ * (nested_steps.ts).
+ *
+ * With fewer kernels than the earlier conversion, only scales are fitted: the first kernels keep their signs. With one
+ * more kernel, the earlier signs stay and one kernel is added:
+ *
+ * 1. start: SVID of the residual W' − Ŵ gives the new kernel's scales;
+ * 2. signs of the new kernel: error compensation on the residual (calibrated_matrix.ts, step 3);
+ * 3. scales of all kernels by least squares under the damped H, output and input scales in turn; then step 2 again.
+ *
+ * The round with the least error √(tr(D H Dᵀ) / tr(W' H W'ᵀ)), H not damped, wins.
+ */
 
 import { throwIfAborted } from '../../base/validate';
 import { Graph, SCALAR_SHAPE, type Tensor } from '../../graph/graph';
@@ -27,22 +39,22 @@ import {
   sliceKernels,
 } from './kernel_matrices';
 
-/** Rounds of output and input scales for given signs: one is as good within 0.1 % of perplexity, five are no better. */
+/** Rounds of output and input scales for fixed signs. One round is within 0.1 % of perplexity, five are no better. */
 const SCALE_ROUNDS = 2;
 
-/** What a matrix aims at on which inputs. */
+/** The target of one matrix, and the moments of its inputs. */
 interface Goal {
   readonly target: Matrix;
   readonly moments: PreparedMoments;
-  /** H with its damping, which scales are fitted under. */
+  /** H with damping on its diagonal, under which scales are fitted. */
   readonly damped: Matrix;
   readonly signal: AbortSignal | undefined;
 }
 
 /**
- * Converts `weight` (f32) of `module` to `settings.kernels` kernels, beginning with the signs of `earlier`: as many are left
- * as they are, of fewer the scales are fitted anew, and one more is chosen for what the others leave. Of several
- * rounds the best by error is kept.
+ * Converts `weight` (f32) of `module` to `settings.kernels` kernels that begin with the signs of `earlier`. With equal
+ * numbers it copies `earlier`. With fewer kernels it fits the scales of the first ones. With more it adds one kernel,
+ * so `earlier` must have one kernel less.
  */
 export async function calibrateFrom(
   earlier: KernelMatrices,
@@ -67,7 +79,7 @@ export async function calibrateFrom(
   });
 }
 
-/** One kernel more: that which error compensation finds for what the others leave, then scales of all, in turns. */
+/** Adds one kernel to `earlier` for its residual and fits the scales of all kernels. Returns the best round. */
 async function extend(
   earlier: KernelMatrices,
   goal: Goal,
@@ -95,7 +107,7 @@ async function extend(
   }
 }
 
-/** Has `choose` write the last kernel of `current` for the rest that the others leave of the target. */
+/** Calls `choose` with the residual of all kernels but the last; it writes the last kernel of `current`. */
 async function chooseLast(
   current: KernelMatrices,
   { target, signal }: Goal,
@@ -120,7 +132,7 @@ async function chooseLast(
   }
 }
 
-/** Fits all scales to the signs under the damped H; returns the error of the layer's outputs. */
+/** Fits all scales for fixed signs under the damped H. Returns the relative error of the layer's outputs. */
 async function fitScales(matrices: KernelMatrices, { target, moments, damped, signal }: Goal): Promise<number> {
   if (moments.compensation === undefined) return 0;
   const graph = new Graph();
