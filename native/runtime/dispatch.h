@@ -2,8 +2,8 @@
 //
 //   // kernels/rms_norm/dispatch.cc
 //   const KernelTable<RmsNormFunction> rms_norm_table("rms_norm", {
-// MBOK_VECTOR_CANDIDATES(rms_norm)
-// {"scalar", kNone, scalar::rms_norm},
+//       MBOK_VECTOR_CANDIDATES(rms_norm)
+//       {"scalar", kNone, scalar::rms_norm},
 //   });
 //   rms_norm_table.best()(...)
 //

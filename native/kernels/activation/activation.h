@@ -1,9 +1,9 @@
-// y = a(x) and dx = dy · a'(x), element by element, for
+// Activations y = a(x) and their gradients dx = dy · a'(x), element by element, for
 //   silu       x σ(x)
 //   gelu       x Φ(x), Φ the normal distribution function (by erf)
 //   gelu_tanh  x (1 + tanh u) / 2 = x σ(2u), u = √(2/π) (x + 0.044715 x³)
 //   relu       max(x, 0), slope 0 at 0
-// Vector versions are within 1e-6 · (1 + |y|) of the reference. NaN in, NaN out.
+// Vector versions are within 1e-6 · (1 + |y|) of the scalar reference. NaN in, NaN out.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@
 
 namespace mbok {
 
-// The numbers stand in plans: lib/graph knows them too.
+// Plans contain these numbers, so lib/graph/operations/activation.ts repeats them.
 enum class ActivationKind : int32_t { kSilu = 0, kGelu = 1, kGeluTanh = 2, kRelu = 3 };
 constexpr int kActivationKinds = 4;
 
@@ -24,7 +24,7 @@ using ActivationGradientFunction = void(ActivationKind kind, const float* dy, co
 namespace scalar {
 ActivationFunction activation;
 ActivationGradientFunction activation_gradient;
-// One element, shared with the gated reference.
+// One element; gated_activation's scalar reference uses it too.
 double activation_value(ActivationKind kind, double x);
 double activation_slope(ActivationKind kind, double x);
 }  // namespace scalar

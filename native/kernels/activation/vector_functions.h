@@ -1,11 +1,11 @@
-// The activation functions and their slopes in terms of Vec; included by the bodies of activation and gated_activation
-// inside their namespaces. `kind` is a constant where they are inlined.
+// The activation functions and their slopes in terms of Vec. The bodies of activation and gated_activation include this
+// file inside their namespaces. `kind` is a constant where the functions are inlined.
 
 struct ActivationAt {
-  Vec value, slope;  // slope is left out by the compiler where nobody reads it
+  Vec value, slope;  // the compiler removes slope where it is unused
 };
 
-// σ(x) and 1 − σ(x) = σ(−x), each to full relative precision: slopes multiply the small one with large x.
+// σ(x) and 1 − σ(x) = σ(−x), each to full relative precision: slopes multiply the smaller one by a large x.
 struct Sigmoids {
   Vec value, complement;
 };

@@ -1,10 +1,10 @@
-// One AdamW step (Loshchilov & Hutter, arXiv 1711.05101; the order of PyTorch), element by element:
+// One AdamW step, element by element (Loshchilov & Hutter, arXiv 1711.05101, in PyTorch's order):
 //
 //   g' = scale·g;  p ← p·(1 − lr·decay);  m ← β₁·m + (1 − β₁)·g';  v ← β₂·v + (1 − β₂)·g'²
 //   p ← p − (lr / (1 − β₁ᵗ)) · m / (√v / √(1 − β₂ᵗ) + eps)
 //
-// All f32, no fused products: every instruction set gives the same bits. 16 bytes read and 12 written an element
-// against a division and a square root a vector: bound by memory outside the caches.
+// All f32 without fused products, so every ISA gives the same bits. An element reads 16 bytes and writes 12; a vector
+// costs one division and one square root. Memory-bound outside the caches.
 #pragma once
 
 #include <cstdint>

@@ -1,11 +1,11 @@
-// adamw over Vec, included by avx2.cc, avx512.cc and neon.cc inside their namespaces (so no include guard).
+// adamw over Vec. avx2.cc, avx512.cc and neon.cc include this file inside their namespaces, so it has no include guard.
 namespace {
 
 struct Constants {
   Vec scale, keep, beta1, beta2, one_minus_beta1, one_minus_beta2, rate, root, eps;
 };
 
-// p, m, v: in and out
+// Updates p, m and v.
 MBOK_INLINE void step_vector(const Constants& c, Vec g, Vec& p, Vec& m, Vec& v) {
   g = g * c.scale;
   m = c.beta1 * m + c.one_minus_beta1 * g;

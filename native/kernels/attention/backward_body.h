@@ -1,19 +1,19 @@
-// Attention backward. Included by body.h.
+// Attention backward. body.h includes this file.
 
-// What stays the same while the keys of one block of queries go by.
+// What is constant while the blocks of keys of one block of queries are processed.
 struct QueryBlock {
   int64_t first, count, width;
   const float *q, *d_o;    // [query][component]
   const float *qt, *d_ot;  // [component][query]
   float* dqt;
   const float *lse, *back;  // back: D of attention.h
-  const float *q_panels, *d_o_panels;  // bf16: [component / 64][query / 2][64]; qt and d_ot are panels then
-  float *half, *ds_panel;              // bf16: rows of p or ds; a panel of ds
+  const float *q_panels, *d_o_panels;  // bf16: [component / 64][query / 2][64]; qt and d_ot are then panels too
+  float *half, *ds_panel;              // bf16: p or ds in rows; a panel of ds
 };
 
 constexpr int64_t kPanel = kAttentionQueries / 2 * kPanelCols;
 
-// to[key … key + keys) += rows [keys][queries] (in bf16 at b.half) times the panels' [queries][d].
+// to[key … key + keys) += rows [keys][queries] (bf16, in b.half) times the panels' [queries][d].
 MBOK_INLINE void add_products(const AttentionGradientGroup& g, const QueryBlock& b, int64_t keys, const float* panels,
                               float* to) {
   for (int64_t c = 0; c < g.d; c += kPanelCols, panels += kPanel)
@@ -37,7 +37,7 @@ MBOK_INLINE void key_block(const AttentionGradientGroup& g, const QueryBlock& b,
   const bool whole = all_seen(b.first, b.count, key, keys, g.window);
   const Scores map = {g.scale, g.softcap};
   for (int64_t j = 0; j < keys; ++j) cap_scores(map, p + j * kQ, b.width);
-  // 1 − (score / softcap)²: the slope of the cap, 1 without one
+  // Slope of the cap: 1 − (score / softcap)², or 1 without a cap.
   const Vec scale = broadcast(g.scale), left = broadcast(map.left()), one = broadcast(1.0f);
   const Vec inverse = broadcast(g.softcap > 0 ? 1 / g.softcap : 0);
   for (int64_t j = 0; j < keys; ++j)
@@ -65,7 +65,7 @@ MBOK_INLINE void key_block(const AttentionGradientGroup& g, const QueryBlock& b,
   multiply({k, 1, padded, ds, kQ, b.dqt, kQ, d, b.width, keys, true});
 }
 
-// All heads and their blocks of queries in order: dk and dv gather their sums in place.
+// Processes all heads and their blocks of queries in order, so dk and dv accumulate in place.
 void attention_gradient_group(const AttentionGradientGroup& g, float* scratch) {
   constexpr int64_t kQ = kAttentionQueries, kK = kAttentionKeys;
   const int64_t d = g.d, padded = round_up(d, 16), block = padded * kQ;

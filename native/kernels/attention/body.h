@@ -1,4 +1,4 @@
-// Attention in terms of Vec; included by avx2.cc, avx512.cc and neon.cc inside their namespaces.
+// Attention in terms of Vec. avx2.cc, avx512.cc and neon.cc include this file inside their namespaces.
 
 namespace {
 #include "kernels/attention/product_body.h"

@@ -3,15 +3,15 @@
 
 namespace mbok {
 
-// qᵀ, oᵀ, keys, values: a block of d (rounded up to whole registers) each; scores; running maximum and sum.
+// qᵀ, oᵀ, keys, values: one block each, with d rounded up to 16. Then scores, running maxima and running sums.
 int64_t attention_scratch(int64_t d) {
   const int64_t padded = (d + 15) / 16 * 16;
   return (2 * kAttentionQueries + 2 * kAttentionKeys) * padded + kAttentionKeys * kAttentionQueries +
          2 * kAttentionQueries;
 }
 
-// qᵀ, doᵀ, dqᵀ, q, do, keys, values; probabilities and their gradients; lse and D; for bf16 panels of q and do, one of ds
-// and rows of probabilities.
+// qᵀ, doᵀ, dqᵀ, q, do, keys, values; probabilities and their gradients; lse and D. For bf16 also panels of q, of do and
+// of ds, and rows of probabilities.
 int64_t attention_gradient_scratch(int64_t d) {
   const int64_t padded = (d + 15) / 16 * 16;
   const int64_t panels = (d + kPanelCols - 1) / kPanelCols;

@@ -1,13 +1,13 @@
-// Attention forward. Included by body.h.
+// Attention forward. body.h includes this file.
 
-// Below any score; finite, so that a query that has not yet seen a key gives e^0 and not NaN.
+// Below any score, but finite: a query that has not yet seen a key gets e^0 instead of NaN.
 constexpr float kNothing = -3e38f;
 
-// How products of queries and keys become scores: softcapped scores are final, others are kept raw and scaled on their way
-// into the exponential.
+// Turns products of queries and keys into scores. Softcapped scores are final. Others are stored raw, and the
+// exponential applies the scale.
 struct Scores {
   float scale, softcap;
-  float left() const { return softcap > 0 ? 1 : scale; }  // what a stored score is still to be multiplied with
+  float left() const { return softcap > 0 ? 1 : scale; }  // factor still missing from a stored score
 };
 
 MBOK_INLINE void cap_scores(const Scores& s, float* scores, int64_t count) {
@@ -17,12 +17,12 @@ MBOK_INLINE void cap_scores(const Scores& s, float* scores, int64_t count) {
 }
 
 struct Running {
-  float* largest;  // stored score, before what is left of the scale
+  float* largest;  // stored score, before the factor left()
   float* sum;
 };
 
-// Turns stored scores [keys][queries] into e^(scale·(score − largest)), updates the running maximum and sum, and leaves in
-// `factor` what everything gathered so far must be multiplied with.
+// Turns stored scores [keys][queries] into e^(scale·(score − largest)) and updates the running maximum and sum.
+// `factor` receives the factor that rescales everything accumulated so far.
 MBOK_INLINE void softmax_block(float* scores, int64_t keys, int64_t width, float scale, const Running& running,
                                float* factor) {
   for (int64_t x = 0; x < width; x += kLanes) {
@@ -50,7 +50,7 @@ MBOK_INLINE void softmax_block(float* scores, int64_t keys, int64_t width, float
   }
 }
 
-// Source: of keys and values.
+// Source: element type of keys and values.
 template <class Source>
 void attention_block(const AttentionBlock& b, float* scratch) {
   const auto *const keys_at = static_cast<const typename Source::Element*>(b.k),
@@ -79,7 +79,7 @@ void attention_block(const AttentionBlock& b, float* scratch) {
     store(running.sum + x, zero());
   }
 
-  // pairs of positions begin at even ones
+  // bf16 packs pairs of positions, which begin at even ones
   const int64_t begin = first_key(b.first, b.window) / 2 * 2, end = b.first + b.count;
   for (int64_t key = begin; key < end; key += kK) {
     const int64_t keys = smaller(kK, end - key);
@@ -102,7 +102,7 @@ void attention_block(const AttentionBlock& b, float* scratch) {
       for (int64_t c = 0; c < d; ++c)
         for (int64_t x = 0; x < width; x += kLanes) store(o + c * kQ + x, load(o + c * kQ + x) * load(factor + x));
     if (bf16 != nullptr) {
-      bf16->columns({scores, kQ, width, keys, kQ}, k);  // keys and values have no copies: room for a panel
+      bf16->columns({scores, kQ, width, keys, kQ}, k);  // bf16 copies no keys or values, so k has room for a panel
       bf16->product({bf16->v_pairs + key / 2 * bf16->pair_stride, 1, bf16->pair_stride, k, o, kQ, d, width, (keys + 1) / 2,
                      key > begin, nullptr});
     } else {
@@ -121,7 +121,7 @@ void attention_block(const AttentionBlock& b, float* scratch) {
       b.lse[i * b.lse_stride] = running.largest[i] * map.left() + __builtin_logf(running.sum[i]);
 }
 
-// Keys ahead of the reads of one query's attention. Without, two streams that alternate every 64 keys take a third longer.
+// Prefetch distance in keys for a single query. Without prefetch, streams that alternate every 64 keys take 1/3 longer.
 constexpr int64_t kPrefetchKeys = 16;
 
 template <class Element>
@@ -130,7 +130,7 @@ MBOK_INLINE void prefetch_row(const Element* row, int64_t d) {
   for (int64_t c = 0; c < d; c += kLine) __builtin_prefetch(row + c);
 }
 
-// Adds to o, of Chunks registers or in a last one of n lanes, the values of `keys` keys, each times its probability.
+// o += Σ_key p[key] · v[key] for `keys` keys. o has Chunks registers, of n lanes each if Chunks is 1.
 template <class Source, int Chunks>
 MBOK_INLINE void add_values(const float* p, const typename Source::Element* v, int64_t stride, int64_t keys, float* o,
                             int64_t n) {
@@ -158,7 +158,7 @@ MBOK_INLINE void add_values(const float* p, const typename Source::Element* v, i
   }
 }
 
-// One query, for decoding: lanes hold components of a head, since there are no queries to fill them.
+// Attention of a single query, for decode. Lanes hold components of the head, as there are no queries to fill them.
 template <class Source>
 void attention_row(const AttentionBlock& b, int64_t row, float* scratch) {
   using Element = typename Source::Element;
@@ -210,7 +210,7 @@ void attention_row(const AttentionBlock& b, int64_t row, float* scratch) {
 
 template <class Source>
 void attention_rows(const AttentionBlock& b, float* scratch) {
-  // with queries in lanes a block costs as much as whole registers of queries
+  // a block costs as much as whole registers of queries, so few queries are cheaper one by one
   if (b.count > kLanes / 4) {
     attention_block<Source>(b, scratch);
     return;

@@ -1,8 +1,8 @@
-// The small products of attention, and the moves between row order and transposed order. Included by body.h.
+// The small products of attention, and copies between row-major and transposed order. body.h includes this file.
 
 #include "kernels/simd/transpose4_body.h"
 
-// Accumulators: 16 (AVX-512) or 8 registers, enough to hide the latency of two multiply-adds a cycle.
+// Accumulators: 16 registers (AVX-512) or 8, enough to hide the latency of two multiply-adds per cycle.
 constexpr int64_t kTileRows = kLanes == 16 ? 8 : 4;
 constexpr int64_t kTileVecs = 2;
 
@@ -18,7 +18,7 @@ struct Product {
   bool accumulate;
 };
 
-// rows and vecs are constants where this is inlined; n lanes of the last register are in use.
+// rows and vecs are compile-time constants after inlining. The last register uses n lanes.
 MBOK_INLINE void tile(const Product& p, int64_t r, int64_t x, int64_t rows, int64_t vecs, int64_t n) {
   Vec sum[kTileRows][kTileVecs];
   float* c = p.c + r * p.c_stride + x;
@@ -60,7 +60,7 @@ void multiply(const Product& p) {
   if (x < p.width) column_of_tiles(p, x, 1, p.width - x);
 }
 
-// to[c][r] = from[r][c] for rows × cols, in squares of four.
+// Transposes rows × cols, to[c][r] = from[r][c], in 4 × 4 squares.
 void transpose(const float* from, int64_t from_stride, int64_t rows, int64_t cols, float* to, int64_t to_stride) {
   const int64_t whole_rows = rows / 4 * 4, whole_cols = cols / 4 * 4;
   for (int64_t r = 0; r < whole_rows; r += 4)
@@ -70,7 +70,7 @@ void transpose(const float* from, int64_t from_stride, int64_t rows, int64_t col
     for (int64_t c = r < whole_rows ? whole_cols : 0; c < cols; ++c) to[c * to_stride + r] = from[r * from_stride + c];
 }
 
-// Rows of d floats side by side at a stride of whole registers.
+// Copies rows of d floats to a stride of whole registers.
 template <class Source>
 void gather_rows(const typename Source::Element* from, int64_t stride, int64_t rows, int64_t d, float* to,
                  int64_t to_stride) {
@@ -81,14 +81,14 @@ void gather_rows(const typename Source::Element* from, int64_t stride, int64_t r
   }
 }
 
-// Lanes of queries (the first at position `query`) that see the key at `key`.
+// Returns the lanes whose query sees the key at position `key`; lane 0 is the query at position `query`.
 MBOK_INLINE Mask seen(int64_t query, int64_t key, int64_t window) {
   const Vec lane = lane_index();
   const Mask causal = lane >= broadcast(static_cast<float>(key - query));
   return window > 0 ? causal & (lane < broadcast(static_cast<float>(key - query + window))) : causal;
 }
 
-// Whether every one of `count` queries from position `first` sees every one of `keys` keys from `key`.
+// Returns whether each of `count` queries from position `first` sees each of `keys` keys from position `key`.
 MBOK_INLINE bool all_seen(int64_t first, int64_t count, int64_t key, int64_t keys, int64_t window) {
   return key + keys - 1 <= first && (window == 0 || key > first + count - 1 - window);
 }

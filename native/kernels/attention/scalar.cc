@@ -12,12 +12,12 @@ double dot(const float* a, const float* b, int64_t d) {
   return sum;
 }
 
-// A score from the product of query and key.
+// Returns the score for a product of query and key.
 double score(double product, float scale, float softcap) {
   return softcap > 0 ? softcap * std::tanh(scale * product / softcap) : scale * product;
 }
 
-// First key that the query at `position` sees.
+// Returns the first key that the query at `position` sees.
 int64_t first_key(int64_t position, int64_t window) {
   return window > 0 && position + 1 > window ? position + 1 - window : 0;
 }

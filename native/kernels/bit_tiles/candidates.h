@@ -1,4 +1,4 @@
-// The candidates behind the tables of bit_tiles.h.
+// Candidates of the dispatch tables of bit_tiles.h.
 #pragma once
 
 #include "kernels/bit_tiles/bit_tiles.h"

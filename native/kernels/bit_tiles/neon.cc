@@ -5,7 +5,8 @@
 namespace mbok::neon {
 namespace {
 
-// Eight rows of eight bits in every lane as columns: bits, pairs, then quarters off the diagonal change places.
+// One round of the 8 × 8 bit transpose in every 64-bit lane: swaps bits (7), pairs (14) or quarters (28) off the
+// diagonal.
 template <int kShift>
 MBOK_INLINE uint64x2_t swap_bits(uint64x2_t a, uint64_t mask) {
   const uint64x2_t swap = vandq_u64(veorq_u64(a, vshrq_n_u64(a, kShift)), vdupq_n_u64(mask));
@@ -15,7 +16,7 @@ MBOK_INLINE uint64x2_t swap_bits(uint64x2_t a, uint64_t mask) {
 }  // namespace
 
 void bit_planes(const uint8_t* block, uint64_t* planes) {
-  // eight groups of rows with a byte for every column: bytes 0, 8, 16, … are a column
+  // after the rounds, bytes 0, 8, 16, … hold column 0 of the eight groups of rows
   const uint8x16_t columns = {0, 8, 16, 24, 32, 40, 48, 56, 1, 9, 17, 25, 33, 41, 49, 57};
   uint8x16_t order[4];
   MBOK_UNROLL

@@ -1,5 +1,5 @@
-// The functions of boolean_activation.h over Vec, included by avx2.cc, avx512.cc and neon.cc inside their namespaces (so no
-// include guard).
+// The functions of boolean_activation.h over Vec. avx2.cc, avx512.cc and neon.cc include this file inside their
+// namespaces, so it has no include guard.
 namespace {
 
 MBOK_INLINE Vec derivative(Vec dy, Vec s, Vec threshold, Vec alpha) {

@@ -1,10 +1,10 @@
 // The Boolean activation and its gradient (BOLD, arXiv 2405.16339, appendix C).
 //
-//   boolean_activation: bit j = s[j] ≥ τ, packed least significant first into ⌈cols/64⌉ words, padding zero; NaN: 0
+//   boolean_activation: bit j = s[j] ≥ τ, least significant first in ⌈cols/64⌉ words; padding and NaN give 0
 //   boolean_activation_gradient: ds[j] = dy[j]·(1 − tanh²(α·(s[j] − τ)))
 //
-// The derivative is formed as 4e/(1+e)² with e = exp(−2|u|), which keeps its relative accuracy where tanh is near 1.
-// One compare a vector, bound by reading s; the gradient costs an exponential and a division a vector.
+// The derivative is computed as 4e/(1+e)² with e = exp(−2|u|), u = α·(s[j] − τ), which is accurate where tanh is near
+// 1. Forward costs one compare per vector and is bound by reading s. The gradient costs an exponential and a division.
 #pragma once
 
 #include <cstdint>

@@ -9,7 +9,7 @@ namespace {
 constexpr int kSums = 8;
 
 struct Signs {
-  __m256 set;  // the sign bit where the weight's bit is set
+  __m256 set;  // the sign bit in lanes whose weight bit is 1
 };
 
 MBOK_INLINE Signs load_signs(const uint64_t* word, int v) {

@@ -13,7 +13,7 @@ struct Signs {
 };
 
 MBOK_INLINE Signs load_signs(const uint64_t* word, int v) {
-  __mmask16 set;  // a load of its own for each vector: shifting mask registers is slower
+  __mmask16 set;  // loads per vector, because shifts of mask registers are slower
   __builtin_memcpy(&set, reinterpret_cast<const char*>(word) + 2 * v, sizeof set);
   return {set};
 }

@@ -1,8 +1,8 @@
-// Written once for every Vec. kSums is how many of them fit the registers; load_signs(word, v) reads the bits of the v-th
-// vector of a word and flip(x, signs) changes signs of x where they are set. Included into an anonymous
-// namespace inside mbok::<isa>.
+// The decode kernel over Vec. Included into an anonymous namespace inside mbok::<isa>, after kSums (accumulators that
+// fit the registers), load_signs(word, v) (the bits of vector v of a word) and flip(x, signs) (flips x where a bit is
+// set).
 
-// y = bias + the lanes' total.
+// y = bias + the sum of the lanes of `sum`.
 template <int Rows, int Outputs>
 MBOK_INLINE void store_outputs(const BooleanDecode& p, int64_t first, const Vec (&sum)[Rows][Outputs]) {
   MBOK_UNROLL

@@ -1,17 +1,18 @@
-// A multi-Boolean layer for one to eight rows, straight from the bits:
+// A multi-Boolean layer for one to eight rows, computed from the bits without rebuilding weights:
 //
-//   y[r, i] = bias[i] + Σ_k s_out[k, i] · Σ_j ±scaled[r, k, j],   + where bit j of row i of kernel k is 1,
+//   y[r, i] = bias[i] + Σ_k s_out[k, i] · Σ_j ±scaled[r, k, j],   + if bit j of row i of kernel k is 1,
 //
-// with scaled = x ⊙ s_in[k], computed once a layer by decode_scale. No weight is rebuilt and nothing is rounded but f32
-// sums. `scaled` is stored negated, so that a set bit means "flip the sign"; its padding to whole words is zero.
+// with scaled = x ⊙ s_in[k], which decode_scale computes once per layer. `scaled` is stored negated, so that a set bit
+// flips the sign; its padding to whole words is zero.
 //
-// Numerics. Every (r, k, i) sums lane by lane in the order of j; the lanes' sums are multiplied by s_out, added up over
-// k and reduced at the end: the same for any number of rows, within the rounding of f32 sums of scalar.
+// Numerics. All f32. Every (r, k, i) sums lane by lane in the order of j. The lanes' sums are multiplied by s_out,
+// added over k and reduced at the end. The result does not depend on the number of rows; it differs from scalar within
+// f32 rounding.
 //
-// Budget. AVX-512, one row, 8 outputs at a time: 16 inputs cost one load of inputs and, for each output, a mask load, a
-// masked xor and an add: 128 weights in about 4 cycles on four vector ports, 4 bytes of bits a cycle, which no memory
-// in reach exceeds by much. AVX2 shifts a lane's bit up to the sign: four instructions for 8 weights, a third of that.
-// NEON tests the bits of 8 weights and chooses x or −x: a broadcast and two each of cmtst, bsl and fadd.
+// Budget. AVX-512, one row, 8 outputs at a time: 16 inputs cost one load, and per output a mask load, a masked xor and
+// an add. That is 128 weights (16 bytes of bits) in about 4 cycles on four vector ports; hardly any memory delivers
+// more. AVX2 shifts a lane's bit to the sign position: shift, and, xor, add for 8 weights, 4 cycles for 4 bytes of
+// bits. NEON tests the bits of 8 weights and selects x or −x: one broadcast and two each of cmtst, bsl and fadd.
 #pragma once
 
 #include <cstdint>
@@ -23,20 +24,20 @@ namespace mbok {
 struct BooleanDecode {
   const float* scaled;  // [rows, kernels, 64·words]
   int64_t rows, kernels;
-  const uint64_t* bits;  // [outputs, words] of kernel 0; kernel k is k · kernel_stride words further
+  const uint64_t* bits;  // [outputs, words] of kernel 0; kernel k follows k · kernel_stride words later
   int64_t words, kernel_stride;
-  const float* s_out;  // [outputs] of kernel 0; kernel k is k · s_out_stride further
+  const float* s_out;  // [outputs] of kernel 0; kernel k follows k · s_out_stride floats later
   int64_t s_out_stride;
   int64_t outputs;
   const float* bias;  // [outputs] or null
-  float* y;           // [rows, outputs], rows y_stride apart
+  float* y;           // [rows, outputs], row stride y_stride
   int64_t y_stride;
 };
 
 using BooleanDecodeFunction = void(const BooleanDecode& decode);
 extern const KernelTable<BooleanDecodeFunction> boolean_decode_table;
 
-// scaled[j] = −x[j] · s_in[j] for j < n, zero from there to a multiple of 64. Bound by L1 and L2.
+// scaled[j] = −x[j] · s_in[j] for j < n, then zeros up to a multiple of 64. Bound by L1 and L2.
 using DecodeScaleFunction = void(const float* x, const float* s_in, int64_t n, float* scaled);
 extern const KernelTable<DecodeScaleFunction> decode_scale_table;
 

@@ -1,4 +1,4 @@
-// The candidates behind the tables of boolean_decode.h.
+// Candidates of the dispatch tables of boolean_decode.h.
 #pragma once
 
 #include "kernels/boolean_decode/boolean_decode.h"

@@ -13,7 +13,7 @@ struct Signs {
 
 MBOK_INLINE Signs load_signs(const uint64_t* word, int v) { return {mask_of(*word >> 8 * v)}; }
 
-// −x is the same for all outputs and formed once.
+// The compiler computes −x once for all outputs.
 MBOK_INLINE Vec flip(Vec x, Signs signs) { return select(signs.set, -x, x); }
 
 #include "kernels/boolean_decode/body.h"

@@ -22,7 +22,7 @@ MBOK_INLINE Bytes high_nibbles(Bytes a) { return low_nibbles({_mm256_srli_epi16(
 MBOK_INLINE Bytes shuffle(Bytes table, Bytes index) { return {_mm256_shuffle_epi8(table.v, index.v)}; }
 MBOK_INLINE Bytes add8(Bytes a, Bytes b) { return {_mm256_add_epi8(a.v, b.v)}; }
 MBOK_INLINE Bytes all16(int16_t a) { return {_mm256_set1_epi16(a)}; }
-// sum + low + high · 2^kLowBits in 16 bits, of pairs of a low and a high part.
+// sum + low + high · 2^kLowBits in 16 bits; `pairs` interleaves low and high parts.
 MBOK_INLINE Bytes add_pairs(Bytes sum, __m256i pairs) {
   const __m256i factors = all16(1 << kLowBits << 8 | 1).v;
   return {_mm256_add_epi16(sum.v, _mm256_maddubs_epi16(pairs, factors))};
@@ -34,7 +34,7 @@ MBOK_INLINE Bytes add_odd(Bytes sum, Bytes low, Bytes high) {
   return add_pairs(sum, _mm256_unpackhi_epi8(low.v, high.v));
 }
 
-// sums[i] += scale · (the i-th of 16 numbers)
+// sums[i] += scale · a[i] for the 16 integers of a.
 MBOK_INLINE void add_scaled(Bytes a, float scale, float* sums) {
   const __m256 low = _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm256_castsi256_si128(a.v)));
   const __m256 high = _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm256_extracti128_si256(a.v, 1)));
@@ -43,14 +43,14 @@ MBOK_INLINE void add_scaled(Bytes a, float scale, float* sums) {
   _mm256_storeu_ps(sums + 8, _mm256_fmadd_ps(factor, high, _mm256_loadu_ps(sums + 8)));
 }
 
-// y[i] += a[i] · b[i], eight of them
+// y[i] += a[i] · b[i], i < 8.
 MBOK_INLINE void multiply_add8(const float* a, const float* b, float* y) {
   _mm256_storeu_ps(y, _mm256_fmadd_ps(_mm256_loadu_ps(a), _mm256_loadu_ps(b), _mm256_loadu_ps(y)));
 }
 
 #include "kernels/boolean_lookup/body.h"
 
-// The table of four inputs: entry v is Σ_b ±q[b], + where bit b of v is set.
+// Writes the table of four inputs: entry v is Σ_b ±q[b], + if bit b of v is set.
 MBOK_INLINE void store_table(const int16_t* q, uint8_t* table) {
   const __m256i bit0 = _mm256_setr_epi16(-1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1);
   const __m256i bit1 = _mm256_setr_epi16(-1, -1, 1, 1, -1, -1, 1, 1, -1, -1, 1, 1, -1, -1, 1, 1);
@@ -63,7 +63,7 @@ MBOK_INLINE void store_table(const int16_t* q, uint8_t* table) {
                                         _mm256_sign_epi16(_mm256_set1_epi16(q[3]), bit3)));
   const __m256i low = _mm256_and_si256(sums, _mm256_set1_epi16((1 << kLowBits) - 1));
   const __m256i high = _mm256_add_epi16(_mm256_srai_epi16(sums, kLowBits), _mm256_set1_epi16(kHighBias));
-  // low parts of both lanes to the front, high parts behind them
+  // low parts of both lanes first, then high parts
   const __m256i order = _mm256_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15,  //
                                          0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
   const __m256i bytes = _mm256_permute4x64_epi64(

@@ -15,14 +15,14 @@ MBOK_INLINE Bytes shuffle(Bytes table, Bytes index) { return {_mm512_shuffle_epi
 
 #include "kernels/boolean_lookup/body.h"
 
-// The tables of 64 inputs, four of them at a time: sixteen sums in 32 bits each, then their bytes sorted.
+// Writes the tables of 64 inputs, four tables at a time: sixteen 32-bit sums each, whose bytes are then sorted.
 MBOK_INLINE void store_tables(const int16_t* q, uint8_t* tables) {
-  // two signs in 16 bits each, of the first and second input by bits 0 and 1 of an entry's number, of the others by 2 and 3
+  // two signs of 16 bits each: `first` by bits 0 and 1 of an entry's index for inputs 0 and 1, `last` by bits 2 and 3
   constexpr int32_t kSigns[4] = {-1, -0xffff, 0x1ffff, 0x10001};
   const __m512i first = _mm512_broadcast_i32x4(_mm_setr_epi32(kSigns[0], kSigns[1], kSigns[2], kSigns[3]));
   const __m512i last =
       _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3), first);
-  // of tables t and t + 1, from four bytes of every table in every lane of 16
+  // tables t and t + 1, from four bytes of every table in every lane of 16 bytes
   const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 1, 5, 9, 13, 17, 21, 25, 29);
   const __m512i mask = all16((1 << kLowBits) - 1).v, bias = all16(kHighBias).v;
   for (int64_t j = 0; j < kLookupBlock; j += 16) {

@@ -1,5 +1,5 @@
-// vpermb takes six bits of an index and there are four tables in a register, all alike, so neighboring bits need not be
-// cut off: 22 vector operations where avx512.cc has 26.
+// vpermb uses six bits of an index. The register holds the same table four times, so the neighboring bits need no mask:
+// 22 vector operations instead of the 26 of avx512.cc.
 #include "kernels/bit_tiles/bit_tiles.h"
 #include "kernels/boolean_lookup/candidates.h"
 #include "kernels/simd/avx512.h"

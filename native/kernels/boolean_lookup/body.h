@@ -1,20 +1,20 @@
-// Written once for every Bytes (kBytes of them, in lanes of 16). Included into an anonymous namespace inside
-// mbok::<isa>, after the operations on Bytes: add_even() and add_odd() add low + high · 2^kLowBits of every other group of
-// eight bytes to as many sums of 16 bits.
+// The look-up kernel over Bytes, kBytes of them in lanes of 16. Included into an anonymous namespace inside
+// mbok::<isa>, after the operations on Bytes. add_even() and add_odd() add low + high · 2^kLowBits of every other group
+// of eight bytes to eight sums of 16 bits per group.
 
 constexpr int kVectors = kTileRows / kBytes;
 
-// Sums lie in groups of eight: first the even groups of a vector of bytes, then the odd ones.
+// Order of the sums, in groups of eight: the even groups of a vector of bytes, then the odd ones.
 MBOK_INLINE int64_t group_of(int64_t piece) {
   constexpr int64_t kHalf = kBytes / 16;
   return piece < kHalf ? 2 * piece : 2 * (piece - kHalf) + 1;
 }
 
-// Sums of a block begin with what sixteen biases add to them, taken off.
+// Start of a block's sums: minus the sixteen biases that the tables add.
 constexpr int16_t kStart = static_cast<int16_t>(-(16 * kHighBias) * (1 << kLowBits));
 
-// sums += what a block of 64 inputs adds to the outputs of tiles `tile_stride` bytes apart, in the order of the groups;
-// asks for the block that is `ahead` bytes further.
+// sums += the products of a block of 64 inputs with the outputs of kTiles tiles, which lie `tile_stride` bytes apart,
+// in the order of group_of(). Prefetches the block `ahead` bytes later.
 template <int kParts, int kTiles>
 MBOK_INLINE void add_block(const uint8_t* block, int64_t tile_stride, int64_t ahead, const uint8_t* tables,
                            int64_t part_stride, const float* scales, int64_t scale_stride, float* sums) {
@@ -82,7 +82,7 @@ MBOK_INLINE void look_up_tiles(const BooleanLookup& p, int64_t first) {
     const float* scales = p.scales + k * p.parts * p.words;
     float sums[kOutputs];
     for (int64_t i = 0; i < kOutputs; ++i) sums[i] = 0;
-    // what is read after the last block of these tiles
+    // distance to what is read after the last block of these tiles
     const int64_t jump = k + 1 < p.kernels ? to_kernel : to_tiles;
     for (int64_t word = 0; word < p.words; ++word)
       add_block<kParts, kTiles>(tile + word * kBlockBytes, tile_stride,
@@ -106,7 +106,7 @@ MBOK_INLINE void look_up_parts(const BooleanLookup& p) {
   for (; first < p.outputs; first += kTileRows) look_up_tiles<kParts, 1, kPrefetch>(p, first);
 }
 
-// kTiles tiles at once, prefetched kPrefetch bytes ahead.
+// Processes kTiles tiles at a time and prefetches kPrefetch bytes ahead.
 template <int kTiles, int64_t kPrefetch>
 MBOK_INLINE void look_up(const BooleanLookup& p) {
   switch (p.parts) {

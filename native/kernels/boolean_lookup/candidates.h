@@ -1,4 +1,4 @@
-// The candidates behind the tables of boolean_lookup.h.
+// Candidates of the dispatch tables of boolean_lookup.h.
 #pragma once
 
 #include "kernels/boolean_lookup/boolean_lookup.h"

@@ -28,19 +28,19 @@ MBOK_INLINE Bytes add_odd(Bytes sum, Bytes low, Bytes high) {
   return {vreinterpretq_u8_u16(vmlal_high_u8(with_low, high.v, vdupq_n_u8(1 << kLowBits)))};
 }
 
-// sums[i] += scale · (the i-th of eight numbers)
+// sums[i] += scale · a[i] for the eight integers of a.
 MBOK_INLINE void add_scaled(Bytes a, float scale, float* sums) {
   const int16x8_t numbers = vreinterpretq_s16_u8(a.v);
   const Vec wide = {vcvtq_f32_s32(vmovl_s16(vget_low_s16(numbers))), vcvtq_f32_s32(vmovl_high_s16(numbers))};
   store(sums, fma(broadcast(scale), wide, load(sums)));
 }
 
-// y[i] += a[i] · b[i], eight of them
+// y[i] += a[i] · b[i], i < 8.
 MBOK_INLINE void multiply_add8(const float* a, const float* b, float* y) { store(y, fma(load(a), load(b), load(y))); }
 
 #include "kernels/boolean_lookup/body.h"
 
-// The table of four inputs: entry v is Σ_b ±q[b], + where bit b of v is set.
+// Writes the table of four inputs: entry v is Σ_b ±q[b], + if bit b of v is set.
 MBOK_INLINE void store_table(const int16_t* q, uint8_t* table) {
   int16x8_t first = vmulq_n_s16(int16x8_t{-1, 1, -1, 1, -1, 1, -1, 1}, q[0]);
   first = vmlaq_n_s16(first, int16x8_t{-1, -1, 1, 1, -1, -1, 1, 1}, q[1]);

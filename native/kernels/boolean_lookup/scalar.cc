@@ -9,7 +9,7 @@ namespace {
 
 constexpr float kLargest = 511;
 
-// values ← what q · scale leaves of them.
+// values ← values − q · scale, the remainder for the next part.
 void quantize(float* values, float* scale, int* q) {
   const BlockScale block = block_scale(values, kLookupBlock, kLargest);
   *scale = block.scale;

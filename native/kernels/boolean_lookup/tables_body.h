@@ -1,11 +1,11 @@
-// Tables in terms of Vec; included into an anonymous namespace inside mbok::<isa>, after store_tables() (of a block's
-// numbers) and store_whole() (numbers in 16 bits).
+// Tables in terms of Vec. Included into an anonymous namespace inside mbok::<isa>, after store_tables() (the tables of
+// a block's integers) and store_whole() (stores integers in 16 bits).
 
 #include "kernels/simd/round_block_body.h"
 
 constexpr float kLargest = 511;
 
-// values ← what q · scale leaves of them.
+// values ← values − q · scale, the remainder for the next part.
 MBOK_INLINE void quantize(float* values, float* scale, int16_t* q) {
   Vec v[kLookupBlock / kLanes];
   MBOK_UNROLL
@@ -21,8 +21,8 @@ MBOK_INLINE void quantize(float* values, float* scale, int16_t* q) {
 }
 
 MBOK_INLINE void make_tables(const LookupInputs& in, uint8_t* tables, float* scales) {
-  // A block's numbers wait for its maximum, so its tables are made when the next ones have theirs: otherwise all that
-  // waits for one maximum fills the processor's schedulers before the next begins.
+  // A block's integers depend on its maximum, so a batch of blocks is quantized before any tables are built. Otherwise
+  // the operations that wait for one maximum fill the processor's schedulers before the next block begins.
   constexpr int64_t kAtOnce = 8;
   alignas(64) float values[kAtOnce * kLookupBlock];
   alignas(64) int16_t q[kAtOnce * kLookupBlock];

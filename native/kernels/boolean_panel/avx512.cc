@@ -9,7 +9,7 @@ namespace {
 
 #include "kernels/boolean_panel/body.h"
 
-// One round of the transpose between registers: rows that lie kRegisters · 8 apart exchange bits.
+// One round of the transpose between registers: rows kRegisters · 8 apart exchange bits.
 template <int kRegisters>
 MBOK_INLINE void swap_registers(__m512i r[8], uint64_t mask) {
   constexpr int kShift = 8 * kRegisters;
@@ -25,8 +25,8 @@ MBOK_INLINE void swap_registers(__m512i r[8], uint64_t mask) {
   }
 }
 
-// One round inside registers: lanes kApart apart. A lane keeps the bits of `keep` and takes the others from its
-// partner, rotated to their place.
+// One round within registers, lanes kApart apart. A lane keeps the bits of `keep` and takes the others from its
+// partner, rotated into position.
 template <int kApart>
 MBOK_INLINE void swap_lanes(__m512i r[8], uint64_t mask) {
   const __m512i partner = _mm512_xor_si512(_mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7), _mm512_set1_epi64(kApart));
@@ -37,7 +37,7 @@ MBOK_INLINE void swap_lanes(__m512i r[8], uint64_t mask) {
   MBOK_UNROLL
   for (int i = 0; i < 8; ++i) {
     const __m512i moved = _mm512_rolv_epi64(_mm512_permutexvar_epi64(partner, r[i]), rotation);
-    r[i] = _mm512_ternarylogic_epi64(keep, r[i], moved, 0xca);  // keep ? own : moved
+    r[i] = _mm512_ternarylogic_epi64(keep, r[i], moved, 0xca);  // keep ? r[i] : moved
   }
 }
 

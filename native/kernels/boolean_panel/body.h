@@ -1,4 +1,5 @@
-// Rebuilding in terms of Vec, kStepVectors of which are a step. Included into an anonymous namespace inside mbok::<isa>.
+// The rebuild in terms of Vec; kStepVectors of them form a step. Included into an anonymous namespace inside
+// mbok::<isa>.
 
 constexpr int kStepVectors = kPanelCols / kLanes;
 

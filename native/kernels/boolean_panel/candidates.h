@@ -1,4 +1,4 @@
-// The candidates behind the tables of boolean_panel.h.
+// Candidates of the dispatch tables of boolean_panel.h.
 #pragma once
 
 #include "kernels/boolean_panel/boolean_panel.h"

@@ -1,10 +1,10 @@
-// The panel in 8 bits in terms of Vec. Included into an anonymous namespace inside mbok::<isa>, after body.h, kNear (numbers
-// of the depth that are rotated in registers: first kNear neighbors, then those kNear apart) and pack_bytes() (of four
-// neighbors of the depth in 0 … 255, the earliest lowest, as the bits of 32-bit lanes).
+// The 8-bit panel in terms of Vec. Included into an anonymous namespace inside mbok::<isa>, after body.h, kNear and
+// pack_bytes(). kNear is how many numbers of the depth are rotated in registers: first kNear neighbors, then numbers
+// kNear apart. pack_bytes() packs four neighbors of the depth in 0 … 255 into 32-bit lanes, the earliest lowest.
 
-constexpr float kLeastBound = 1e-36f;  // 127 / it is finite
+constexpr float kLeastBound = 1e-36f;  // 127 / kLeastBound is finite
 
-// One vector of rebuild()'s.
+// Returns vector v of rebuild(s, d).
 MBOK_INLINE Vec rebuild_vector(const BooleanPanel& s, int64_t d, int v) {
   Vec sum = zero();
   for (int64_t k = 0; k < s.kernels; ++k) {
@@ -15,7 +15,7 @@ MBOK_INLINE Vec rebuild_vector(const BooleanPanel& s, int64_t d, int v) {
   return sum;
 }
 
-// Sums and differences of vectors 1, 2, … apart.
+// Hadamard butterflies between vectors 1, 2, … apart.
 template <int Count>
 MBOK_INLINE void rotate_vectors(Vec (&r)[Count]) {
   MBOK_UNROLL
@@ -30,8 +30,8 @@ MBOK_INLINE void rotate_vectors(Vec (&r)[Count]) {
   }
 }
 
-// The weights of a vector of columns at depth 64·group …, rotated, into the panel of floats; the larger of `largest` and
-// theirs.
+// Rotates the weights of a vector of columns at depths 64·group … and stores them into the panel as floats. Returns the
+// maximum of `largest` and their magnitudes.
 MBOK_INLINE Vec rotated_group(const BooleanPanel& s, int64_t group, int v, float* panel, Vec largest) {
   constexpr int kFar = kRotated / kNear;
   float* const out = panel + group * kRotated * kPanelCols + kLanes * v;
@@ -69,7 +69,7 @@ MBOK_INLINE void rebuild_int8(const BooleanPanel& s, float* out) {
     inverse[v] = select(largest > broadcast(kLeastBound), broadcast(127) / largest, zero());
     scale[v] = largest / broadcast(127);
   }
-  // in place: what is written lies before what is still to be read
+  // In place: every write lies before what is still to be read.
   for (int64_t step = 0; step < groups * kRotated / 4; ++step) {
     MBOK_UNROLL
     for (int v = 0; v < kStepVectors; ++v) {

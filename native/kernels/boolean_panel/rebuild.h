@@ -1,5 +1,5 @@
-// BooleanPanels piece by piece. Included into an anonymous namespace inside mbok::avx512 with bf16 instructions, after
-// pairs.h.
+// Rebuilds BooleanPanels piece by piece. Included into an anonymous namespace inside mbok::avx512 with bf16
+// instructions, after pairs.h.
 
 class Rebuild {
  public:
@@ -10,10 +10,10 @@ class Rebuild {
     begin_panel(0);
   }
 
-  int64_t pieces() const { return left_; }  // that are left
+  int64_t pieces() const { return left_; }  // not yet rebuilt
 
-  // Two numbers of the depth for 32 columns. Everything that changes from kernel to kernel is a local: the compiler
-  // cannot know that no tile is stored over a member.
+  // Rebuilds two numbers of the depth for 32 columns. What changes from kernel to kernel is a local variable, because
+  // the compiler must assume that a tile store overwrites members.
   MBOK_INLINE void piece() {
     const int64_t kernels = s_.kernels, kernel_bytes = s_.kernel_bytes;
     const int64_t along_stride = s_.along_stride, across_stride = s_.across_stride;
@@ -25,7 +25,7 @@ class Rebuild {
     const __m256i first = _mm256_set1_epi8(static_cast<char>(1u << d % 8)), second = _mm256_add_epi8(first, first);
     const uint32_t inside = first_bits(cols_left_ - half_);
     const __mmask16 in_left = mask_of(inside).m, in_right = mask_of(inside >> kLanes).m;
-    const int64_t other = depth_left_ > 1 ? 1 : 0;  // after an odd depth's last number comes a zero
+    const int64_t other = depth_left_ > 1 ? 1 : 0;  // an odd depth ends with a zero
     const __mmask16 has_other = static_cast<__mmask16>(-other);
     Vec w00 = zero(), w01 = zero(), w10 = zero(), w11 = zero();
     for (int64_t k = 0; k < kernels; ++k, signs += kernel_bytes, along += along_stride, across += across_stride) {

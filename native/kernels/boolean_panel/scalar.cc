@@ -18,12 +18,12 @@ float weight(const BooleanPanel& s, int64_t d, int64_t j) {
   return sum;
 }
 
-constexpr float kLeastBound = 1e-36f;  // 127 / it is finite
+constexpr float kLeastBound = 1e-36f;  // 127 / kLeastBound is finite
 
 uint32_t to_bf16(float value) {
   uint32_t bits;
   std::memcpy(&bits, &value, sizeof bits);
-  if ((bits & 0x7fffffff) > 0x7f800000) return (bits >> 16) | 0x40;  // a NaN stays one
+  if ((bits & 0x7fffffff) > 0x7f800000) return (bits >> 16) | 0x40;  // keeps NaN
   return (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
 }
 
@@ -64,7 +64,7 @@ void boolean_panel_i8(const BooleanPanel& s, void* panel) {
 
 void bit_transpose(const uint64_t* rows, int64_t stride, int64_t count, uint64_t* out) {
   for (int64_t i = 0; i < 64; ++i) out[i] = i < count ? rows[i * stride] : 0;
-  // exchange the off-diagonal quarters of 64 × 64, then of each 32 × 32, …
+  // Exchange the off-diagonal quarters of 64 × 64, then of each 32 × 32, …
   uint64_t mask = 0x00000000ffffffff;
   for (int half = 32; half > 0; half /= 2, mask ^= mask << half)
     for (int i = 0; i < 64; ++i) {

@@ -6,7 +6,7 @@ MBOK_TARGET_AVX2
 namespace mbok::avx2 {
 namespace {
 
-constexpr int64_t kSteps = 31;  // a byte counter takes 8 a step
+constexpr int64_t kSteps = 31;  // a byte counter grows by up to 8 per step: 31 · 8 ≤ 255
 
 MBOK_INLINE __m256i popcount_bytes(__m256i v) {
   const __m256i counts = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4,  //
@@ -18,7 +18,7 @@ MBOK_INLINE __m256i popcount_bytes(__m256i v) {
 
 MBOK_INLINE __m256i load_words(const uint64_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
 
-// Eight columns, of which p.cols − col count, in two halves of a vector each.
+// Computes eight columns, of which p.cols − col exist, in two vectors.
 template <int kRows>
 MBOK_INLINE void tile(const BooleanProduct& p, int64_t row, int64_t col) {
   const uint64_t* const x = p.x + row * p.words;
@@ -48,7 +48,7 @@ MBOK_INLINE void tile(const BooleanProduct& p, int64_t row, int64_t col) {
   const int64_t count = p.cols - col < kPackedColumns ? p.cols - col : kPackedColumns;
   const Vec bias = p.bias != nullptr ? load_n(p.bias + col, count) : zero();
   for (int r = 0; r < kRows; ++r) {
-    // counts fit 32 bits, whose low halves are gathered
+    // counts fit 32 bits: gather the low halves
     const __m256i evens = _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6);
     const __m256i low = _mm256_permutevar8x32_epi32(totals[r][0], evens);
     const __m256i high = _mm256_permutevar8x32_epi32(totals[r][1], evens);

@@ -7,7 +7,7 @@ MBOK_TARGET_AVX512
 namespace mbok::avx512 {
 namespace {
 
-// Eight rows of eight words as columns, in three rounds: pairs, quarters, halves.
+// Transposes 8 × 8 words in three rounds: pairs, quarters, halves.
 MBOK_INLINE void transpose(__m512i r[8]) {
   __m512i pairs[8], quarters[8];
   MBOK_UNROLL

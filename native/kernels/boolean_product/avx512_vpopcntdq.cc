@@ -7,7 +7,7 @@ MBOK_TARGET_AVX512_VPOPCNTDQ
 namespace mbok::avx512 {
 namespace {
 
-// kGroups, one or an even number, times eight columns, the last of which may be fewer.
+// kGroups (1 or an even number) groups of eight columns; the last group may be partial.
 template <int kRows, int kGroups>
 MBOK_INLINE void tile(const BooleanProduct& p, int64_t row, int64_t col) {
   const uint64_t* const x = p.x + row * p.words;
@@ -30,7 +30,7 @@ MBOK_INLINE void tile(const BooleanProduct& p, int64_t row, int64_t col) {
         sums[r][g] = _mm512_add_epi64(sums[r][g], _mm512_popcnt_epi64(_mm512_xor_si512(word, columns[g])));
     }
   }
-  // two groups side by side as 32-bit lanes: half the operations for each output
+  // two groups side by side in 32-bit lanes: half the operations per output
   const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
   MBOK_UNROLL
   for (int g = 0; g < kGroups; g += 2) {

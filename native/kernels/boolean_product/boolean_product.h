@@ -1,20 +1,23 @@
-// Boolean × Boolean: products of ±1 rows by xnor and popcount.
+// Boolean × Boolean: products of ±1 rows by xor and popcount.
 //
 //   y[r, c] (+)= factor·(depth − 2·popcount(x[r] xor w[c])) + bias[c]
 //
-// x is rows of `words` 64-bit words, `depth` of whose bits count. w is packed: the words of eight columns side by side,
-// word i of column c at w[(c / 8 · words + i) · 8 + c % 8], columns filled up to eight by zeros. Padding bits are equal
-// (zero) in both, so that they vanish in the xor. The integers are exact, also in f32 (|sum| ≤ depth < 2²⁴); factor and
-// bias round as f32.
+// Layout. x holds rows of `words` 64-bit words, of which `depth` bits are used. w is packed: eight columns are
+// interleaved word by word, word i of column c at w[(c / 8 · words + i) · 8 + c % 8]. Columns are padded with zeros to
+// a multiple of eight. Padding bits are zero in both operands, so the xor cancels them.
 //
-// Budget. A word of x against eight columns is a xor, a popcount and an addition; every lane is an output, so nothing is
-// reduced. avx512_vpopcntdq: tiles of 4 rows by 32 columns, for a word of the depth 4 loads, 4 broadcasts and 16 each of
-// vpxorq, vpopcntq and vpaddq: four vector ports take 12 cycles for 8192 products, two 24, and the tile ends with 7
-// operations for 16 outputs. avx2: 2 rows by 8 columns, popcounts by two vpshufb look-ups of nibbles, byte counters
-// widened by vpsadbw every 31 words: 9 instructions per 256 products. neon: 4 rows by 8 columns; a word of the depth takes
-// 4 loads, 4 broadcasts and 16 each of eor, cnt and add into byte counters, which uaddlp and uadalp widen every 31 words:
-// 48 vector operations for 2048 products, 12 cycles on four vector pipes, 24 on two. Carry-save adders would not pay: they
-// take three operations to spare two.
+// Numerics. Integers are exact, also in f32 (|sum| ≤ depth < 2²⁴); factor and bias round as f32.
+//
+// Budget. Every lane is an output, so nothing is reduced across lanes.
+//
+//                      tile     per word of the depth                              products   cycles
+//   avx512_vpopcntdq   4 × 32   4 loads, 4 broadcasts, 16 × (vpxorq, vpopcntq, vpaddq)   8192   12 on 4 ports, 24 on 2
+//   avx2               2 × 8    36 instructions, 9 per 256 products                      1024
+//   neon               4 × 8    4 loads, 4 broadcasts, 16 × (eor, cnt, add)              2048   12 on 4 pipes, 24 on 2
+//
+// avx512_vpopcntdq ends a tile with 7 operations for 16 outputs. avx2 counts by two vpshufb look-ups of nibbles. avx2
+// and neon count in bytes, which vpsadbw (uaddlp and uadalp) widens every 31 words. Carry-save adders would not pay:
+// they take three operations to save two.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +26,7 @@
 
 namespace mbok {
 
-// Columns side by side.
+// Columns packed together.
 constexpr int64_t kPackedColumns = 8;
 inline int64_t packed_words(int64_t cols, int64_t words) {
   return (cols + kPackedColumns - 1) / kPackedColumns * kPackedColumns * words;
@@ -44,7 +47,7 @@ using BooleanProductFunction = void(const BooleanProduct& product);
 
 extern const KernelTable<BooleanProductFunction> boolean_product_table;
 
-// Eight packed columns from `count` of as many rows of `words` words.
+// Packs eight columns from `count` ≤ 8 rows of `words` words.
 using PackColumnsFunction = void(const uint64_t* rows, int64_t count, int64_t words, uint64_t* packed);
 
 extern const KernelTable<PackColumnsFunction> pack_columns_table;

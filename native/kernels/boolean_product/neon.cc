@@ -5,15 +5,15 @@
 namespace mbok::neon {
 namespace {
 
-constexpr int64_t kSteps = 31;  // a byte counter takes 8 a step
+constexpr int64_t kSteps = 31;  // a byte counter grows by up to 8 per step: 31 · 8 ≤ 255
 constexpr int kVectors = 4;     // of two columns each
 
-// Eight columns, of which p.cols − col count.
+// Computes eight columns, of which p.cols − col exist.
 template <int kRows>
 MBOK_INLINE void tile(const BooleanProduct& p, int64_t row, int64_t col) {
   const uint64_t* const x = p.x + row * p.words;
   const uint64_t* const w = p.w + col * p.words;
-  uint32x4_t totals[kRows][kVectors];  // halves of columns
+  uint32x4_t totals[kRows][kVectors];  // two partial sums per column
   MBOK_UNROLL
   for (int r = 0; r < kRows; ++r) {
     MBOK_UNROLL

@@ -1,4 +1,4 @@
-// Compensated sign choice in terms of Vec; included by avx2.cc, avx512.cc and neon.cc inside their namespaces.
+// Compensated sign choice in terms of Vec. avx2.cc, avx512.cc and neon.cc include this file inside their namespaces.
 
 #include "kernels/refit/search_body.h"
 
@@ -8,7 +8,7 @@ constexpr int kGroups = static_cast<int>(kCompensationRows / kLanes);
 
 template <int K>
 void compensate_of(const CompensationBlock& block) {
-  // column l of the block, 64 rows, at [l · 64]; beyond the rows zero
+  // column l of the block at [l · 64]: 64 rows, zero beyond block.rows
   alignas(64) float errors[kCompensationCols * kCompensationRows];
   alignas(64) float column[kCompensationRows] = {};
   alignas(64) float s_out[K][kCompensationRows] = {};

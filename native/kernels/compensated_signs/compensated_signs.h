@@ -1,15 +1,17 @@
-// Sign choice with error compensation for 64 rows by a block of up to 128 columns. Column by column, in every row,
+// Chooses signs with error compensation for 64 rows by a block of up to 128 columns. For every row, column by column:
 //   x = w_l − Σ_{j<l} e_j u_jl  (j within the block),
 //   the level Σₖ ± s_out[k] s_in[k]_l nearest to x is chosen (as in kernels/refit/refit.h),
 //   e_l = (x − level) / u_ll.
-// Errors are written negated, so that the columns after the block gain errors · U: one matrix product.
+// Errors are stored negated, so that the columns after the block add errors · U, one matrix product.
 //
-// Rows lie in lanes: the block is transposed on the way in, the signs of 64 rows are one word a column, and every
-// element of U is used for 64 rows once it is in a register. The sum is looking left, so x stays in registers: per
-// column and 16 rows l / 2 loads, l / 2 broadcasts, l fma on average. Against the product after the block, which costs
-// n / 2 fma an element, the 64 of the block are little.
+// Layout. Rows lie in lanes: the block is transposed on the way in, the signs of 64 rows are one word per column, and
+// an element of U in a register serves 64 rows. The sum is left-looking, so x stays in registers.
 //
-// All versions round alike (fma in the sum over j in rising order): one different choice would change all later ones.
+// Budget. Column l costs l loads and l fma per 16 rows (AVX-512) and l broadcasts per 64 rows: 64 fma per element on
+// average in a block of 128 columns. The product after the block costs n / 2 fma per element and dominates.
+//
+// Numerics. All ISAs round alike (fma in the sum over rising j), because one different choice would change all later
+// ones.
 #pragma once
 
 #include <cstdint>

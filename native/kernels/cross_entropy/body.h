@@ -1,4 +1,4 @@
-// Cross-entropy in terms of Vec; included by avx2.cc, avx512.cc and neon.cc inside their namespaces.
+// Cross-entropy in terms of Vec. avx2.cc, avx512.cc and neon.cc include this file inside their namespaces.
 
 namespace {
 #include "kernels/simd/softmax_body.h"
@@ -23,7 +23,7 @@ void exp_sums(const LogitTile& tile, float* largest, float* sums, float* product
       const int64_t n = tile.cols - j < kLanes ? tile.cols - j : kLanes;
       const Vec t = load_n(x + j, n) - shift, e = select(first_lanes(n), exp(t), zero());
       sum = sum + e;
-      product = select(e == zero(), product, fma(e, t, product));  // also where the logit is −∞
+      product = select(e == zero(), product, fma(e, t, product));  // skips 0 · −∞ where the logit is −∞
     }
     sums[r] = reduce_add(sum);
     products[r] = reduce_add(product);

@@ -1,11 +1,11 @@
-// Written once for every Vec; kRows rows of four sums each fit the registers. Included into an anonymous namespace inside
-// mbok::<isa>.
+// The decode kernel over Vec. The registers hold four sums for each of kRows rows. Included into an anonymous namespace
+// inside mbok::<isa>.
 
 constexpr int kChunks = 4;
 
 constexpr int64_t kLine = 64;
 
-// The weights of one output in the order of the depth, each as it lies in memory.
+// The weights of one output in the order of the depth.
 template <class Source>
 class PlainWeights {
  public:
@@ -31,7 +31,7 @@ class Q8Output : public Q8Weights {
   }
 };
 
-// Adds `Chunks` vectors of one output's weights, each times those of the rows' inputs, to as many sums a row.
+// Multiplies `Chunks` vectors of one output's weights by the rows' inputs and adds them to as many sums per row.
 template <class Weights, int Rows, int Chunks>
 MBOK_INLINE void add_chunks(const DenseDecode& p, const Weights& w, int64_t d, const float* x,
                             Vec (&sum)[Rows][kChunks]) {
@@ -43,7 +43,7 @@ MBOK_INLINE void add_chunks(const DenseDecode& p, const Weights& w, int64_t d, c
   }
 }
 
-// Outputs i, i + apart, … (as many as Outputs says) of the rows first … first + Rows − 1.
+// Computes outputs i, i + apart, … (Outputs of them) for rows first … first + Rows − 1.
 template <class Weights, int Rows, int Outputs>
 MBOK_INLINE void decode_outputs(const DenseDecode& p, int64_t i, int64_t apart, int64_t first) {
   constexpr int64_t kStep = kChunks * kLanes;

@@ -1,4 +1,4 @@
-// The candidates behind the tables of dense_decode.h.
+// Candidates of the dispatch tables of dense_decode.h.
 #pragma once
 
 #include "kernels/dense_decode/dense_decode.h"

@@ -31,7 +31,7 @@ MBOK_INLINE void transpose8(__m256 r[8]) {
   }
 }
 
-// The rotation of eight numbers: sums and differences of lanes 1, 2 and 4 apart.
+// Rotates eight numbers: sums and differences of lanes 1, 2 and 4 apart.
 MBOK_INLINE Vec rotate_lanes(Vec a) {
   const __m256 near = _mm256_permute_ps(a.v, 0xb1);
   a = {_mm256_blend_ps(_mm256_add_ps(a.v, near), _mm256_sub_ps(near, a.v), 0xaa)};

@@ -11,7 +11,7 @@ namespace {
 #include "kernels/dense_panel/transpose16.h"
 #include "kernels/simd/round_block_body.h"
 
-// The rotation of sixteen numbers: sums and differences of lanes 1, 2, 4 and 8 apart.
+// Rotates sixteen numbers: sums and differences of lanes 1, 2, 4 and 8 apart.
 MBOK_INLINE Vec rotate_lanes(Vec a) {
   const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   MBOK_UNROLL

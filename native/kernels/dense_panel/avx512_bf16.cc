@@ -8,9 +8,9 @@ namespace {
 
 #include "kernels/dense_panel/transpose16.h"
 
-constexpr int64_t kAhead = 16;  // rows of which a few lines each are read: too far apart for the hardware to foresee
+constexpr int64_t kAhead = 16;  // prefetch distance in rows, which are too far apart for the hardware
 
-// 32 bf16 numbers: `low` in the first sixteen.
+// Rounds 32 numbers to bf16; `low` becomes the first sixteen.
 MBOK_INLINE __m512i to_bf16(Vec low, Vec high) { return (__m512i)_mm512_cvtne2ps_pbh(high.v, low.v); }
 
 MBOK_INLINE Vec load_left(const float* p, int64_t left) {
@@ -40,7 +40,7 @@ void dense_panel_rows_bf16(const PanelSource& s, void* panel) {
 }
 
 void dense_panel_columns_bf16(const PanelSource& s, void* panel) {
-  // of two rows side by side, the numbers 0, 16, 1, 17, …
+  // permutation 0, 16, 1, 17, … that interleaves two rows
   alignas(64) static const uint16_t kInterleave[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
                                                        8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
   const __m512i interleave = _mm512_load_si512(kInterleave);

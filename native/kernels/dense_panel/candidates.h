@@ -1,4 +1,4 @@
-// The candidates behind the tables of dense_panel.h.
+// Candidates of the dispatch tables of dense_panel.h.
 #pragma once
 
 #include "kernels/dense_panel/dense_panel.h"

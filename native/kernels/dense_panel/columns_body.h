@@ -1,5 +1,5 @@
-// The copy of columns, written once for every Vec: a row is short, so a call of memcpy would cost as much as the copy.
-// Included into an anonymous namespace inside mbok::<isa>.
+// The copy of columns over Vec: rows are short, so a call of memcpy would cost as much as the copy. Included into an
+// anonymous namespace inside mbok::<isa>.
 
 MBOK_INLINE void copy_columns(const PanelSource& s, float* out) {
   for (int64_t d = 0; d < s.depth; ++d, out += s.width) {

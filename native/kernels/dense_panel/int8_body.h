@@ -1,5 +1,5 @@
-// A row in blocks of 8 bits, written once for every Vec. Included into an anonymous namespace inside mbok::<isa> after
-// round_block_body.h, rotate_lanes() (the rotation of the lanes of a Vec) and store_bytes() (kLanes whole numbers as int8).
+// Rounds a row to 8-bit blocks, over Vec. Included into an anonymous namespace inside mbok::<isa>, after
+// round_block_body.h, rotate_lanes() (rotates the lanes of a Vec) and store_bytes() (stores kLanes integers as int8).
 
 MBOK_INLINE void round_row(const float* x, int64_t cols, char* block) {
   constexpr int64_t kNumbers = 4 * kInt8Steps;
@@ -23,7 +23,7 @@ MBOK_INLINE void round_row(const float* x, int64_t cols, char* block) {
       }
     }
     const BlockScale scale = block_scale(r, kLargest);
-    Vec sum = zero();  // exact: 256 numbers of 7 bits
+    Vec sum = zero();  // exact: 256 integers of 7 bits and sign
     for (int j = 0; j < kVectors; ++j) {
       const Vec whole = rounded(r[j], scale, kLargest);
       sum = sum + whole;

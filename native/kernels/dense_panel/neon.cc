@@ -22,7 +22,7 @@ MBOK_INLINE void transpose_squares(float32x4_t (&r)[kRotatedRegisters]) {
   }
 }
 
-// Sums and differences of registers 1, 2, … apart.
+// Hadamard butterflies between registers 1, 2, … apart.
 template <int kEnd>
 MBOK_INLINE void rotate_registers(float32x4_t (&r)[kRotatedRegisters]) {
   MBOK_UNROLL
@@ -37,7 +37,7 @@ MBOK_INLINE void rotate_registers(float32x4_t (&r)[kRotatedRegisters]) {
   }
 }
 
-// The rotation of dense_product.h. Numbers 1 and 2 apart share a register: squares are turned for them, and back.
+// The rotation of dense_product.h. Numbers 1 and 2 apart share a register, so squares are transposed for them and back.
 MBOK_INLINE void rotate(float* values) {
   float32x4_t r[kRotatedRegisters];
   MBOK_UNROLL

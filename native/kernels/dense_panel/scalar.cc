@@ -10,7 +10,7 @@ namespace {
 uint32_t to_bf16(float value) {
   uint32_t bits;
   std::memcpy(&bits, &value, sizeof bits);
-  if ((bits & 0x7fffffff) > 0x7f800000) return (bits >> 16) | 0x40;  // a NaN stays one
+  if ((bits & 0x7fffffff) > 0x7f800000) return (bits >> 16) | 0x40;  // keeps NaN
   return (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
 }
 

@@ -1,4 +1,4 @@
-// A 16 × 16 transpose of 32-bit lanes: 64 shuffles. Included inside an AVX-512 region.
+// Transposes 16 × 16 32-bit lanes by 64 shuffles. Included inside an AVX-512 region.
 
 MBOK_INLINE void transpose16(__m512 r[16]) {
   __m512 t[16];

@@ -9,7 +9,7 @@ namespace {
 constexpr int kTileRows = 6, kTileVectors = 2;
 #include "kernels/dense_product/int8_sums.h"
 
-using Step = __m256i;  // four bytes a lane
+using Step = __m256i;  // four bytes per lane
 using Sum = __m256i;   // i32
 MBOK_INLINE Step load_step(const float* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
 MBOK_INLINE Step broadcast_step(const float* p) {
@@ -17,7 +17,7 @@ MBOK_INLINE Step broadcast_step(const float* p) {
   __builtin_memcpy(&four, p, sizeof four);
   return _mm256_set1_epi32(four);
 }
-// In assembler: around the intrinsic GCC 12 copies every sum twice.
+// In assembly, because GCC 12 copies every sum twice around the intrinsic.
 MBOK_INLINE Sum multiply_add(Step a, Step b, Sum sum) {
   __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(b), "x"(a));
   return sum;

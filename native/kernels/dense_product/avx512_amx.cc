@@ -1,18 +1,19 @@
-// The bf16 product on AMX tiles: 2 × 2 tiles of 16 × 16 sums, operands in tiles of 16 rows × 32 bf16 numbers.
+// The bf16 product on AMX tiles: 2 × 2 tiles of 16 × 16 sums; operand tiles hold 16 rows × 32 bf16 numbers.
 //
-// A panel of B is already what a tile wants (a row of a tile is 16 columns of one step), so its tiles are loaded in
-// place with the panel's stride. Panels that were rebuilt here (BooleanPanels) lie in two strips of 32 columns each: what
-// passes through L1 then spreads over all of its sets, not half of them, and drives out less of A: 4 to 6 % faster. A is
-// loaded in place where its depth runs along its rows; where its rows do (the keys and values of attention) 32 rows of
-// the block are transposed first, 16 × 16 steps at a time.
+// Layout. A panel of B already has the layout of a tile (a tile row is 16 columns of one step), so its tiles are loaded
+// in place with the panel's stride. Panels rebuilt here (BooleanPanels) lie in two strips of 32 columns: L1 then uses
+// all of its sets, not half of them, and evicts less of A, which is 4 to 6 % faster. A is loaded in place if its depth
+// is contiguous. Otherwise (keys and values of attention) 32 rows of the block are transposed first, 16 × 16 steps at a
+// time.
 //
-// Budget. 32 × 32 sums and 16 steps: 4 tile products of 16 cycles each on the one matrix unit, 4 tile loads of 8
-// cycles each, which overlap with them, 4 KiB in 64 cycles: with all in L1 bound by the matrix unit, 1024 operations a
-// cycle and core. Panels pass from L2: measured 2.2 TFLOP/s a core on Granite Rapids at 3.9 GHz, where the unit alone
-// does 3.5. What comes from the last cache, 8 bytes a cycle there, is asked for in time: the next 32 rows of A, and a
-// share of the panels that follow this block.
+// Budget. 32 × 32 sums and 16 steps take 4 tile products of 16 cycles on the one matrix unit and 4 overlapping tile
+// loads of 8 cycles: 4 KiB in 64 cycles. Within L1 the matrix unit bounds it, 1024 operations per cycle and core.
+// Panels stream from L2: measured 2.2 TFLOP/s per core on Granite Rapids at 3.9 GHz, where the unit alone reaches 3.5.
+// The last-level cache delivers 8 bytes per cycle there, so the next 32 rows of A and a share of the next panels are
+// prefetched.
 //
-// Numerics. A tile product adds the even and the odd numbers of 16 pairs apart and then both to the sum, in f32:
+// Numerics. A tile product sums the even and the odd numbers of 16 pairs separately in f32, then adds both. The order
+// differs from vdpbf16ps, the rounding error does not.
 // another order than vdpbf16ps, the same rounding error.
 #include "kernels/bit_tiles/bit_tiles.h"
 #include "kernels/dense_product/candidates.h"
@@ -30,8 +31,8 @@ namespace {
 
 constexpr int kTile = 16;  // rows, columns and steps of a tile
 
-// Tile registers: sums [row half][column half], A by row half, B by column half. Macros, since GCC's intrinsics paste
-// the number into the name of the register.
+// Tile registers: sums [row half][column half], A by row half, B by column half. They are macros because GCC's
+// intrinsics paste the number into the register's name.
 #define SUM00 0
 #define SUM01 1
 #define SUM10 2
@@ -49,7 +50,7 @@ struct alignas(64) Configuration {
 
 int smaller(int64_t a, int64_t b) { return static_cast<int>(a < b ? a : b); }
 
-// Extents of the tiles of one register block; a second half of no extent is not used.
+// Extents of the tiles of one register block; a second half of extent 0 is unused.
 struct Extents {
   int rows0, rows1, cols0, cols1, steps;
 };
@@ -76,12 +77,12 @@ void configure(const Extents& e) {
   tile(A1, e.rows1, e.steps);
   tile(B0, e.steps, e.cols0);
   tile(B1, e.steps, e.cols1);
-  __asm__ volatile("" : : "r"(&c) : "memory");  // GCC's intrinsic says that it reads 8 of the 64 bytes
+  __asm__ volatile("" : : "r"(&c) : "memory");  // GCC's intrinsic claims to read only 8 of the 64 bytes
   _tile_loadconfig(&c);
 }
 
-// Lines that are asked for while others are multiplied, some with every tile of steps: tile loads are too irregular for
-// the hardware to foresee, and all at once would keep them waiting.
+// Prefetches cache lines, some per tile of steps. Tile loads are too irregular for the hardware prefetcher, and many
+// prefetches at once would delay them.
 class Ahead {
  public:
   Ahead(const void* first, int64_t bytes, int64_t steps) : at_(static_cast<const char*>(first)) {
@@ -97,10 +98,10 @@ class Ahead {
   int64_t lines_ = 0;
 };
 
-// Panels rebuilt between tiles, evenly spread over all of them.
+// Rebuilds panels between tile products, evenly spread over all of them.
 class Between {
  public:
-  // steps: how often step() is called at most
+  // steps: maximal number of calls of step()
   Between(const BooleanPanels* panels, int64_t steps) : rebuild_(panels) {
     if (steps == 0) return;
     pieces_ = rebuild_.pieces();
@@ -118,7 +119,7 @@ class Between {
   int64_t pieces_ = 0, steps_ = 1, due_ = 0;
 };
 
-// What is done with every tile of steps.
+// The work done with every tile of steps.
 struct Meanwhile {
   MBOK_INLINE void step() {
     rows.step();
@@ -129,7 +130,7 @@ struct Meanwhile {
   Between between;
 };
 
-// Where the sums of a register block begin.
+// Initial value of the sums of a register block.
 enum class Start { kZero, kAdd };
 
 template <bool Rows, bool Cols>
@@ -147,7 +148,7 @@ void start_sums(Start start, const char* c0, const char* c1, int64_t c_bytes) {
   }
 }
 
-// Sums of `count` tiles of steps.
+// Computes the sums over `count` tiles of steps.
 template <bool Rows, bool Cols>
 void multiply_tiles(Start start, const char* a, int64_t a_bytes, const char* b, int64_t b_bytes, float* c,
                     int64_t c_bytes, int64_t count, Meanwhile& meanwhile) {
@@ -175,7 +176,7 @@ void multiply_tiles(Start start, const char* a, int64_t a_bytes, const char* b, 
   if (Rows && Cols) _tile_stored(SUM11, c1 + 64, c_bytes);
 }
 
-// Writes the bias, which the sums are then added to.
+// Writes the bias into C, which the sums are then added to.
 void write_bias(const ProductBlock& p) {
   for (int64_t i = 0; i < p.rows; ++i)
     for (int64_t j = 0; j < p.cols; j += kTile) {
@@ -185,7 +186,7 @@ void write_bias(const ProductBlock& p) {
     }
 }
 
-// The rows of a block, at most 32, with the depth along them: [32][kDepthBlock] steps.
+// Transposes up to 32 rows of a block so that the depth is contiguous: [32][kDepthBlock] steps.
 void transpose_rows(const ProductBlock& p, float* out) {
   const float* a = static_cast<const float*>(p.a);
   for (int64_t half = 0; half < p.rows; half += kTile) {
@@ -206,14 +207,14 @@ void transpose_rows(const ProductBlock& p, float* out) {
 
 class Tiles {
  public:
-  // Up to 32 rows of one panel.
+  // Multiplies up to 32 rows by one panel.
   void multiply(const ProductBlock& p, Meanwhile& meanwhile) {
     const bool add = p.accumulate || p.bias != nullptr;
     if (add && !p.accumulate) write_bias(p);
     const char* const a = static_cast<const char*>(p.a);
     const int64_t a_bytes = p.a_row * 4, b_bytes = (p.rebuilt ? kStripCols : kPanelCols) * 4;
     const int64_t whole = p.depth / kTile, rest = p.depth % kTile;
-    __asm__ volatile("" ::: "memory");  // tile loads do not say which memory they read
+    __asm__ volatile("" ::: "memory");  // tile loads do not declare which memory they read
     for (int64_t col = 0; col < p.cols; col += 2 * kTile) {
       const int64_t cols = smaller(p.cols - col, 2 * kTile);
       const int64_t strip = p.rebuilt ? col / kStripCols * p.b_panel / 2 : col;
@@ -264,7 +265,7 @@ void dense_product_amx(const ProductBlock& block) {
   alignas(64) float transposed[2 * kTile * kDepthBlock];
   Tiles tiles;
   const int64_t panels = (block.cols + kPanelCols - 1) / kPanelCols, passes = (block.rows + 2 * kTile - 1) / (2 * kTile);
-  // of 32 rows
+  // tiles of steps for 32 rows
   const int64_t steps = panels * (kPanelCols / (2 * kTile)) * ((block.depth + kTile - 1) / kTile);
   Meanwhile meanwhile = {{nullptr, 0, steps},
                          {block.next, panels * block.b_panel * 4, steps * passes},
@@ -286,7 +287,7 @@ void dense_product_amx(const ProductBlock& block) {
     for_each_panel(rows, [&](const ProductBlock& panel) { tiles.multiply(panel, meanwhile); });
   }
   meanwhile.between.finish();
-  _tile_release();  // a thread without live tiles is switched without saving them
+  _tile_release();  // the operating system does not save tiles that are not live
 }
 
 }  // namespace mbok::avx512

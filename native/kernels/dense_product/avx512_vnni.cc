@@ -9,7 +9,7 @@ namespace {
 constexpr int kTileRows = 6, kTileVectors = 4;
 #include "kernels/dense_product/int8_sums.h"
 
-using Step = __m512i;  // four bytes a lane
+using Step = __m512i;  // four bytes per lane
 using Sum = __m512i;   // i32
 MBOK_INLINE Step load_step(const float* p) { return _mm512_loadu_si512(p); }
 MBOK_INLINE Step broadcast_step(const float* p) {
@@ -17,7 +17,7 @@ MBOK_INLINE Step broadcast_step(const float* p) {
   __builtin_memcpy(&four, p, sizeof four);
   return _mm512_set1_epi32(four);
 }
-// In assembler: around the intrinsic GCC 12 copies every sum twice.
+// In assembly, because GCC 12 copies every sum twice around the intrinsic.
 MBOK_INLINE Sum multiply_add(Step a, Step b, Sum sum) {
   __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(b), "v"(a));
   return sum;

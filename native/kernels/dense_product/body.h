@@ -1,7 +1,7 @@
-// The register-tiled product, written once for every Vec and every precision. Included into an anonymous namespace
-// inside mbok::<isa> after kTileRows and kTileVectors (of a tile, down and across: as many as there are registers for their
-// sums), the types Step and Sum and what is done with them: load_step(), broadcast_step() (a Step, or what multiply_add()
-// takes for one), first_sum() (of a row of A), multiply_add() (of one step) and add_sum() (to what C holds).
+// The register-tiled product over Vec, for every precision. Included into an anonymous namespace inside mbok::<isa>,
+// after kTileRows and kTileVectors (a tile's rows and vectors of columns, as many as there are registers for sums), the
+// types Step and Sum, and load_step(), broadcast_step() (returns a Step or another first operand of multiply_add()),
+// first_sum() (of a row of A), multiply_add() (one step) and add_sum() (adds to C's value).
 
 #include "kernels/dense_product/panels.h"
 #include "kernels/dense_product/start_of.h"

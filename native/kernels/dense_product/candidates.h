@@ -1,4 +1,4 @@
-// The candidates behind the tables of dense_product.h.
+// Candidates of the dispatch tables of dense_product.h.
 #pragma once
 
 #include "kernels/dense_product/dense_product.h"

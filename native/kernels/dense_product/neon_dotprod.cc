@@ -15,7 +15,7 @@ struct Step {
 struct Sum {
   int32x4_t low, high;
 };
-// sdot wants both signed: 128 is taken off the numbers of B as they are loaded, so that their sums need no correction.
+// sdot takes signed operands, so 128 is subtracted from B's bytes on load, and the sums need no correction.
 MBOK_INLINE Step load_step(const float* p) {
   const uint8x16_t sign = vdupq_n_u8(0x80);
   const uint8_t* const bytes = reinterpret_cast<const uint8_t*>(p);

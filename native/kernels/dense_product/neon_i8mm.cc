@@ -1,4 +1,4 @@
-// Tiles of 4 rows by 16 columns of usmmla, which multiplies two columns by two rows, eight numbers of the depth each.
+// Tiles of 4 rows by 16 columns. usmmla multiplies two columns by two rows, eight numbers of the depth each.
 #include "kernels/dense_product/candidates.h"
 #include "kernels/simd/neon.h"
 
@@ -14,7 +14,7 @@ namespace {
 constexpr int kTileRows = 4, kTileCols = 16, kColumnPairs = kTileCols / 2;
 constexpr int64_t kPairedBytes = 4 * kInt8Steps * kPanelCols;
 
-// Two steps side by side: eight numbers of each column, columns two a register. Done once for all rows.
+// Interleaves two steps, once for all rows: eight numbers per column, two columns per register.
 MBOK_INLINE void pair_steps(const ProductBlock& p, uint8_t* paired) {
   constexpr int64_t kStepBytes = 4 * kPanelCols;
   const uint8_t* b = static_cast<const uint8_t*>(p.b);
@@ -27,22 +27,22 @@ MBOK_INLINE void pair_steps(const ProductBlock& p, uint8_t* paired) {
     }
 }
 
-// Sums of four columns of the even or of the odd row of a pair.
+// Returns the sums of four columns in the even or the odd row of a pair.
 MBOK_INLINE float32x4_t row_of_pair(int32x4_t a, int32x4_t b, bool odd) {
   return vcvtq_f32_s32(odd ? vuzp2q_s32(a, b) : vuzp1q_s32(a, b));
 }
 
-// Rows rows, the last of an odd number beside itself; up to kTileCols columns of C.
+// Multiplies `Rows` rows by up to kTileCols columns of C. An odd last row is paired with itself.
 template <int Rows>
 MBOK_INLINE void multiply_tile(const ProductBlock& p, const uint8_t* paired, int64_t row, int64_t col) {
   constexpr int kPairs = (Rows + 1) / 2;
   const float* a[2 * kPairs];
-  int32x4_t sums[kPairs][kColumnPairs];  // (column, row) of both columns and rows
+  int32x4_t sums[kPairs][kColumnPairs];  // [column, row] of two columns and two rows
   MBOK_UNROLL
   for (int i = 0; i < 2 * kPairs; ++i) a[i] = static_cast<const float*>(p.a) + (row + (i < Rows ? i : Rows - 1)) * p.a_row;
   MBOK_UNROLL
   for (int i = 0; i < kPairs; ++i) {
-    // what 128 more in every number of B adds is taken off beforehand
+    // subtract in advance what +128 in every byte of B adds
     int32_t first[2];
     __builtin_memcpy(first, a[2 * i] + kInt8Steps + 1, sizeof first[0]);
     __builtin_memcpy(first + 1, a[2 * i + 1] + kInt8Steps + 1, sizeof first[1]);

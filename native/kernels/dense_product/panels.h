@@ -1,5 +1,5 @@
-// The panels of a block, one after the other, each as a block of its own of up to 64 columns. Included into an anonymous
-// namespace inside mbok::<isa>.
+// Splits a block into blocks of one panel, up to 64 columns each. Included into an anonymous namespace inside
+// mbok::<isa>.
 
 template <class Multiply>
 void for_each_panel(const ProductBlock& block, Multiply multiply) {

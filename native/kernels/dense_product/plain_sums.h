@@ -1,4 +1,4 @@
-// For body.h: operands that are loaded as floats, and sums that begin at zero and need no scale, those of f32 and bf16.
+// For body.h: operands loaded as floats and sums that start at zero and need no scale (f32 and bf16).
 
 using Step = Vec;
 using Sum = Vec;

@@ -1,11 +1,11 @@
-// The rotation that 8-bit operands go through (dense_product.h), as the scalar candidates do it.
+// The rotation of 8-bit operands (dense_product.h) for the scalar candidates.
 #pragma once
 
 #include "kernels/dense_product/dense_product.h"
 
 namespace mbok::scalar {
 
-// values ← H · values, H[i][j] = (−1)^(ones in i & j), of kRotated numbers: sums and differences of those 1, 2, 4, … apart.
+// values ← H · values with H[i][j] = (−1)^popcount(i & j), of kRotated numbers: butterflies 1, 2, 4, … apart.
 inline void rotate(float* values) {
   for (int64_t apart = 1; apart < kRotated; apart *= 2)
     for (int64_t i = 0; i < kRotated; ++i) {

@@ -1,8 +1,8 @@
-// Blocks of ggml's element types to f32, exactly: every value is what the format defines, computed in f32 in the order
-// of its definition (d·q, d·q + m, (d·s)·q − (dmin·m); products and sums rounded one by one), so that the same bits come
-// out as of ggml's own code and of the Python package `gguf`.
+// Blocks of ggml's element types to f32, exactly. Every value is computed in f32 in the order of the format's
+// definition: d·q, d·q + m, (d·s)·q − (dmin·m). Products and sums are rounded one by one, so the bits equal those of
+// ggml and of the Python package `gguf`.
 //
-// A block holds `elements` values in `bytes` bytes, little endian, without gaps and without alignment. d, m, dmin: f16.
+// A block holds `elements` values in `bytes` bytes, little-endian, contiguous, unaligned. d, m, dmin: f16.
 //
 //   type    elements bytes  layout                                          value
 //   F32            1     4  f32
@@ -20,8 +20,8 @@
 //   Q5_K         256   176  d, dmin, 8 (s, m), fifth bits, q of 4 bits      as Q4_K
 //   Q6_K         256   210  low nibbles, high 2 bits, 16 signed s, d        (d s) (q − 32), s of 16 values
 //
-// Loading is bound by the disk: these plain loops, vectorized by the compiler, give 3.5 (Q6_K) to 11 GB (Q8_0) of f32 a second
-// and thread from cache (Zen 5), so there is no faster candidate.
+// Loading is bound by the disk. These plain loops, vectorized by the compiler, produce 3.5 (Q6_K) to 11 GB (Q8_0) of
+// f32 per second and thread from cache (Zen 5), so there is no faster candidate.
 #pragma once
 
 #include <cstdint>
@@ -31,20 +31,20 @@
 namespace mbok {
 
 struct BlockType {
-  int32_t id;  // ggml's number, as it stands in GGUF files
+  int32_t id;  // ggml's type number, as in GGUF files
   int32_t elements;
   int32_t bytes;
-  // Whether a block begins with d, and a value is d times a whole number of 8 bits: what kernels/q8 holds.
+  // True if a block begins with d and each value is d times an integer of 8 bits, as kernels/q8 stores them.
   bool whole = false;
 };
 
-// Most elements of a block; every type's number of elements divides it.
+// Largest block; the number of elements of every type divides it.
 constexpr int64_t kLargestBlock = 256;
 
-// nullptr where the type is not supported.
+// Returns nullptr for an unsupported type.
 const BlockType* find_block_type(int64_t id);
 
-// y receives count · elements values; `id` is one that find_block_type knows.
+// y receives count · elements values; `id` is known to find_block_type.
 using DequantizeFunction = void(int32_t id, const uint8_t* blocks, float* y, int64_t count);
 
 namespace scalar {

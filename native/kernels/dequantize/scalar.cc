@@ -14,7 +14,7 @@ float half_at(const uint8_t* at) {
   return value;
 }
 
-// 16 bytes of nibbles are 32 values: low nibbles are the first half.
+// Unpacks 16 bytes of nibbles to 32 values: low nibbles are the first half.
 void q4_0(const uint8_t* block, float* y) {
   const float d = half_at(block);
   const uint8_t* q = block + 2;
@@ -29,7 +29,7 @@ void q4_1(const uint8_t* block, float* y) {
   for (int j = 0; j < 16; ++j) y[16 + j] = d * static_cast<float>(q[j] >> 4) + m;
 }
 
-// 4 bytes of fifth bits, then 16 bytes of nibbles.
+// Unpacks 4 bytes of fifth bits, then 16 bytes of nibbles.
 void five_bits(const uint8_t* packed, int32_t* q) {
   uint32_t fifth;
   std::memcpy(&fifth, packed, 4);
@@ -66,8 +66,8 @@ void iq4_nl(const uint8_t* block, float* y) {
   for (int j = 0; j < 16; ++j) y[16 + j] = d * kValues[q[j] >> 4];
 }
 
-// The values of the large blocks come in groups of 32 whose bits stand side by side in 32 bytes: of two bits, four groups
-// share them (shift 0, 2, 4, 6); of four bits, two.
+// Values of the 256-element blocks come in groups of 32, whose bits share 32 bytes: four groups of two bits (shift 0,
+// 2, 4, 6) or two groups of four bits.
 
 void q2_k(const uint8_t* block, float* y) {
   const uint8_t *scales = block, *q = block + 16;
@@ -105,9 +105,8 @@ struct ScaleAndMinimum {
   float scale, minimum;
 };
 
-// The (s, m) of six bits that Q4_K and Q5_K share: 12 bytes hold eight of them. The first four pairs fill the low six
-// bits of bytes 0-3 (s) and 4-7 (m); the other four have their low nibbles in bytes 8-11 and their high bits above the
-// first ones.
+// Unpacks the 6-bit (s, m) of Q4_K and Q5_K: 12 bytes hold eight pairs. Pairs 0-3 are the low six bits of bytes 0-3 (s)
+// and 4-7 (m). Pairs 4-7 have their low nibbles in bytes 8-11 and their high bits on top of bytes 0-3 (s) and 4-7 (m).
 ScaleAndMinimum scale_and_minimum(const uint8_t* block, int i) {
   const uint8_t* packed = block + 4;
   const int s = i < 4 ? packed[i] & 63 : (packed[i + 4] & 15) | (packed[i - 4] >> 6 << 4);
@@ -158,7 +157,7 @@ void each_block(const uint8_t* blocks, float* y, int64_t count) {
 }  // namespace
 
 void dequantize(int32_t id, const uint8_t* blocks, float* y, int64_t count) {
-  // operations get their bytes from 64-byte aligned tensors and offsets that are whole blocks: 16-bit types are aligned
+  // tensors are aligned to 64 bytes and offsets are whole blocks, so 16-bit types are aligned
   const auto* halves = reinterpret_cast<const uint16_t*>(blocks);
   switch (id) {
     case 0:

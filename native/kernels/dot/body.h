@@ -1,4 +1,4 @@
-// The f64 dot product in terms of Wide; included by avx2.cc, avx512.cc and neon.cc inside their namespaces.
+// The f64 dot product in terms of Wide. avx2.cc, avx512.cc and neon.cc include this file inside their namespaces.
 
 double dot(const float* a, const float* b, int64_t n) {
   constexpr int64_t kStep = 4 * kWideLanes;  // four sums hide the latency of fma

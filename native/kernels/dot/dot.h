@@ -1,4 +1,4 @@
-// Σⱼ a_j b_j of floats in f64. No alignment needed. Two conversions and a fused product per Wide: bound by loads.
+// Returns Σⱼ a_j b_j of floats in f64, any alignment. Two conversions and an fma per Wide: bound by loads.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,6 @@
-// The gated MLP's middle: y = a(gate) · up, and dgate = dy · up · a'(gate), dup = dy · a(gate), element by element; a
-// is one of the functions of kernels/activation/activation.h. One pass, one exponential an element: between memory and
-// compute bound.
+// The gate of an MLP: y = a(gate) · up, and dgate = dy · up · a'(gate), dup = dy · a(gate), element by element. a is a
+// function of kernels/activation/activation.h. One pass and one exponential per element: between memory- and
+// compute-bound.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@ namespace mbok {
 // y may be gate or up.
 using GatedActivationFunction = void(ActivationKind kind, const float* gate, const float* up, float* y,
                                      int64_t count);
-// The gradients may be any of the inputs, as long as they are two different ones.
+// The gradients may be any two different inputs.
 using GatedActivationGradientFunction = void(ActivationKind kind, const float* dy, const float* gate, const float* up,
                                              float* dgate, float* dup, int64_t count);
 

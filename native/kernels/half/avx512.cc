@@ -1,4 +1,4 @@
-// Sixteen elements at a time, tails by mask.
+// Sixteen elements at a time; tails by mask.
 #include "kernels/half/half.h"
 #include "kernels/simd/narrow_avx512.h"
 
@@ -31,7 +31,7 @@ void f16_narrow(const float* from, uint16_t* to, int64_t count) {
   }
 }
 
-// In integers, not by vcvtneps2bf16: that one flushes denormals, and not every AVX-512 machine has it.
+// In integers, because vcvtneps2bf16 flushes denormals and not every AVX-512 machine has it.
 void bf16_narrow(const float* from, uint16_t* to, int64_t count) {
   for (int64_t i = 0; i < count; i += 16) {
     const __m512 x = load_floats(from + i, count - i);

@@ -1,11 +1,15 @@
-// 16-bit floats to f32 and back, for state that is kept in 16 bits and worked on in 32.
+// 16-bit floats to f32 and back, for state that is stored in 16 bits and updated in 32.
 //
 //   widen:  to[i] = from[i], exactly
 //   narrow: to[i] = from[i] rounded to nearest, ties to even. f16 saturates at ±65504 instead of overflowing to
-//           infinity: an accumulator that runs away must be able to come back. NaN stays NaN.
+//           infinity, so an accumulator that runs away can come back. NaN stays NaN.
 //
-// count elements without gaps, no alignment needed, nothing beyond is touched. From cache a vector of elements costs
-// one load, one or two conversions (bf16: a shift; rounding it back is an add, a shift and a permute) and one store.
+// count contiguous elements, any alignment; no other memory is touched. From cache a vector costs one load, one store
+// and these operations:
+//
+//             f16                        bf16
+//   widen     1 conversion               zero extension, shift
+//   narrow    min, max, 1 conversion     8 integer operations: rounding, NaN and packing
 #pragma once
 
 #include <cstdint>

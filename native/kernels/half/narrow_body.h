@@ -1,4 +1,4 @@
-// kLanes elements at a time; a tail goes through a buffer of a register's size, where narrow elements have no masked stores.
+// Narrows kLanes elements at a time. The tail goes through a buffer, for ISAs without masked stores of narrow elements.
 // Included into an anonymous namespace inside mbok::<isa>, after functions that round a Vec and store kLanes elements.
 
 template <void (*Store)(uint16_t* to, Vec)>

@@ -1,4 +1,4 @@
-// Hidden-state losses in terms of Vec; included by avx2.cc, avx512.cc and neon.cc inside their namespaces.
+// Hidden-state losses in terms of Vec. avx2.cc, avx512.cc and neon.cc include this file inside their namespaces.
 
 HiddenDistance hidden_distance(const float* h, const float* t, int64_t cols) {
   constexpr int64_t kRun = 512;

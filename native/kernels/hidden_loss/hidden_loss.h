@@ -1,8 +1,8 @@
-// Distance of one row of hidden states h from the original model's t: ‖h − t‖² and ‖t‖², from which the operation makes
-// the plain or the relative loss; and a gradient: dh = factor · (h − t).
+// Distances of one row of hidden states h from the teacher's t: ‖h − t‖² and ‖t‖², from which the operation computes
+// the plain or the relative loss. Gradient: dh = factor · (h − t).
 //
-// Vector versions sum in f32 lanes over runs of 512 elements and the runs in f64 (real models carry single components
-// thousands of times as large as the others). Any alignment; memory bound.
+// Vector versions sum in f32 lanes over runs of 512 elements and the runs in f64, because hidden states of real models
+// have single components thousands of times as large as the others. Any alignment; memory-bound.
 #pragma once
 
 #include <cstdint>

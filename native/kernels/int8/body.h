@@ -1,4 +1,4 @@
-// Widening in terms of Vec; included by avx2.cc, avx512.cc and neon.cc inside their namespaces.
+// Widening in terms of Vec. avx2.cc, avx512.cc and neon.cc include this file inside their namespaces.
 
 void int8_widen(const int8_t* from, float scale, float* to, int64_t count) {
   const Vec factor = broadcast(scale);

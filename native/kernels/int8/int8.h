@@ -1,13 +1,13 @@
-// Weights in 8 bits with one scale a row: w[j] ≈ scale · q[j].
+// Weights in 8 bits with one scale per row: w[j] ≈ scale · q[j].
 //
 //   widen:    to[j] = scale · from[j], rounded once
-//   quantize: scale = max |from| / 127 rounded to f16, as files hold it; to[j] = from[j] / scale rounded to nearest,
-//             ties to even, within ±127; zeros where the scale is zero. Returns the scale and Σ from², Σ (from − to)²
-//             (not finite if an element is not).
+//   quantize: scale = max |from| / 127 rounded to f16, as files store it; to[j] = from[j] / scale rounded to nearest,
+//             ties to even, within ±127; zeros if the scale is zero. Returns the scale, Σ from² and
+//             Σ (from − scale · to)², which are not finite if an element is not.
 //
-// count elements without gaps, no alignment needed, nothing beyond is touched. A vector is widened by one load, two
-// conversions, a product and a store: from memory bound by that, as everything here reads more than it computes.
-// Quantizing happens once in a conversion: scalar, a few nanoseconds an element.
+// count contiguous elements, any alignment; no other memory is touched. Widening a vector costs a load, two
+// conversions, a multiplication and a store: memory-bound. Quantizing runs once per conversion: scalar, a few
+// nanoseconds per element.
 #pragma once
 
 #include <cstdint>

@@ -23,7 +23,7 @@ Int8Row int8_quantize(const float* from, int8_t* to, int64_t count) {
   f16_widen(&stored, &row.scale, 1);
   for (int64_t j = 0; j < count; ++j) {
     const float whole = row.scale > 0 ? std::nearbyint(from[j] / row.scale) : 0.0f;
-    // a NaN fails both comparisons of this form and becomes 127; it shows in the sums
+    // NaN fails both comparisons in this form and becomes 127; the returned sums reveal it
     const float kept = !(whole < 127) ? 127.0f : whole > -127 ? whole : -127.0f;
     to[j] = static_cast<int8_t>(kept);
     const double difference = static_cast<double>(from[j]) - static_cast<double>(row.scale * kept);

@@ -1,4 +1,4 @@
-// KL divergence in terms of Vec; included by avx2.cc, avx512.cc and neon.cc inside their namespaces.
+// KL divergence in terms of Vec. avx2.cc, avx512.cc and neon.cc include this file inside their namespaces.
 
 namespace {
 #include "kernels/simd/softmax_body.h"
@@ -20,7 +20,7 @@ Divergence kl_divergence(const float* student, const float* teacher, int64_t col
       }
       s_sum = s_sum + s_exp;
       t_sum = t_sum + t_exp;
-      // a token that the teacher rules out adds nothing, even where the logit is −∞
+      // a token with teacher probability 0 adds nothing, even if its logit is −∞
       product = select(t_exp == zero(), product, fma(t_exp, t - s, product));
     };
     int64_t j = run;

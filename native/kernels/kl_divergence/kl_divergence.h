@@ -1,8 +1,9 @@
-// One row of KL(teacher ‖ student) at temperature 1: Σ_j p_j (log p_j − log q_j) with p, q the softmaxes of the
-// teacher's logits t and the student's s; and its gradient times `factor`: factor · (q − p).
+// KL(teacher ‖ student) of one row at temperature 1: Σ_j p_j (log p_j − log q_j), where p and q are the softmaxes of
+// the teacher's logits t and the student's s. Gradient times `factor`: factor · (q − p).
 //
-// With t and s relative to their maxima, Σ_j p_j (t_j − s_j) − log Σ e^t + log Σ e^s: one pass gives all three sums
-// (f32 over runs of 512 elements, the runs in f64). Any alignment. Compute bound: two exponentials an element.
+// With t and s relative to their maxima the value is Σ_j p_j (t_j − s_j) − log Σ e^t + log Σ e^s. After the maxima one
+// pass gives all three sums, in f32 over runs of 512 elements, the runs in f64. Any alignment. Compute-bound: two
+// exponentials per element.
 #pragma once
 
 #include <cstdint>
@@ -12,18 +13,18 @@
 
 namespace mbok {
 
-// With the sums that the gradient needs too.
+// The value, with the sums that the gradient needs too.
 struct Divergence {
   double value;
   SoftmaxSum student, teacher;
 };
 using KlDivergenceFunction = Divergence(const float* student, const float* teacher, int64_t cols);
-// Of a row or a part of one; gives the part's Σ_j e^(t_j − largest)·((t_j − largest) − (s_j − largest)), each relative to its own
-// row's largest. `of`: what is known of the row. dstudent may be student.
+// Gradient of a row or of a part of one. Returns the part's Σ_j e^(t_j − t_max)·((t_j − t_max) − (s_j − s_max)), with
+// the maxima of the whole rows. `of` holds the rows' sums. dstudent may be student.
 using KlDivergenceGradientFunction = double(const float* student, const float* teacher, int64_t cols,
                                             const Divergence& of, float factor, float* dstudent);
 
-// The value, from the sum that the parts' gradients give and those of both rows.
+// Returns the value from the sum of the parts' results and the sums of both rows.
 double divergence_of(double cross, const SoftmaxSum& student, const SoftmaxSum& teacher);
 
 namespace scalar {

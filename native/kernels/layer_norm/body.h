@@ -1,4 +1,4 @@
-// LayerNorm in terms of Vec; included by avx2.cc, avx512.cc and neon.cc inside their namespaces.
+// LayerNorm in terms of Vec. avx2.cc, avx512.cc and neon.cc include this file inside their namespaces.
 
 namespace {
 

@@ -1,10 +1,10 @@
-// y_rj = x̂_rj w_j + b_j,  x̂_rj = (x_rj − μ_r) ρ_r,  ρ_r = 1 / √(mean_j (x_rj − μ_r)² + ε), and its gradients, with
-// g = dy ⊙ w:
+// LayerNorm y_rj = x̂_rj w_j + b_j,  x̂_rj = (x_rj − μ_r) ρ_r,  ρ_r = 1 / √(mean_j (x_rj − μ_r)² + ε).
+// Its gradients, with g = dy ⊙ w:
 //   dx_rj = ρ_r (g_rj − mean_i g_ri − x̂_rj mean_i(g_ri x̂_ri)),  dw_j += Σ_r dy_rj x̂_rj,  db_j += Σ_r dy_rj.
 //
-// Rows of `cols` floats follow one another; no alignment needed. Mean and variance take a pass each, so that a large
-// mean costs no precision. Sums over a row are f32 in the vector versions (one partial sum a lane), f64 in the
-// reference. Memory bound: the later passes find the row in L1.
+// Rows of `cols` floats are contiguous; any alignment. Mean and variance take a pass each, so that a large mean loses
+// no precision. Sums over a row are f32 in the vector versions (one partial sum per lane), f64 in the scalar reference.
+// Memory-bound: the later passes read the row from L1.
 #pragma once
 
 #include <cstdint>

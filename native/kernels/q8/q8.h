@@ -1,18 +1,17 @@
-// Weights in 8 bits with one f16 scale every 32 columns: w[j] = scale[j / 32] · q[j]. It is what ggml's Q8_0 means, and
-// what Q4_0, Q5_0 and IQ4_NL mean, whose numbers have fewer bits: all of them are held exactly.
+// Weights in 8 bits with one f16 scale per 32 columns: w[j] = scale[j / 32] · q[j]. This is ggml's Q8_0. Q4_0, Q5_0 and
+// IQ4_NL, whose numbers have fewer bits, are stored exactly too.
 //
-// Layout. A row is its cols / 32 scales, then its numbers (int8): 8.5 bits a weight in one stream from memory, and scales
-// together, so that a vector of them is widened at once. cols is a multiple of 32; rows follow one another without gaps,
-// so scales are aligned to two bytes and numbers to none.
+// Layout. A row is its cols / 32 scales, then its numbers (int8): one stream of 8.5 bits per weight, with contiguous
+// scales, so that a vector of them is widened at once. cols is a multiple of 32. Rows are contiguous, so scales are
+// aligned to two bytes and numbers to one.
 //
-//   widen: to[j] = w[32 · block + j], exactly: 11 bits times 8 fit the 24 of f32
+//   widen: to[j] = w[32 · block + j], exact because 11 bits times 8 fit the 24 bits of f32
 //
-// count elements, nothing beyond is touched. A vector costs a load with two conversions, a product with a scale from L1
-// and a store. A vector of scales costs a load with its conversion and a store, and serves 16 · 32 columns (AVX2 and NEON:
-// 8 · 32).
-// Bound by memory from there, by the store from cache.
+// count elements; no other memory is touched. A vector costs a load with two conversions, a multiplication by a scale
+// from L1 and a store. A vector of scales costs a load with conversion and a store, and serves 16 · 32 columns (AVX2,
+// NEON: 8 · 32). Bound by memory, from cache by the store.
 //
-// dense_decode multiplies in the same way. So whatever reads q8 gives the bits that the same weights give in f32.
+// dense_decode multiplies in the same way, so every reader of q8 gives the bits that the same weights give in f32.
 #pragma once
 
 #include <cstdint>

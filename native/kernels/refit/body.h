@@ -1,4 +1,4 @@
-// The passes of the refit in terms of Vec and Wide; included by avx2.cc, avx512.cc and neon.cc inside their namespaces.
+// The passes of the refit over Vec and Wide. avx2.cc, avx512.cc and neon.cc include this file inside their namespaces.
 
 #include "kernels/refit/search_body.h"
 

@@ -1,4 +1,4 @@
-// Codes of up to 8 signs held as integers in the lanes of a Vec, for search_body.h.
+// Codes of up to 8 signs as integers in the lanes of a Vec, for search_body.h.
 #pragma once
 
 #include "kernels/simd/mask_bits.h"

@@ -1,21 +1,21 @@
-// The passes of the joint refit over W ≈ Σₖ diag(s_out[k]) B[k] diag(s_in[k]); see operations/refit.cc.
+// The passes of the joint refit of W ≈ Σₖ diag(s_out[k]) B[k] diag(s_in[k]) (operations/refit.cc).
 //
-// nearest_levels   signs: of the 2^K levels Σₖ ± s_out[k] s_in[k]_j the one nearest to w_j; writes whole words.
+// nearest_levels   signs: chooses the one of the 2^K levels Σₖ ± s_out[k] s_in[k]_j nearest to w_j; writes whole words.
 //                  Levels come in pairs ±L, so |w_j| is compared with |L| over the codes whose last bit is 1, and the
-//                  code is complemented where sign(L) ≠ sign(w). Levels are summed in f32 from the last kernel to the
-//                  first; of equally near ones the first in that order, + before −, wins. The same on every ISA.
+//                  code is complemented if sign(L) ≠ sign(w). Levels are summed in f32 from the last kernel to the
+//                  first. Ties go to the first level in that order, + before −. The same bits on every ISA.
 // row_sums         rows: with P[k]_j = b[k]_j s_in[k]_j, gram[k·K+l] = Σⱼ P[k]P[l], moment[k] = Σⱼ P[k]_j w_j.
-// column_sums      columns: adds, for each of up to 64 columns that share a word of bits and for `rows` rows,
+// column_sums      columns: for each of up to 64 columns in one word of bits and for `rows` rows, adds
 //                  gram[(k·K+l)·64 + j] += P[k]P[l] for k < l and moment[k·64 + j] += P[k] w with
-//                  P[k]_i = b[k]_ij s_out[k]_i. The diagonal of gram is Σᵢ s_out[k]_i², the same for every column.
+//                  P[k]_i = b[k]_ij s_out[k]_i. The diagonal of gram, Σᵢ s_out[k]_i², is the same for every column.
 // residual_row     out_j = w_j − Σₖ s_out[k] b[k]_j s_in[k]_j (out may be null, or w); returns Σⱼ out_j².
 // design_row       out_j = b_j s_in_j: one row of P[k].
 //
-// Sums are f64: K × K systems of nearly parallel kernels lose more digits than f32 has.
+// Numerics. Sums are f64, because K × K systems of nearly parallel kernels lose more digits than f32 has.
 //
-// Cost per 16 columns (AVX-512): nearest_levels 2^K sums of levels and 2^(K−1) × 6 operations to compare them; row_sums
-// and column_sums K²/2 + 3K/2 fused products on two registers each, in registers up to K = 4. With K = 2 all of a round
-// is about 0.5 ns a weight and core.
+// Budget per 16 columns (AVX-512). nearest_levels: 2^K sums of levels and 2^(K−1) × 7 operations to compare them.
+// row_sums: K²/2 + 3K/2 fused products on two registers each; column_sums: K²/2 + K/2. Both stay in registers up to K =
+// 4. A whole round takes about 0.5 ns per weight and core at K = 2.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +26,7 @@ namespace mbok {
 
 constexpr int kMaxRefitKernels = 8;  // 2^(K−1) levels are compared in unrolled code
 
-// One row of a multi-Boolean matrix. The columns start at a multiple of 64.
+// One row of a multi-Boolean matrix. Its first column is a multiple of 64.
 template <class Word>
 struct CodeRow {
   Word* bits;           // kernel k's words at bits + k · bits_stride
@@ -37,7 +37,7 @@ struct CodeRow {
   int kernels;  // K, 1 … kMaxRefitKernels
 };
 
-// A strip of up to 64 columns over some rows.
+// A strip of up to 64 columns over several rows.
 struct CodeStrip {
   const uint64_t* bits;  // kernel k, row i: bits[k · kernel_stride + i · row_stride]
   int64_t kernel_stride, row_stride;
@@ -62,7 +62,8 @@ using DesignRowFunction = void(const uint64_t* bits, const float* s_in, int64_t 
   DesignRowFunction design_row;
 namespace scalar {
 MBOK_REFIT_FUNCTIONS
-// The code of the level nearest to w, bit k set for + in kernel k, and that level, given the magnitudes of the kernels.
+// Returns the code of the level nearest to w, bit k set for + in kernel k, given the kernels' magnitudes; writes the
+// level.
 unsigned nearest_code(float w, const float* magnitude, int kernels, float* level);
 }
 MBOK_DECLARE_VECTOR(MBOK_REFIT_FUNCTIONS)

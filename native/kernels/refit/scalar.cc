@@ -14,7 +14,7 @@ unsigned nearest_code(float w, const float* magnitude, int kernels, float* level
   const unsigned all = (1u << kernels) - 1;
   float best = INFINITY, best_level = 0;
   unsigned best_negatives = 0;
-  for (unsigned c = 0; c < 1u << last; ++c) {  // bits of c: the kernels given −, so that + comes before −
+  for (unsigned c = 0; c < 1u << last; ++c) {  // bits of c: the kernels with sign −, so that + comes before −
     float sum = magnitude[last];
     for (int k = last - 1; k >= 0; --k) sum = (c >> k) & 1 ? sum - magnitude[k] : sum + magnitude[k];
     const float distance = std::fabs(std::fabs(sum) - std::fabs(w));

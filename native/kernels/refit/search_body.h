@@ -1,14 +1,14 @@
-// The nearest of the 2^K levels for every lane of a Vec (kernels/refit/refit.h says which of equally near ones);
-// included by bodies inside the namespaces mbok::<isa>, with kernels/refit/codes.h.
+// Finds the nearest of the 2^K levels for every lane of a Vec; kernels/refit/refit.h defines the order of ties. Bodies
+// include this file inside the namespaces mbok::<isa>, with kernels/refit/codes.h.
 
 namespace {
 
-// level: the nearest with the sign that the search came upon; negatives: a code whose bits are the kernels given −.
+// level: the nearest, with the sign that the search found; negatives: its code, bits set for kernels with sign −.
 struct Nearest {
   Vec distance, level, negatives;
 };
 
-// Descends the tree of the signs of kernels K − 1 … 0 below the level of the kernels after them.
+// Descends the tree of signs of kernels K − 1 … 0, starting from the level of the later kernels.
 template <int K>
 struct Search {
   static MBOK_INLINE void run(Vec level, const Vec* magnitude, Vec target, int negatives, Nearest& best) {
@@ -27,8 +27,8 @@ struct Search<0> {
   }
 };
 
-// Calls emit(k, bits) with every kernel's signs, lane l in bit l (bits beyond the lanes are arbitrary), and returns
-// the levels chosen.
+// Calls emit(k, bits) with every kernel's signs, lane l in bit l (bits beyond the lanes are arbitrary). Returns the
+// chosen levels.
 template <int K, class Emit>
 MBOK_INLINE Vec choose_levels(Vec value, const Vec* magnitude, const Emit& emit) {
   Nearest best = {broadcast(__builtin_inff()), zero(), zero()};
@@ -42,7 +42,7 @@ MBOK_INLINE Vec choose_levels(Vec value, const Vec* magnitude, const Emit& emit)
 
 }  // namespace
 
-// Calls function<kernels>(…), kernels in 1 … 8.
+// Returns function<kernels>(…), kernels in 1 … 8.
 #define MBOK_FOR_KERNELS(kernels, function, ...) \
   switch (kernels) {                             \
     case 1:                                      \

@@ -1,4 +1,4 @@
-// RMSNorm in terms of Vec; included by avx2.cc, avx512.cc and neon.cc inside their namespaces.
+// RMSNorm in terms of Vec. avx2.cc, avx512.cc and neon.cc include this file inside their namespaces.
 
 void rms_norm(const float* x, const float* w, float* y, int64_t rows, int64_t cols, float eps, float offset) {
   const Vec from = broadcast(offset);

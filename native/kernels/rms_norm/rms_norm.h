@@ -1,8 +1,9 @@
-// y_rj = x_rj · ρ_r · v_j,  ρ_r = 1 / √(mean_j x_rj² + ε),  v = offset + w (offset 1: Gemma stores v − 1), and its gradients
+// RMSNorm y_rj = x_rj · ρ_r · v_j with ρ_r = 1 / √(mean_j x_rj² + ε) and v = offset + w (offset 1: Gemma stores v − 1).
+// Its gradients:
 //   dx_rj = ρ_r (dy_rj v_j − x_rj ρ_r² mean_i(dy_ri v_i x_ri)),  dw_j += Σ_r dy_rj x_rj ρ_r.
 //
-// Rows of `cols` floats follow one another; no alignment needed. Sums over a row are f32 in the vector versions (one
-// partial sum a lane), f64 in the reference. Two passes over a row that is in L1 by the second: memory bound.
+// Rows of `cols` floats are contiguous; any alignment. Sums over a row are f32 in the vector versions (one partial sum
+// per lane), f64 in the scalar reference. Memory-bound: the second pass reads the row from L1.
 #pragma once
 
 #include <cstdint>

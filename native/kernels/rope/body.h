@@ -1,4 +1,4 @@
-// Rotary embedding in terms of Vec; included by avx2.cc, avx512.cc and neon.cc inside their namespaces.
+// Rotary embedding in terms of Vec. avx2.cc, avx512.cc and neon.cc include this file inside their namespaces.
 
 MBOK_INLINE int64_t smaller(int64_t left) { return left < kLanes ? left : kLanes; }
 

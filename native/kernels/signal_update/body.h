@@ -1,8 +1,8 @@
-// The functions of signal_update.h over Vec, included by avx2.cc, avx512.cc and neon.cc inside their namespaces (so no
-// include guard). kLanes divides 64: a vector's bits lie in one word.
+// The functions of signal_update.h over Vec. avx2.cc, avx512.cc and neon.cc include this file inside their namespaces,
+// so it has no include guard. kLanes divides 64, so a vector's bits lie in one word.
 namespace {
 
-// Whole vectors by plain loads, the tail by masked ones; body(j, n) sees n = kLanes except at the end.
+// Whole vectors use plain loads, the tail masked ones: body(j, n) has n = kLanes except at the end.
 #define MBOK_FOR_VECTORS(cols)                                                        \
   for (int64_t j = 0, n = (cols) < kLanes ? (cols) : kLanes; j < (cols);              \
        j += kLanes, n = (cols) - j < kLanes ? (cols) - j : kLanes)
@@ -34,7 +34,7 @@ MBOK_INLINE Vec nearer(Vec best, Vec sum) {
   return min(best, select(sum > broadcast(kLeastHalfGap), sum, broadcast(__builtin_inff())));
 }
 
-// Moves of the lanes in `moved`, which are few: only now is it asked which bits flip.
+// Moves the lanes in `moved`. They are few, so only now is the set of bits to flip computed.
 int64_t move_lanes(const MoveRow& row, const float* m, int64_t j, uint64_t moved) {
   int64_t moves = 0;
   for (; moved != 0; moved &= moved - 1, ++moves) {
@@ -52,7 +52,7 @@ int64_t move_lanes(const MoveRow& row, const float* m, int64_t j, uint64_t moved
   return moves;
 }
 
-// The first kLow of the kernels (all of them up to 4) with their sums in registers.
+// Keeps the sums of the first kLow kernels (all of them up to 4) in registers.
 template <int kLow>
 int64_t move_row(float* m, const MoveRow& row, int64_t cols) {
   const int high_kernels = row.kernels - kLow;

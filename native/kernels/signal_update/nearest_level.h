@@ -1,13 +1,13 @@
-// Included inside the anonymous namespace of every candidate (so no include guard): the search that neighbor moves
-// specify, for one element.
+// The search of neighbor moves for one element. Included inside the anonymous namespace of every candidate, so it has
+// no include guard.
 
 struct NearestLevel {
-  float half_gap;  // infinite where there is no level in that direction
-  int set;         // of bits to flip; 0 for none
+  float half_gap;  // infinite if there is no level in that direction
+  int set;         // of bits to flip; 0: none
 };
 
-// The least Σ_D uₖ above kLeastHalfGap, and D. Sums run from the highest bit to the lowest, those of the bits from 4 on
-// and of the four low bits apart: the order in which the vector code forms them.
+// Returns the least Σ_D uₖ above kLeastHalfGap, and D. Sums run from the highest bit to the lowest, with bits from 4 on
+// and the four low bits summed separately: the order of the vector code.
 NearestLevel nearest_level(const float* u, int kernels) {
   float sums[1 << kMaxMoveKernels];
   NearestLevel nearest = {__builtin_inff(), 0};

@@ -1,4 +1,4 @@
-// Vec: eight floats (AVX2, FMA, F16C). The same names as avx512.h; see there.
+// Vec: eight floats (AVX2, FMA, F16C). Names and contracts are those of avx512.h.
 #pragma once
 
 #include <cstdint>
@@ -20,14 +20,14 @@ struct Mask {
   __m256 m;  // all ones or all zeros in every lane
 };
 
-// The first n lanes; n in [0, 8].
+// Returns a mask of the first n lanes, n in [0, 8].
 MBOK_INLINE Mask first_lanes(int64_t n) {
   const __m256i index = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
   return {_mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)), index))};
 }
 
 MBOK_INLINE Vec load(const float* p) { return {_mm256_loadu_ps(p)}; }
-// Reads n floats, n in [0, 8], and touches no other memory; the other lanes are 0.
+// Reads n floats, n in [0, 8], and no other memory; the other lanes are 0.
 MBOK_INLINE Vec load_n(const float* p, int64_t n) {
   return n == kLanes ? load(p) : Vec{_mm256_maskload_ps(p, _mm256_castps_si256(first_lanes(n).m))};
 }
@@ -40,7 +40,7 @@ MBOK_INLINE void store_n(float* p, Vec a, int64_t n) {
 }
 MBOK_INLINE Vec broadcast(float x) { return {_mm256_set1_ps(x)}; }
 MBOK_INLINE Vec zero() { return {_mm256_setzero_ps()}; }
-// 0, 1, 2, …
+// Returns 0, 1, 2, …
 MBOK_INLINE Vec lane_index() { return {_mm256_setr_ps(0, 1, 2, 3, 4, 5, 6, 7)}; }
 
 MBOK_INLINE Vec operator+(Vec a, Vec b) { return {_mm256_add_ps(a.v, b.v)}; }
@@ -50,21 +50,21 @@ MBOK_INLINE Vec operator/(Vec a, Vec b) { return {_mm256_div_ps(a.v, b.v)}; }
 MBOK_INLINE Vec operator-(Vec a) { return {_mm256_xor_ps(a.v, _mm256_set1_ps(-0.0f))}; }
 MBOK_INLINE Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }    // ab + c
 MBOK_INLINE Vec fnma(Vec a, Vec b, Vec c) { return {_mm256_fnmadd_ps(a.v, b.v, c.v)}; }  // c − ab
-// Of two operands of which one is NaN, the second.
+// Return the second operand if one is NaN.
 MBOK_INLINE Vec min(Vec a, Vec b) { return {_mm256_min_ps(a.v, b.v)}; }
 MBOK_INLINE Vec max(Vec a, Vec b) { return {_mm256_max_ps(a.v, b.v)}; }
 MBOK_INLINE Vec abs(Vec a) { return {_mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.v)}; }
 MBOK_INLINE Vec sqrt(Vec a) { return {_mm256_sqrt_ps(a.v)}; }
-// |a| with the sign of b.
+// Returns |a| with the sign of b.
 MBOK_INLINE Vec copy_sign(Vec a, Vec b) {
   const __m256 sign = _mm256_set1_ps(-0.0f);
   return {_mm256_or_ps(_mm256_andnot_ps(sign, a.v), _mm256_and_ps(sign, b.v))};
 }
 MBOK_INLINE Vec round_even(Vec a) { return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
-// a · 2^n for integral n in [−252, 254]; over- and underflow as the exact product does, but for a possible second
-// rounding of denormal results.
+// Returns a · 2^n for integral n in [−252, 254]. Overflow and underflow are those of the exact product, apart from a
+// possible second rounding of denormal results.
 MBOK_INLINE Vec scale_by_power(Vec a, Vec n) {
-  // two factors: 2^n itself may not be a normal number
+  // two factors, because 2^n itself may not be a normal number
   const __m256i whole = _mm256_cvtps_epi32(n.v);
   const __m256i half = _mm256_srai_epi32(whole, 1);
   const __m256i bias = _mm256_set1_epi32(127);
@@ -84,7 +84,7 @@ MBOK_INLINE bool any(Mask a) { return _mm256_movemask_ps(a.m) != 0; }
 MBOK_INLINE bool all(Mask a) { return _mm256_movemask_ps(a.m) == 0xff; }
 MBOK_INLINE Vec select(Mask m, Vec yes, Vec no) { return {_mm256_blendv_ps(no.v, yes.v, m.m)}; }
 
-// Halves added (compared) until one lane is left: a fixed order.
+// Reduce by adding (comparing) halves until one lane is left: a fixed order.
 MBOK_INLINE float reduce_add(Vec a) {
   __m128 q = _mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
   q = _mm_add_ps(q, _mm_movehl_ps(q, q));

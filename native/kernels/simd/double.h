@@ -1,5 +1,5 @@
-// Wide: half as many doubles as a Vec has floats (4 for AVX2 and NEON, 8 for AVX-512), for sums whose conditioning f32 does
-// not survive. Loaded from floats or doubles; the same names in all namespaces, as in avx2.h, avx512.h and neon.h.
+// Wide: half as many doubles as a Vec has floats (AVX2, NEON: 4, AVX-512: 8), for ill-conditioned sums. Loads from
+// floats or doubles. The names are the same in all namespaces, as in avx2.h, avx512.h and neon.h.
 #pragma once
 
 #include "kernels/simd/avx2.h"
@@ -21,7 +21,7 @@ MBOK_INLINE void store_wide(double* p, Wide a) { _mm256_storeu_pd(p, a.v); }
 MBOK_INLINE __m256i first_wide(int64_t n) {
   return _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3));
 }
-// n in [0, 4]; touches no other memory, the other lanes are 0.
+// Reads n doubles, n in [0, 4], and no other memory; the other lanes are 0.
 MBOK_INLINE Wide load_wide_n(const double* p, int64_t n) {
   return n == kWideLanes ? load_wide(p) : Wide{_mm256_maskload_pd(p, first_wide(n))};
 }
@@ -44,14 +44,14 @@ MBOK_INLINE Wide operator*(Wide a, Wide b) { return {_mm256_mul_pd(a.v, b.v)}; }
 MBOK_INLINE Wide fma(Wide a, Wide b, Wide c) { return {_mm256_fmadd_pd(a.v, b.v, c.v)}; }
 MBOK_INLINE Wide fnma(Wide a, Wide b, Wide c) { return {_mm256_fnmadd_pd(a.v, b.v, c.v)}; }
 MBOK_INLINE Wide abs(Wide a) { return {_mm256_andnot_pd(_mm256_set1_pd(-0.0), a.v)}; }
-// a where the bit is 1, −a where it is 0; bits beyond the lanes are ignored.
+// Returns a where the bit is 1, −a where it is 0; ignores bits beyond the lanes.
 MBOK_INLINE Wide signed_by(Wide a, uint64_t bits) {
   const __m256i lane = _mm256_setr_epi64x(1, 2, 4, 8);
   const __m256i own = _mm256_and_si256(_mm256_set1_epi64x(static_cast<long long>(bits)), lane);
   const __m256d positive = _mm256_castsi256_pd(_mm256_cmpeq_epi64(own, lane));
   return {_mm256_xor_pd(a.v, _mm256_andnot_pd(positive, _mm256_set1_pd(-0.0)))};
 }
-// Halves added until one lane is left.
+// Adds halves until one lane is left.
 MBOK_INLINE double reduce_add(Wide a) {
   const __m128d h = _mm_add_pd(_mm256_castpd256_pd128(a.v), _mm256_extractf128_pd(a.v, 1));
   return _mm_cvtsd_f64(_mm_add_sd(h, _mm_unpackhi_pd(h, h)));
@@ -120,7 +120,7 @@ MBOK_INLINE void store_wide(double* p, Wide a) {
   vst1q_f64(p, a.low);
   vst1q_f64(p + 2, a.high);
 }
-// n in [0, 4]; touches no other memory, the other lanes are 0.
+// Reads n doubles, n in [0, 4], and no other memory; the other lanes are 0.
 MBOK_INLINE Wide load_wide_n(const double* p, int64_t n) {
   if (n == kWideLanes) return load_wide(p);
   Wide a = {vdupq_n_f64(0), vdupq_n_f64(0)};
@@ -149,13 +149,13 @@ MBOK_INLINE Wide fnma(Wide a, Wide b, Wide c) {
   return {vfmsq_f64(c.low, a.low, b.low), vfmsq_f64(c.high, a.high, b.high)};
 }
 MBOK_INLINE Wide abs(Wide a) { return {vabsq_f64(a.low), vabsq_f64(a.high)}; }
-// a where the bit is 1, −a where it is 0; bits beyond the lanes are ignored.
+// Returns a where the bit is 1, −a where it is 0; ignores bits beyond the lanes.
 MBOK_INLINE Wide signed_by(Wide a, uint64_t bits) {
   const uint64x2_t own = vdupq_n_u64(bits);
   return {vbslq_f64(vtstq_u64(own, uint64x2_t{1, 2}), a.low, vnegq_f64(a.low)),
           vbslq_f64(vtstq_u64(own, uint64x2_t{4, 8}), a.high, vnegq_f64(a.high))};
 }
-// Halves added until one lane is left.
+// Adds halves until one lane is left.
 MBOK_INLINE double reduce_add(Wide a) { return vpaddd_f64(vaddq_f64(a.low, a.high)); }
 
 }  // namespace mbok::neon

@@ -1,5 +1,5 @@
-// <immintrin.h> without GCC 12's false warnings: its AVX-512 intrinsics pass "undefined" registers, which -Wall takes
-// for uninitialized variables wherever they are inlined (GCC PR 105593).
+// <immintrin.h> without GCC 12's false warnings: its AVX-512 intrinsics pass "undefined" registers, which -Wall reports
+// as uninitialized variables wherever they are inlined (GCC PR 105593).
 #pragma once
 
 #if defined(__x86_64__)

@@ -1,4 +1,4 @@
-// Lanes of a Mask as the low bits of a word, for code that meets rows of packed ±1 bits.
+// Lanes of a Mask as the low bits of a word, for code that reads rows of packed ±1 bits.
 #pragma once
 
 #include "kernels/simd/avx2.h"
@@ -15,15 +15,15 @@ MBOK_INLINE Mask mask_of(uint64_t bits) {
   return {_mm256_castsi256_ps(_mm256_cmpeq_epi32(own, lane))};
 }
 MBOK_INLINE uint64_t bits_of(Mask mask) { return static_cast<uint64_t>(_mm256_movemask_ps(mask.m)); }
-// −a where the bit is 1.
+// Returns −a where the bit is 1.
 MBOK_INLINE Vec flipped_by(Vec a, uint64_t bits) {
   return {_mm256_xor_ps(a.v, _mm256_and_ps(mask_of(bits).m, _mm256_set1_ps(-0.0f)))};
 }
-// a where the bit is 1, −a where it is 0.
+// Returns a where the bit is 1, −a where it is 0.
 MBOK_INLINE Vec signed_by(Vec a, uint64_t bits) {
   return {_mm256_xor_ps(a.v, _mm256_andnot_ps(mask_of(bits).m, _mm256_set1_ps(-0.0f)))};
 }
-// a with the sign of a·b.
+// Returns a with the sign of a·b.
 MBOK_INLINE Vec times_sign(Vec a, Vec b) {
   return {_mm256_xor_ps(a.v, _mm256_and_ps(b.v, _mm256_set1_ps(-0.0f)))};
 }
@@ -61,7 +61,7 @@ MBOK_INLINE uint64_t bits_of(Mask mask) {
 MBOK_INLINE Vec flipped_by(Vec a, uint64_t bits) { return select(mask_of(bits), -a, a); }
 MBOK_INLINE Vec signed_by(Vec a, uint64_t bits) { return select(mask_of(bits), a, -a); }
 MBOK_INLINE Vec times_sign(Vec a, Vec b) {
-  // the sign of −0 and of NaN counts too
+  // the signs of −0 and of NaN count too
   const Mask negative = {vcltzq_s32(vreinterpretq_s32_f32(b.low)), vcltzq_s32(vreinterpretq_s32_f32(b.high))};
   return select(negative, -a, a);
 }

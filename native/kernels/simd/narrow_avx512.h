@@ -1,5 +1,5 @@
-// Sources of floats that lie in memory in 32, 16 or 8 bits, for code that is written once for all of them. The names
-// are those of narrow_avx2.h.
+// Sources of floats stored in 32, 16 or 8 bits, for code written once for all of them. narrow_avx2.h and narrow_neon.h
+// define the same names.
 #pragma once
 
 #include "kernels/simd/avx512.h"

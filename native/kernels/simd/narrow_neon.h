@@ -1,4 +1,4 @@
-// Sources of floats that lie in memory in 32, 16 or 8 bits. The same names as narrow_avx512.h; see there.
+// Sources of floats stored in 32, 16 or 8 bits. Names and contracts are those of narrow_avx512.h.
 #pragma once
 
 #include "kernels/simd/neon.h"

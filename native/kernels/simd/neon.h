@@ -1,6 +1,7 @@
-// Vec: eight floats in two NEON registers. The same names as avx512.h; see there. NEON has 32 registers of four floats,
-// AVX2 16 of eight: with two of them a Vec, bodies whose tiles fit AVX2 fit here, and sums run in the same order, so both
-// give the same bits. Every operation is two instructions without a dependency, which hides half of their latency.
+// Vec: eight floats in two NEON registers. Names and contracts are those of avx512.h. NEON has 32 registers of four
+// floats, AVX2 16 of eight. With two registers per Vec, bodies whose tiles fit AVX2 fit here, and sums run in the same
+// order, so both give the same bits. Every operation is two independent instructions, which hides half of their
+// latency.
 #pragma once
 
 #include <cstdint>
@@ -21,14 +22,14 @@ struct Mask {
   uint32x4_t low, high;  // all ones or all zeros in every lane
 };
 
-// The first n lanes; n in [0, 8].
+// Returns a mask of the first n lanes, n in [0, 8].
 MBOK_INLINE Mask first_lanes(int64_t n) {
   const uint32x4_t count = vdupq_n_u32(static_cast<uint32_t>(n));
   return {vcltq_u32(uint32x4_t{0, 1, 2, 3}, count), vcltq_u32(uint32x4_t{4, 5, 6, 7}, count)};
 }
 
 MBOK_INLINE Vec load(const float* p) { return {vld1q_f32(p), vld1q_f32(p + 4)}; }
-// One register: reads n floats, n in [0, 4], and touches no other memory; the other lanes are 0.
+// Reads n floats into one register, n in [0, 4], and no other memory; the other lanes are 0.
 MBOK_INLINE float32x4_t load_four(const float* p, int64_t n) {
   if (n == 4) return vld1q_f32(p);
   float32x4_t a = vdupq_n_f32(0);
@@ -43,7 +44,7 @@ MBOK_INLINE void store_four(float* p, float32x4_t a, int64_t n) {
   if (n > 1) vst1q_lane_f32(p + 1, a, 1);
   if (n > 2) vst1q_lane_f32(p + 2, a, 2);
 }
-// Reads n floats, n in [0, 8], and touches no other memory; the other lanes are 0.
+// Reads n floats, n in [0, 8], and no other memory; the other lanes are 0.
 MBOK_INLINE Vec load_n(const float* p, int64_t n) {
   if (n == kLanes) return load(p);
   if (n < 4) return {load_four(p, n), vdupq_n_f32(0)};
@@ -61,7 +62,7 @@ MBOK_INLINE void store_n(float* p, Vec a, int64_t n) {
 }
 MBOK_INLINE Vec broadcast(float x) { return {vdupq_n_f32(x), vdupq_n_f32(x)}; }
 MBOK_INLINE Vec zero() { return broadcast(0); }
-// 0, 1, 2, …
+// Returns 0, 1, 2, …
 MBOK_INLINE Vec lane_index() { return {float32x4_t{0, 1, 2, 3}, float32x4_t{4, 5, 6, 7}}; }
 
 MBOK_INLINE Vec operator+(Vec a, Vec b) { return {vaddq_f32(a.low, b.low), vaddq_f32(a.high, b.high)}; }
@@ -89,21 +90,21 @@ MBOK_INLINE Vec select(Mask m, Vec yes, Vec no) {
   return {vbslq_f32(m.low, yes.low, no.low), vbslq_f32(m.high, yes.high, no.high)};
 }
 
-// Of two operands of which one is NaN, the second. Not fmin and fmax, which return NaN then.
+// Return the second operand if one is NaN, unlike fmin and fmax, which then return NaN.
 MBOK_INLINE Vec min(Vec a, Vec b) { return select(a < b, a, b); }
 MBOK_INLINE Vec max(Vec a, Vec b) { return select(a > b, a, b); }
 MBOK_INLINE Vec abs(Vec a) { return {vabsq_f32(a.low), vabsq_f32(a.high)}; }
 MBOK_INLINE Vec sqrt(Vec a) { return {vsqrtq_f32(a.low), vsqrtq_f32(a.high)}; }
-// |a| with the sign of b.
+// Returns |a| with the sign of b.
 MBOK_INLINE Vec copy_sign(Vec a, Vec b) {
   const uint32x4_t sign = vdupq_n_u32(0x80000000u);
   return {vbslq_f32(sign, b.low, a.low), vbslq_f32(sign, b.high, a.high)};
 }
 MBOK_INLINE Vec round_even(Vec a) { return {vrndnq_f32(a.low), vrndnq_f32(a.high)}; }
-// a · 2^n for integral n in [−252, 254]; over- and underflow as the exact product does, but for a possible second
-// rounding of denormal results.
+// Returns a · 2^n for integral n in [−252, 254]. Overflow and underflow are those of the exact product, apart from a
+// possible second rounding of denormal results.
 MBOK_INLINE float32x4_t scale_by_power(float32x4_t a, float32x4_t n) {
-  // two factors: 2^n itself may not be a normal number
+  // two factors, because 2^n itself may not be a normal number
   const int32x4_t whole = vcvtnq_s32_f32(n), half = vshrq_n_s32(whole, 1), bias = vdupq_n_s32(127);
   const int32x4_t low = vshlq_n_s32(vaddq_s32(half, bias), 23);
   const int32x4_t high = vshlq_n_s32(vaddq_s32(vsubq_s32(whole, half), bias), 23);
@@ -113,14 +114,14 @@ MBOK_INLINE Vec scale_by_power(Vec a, Vec n) {
   return {scale_by_power(a.low, n.low), scale_by_power(a.high, n.high)};
 }
 
-// Halves added (compared) until one lane is left: a fixed order.
+// Reduce by adding (comparing) halves until one lane is left: a fixed order.
 MBOK_INLINE float reduce_add(Vec a) {
   const float32x4_t q = vaddq_f32(a.low, a.high);
   return vpadds_f32(vadd_f32(vget_low_f32(q), vget_high_f32(q)));
 }
 MBOK_INLINE float reduce_max(Vec a) { return vmaxvq_f32(vmaxq_f32(a.low, a.high)); }
 
-// Rows of 4 × 4 as columns: eight shuffles.
+// Transposes 4 × 4 by eight shuffles.
 MBOK_INLINE void transpose_four(float32x4_t (&r)[4]) {
   const float64x2_t a = vreinterpretq_f64_f32(vtrn1q_f32(r[0], r[1])), b = vreinterpretq_f64_f32(vtrn2q_f32(r[0], r[1]));
   const float64x2_t c = vreinterpretq_f64_f32(vtrn1q_f32(r[2], r[3])), d = vreinterpretq_f64_f32(vtrn2q_f32(r[2], r[3]));

@@ -1,6 +1,6 @@
-// A block of f32 as whole numbers with one scale, which several kernels read: numbers up to `most` in magnitude, scale =
-// max |v| / most, each rounded to nearest, ties to even. A block that is not finite has the scale NaN and zeros. The
-// scalar form; round_block_body.h is the same for a Vec, bit for bit.
+// Rounds a block of f32 to integers of magnitude up to `most` with one scale = max |v| / most: to nearest, ties to
+// even. A block that is not finite gets scale NaN and zeros. Several kernels use it. This is the scalar form;
+// round_block_body.h is the same over Vec, bit for bit.
 #pragma once
 
 #include <cmath>
@@ -8,7 +8,7 @@
 
 namespace mbok::scalar {
 
-constexpr float kLeastScale = 1.17549435e-38f;  // of normal numbers: 1 / scale is finite
+constexpr float kLeastScale = 1.17549435e-38f;  // the least normal number: 1 / scale is finite
 
 struct BlockScale {
   float scale, inverse;
@@ -28,7 +28,7 @@ inline BlockScale block_scale(const float* values, int64_t count, float most) {
 
 inline int rounded(float value, const BlockScale& block, float most) {
   const float number = block.finite ? std::nearbyint(value * block.inverse) : 0;
-  // 1 / scale may round upwards
+  // 1 / scale may be rounded upwards
   return static_cast<int>(std::fmax(-most, std::fmin(most, number)));
 }
 

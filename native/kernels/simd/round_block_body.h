@@ -1,6 +1,6 @@
-// round_block.h for a Vec. Included into an anonymous namespace inside mbok::<isa>.
+// round_block.h over Vec. Included into an anonymous namespace inside mbok::<isa>.
 
-constexpr float kLeastScale = 1.17549435e-38f;  // of normal numbers: 1 / scale is finite
+constexpr float kLeastScale = 1.17549435e-38f;  // the least normal number: 1 / scale is finite
 
 struct BlockScale {
   float scale;
@@ -24,6 +24,6 @@ MBOK_INLINE BlockScale block_scale(const Vec (&values)[Count], float most) {
 
 MBOK_INLINE Vec rounded(Vec value, const BlockScale& block, float most) {
   if (!block.finite) return zero();
-  // 1 / scale may round upwards
+  // 1 / scale may be rounded upwards
   return max(broadcast(-most), min(broadcast(most), round_even(value * block.inverse)));
 }

@@ -1,6 +1,6 @@
-// Maximum and sum of exponentials of a row, for the losses; included by their bodies inside their namespaces.
+// Maximum and sum of exponentials of a row, for the losses, whose bodies include this file inside their namespaces.
 
-// f32 partial sums run over so many elements before they are added in f64.
+// Elements that are summed in f32 before the partial sum is added in f64.
 constexpr int64_t kSumRun = 512;
 
 MBOK_INLINE float row_max(const float* x, int64_t cols) {
@@ -17,7 +17,7 @@ MBOK_INLINE float row_max(const float* x, int64_t cols) {
   return reduce_max(max(a, b));
 }
 
-// Σ_j e^(x_j − largest).
+// Returns Σ_j e^(x_j − largest).
 MBOK_INLINE double row_sum_of_exp(const float* x, int64_t cols, float largest) {
   const Vec shift = broadcast(largest);
   double total = 0;

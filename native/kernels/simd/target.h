@@ -1,4 +1,4 @@
-// Regions of code compiled for an instruction set that the rest of the library must not assume.
+// Regions of code compiled for an instruction set that the rest of the library must not assume:
 //
 //   #include "kernels/simd/avx512.h"       // outside the region, like every other header
 //   #if defined(MBOK_X86)
@@ -7,12 +7,12 @@
 //   MBOK_TARGET_END
 //   #endif
 //
-// A function with external linkage that two translation units compile for different instruction sets would be merged
-// by the linker, which may keep the wide copy for everyone. So code in a region lives in namespace mbok::avx2,
-// mbok::avx512 or mbok::neon (an anonymous namespace inside it for all but the entry points) and calls no inline function
-// or template of a header that is compiled elsewhere: no std::min, no std::vector, no mbok helpers.
+// If two translation units compile a function with external linkage for different instruction sets, the linker merges
+// them and may keep the wide copy for everyone. So code in a region lives in namespace mbok::avx2, mbok::avx512 or
+// mbok::neon, inside an anonymous namespace except for the entry points. It calls no inline function or template of a
+// header that is compiled elsewhere: no std::min, no std::vector, no mbok helpers.
 //
-// Every aarch64 has NEON, so plain NEON code needs no region, only #if defined(MBOK_NEON).
+// Every aarch64 CPU has NEON, so plain NEON code needs no region, only #if defined(MBOK_NEON).
 #pragma once
 
 #if defined(__x86_64__)
@@ -30,7 +30,8 @@
 #define MBOK_TARGET_END _Pragma("GCC pop_options")
 #endif
 
-// Each matches the Feature bits of runtime/cpu.h: kAvx2, kAvx512, and either with one more; kDotprod, and that with kI8mm.
+// Each matches Feature bits of runtime/cpu.h: kAvx2 or kAvx512, alone or with further features; kDotprod, alone or with
+// kI8mm.
 #if defined(MBOK_X86)
 #define MBOK_TARGET_AVX2 MBOK_TARGET("avx2,fma,f16c")
 #define MBOK_TARGET_AVX2_VNNI MBOK_TARGET("avx2,fma,f16c,avxvnni")
@@ -44,7 +45,7 @@
 #define MBOK_TARGET_DOTPROD MBOK_TARGET("dotprod")
 #define MBOK_TARGET_I8MM MBOK_TARGET("dotprod,i8mm")
 #elif defined(MBOK_NEON)
-// GCC inlines its intrinsics only where the whole architecture that it defines them for is allowed
+// GCC inlines its intrinsics only if the target allows the whole architecture that defines them.
 #define MBOK_TARGET_DOTPROD MBOK_TARGET("arch=armv8.2-a+dotprod")
 #define MBOK_TARGET_I8MM MBOK_TARGET("arch=armv8.2-a+dotprod+i8mm")
 #endif
@@ -58,16 +59,16 @@
 #define MBOK_VECTOR_CANDIDATES(function)
 #endif
 
-// In front of a loop whose trip count is a small constant and whose body indexes an array of accumulators: unless it
-// is unrolled completely, the accumulators live in memory.
+// Precedes a loop with a small constant trip count whose body indexes an array of accumulators. Unless the loop is
+// fully unrolled, the accumulators live in memory.
 #if defined(__clang__)
 #define MBOK_UNROLL _Pragma("unroll")
 #else
 #define MBOK_UNROLL _Pragma("GCC unroll 16")
 #endif
 
-// Into a region's hot loop, whatever the optimizer thinks of the size. A loop over a row writes its body once, as a
-// lambda of (first element, count ≤ kLanes), and calls it with kLanes and then once for the tail: in the first call
-// load_n and store_n become plain loads and stores.
+// Inlines into a region's hot loop, whatever the optimizer thinks of the size. A loop over a row writes its body once,
+// as a lambda of (first element, count ≤ kLanes), and calls it with kLanes and then once for the tail. In the first
+// call load_n and store_n become plain loads and stores.
 #define MBOK_INLINE inline __attribute__((always_inline))
 #define MBOK_INLINE_LAMBDA __attribute__((always_inline))

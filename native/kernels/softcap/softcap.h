@@ -1,8 +1,8 @@
-// y = c · tanh(x / c) and dx = dy · (1 − tanh²(x / c)), element by element, for a cap c > 0: the identity for small x,
-// never beyond ±c (Gemma 2's logits, arXiv 2408.00118 §2).
+// Soft cap y = c · tanh(x / c) and gradient dx = dy · (1 − tanh²(x / c)), element by element, for a cap c > 0. It is
+// the identity for small x and never exceeds ±c (Gemma 2's logits, arXiv 2408.00118 §2).
 //
-// Vector versions are within 1e-6 · |y| of the reference. NaN in, NaN out. One exponential and one division an element,
-// both ways: about as much as its 8 (12) bytes cost to move.
+// Vector versions are within 1e-6 · |y| of the scalar reference. NaN in, NaN out. Forward and gradient cost one
+// exponential and one division per element, about as much as moving its 8 (12) bytes.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,7 @@
-// The passes of SVID in terms of Wide and Vec; included by avx2.cc, avx512.cc and neon.cc inside their namespaces.
+// The passes of SVID over Wide and Vec. avx2.cc, avx512.cc and neon.cc include this file inside their namespaces.
 //
-// magnitude_step, per Wide of a row: 1 load with conversion and 1 fma, then 1 load, 1 fma and 1 store into `sum`, which
-// stays in L1 or L2. Bound by memory for matrices that exceed the caches.
+// Budget of magnitude_step per Wide of a row. First pass: 2 loads, a conversion, an abs and an fma. Second pass: the
+// same and a store into `sum`, which stays in L1 or L2. Memory-bound for matrices that exceed the caches.
 
 void magnitude_step(const float* r, int64_t rows, int64_t n, const double* v, double* u, double* sum) {
   constexpr int64_t kStep = 4 * kWideLanes;  // four sums hide the latency of fma

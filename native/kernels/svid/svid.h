@@ -1,12 +1,12 @@
-// The two passes of SVID, sign(R) ⊙ (best rank-1 approximation of |R|).
+// The two passes of SVID: sign(R) ⊙ (best rank-1 approximation of |R|).
 //
 // magnitude_step: one round of power iteration on |R|ᵀ|R| over a block of rows,
-//   u_i = Σⱼ |r_ij| v_j,  sum_j = Σᵢ u_i |r_ij| (overwritten, not added to).
-//   A row is read twice, the second time from L1, so a round costs one pass over memory. f64 throughout: the rounds
-//   must converge until the singular vectors are right to 1e-6, and no cancellation hides an error (all terms ≥ 0).
+//   u_i = Σⱼ |r_ij| v_j,  sum_j = Σᵢ u_i |r_ij| (overwritten, not accumulated).
+//   A row is read twice, the second time from L1, so a round costs one pass over memory. All f64: the rounds must
+//   converge until the singular vectors are accurate to 1e-6. All terms are ≥ 0, so no cancellation hides an error.
 // extract_row: b = sign(r) (+1 for 0), out_j = r_j − b_j s_out s_in_j; returns Σⱼ out_j². out may be r.
 //
-// Rows of n floats follow one another; rows of bits are whole words, padding zero. No alignment needed.
+// Rows of n floats are contiguous; rows of bits are whole words with zero padding. Any alignment.
 #pragma once
 
 #include <cstdint>

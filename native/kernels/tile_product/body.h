@@ -1,7 +1,7 @@
-// The tile product in terms of Wide; included by avx2.cc, avx512.cc and neon.cc inside their namespaces.
+// The tile product in terms of Wide. avx2.cc, avx512.cc and neon.cc include this file inside their namespaces.
 
 void subtract_tile_product(const double* a, const double* b, double* c) {
-  constexpr int64_t kRows = kWideLanes;  // 8 or 4 rows by two registers: what the register file holds
+  constexpr int64_t kRows = kWideLanes;  // 8 or 4 rows by two registers fill the register file
   for (int64_t i = 0; i < kTile; i += kRows)
     for (int64_t j = 0; j < kTile; j += 2 * kWideLanes) {
       Wide left[kRows], right[kRows];

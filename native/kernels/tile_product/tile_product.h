@@ -1,11 +1,13 @@
-// C −= A · B for tiles of 64 × 64 doubles, row-major and contiguous: the one inner loop of the blocked Cholesky
+// C −= A · B for tiles of 64 × 64 doubles, row-major and contiguous: the inner loop of the blocked Cholesky
 // factorization, triangular inverse and solves (operations/linear_algebra.h).
 //
-// Why f64: calibration inverts H + 0.01·mean(diag H)·I, whose condition number reaches 100·n on real activations
-// (outlier channels); in f32 that leaves two digits.
+// Numerics. f64, because calibration inverts H + λ·mean(diag H)·I with λ = 0.03 (DAMPING in
+// lib/compress/input_moments.ts). Its condition number reaches n/λ ≈ 33·n with outlier channels, which leaves two
+// digits in f32.
 //
-// AVX-512: 8 × 16 register tile, per step of the depth 2 loads, 8 broadcasts from memory and 16 fma: bound by fma,
-// 16 a cycle on two 512-bit ports. A tile costs 16k cycles and 96 KiB of L1/L2 traffic. AVX2: 4 × 8.
+// Budget. The register tile is 8 × 16 on AVX-512 and 4 × 8 on AVX2 and NEON. A step of the depth takes 2 loads, 8
+// broadcasts from memory and 16 fma (AVX-512): bound by fma, 16 products per cycle on two 512-bit ports. A tile takes
+// 16k cycles and 96 KiB of L1/L2 traffic.
 #pragma once
 
 #include <cstdint>
@@ -15,10 +17,10 @@
 namespace mbok {
 
 constexpr int64_t kTile = 64;
-constexpr int64_t kTileSize = kTile * kTile;  // doubles
+constexpr int64_t kTileSize = kTile * kTile;  // in doubles
 
 using TileProductFunction = void(const double* a, const double* b, double* c);
-// out = a, a tile kept in f32: matrices are stored so, and only the tiles at work are doubles. 1k cycles a tile.
+// out = a, a tile in f32. Matrices are stored in f32; only the tiles in use are doubles. 1k cycles per tile.
 using WidenTileFunction = void(const float* a, double* out);
 
 #define MBOK_TILE_FUNCTIONS                  \
