@@ -1,6 +1,6 @@
 /**
- * Files that appear complete or not at all. The content is written under a temporary name in the same folder, synced to
- * the disk and renamed; a failure removes the temporary and leaves what was there before.
+ * Atomic file writes. The content goes to a temporary name in the same folder, is synced to disk and then renamed. A
+ * failure removes the temporary file and leaves the old one untouched.
  */
 
 import { randomBytes } from 'node:crypto';
@@ -61,8 +61,10 @@ export async function writeFile(
 }
 
 /**
- * Makes a folder and its parents. Node's own recursive mkdir tries for ever where a file system refuses new names with
- * ENOENT, as /proc does. Throws MBOK_IO.
+ * Creates a folder and its parents. Throws MBOK_IO if that fails.
+ *
+ * Node's recursive mkdir is not used: it loops forever on file systems that refuse new names with ENOENT, such as
+ * /proc.
  */
 export async function makeFolder(folder: string): Promise<void> {
   try {
@@ -79,12 +81,12 @@ async function makeAll(folder: string): Promise<void> {
   try {
     await mkdir(folder);
   } catch (error) {
-    // somebody else may have made it meanwhile
+    // // another process may have created it meanwhile
     if (!(await folderExists(folder))) throw error;
   }
 }
 
-/** Throws where something that is no folder has the name. */
+/** Tells whether `path` is a folder. Throws if the path exists but is not a folder. */
 async function folderExists(path: string): Promise<boolean> {
   const found = await ifPresent(stat(path));
   if (found === undefined) return false;
@@ -92,15 +94,18 @@ async function folderExists(path: string): Promise<boolean> {
   throw Object.assign(new Error(`${path} is not a folder`), { code: 'ENOTDIR' });
 }
 
-/** What a writer that dies may leave beside a file or folder: `tmp`, not complete; `old`, moved aside; `new`, complete. */
+/**
+ * State of what a dead writer left beside a file or folder: `tmp` is incomplete, `old` was moved aside, `new` is
+ * complete.
+ */
 export type LeftoverKind = 'tmp' | 'old' | 'new';
 
-/** A name beside `path` that nothing else has. */
+/** Returns an unused name beside `path`, with the process id in it. */
 export function temporaryName(path: string, kind: LeftoverKind = 'tmp'): string {
   return `${path}.${kind}-${process.pid}-${randomBytes(4).toString('hex')}`;
 }
 
-/** What {@link temporaryName} made a name of, and in which process; undefined for other names. */
+/** Parses a name made by {@link temporaryName}. Returns undefined for other names. */
 export function leftoverOf(
   name: string,
 ): { readonly of: string; readonly kind: LeftoverKind; readonly pid: number } | undefined {
@@ -108,7 +113,7 @@ export function leftoverOf(
   return of === undefined ? undefined : { of, kind: kind as LeftoverKind, pid: Number(pid) };
 }
 
-/** What writers have left beside `path` in one of these ways, or are writing just now. */
+/** Lists leftovers of these kinds beside `path`. Files that a live process is still writing are included. */
 export async function leftovers(
   path: string,
   ...kinds: readonly LeftoverKind[]
@@ -122,20 +127,22 @@ export async function leftovers(
   });
 }
 
-/** What dead processes have left unfinished beside `path`. */
+/** Lists the incomplete files of dead processes beside `path`. */
 export async function abandoned(path: string): Promise<string[]> {
   const unfinished = await leftovers(path, 'tmp');
   return unfinished.filter(({ pid }) => !isRunning(pid)).map((leftover) => leftover.path);
 }
 
-/** A training run that is killed often must not fill the disk. */
+/**
+ * Removes the incomplete files of dead processes, so that a training run that is killed often does not fill the disk.
+ */
 async function removeAbandoned(path: string): Promise<void> {
   for (const file of await abandoned(path)) if ((await lstat(file)).isFile()) await unlink(file);
 }
 
 /**
- * Writes all bytes, from `position` or where the last write ended: a write may take only a part of them, e.g. the last ones
- * that fit on the disk.
+ * Writes all bytes, at `position` or after the previous write. It repeats short writes, which happen for example when
+ * the disk is nearly full.
  */
 export async function writeAll(file: FileHandle, bytes: Uint8Array, position?: number): Promise<void> {
   const MOST = 1 << 26;
@@ -147,8 +154,8 @@ export async function writeAll(file: FileHandle, bytes: Uint8Array, position?: n
 }
 
 /**
- * Gives a complete file a second name, or copies it where the file system does not let a file have two: on FAT, or from
- * one file system to another. Throws MBOK_IO.
+ * Hard-links a complete file to a second name. Copies it where links are impossible (FAT, another file system). Throws
+ * MBOK_IO if neither works.
  */
 export async function linkOrCopy(from: string, to: string): Promise<void> {
   try {
@@ -162,9 +169,9 @@ export async function linkOrCopy(from: string, to: string): Promise<void> {
   }
 }
 
-/** Makes the names in a folder outlive a crash of the machine. */
+/** Syncs a folder, so that new names in it survive a system crash. */
 export async function syncFolder(folder: string): Promise<void> {
-  // Windows cannot open folders; its renames are journaled
+  // // Windows cannot open folders, but it journals renames
   if (process.platform !== 'win32') await syncPath(folder);
 }
 

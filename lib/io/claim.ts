@@ -1,6 +1,8 @@
 /**
- * Work folders: what a long call keeps on disk to go on from after a kill. A marker file tells such a folder from other
- * people's; one call at a time works in it; and only files that such a call writes are ever removed from it.
+ * Work folders: what a long call stores on disk in order to resume after it was killed.
+ *
+ * A marker file identifies a work folder, and one call at a time works in it. mbok removes only files that such a call
+ * writes.
  */
 
 import { readdir, unlink } from 'node:fs/promises';
@@ -12,36 +14,36 @@ import { exists, ifPresent, removeIfEmpty } from './files';
 import { type JsonLimits, type JsonObject, readJson } from './json';
 import { isLockName, takeLock } from './lock';
 
-/** Locks lie within the folder, so that they go with it. */
+/** The lock lies inside the folder, so that removing the folder removes it. */
 const LOCK = 'lock';
 
-/** What kind of work folder it is. */
+/** Kind of work folder. */
 export interface WorkKind {
-  /** What is worked on, for messages: `a conversion`. */
+  /** The work, for messages: `a conversion`. */
   readonly what: string;
-  /** File, of JSON, that every folder of this kind has from its beginning. */
+  /** Name of the JSON file that every folder of this kind has from the start. */
   readonly marker: string;
-  /** Of the marker; by default those of configurations. */
+  /** Size limits of the marker file. Default: those of configurations. */
   readonly limits?: JsonLimits;
-  /** Whether the marker says what one of this kind does: another program's file may have its name. */
+  /** Tells whether the marker was written by this kind of work. Another program's file may have the same name. */
   readonly isMarker: (json: JsonObject) => boolean;
-  /** Whether calls of this kind write a file, or a folder below, of this name. */
+  /** Tells whether calls of this kind write a file or subfolder of this name. */
   readonly owns: (name: string) => boolean;
 }
 
-/** A work folder that this call holds until disposed. */
+/** A work folder, locked by this call until disposed. */
 export interface Claim extends AsyncDisposable {
   readonly folder: string;
-  /** What the folder's marker says; undefined where no earlier call has begun the work. */
+  /** Content of the marker file; undefined if no earlier call has begun the work. */
   readonly marker: JsonObject | undefined;
-  /** Removes what calls of this kind have written, and nothing else. */
+  /** Removes only what calls of this kind have written. */
   clear(): Promise<void>;
 }
 
 /**
- * Makes the folder if it is not there, and takes it.
+ * Creates the folder if it is missing, and locks it.
  *
- * @throws MbokError MBOK_IO where it is no folder, or holds files but no marker; MBOK_BUSY where another call works in it
+ * @throws MbokError MBOK_IO if it is not a folder, or holds files but no marker; MBOK_BUSY if another call works in it
  */
 export async function claimFolder(folder: string, kind: WorkKind): Promise<Claim> {
   const lock = await lockIn(folder, `works on ${kind.what} in '${folder}'`);
@@ -59,8 +61,8 @@ export async function claimFolder(folder: string, kind: WorkKind): Promise<Claim
 }
 
 /**
- * Removes what calls of this kind have written into a folder, and the folder where nothing else is in it; nothing where it
- * is not there. Throws as {@link claimFolder}.
+ * Removes what calls of this kind have written into a folder, then the folder if it is empty. Does nothing if the
+ * folder does not exist. Throws as {@link claimFolder}.
  */
 export async function removeWork(folder: string, kind: WorkKind): Promise<void> {
   if (!(await exists(folder))) return;
@@ -68,7 +70,10 @@ export async function removeWork(folder: string, kind: WorkKind): Promise<void> 
   await claim.clear();
 }
 
-/** Undefined where the folder holds nothing. Throws MBOK_IO where it is somebody else's. */
+/**
+ * Reads the marker. Returns undefined if the folder is empty. Throws MBOK_IO if the folder is not a work folder of this
+ * kind.
+ */
 async function readMarker(
   folder: string,
   { what, marker, limits, isMarker }: WorkKind,
@@ -82,7 +87,7 @@ async function readMarker(
   throw new MbokError('MBOK_IO', `will not work on ${what} in the folder '${folder}': ${reason}`);
 }
 
-/** Makes the folder and locks it; once more where the call that had it removes it in between. */
+/** Creates the folder and locks it. Retries up to 10 times if the previous holder removes the folder in between. */
 async function lockIn(folder: string, what: string): Promise<AsyncDisposable> {
   for (let attempt = 1; ; attempt++) {
     await makeFolder(folder);
@@ -94,7 +99,7 @@ async function lockIn(folder: string, what: string): Promise<AsyncDisposable> {
   }
 }
 
-/** Names in the folder, but for locks and what writers that died have left. */
+/** Lists the folder without locks and without leftovers of dead writers. */
 async function contents(folder: string): Promise<string[]> {
   return (await readdir(folder)).filter((name) => !isLockName(name, LOCK) && leftoverOf(name) === undefined);
 }
@@ -105,7 +110,7 @@ async function clear(folder: string, kind: WorkKind): Promise<void> {
     for (const entry of await readdir(folder, { withFileTypes: true })) {
       const { name } = entry;
       const path = join(folder, name);
-      // the marker goes last: until then whoever finds the folder knows whose it is
+      // // remove the marker last: until then it identifies the folder
       if (name === marker || !owns(leftoverOf(name)?.of ?? name)) continue;
       if (!entry.isDirectory()) await unlink(path);
       else {
@@ -119,7 +124,7 @@ async function clear(folder: string, kind: WorkKind): Promise<void> {
   }
 }
 
-/** Gives the folder back, and removes it where nothing is left in it. */
+/** Unlocks the folder, and removes it if it is empty. */
 async function release(folder: string, lock: AsyncDisposable): Promise<void> {
   await lock[Symbol.asyncDispose]();
   await removeIfEmpty(folder);

@@ -17,22 +17,25 @@ const REASONS: Record<string, string> = {
   ERR_INVALID_ARG_VALUE: 'no path has a zero byte',
 };
 
-/** True for errors of the operating system, which carry a code such as ENOENT, and for a path that it is not asked about. */
+/**
+ * Returns true for errors of the operating system (code such as ENOENT) and for paths that Node rejects before asking
+ * it.
+ */
 export function isSystemError(error: unknown): error is NodeJS.ErrnoException {
   const code: unknown = (error as { code?: unknown } | null)?.code;
   return typeof code === 'string' && /^(E[A-Z0-9]+|ERR_INVALID_ARG_VALUE)$/.test(code);
 }
 
-/** True where a file was not there: for the system's error, and for an MbokError made of it. */
+/** Returns true if the error means "no such file", be it the system's error or an MbokError caused by it. */
 export function isAbsence(error: unknown): boolean {
   const origin = error instanceof MbokError ? error.cause : error;
   return isSystemError(origin) && origin.code === 'ENOENT';
 }
 
 /**
- * Makes an MbokError MBOK_IO out of an error of the operating system; every other error is returned as it is.
+ * Converts an error of the operating system to an MbokError MBOK_IO; returns every other error unchanged.
  *
- * @param action - what was tried, e.g. `write`
+ * @param action - the attempted action, e.g. `write`
  * @param path - the path as the caller knows it (not a temporary name)
  */
 export function ioFailure(action: string, path: string, error: unknown): unknown {

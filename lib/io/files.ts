@@ -5,20 +5,21 @@ import { ioFailure, isAbsence } from './failure';
 import { openRegular } from './regular_file';
 import { expectNoStandIn } from './stand_in';
 
-/** Bytes of a configuration or an index: the largest have 9 MB. */
+/** Largest configuration or index, in bytes. The largest known ones have 9 MB. */
 const MOST_BYTES = 1 << 24;
-/** Bytes of vocabularies: the largest have 40 MB. */
+/** Largest vocabulary, in bytes. The largest known ones have 40 MB. */
 export const MOST_VOCABULARY_BYTES = 1 << 26;
-/** Characters of a string are at most 2²⁹ − 24, and a byte of UTF-8 is at most one. */
+/** V8's longest string has 2²⁹ − 24 characters. A byte of UTF-8 gives at most one character. */
 const MOST_TEXT_BYTES = 2 ** 29 - 24;
-/** Least that is read at a time of a file of unknown size. */
+/** Bytes added to a doubled buffer when a file is longer than its stated size. */
 const CHUNK_BYTES = 1 << 20;
 
 /**
  * Reads a whole file.
  *
- * @param most - bytes that an honest file of its kind does not exceed
- * @throws MbokError MBOK_IO (cannot be read, or is no file), MBOK_FORMAT (larger)
+ * @param most - size limit in bytes for a file of this kind
+ * @throws MbokError MBOK_IO if the file cannot be read or is not a regular file; MBOK_FORMAT if it is larger than
+ * `most`
  */
 export async function readWhole(path: string, most: number): Promise<Buffer> {
   const tooLarge = (bytes: string) =>
@@ -33,7 +34,7 @@ export async function readWhole(path: string, most: number): Promise<Buffer> {
       if (bytesRead === 0) return bytes.subarray(0, done);
       done += bytesRead;
       if (done > most) throw tooLarge(`more than ${most}`);
-      // it has grown since it was opened, or is one of those of /proc, which claim to be empty
+      // // the file has grown since it was opened, or lies in /proc, where sizes read 0
       if (done === bytes.length) bytes = Buffer.concat([bytes], Math.min(2 * done + CHUNK_BYTES, most + 1));
     }
   } catch (error) {
@@ -44,8 +45,9 @@ export async function readWhole(path: string, most: number): Promise<Buffer> {
 }
 
 /**
- * The content of one of the small files of a model: configurations, indices, vocabularies. Throws as {@link readWhole}, and
- * MBOK_FORMAT for what is found in the place of one: a Git LFS pointer, an HTML page.
+ * Reads a small file of a model: a configuration, an index or a vocabulary.
+ *
+ * Throws as {@link readWhole}. Throws MBOK_FORMAT also for a failed download: a Git LFS pointer or an HTML page.
  */
 export async function readSmallFile(path: string): Promise<Buffer> {
   const content = await readWhole(path, basename(path) === 'tokenizer.json' ? MOST_VOCABULARY_BYTES : MOST_BYTES);
@@ -53,12 +55,12 @@ export async function readSmallFile(path: string): Promise<Buffer> {
   return content;
 }
 
-/** The content of a text file; bytes that are not UTF-8 become U+FFFD. Throws as {@link readWhole}. */
+/** Reads a text file; bytes that are not UTF-8 become U+FFFD. Throws as {@link readWhole}. */
 export async function readTextFile(path: string): Promise<string> {
   return (await readWhole(path, MOST_TEXT_BYTES)).toString('utf8');
 }
 
-/** The contents of those of the named files that a folder has. Throws as {@link readSmallFile} where one is there. */
+/** Reads those of the named files that exist in the folder. Throws as {@link readSmallFile}. */
 export async function readFiles(folder: string, names: readonly string[]): Promise<Map<string, Buffer>> {
   const contents = new Map<string, Buffer>();
   for (const name of names) {
@@ -69,7 +71,7 @@ export async function readFiles(folder: string, names: readonly string[]): Promi
   return contents;
 }
 
-/** What is read; undefined where it cannot be read because the file is not there. */
+/** Awaits `reading`. Returns undefined if it fails because the file does not exist. */
 export async function ifPresent<T>(reading: Promise<T>): Promise<T | undefined> {
   try {
     return await reading;
@@ -79,12 +81,12 @@ export async function ifPresent<T>(reading: Promise<T>): Promise<T | undefined> 
   }
 }
 
-/** A text file; undefined where there is none. Throws as {@link readWhole}. */
+/** Reads a text file; returns undefined if it does not exist. Throws as {@link readWhole}. */
 export async function readTextIfPresent(path: string): Promise<string | undefined> {
   return await ifPresent(readTextFile(path));
 }
 
-/** True for a file or folder that is there. Throws MBOK_IO. */
+/** Tells whether a file or folder exists. Throws MBOK_IO if the system refuses to say. */
 export async function exists(path: string): Promise<boolean> {
   try {
     return (await ifPresent(stat(path))) !== undefined;
@@ -93,7 +95,7 @@ export async function exists(path: string): Promise<boolean> {
   }
 }
 
-/** Removes a file if it is there; never a folder. Throws MBOK_IO. */
+/** Removes a file if it exists; never a folder. Throws MBOK_IO. */
 export async function remove(path: string): Promise<void> {
   try {
     await ifPresent(unlink(path));
@@ -102,7 +104,7 @@ export async function remove(path: string): Promise<void> {
   }
 }
 
-/** Removes a folder, but for one that holds files or that cannot be removed, as a mount point: it stays. */
+/** Removes a folder if it is empty and removable. Otherwise, as for a mount point, it does nothing. */
 export async function removeIfEmpty(folder: string): Promise<void> {
   await rmdir(folder).catch(() => {});
 }

@@ -1,13 +1,13 @@
 /**
- * Conversions between f32 and the two 16-bit floating-point formats that models are stored in: f16 (IEEE binary16) and
- * bf16 (the upper half of an f32). To 16 bits they round to nearest, ties to even; NaN stays NaN.
+ * Conversions between f32 and the two 16-bit formats of model files: f16 (IEEE binary16) and bf16 (the upper half of an
+ * f32). Conversions to 16 bits round to nearest, ties to even. NaN stays NaN.
  */
 
 import { MbokError } from '../base/errors';
 
-/** Formats of 16 bits, named as in safetensors files. */
+/** 16-bit floating-point formats, named as in safetensors files. */
 export type HalfType = 'F16' | 'BF16';
-/** Formats that weights are stored in. */
+/** Floating-point formats of stored weights. */
 export type FloatType = 'F32' | HalfType;
 
 /** Converts f32 to the bits of `type`. */
@@ -15,7 +15,10 @@ export function f32ToHalf(source: Float32Array, type: HalfType): Uint16Array {
   return type === 'F16' ? f32ToF16(source) : f32ToBf16(source);
 }
 
-/** As {@link f32ToHalf}, for a file. Throws MBOK_NON_FINITE, naming the tensor, where a number is not or becomes infinite. */
+/**
+ * Converts as {@link f32ToHalf}, for a file. Throws MBOK_NON_FINITE, naming the tensor, if a value is NaN or infinite
+ * after the conversion.
+ */
 export function encodeHalf(name: string, source: Float32Array, type: HalfType): Uint16Array {
   const bits = f32ToHalf(source, type);
   const exponent = type === 'F16' ? F16_INFINITY : BF16_INFINITY;
@@ -35,7 +38,7 @@ const F16_NAN = 0x7e00;
 
 let f16Values: Float32Array | undefined;
 
-/** Every f16 as an f32, indexed by its bits: 256 KB that turn the conversion into one load. */
+/** Returns the f32 of every f16, indexed by its bits. The table has 256 KB and makes the conversion one load. */
 function f16Table(): Float32Array {
   if (f16Values) return f16Values;
   const table = new Float32Array(0x10000);
@@ -52,14 +55,14 @@ function f16Table(): Float32Array {
   return table;
 }
 
-/** Converts f16 bits to f32, into `target` if given (of at least the same length). */
+/** Converts f16 bits to f32, into `target` (at least as long) if it is passed. */
 export function f16ToF32(source: Uint16Array, target: Float32Array = new Float32Array(source.length)): Float32Array {
   const table = f16Table();
   for (let i = 0; i < source.length; i++) target[i] = table[source[i] as number] as number;
   return target;
 }
 
-/** Converts f32 to f16 bits; what is too large becomes infinite. */
+/** Converts f32 to f16 bits. Values beyond the largest f16 become infinite. */
 export function f32ToF16(source: Float32Array, target: Uint16Array = new Uint16Array(source.length)): Uint16Array {
   const bits = bitsOf(source);
   const scratch = new Float32Array(1);
@@ -69,14 +72,14 @@ export function f32ToF16(source: Float32Array, target: Uint16Array = new Uint16A
     const magnitude = x & 0x7fffffff;
     let half: number;
     if (magnitude >= 0x47800000) {
-      // 2^16 and beyond
+      // // |x| ≥ 2¹⁶, infinite or NaN
       half = magnitude > 0x7f800000 ? F16_NAN : F16_INFINITY;
     } else if (magnitude < 0x38800000) {
-      // below 2^-14, the smallest normal f16: adding 0.5 makes the f32 unit round to f16's subnormal grid of 2^-24
+      // // |x| < 2⁻¹⁴, the smallest normal f16: adding 0.5 rounds to f16's subnormal grid of 2⁻²⁴
       scratch[0] = Math.abs(source[i] as number) + 0.5;
       half = (scratchBits[0] as number) - 0x3f000000;
     } else {
-      // exponent bias 127 → 15; a carry out of the fraction rightly raises the exponent, up to infinity
+      // // exponent bias 127 → 15; a carry out of the fraction correctly raises the exponent, up to infinity
       const odd = (magnitude >>> 13) & 1;
       half = (magnitude - 0x38000000 + 0xfff + odd) >>> 13;
     }
@@ -85,21 +88,24 @@ export function f32ToF16(source: Float32Array, target: Uint16Array = new Uint16A
   return target;
 }
 
-/** Rounding to F16 moves a vector of its normal numbers by less than this part of its length. */
+/** Relative rounding error of a vector of normal f16 numbers is below this: ‖v − v̂‖ / ‖v‖ < 2⁻¹¹. */
 export const F16_PRECISION = 2 ** -11;
-/** Part of its length that rounding may move a vector of scales by: four kernels leave a tenth of the weights anyway. */
+/**
+ * Largest acceptable relative rounding error of a vector of scales. Four kernels leave about 0.1 of the weights as
+ * error anyway.
+ */
 export const LARGEST_F16_LOSS = 2 ** -4;
 
-/** Numbers as F16 holds them, and what that loses. */
+/** A vector rounded to F16, and the error of the rounding. */
 export interface F16Rounding {
   readonly values: Float32Array;
-  /** ‖v − v̂‖ / ‖v‖; not finite where a number is not or becomes infinite. */
+  /** ‖v − v̂‖ / ‖v‖; not finite if a value is NaN or infinite, or overflows. */
   readonly loss: number;
-  /** How many numbers become 0. */
+  /** Number of nonzero values that become 0. */
   readonly vanished: number;
 }
 
-/** The numbers of `source` times `factor`, rounded to F16. */
+/** Rounds `source` · `factor` to F16. */
 export function roundToF16(source: Float32Array, factor = 1): F16Rounding {
   const values = f16ToF32(f32ToF16(factor === 1 ? source : source.map((value) => value * factor)));
   let [moved, whole, vanished] = [0, 0, 0];
@@ -113,20 +119,20 @@ export function roundToF16(source: Float32Array, factor = 1): F16Rounding {
   return { values, loss: moved === 0 ? 0 : Math.sqrt(moved / whole), vanished };
 }
 
-/** Converts bf16 bits to f32, into `target` if given (of at least the same length). */
+/** Converts bf16 bits to f32, into `target` (at least as long) if it is passed. */
 export function bf16ToF32(source: Uint16Array, target: Float32Array = new Float32Array(source.length)): Float32Array {
   const bits = bitsOf(target);
   for (let i = 0; i < source.length; i++) bits[i] = (source[i] as number) << 16;
   return target;
 }
 
-/** Converts f32 to bf16 bits; what is too large becomes infinite. */
+/** Converts f32 to bf16 bits. Values beyond the largest bf16 become infinite. */
 export function f32ToBf16(source: Float32Array, target: Uint16Array = new Uint16Array(source.length)): Uint16Array {
   const bits = bitsOf(source);
   for (let i = 0; i < source.length; i++) {
     const x = bits[i] as number;
     const nan = (x & 0x7fffffff) > 0x7f800000;
-    // rounding could carry a NaN's fraction over to infinity, so its quiet bit is set instead
+    // // rounding could carry a NaN's fraction over to infinity: set its quiet bit instead
     target[i] = nan ? (x >>> 16) | 0x40 : (x + 0x7fff + ((x >>> 16) & 1)) >>> 16;
   }
   return target;

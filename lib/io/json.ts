@@ -6,7 +6,7 @@ import { Utf8Decoder } from './utf8';
 /** A JSON object of unknown content. */
 export type JsonObject = { [key: string]: unknown };
 
-/** Decodes UTF-8 strictly (a byte order mark is dropped); throws MBOK_FORMAT naming `what` and the first byte that is none. */
+/** Decodes UTF-8 strictly and drops a byte order mark. Throws MBOK_FORMAT, naming `what` and the first invalid byte. */
 export function decodeUtf8(bytes: Uint8Array, what: string): string {
   const decoder = new Utf8Decoder(what);
   const text = decoder.push(bytes);
@@ -14,16 +14,16 @@ export function decodeUtf8(bytes: Uint8Array, what: string): string {
   return text;
 }
 
-/** Lists and objects within one another, as serde_json has it, which safetensors and tokenizers read these files with. */
+/** Largest nesting depth: that of serde_json, with which safetensors and tokenizers read these files. */
 const DEEPEST = 128;
-/** Values of a configuration or an index: the largest have 90 thousand. */
+/** Largest number of values in a configuration or an index. The largest known ones have 90 thousand. */
 const MOST_VALUES = 2 ** 17;
 
 /**
- * Parses `text` to a JSON object. It may have NaN, Infinity and -Infinity for numbers, as Python writes them.
+ * Parses `text` to a JSON object. It accepts NaN, Infinity and -Infinity as numbers, since Python writes them.
  *
- * @param what - names the text in messages
- * @param most - values that an honest text of its kind does not exceed
+ * @param what - name of the text, for messages
+ * @param most - limit on the number of values
  * @throws MbokError MBOK_FORMAT
  */
 export function parseJsonObject(text: string, what: string, most = MOST_VALUES): JsonObject {
@@ -42,12 +42,12 @@ export function parseJsonObject(text: string, what: string, most = MOST_VALUES):
 const UPPER_N = 0x4e;
 const UPPER_I = 0x49;
 
-/** What stands for NaN until the text has been parsed. */
+/** Stands for NaN until the text has been parsed. */
 const NAN = '\u0000NaN';
 
 /**
- * JSON with what Python's `json` writes besides, and Hugging Face's configurations therefore have: NaN, Infinity and
- * -Infinity. Throws SyntaxError.
+ * Parses JSON plus NaN, Infinity and -Infinity. Python's `json` writes those, so Hugging Face configurations contain
+ * them. Throws SyntaxError.
  */
 function parseLikePython(text: string, most: number): unknown {
   try {
@@ -60,8 +60,8 @@ function parseLikePython(text: string, most: number): unknown {
 }
 
 /**
- * The text with Python's constants, outside of strings, as JSON that can be told from all other; undefined where there are
- * none, or more than `most`.
+ * Replaces Python's constants outside strings by JSON that {@link parseLikePython} recognizes. Returns undefined if
+ * there are none, or more than `most`.
  */
 function withoutConstants(text: string, most: number): string | undefined {
   const pieces: string[] = [];
@@ -72,7 +72,7 @@ function withoutConstants(text: string, most: number): string | undefined {
     const constant = unit === UPPER_N ? 'NaN' : unit === UPPER_I ? 'Infinity' : undefined;
     if (constant === undefined || !text.startsWith(constant, i)) continue;
     if (pieces.length >= 2 * most) return undefined;
-    // 1e999 is beyond the largest number: JSON.parse makes it infinite
+    // // JSON.parse turns 1e999, which is beyond the largest number, into Infinity
     pieces.push(text.slice(done, i), constant === 'NaN' ? JSON.stringify(NAN) : '1e999');
     i += constant.length - 1;
     done = i + 1;
@@ -81,12 +81,12 @@ function withoutConstants(text: string, most: number): string | undefined {
 }
 
 /**
- * Throws MBOK_FORMAT where a string in `value` holds half of a surrogate pair, which no text holds: it would become U+FFFD.
+ * Throws MBOK_FORMAT if a string in `value` holds half of a surrogate pair. Encoding it would silently give U+FFFD.
  *
  * @param text - the JSON that `value` was parsed from
  */
 export function expectWholeCharacters(value: unknown, text: string, what: string): void {
-  // only an escape can write one
+  // // only an escape can produce a lone surrogate
   if (/\\u[dD][89a-fA-F]/.test(text)) expectWhole(value, what);
 }
 
@@ -98,9 +98,9 @@ function expectWhole(value: unknown, what: string): void {
 }
 
 /**
- * Counts values and depth of JSON before anything is made of it: of 100 MB of `{}` JSON.parse makes 33 million objects
- * in a minute, and what is deeper than the stack cannot be written again. Where the text is no JSON, the count holds up
- * to the fault, at which JSON.parse ends too.
+ * Limits the number of values and the depth of JSON before it is parsed. JSON.parse makes 33 million objects of 100 MB
+ * of `{}`, which takes a minute. Values nested deeper than the stack could not be serialized again. If the text is
+ * invalid, the count holds up to the fault, where JSON.parse stops too.
  *
  * @throws MbokError MBOK_FORMAT
  */
@@ -124,11 +124,11 @@ export function expectBounded(text: string, what: string, most = MOST_VALUES): v
 }
 
 /**
- * The first key that an object in `text` (valid JSON) has twice. JSON.parse keeps the last one silently, so that two
+ * Returns the first key that an object in `text` (valid JSON) repeats. JSON.parse silently takes the last value, so two
  * readers of one file could see different values.
  */
 export function repeatedKey(text: string): string | undefined {
-  /** Keys of the objects around the current place; undefined for lists. */
+  /** Keys of the objects that enclose the current position; undefined for lists. */
   const open: (Set<string> | undefined)[] = [];
   let isValue = false;
   for (let i = 0; i < text.length; i++) {
@@ -151,7 +151,7 @@ export function repeatedKey(text: string): string | undefined {
   return undefined;
 }
 
-/** Position of the quote that ends the string which begins at `start`, or the text's length. */
+/** Returns the position of the quote that ends the string starting at `start`, or the text's length. */
 function endOfString(text: string, start: number): number {
   for (let i = start + 1; i < text.length; i++) {
     const unit = text.charCodeAt(i);
@@ -161,12 +161,12 @@ function endOfString(text: string, start: number): number {
   return text.length;
 }
 
-/** True for what JSON writes in braces. */
+/** Tells whether `value` is an object in the sense of JSON: not null and not a list. */
 export function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** What an honest file of a kind does not exceed. */
+/** Size limits for a kind of file. */
 export interface JsonLimits {
   readonly bytes: number;
   readonly values: number;
@@ -175,8 +175,8 @@ export interface JsonLimits {
 /**
  * Reads a file that holds one JSON object.
  *
- * @param limits - by default those of configurations
- * @throws MbokError MBOK_IO (cannot be read), MBOK_FORMAT (far too large, not UTF-8, not JSON, not an object)
+ * @param limits - default: those of configurations
+ * @throws MbokError MBOK_IO if it cannot be read; MBOK_FORMAT if it is too large, not UTF-8, not JSON, or not an object
  */
 export async function readJson(path: string, limits?: JsonLimits): Promise<JsonObject> {
   const bytes = limits === undefined ? await readSmallFile(path) : await readWhole(path, limits.bytes);

@@ -2,31 +2,31 @@ import { MbokError } from '../base/errors';
 import { CLOSE_LIST, CLOSE_OBJECT, ESCAPE, OPEN_LIST, OPEN_OBJECT, QUOTE } from './json_units';
 
 /**
- * Cuts a list of objects in JSON, which comes in parts, into the texts of its elements. What they hold is not looked at:
- * whoever parses them does.
+ * A splitter that cuts a JSON list of objects, arriving in parts, into the texts of its elements. It does not check the
+ * elements: their parser does.
  */
 export class JsonListSplitter {
-  /** Lists and objects that are open. */
+  /** Number of open lists and objects. */
   #depth = 0;
   #inString = false;
   #escaped = false;
   #closed = false;
-  /** Of earlier parts, what follows the latest element. */
+  /** Text of earlier parts after the last complete element. */
   #rest = '';
   #elements = 0;
 
   /** `what` names the list in messages. */
   constructor(private readonly what: string) {}
 
-  /** Characters of an element that is not complete yet. */
+  /** Length of the incomplete element, in characters. */
   get pending(): number {
     return this.#rest.length;
   }
 
-  /** The elements that are complete with this part. Throws MBOK_FORMAT where it is no list of objects. */
+  /** Returns the elements that this part completes. Throws MBOK_FORMAT if the text is not a list of objects. */
   push(text: string): string[] {
     const elements: string[] = [];
-    /** Where what follows the latest element begins. */
+    /** Position after the last complete element. */
     let from = 0;
     const expectBetween = (separator: string, end: number) => {
       if ((this.#rest + text.slice(from, end)).trim() !== separator) this.#refuse();
@@ -70,7 +70,7 @@ export class JsonListSplitter {
     return elements;
   }
 
-  /** Throws MBOK_FORMAT where the list does not end, or something follows it. */
+  /** Throws MBOK_FORMAT if the list has not ended, or if text follows it. */
   end(): void {
     if (!this.#closed || this.#rest.trim() !== '') this.#refuse();
   }

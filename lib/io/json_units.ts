@@ -1,4 +1,4 @@
-/** UTF-16 units that JSON is built of. */
+/** UTF-16 code units of JSON's punctuation. */
 
 export const QUOTE = 0x22;
 export const COMMA = 0x2c;

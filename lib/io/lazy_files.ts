@@ -1,4 +1,4 @@
-/** Contents of files by name, of which some are made anew each time that they are asked for. */
+/** A read-only map from file names to contents, some of which are computed at each access. */
 export class LazyFiles implements ReadonlyMap<string, Buffer> {
   constructor(private readonly contents: ReadonlyMap<string, Buffer | (() => Buffer)>) {}
 

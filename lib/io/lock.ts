@@ -1,10 +1,10 @@
 /**
- * Locks between processes, as files beside or within what they guard.
+ * Locks between processes, as files beside or inside what they guard.
  *
- * A lock is a file `<prefix>-<process>-<random>` that says who its holder is. A process that finds no living holder puts a
- * file of its own there and looks again. It has the lock unless it now finds another living one; then it takes its file
- * back and tries again: of two that do so at the same time, at least one sees the other. No name is ever used twice, so the
- * files of processes that died can be removed by anybody at any time.
+ * A lock is a file `<prefix>-<process>-<random>` that identifies its holder. A process that sees no living holder
+ * writes such a file and looks again. It has the lock unless it now sees another living holder. In that case it removes
+ * its file and tries again. If two processes do so at once, at least one of them sees the other. Names are never
+ * reused, so anyone may remove the files of dead processes at any time.
  */
 
 import { randomBytes } from 'node:crypto';
@@ -21,26 +21,30 @@ import { isRunning, machineName, startOf } from './running';
 /** A process that holds a lock. */
 interface Holder {
   readonly pid: number;
-  /** Of {@link machineName}. */
+  /** As {@link machineName} returns it. */
   readonly machine: string;
   readonly started: string | undefined;
-  /** Number of the lock file itself: a copy of a folder holds a copy of its lock, which locks nothing. */
+  /**
+   * Inode number of the lock file. A copied folder contains a copy of its lock, which has another number and locks
+   * nothing.
+   */
   readonly file: string;
 }
 
-/** Milliseconds between two looks at a lock that is waited for. */
+/** Milliseconds between two attempts to take a lock. */
 const PAUSE = 20;
-/** Milliseconds between two signs of life, which other machines see, and after how many without one they take over. */
+/** Milliseconds between two updates of the lock file's time, which other machines see. */
 const HEARTBEAT = 20_000;
+/** Milliseconds without such an update after which another machine takes over the lock. */
 const SILENCE = 120_000;
 
 /**
- * Takes a lock until disposed.
+ * Takes a lock and holds it until disposed.
  *
- * @param prefix - path with which the lock's files begin; their folder must exist
- * @param what - what the holder does, for messages: `is writing 'small'`
+ * @param prefix - path prefix of the lock files; the folder must exist
+ * @param what - the holder's action, for messages: `is writing 'small'`
  * @param options - `wait`: milliseconds to wait for another holder. Default 0
- * @throws MbokError MBOK_BUSY naming the process that holds it, MBOK_IO
+ * @throws MbokError MBOK_BUSY naming the process that holds the lock; MBOK_IO
  */
 export async function takeLock(
   prefix: string,
@@ -60,7 +64,7 @@ export async function takeLock(
   }
 }
 
-/** The lock file that is ours, with signs of life until disposed. */
+/** Returns the lock, with periodic signs of life until disposed. */
 function held(path: string): AsyncDisposable {
   const timer = setInterval(() => utimes(path, new Date(), new Date()).catch(() => {}), HEARTBEAT).unref();
   return {
@@ -71,13 +75,13 @@ function held(path: string): AsyncDisposable {
   };
 }
 
-/** Tells whether `name` is that of a lock file with this prefix, or of one that is being made. */
+/** Tells whether `name` is a lock file with this prefix, complete or still being written. */
 export function isLockName(name: string, prefix: string): boolean {
   const lock = leftoverOf(name)?.of ?? name;
   return lock.startsWith(prefix) && /^-\d+-[0-9a-f]{8}$/.test(lock.slice(prefix.length));
 }
 
-/** The path of the lock file that is ours now, or its holder. */
+/** Returns the path of the acquired lock file, or the present holder. */
 async function tryLock(prefix: string): Promise<string | Holder> {
   const holder = await livingHolder((await lookFor(prefix)).locks);
   if (holder !== undefined) return holder;
@@ -94,7 +98,7 @@ async function tryLock(prefix: string): Promise<string | Holder> {
   return own;
 }
 
-/** The holder of one of these lock files whose process lives. */
+/** Returns the first holder whose process is alive. */
 async function livingHolder(paths: readonly string[]): Promise<Holder | undefined> {
   for (const path of paths) {
     const holder = await readHolder(path);
@@ -103,7 +107,7 @@ async function livingHolder(paths: readonly string[]): Promise<Holder | undefine
   return undefined;
 }
 
-/** Paths of the lock's files, and of those that processes died over. */
+/** Lists the complete lock files, and the incomplete ones of dead processes. */
 async function lookFor(prefix: string): Promise<{ readonly locks: string[]; readonly abandoned: string[] }> {
   const folder = dirname(prefix);
   const locks: string[] = [];
@@ -117,7 +121,7 @@ async function lookFor(prefix: string): Promise<{ readonly locks: string[]; read
   return { locks, abandoned };
 }
 
-/** Makes the lock file, complete at once. */
+/** Writes the lock file under a temporary name and renames it, so that nobody reads half of it. */
 async function publish(path: string): Promise<void> {
   const temporary = temporaryName(path);
   const { pid } = process;
@@ -137,7 +141,7 @@ async function publish(path: string): Promise<void> {
   }
 }
 
-/** Undefined where the file is gone, or is not the lock that it was written as. */
+/** Reads a lock file. Returns undefined if it is gone, or is a copy of the file that was written. */
 async function readHolder(path: string): Promise<Holder | undefined> {
   const text = await readTextIfPresent(path);
   const holder = text === undefined ? undefined : parseHolder(text);
@@ -158,7 +162,9 @@ function parseHolder(text: string): Holder | undefined {
   }
 }
 
-/** Whether the holder may still be at work: all that can be told of another machine's processes is when they gave a sign. */
+/**
+ * Tells whether the holder may still be running. For processes of other machines, only the last sign of life is known.
+ */
 async function isAlive({ pid, machine, started }: Holder, path: string): Promise<boolean> {
   if (machine === (await machineName())) {
     return isRunning(pid) && (started === undefined || started === (await startOf(pid)));

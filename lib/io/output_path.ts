@@ -1,4 +1,4 @@
-/** Where results may be written: not in the place of what is read, nor of anything that mbok has not written. */
+/** Checks of output paths: an output must not overwrite an input or a file that mbok did not write. */
 
 import { realpath, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
@@ -9,8 +9,8 @@ import { PositionedFile } from './positioned';
 const BEGINNING_BYTES = 1 << 16;
 
 /**
- * Throws MBOK_INVALID_ARGUMENT where `output` is one of `inputs`, or a folder that holds one: writing it could destroy
- * what is read. An output within a folder that is an input is allowed.
+ * Throws MBOK_INVALID_ARGUMENT if `output` is one of `inputs` or a folder that contains one, since writing could
+ * destroy the input. An output inside an input folder is allowed.
  */
 export async function expectApart(output: string, inputs: readonly string[]): Promise<void> {
   const place = await identity(output);
@@ -28,10 +28,9 @@ export async function expectApart(output: string, inputs: readonly string[]): Pr
 }
 
 /**
- * Throws MBOK_IO where something is at `path` that the caller has not written: neither nothing, an empty file nor one
- * whose beginning, of up to 64 KB, `isOwn` recognizes.
+ * Throws MBOK_IO if the file at `path` exists, is not empty, and `isOwn` does not recognize its first 64 KB.
  *
- * @param what - what is to be written, for messages: `a training log`
+ * @param what - the output, for messages: `a training log`
  */
 export async function expectOwnFile(path: string, what: string, isOwn: (beginning: string) => boolean): Promise<void> {
   const file = await ifPresent(PositionedFile.open(path));
@@ -42,7 +41,7 @@ export async function expectOwnFile(path: string, what: string, isOwn: (beginnin
   throw new MbokError('MBOK_IO', `will not replace '${path}' by ${what}: it is something else`);
 }
 
-/** A path as it is given, and where its links lead. */
+/** Returns the absolute path, and the path that its links lead to. */
 async function pathsOf(path: string): Promise<readonly string[]> {
   const given = resolve(path);
   try {
@@ -57,7 +56,7 @@ function ancestors(path: string): string[] {
   return parent === path ? [] : [parent, ...ancestors(parent)];
 }
 
-/** Device and number of a file or folder, which all paths to it share; its path where there is none. */
+/** Returns device and inode number, which all paths to a file share, or the absolute path if nothing exists there. */
 async function identity(path: string): Promise<string> {
   try {
     const { dev, ino } = await stat(path, { bigint: true });

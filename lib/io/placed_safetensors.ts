@@ -1,4 +1,7 @@
-/** A safetensors file whose tensors come in any order, over several processes: the header says beforehand where each lies. */
+/**
+ * Safetensors files whose tensors are written in any order, over several processes. The header fixes each tensor's
+ * position in advance.
+ */
 
 import { type FileHandle, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -17,21 +20,27 @@ import {
   writePieces,
 } from './safetensors';
 
-/** Where the bytes of a tensor go: to the beginning of tensor `name` but for the first `skip`, which are there. */
+/**
+ * Target of a tensor's bytes: tensor `name` from its start. The first `skip` bytes are already there and are not
+ * written.
+ */
 export interface TensorPlace {
   readonly name: string;
   readonly skip: number;
 }
 
-/** Reads what has been written; tensors that have not been are zeros. Close it. */
+/** A safetensors file open for reading and writing. Tensors not yet written read as zeros. */
 export class PlacedSafetensors implements AsyncDisposable {
   private constructor(
-    /** Of the same file. */
+    /** Reader of the same file. */
     readonly reader: SafetensorsFile,
     private readonly file: FileHandle,
   ) {}
 
-  /** Begins a file; one of this name is forgotten. Throws MBOK_IO, MBOK_INVALID_ARGUMENT for a name given twice. */
+  /**
+   * Creates a file and replaces one of the same name. Throws MBOK_IO, or MBOK_INVALID_ARGUMENT if two tensors share a
+   * name.
+   */
   static async create(
     path: string,
     tensors: readonly TensorHead[],
@@ -53,7 +62,7 @@ export class PlacedSafetensors implements AsyncDisposable {
     return await PlacedSafetensors.open(path, tensors);
   }
 
-  /** Opens a file to go on with. Throws MBOK_IO, MBOK_FORMAT where it does not hold just these tensors. */
+  /** Opens an existing file to continue it. Throws MBOK_IO, or MBOK_FORMAT if it holds other tensors. */
   static async open(path: string, tensors: readonly TensorHead[]): Promise<PlacedSafetensors> {
     const reader = await SafetensorsFile.open(path);
     try {
@@ -72,7 +81,9 @@ export class PlacedSafetensors implements AsyncDisposable {
     return this.reader.path;
   }
 
-  /** Writes a tensor to its place; it lasts once the file is synced. Throws MBOK_IO, MBOK_FORMAT, MBOK_SHAPE. */
+  /**
+   * Writes a tensor at its position. The data is durable after {@link sync}. Throws MBOK_IO, MBOK_FORMAT, MBOK_SHAPE.
+   */
   async write(tensor: TensorSource, place: TensorPlace = { name: tensor.name, skip: 0 }): Promise<void> {
     const { name, skip } = place;
     const { byteOffset, byteLength } = this.reader.entry(name);
@@ -90,7 +101,7 @@ export class PlacedSafetensors implements AsyncDisposable {
     }
   }
 
-  /** Makes what has been written outlive a crash of the machine. Throws MBOK_IO. */
+  /** Syncs the file, so that what has been written survives a system crash. Throws MBOK_IO. */
   async sync(): Promise<void> {
     try {
       await this.file.sync();
@@ -99,7 +110,7 @@ export class PlacedSafetensors implements AsyncDisposable {
     }
   }
 
-  /** Closing twice is allowed. */
+  /** Closes the file; a second call does nothing. */
   async close(): Promise<void> {
     await this.file.close();
     await this.reader.close();

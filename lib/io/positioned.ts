@@ -3,15 +3,17 @@ import { MbokError } from '../base/errors';
 import { ioFailure } from './failure';
 import { openRegular } from './regular_file';
 
-/** Bytes read at a time; a multiple of every element size. */
+/** Bytes per read; a multiple of every element size. */
 export const CHUNK_BYTES = 1 << 24;
 
-/** A file read by position, never mapped: one that is truncated while it is open gives an error, not a dead process. */
+/**
+ * A file read by position, never mapped. Truncating it while it is open gives an error and does not kill the process.
+ */
 export class PositionedFile implements AsyncDisposable {
   private constructor(
-    /** As given to `open`. */
+    /** As passed to `open`. */
     readonly path: string,
-    /** Bytes, when it was opened. */
+    /** Size in bytes when it was opened. */
     readonly size: number,
     private readonly file: FileHandle,
   ) {}
@@ -27,7 +29,7 @@ export class PositionedFile implements AsyncDisposable {
     }
   }
 
-  /** Up to `length` bytes from `position`; fewer where the file ends. Throws MBOK_IO, MBOK_DISPOSED. */
+  /** Reads up to `length` bytes at `position`; fewer at the end of the file. Throws MBOK_IO, MBOK_DISPOSED. */
   async upTo(position: number, length: number, target: Uint8Array = new Uint8Array(length)): Promise<Uint8Array> {
     let done = 0;
     try {
@@ -46,14 +48,17 @@ export class PositionedFile implements AsyncDisposable {
     return target.subarray(0, done);
   }
 
-  /** Fills `target` from `position` with a part of tensor `name`. Throws MBOK_FORMAT where the file ends before; as `upTo`. */
+  /**
+   * Fills `target` from `position`, with a part of tensor `name`. Throws MBOK_FORMAT if the file ends before that, else
+   * as `upTo`.
+   */
   async fill(name: string, position: number, target: Uint8Array): Promise<void> {
     const bytes = await this.upTo(position, target.length, target);
     if (bytes.length === target.length) return;
     throw new MbokError('MBOK_FORMAT', `'${this.path}' ends within tensor '${name}': truncated since it was opened`);
   }
 
-  /** Further reads fail. Closing twice is allowed. */
+  /** Closes the file; later reads fail. A second call does nothing. */
   async close(): Promise<void> {
     await this.file.close();
   }

@@ -1,22 +1,22 @@
-/** Opening files, and nothing else: a pipe would keep its opener waiting for ever, a device has no end. */
+/** Opens regular files only. Opening a pipe could block forever, and a device has no end. */
 
 import type { Stats } from 'node:fs';
 import { constants, type FileHandle, open, stat } from 'node:fs/promises';
 import { MbokError } from '../base/errors';
 import { ioFailure } from './failure';
 
-/** A pipe that takes a file's name between two looks does not keep the opener waiting. Windows has no such flag. */
+/** Non-blocking, in case a pipe replaces the file between the two checks. Windows has no such flag. */
 const FLAGS = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 
 /**
- * Opens a file, or what a link leads to, for reading.
+ * Opens a regular file, or the target of a link, for reading.
  *
- * @throws MbokError MBOK_IO naming `path`: it cannot be opened, or is a pipe, a socket, a device or a folder
+ * @throws MbokError MBOK_IO naming `path` if it cannot be opened, or is a pipe, a socket, a device or a folder
  */
 export async function openRegular(path: string): Promise<FileHandle> {
   let file: FileHandle | undefined;
   try {
-    // before it is opened: opening alone can start what a device does
+    // // check before opening: opening alone can trigger what a device does
     expectRegular(path, await stat(path));
     file = await open(path, FLAGS);
     expectRegular(path, await file.stat());
@@ -27,7 +27,7 @@ export async function openRegular(path: string): Promise<FileHandle> {
   }
 }
 
-/** Throws MBOK_IO where `status` is not that of a file. */
+/** Throws if `status` is not that of a regular file: MBOK_IO, or an EISDIR error for a folder. */
 export function expectRegular(path: string, status: Stats): void {
   if (status.isFile()) return;
   if (status.isDirectory()) throw Object.assign(new Error(`${path} is a folder`), { code: 'EISDIR' });

@@ -14,21 +14,27 @@ import {
 import { expectNoStandIn, STAND_IN_BYTES } from './stand_in';
 import type { ReadType, WeightReader } from './weight_reader';
 
-/** Read, checked and converted at a time: a few milliseconds of the event loop. A multiple of every element size. */
+/**
+ * Bytes read, checked and converted at a time, which takes a few milliseconds of the event loop. A multiple of every
+ * element size.
+ */
 const PIECE_BYTES = 1 << 22;
-/** Tensors below get memory of their own, which is collected soon enough. */
+/** Smaller tensors get new memory, which is collected soon enough. */
 const SMALL_BYTES = 1 << 16;
 
 /**
- * A safetensors file, opened for reading. Tensors are read by position, never mapped: a file that is truncated while it
- * is open gives an error, not a dead process.
+ * A safetensors file, open for reading. Tensors are read by position, never mapped. Truncating the file while it is
+ * open gives an error and does not kill the process.
  */
 export class SafetensorsFile implements WeightReader {
-  /** The memory of pieces from tensors that have been read, one for each that is read at once: else hundreds wait to be collected. */
+  /**
+   * Piece buffers for reuse, one per concurrent read. Without reuse, hundreds of them would wait for the garbage
+   * collector.
+   */
   private readonly spares: ArrayBuffer[] = [];
 
   private constructor(
-    /** As given to `open`. */
+    /** As passed to `open`. */
     readonly path: string,
     private readonly file: PositionedFile,
     /** By name, in the order of their bytes. */
@@ -40,8 +46,8 @@ export class SafetensorsFile implements WeightReader {
   /**
    * Opens a file and checks its header.
    *
-   * @throws MbokError MBOK_IO (cannot be read), MBOK_FORMAT (not a whole, consistent safetensors file), MBOK_UNSUPPORTED
-   *   (what is no name of a data type)
+   * @throws MbokError MBOK_IO if it cannot be read, MBOK_FORMAT if it is not a complete and consistent safetensors
+   * file, MBOK_UNSUPPORTED for an unknown data type
    */
   static async open(path: string): Promise<SafetensorsFile> {
     const file = await PositionedFile.open(path);
@@ -63,9 +69,9 @@ export class SafetensorsFile implements WeightReader {
   }
 
   /**
-   * Describes a tensor.
+   * Returns the entry of a tensor.
    *
-   * @throws MbokError MBOK_FORMAT when the file has none of this name
+   * @throws MbokError MBOK_FORMAT if the file has no tensor of this name
    */
   entry(name: string): TensorEntry {
     const entry = this.tensors.get(name);
@@ -74,9 +80,9 @@ export class SafetensorsFile implements WeightReader {
   }
 
   /**
-   * Reads the bytes of a tensor as they are in the file (little endian), or only the first `length` of them.
+   * Reads the bytes of a tensor as stored (little endian), or only the first `length` of them.
    *
-   * @throws MbokError MBOK_FORMAT (no such tensor, or the file was truncated since), MBOK_IO
+   * @throws MbokError MBOK_FORMAT if there is no such tensor or the file was truncated meanwhile; MBOK_IO
    */
   async read(name: string, length?: number): Promise<Uint8Array> {
     const { byteOffset, byteLength } = this.entry(name);
@@ -99,7 +105,7 @@ export class SafetensorsFile implements WeightReader {
   }
 
   /**
-   * Reads a tensor into a matrix of its own element type, or of f32 where it holds real numbers.
+   * Reads a tensor into a matrix of its stored element type, or of f32 if it holds real numbers.
    *
    * @throws MbokError as {@link WeightReader.readMatrix}
    */
@@ -118,7 +124,7 @@ export class SafetensorsFile implements WeightReader {
     return await Matrix.ofPieces({ rows, cols: shape.at(-1) ?? 1, type }, this.finite(name, convert));
   }
 
-  /** Closes the file; further reads fail. Closing twice is allowed. */
+  /** Closes the file; later reads fail. A second call does nothing. */
   async close(): Promise<void> {
     await this.file.close();
   }
@@ -135,7 +141,7 @@ export class SafetensorsFile implements WeightReader {
     }
   }
 
-  /** U8 [rows, bytes of a row of q8]. */
+  /** Reads U8 [rows, bytes per row of q8]. */
   private async readQ8(name: string): Promise<Matrix> {
     const { dtype, shape } = this.entry(name);
     const [rows = 0, bytes = 0] = shape;
@@ -172,7 +178,10 @@ export class SafetensorsFile implements WeightReader {
     );
   }
 
-  /** The tensor piece by piece: `count` elements at the start of `source`, which the next piece overwrites. */
+  /**
+   * Yields the tensor piece by piece: `count` elements at the start of `source`, which the next piece overwrites.
+   * `first` is the index of the first element.
+   */
   private async *pieces(name: string): AsyncGenerator<{ first: number; source: ArrayBuffer; count: number }> {
     const { dtype, byteOffset, byteLength } = this.entry(name);
     const isSmall = byteLength < SMALL_BYTES;
@@ -202,7 +211,7 @@ const TO_F32: Partial<Record<Dtype, (source: ArrayBuffer, count: number) => Floa
 
 const halves: Convert = (source, count) => new Uint16Array(source, 0, count);
 
-/** What a tensor can be in memory as it is in the file. */
+/** Data types that a matrix can hold as stored. */
 const OWN_TYPES: Partial<Record<Dtype, { readonly type: ReadType; readonly view: Convert }>> = {
   F32: { type: 'f32', view: (source, count) => new Float32Array(source, 0, count) },
   F16: { type: 'f16', view: halves },
@@ -210,23 +219,23 @@ const OWN_TYPES: Partial<Record<Dtype, { readonly type: ReadType; readonly view:
   I8: { type: 'i8', view: (source, count) => new Int8Array(source, 0, count) },
 };
 
-/** Whether none of the values is infinite or NaN. In plain loops, which take an eighth of the time that `every` does. */
+/** Tells whether all values are finite. Plain loops take an eighth of the time of `every`. */
 export function allFinite(values: Values, dtype: Dtype): boolean {
   if (values instanceof Int8Array) return true;
   if (values instanceof Float32Array) {
     for (let i = 0; i < values.length; i++) if (!Number.isFinite(values[i])) return false;
     return true;
   }
-  // not finite are those whose exponent has all its bits set
+  // // NaN and infinity have all exponent bits set
   const exponent = dtype === 'F16' ? 0x7c00 : 0x7f80;
   for (let i = 0; i < values.length; i++) if (((values[i] as number) & exponent) === exponent) return false;
   return true;
 }
 
-/** All bytes of a tensor, or one piece after the other. */
+/** Bytes of a tensor, whole or in pieces. */
 export type TensorBytes = Uint8Array | Iterable<Uint8Array>;
 
-/** What a file's header says of a tensor. */
+/** Header entry of a tensor, without its position. */
 export interface TensorHead {
   name: string;
   dtype: Dtype;
@@ -237,19 +246,19 @@ export interface TensorHead {
 /** A tensor to be written. */
 export interface TensorSource extends TensorHead {
   /**
-   * Gives the bytes (little endian, as many as dtype and shape say) when their turn comes, so that one tensor at a time is
-   * in memory, or less where they come in pieces, each of which may overwrite the one before.
+   * Returns the bytes (little endian, as many as dtype and shape say). It is called when the tensor is written, so only
+   * one tensor at a time is in memory. Pieces need less still: each may overwrite the one before.
    */
   bytes: () => TensorBytes | Promise<TensorBytes>;
 }
 
 /**
- * Writes a safetensors file atomically. Tensors are asked for one after the other, those of wide elements first so that
- * every tensor is aligned to its element size, else in the order given.
+ * Writes a safetensors file atomically. It asks for one tensor after the other, wide elements first so that every
+ * tensor is aligned to its element size. Tensors of equal element size stay in the order of `tensors`.
  *
  * @param metadata - strings under `__metadata__`; transformers wants `format: 'pt'`
- * @throws MbokError MBOK_IO (the old file, if any, stays whole), MBOK_INVALID_ARGUMENT (a name given twice), MBOK_SHAPE
- *   (bytes that do not fit dtype and shape)
+ * @throws MbokError MBOK_IO (an old file stays untouched), MBOK_INVALID_ARGUMENT if two tensors share a name,
+ * MBOK_SHAPE if bytes do not fit dtype and shape
  */
 export async function writeSafetensors(
   path: string,
@@ -264,7 +273,7 @@ export async function writeSafetensors(
   });
 }
 
-/** Bytes of the file that {@link writeSafetensors} writes. */
+/** Returns the size in bytes of the file that {@link writeSafetensors} writes. */
 export function safetensorsBytes(
   tensors: readonly TensorHead[],
   metadata: Readonly<Record<string, string>> = {},
@@ -272,12 +281,15 @@ export function safetensorsBytes(
   return tensors.reduce((sum, tensor) => sum + tensorBytes(tensor), buildHeader(inOrder(tensors), metadata).length);
 }
 
-/** Tensors in the order of their bytes. */
+/** Sorts tensors into the order of their bytes in the file. */
 export function inOrder<T extends TensorHead>(tensors: readonly T[]): readonly T[] {
   return [...tensors].sort((a, b) => DTYPE_BYTES[b.dtype] - DTYPE_BYTES[a.dtype]);
 }
 
-/** Has `write` take the bytes of a tensor, piece by piece. Throws MBOK_SHAPE where they are not as many as its head says. */
+/**
+ * Calls `write` for the bytes of a tensor, piece by piece. Throws MBOK_SHAPE if their number differs from that of the
+ * head.
+ */
 export async function writePieces(
   tensor: TensorSource,
   path: string,
@@ -286,7 +298,7 @@ export async function writePieces(
   const bytes = await tensor.bytes();
   let length = 0;
   for (const piece of ArrayBuffer.isView(bytes) ? [bytes] : bytes) {
-    // what is too long would lie over the next tensor
+    // // excess bytes would overwrite the next tensor
     if (length + piece.byteLength <= tensorBytes(tensor)) await write(piece, length);
     length += piece.byteLength;
   }
@@ -299,12 +311,12 @@ export async function writePieces(
   }
 }
 
-/** Bytes of a tensor's elements. */
+/** Returns the number of bytes of a tensor's elements. */
 export function tensorBytes(tensor: TensorHead): number {
   return tensor.shape.reduce((product, size) => product * size, DTYPE_BYTES[tensor.dtype]);
 }
 
-/** The first bytes of a file, with the length of the header; `tensors` in the order of their bytes. */
+/** Builds the start of a file: header length and header. `tensors` must be in the order of their bytes. */
 export function buildHeader(tensors: readonly TensorHead[], metadata: Readonly<Record<string, string>>): Uint8Array {
   const entries: [string, unknown][] = Object.keys(metadata).length > 0 ? [['__metadata__', metadata]] : [];
   const names = new Set(['__metadata__']);
@@ -319,7 +331,7 @@ export function buildHeader(tensors: readonly TensorHead[], metadata: Readonly<R
     offset = end;
   }
   const json = Buffer.from(JSON.stringify(Object.fromEntries(entries)));
-  // spaces at the end align the data to eight bytes
+  // // trailing spaces align the data to eight bytes
   const length = Math.ceil(json.length / 8) * 8;
   const header = Buffer.alloc(LENGTH_BYTES + length, ' ');
   header.writeBigUInt64LE(BigInt(length));

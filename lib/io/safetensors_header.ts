@@ -3,8 +3,8 @@ import { show } from '../base/validate';
 import { decodeUtf8, isJsonObject, parseJsonObject, repeatedKey } from './json';
 
 /**
- * Bytes an element of each data type that a safetensors file may hold: all of the format, safetensors 0.8. Most are never
- * read, but a file may have tensors beside those of its model.
+ * Bytes per element of every data type of the format (safetensors 0.8). mbok reads only some of them, but a file may
+ * hold other tensors beside those of its model.
  */
 export const DTYPE_BYTES = {
   F4: 0.5,
@@ -34,7 +34,7 @@ export const DTYPE_BYTES = {
 /** Data type of a tensor in a safetensors file. */
 export type Dtype = keyof typeof DTYPE_BYTES;
 
-/** Where a tensor lies in its file and how it is to be read. */
+/** Position and type of a tensor in its file. */
 export interface TensorEntry {
   readonly name: string;
   readonly dtype: Dtype;
@@ -45,23 +45,23 @@ export interface TensorEntry {
   readonly byteLength: number;
 }
 
-/** What the header of a safetensors file says. */
+/** Content of a safetensors header. */
 export interface SafetensorsHeader {
   /** In the order of their bytes. */
   readonly tensors: ReadonlyMap<string, TensorEntry>;
   readonly metadata: ReadonlyMap<string, string>;
 }
 
-/** A longer header is an attack or a mistake: 30 thousand tensors take 5 MB. The reference implementation reads 100 MB. */
+/** Header size limit in bytes. 30 thousand tensors take 5 MB; the reference implementation reads up to 100 MB. */
 export const MOST_HEADER_BYTES = 1 << 25;
-/** Values of a header: eight a tensor. The most tensors, 17 thousand, are in nested models. */
+/** Limit on the values of a header, eight per tensor. Nested models have the most tensors: 17 thousand. */
 const MOST_VALUES = 2 ** 18;
 export const LENGTH_BYTES = 8;
 
 /**
- * Reads the length of the header from the first eight bytes of a file.
+ * Reads the header length from the first eight bytes of a file.
  *
- * @throws MbokError MBOK_FORMAT when it does not fit the file
+ * @throws MbokError MBOK_FORMAT if it does not fit the file
  */
 export function headerLength(start: Uint8Array, fileBytes: number, path: string): number {
   const refuse = (reason: string) => new MbokError('MBOK_FORMAT', `'${path}' is not a safetensors file: ${reason}`);
@@ -75,8 +75,8 @@ export function headerLength(start: Uint8Array, fileBytes: number, path: string)
 }
 
 /**
- * Parses and checks a header: known data types, shapes that give the stated lengths, and offsets that cover the rest of
- * the file without a gap or an overlap.
+ * Parses and checks a header. Data types must be known, shapes must give the stated lengths, and the tensors must cover
+ * the remaining file without gaps or overlaps.
  *
  * @param bytes - the header without its length
  * @param fileBytes - size of the whole file
@@ -93,7 +93,7 @@ export function parseHeader(bytes: Uint8Array, fileBytes: number, path: string):
   const entries: TensorEntry[] = [];
   const dataStart = LENGTH_BYTES + bytes.length;
   for (const [name, value] of Object.entries(json)) {
-    // null is what serde makes of no metadata
+    // // serde writes absent metadata as null
     if (name === '__metadata__') metadata = parseMetadata(value ?? {}, what);
     else entries.push(parseEntry(name, value, dataStart, path));
   }

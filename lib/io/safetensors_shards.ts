@@ -1,4 +1,4 @@
-/** Checkpoints in one safetensors file or in several with an index, as Hugging Face folders have them. */
+/** Checkpoints in one safetensors file, or in several with an index, as in Hugging Face folders. */
 
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,17 +9,18 @@ import { isJsonObject, readJson } from './json';
 import { SafetensorsFile } from './safetensors';
 import type { ReadType, WeightEntry, WeightReader } from './weight_reader';
 
-/** Holds all weights, or is the prefix of the index's name where they are split. */
+/** Name of the only weight file. For a checkpoint in several files, the index's name starts with it. */
 export const WEIGHTS_FILE = 'model.safetensors';
 const INDEX_FILE = `${WEIGHTS_FILE}.index.json`;
-/** On every system; not `.` or `..`. */
+/** A plain file name on every system, but not `.` or `..`. */
 const FILE_NAME = /^(?!\.{1,2}$)[^/\\\0]+$/;
 
 /**
- * Opens the weights of a folder: model.safetensors or, where that is missing, the files named by
- * model.safetensors.index.json.
+ * Opens the weights of a folder: model.safetensors or, if that is missing, the files that model.safetensors.index.json
+ * names.
  *
- * @throws MbokError MBOK_IO (a file is missing or cannot be read), MBOK_FORMAT, MBOK_UNSUPPORTED (a data type)
+ * @throws MbokError MBOK_IO if a file is missing or cannot be read, MBOK_FORMAT, MBOK_UNSUPPORTED for an unknown data
+ * type
  */
 export async function openSafetensors(folder: string): Promise<WeightReader> {
   const single = join(folder, WEIGHTS_FILE);
@@ -29,11 +30,11 @@ export async function openSafetensors(folder: string): Promise<WeightReader> {
     : await SafetensorsFile.open(single);
 }
 
-/** Several files that hold a checkpoint together. */
+/** A checkpoint in several files. */
 class SafetensorsShards implements WeightReader {
   private constructor(
     readonly path: string,
-    /** The file of every tensor. */
+    /** File of each tensor. */
     private readonly files: ReadonlyMap<string, SafetensorsFile>,
     readonly tensors: ReadonlyMap<string, WeightEntry>,
   ) {}
@@ -46,7 +47,7 @@ class SafetensorsShards implements WeightReader {
         opened.set(shard, await SafetensorsFile.open(join(index, '..', shard)));
       }
       expectUnique(index, opened);
-      // entries of tensors that their file lacks are left over from other versions of the model
+      // // skip entries of tensors that their file lacks: leftovers of other versions of the model
       const files = new Map(
         [...places]
           .map(([name, shard]) => [name, opened.get(shard) as SafetensorsFile] as const)
@@ -91,20 +92,20 @@ class SafetensorsShards implements WeightReader {
   }
 }
 
-/** The file name of every tensor. */
+/** Reads the index: the file name of each tensor. */
 async function readIndex(path: string): Promise<Map<string, string>> {
   const { weight_map: places } = await readJson(path);
   if (!isJsonObject(places)) throw new MbokError('MBOK_FORMAT', `'${path}' has no 'weight_map'`);
   return new Map(
     Object.entries(places).map(([name, shard]) => {
-      // a name with a folder in it could lead anywhere
+      // // a path could lead out of the folder
       if (typeof shard === 'string' && FILE_NAME.test(shard)) return [name, shard];
       throw new MbokError('MBOK_FORMAT', `'${path}' places tensor '${name}' in ${show(shard)}, not a file name`);
     }),
   );
 }
 
-/** Throws MBOK_FORMAT where two files hold a tensor of one name: nobody could say which is meant. */
+/** Throws MBOK_FORMAT if two files hold a tensor of the same name, since either could be meant. */
 function expectUnique(index: string, opened: ReadonlyMap<string, SafetensorsFile>): void {
   const seen = new Map<string, string>();
   for (const [shard, { tensors }] of opened) {

@@ -1,8 +1,8 @@
-/** What people find in the place of a model's file when a download went wrong. */
+/** What a failed download leaves instead of a model file. */
 
 import { MbokError } from '../base/errors';
 
-/** Bytes at the beginning of a file that tell. */
+/** Bytes at the start of a file that identify such a stand-in. */
 export const STAND_IN_BYTES = 256;
 
 const STAND_INS: readonly (readonly [beginning: RegExp, message: string])[] = [
@@ -14,7 +14,7 @@ const STAND_INS: readonly (readonly [beginning: RegExp, message: string])[] = [
   [/^<\?xml\b/i, 'is an XML document, perhaps of an error, not the file that was wanted'],
 ];
 
-/** Throws MBOK_FORMAT, naming what the file is, where its first bytes are those of something that takes a file's place. */
+/** Throws MBOK_FORMAT if the file starts like a stand-in; the message says what it is. */
 export function expectNoStandIn(start: Uint8Array, path: string): void {
   const text = Buffer.from(start.subarray(0, STAND_IN_BYTES)).toString('utf8').trimStart();
   const found = STAND_INS.find(([beginning]) => beginning.test(text));

@@ -1,10 +1,10 @@
 import { MbokError } from '../base/errors';
 
-/** Decodes UTF-8 strictly, in parts that may end anywhere. A byte order mark at the start is dropped. */
+/** A strict UTF-8 decoder for text in parts that may end anywhere. It drops a byte order mark at the start. */
 export class Utf8Decoder {
-  /** The beginning of a character whose end is in the next part. */
+  /** Start of a character that continues in the next part. */
   #rest: Uint8Array = new Uint8Array();
-  /** Bytes decoded. */
+  /** Number of decoded bytes. */
   #offset = 0;
 
   /** `what` names the text in messages; `advice` ends them. */
@@ -13,7 +13,7 @@ export class Utf8Decoder {
     private readonly advice = '',
   ) {}
 
-  /** The text that is complete with these bytes. Throws MBOK_FORMAT naming the first byte that is no UTF-8. */
+  /** Returns the text that these bytes complete. Throws MBOK_FORMAT, naming the first byte that is not UTF-8. */
   push(part: Uint8Array): string {
     const bytes = this.#rest.length === 0 ? part : Buffer.concat([this.#rest, part]);
     const text = decodeBeginning(bytes) ?? this.#refuse(bytes);
@@ -24,12 +24,12 @@ export class Utf8Decoder {
     return isStart && text.startsWith('\ufeff') ? text.slice(1) : text;
   }
 
-  /** Throws MBOK_FORMAT where the text ends within a character. */
+  /** Throws MBOK_FORMAT if the text ends inside a character. */
   end(): void {
     if (this.#rest.length > 0) this.#refuse(this.#rest);
   }
 
-  /** `bytes`: those from the offset on. */
+  /** Throws MBOK_FORMAT naming the first invalid byte; `bytes` starts at the current offset. */
   #refuse(bytes: Uint8Array): never {
     let [valid, invalid] = [0, bytes.length + 1];
     while (invalid - valid > 1) {
@@ -44,7 +44,7 @@ export class Utf8Decoder {
   }
 }
 
-/** The characters that are whole; undefined where bytes are no beginning of UTF-8. */
+/** Decodes the complete characters. Returns undefined if the bytes are not the start of valid UTF-8. */
 function decodeBeginning(bytes: Uint8Array): string | undefined {
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes, { stream: true });

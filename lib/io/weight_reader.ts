@@ -1,10 +1,10 @@
-/** Where the tensors of a checkpoint are read from, whatever the format of its files. */
+/** Reader of a checkpoint's tensors, independent of the file format. */
 
 import type { Matrix } from '../native/matrix';
 
 /**
- * Element types that a tensor can be read as: at least its own, and f32 where it holds real numbers. 'q8' is the own type of
- * U8 tensors that hold the rows of such a matrix, and of some block formats of GGUF.
+ * Element types that a tensor can be read as. Every tensor can be read as its stored type, and as f32 if it holds real
+ * numbers. 'q8' is the stored type of U8 tensors that hold rows of q8 matrices, and of some block formats of GGUF.
  */
 export type ReadType = 'f32' | 'f16' | 'bf16' | 'i8' | 'q8';
 
@@ -16,39 +16,42 @@ export interface WeightEntry {
   /** Row-major; empty for a scalar. */
   readonly shape: readonly number[];
   readonly byteLength: number;
-  /** Bytes that the tensor takes in the file where it is presented in another way than it is stored. */
+  /** Bytes in the file, if the tensor is presented in another layout than the stored one. */
   readonly storedBytes?: number;
   /**
-   * Whether the blocks of a GGUF tensor can be read as 'q8'. They lie along the inputs of a layer: the matrix is [outputs,
-   * inputs] even where the tensor is presented the other way round.
+   * Whether the blocks of a GGUF tensor can be read as 'q8'. Blocks lie along the inputs of a layer, so the matrix is
+   * [outputs, inputs] even if the tensor is presented transposed.
    */
   readonly isQ8?: boolean;
 }
 
 /**
- * An open checkpoint: one safetensors file, several with an index, or a GGUF file, by Hugging Face tensor names. Tensors
- * are read by position, never mapped: a file that is truncated while it is open gives an error, not a dead process.
+ * An open checkpoint: one safetensors file, several with an index, or a GGUF file, with Hugging Face tensor names.
+ * Tensors are read by position, never mapped. Truncating a file while it is open gives an error and does not kill the
+ * process.
  */
 export interface WeightReader extends AsyncDisposable {
-  /** For messages. */
+  /** Path, for messages. */
   readonly path: string;
-  /** Of all files together, headers included. */
+  /** Bytes of all files together, headers included. */
   readonly byteLength: number;
-  /** What there is, by name. */
+  /** Tensors by name. */
   readonly tensors: ReadonlyMap<string, WeightEntry>;
   /**
-   * The bytes of a tensor as stored (little endian), or only the first `length` of them. Throws MBOK_FORMAT (no such
-   * tensor, truncated since), MBOK_IO.
+   * Reads the bytes of a tensor as stored (little endian), or only the first `length` of them. Throws MBOK_FORMAT if
+   * there is no such tensor or the file was truncated meanwhile, MBOK_IO.
    */
   read(name: string, length?: number): Promise<Uint8Array>;
   /**
-   * A tensor as a matrix of the given element type; vectors have one row. Besides the matrix a piece of some megabytes is
-   * in memory. Throws MBOK_NON_FINITE where a number is NaN or infinite in that type, MBOK_UNSUPPORTED where the tensor
-   * cannot be read so, MBOK_OUT_OF_MEMORY; else as `read`. The caller owns the matrix.
+   * Reads a tensor into a matrix of element type `type`; vectors become one row. Besides the matrix it needs a few
+   * megabytes. The caller owns the matrix.
+   *
+   * Throws MBOK_NON_FINITE if a value is NaN or infinite in that type, MBOK_UNSUPPORTED if the tensor cannot be read
+   * so, MBOK_OUT_OF_MEMORY; else as `read`.
    */
   readMatrix(name: string, type: ReadType): Promise<Matrix>;
-  /** A tensor of numbers as f32. Throws MBOK_UNSUPPORTED for types that do not stand for real numbers; else as `read`. */
+  /** Reads a tensor of real numbers as f32. Throws MBOK_UNSUPPORTED for other data types; else as `read`. */
   readF32(name: string): Promise<Float32Array>;
-  /** Closes the files; further reads fail. Closing twice is allowed. */
+  /** Closes the files; later reads fail. A second call does nothing. */
   close(): Promise<void>;
 }
