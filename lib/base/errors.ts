@@ -1,4 +1,4 @@
-/** The stable code of a {@link MbokError}: programs test it, messages are for people. */
+/** Stable codes of {@link MbokError}. Programs test the code; messages are for people. */
 export const MbokErrorCode = {
   /** An argument or option has the wrong type or a value outside its range. */
   MBOK_INVALID_ARGUMENT: 'MBOK_INVALID_ARGUMENT',
@@ -6,53 +6,58 @@ export const MbokErrorCode = {
   MBOK_SHAPE: 'MBOK_SHAPE',
   /** The model, plan or buffer was used after `dispose()`. */
   MBOK_DISPOSED: 'MBOK_DISPOSED',
-  /** An `AbortSignal` stopped the call; no half-applied step is left behind. */
+  /** An `AbortSignal` stopped the call. No step has been applied in part. */
   MBOK_ABORTED: 'MBOK_ABORTED',
   /** The object is already running a call that excludes this one. */
   MBOK_BUSY: 'MBOK_BUSY',
-  /** The operating system refused to read or write a file; the message names the path, `cause` is its error. */
+  /**
+   * The operating system refused to read or write a file. The message names the path, and `cause` is the system's
+   * error.
+   */
   MBOK_IO: 'MBOK_IO',
-  /** A file was read but its content is not what its format says. */
+  /** A file's content does not follow its format. */
   MBOK_FORMAT: 'MBOK_FORMAT',
-  /** The input is well formed but of a kind (model family, format version, data type) that mbok does not handle. */
+  /** The input is valid, but of a kind (model family, format version, data type) that mbok does not support. */
   MBOK_UNSUPPORTED: 'MBOK_UNSUPPORTED',
   /** A weight, a loss or a result is NaN or infinite. */
   MBOK_NON_FINITE: 'MBOK_NON_FINITE',
   /** Native memory could not be allocated. */
   MBOK_OUT_OF_MEMORY: 'MBOK_OUT_OF_MEMORY',
-  /** A text function was called on a model that was loaded without a tokenizer. */
+  /** A text function was called on a model without a tokenizer. */
   MBOK_NO_TOKENIZER: 'MBOK_NO_TOKENIZER',
-  /** No native binary for this platform could be found or loaded. */
+  /** No native binary for this platform was found, or it could not be loaded. */
   MBOK_NATIVE_MISSING: 'MBOK_NATIVE_MISSING',
-  /** An optional package (for charts) is not installed; the message says which. */
+  /** An optional package (for charts) is not installed. The message names it. */
   MBOK_PACKAGE_MISSING: 'MBOK_PACKAGE_MISSING',
-  /** mbok broke a promise to itself; please report it. */
+  /** An internal check of mbok failed. Please report it. */
   MBOK_INTERNAL: 'MBOK_INTERNAL',
 } as const;
 
-/** Union of all codes, see the constant of the same name for the meaning of each. */
+/** Union of all codes. The constant of the same name describes each. */
 export type MbokErrorCode = (typeof MbokErrorCode)[keyof typeof MbokErrorCode];
 
-/** Characters of a message: what it quotes from a file, such as a name, may be of any length. */
+/** Longest message in characters. What it quotes from a file, such as a name, may have any length. */
 const LONGEST_MESSAGE = 2000;
 
-/** A long message without its middle: its beginning names the place, its end the fault. */
+/** Cuts the middle out of a long message: its start names the place, its end the fault. */
 function shortened(message: string): string {
   if (message.length <= LONGEST_MESSAGE) return message;
   const half = LONGEST_MESSAGE / 2 - 1;
   return `${message.slice(0, half)}…${message.slice(-half)}`;
 }
 
-/** The one error class that mbok throws on purpose. The message names the argument, the file and the offending value. */
+/**
+ * The only error class that mbok throws on purpose. The message names the argument, the file and the offending value.
+ */
 export class MbokError extends Error {
-  /** Always 'MbokError', which holds across realms where `instanceof` does not. */
+  /** Always 'MbokError'. It is valid across realms, where `instanceof` is not. */
   override readonly name = 'MbokError';
-  /** What went wrong, as a stable string. */
+  /** The kind of error, as a stable string. */
   readonly code: MbokErrorCode;
 
   /**
-   * @param code - what went wrong
-   * @param message - for people; names the argument or file and the value; shortened to 2000 characters
+   * @param code - kind of error
+   * @param message - for people: names the argument or file and the value; shortened to 2000 characters
    * @param options - `cause`: the error that led to this one
    */
   constructor(code: MbokErrorCode, message: string, options?: { cause?: unknown }) {

@@ -1,13 +1,13 @@
 /**
- * Random numbers from counters: each is a hash of a seed and of where it is used, so it depends neither on how many were
- * drawn before nor on the order. A resumed run draws what an uninterrupted one would have drawn.
+ * Random numbers from counters. Each number is a hash of a seed and of the place of its use, so it does not depend on
+ * earlier draws or their order. A resumed run therefore draws the same numbers as an uninterrupted one.
  */
 
 /**
- * A uniform number in [0, 1) with 53 random bits.
+ * Returns a uniform number in [0, 1) with 53 random bits.
  *
  * @param seed - a safe integer of at least 0
- * @param counters - safe integers of at least 0 that tell this draw from all others, e.g. step and index
+ * @param counters - safe integers of at least 0 that distinguish this draw from all others, e.g. step and index
  */
 export function uniform(seed: number, ...counters: readonly number[]): number {
   const high = hash(0, seed, counters);
@@ -15,12 +15,12 @@ export function uniform(seed: number, ...counters: readonly number[]): number {
   return ((high >>> 5) * 0x4000000 + (low >>> 6)) / 2 ** 53;
 }
 
-/** A uniform integer in [0, limit). */
+/** Returns a uniform integer in [0, limit). */
 export function uniformInteger(limit: number, seed: number, ...counters: readonly number[]): number {
   return Math.floor(uniform(seed, ...counters) * limit);
 }
 
-/** MurmurHash3 (x86, 32 bits) of the seed and the counters, 64 bits each. */
+/** Computes MurmurHash3 (x86, 32 bits) of the seed and the counters, 64 bits each. */
 function hash(start: number, seed: number, counters: readonly number[]): number {
   let h = block(start, seed);
   for (const counter of counters) h = block(h, counter);

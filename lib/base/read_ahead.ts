@@ -1,8 +1,8 @@
-/** Work that waits for files: some of it is under way while the result of earlier work is used. */
+/** Read-ahead: later work runs while the caller uses earlier results. */
 
 /**
- * Does `work` for every item, `width` of them at a time, and yields the results in the order of the items. When the caller
- * leaves, or work fails, no more begins, and results that nobody gets are given to `release`.
+ * Runs `work` for every item, `width` at a time, and yields the results in the order of the items. If the caller stops
+ * or work fails, no more work starts. Results that nobody received go to `release`.
  */
 export async function* ahead<Item, Result>(
   items: Iterable<Item>,
@@ -18,7 +18,7 @@ export async function* ahead<Item, Result>(
         const { done, value } = waiting.next();
         if (done) break;
         const result = work(value);
-        // looked at in its turn; until then it is not an error that nobody handles
+        // // it is awaited later; until then its rejection must not count as unhandled
         result.catch(() => undefined);
         underWay.push(result);
       }

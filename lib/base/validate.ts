@@ -1,20 +1,20 @@
 import { MbokError } from './errors';
 
-/** Characters of a shown value. */
+/** Longest displayed value, in characters. */
 const LONGEST_SHOWN = 80;
-/** Lists and objects within one another that are shown. */
+/** Nesting depth up to which lists and objects are displayed. */
 const DEEPEST_SHOWN = 4;
 
 /**
- * Writes an offending value for a message: short, quoted where it is a string. Never throws, and looks at no more of a
- * long, wide or deep value than it shows.
+ * Formats an offending value for a message: short, and quoted if it is a string. It never throws. Of a long, wide or
+ * deep value it reads only what it displays.
  */
 export function show(value: unknown): string {
   try {
     const text = write(value, DEEPEST_SHOWN);
     return text.length > LONGEST_SHOWN ? `${text.slice(0, LONGEST_SHOWN)}…` : text;
   } catch {
-    // a getter or a proxy of the caller's
+    // // a getter or a proxy of the caller threw
     return 'a value that cannot be read';
   }
 }
@@ -32,7 +32,7 @@ function write(value: unknown, depth: number): string {
   return depth === 0 ? '{…}' : `{${writeItems(Object.keys(value), member)}}`;
 }
 
-/** The items, separated by commas, up to the first that is not shown. */
+/** Joins the items with commas, and stops after the longest displayed length. */
 function writeItems<T>(items: readonly T[], writeItem: (item: T) => string): string {
   let text = '';
   for (let i = 0; i < items.length && text.length <= LONGEST_SHOWN; i++) {
@@ -41,7 +41,7 @@ function writeItems<T>(items: readonly T[], writeItem: (item: T) => string): str
   return text;
 }
 
-/** Whether it is an object such as JSON.parse makes. */
+/** Tells whether `value` is an object like those of JSON.parse. */
 function isPlain(value: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === Object.prototype || prototype === null;
@@ -81,7 +81,7 @@ function range(minimum: number, maximum: number): string {
 export function finiteNumber(name: string, value: unknown, minimum = -Infinity, maximum = Infinity): number {
   if (typeof value === 'number' && Number.isFinite(value) && value >= minimum && value <= maximum) return value;
   let wanted = 'a finite number';
-  // the smallest number there is stands for all positive ones
+  // // a minimum of the smallest positive number means "positive"
   if (minimum === Number.MIN_VALUE) wanted += ` above 0${maximum < Infinity ? ` and of at most ${maximum}` : ''}`;
   else if (minimum > -Infinity && maximum < Infinity) wanted += ` from ${minimum} to ${maximum}`;
   else if (minimum > -Infinity) wanted += ` of at least ${minimum}`;
@@ -106,7 +106,10 @@ export function boolean(name: string, value: unknown): boolean {
   return typeof value === 'boolean' ? value : invalid(name, 'true or false', value);
 }
 
-/** Returns `value` if it is an array or a typed array of integers in [minimum, maximum], else throws naming the first that is not. */
+/**
+ * Returns `value` if it is an array or typed array of integers in [minimum, maximum]. Otherwise throws
+ * MBOK_INVALID_ARGUMENT, naming the first other element.
+ */
 export function integers(
   name: string,
   value: unknown,
@@ -126,10 +129,10 @@ export function object<T extends object>(name: string, value: T): T {
 }
 
 /**
- * Checks an options object: an unknown key is more often a misspelling than a wish to be ignored. `signal` must be an
- * AbortSignal, and what is called onX a function, where they are given.
+ * Checks an options object. Unknown keys are errors, since they usually are misspellings. `signal` must be an
+ * AbortSignal, and every onX a function, if present.
  *
- * @returns the options, an empty object for undefined
+ * @returns the options; an empty object for undefined
  */
 export function options<T extends object>(name: string, value: T | undefined, keys: readonly (keyof T & string)[]): T {
   if (value === undefined) return {} as T;
@@ -144,7 +147,7 @@ export function options<T extends object>(name: string, value: T | undefined, ke
   return value;
 }
 
-/** What a call that `signal` has stopped throws; the signal's reason is the cause. */
+/** Creates the error of a call that `signal` has stopped. The signal's reason is the cause. */
 export function abortedError(signal: AbortSignal): MbokError {
   return new MbokError('MBOK_ABORTED', 'aborted by the signal', { cause: signal.reason });
 }
@@ -157,7 +160,7 @@ function expectSignal(signal: unknown): void {
     invalid('signal', 'an AbortSignal', signal);
 }
 
-/** Throws MBOK_ABORTED when `signal` has fired, MBOK_INVALID_ARGUMENT where it is no signal. */
+/** Throws MBOK_ABORTED if `signal` has fired, MBOK_INVALID_ARGUMENT if it is not an AbortSignal. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
   expectSignal(signal);
   if (signal?.aborted) throw abortedError(signal);

@@ -1,4 +1,4 @@
-/** Version of mbok. */
+/** Returns the version of mbok. */
 export function version(): string {
   return (require('../../package.json') as { version: string }).version;
 }

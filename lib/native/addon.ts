@@ -1,16 +1,16 @@
 /**
- * The native add-on as one TypeScript type. Each entry states parameters, units, who owns the memory and what it
- * throws; nothing else in lib touches the binary. Native errors carry a `code`; {@link rethrow} makes them MbokErrors.
+ * The native add-on as one TypeScript type. Each entry states parameters, units, memory ownership and errors. No other
+ * file in lib calls the binary directly. Native errors carry a `code`, and {@link rethrow} converts them to MbokErrors.
  */
 
 import { MbokError, type MbokErrorCode } from '../base/errors';
 import { loadBinary } from './load_addon';
 
-/** Element types of a plan's tensors; the numbers are those of native/runtime/tensor.h. */
+/** Element types of a plan's tensors. The numbers are those of native/runtime/tensor.h. */
 export const TENSOR_TYPES = { f32: 0, i32: 1, f16: 2, bf16: 3, bits: 4, u8: 5, i8: 6, bitTiles: 7, q8: 8 } as const;
 export type TensorType = keyof typeof TENSOR_TYPES;
 
-/** Numbers that may differ from run to run, in the order of `Scalars` in native/runtime/operation.h. */
+/** Numbers that may change between runs, in the order of `Scalars` in native/runtime/operation.h. */
 export const SCALARS = [
   'rows',
   'sequenceLength',
@@ -25,15 +25,21 @@ export const SCALARS = [
 ] as const;
 export type ScalarName = (typeof SCALARS)[number];
 
-/** When an operation runs within an optimizer step; the numbers are those of native/plan/plan.h. */
+/** Micro-batches of an optimizer step in which an operation runs. The numbers are those of native/plan/plan.h. */
 export const PHASES = { always: 0, first: 1, last: 2 } as const;
 export type Phase = keyof typeof PHASES;
 
-/** Zeroed native memory, aligned to 64 bytes. Freed by `dispose()`, or when collected; plans that use it keep it alive. */
+/**
+ * Zeroed native memory, aligned to 64 bytes. It is freed by `dispose()` or by the garbage collector. Plans that use it
+ * keep it alive.
+ */
 export interface NativeBuffer {
   /** 0 after disposal. */
   readonly byteLength: number;
-  /** Copies all of `source` into the buffer. Throws MBOK_INVALID_ARGUMENT past its end, MBOK_DISPOSED. */
+  /**
+   * Copies all of `source` into the buffer. Throws MBOK_INVALID_ARGUMENT if it would end past the buffer,
+   * MBOK_DISPOSED.
+   */
   write(source: NodeJS.TypedArray, byteOffset: number): void;
   /** Fills all of `target` from the buffer. Throws as `write`. */
   read(target: NodeJS.TypedArray, byteOffset: number): void;
@@ -41,11 +47,11 @@ export interface NativeBuffer {
 }
 
 export interface NativeTensor {
-  /** Null: in the plan's own arena. */
+  /** Null: the tensor lies in the plan's arena. */
   readonly buffer: NativeBuffer | null;
-  /** Bytes, a multiple of 64. */
+  /** Offset in bytes, a multiple of 64. */
   readonly offset: number;
-  /** −1: as many rows as the run has tokens. */
+  /** −1: one row per token of the run. */
   readonly rows: number;
   readonly cols: number;
   readonly type: number;
@@ -53,7 +59,7 @@ export interface NativeTensor {
 
 export interface NativeOperation {
   readonly name: string;
-  /** Indices into the plan's tensors; −1 for an optional tensor left out. */
+  /** Indices into the plan's tensors; −1 for an omitted optional tensor. */
   readonly inputs: readonly number[];
   readonly outputs: readonly number[];
   readonly attributes: readonly number[];
@@ -68,18 +74,20 @@ export interface NativePlanDescription {
 }
 
 export interface NativePlan {
-  /** Bytes of scratch shared by the operations, allocated with the plan. */
+  /** Bytes of scratch memory, shared by the operations and allocated with the plan. */
   readonly scratchBytes: number;
-  /** Seconds spent in each operation by all runs so far. Throws MBOK_BUSY while a run is in flight and MBOK_DISPOSED. */
+  /** Returns the seconds spent in each operation by all runs so far. Throws MBOK_BUSY during a run, MBOK_DISPOSED. */
   seconds(): Float64Array;
   /**
    * Runs all operations on a worker thread. Resolves to true when completed, to false when aborted in time. Throws
-   * MBOK_BUSY while a run is in flight and MBOK_DISPOSED; rejects with the code of the operation that failed.
+   * MBOK_BUSY during a run, MBOK_DISPOSED. Rejects with the code of the operation that failed.
    */
   run(scalars: Float64Array): Promise<boolean>;
-  /** Asks the run in flight to stop before its next operation; no effect once it has begun to update state. */
+  /**
+   * Asks the current run to stop before its next operation. It has no effect once the run has begun to update state.
+   */
   abort(): void;
-  /** Frees the plan's memory, after the run in flight if there is one. */
+  /** Frees the plan's memory, after the current run if there is one. */
   dispose(): void;
 }
 
@@ -87,9 +95,12 @@ export interface NativeInfo {
   readonly cpu: string;
   readonly isa: 'scalar' | 'avx2' | 'avxvnni' | 'avx512' | 'amx' | 'neon' | 'dotprod' | 'i8mm';
   readonly threads: number;
-  /** Which candidate serves each kernel function. */
+  /** Name of the selected implementation of each kernel function. */
   readonly kernels: Readonly<Record<string, string>>;
-  /** Up to how many rows a multi-Boolean product looks up its bits, by 1, 2, … 8 kernels; for more, weights are rebuilt. */
+  /**
+   * Largest number of rows for which a multi-Boolean product looks up its bits, for 1, 2, … 8 kernels. For more rows
+   * the weights are rebuilt.
+   */
   readonly decodedRows: Readonly<Record<'f32' | 'bf16' | 'int8', readonly number[]>>;
 }
 
@@ -104,22 +115,24 @@ export interface NativeAddon {
   ) => NativePlan;
   info(): NativeInfo;
   /**
-   * Looks at logits in runs of `run`: `largest[i]` becomes the largest of the i-th, `weights[i]` the sum of its
-   * exp((logit − largest[i]) · factor), 0 where all are −∞ and NaN where one is NaN. Throws MBOK_INVALID_ARGUMENT unless both
-   * have an element for each run.
+   * Reduces consecutive runs of `run` logits each, for sampling.
+   *
+   * `largest[i]` becomes the largest logit of run i. `weights[i]` becomes the sum of exp((logit − largest[i]) ·
+   * factor): 0 if all are −∞, NaN if one is NaN. Throws MBOK_INVALID_ARGUMENT unless both arrays have one element per
+   * run.
    */
   weigh(logits: Float32Array, run: number, factor: number, largest: Float32Array, weights: Float32Array): void;
 }
 
 let loaded: NativeAddon | undefined;
 
-/** The add-on, loaded at first use. Throws MBOK_NATIVE_MISSING where no binary fits this platform. */
+/** Returns the add-on and loads it at first use. Throws MBOK_NATIVE_MISSING if no binary fits this platform. */
 export function addon(): NativeAddon {
   loaded ??= loadBinary() as NativeAddon;
   return loaded;
 }
 
-/** Throws `error` as an MbokError if it came from the add-on (it carries an MBOK_ code), else as it is. */
+/** Throws `error` as an MbokError if it carries an MBOK_ code of the add-on, otherwise unchanged. */
 export function rethrow(error: unknown): never {
   if (!(error instanceof MbokError) && typeof error === 'object' && error !== null) {
     const { code, message } = error as { code?: unknown; message?: unknown };
@@ -130,7 +143,7 @@ export function rethrow(error: unknown): never {
   throw error;
 }
 
-/** Calls the add-on and maps its errors. */
+/** Calls the add-on and converts its errors. */
 export function guarded<T>(call: () => T): T {
   try {
     return call();

@@ -1,23 +1,23 @@
-/** ±1 matrices, one bit an element. */
+/** ±1 matrices, one bit per element. */
 
 import { MbokError } from '../base/errors';
 import { invalid, object } from '../base/validate';
 import { Matrix, rowBytes } from './matrix';
 
 /**
- * A matrix of ±1 in native memory: bit 1 is +1, bit 0 is −1, least significant bit first, each row padded with zero
- * bits to whole 64-bit words.
+ * A matrix of ±1 in native memory: bit 1 is +1, bit 0 is −1. Bits are stored least significant first, and each row is
+ * padded with zero bits to whole 64-bit words.
  */
 export class BitMatrix extends Matrix {
-  /** All −1. Throws MBOK_INVALID_ARGUMENT, MBOK_OUT_OF_MEMORY. */
+  /** Creates a matrix of all −1. Throws MBOK_INVALID_ARGUMENT, MBOK_OUT_OF_MEMORY. */
   constructor(shape: { rows: number; cols: number }) {
     const { rows, cols } = object('shape', shape);
     super({ rows, cols, type: 'bits' });
   }
 
   /**
-   * From numbers, row by row: ≥ 0 is +1, negative is −1 (sign(0) = +1). Throws MBOK_INVALID_ARGUMENT, MBOK_SHAPE,
-   * MBOK_NON_FINITE on NaN.
+   * Creates a matrix from numbers, row by row: ≥ 0 becomes +1, negative becomes −1 (sign(0) = +1). Throws
+   * MBOK_INVALID_ARGUMENT, MBOK_SHAPE, and MBOK_NON_FINITE for NaN.
    */
   static fromSigns(signs: ArrayLike<number>, shape: { rows: number; cols: number }): BitMatrix {
     const matrix = new BitMatrix(shape);
@@ -40,7 +40,10 @@ export class BitMatrix extends Matrix {
     return matrix;
   }
 
-  /** From rows of ceil(cols / 8) bytes, the layout of model files. Padding bits in the last byte are ignored. */
+  /**
+   * Creates a matrix from rows of ceil(cols / 8) bytes, the layout of model files. Padding bits in the last byte are
+   * ignored.
+   */
   static fromPacked(packed: Uint8Array, shape: { rows: number; cols: number }): BitMatrix {
     const matrix = new BitMatrix(shape);
     const { rows, cols } = matrix;
@@ -64,7 +67,7 @@ export class BitMatrix extends Matrix {
     return matrix;
   }
 
-  /** Rows of ceil(cols / 8) bytes, the layout of model files. */
+  /** Returns rows of ceil(cols / 8) bytes, the layout of model files. */
   toPacked(): Uint8Array {
     const bytes = this.raw() as Uint8Array;
     const stride = rowBytes('bits', this.cols);
@@ -76,7 +79,7 @@ export class BitMatrix extends Matrix {
     return packed;
   }
 
-  /** +1 and −1, row by row. */
+  /** Returns +1 and −1, row by row. */
   toSigns(): Int8Array {
     const bytes = this.raw() as Uint8Array;
     const stride = rowBytes('bits', this.cols);

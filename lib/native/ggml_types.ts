@@ -1,6 +1,6 @@
 /**
- * ggml's element types: the number of each in GGUF files and the size of its blocks. The values of `isQ8` are a scale in F16
- * times whole numbers of 8 bits, which 'q8' matrices hold exactly.
+ * ggml's element types: the number of each in GGUF files and its block size. A type with `isQ8` stores an F16 scale
+ * times integers of at most 8 bits, which 'q8' matrices represent exactly.
  */
 export const GGML_TYPES = {
   F32: { id: 0, elements: 1, bytes: 4 },
@@ -19,15 +19,15 @@ export const GGML_TYPES = {
   Q6_K: { id: 14, elements: 256, bytes: 210 },
 } as const;
 
-/** An element type that mbok reads. */
+/** A ggml element type that mbok reads. */
 export type GgmlType = keyof typeof GGML_TYPES;
 
-/** Whether 'q8' matrices hold the values of the type exactly. */
+/** Tells whether 'q8' matrices represent the values of the type exactly. */
 export function isQ8(dtype: GgmlType): boolean {
   return 'isQ8' in GGML_TYPES[dtype];
 }
 
-/** Types that files may hold and mbok does not read, for messages. */
+/** Types that mbok does not read, for messages. */
 const OTHERS: Readonly<Record<number, string>> = {
   4: 'Q4_2',
   5: 'Q4_3',
@@ -56,12 +56,12 @@ const BY_ID = new Map<number, GgmlType>(
   (Object.keys(GGML_TYPES) as GgmlType[]).map((name) => [GGML_TYPES[name].id, name]),
 );
 
-/** The type with this number; undefined where mbok does not read it. */
+/** Returns the type with this number; undefined if mbok does not read it. */
 export function ggmlType(id: number): GgmlType | undefined {
   return BY_ID.get(id);
 }
 
-/** What a type is called that mbok does not read. */
+/** Names a type that mbok does not read. */
 export function ggmlTypeName(id: number): string {
   return OTHERS[id] ?? `number ${id}`;
 }

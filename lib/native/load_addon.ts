@@ -4,14 +4,14 @@ import { MbokError } from '../base/errors';
 
 const nodeGypBuild: { resolve(folder: string): string } = require('node-gyp-build');
 
-/** The package's folder: this file lies in lib/native or, compiled, in dist/native. */
+/** Folder of the package. This file lies in lib/native or, compiled, in dist/native. */
 const root = resolve(__dirname, '../..');
 
 /**
- * Loads the native add-on: the development build in native/build when there is one (unless the environment variable
- * PREBUILDS_ONLY is set), else the prebuilt binary of this platform.
+ * Loads the native add-on: the development build in native/build if there is one, otherwise the prebuilt binary of this
+ * platform. The environment variable PREBUILDS_ONLY skips the development build.
  *
- * @throws MbokError MBOK_NATIVE_MISSING with the platforms shipped, the one found and the commands that mend it
+ * @throws MbokError MBOK_NATIVE_MISSING with the shipped platforms, this platform and the commands that build a binary
  */
 export function loadBinary(): unknown {
   try {

@@ -1,4 +1,4 @@
-/** Matrices in native memory: what parameters, optimizer state and plan inputs are made of. */
+/** Matrices in native memory, which hold parameters, optimizer state and plan inputs. */
 
 import { MbokError } from '../base/errors';
 import { integerInRange, invalid, object, oneOf } from '../base/validate';
@@ -7,7 +7,7 @@ import { addon, guarded, type NativeBuffer, TENSOR_TYPES, type TensorType } from
 /** Columns of a 'q8' matrix that share a scale. */
 export const Q8_BLOCK = 32;
 
-/** Bytes of one row: rows of bits are padded to whole 64-bit words. */
+/** Returns the bytes of one row. Rows of bits are padded to whole 64-bit words. */
 export function rowBytes(type: TensorType, cols: number): number {
   switch (type) {
     case 'bits':
@@ -26,7 +26,7 @@ export function rowBytes(type: TensorType, cols: number): number {
   }
 }
 
-/** Extent and element type of a {@link Matrix}. */
+/** Shape and element type of a {@link Matrix}. */
 export interface MatrixShape {
   /** 0 to 2³¹. */
   readonly rows: number;
@@ -38,25 +38,30 @@ export interface MatrixShape {
 
 const TYPE_NAMES = Object.keys(TENSOR_TYPES) as readonly TensorType[];
 
-/** Copied at a time: a copy needs no third one, and the event loop waits for a millisecond. */
+/**
+ * Bytes copied at a time. A copy needs no more extra memory than this, and blocks the event loop for about a
+ * millisecond.
+ */
 const PIECE_BYTES = 1 << 22;
 
 type Elements = Float32Array | Int32Array | Uint16Array | Uint8Array | Int8Array;
 
-/** A zeroed row-major matrix in native memory, aligned to 64 bytes. Dispose it, or leave it to the garbage collector. */
+/**
+ * A zeroed row-major matrix in native memory, aligned to 64 bytes. Dispose it, or leave it to the garbage collector.
+ */
 export class Matrix {
-  /** Rows. */
+  /** Number of rows. */
   readonly rows: number;
-  /** Elements of a row. */
+  /** Number of columns. */
   readonly cols: number;
   /**
-   * Element type; rows of 'bits' are padded to whole 64-bit words, 'bitTiles' are bits in the order of decoding. A row of
-   * 'q8' is a scale in f16 for every 32 columns, then a whole number of 8 bits for each.
+   * Element type. Rows of 'bits' are padded to whole 64-bit words; 'bitTiles' are bits in the order in which decoding
+   * reads them. A row of 'q8' is one f16 scale per 32 columns, then one 8-bit integer per column.
    */
   readonly type: TensorType;
   #buffer: NativeBuffer | undefined;
 
-  /** Zeroed. Throws MBOK_INVALID_ARGUMENT, MBOK_OUT_OF_MEMORY. */
+  /** Creates a matrix of zeros. Throws MBOK_INVALID_ARGUMENT, MBOK_OUT_OF_MEMORY. */
   constructor(shape: MatrixShape) {
     const { rows, cols, type = 'f32' } = object('shape', shape);
     this.rows = integerInRange('rows', rows, 0, 2 ** 31);
@@ -66,14 +71,17 @@ export class Matrix {
     this.#buffer = guarded(() => new (addon().NativeBuffer)(this.byteLength));
   }
 
-  /** Whether `value` is a matrix of this copy of mbok: no proxy, and nothing that only inherits from one. */
+  /**
+   * Tells whether `value` is a matrix of this copy of mbok. Proxies and objects that only inherit from a matrix are
+   * not.
+   */
   static isMatrix(value: unknown): value is Matrix {
     return typeof value === 'object' && value !== null && #buffer in value;
   }
 
   /**
-   * A matrix holding a copy of `data`: f32 from a Float32Array, i32 from an Int32Array. Throws MBOK_INVALID_ARGUMENT,
-   * MBOK_SHAPE.
+   * Creates a matrix with a copy of `data`: f32 from a Float32Array, i32 from an Int32Array. Throws
+   * MBOK_INVALID_ARGUMENT, MBOK_SHAPE.
    */
   static from(data: Float32Array | Int32Array, shape: { rows: number; cols: number }): Matrix {
     const { rows, cols } = object('shape', shape);
@@ -83,7 +91,7 @@ export class Matrix {
     return matrix;
   }
 
-  /** Bytes of native memory. */
+  /** Size in bytes of the native memory. */
   get byteLength(): number {
     return this.rows * rowBytes(this.type, this.cols);
   }
@@ -99,7 +107,9 @@ export class Matrix {
     return this.#buffer === undefined;
   }
 
-  /** Overwrites the whole matrix. `data` holds its elements row by row (bits: bytes of padded rows). Throws MBOK_SHAPE. */
+  /**
+   * Overwrites the whole matrix. `data` holds its elements row by row (bits: bytes of padded rows). Throws MBOK_SHAPE.
+   */
   write(data: Elements): void {
     if (!ArrayBuffer.isView(data)) invalid('data', 'a typed array', data);
     if (data.byteLength !== this.byteLength) {
@@ -111,17 +121,20 @@ export class Matrix {
     this.writeAt(0, data);
   }
 
-  /** Overwrites the bytes from `byteOffset` on. Throws MBOK_INVALID_ARGUMENT past the end of the matrix. */
+  /** Overwrites the bytes from `byteOffset` on. Throws MBOK_INVALID_ARGUMENT if they would end past the matrix. */
   writeAt(byteOffset: number, data: Elements): void {
     guarded(() => this.buffer.write(data, byteOffset));
   }
 
-  /** Fills all of `target` with the bytes from `byteOffset` on. Throws MBOK_INVALID_ARGUMENT past the end of the matrix. */
+  /**
+   * Fills all of `target` with the bytes from `byteOffset` on. Throws MBOK_INVALID_ARGUMENT if they would end past the
+   * matrix.
+   */
   readAt(byteOffset: number, target: Elements): void {
     guarded(() => this.buffer.read(target, byteOffset));
   }
 
-  /** A new matrix of the shape's type that holds the pieces one after the other; disposed of again where one fails. */
+  /** Creates a matrix and fills it with the pieces in order. If a piece fails, the matrix is disposed. */
   static async ofPieces(shape: MatrixShape, pieces: AsyncIterable<Elements>): Promise<Matrix> {
     const matrix = new Matrix(shape);
     try {
@@ -137,21 +150,24 @@ export class Matrix {
     }
   }
 
-  /** The elements as they lie in memory: Float32Array, Int32Array, Uint16Array (f16, bf16), Int8Array (i8) or Uint8Array. */
+  /**
+   * Copies the elements in their memory layout: Float32Array, Int32Array, Uint16Array (f16, bf16), Int8Array (i8) or
+   * Uint8Array.
+   */
   raw(): Elements {
     const view = this.#view();
     this.readAt(0, view);
     return view;
   }
 
-  /** A copy of an f32 matrix, row by row. Throws MBOK_SHAPE for other types. */
+  /** Copies an f32 matrix, row by row. Throws MBOK_SHAPE for other types. */
   toFloat32(): Float32Array {
     const data = this.raw();
     if (this.type !== 'f32') throw new MbokError('MBOK_SHAPE', `expected an f32 matrix, this one is ${this.type}`);
     return data as Float32Array;
   }
 
-  /** The bytes of the matrix, some megabytes at a time; each piece overwrites the one before. */
+  /** Yields the bytes of the matrix, 4 MiB at a time. Each piece overwrites the one before. */
   *pieces(): Generator<Uint8Array, void> {
     const memory = new Uint8Array(Math.min(this.byteLength, PIECE_BYTES));
     for (let done = 0; done < this.byteLength; done += PIECE_BYTES) {
@@ -161,7 +177,7 @@ export class Matrix {
     }
   }
 
-  /** An independent copy. */
+  /** Returns an independent copy. */
   clone(): Matrix {
     const copy = new Matrix(this);
     let done = 0;
@@ -172,7 +188,7 @@ export class Matrix {
     return copy;
   }
 
-  /** Frees the native memory, once plans in flight have ended. Reading and writing throws MBOK_DISPOSED from then on. */
+  /** Frees the native memory once running plans have ended. Later reads and writes throw MBOK_DISPOSED. */
   dispose(): void {
     this.#buffer?.dispose();
     this.#buffer = undefined;
@@ -188,7 +204,10 @@ export class Matrix {
   }
 }
 
-/** What an array's elements are, by its tag, which holds across realms as instanceof does not; undefined for other objects. */
+/**
+ * Returns the element type of an array, by its tag, which is valid across realms where instanceof is not. Returns
+ * undefined for other objects.
+ */
 export function elementsOf(data: unknown): 'f32' | 'i32' | undefined {
   const tag = Object.prototype.toString.call(data);
   if (!ArrayBuffer.isView(data)) return undefined;
