@@ -18,7 +18,7 @@ export async function* ahead<Item, Result>(
         const { done, value } = waiting.next();
         if (done) break;
         const result = work(value);
-        // // it is awaited later; until then its rejection must not count as unhandled
+        // it is awaited later; until then its rejection must not count as unhandled
         result.catch(() => undefined);
         underWay.push(result);
       }

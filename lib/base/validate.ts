@@ -14,7 +14,7 @@ export function show(value: unknown): string {
     const text = write(value, DEEPEST_SHOWN);
     return text.length > LONGEST_SHOWN ? `${text.slice(0, LONGEST_SHOWN)}…` : text;
   } catch {
-    // // a getter or a proxy of the caller threw
+    // a getter or a proxy of the caller threw
     return 'a value that cannot be read';
   }
 }
@@ -81,7 +81,7 @@ function range(minimum: number, maximum: number): string {
 export function finiteNumber(name: string, value: unknown, minimum = -Infinity, maximum = Infinity): number {
   if (typeof value === 'number' && Number.isFinite(value) && value >= minimum && value <= maximum) return value;
   let wanted = 'a finite number';
-  // // a minimum of the smallest positive number means "positive"
+  // a minimum of the smallest positive number means "positive"
   if (minimum === Number.MIN_VALUE) wanted += ` above 0${maximum < Infinity ? ` and of at most ${maximum}` : ''}`;
   else if (minimum > -Infinity && maximum < Infinity) wanted += ` from ${minimum} to ${maximum}`;
   else if (minimum > -Infinity) wanted += ` of at least ${minimum}`;

@@ -81,7 +81,7 @@ async function makeAll(folder: string): Promise<void> {
   try {
     await mkdir(folder);
   } catch (error) {
-    // // another process may have created it meanwhile
+    // another process may have created it meanwhile
     if (!(await folderExists(folder))) throw error;
   }
 }
@@ -171,7 +171,7 @@ export async function linkOrCopy(from: string, to: string): Promise<void> {
 
 /** Syncs a folder, so that new names in it survive a system crash. */
 export async function syncFolder(folder: string): Promise<void> {
-  // // Windows cannot open folders, but it journals renames
+  // Windows cannot open folders, but it journals renames
   if (process.platform !== 'win32') await syncPath(folder);
 }
 

@@ -110,7 +110,7 @@ async function clear(folder: string, kind: WorkKind): Promise<void> {
     for (const entry of await readdir(folder, { withFileTypes: true })) {
       const { name } = entry;
       const path = join(folder, name);
-      // // remove the marker last: until then it identifies the folder
+      // remove the marker last: until then it identifies the folder
       if (name === marker || !owns(leftoverOf(name)?.of ?? name)) continue;
       if (!entry.isDirectory()) await unlink(path);
       else {

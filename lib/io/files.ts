@@ -34,7 +34,7 @@ export async function readWhole(path: string, most: number): Promise<Buffer> {
       if (bytesRead === 0) return bytes.subarray(0, done);
       done += bytesRead;
       if (done > most) throw tooLarge(`more than ${most}`);
-      // // the file has grown since it was opened, or lies in /proc, where sizes read 0
+      // the file has grown since it was opened, or lies in /proc, where sizes read 0
       if (done === bytes.length) bytes = Buffer.concat([bytes], Math.min(2 * done + CHUNK_BYTES, most + 1));
     }
   } catch (error) {

@@ -72,14 +72,14 @@ export function f32ToF16(source: Float32Array, target: Uint16Array = new Uint16A
     const magnitude = x & 0x7fffffff;
     let half: number;
     if (magnitude >= 0x47800000) {
-      // // |x| ≥ 2¹⁶, infinite or NaN
+      // |x| ≥ 2¹⁶, infinite or NaN
       half = magnitude > 0x7f800000 ? F16_NAN : F16_INFINITY;
     } else if (magnitude < 0x38800000) {
-      // // |x| < 2⁻¹⁴, the smallest normal f16: adding 0.5 rounds to f16's subnormal grid of 2⁻²⁴
+      // |x| < 2⁻¹⁴, the smallest normal f16: adding 0.5 rounds to f16's subnormal grid of 2⁻²⁴
       scratch[0] = Math.abs(source[i] as number) + 0.5;
       half = (scratchBits[0] as number) - 0x3f000000;
     } else {
-      // // exponent bias 127 → 15; a carry out of the fraction correctly raises the exponent, up to infinity
+      // exponent bias 127 → 15; a carry out of the fraction correctly raises the exponent, up to infinity
       const odd = (magnitude >>> 13) & 1;
       half = (magnitude - 0x38000000 + 0xfff + odd) >>> 13;
     }
@@ -132,7 +132,7 @@ export function f32ToBf16(source: Float32Array, target: Uint16Array = new Uint16
   for (let i = 0; i < source.length; i++) {
     const x = bits[i] as number;
     const nan = (x & 0x7fffffff) > 0x7f800000;
-    // // rounding could carry a NaN's fraction over to infinity: set its quiet bit instead
+    // rounding could carry a NaN's fraction over to infinity: set its quiet bit instead
     target[i] = nan ? (x >>> 16) | 0x40 : (x + 0x7fff + ((x >>> 16) & 1)) >>> 16;
   }
   return target;

@@ -72,7 +72,7 @@ function withoutConstants(text: string, most: number): string | undefined {
     const constant = unit === UPPER_N ? 'NaN' : unit === UPPER_I ? 'Infinity' : undefined;
     if (constant === undefined || !text.startsWith(constant, i)) continue;
     if (pieces.length >= 2 * most) return undefined;
-    // // JSON.parse turns 1e999, which is beyond the largest number, into Infinity
+    // JSON.parse turns 1e999, which is beyond the largest number, into Infinity
     pieces.push(text.slice(done, i), constant === 'NaN' ? JSON.stringify(NAN) : '1e999');
     i += constant.length - 1;
     done = i + 1;
@@ -86,7 +86,7 @@ function withoutConstants(text: string, most: number): string | undefined {
  * @param text - the JSON that `value` was parsed from
  */
 export function expectWholeCharacters(value: unknown, text: string, what: string): void {
-  // // only an escape can produce a lone surrogate
+  // only an escape can produce a lone surrogate
   if (/\\u[dD][89a-fA-F]/.test(text)) expectWhole(value, what);
 }
 

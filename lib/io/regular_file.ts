@@ -16,7 +16,7 @@ const FLAGS = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 export async function openRegular(path: string): Promise<FileHandle> {
   let file: FileHandle | undefined;
   try {
-    // // check before opening: opening alone can trigger what a device does
+    // check before opening: opening alone can trigger what a device does
     expectRegular(path, await stat(path));
     file = await open(path, FLAGS);
     expectRegular(path, await file.stat());

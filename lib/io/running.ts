@@ -18,7 +18,7 @@ export function isRunning(pid: number): boolean {
     process.kill(pid, 0);
     return true;
   } catch (error) {
-    // // EPERM: the process exists and belongs to another user
+    // EPERM: the process exists and belongs to another user
     return !(isSystemError(error) && error.code === 'ESRCH');
   }
 }
@@ -30,7 +30,7 @@ export function isRunning(pid: number): boolean {
 export async function startOf(pid: number): Promise<string | undefined> {
   try {
     const status = await readFile(`/proc/${pid}/stat`, 'utf8');
-    // // the second field, the program's name in parentheses, may hold anything: count the others from its end
+    // the second field, the program's name in parentheses, may hold anything: count the others from its end
     const fields = status.slice(status.lastIndexOf(')') + 2).split(' ');
     if (fields[0] === 'Z') return undefined;
     return `${(await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim()} ${fields[19]}`;

@@ -226,7 +226,7 @@ export function allFinite(values: Values, dtype: Dtype): boolean {
     for (let i = 0; i < values.length; i++) if (!Number.isFinite(values[i])) return false;
     return true;
   }
-  // // NaN and infinity have all exponent bits set
+  // NaN and infinity have all exponent bits set
   const exponent = dtype === 'F16' ? 0x7c00 : 0x7f80;
   for (let i = 0; i < values.length; i++) if (((values[i] as number) & exponent) === exponent) return false;
   return true;
@@ -298,7 +298,7 @@ export async function writePieces(
   const bytes = await tensor.bytes();
   let length = 0;
   for (const piece of ArrayBuffer.isView(bytes) ? [bytes] : bytes) {
-    // // excess bytes would overwrite the next tensor
+    // excess bytes would overwrite the next tensor
     if (length + piece.byteLength <= tensorBytes(tensor)) await write(piece, length);
     length += piece.byteLength;
   }
@@ -331,7 +331,7 @@ export function buildHeader(tensors: readonly TensorHead[], metadata: Readonly<R
     offset = end;
   }
   const json = Buffer.from(JSON.stringify(Object.fromEntries(entries)));
-  // // trailing spaces align the data to eight bytes
+  // trailing spaces align the data to eight bytes
   const length = Math.ceil(json.length / 8) * 8;
   const header = Buffer.alloc(LENGTH_BYTES + length, ' ');
   header.writeBigUInt64LE(BigInt(length));

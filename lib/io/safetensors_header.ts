@@ -93,7 +93,7 @@ export function parseHeader(bytes: Uint8Array, fileBytes: number, path: string):
   const entries: TensorEntry[] = [];
   const dataStart = LENGTH_BYTES + bytes.length;
   for (const [name, value] of Object.entries(json)) {
-    // // serde writes absent metadata as null
+    // serde writes absent metadata as null
     if (name === '__metadata__') metadata = parseMetadata(value ?? {}, what);
     else entries.push(parseEntry(name, value, dataStart, path));
   }

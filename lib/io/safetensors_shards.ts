@@ -47,7 +47,7 @@ class SafetensorsShards implements WeightReader {
         opened.set(shard, await SafetensorsFile.open(join(index, '..', shard)));
       }
       expectUnique(index, opened);
-      // // skip entries of tensors that their file lacks: leftovers of other versions of the model
+      // skip entries of tensors that their file lacks: leftovers of other versions of the model
       const files = new Map(
         [...places]
           .map(([name, shard]) => [name, opened.get(shard) as SafetensorsFile] as const)
@@ -98,7 +98,7 @@ async function readIndex(path: string): Promise<Map<string, string>> {
   if (!isJsonObject(places)) throw new MbokError('MBOK_FORMAT', `'${path}' has no 'weight_map'`);
   return new Map(
     Object.entries(places).map(([name, shard]) => {
-      // // a path could lead out of the folder
+      // a path could lead out of the folder
       if (typeof shard === 'string' && FILE_NAME.test(shard)) return [name, shard];
       throw new MbokError('MBOK_FORMAT', `'${path}' places tensor '${name}' in ${show(shard)}, not a file name`);
     }),
