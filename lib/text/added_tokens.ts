@@ -1,36 +1,39 @@
-/** Tokens that are cut out of a text before anything else happens to it, such as `<|endoftext|>`. */
+/** Added tokens, such as `<|endoftext|>`: they are cut out of a text before any other processing. */
 
 import { isJsonObject, type JsonObject } from '../io/json';
 
 interface AddedToken {
-  /** As it stands in texts. */
+  /** Text of the token. */
   readonly content: string;
   readonly id: number;
-  /** Whether white space before or after it belongs to it. */
+  /** Whether white space before (left) or after (right) the token belongs to it. */
   readonly left: boolean;
   readonly right: boolean;
-  /** Whether it counts only where no word goes on before or after it. */
+  /** Whether the token matches only if no word character precedes or follows it. */
   readonly single: boolean;
-  /** The longest other token with which it begins. */
+  /** Longest other token that is a prefix of this one. */
   beginning: AddedToken | undefined;
 }
 
-/** Finds added tokens, as Hugging Face's tokenizers does; where several begin at the same place, the longest. */
+/**
+ * A finder of added tokens that behaves as Hugging Face's tokenizers. If several tokens match at a position, the
+ * longest wins.
+ */
 export class AddedTokens {
-  /** By content, in the order of code units. */
+  /** Sorted by content, in code unit order. */
   readonly #sorted: readonly AddedToken[];
   readonly #first: RegExp | undefined;
 
   /**
    * Reads the `added_tokens` of a tokenizer.json.
    *
-   * @param normalize - where it is given, tokens are those that are cut out of normalized texts, and it normalizes their
-   * contents; otherwise those that are cut out of texts as they are, before all others
+   * @param normalize - if passed, takes the tokens that are cut out of normalized texts, and normalizes their contents;
+   * otherwise takes those that are cut out of the original text, before the others
    */
   constructor(json: JsonObject, normalize?: (text: string) => string) {
     const tokens = new Map<string, AddedToken>();
     const listed = (Array.isArray(json.added_tokens) ? json.added_tokens : []).filter(isJsonObject);
-    // of tokens that look alike, the special one counts
+    // if two tokens have the same content, the special one wins
     for (const token of [...listed.filter(isSpecial), ...listed.filter((token) => !isSpecial(token))]) {
       if (typeof token.content !== 'string' || typeof token.id !== 'number') continue;
       if ((token.normalized === true) !== (normalize !== undefined)) continue;
@@ -56,17 +59,17 @@ export class AddedTokens {
     if (firsts.length > 0) this.#first = new RegExp(`[${firsts.join('')}]`, 'gu');
   }
 
-  /** Characters of the longest. */
+  /** Length of the longest token, in characters. */
   get longest(): number {
     return this.#sorted.reduce((most, { content }) => Math.max(most, content.length), 0);
   }
 
-  /** Whether white space around a token may belong to it. */
+  /** Whether a token exists that takes adjacent white space. */
   get takesSpace(): boolean {
     return this.#sorted.some(({ left, right }) => left || right);
   }
 
-  /** The text in parts: the ids of added tokens, and what lies between them. */
+  /** Splits the text into ids of added tokens and the texts between them. */
   split(text: string): (string | number)[] {
     const parts: (string | number)[] = [];
     let end = 0;
@@ -74,7 +77,7 @@ export class AddedTokens {
     for (const { index } of this.#first ? text.matchAll(this.#first) : []) {
       const found = index < end ? undefined : this.#find(text, index);
       if (found === undefined) continue;
-      // also where it does not count, nothing is looked for within it
+      // a match that is not a single word still ends the search inside it
       end = index + found.content.length;
       if (found.single && !isSingle(text, index, end)) continue;
       const start = found.left ? Math.max(spaceBefore(text, index), taken) : index;
@@ -86,9 +89,9 @@ export class AddedTokens {
     return parts;
   }
 
-  /** The longest token that stands in a text at a place. */
+  /** Finds the longest token at a position. */
   #find(text: string, index: number): AddedToken | undefined {
-    // the last token that is not behind the text in order is the longest, or begins with it
+    // the last token not after the text in sort order is the longest match, or has it as a prefix
     let low = 0;
     let high = this.#sorted.length;
     while (low < high) {
@@ -107,26 +110,26 @@ function isSpecial(token: JsonObject): boolean {
   return token.special === true;
 }
 
-/** Characters of words, as regular expressions of Rust have them. */
+/** Word characters, as defined by Rust's regular expressions. */
 const WORD = /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]/u;
-/** White space by Unicode, of which JavaScript's lacks U+0085 and has U+FEFF. */
+/** Unicode white space. JavaScript's \s lacks U+0085 and contains U+FEFF. */
 const SPACE = /\p{White_Space}/u;
 
-/** Whether no word goes on before or after a part of a text. */
+/** Tells whether no word character precedes or follows a part of a text. */
 function isSingle(text: string, start: number, end: number): boolean {
   const before = text.slice(Math.max(0, start - 2), start);
   const last = Array.from(before).at(-1) ?? '';
   return !WORD.test(last) && !WORD.test(String.fromCodePoint(text.codePointAt(end) ?? 0));
 }
 
-/** The place where the white space before another begins. */
+/** Returns the start of the white space that ends at `end`. */
 function spaceBefore(text: string, end: number): number {
   let start = end;
   while (start > 0 && SPACE.test(text[start - 1] as string)) start--;
   return start;
 }
 
-/** The place where the white space after another ends. */
+/** Returns the end of the white space that starts at `start`. */
 function spaceAfter(text: string, start: number): number {
   let end = start;
   while (end < text.length && SPACE.test(text[end] as string)) end++;

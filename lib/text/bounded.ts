@@ -1,30 +1,30 @@
-/** Work whose length a model's files decide, in bounded time. */
+/** Bounded time for work whose length depends on a model's files. */
 
 import { createContext, Script } from 'node:vm';
 import { MbokError } from '../base/errors';
 import { reasonOf } from './reason';
 
-/** A limit that work exceeds: {@link bounded} tells it as a sentence that begins with what was done. */
+/** An exceeded limit. {@link bounded} puts the name of the work before the message. */
 export class LimitError extends Error {}
 
 const context = createContext({ work: undefined });
 const call = new Script('work()');
 
-/** Share of the time that is taken for all of it: the processor is never one program's alone. */
+/** Share of the time limit that counts as all of it: other programs always take some processor time. */
 const ALL = 0.9;
 
-/** Milliseconds of {@link sample} on the machine for which limits are chosen. */
+/** Milliseconds that {@link sample} takes on the reference machine of the limits. */
 const SAMPLE = 0.75;
 let slowness: number | undefined;
 
 /**
- * Does some work and interrupts it when it takes too long, even in the middle of a regular expression. Where the processor
- * did other things meanwhile, the work starts again with twice the time. Costs a quarter of a millisecond for a
- * thread that keeps the time, so small pieces of work go together.
+ * Runs `work` and interrupts it after a time limit, even inside a regular expression. If other programs used the
+ * processor meanwhile, it restarts the work with twice the time. Each call starts a watchdog thread, which takes 0.25
+ * ms, so small pieces of work should share a call.
  *
- * @param milliseconds - limit on a fast machine; on a slow one it is longer
+ * @param milliseconds - limit on a fast machine; scaled up on slow ones
  * @param what - subject of the message, e.g. "building 'x'"
- * @throws MbokError MBOK_FORMAT where the work takes longer, and as {@link limited}; whatever else the work throws
+ * @throws MbokError MBOK_FORMAT if the work takes longer, and as {@link limited}; every other error of the work
  */
 export function bounded<T>(milliseconds: number, what: string, work: () => T): T {
   slowness ??= Math.max(1, Math.min(...Array.from({ length: 4 }, sample)) / SAMPLE);
@@ -42,18 +42,18 @@ export function bounded<T>(milliseconds: number, what: string, work: () => T): T
 }
 
 /**
- * Does some work.
+ * Runs `work` and converts exceeded limits to MbokErrors.
  *
  * @param what - subject of the message
- * @throws MbokError MBOK_FORMAT where the work exceeds the stack, the length of strings or arrays, or a limit that throws
- * {@link LimitError}; whatever else the work throws
+ * @throws MbokError MBOK_FORMAT if the work exceeds the stack, the length of strings or arrays, or a limit that throws
+ * {@link LimitError}; every other error of the work
  */
 export function limited<T>(what: string, work: () => T): T {
   try {
     return work();
   } catch (error) {
     if (error instanceof LimitError) throw new MbokError('MBOK_FORMAT', `${what} ${error.message}`, { cause: error });
-    // by its name: errors of other realms are of other classes
+    // compare names: errors of other realms have other classes
     if ((error as { name?: unknown } | null)?.name !== 'RangeError') throw error;
     throw new MbokError('MBOK_FORMAT', `${what} needs more than there is: ${reasonOf(error)}`, { cause: error });
   }
@@ -68,7 +68,7 @@ function interrupted<T>(timeout: number, work: () => T): T {
   }
 }
 
-/** Processor time of a little work on texts, in milliseconds. */
+/** Measures the processor time, in milliseconds, of a small text workload. */
 function sample(): number {
   const since = process.cpuUsage();
   const places = new Map<string, number>();

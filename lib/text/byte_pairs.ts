@@ -1,4 +1,4 @@
-/** Byte-pair encoding of words: neighboring tokens are merged, one pair after the other, until no merge is left. */
+/** Byte-pair encoding of words: it merges pairs of neighboring tokens until no merge applies. */
 
 import { isJsonObject } from '../io/json';
 import { MergeQueue } from './merge_queue';
@@ -7,23 +7,23 @@ import type { TokenizerDescription } from './tokenizer_file';
 import type { Vocabulary } from './vocabulary';
 import { BYTE_TOKENS } from './words';
 
-/** A byte-pair model: the `model` of a tokenizer.json of the type BPE. */
+/** A byte-pair model: the `model` of a tokenizer.json of type BPE. */
 export interface BytePairSettings {
   readonly vocabulary: Vocabulary;
   readonly merges: Merges;
-  /** Stands for characters that the vocabulary lacks; without it they are left out. */
+  /** Token for characters outside the vocabulary. If undefined, such characters are dropped. */
   readonly unknown: string | undefined;
-  /** Whether one unknown token stands for a run of such characters. */
+  /** Whether a run of unknown characters becomes one unknown token. */
   readonly fusesUnknown: boolean;
-  /** Whether the tokens of its bytes, `<0x…>`, stand for such a character where the vocabulary has them all. */
+  /** Whether an unknown character becomes the tokens `<0x…>` of its bytes, if the vocabulary has them all. */
   readonly fallsBackToBytes: boolean;
-  /** Whether words of the vocabulary are taken as they are, whatever the merges give. */
+  /** Whether a word of the vocabulary becomes its token without any merges. */
   readonly ignoresMerges: boolean;
-  /** Written behind the last character of a word. */
+  /** Suffix of the last character of a word. */
   readonly suffix: string;
 }
 
-/** The byte-pair model of a description; undefined for models of other kinds. */
+/** Creates the byte-pair model of a description. Returns undefined for other model types. */
 export function bytePairModel({ json, words, merges }: TokenizerDescription): BytePairModel | undefined {
   if (merges === undefined || !isJsonObject(json.model)) return undefined;
   const { unk_token: unknown, fuse_unk, byte_fallback, ignore_merges, end_of_word_suffix: suffix } = json.model;
@@ -39,15 +39,15 @@ export function bytePairModel({ json, words, merges }: TokenizerDescription): By
 }
 
 /**
- * Encodes words in time n log n of their length. The ids are those of the Rust package `tokenizers`: of all pairs the one
- * of the lowest rank is merged first, and of several the leftmost.
+ * A byte-pair encoder of words that takes O(n log n) time. It gives the ids of the Rust package `tokenizers`. The pair
+ * of lowest rank is merged first, and the leftmost of equal ones.
  */
 export class BytePairModel {
   readonly vocabulary: Vocabulary;
-  /** The id of the unknown token, if there is one. */
+  /** Id of the unknown token, if there is one. */
   readonly unknownId: number | undefined;
   readonly #settings: BytePairSettings;
-  /** Ids of the tokens of bytes; empty where bytes stand for nothing. */
+  /** Ids of the byte tokens; empty without byte fallback. */
   readonly #bytes: readonly (number | undefined)[];
 
   constructor(settings: BytePairSettings) {
@@ -58,7 +58,7 @@ export class BytePairModel {
     this.#bytes = fallsBackToBytes ? BYTE_TOKENS.map((token) => vocabulary.idOf(token)) : [];
   }
 
-  /** The ids of a word in the characters of the vocabulary. */
+  /** Encodes a word that is written in the vocabulary's characters. */
   encode(word: string): number[] {
     const { vocabulary, ignoresMerges, merges } = this.#settings;
     const whole = ignoresMerges ? vocabulary.idOf(word) : undefined;
@@ -67,7 +67,10 @@ export class BytePairModel {
     return ids.length < 2 ? ids : merge(word, ids, starts, merges);
   }
 
-  /** The tokens of a word's characters, and where in the word each begins; the last of these is the word's end. */
+  /**
+   * Returns the tokens of a word's characters, and the start of each in the word. `starts` has the word's length as an
+   * extra last element.
+   */
   #symbols(word: string): { ids: number[]; starts: number[] } {
     const { vocabulary, suffix, fusesUnknown } = this.#settings;
     const ids: number[] = [];
@@ -93,22 +96,22 @@ export class BytePairModel {
     return { ids, starts };
   }
 
-  /** The tokens of a character's bytes; undefined where one is missing. */
+  /** Returns the byte tokens of a character; undefined if one is missing. */
   #byteIds(character: string): number[] | undefined {
     const ids = Array.from(Buffer.from(character), (byte) => this.#bytes[byte]);
     return ids.every((id) => id !== undefined) ? ids : undefined;
   }
 }
 
-/** Merges neighbors among `ids`, of which each begins at its place in `starts`. */
+/** Merges neighbors among `ids`; `starts` holds the start of each in the word. */
 function merge(word: string, ids: number[], starts: readonly number[], merges: Merges): number[] {
   const count = ids.length;
-  // neighbors by place; -1 and `count` are beyond the ends
+  // linked list of neighbors by index; -1 and `count` lie beyond the ends
   const before = Int32Array.from(ids, (_, place) => place - 1);
   const after = Int32Array.from(ids, (_, place) => place + 1);
-  /** Of each token's merge with the next one; -1: none, or the token is gone. */
+  /** Rank of each token's merge with its successor; -1 if there is none or the token was merged away. */
   const ranks = new Float64Array(count).fill(-1);
-  // every merge is followed by two others at most
+  // each merge adds at most two candidates
   const queue = new MergeQueue(3 * count);
   const look = (place: number) => {
     const next = after[place] as number;
@@ -123,7 +126,7 @@ function merge(word: string, ids: number[], starts: readonly number[], merges: M
   };
   for (let place = 0; place < count - 1; place++) look(place);
   for (let place = queue.pop(); place >= 0; place = queue.pop()) {
-    // a neighbor has been merged since
+    // outdated: a neighbor has been merged since
     if (ranks[place] !== queue.rank) continue;
     const gone = after[place] as number;
     const next = after[gone] as number;

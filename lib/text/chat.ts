@@ -1,4 +1,4 @@
-/** Conversations as tokens, and which of them the assistant says. */
+/** Conversations as tokens, with the assistant's tokens marked. */
 
 import { MbokError } from '../base/errors';
 import { options as checkOptions, invalid } from '../base/validate';
@@ -12,20 +12,21 @@ export { ChatTemplate, type TemplateOptions } from './chat_template';
 /** A conversation as tokens. */
 export interface EncodedChat {
   readonly ids: Int32Array;
-  /** 1 for tokens that the assistant says, the one that ends its message included; 0 for all others. */
+  /** 1 for the assistant's tokens, including the end token of its messages; 0 for all others. */
   readonly assistant: Uint8Array;
 }
 
 /**
- * Encodes a conversation and tells which of its tokens the assistant says. Where the template has `{% generation %}`
- * blocks, their tokens are the assistant's, as in transformers. Otherwise a message begins where the text that asks for it
- * ends, and ends with its end token. Some templates write earlier messages differently once a conversation goes on, for
- * example without old thoughts. There the conversation is rendered with other contents in place of a message, and the
- * message is where the texts differ.
+ * Encodes a conversation and marks the assistant's tokens.
  *
- * @param options - what the template is told beside the messages
- * @throws MbokError MBOK_INVALID_ARGUMENT, MBOK_FORMAT as {@link ChatTemplate.apply}; MBOK_UNSUPPORTED where a message cannot
- * be found in the text
+ * If the template has `{% generation %}` blocks, their tokens are the assistant's, as in transformers. Otherwise a
+ * message begins where the text of its generation prompt ends, and ends with its end token. Some templates write
+ * earlier messages differently once a conversation continues, for example without thoughts. For these the conversation
+ * is rendered with other contents, and the message is where the texts differ.
+ *
+ * @param options - template arguments beside the messages
+ * @throws MbokError MBOK_INVALID_ARGUMENT, MBOK_FORMAT as {@link ChatTemplate.apply}; MBOK_UNSUPPORTED if a message
+ * cannot be located in the text
  */
 export function encodeChat(
   tokenizer: Tokenizer,
@@ -51,14 +52,14 @@ export function encodeChat(
   return { ids, assistant };
 }
 
-/** Ids of a text that a template has written: the special tokens are in it already. */
+/** Encodes a rendered text. It contains the special tokens already. */
 export function encodeRendered(tokenizer: Tokenizer, text: string): number[] {
   return tokenizer.encode(text, { addSpecialTokens: false });
 }
 
 /**
- * The tokens that end a message of the assistant: what the template writes after one, where that is a special token, and
- * the tokenizer's end tokens.
+ * Returns the tokens that end an assistant's message: the tokenizer's end tokens, and the special token that the
+ * template writes after such a message.
  */
 export function endTokens(tokenizer: Tokenizer, template: ChatTemplate): readonly number[] {
   const content = 'mbok';
@@ -70,17 +71,17 @@ export function endTokens(tokenizer: Tokenizer, template: ChatTemplate): readonl
     ]);
     after = encodeRendered(tokenizer, text.slice(text.lastIndexOf(content) + content.length).trimStart())[0];
   } catch (error) {
-    // a template that wants more of a conversation than this; the tokenizer's own tokens have to do
+    // the template requires more of a conversation: use the tokenizer's end tokens only
     if (!(error instanceof MbokError) || error.code !== 'MBOK_INVALID_ARGUMENT') throw error;
   }
   const isSpecial = after !== undefined && tokenizer.decode([after], { skipSpecialTokens: true }) === '';
   return [...new Set([...tokenizer.eosTokenIds, ...(isSpecial ? [after as number] : [])])];
 }
 
-/** Contents that differ at both ends, and that no filter for texts changes. */
+/** Contents that differ at both ends and that no text filter changes. */
 const OTHERS = ['7190836425', '2846150937'];
 
-/** A conversation's text, in which messages are looked for. */
+/** A rendered conversation in which messages are located. */
 class Rendering {
   readonly #template: ChatTemplate;
   readonly #messages: readonly ChatMessage[];
@@ -95,7 +96,7 @@ class Rendering {
     this.#text = text;
   }
 
-  /** What the assistant says, message by message, with what the template adds at their ends. */
+  /** Returns the spans of the assistant's messages, including what the template adds at their ends. */
   spans(): Span[] {
     const spans: Span[] = [];
     for (const [index, { role }] of this.#messages.entries()) {
@@ -109,7 +110,7 @@ class Rendering {
 
   #span(index: number): Span | undefined {
     const before = this.#messages.slice(0, index);
-    // a conversation may begin with the assistant: nothing asks for that message
+    // a conversation may begin with the assistant: that message has no generation prompt
     const asked = index === 0 ? '' : this.#tryRender(before, true);
     const through = this.#tryRender(this.#messages.slice(0, index + 1));
     const isPlain = (part: string | undefined): part is string => part !== undefined && this.#text.startsWith(part);
@@ -117,7 +118,10 @@ class Rendering {
     return this.#find(index, isPlain(asked) ? asked.length : undefined, through);
   }
 
-  /** `asked`: where the message begins, if that is known; `through`: the text of a conversation that ends with it. */
+  /**
+   * Locates a message by its content. `asked` is its start, if known; `through` is the text of the conversation up to
+   * this message.
+   */
   #find(index: number, asked: number | undefined, through: string | undefined): Span | undefined {
     const content = this.#content(index);
     if (content === undefined) return undefined;
@@ -132,7 +136,10 @@ class Rendering {
     return [start, end];
   }
 
-  /** Before the content there may be thoughts, and what the template writes between them and the assistant's name. */
+  /**
+   * Finds the start of a message. Before the content there may be thoughts, and the text between them and the
+   * assistant's name.
+   */
   #begin(index: number, content: number): number {
     const thoughts = REASONING.filter((name) => typeof this.#messages[index]?.[name] === 'string');
     const starts = thoughts.length === 0 ? [] : [this.#place(index, (other) => withAll(thoughts, other))?.[0]];
@@ -146,7 +153,7 @@ class Rendering {
     return at < 0 ? first : least + at + prompt.length;
   }
 
-  /** After the content there may be calls of tools, and what ends a message. */
+  /** Finds the end of a message. After the content there may be tool calls, and the text that ends a message. */
   #end(index: number, content: number, through: string | undefined): number {
     if (through === undefined) return content;
     const shorter = new Rendering(this.#template, this.#messages.slice(0, index + 1), this.#given, through);
@@ -155,7 +162,7 @@ class Rendering {
     return content + common(through.slice(place[1]), this.#text.slice(content));
   }
 
-  /** Where the content of a message stands; undefined where the text does not depend on it. */
+  /** Locates the content of a message; undefined if the text does not depend on it. */
   #content(index: number): Span | undefined {
     if (!this.#contents.has(index)) {
       const { content } = this.#messages[index] as ChatMessage;
@@ -172,7 +179,10 @@ class Rendering {
     return attempt(() => this.#content(index));
   }
 
-  /** Where a text depends on something: it is rendered with others instead. `change`: fields of the message. */
+  /**
+   * Locates the part of the text that depends on fields of a message, by rendering it with other values. `change` sets
+   * those fields.
+   */
   #place(index: number, change: (other: string) => Partial<ChatMessage>): Span | undefined {
     const [first = '', second = ''] = OTHERS.map((other) => {
       const message = { ...(this.#messages[index] as ChatMessage), ...change(other) };
@@ -189,7 +199,7 @@ class Rendering {
     return [start, Math.max(start, rest)];
   }
 
-  /** Undefined where the template refuses the conversation. */
+  /** Renders the conversation; undefined if the template refuses it. */
   #tryRender(messages: readonly ChatMessage[], addGenerationPrompt = false): string | undefined {
     return attempt(() => this.#template.apply(messages, { ...this.#given, addGenerationPrompt }));
   }
@@ -202,7 +212,7 @@ class Rendering {
   }
 }
 
-/** Undefined where a template refuses a conversation or cannot be understood. */
+/** Runs `work`; undefined if a template refuses the conversation or a message cannot be located. */
 function attempt<T>(work: () => T): T | undefined {
   try {
     return work();
@@ -218,21 +228,21 @@ function withAll(names: readonly (typeof REASONING)[number][], value: string): P
   return Object.fromEntries(names.map((name) => [name, value]));
 }
 
-/** Length of the longest common beginning. */
+/** Returns the length of the longest common prefix. */
 function common<T>(a: ArrayLike<T>, b: ArrayLike<T>): number {
   let length = 0;
   while (length < a.length && length < b.length && a[length] === b[length]) length++;
   return length;
 }
 
-/** Length of the longest common end. */
+/** Returns the length of the longest common suffix. */
 function commonEnd(a: string, b: string): number {
   let length = 0;
   while (length < a.length && length < b.length && a.at(-1 - length) === b.at(-1 - length)) length++;
   return length;
 }
 
-/** How many of a message's tokens there are up to the one that ends it: a template may go on, with a line break for one. */
+/** Counts a message's tokens up to its last end token. A template may write more after it, such as a line break. */
 function throughEnd(ids: Int32Array, ends: readonly number[]): number {
   for (let i = ids.length - 1; i >= 0; i--) if (ends.includes(ids[i] as number)) return i + 1;
   return ids.length;

@@ -1,4 +1,4 @@
-/** Conversations as texts, by the template that a model comes with. */
+/** Conversations as text, formatted by the chat template of a model. */
 
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
@@ -20,29 +20,34 @@ import { reasonOf } from './reason';
 const TEMPLATE_FILE = 'chat_template.jinja';
 const TEMPLATE_OPTIONS = [...TEMPLATE_ARGUMENTS, 'addGenerationPrompt', 'continueFinalMessage'] as const;
 const CONFIG_FILE = 'tokenizer_config.json';
-/** What templates may ask for, by its name in tokenizer_config.json. */
+/** Special tokens that templates may use, by their names in tokenizer_config.json. */
 const SPECIAL_TOKENS = ['bos_token', 'eos_token', 'unk_token', 'sep_token', 'pad_token', 'cls_token', 'mask_token'];
-/** Stands after the content of a message that is to be continued. The space tells whether the template cuts spaces off. */
+/**
+ * Marker after the content of a message to be continued. Its trailing space shows whether the template trims contents.
+ */
 const OPEN_END = 'CONTINUE_FINAL_MESSAGE_TAG ';
 
 /** Options of {@link ChatTemplate.apply}. */
 export interface TemplateOptions extends TemplateArguments {
-  /** Whether the text goes on with the beginning of the assistant's next message. Default false. */
+  /** Whether to append the start of the assistant's next message. Default false. */
   readonly addGenerationPrompt?: boolean | undefined;
-  /** Whether the text ends with the content of the last message, which the model then continues. Default false. */
+  /** Whether the text ends with the content of the last message, for the model to continue. Default false. */
   readonly continueFinalMessage?: boolean | undefined;
 }
 
-/** How a model wants conversations written: a Jinja template and the special tokens that it uses. */
+/** A chat template: a Jinja template and the special tokens that it uses. */
 export class ChatTemplate {
-  /** Tells templates of different results apart. */
+  /** Hash that distinguishes templates with different results. */
   readonly fingerprint: string;
   readonly #source: string;
   readonly #place: string;
   readonly #variables: Readonly<Record<string, string>>;
   #parsed: JinjaTemplate | undefined;
 
-  /** `place`: where the template comes from, for messages. Throws MBOK_FORMAT for one of more than a million characters. */
+  /**
+   * `place` names the template's source in messages. Throws MBOK_FORMAT if the template has more than a million
+   * characters.
+   */
   constructor(source: string, place: string, variables: Readonly<Record<string, string>> = {}) {
     expectTemplateLength(source.length, place);
     this.#source = source;
@@ -54,12 +59,12 @@ export class ChatTemplate {
   }
 
   /**
-   * Finds the template among the files of a Hugging Face folder: chat_template.jinja, else the `chat_template` of
-   * tokenizer_config.json, of several the one named 'default', else the first.
+   * Finds the template among the files of a Hugging Face folder. It prefers chat_template.jinja to the `chat_template`
+   * of tokenizer_config.json. Of several named templates it takes 'default', or else the first.
    *
    * @param files - contents by name
-   * @param folder - where they come from, for messages
-   * @returns undefined where there is none
+   * @param folder - source of the files, for messages
+   * @returns undefined if there is none
    * @throws MbokError MBOK_FORMAT
    */
   static fromFiles(files: ReadonlyMap<string, Uint8Array>, folder: string): ChatTemplate | undefined {
@@ -78,17 +83,17 @@ export class ChatTemplate {
   }
 
   /**
-   * Writes a conversation as the text that the model was trained on.
+   * Formats a conversation as the text that the model was trained on.
    *
    * @param messages - the conversation, at least one message
-   * @throws MbokError MBOK_INVALID_ARGUMENT (no conversation, or one that the template refuses), MBOK_FORMAT (a template
-   * that cannot be parsed, or takes too many steps or too much memory)
+   * @throws MbokError MBOK_INVALID_ARGUMENT if there is no conversation or the template refuses it; MBOK_FORMAT if the
+   * template cannot be parsed, or takes too many steps or too much memory
    */
   apply(messages: readonly ChatMessage[], options?: TemplateOptions): string {
     return this.render(messages, options).text;
   }
 
-  /** Does the same, and tells which parts of the text the template itself calls the assistant's. */
+  /** Formats a conversation, and returns also the spans that the template marks as the assistant's. */
   render(messages: readonly ChatMessage[], options?: TemplateOptions): Rendered {
     const checked = checkOptions('options', options, TEMPLATE_OPTIONS);
     const prompts = boolean('addGenerationPrompt', checked.addGenerationPrompt ?? false);
@@ -153,7 +158,7 @@ function renderOpen(
   return { text: open, generations: ends.filter(([start, end]) => start < end) };
 }
 
-/** A content with the mark behind its last text. */
+/** Appends the marker to the last text of a content. */
 function withOpenEnd(content: ChatMessage['content']): ChatMessage['content'] {
   if (typeof content === 'string') return content + OPEN_END;
   if (!Array.isArray(content)) return undefined;
@@ -161,7 +166,7 @@ function withOpenEnd(content: ChatMessage['content']): ChatMessage['content'] {
   return at < 0 ? undefined : content.with(at, { ...content[at], text: content[at].text + OPEN_END });
 }
 
-/** `length`: characters, or bytes. */
+/** `length` is in characters or bytes. */
 function expectTemplateLength(length: number, place: string): void {
   if (length <= LONGEST_TEMPLATE) return;
   throw new MbokError(

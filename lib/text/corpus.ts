@@ -4,21 +4,21 @@ import { Pause } from './pause';
 import { type TokenArray, TokenBuffer } from './token_buffer';
 import type { Tokenizer } from './tokenizer';
 
-/** Separates the documents of a text file. */
+/** Separator of the documents of a text file. */
 export const DOCUMENT_MARKER = '<|endoftext|>';
 
-/** The documents of a text: its parts between markers, without those that hold nothing but white space. */
+/** Splits a text at its markers and drops parts of only white space. */
 export function splitDocuments(text: string): string[] {
   return text.split(DOCUMENT_MARKER).filter((document) => document.trim() !== '');
 }
 
 /**
- * The token stream of a text: its documents one after the other, each preceded by the tokenizer's document start (the
- * begin-of-text or end-of-text token), the first included. A text without markers is one document.
+ * Encodes a text as a token stream. Each document, the first included, follows the tokenizer's document start (the
+ * begin-of-text or end-of-text token). A text without markers is one document.
  *
- * @param options - `maxTokens`: stop when there are so many; `signal` stops it; `onProgress` is told how much is done,
- *   from 0 to 1
- * @throws MbokError MBOK_INVALID_ARGUMENT (a text without content), MBOK_ABORTED
+ * @param options - `maxTokens`: stop after about this many tokens; `signal` stops it; `onProgress` receives the
+ * finished share, from 0 to 1
+ * @throws MbokError MBOK_INVALID_ARGUMENT if the text is empty, MBOK_ABORTED
  */
 export async function encodeCorpus(
   tokenizer: Tokenizer,

@@ -1,25 +1,25 @@
 import type { Tokenizer } from './tokenizer';
 
-/** Characters that are encoded at a time. */
+/** Characters encoded at a time. */
 const PIECE = 1 << 16;
-/** Characters on either side of a break that tell whether its pieces give the tokens of the whole. */
+/** Characters on each side of a break that are compared, broken and whole. */
 const CONTEXT = 256;
-/** Breaks that are tried after a line, and then before a word. */
+/** Number of line breaks tried, and then of spaces. */
 const ATTEMPTS = 16;
 
 /**
- * Encodes documents that come in parts, as long as they like: what is given out together are the tokens of the whole
- * text, preceded by the token that starts a document. A document of white space gives nothing.
+ * An encoder of documents that arrive in parts, of any length. Its output, concatenated, is the tokens of the whole
+ * text after the document start token. A document of only white space gives nothing.
  *
- * Long texts are encoded in pieces, so that neither memory nor the event loop has to hold them whole. They are broken
- * where the tokens to either side have been found to be those of the unbroken text: after a line, or else before a word.
- * (A text without any such place is broken where it may be; no text that anybody reads is like that.)
+ * Long texts are encoded in pieces to bound memory and the time that the event loop is blocked. A break must leave the
+ * tokens on both sides as in the unbroken text. Breaks after lines are tried first, then those before words. If none
+ * qualifies, the text is cut at the piece length. Natural text does not need that.
  */
 export class DocumentEncoder {
   readonly #tokenizer: Tokenizer;
-  /** Not encoded yet. */
+  /** Text that is not encoded yet. */
   #text = '';
-  /** The character before it: what a piece is encoded after. '' at the start of a document. */
+  /** Character before `#text`, as context for encoding; '' at the start of a document. */
   #lead = '';
   #begun = false;
 
@@ -27,13 +27,13 @@ export class DocumentEncoder {
     this.#tokenizer = tokenizer;
   }
 
-  /** Takes a part of the document; gives the ids that are certain, a piece at a time. */
+  /** Takes a part of the document and yields the ids that are final, piece by piece. */
   *push(text: string): Generator<number[]> {
     this.#text += text;
     while (this.#text.length > PIECE + CONTEXT) yield this.#take(this.#break());
   }
 
-  /** Ends the document; gives the rest of its ids. */
+  /** Ends the document and yields its remaining ids. */
   *end(): Generator<number[]> {
     yield this.#take(this.#text.length);
     this.#lead = '';
@@ -55,7 +55,7 @@ export class DocumentEncoder {
     return ids;
   }
 
-  /** The place at which to break off a piece. */
+  /** Returns the position at which to cut a piece. */
   #break(): number {
     for (const { before, shift } of [
       { before: '\n', shift: 1 },
@@ -71,7 +71,7 @@ export class DocumentEncoder {
     return isHighSurrogate(this.#text.charCodeAt(PIECE - 1)) ? PIECE - 1 : PIECE;
   }
 
-  /** Whether the text around `at` has the same tokens broken and whole. */
+  /** Tells whether the text around `at` has the same tokens broken and whole. */
   #joins(at: number): boolean {
     const before = this.#text.slice(at - CONTEXT, at);
     const after = this.#text.slice(at, at + CONTEXT);
@@ -81,8 +81,8 @@ export class DocumentEncoder {
   }
 
   /**
-   * The ids of a text that follows `lead`: tokenizers treat the very start of a text differently, e.g. put a space
-   * before it.
+   * Encodes a text that follows `lead`. Tokenizers treat the very start of a text differently: for example, they
+   * prepend a space.
    */
   #encodeAfter(lead: string, text: string): number[] {
     if (lead === '') return this.#encode(text);

@@ -1,16 +1,16 @@
 /**
- * Tokenizers by @huggingface/tokenizers, within limits of memory. The parts of the package that are used are declared here,
- * because its own declarations are for ES modules only.
+ * Tokenizers of @huggingface/tokenizers, with limited memory. The used parts of the package are declared here, because
+ * its declarations are for ES modules only.
  */
 
 import type { JsonObject } from '../io/json';
 import type { BytePairModel } from './byte_pairs';
 import { Realm } from './realm';
 
-/** From words, in the characters of the vocabulary, to tokens. */
+/** Encoder from words, in the vocabulary's characters, to tokens. */
 interface Model {
   (words: readonly string[]): string[];
-  /** Ids by token and tokens by id, those of added tokens included. */
+  /** Ids by token and tokens by id, including added tokens. */
   readonly tokens_to_ids: { get(token: string): number | undefined };
   readonly vocab: readonly (string | undefined)[];
   readonly unk_token_id: number | undefined;
@@ -28,14 +28,14 @@ interface Inner {
   readonly pre_tokenizer: ((text: string, options: { section_index: number }) => string[]) | null;
 }
 
-/** Gives texts for runs of tokens, and added tokens as they are. */
+/** Decoder from runs of tokens to texts. Added tokens stay as they are. */
 interface ByteLevelDecoder {
   readonly added_tokens: readonly { readonly content: string }[];
   convert_tokens_to_string(tokens: readonly string[]): string;
   decode_chain(tokens: readonly string[]): string[];
 }
 
-/** Gives pieces for a word. */
+/** Encoder from a word to its pieces. */
 interface Unigram {
   tokenize(word: string): string[];
   encode(words: readonly string[]): string[];
@@ -47,7 +47,7 @@ interface Tokenizers {
   readonly ByteLevelDecoder: { readonly prototype: ByteLevelDecoder };
 }
 
-/** Characters that a call may make: in any case, and for each character or token that it is given. */
+/** Limit on the characters that a call may create: a constant, plus a number per input character or token. */
 const CHARACTERS = { always: 1 << 24, each: 256 };
 
 let realm: Realm<Tokenizers> | undefined;
@@ -58,7 +58,7 @@ function tokenizers(): Realm<Tokenizers> {
   loaded.exports.ByteLevelDecoder.prototype.decode_chain = function (tokens) {
     return decodeBytes(loaded, this, tokens);
   };
-  // the package takes the pieces of a word as arguments of one call, which are limited
+  // the package spreads the pieces of a word as call arguments, whose number is limited
   loaded.exports.Unigram.prototype.encode = function (words) {
     return words.flatMap((word) => this.tokenize(word));
   };
@@ -66,7 +66,7 @@ function tokenizers(): Realm<Tokenizers> {
   return loaded;
 }
 
-/** As the package does it, which looks through all added tokens for each token. */
+/** Decodes like the package, but with a set: the package scans all added tokens for each token. */
 function decodeBytes(realm: Realm<Tokenizers>, decoder: ByteLevelDecoder, tokens: readonly string[]): string[] {
   const added = addedContents(decoder);
   const texts = realm.list<string>();
@@ -94,7 +94,7 @@ function addedContents(decoder: ByteLevelDecoder): ReadonlySet<string> {
   return known;
 }
 
-/** A tokenizer built from what {@link checkTokenizer} has checked. */
+/** A tokenizer built from a description that {@link checkTokenizer} has checked. */
 export class HuggingFaceTokenizer {
   readonly #realm = tokenizers();
   readonly #inner: Inner;
@@ -102,36 +102,39 @@ export class HuggingFaceTokenizer {
   readonly #model: BytePairModel | undefined;
 
   /**
-   * Throws plain errors and {@link LimitError}, as all methods do.
+   * Builds the tokenizer. It throws plain errors and {@link LimitError}, as all methods do.
    *
-   * @param model - encodes words in place of the package's byte-pair model, which takes longer to build and to use
+   * @param model - encodes words instead of the package's byte-pair model, which is slower to build and to use
    */
   constructor(tokenizer: JsonObject, config: object, model?: BytePairModel) {
     const described = model
       ? { ...tokenizer, model: { ...(tokenizer.model as object), vocab: {}, merges: [] } }
       : tokenizer;
-    // the language of a vocabulary that is several; vocabularies here are one
+    // target_lang selects one of several vocabularies, but here there is only one
     this.#inner = new this.#realm.exports.Tokenizer(described, { ...config, target_lang: undefined });
-    // the package looks through a list of them for each token
+    // the package scans a list of special tokens for each token
     this.#special = new Set(this.#inner.special_tokens);
     this.#inner.special_tokens = [];
     this.#model = model;
     if (model) this.#inner.model = modelFor(model, this.#inner.model);
   }
 
-  /** Of a text with all that surrounds one. Undefined for what the vocabulary cannot express. */
+  /**
+   * Encodes a text, with the special tokens around it if asked. Undefined stands for text that the vocabulary cannot
+   * express.
+   */
   encode(text: string, addSpecialTokens: boolean): (number | undefined)[] {
     const encode = () => this.#inner.encode(text, { add_special_tokens: addSpecialTokens }).ids;
     return this.#within(text, encode);
   }
 
-  /** What is encoded instead of a text. */
+  /** Normalizes a text. */
   normalize(text: string): string {
     const { normalizer } = this.#inner;
     return normalizer === null ? text : this.#within(text, () => normalizer(text));
   }
 
-  /** The ids of a normalized text without added tokens; `first`: whether a text begins there. */
+  /** Encodes a normalized text without added tokens. `first` tells whether it starts the whole text. */
   encodePart(text: string, first: boolean): number[] {
     const { pre_tokenizer: cut } = this.#inner;
     return this.#within(text, () =>
@@ -143,7 +146,7 @@ export class HuggingFaceTokenizer {
     return this.#realm.within(CHARACTERS.always + CHARACTERS.each * text.length, work);
   }
 
-  /** `ids`: of tokens that there are. */
+  /** Decodes ids, which must exist in the vocabulary. */
   decode(ids: readonly number[], skipSpecialTokens: boolean): string {
     const { length } = ids;
     const left = skipSpecialTokens ? ids.filter((id) => !this.#special.has(this.idToToken(id) as string)) : ids;
@@ -161,7 +164,7 @@ export class HuggingFaceTokenizer {
     return this.#inner.id_to_token(id);
   }
 
-  /** The ids of a word in the characters of the vocabulary; nothing for what that cannot express. */
+  /** Encodes a word in the vocabulary's characters. Parts that it cannot express give nothing. */
   encodeWord(word: string): number[] {
     return this.#idsOf([word]);
   }
@@ -176,7 +179,7 @@ export class HuggingFaceTokenizer {
   }
 }
 
-/** A model as the package sees it; `added`: one of the package's with nothing but added tokens. */
+/** Wraps a model in the package's interface. `added` is a model of the package that holds only the added tokens. */
 function modelFor(model: BytePairModel, added: Model): Model {
   const { vocabulary, unknownId } = model;
   const vocab = [...vocabulary.tokens];

@@ -1,12 +1,12 @@
-/** Merges that wait, the one of the lowest rank first and of equal ones that at the lowest place: a binary heap. */
+/** A queue of merges, as a binary heap. The lowest rank comes first, and of equal ranks the lowest position. */
 export class MergeQueue {
   #size = 0;
   readonly #ranks: Float64Array;
   readonly #places: Int32Array;
-  /** Of the merge that was taken last. */
+  /** Rank of the merge that was popped last. */
   rank = -1;
 
-  /** @param capacity - merges that may wait */
+  /** @param capacity - largest number of queued merges */
   constructor(capacity: number) {
     this.#ranks = new Float64Array(capacity);
     this.#places = new Int32Array(capacity);
@@ -23,7 +23,7 @@ export class MergeQueue {
     this.#put(at, rank, place);
   }
 
-  /** Takes the first merge out and returns its place, and its rank in `rank`; -1 where none waits. */
+  /** Removes the first merge and returns its position, with its rank in `rank`. Returns -1 if the queue is empty. */
   pop(): number {
     if (this.#size === 0) return -1;
     const first = this.#places[0] as number;

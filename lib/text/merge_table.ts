@@ -3,37 +3,39 @@ import { MbokError } from '../base/errors';
 import { show } from '../base/validate';
 import type { Vocabulary } from './vocabulary';
 
-/** Which pairs of tokens become one, and in which order. */
+/** The merges of a byte-pair model, and their order. */
 export interface Merges {
   /**
-   * The rank of the merge of two neighbors, which stand for the characters `from` … `to` − 1 of a word: an integer from 0,
-   * the lowest is merged first. -1 where they stay two.
+   * Returns the rank of the merge of two neighbors, which cover the characters `from` … `to` − 1 of a word. Ranks are
+   * integers from 0, and the lowest is merged first. -1 means that they are not merged.
    */
   rank(left: number, right: number, word: string, from: number, to: number): number;
-  /** The token that the merge of a rank gives. */
+  /** Returns the token that the merge of this rank gives. */
   result(rank: number): number;
 }
 
-/** Factors of a hash that no file can know, so that none can make all of its pairs collide. */
+/** Random factors of the hash, so that no file can make all its pairs collide. */
 const [LEFT, RIGHT] = [randomBytes(4).readInt32LE() | 1, randomBytes(4).readInt32LE() | 1];
 
-/** Two tokens, with a space between them or in a list. */
+/** Two tokens: separated by a space, or as a list. */
 export type Merge = string | readonly [string, string];
 
-/** The merges that a file lists, by the pair of tokens: an open hash table of numbers. */
+/** The merges listed in a file, in a hash table with open addressing, keyed by the pair of tokens. */
 export class MergeTable implements Merges {
-  /** By rank. */
+  /** Left token by rank. */
   readonly #left: Int32Array;
   readonly #right: Int32Array;
   readonly #results: Int32Array;
-  /** Ranks by the hash of the pair; -1: none. */
+  /** Ranks by the hash of the pair; -1 marks an empty slot. */
   readonly #slots: Int32Array;
   readonly #shift: number;
 
   /**
-   * @param place - of the list, for messages
-   * @param merges - in the order in which they are merged; of two of the same pair the later counts
-   * @throws MbokError MBOK_FORMAT for a merge of or into something that is no token
+   * Builds the table.
+   *
+   * @param place - name of the list, for messages
+   * @param merges - in order of rank; a repeated pair takes the later rank
+   * @throws MbokError MBOK_FORMAT if a merge takes or gives something that is not a token
    */
   constructor(place: string, merges: readonly Merge[], vocabulary: Vocabulary) {
     const count = merges.length;
@@ -61,7 +63,7 @@ export class MergeTable implements Merges {
     return this.#results[rank] as number;
   }
 
-  /** The place of a pair, or the free one where it would be. */
+  /** Returns the slot of a pair, or the empty slot where it would go. */
   #slot(left: number, right: number): number {
     const mask = this.#slots.length - 1;
     for (let slot = (Math.imul(left, LEFT) + Math.imul(right, RIGHT)) >>> this.#shift; ; slot = (slot + 1) & mask) {
@@ -75,7 +77,7 @@ function lacks(place: string, rank: number, token: string): never {
   throw new MbokError('MBOK_FORMAT', `${place}: number ${rank} needs the token ${show(token)}, which there is not`);
 }
 
-/** The two tokens of a merge. */
+/** Splits a merge into its two tokens. */
 export function pairOf(merge: Merge): [left: string, right: string] {
   if (typeof merge !== 'string') return [merge[0], merge[1]];
   const space = merge.indexOf(' ');

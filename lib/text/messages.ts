@@ -1,42 +1,47 @@
-/** Conversations as templates take them: messages, and what is said beside them. */
+/** Conversations as inputs of chat templates: messages, and arguments beside them. */
 
 import { MbokError } from '../base/errors';
 import { invalid, object, show } from '../base/validate';
 import { isJsonObject, type JsonObject } from '../io/json';
 
-/** A part of a message's content. Templates write parts of the type 'text'; what they do with others is theirs. */
+/**
+ * A part of a message's content. Templates print parts of type 'text'; the treatment of other types depends on the
+ * template.
+ */
 export interface ContentPart {
   readonly type: string;
   readonly text?: string | undefined;
 }
 
-/** A call of a tool that the assistant asks for. */
+/** A tool call that the assistant requests. */
 export interface ToolCall {
   readonly id?: string | undefined;
   /** Usually 'function'. */
   readonly type?: string | undefined;
-  /** `arguments`: an object; some templates also take its JSON. */
+  /** `arguments` is an object; some templates also accept its JSON. */
   readonly function: { readonly name: string; readonly arguments: object | string };
 }
 
-/** One message of a conversation. Templates also see fields that are not named here. */
+/** A message of a conversation. Templates also see fields that are not listed here. */
 export interface ChatMessage {
-  /** 'system', 'developer', 'user', 'assistant', 'tool', or what else the model's template knows. */
+  /** 'system', 'developer', 'user', 'assistant', 'tool', or another role that the model's template knows. */
   readonly role: string;
-  /** A text or a list of parts; of a tool's result also an object. The assistant's may be null or absent. */
+  /**
+   * A text or a list of parts. A tool result may also be an object, and the assistant's content may be null or absent.
+   */
   readonly content?: string | readonly ContentPart[] | object | null | undefined;
-  /** What the assistant thought before it answered. Templates find it under all three names that are in use. */
+  /** Thoughts of the assistant before its answer. Templates see them under all three names in use. */
   readonly reasoning_content?: string | null | undefined;
   readonly reasoning?: string | null | undefined;
   readonly thinking?: string | null | undefined;
   readonly tool_calls?: readonly ToolCall[] | null | undefined;
-  /** Of a tool's result: the call that it answers. */
+  /** For a tool result: id of the call that it answers. */
   readonly tool_call_id?: string | null | undefined;
-  /** Of a tool's result: the tool; of other messages: who speaks. */
+  /** For a tool result: name of the tool. For other messages: name of the speaker. */
   readonly name?: string | null | undefined;
 }
 
-/** What a template is told beside the messages. */
+/** Template arguments beside the messages. */
 export interface TemplateArguments {
   /** Tools that the model may call, each as a JSON schema: `{ type: 'function', function: { name, parameters } }`. */
   readonly tools?: readonly object[] | null | undefined;
@@ -48,10 +53,10 @@ export interface TemplateArguments {
 
 export const TEMPLATE_ARGUMENTS = ['tools', 'documents', 'chatTemplateKwargs'] as const;
 
-/** Variables that have a place of their own. */
+/** Variables that are set by other options. */
 const RESERVED = ['messages', 'tools', 'documents', 'add_generation_prompt', 'continue_final_message'];
 
-/** Checks what should be a conversation. Throws MBOK_INVALID_ARGUMENT naming the first message that is none. */
+/** Checks a conversation. Throws MBOK_INVALID_ARGUMENT, naming the first invalid message. */
 export function expectMessages(messages: unknown): readonly ChatMessage[] {
   if (!Array.isArray(messages) || messages.length === 0)
     invalid('messages', 'a list of at least one message', messages);
@@ -68,12 +73,12 @@ export function expectMessages(messages: unknown): readonly ChatMessage[] {
   return messages as ChatMessage[];
 }
 
-/** Names that the assistant's thoughts go by; the first is the standard one. */
+/** Field names of the assistant's thoughts; the first is the standard one. */
 export const REASONING = ['reasoning_content', 'thinking', 'reasoning'] as const;
 
 /**
- * Messages as transformers hands them to templates: without fields that are null, which many templates would write as
- * "None", and with thoughts under the names that templates ask for.
+ * Converts messages as transformers does: it drops null fields, which many templates would print as "None". It also
+ * copies thoughts to the names that templates use.
  */
 export function normalized(messages: readonly ChatMessage[]): readonly ChatMessage[] {
   return messages.map((message) => {
@@ -85,14 +90,14 @@ export function normalized(messages: readonly ChatMessage[]): readonly ChatMessa
   });
 }
 
-/** Only the assistant has something to say without content: its thoughts, or calls of tools. */
+/** Tells whether the content is valid. Only the assistant may omit it, for thoughts or tool calls. */
 function hasContent({ role, content }: JsonObject): boolean {
   if (content === undefined) return role === 'assistant';
   if (Array.isArray(content)) return content.every((part) => typeof part === 'string' || isJsonObject(part));
   return typeof content === 'string' || typeof content === 'object';
 }
 
-/** Checks what a template is to be told beside the messages. Throws MBOK_INVALID_ARGUMENT naming it. */
+/** Checks the template arguments. Throws MBOK_INVALID_ARGUMENT, naming the wrong one. */
 export function expectTemplateArguments({ tools, documents, chatTemplateKwargs }: TemplateArguments): {
   readonly tools: readonly object[] | null;
   readonly documents: readonly object[] | null;
@@ -113,8 +118,8 @@ function listOf(name: string, value: unknown): readonly object[] | null {
 }
 
 /**
- * What a line of training data says beside its messages, in the columns `tools`, `documents` and `chat_template_kwargs`.
- * Tools may be written as JSON within a string, since columns of tables have one type.
+ * Reads the template arguments of a line of training data, from the columns `tools`, `documents` and
+ * `chat_template_kwargs`. Tools may be JSON in a string, since table columns have one type.
  *
  * @throws MbokError MBOK_INVALID_ARGUMENT
  */

@@ -1,10 +1,10 @@
 import { setImmediate } from 'node:timers/promises';
 import { throwIfAborted } from '../base/validate';
 
-/** How long work may keep the event loop, in milliseconds. */
+/** Longest time to block the event loop, in milliseconds. */
 const SLICE = 5;
 
-/** Lets other work have its turn now and then. */
+/** A timer that tells long work when to yield to the event loop. */
 export class Pause {
   #since = performance.now();
 
@@ -14,7 +14,7 @@ export class Pause {
     return performance.now() - this.#since > SLICE;
   }
 
-  /** Throws MBOK_ABORTED where the signal has fired. */
+  /** Yields to the event loop. Throws MBOK_ABORTED if the signal has fired. */
   async take(): Promise<void> {
     await setImmediate();
     throwIfAborted(this.signal);

@@ -1,12 +1,12 @@
-/** Packages that work on what unknown files say, each in a realm whose built-ins count what they make. */
+/** Realms for packages that process untrusted files: their built-ins count the memory that is used. */
 
 import { readFileSync } from 'node:fs';
 import { createContext, Script } from 'node:vm';
 import { LimitError } from './bounded';
 
-/** What an element of an array counts: its place, and some of what it refers to. */
+/** Cost of an array element in characters: its slot, and part of the value. */
 const ELEMENT = 16;
-/** What a character counts in a text where matches are replaced: all of them are stored before the first is. */
+/** Cost per character of a text whose matches are replaced: V8 stores all matches before it replaces the first. */
 const MATCH = 4;
 
 type Method = (this: unknown, ...given: never[]) => unknown;
@@ -15,20 +15,22 @@ type Globals = Record<string, unknown> & {
   readonly Array: { readonly prototype: object; from<T>(items: Iterable<T>): T[] };
 };
 
-/** As parameters of a package's function: asking the global object of a context takes long. */
+/**
+ * Globals that are passed to the package's function as parameters, since lookups in a context's global object are slow.
+ */
 const GLOBALS = new Script(`Object.fromEntries(
   Object.getOwnPropertyNames(globalThis)
     .filter((name) => /^[A-Z]/.test(name) && typeof globalThis[name] !== 'number')
     .map((name) => [name, globalThis[name]]),
 )`);
 
-/** A package that is one CommonJS file, loaded apart from all other code. */
+/** A package of one CommonJS file, loaded in a separate context. */
 export class Realm<Exports> {
   readonly exports: Exports;
   readonly #globals: Globals;
   #left = Infinity;
 
-  /** @param name - as `require` takes it */
+  /** @param name - as for `require` */
   constructor(name: string) {
     const context = createContext({ TextDecoder, TextEncoder });
     const globals = GLOBALS.runInContext(context) as Globals;
@@ -43,10 +45,10 @@ export class Realm<Exports> {
   }
 
   /**
-   * Does some work within a limit.
+   * Runs `work` with a limit.
    *
-   * @param characters - of text that may be made; elements of arrays count as {@link ELEMENT} characters
-   * @throws LimitError where it is more
+   * @param characters - limit on the created text; array elements count as {@link ELEMENT} characters
+   * @throws LimitError if the work exceeds it
    */
   within<T>(characters: number, work: () => T): T {
     this.#left = characters;
@@ -57,19 +59,19 @@ export class Realm<Exports> {
     }
   }
 
-  /** A list of the realm. */
+  /** Creates an array of the realm. */
   list<T>(items: Iterable<T> = []): T[] {
     return this.#globals.Array.from(items);
   }
 
-  /** Counts what is made, best before it is. Throws LimitError where no more may be. */
+  /** Counts created characters, preferably in advance. Throws LimitError beyond the limit. */
   #spend(characters: number): void {
     this.#left -= characters;
-    // so that NaN is refused too
+    // this form refuses NaN too
     if (!(this.#left >= 0)) throw new LimitError('needs too much memory');
   }
 
-  /** Replaces the methods that make much of little. */
+  /** Replaces the methods whose output may be much larger than their input. */
   #count({ String: { prototype: text }, Array: list }: Globals): void {
     const spend = (characters: number) => this.#spend(characters);
     replace(text, 'repeat', (repeat, self: string, [count = 0]: number[]) => {
@@ -79,7 +81,7 @@ export class Realm<Exports> {
     replace(text, 'replaceAll', (replaceAll, self: string, [pattern, by]: unknown[]) => {
       spend(MATCH * self.length);
       const replacement = (...match: unknown[]) => {
-        // a text stands for itself: `$&` is no special pattern for those who write tokenizers
+        // insert the text as it is: tokenizers do not mean `$&` as a special pattern
         const written = typeof by === 'function' ? String(by(...match)) : String(by);
         spend(written.length);
         return written;
@@ -103,7 +105,7 @@ export class Realm<Exports> {
     });
     replace(list.prototype, 'push', (push, self: unknown[], items: unknown[]) => {
       spend(ELEMENT * items.length);
-      // one by one: arguments lie on the stack, and these do already
+      // one by one: spreading them would put the arguments on the stack a second time
       for (const item of items) push(self, [item]);
       return self.length;
     });
@@ -117,7 +119,7 @@ export class Realm<Exports> {
 
 type Apply = (self: unknown, given: readonly unknown[]) => unknown;
 
-/** `instead` is given the method that was there, what it is called on and the arguments. */
+/** Replaces a method. `instead` receives the original method, its receiver and its arguments. */
 function replace<Self, Given extends unknown[]>(
   object: object,
   name: string,

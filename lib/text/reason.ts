@@ -1,12 +1,12 @@
-/** Whole sentences fit; what a file puts into a message may have any length. */
+/** Longest part of a message in characters. Whole sentences fit; texts from files may have any length. */
 const LONGEST = 200;
 
-/** A text that comes from a file, short enough to be part of a message. */
+/** Shortens a text from a file, for a message. */
 export function shorten(text: string): string {
   return text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text;
 }
 
-/** The message of an error that a library threw, short enough to be part of another. */
+/** Returns the message of a library's error, shortened. */
 export function reasonOf(error: unknown): string {
   return shorten(String((error as { message?: unknown } | null)?.message));
 }

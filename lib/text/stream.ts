@@ -1,33 +1,33 @@
 import { string } from '../base/validate';
 import type { Tokenizer } from './tokenizer';
 
-/** How many tokens before the newest are decoded with it, since a token's text may depend on those before it. */
+/** Number of earlier tokens decoded together with the newest, since the text of a token may depend on them. */
 const CONTEXT = 4;
-/** What an incomplete character at the end of the bytes decodes to. */
+/** Replacement character, to which an incomplete character at the end of the bytes decodes. */
 const REPLACEMENT = '\ufffd';
 
 /**
- * Decodes tokens as they come. A character whose bytes are spread over several tokens is held back until it is complete,
- * so the pieces together are the text that `decode` gives for all tokens, and none splits a code point.
+ * A decoder for tokens that arrive one by one. It withholds a character until all its bytes have arrived. The pieces
+ * together equal `decode` of all tokens, and no piece splits a code point.
  */
 export class StreamDecoder {
   readonly #tokenizer: Tokenizer;
-  /** Some tokens that have been given out, as context, and those since. */
+  /** Some tokens whose text has been returned, as context, and those since. */
   #window: number[] = [];
-  /** How much of the window's text has been given out. */
+  /** Length of the window's text that has been returned. */
   #given = 0;
 
   constructor(tokenizer: Tokenizer) {
     this.#tokenizer = tokenizer;
   }
 
-  /** Takes a token and returns the text that is now certain; often '' within a character. */
+  /** Takes a token and returns the text that is now final; '' inside a character. */
   push(id: number): string {
-    // embeddings are often padded: the rows past the vocabulary stand for no text
+    // embeddings are often padded: rows past the vocabulary have no text
     if (id >= this.#tokenizer.vocabSize) return '';
     this.#window.push(id);
     const text = this.#decode();
-    // an incomplete character gives one replacement character and only at the end; those before are wrong bytes for good
+    // an incomplete character gives one replacement character at the end; earlier ones are invalid bytes and final
     const certain = text.endsWith(REPLACEMENT) ? text.length - REPLACEMENT.length : text.length;
     const piece = text.slice(this.#given, certain);
     this.#given = Math.max(this.#given, certain);
@@ -38,7 +38,7 @@ export class StreamDecoder {
     return piece;
   }
 
-  /** Returns what was held back: the replacement character of a character that was never completed, or ''. */
+  /** Returns the withheld text: a replacement character if a character was never completed, otherwise ''. */
   flush(): string {
     const rest = this.#decode().slice(this.#given);
     this.#window = [];
@@ -51,30 +51,30 @@ export class StreamDecoder {
   }
 }
 
-/** What {@link StopMatcher.push} found. */
+/** Result of {@link StopMatcher.push}. */
 export interface Matched {
-  /** Text that belongs to no stop string, whatever follows. */
+  /** Text that is certain not to belong to a stop string. */
   readonly text: string;
-  /** The stop string that ended the text; from then on nothing is given out. */
+  /** The stop string that ended the text; after it no text is returned. */
   readonly stop: string | undefined;
 }
 
 /**
- * Cuts a stream of text before the first of some stop strings. What could be the beginning of one is held back until it
- * is certain that it is not, so no part of a stop string ever gets out; the result does not depend on how the text is cut
- * into pieces. The stop string that is complete first counts.
+ * A matcher that cuts a text stream before the first stop string. It withholds text that may start a stop string, so no
+ * part of one is ever returned. The result does not depend on how the text is cut into pieces. The stop string that is
+ * completed first wins.
  */
 export class StopMatcher {
   readonly #stops: readonly string[];
   #held = '';
   #stop: string | undefined;
 
-  /** @throws MbokError MBOK_INVALID_ARGUMENT for stop strings that are empty or no strings */
+  /** @throws MbokError MBOK_INVALID_ARGUMENT if a stop string is empty or not a string */
   constructor(stops: readonly string[]) {
     this.#stops = stops.map((stop, index) => string(`stop[${index}]`, stop));
   }
 
-  /** Takes a piece of text; returns what may be shown. */
+  /** Takes a piece of text and returns the text that may be shown. */
   push(piece: string): Matched {
     if (this.#stop !== undefined) return { text: '', stop: this.#stop };
     const text = this.#held + piece;
@@ -89,7 +89,7 @@ export class StopMatcher {
     return { text: text.slice(0, certain), stop: undefined };
   }
 
-  /** Returns what was held back, at the end of the text. */
+  /** Returns the withheld text at the end of the stream. */
   flush(): string {
     const rest = this.#held;
     this.#held = '';
@@ -97,7 +97,7 @@ export class StopMatcher {
   }
 }
 
-/** The match that ends first; of those that end together, the longest. */
+/** Returns the match that ends first; of several with the same end, the longest. */
 function firstMatch(text: string, stops: readonly string[]): { start: number; stop: string } | undefined {
   let best: { start: number; end: number; stop: string } | undefined;
   for (const stop of stops) {
@@ -109,7 +109,7 @@ function firstMatch(text: string, stops: readonly string[]): { start: number; st
   return best;
 }
 
-/** Length of the longest end of `text` with which `stop` begins. */
+/** Returns the length of the longest suffix of `text` that is a proper prefix of `stop`. */
 function overlap(text: string, stop: string): number {
   for (let length = Math.min(text.length, stop.length - 1); length > 0; length--) {
     if (text.endsWith(stop.slice(0, length))) return length;

@@ -1,12 +1,12 @@
-/** Token ids, in 16 bits each where the vocabulary allows it. */
+/** Token ids, with 16 bits each if the vocabulary is small enough. */
 export type TokenArray = Uint16Array | Int32Array;
 
-/** A token array that grows. */
+/** A growable token array. */
 export class TokenBuffer {
   #tokens: TokenArray;
   #length = 0;
 
-  /** @param wide - whether an id takes 32 bits */
+  /** @param wide - whether ids need 32 bits */
   constructor(readonly wide: boolean) {
     this.#tokens = this.#make(1 << 12);
   }
@@ -26,7 +26,7 @@ export class TokenBuffer {
     this.#length = needed;
   }
 
-  /** What was pushed since the last `clear`; shares memory with the buffer. */
+  /** Tokens pushed since the last `clear`; shares memory with the buffer. */
   get tokens(): TokenArray {
     return this.#tokens.subarray(0, this.#length);
   }

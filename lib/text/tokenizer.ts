@@ -20,53 +20,56 @@ import {
 import { WordCache } from './word_cache';
 import { type WordRule, wordRule } from './words';
 
-/** Says how text becomes tokens. */
+/** The file that defines how text becomes tokens. */
 export const TOKENIZER_FILE = 'tokenizer.json';
-/** Say more about it and may be missing: what surrounds a text, and which tokens end it. */
+/** Optional files with further settings: tokens around a text, and tokens that end it. */
 const TOKENIZER_SETTINGS = ['tokenizer_config.json', 'generation_config.json', 'config.json'];
 
-/** The class of transformers that takes a tokenizer.json as it is. */
+/** The transformers class that uses tokenizer.json unchanged. */
 const GENERIC_CLASS = 'PreTrainedTokenizerFast';
 
 /**
- * Milliseconds in which a tokenizer is built, a text encoded and tokens decoded: in any case, and for each entry of the
- * vocabulary, each character and each token. The slowest honest ones take 4, 4 and 1 µs for one of these.
+ * Time limits in milliseconds to build a tokenizer, encode a text and decode tokens: a constant, plus a time per
+ * vocabulary entry, character and token. The slowest known tokenizers take 4, 4 and 1 µs for these.
  */
 const TIME = { always: 100, build: 1e-2, encode: 8e-3, decode: 1e-2 };
-/** Characters of a text, or tokens, up to which time is not watched where it is in proportion to them. */
+/** Number of characters or tokens up to which linear work runs without a time limit. */
 const UNWATCHED = 1 << 17;
-/** Characters of added tokens up to which looking for them takes such time. */
+/** Length of added tokens, in characters, up to which searching for them counts as linear. */
 const LONGEST_ADDED = 256;
-/** Values of a vocabulary: with 500 thousand merges as lists of two strings the largest have two million. */
+/**
+ * Limit on the values of a tokenizer.json. The largest known ones have two million: 500 thousand merges as lists of two
+ * strings.
+ */
 const MOST_VALUES = 2 ** 22;
 
 /** Options of {@link Tokenizer.encode}. */
 export interface EncodeOptions {
-  /** Add what the tokenizer puts around a text, e.g. a begin-of-text token. Default true. */
+  /** Whether to add the tokens that the tokenizer puts around a text, e.g. a begin-of-text token. Default true. */
   readonly addSpecialTokens?: boolean | undefined;
 }
 
 /** Options of {@link Tokenizer.decode}. */
 export interface DecodeOptions {
-  /** Leave tokens such as `<|endoftext|>` out of the text. Default false. */
+  /** Whether to omit tokens such as `<|endoftext|>` from the text. Default false. */
   readonly skipSpecialTokens?: boolean | undefined;
 }
 
-/** What a tokenizer is built from. */
+/** Inputs of a tokenizer. */
 export interface TokenizerParts {
-  /** tokenizer.json */
+  /** Content of tokenizer.json. */
   readonly description: TokenizerDescription;
-  /** tokenizer_config.json */
+  /** Content of tokenizer_config.json. */
   readonly config: JsonObject;
-  /** generation_config.json and config.json, which may name further end tokens. */
+  /** Contents of generation_config.json and config.json, which may name further end tokens. */
   readonly others: readonly JsonObject[];
-  /** The contents of tokenizer.json and tokenizer_config.json, where there are these files. */
+  /** Returns the bytes of tokenizer.json and tokenizer_config.json, for the fingerprint. */
   readonly files: () => readonly Uint8Array[];
   /** Path of tokenizer.json, for messages. */
   readonly place: string;
 }
 
-/** Turns text into token ids and back, as the folder of a model says. */
+/** A tokenizer of a model folder, which converts text to token ids and back. */
 export class Tokenizer {
   /** One more than the largest token id. */
   readonly vocabSize: number;
@@ -75,24 +78,25 @@ export class Tokenizer {
   /** The tokens that end a text; generation stops at each of them. May be empty. */
   readonly eosTokenIds: readonly number[];
   /**
-   * The token that its models have never seen a text without (Gemma, LLaMA, Mistral): what tokenizer.json puts first, or
-   * `add_bos_token` where the tokenizer's class reads it, as PreTrainedTokenizerFast does not. Undefined for none.
+   * The token at the start of every training text (Gemma, LLaMA, Mistral); undefined if there is none. tokenizer.json
+   * may put it first. Otherwise `add_bos_token` asks for it, if the tokenizer's class reads that setting.
+   * PreTrainedTokenizerFast does not.
    */
   readonly startTokenId: number | undefined;
 
   readonly #place: string;
-  /** The largest id that is not only an added token's. */
+  /** Largest id of the model's vocabulary, without added tokens. */
   readonly #largestWord: number;
   readonly #inner: HuggingFaceTokenizer;
   readonly #words: WordCache | undefined;
-  /** Those that are cut out of texts, and those that are cut out of what is normalized between them. */
+  /** Added tokens that are cut out of the original text (plain), and of the normalized text between those. */
   readonly #added: { readonly plain: AddedTokens; readonly normalized: AddedTokens };
   readonly #prefix: readonly number[];
   readonly #suffix: readonly number[];
-  /** Whether the time is in proportion to what is encoded or decoded. */
+  /** Whether encoding and decoding take linear time. */
   readonly #isLinear: { readonly encode: boolean; readonly decode: boolean };
   #hasTold = false;
-  /** Characters that one token stands for at most. */
+  /** Largest number of characters of one token. */
   readonly #mostCharacters: number;
   readonly #files: () => readonly Uint8Array[];
   #fingerprint: string | undefined;
@@ -109,7 +113,7 @@ export class Tokenizer {
       return typeof content === 'string' ? this.#inner.tokenToId(content) : undefined;
     };
     const idsOf = (name: string) => others.flatMap((other) => readIds(name, other[name]));
-    // some settings name tokens of another vocabulary, e.g. of GPT-2 by default
+    // some settings name tokens of another vocabulary, e.g. GPT-2's by default
     const begins = idsOf('bos_token_id').filter((id) => id < this.vocabSize);
     this.bosTokenId = idOf(config.bos_token) ?? begins[0];
     const ends = [idOf(config.eos_token), ...idsOf('eos_token_id')];
@@ -133,10 +137,10 @@ export class Tokenizer {
   }
 
   /**
-   * Reads the tokenizer of a Hugging Face folder: tokenizer.json and, where they exist, tokenizer_config.json,
+   * Reads the tokenizer of a Hugging Face folder: tokenizer.json and, if they exist, tokenizer_config.json,
    * generation_config.json and config.json.
    *
-   * @throws MbokError MBOK_IO (no tokenizer.json), MBOK_FORMAT (not a tokenizer that can be used)
+   * @throws MbokError MBOK_IO if there is no tokenizer.json, MBOK_FORMAT if the tokenizer cannot be used
    */
   static async fromFolder(folder: string): Promise<Tokenizer> {
     string('folder', folder);
@@ -146,11 +150,11 @@ export class Tokenizer {
   }
 
   /**
-   * Makes the tokenizer of files in memory.
+   * Creates the tokenizer of files in memory.
    *
-   * @param files - contents by name: tokenizer.json, and where they exist those that `fromFolder` reads besides
-   * @param place - where they come from, for messages
-   * @throws MbokError MBOK_FORMAT (not a tokenizer that can be used)
+   * @param files - contents by name: tokenizer.json, and optionally the other files that `fromFolder` reads
+   * @param place - source of the files, for messages
+   * @throws MbokError MBOK_FORMAT if the tokenizer cannot be used
    */
   static fromFiles(files: ReadonlyMap<string, Uint8Array>, place: string): Tokenizer {
     const parse = (name: string) => {
@@ -175,7 +179,7 @@ export class Tokenizer {
     });
   }
 
-  /** As `fromFiles`, where the vocabulary is no file. */
+  /** Creates a tokenizer like `fromFiles`, from a vocabulary that is not in a tokenizer.json. */
   static fromParts(parts: TokenizerParts): Tokenizer {
     const { description, place } = parts;
     return usable(place, () => {
@@ -185,7 +189,7 @@ export class Tokenizer {
     });
   }
 
-  /** A hash of the files that say how text becomes tokens. */
+  /** Hash of the files that define how text becomes tokens. */
   get fingerprint(): string {
     if (this.#fingerprint === undefined) {
       const hash = createHash('sha256');
@@ -196,19 +200,20 @@ export class Tokenizer {
   }
 
   /**
-   * The id that precedes every document of a corpus: what the tokenizer puts before a text; else `<|endoftext|>`, which
-   * chat models, whose other tokens begin and end messages, keep from their first training; else begin or end of text.
+   * Id before every document of a corpus: the tokenizer's prefix if there is one. Otherwise it is `<|endoftext|>`,
+   * which chat models know from pretraining, while their other special tokens delimit messages. The last choices are
+   * the begin-of-text and end-of-text tokens.
    */
   get documentStartId(): number | undefined {
     return this.#prefix[0] ?? this.tokenToId('<|endoftext|>') ?? this.bosTokenId ?? this.eosTokenIds[0];
   }
 
   /**
-   * Encodes a text. Added tokens that are written out in it (`<|endoftext|>`) become their ids. One warning tells of a text
-   * that begins with the very token that is put before it.
+   * Encodes a text. Added tokens written out in it (`<|endoftext|>`) become their ids. It warns once if a text starts
+   * with the token that is put before it.
    *
-   * @throws MbokError MBOK_INVALID_ARGUMENT when `text` is not a string, MBOK_FORMAT when the tokenizer's files ask for more
-   * time or memory than any text of its length needs
+   * @throws MbokError MBOK_INVALID_ARGUMENT if `text` is not a string, MBOK_FORMAT if the tokenizer takes more time or
+   * memory than a text of this length needs
    */
   encode(text: string, options?: EncodeOptions): number[] {
     string('text', text, { allowEmpty: true });
@@ -221,21 +226,21 @@ export class Tokenizer {
   }
 
   /**
-   * Decodes token ids. Bytes that are not UTF-8 become U+FFFD. Spaces are left as they are, whatever
-   * `clean_up_tokenization_spaces` says.
+   * Decodes token ids. Bytes that are not UTF-8 become U+FFFD. Spaces are not changed, even if
+   * `clean_up_tokenization_spaces` is set.
    *
-   * @throws MbokError MBOK_INVALID_ARGUMENT naming the first id that is outside the vocabulary, MBOK_FORMAT as `encode`
+   * @throws MbokError MBOK_INVALID_ARGUMENT naming the first id outside the vocabulary, MBOK_FORMAT as `encode`
    */
   decode(ids: ArrayLike<number>, options?: DecodeOptions): string {
     const { skipSpecialTokens = false } = checkOptions('options', options, ['skipSpecialTokens']);
     boolean('skipSpecialTokens', skipSpecialTokens);
     const checked = Array.from(integers('ids', ids, 0, this.vocabSize - 1));
-    // ids that the vocabulary skips stand for nothing
+    // ids without a token give no text
     const known = checked.filter((id) => this.#inner.idToToken(id) !== undefined);
     return this.#limited('decode', known.length, () => this.#inner.decode(known, skipSpecialTokens));
   }
 
-  /** Warns, once, where a text begins with the token that is put before it: models have never seen two. */
+  /** Warns once if a text starts with the token that is put before it, since models have never seen two. */
   tellRepeated(start: number | undefined, ids: readonly number[]): void {
     if (start === undefined || ids[0] !== start || this.#hasTold) return;
     this.#hasTold = true;
@@ -243,18 +248,18 @@ export class Tokenizer {
     warn(`${this.#place}: a text begins with the token ${token}, which is also put before it: the model is given two`);
   }
 
-  /** A number of tokens that no text of so many characters (UTF-16) can have fewer of, found without encoding it. */
+  /** Returns a lower bound on the tokens of any text with this many characters (UTF-16 units), without encoding it. */
   fewestTokens(characters: number): number {
     return Math.ceil(characters / this.#mostCharacters);
   }
 
   /**
-   * Checks the vocabulary against a model's. Added tokens past its end are let through, and fail where they are used:
-   * Gemma 3's text models keep those of its images.
+   * Checks the vocabulary against a model's. Added tokens past its end are accepted, and fail when they are used: Gemma
+   * 3's text models still have those for images.
    *
    * @param size - rows of the embedding
-   * @param place - where the tokenizer comes from, for messages
-   * @throws MbokError MBOK_SHAPE when the vocabulary is larger than the embedding
+   * @param place - source of the tokenizer, for messages
+   * @throws MbokError MBOK_SHAPE if the vocabulary is larger than the embedding
    */
   expectWithin(size: number, place: string): void {
     if (this.#largestWord < size) return;
@@ -264,7 +269,7 @@ export class Tokenizer {
     );
   }
 
-  /** The id of a token as the vocabulary writes it, or undefined. */
+  /** Returns the id of a token, spelled as in the vocabulary, or undefined. */
   tokenToId(token: string): number | undefined {
     return this.#inner.tokenToId(token);
   }
@@ -292,17 +297,20 @@ export class Tokenizer {
     return this.#words ? this.#words.encode(text, first) : this.#inner.encodePart(text, first);
   }
 
-  /** Characters of the longest added token. */
+  /** Length of the longest added token, in characters. */
   get #longestAdded(): number {
     return Math.max(this.#added.plain.longest, this.#added.normalized.longest);
   }
 
   #encodeAll(text: string, addSpecialTokens: boolean): number[] {
-    // without characters that the vocabulary cannot express and has no unknown token for
+    // drop characters that the vocabulary cannot express, if there is no unknown token
     return this.#inner.encode(text, addSpecialTokens).filter((id) => typeof id === 'number');
   }
 
-  /** `length`: of the text in characters, or of the list of tokens. Throws MBOK_FORMAT where it takes too much. */
+  /**
+   * Runs `work` within the limits. `length` is that of the text in characters, or of the list of tokens. Throws
+   * MBOK_FORMAT beyond the limits.
+   */
   #limited<T>(action: 'encode' | 'decode', length: number, work: () => T): T {
     const what = `'${this.#place}': to ${action} ${length} ${action === 'encode' ? 'characters' : 'tokens'}`;
     try {
@@ -310,7 +318,7 @@ export class Tokenizer {
       return bounded(TIME.always + TIME[action] * length, what, work);
     } catch (cause) {
       if (cause instanceof MbokError) throw cause;
-      // fields of the file that the package takes for something else than they are
+      // fields of the file that the package misinterprets
       throw new MbokError('MBOK_FORMAT', `${what} fails: ${reasonOf(cause)}`, { cause });
     }
   }
@@ -321,7 +329,7 @@ export class Tokenizer {
     return rule.shortens * words.reduce((most, token = '') => Math.max(most, token.length), this.#longestAdded);
   }
 
-  /** What is put before and after a text, found by encoding one letter with and without it. */
+  /** Finds the tokens put before and after a text, by encoding one letter with and without them. */
   #surroundings(): [number[], number[]] {
     const plain = this.#encodeAll('a', false);
     const full = this.#encodeAll('a', true);
@@ -332,7 +340,7 @@ export class Tokenizer {
   }
 }
 
-/** What `work` returns; its errors say that the tokenizer of a file cannot be used. */
+/** Runs `work`. Its errors become MBOK_FORMAT: the tokenizer of the file cannot be used. */
 function usable<T>(place: string, work: () => T): T {
   try {
     return work();
@@ -341,7 +349,7 @@ function usable<T>(place: string, work: () => T): T {
   }
 }
 
-/** What settings give as an id or a list of ids; -1 and the like, and null, say that there is none. */
+/** Reads an id or a list of ids from settings. Null and negative ids mean none. */
 function readIds(name: string, value: unknown): number[] {
   return [value ?? []].flat().flatMap((id) => {
     if (Number.isSafeInteger(id)) return (id as number) < 0 ? [] : [id as number];

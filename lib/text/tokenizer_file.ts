@@ -1,4 +1,4 @@
-/** What a tokenizer.json says, checked before anything is built from it: sizes, names of kinds and, above all, ids. */
+/** The content of a tokenizer.json, checked before anything is built from it: sizes, type names and above all ids. */
 
 import { MbokError } from '../base/errors';
 import { show } from '../base/validate';
@@ -7,48 +7,48 @@ import type { Merges } from './merge_table';
 import { type Merge, MergeTable } from './merge_table';
 import { Vocabulary } from './vocabulary';
 
-/** Characters; the longest token that is known has 512. */
+/** Longest token in characters. The longest known one has 512. */
 const LONGEST_TOKEN = 4096;
-/** Characters of what is put before, between or after words. */
+/** Longest text before, between or after words, in characters. */
 const LONGEST_AFFIX = 32;
-/** Characters of any other text in the description of a component, such as a regular expression. */
+/** Longest other text in the description of a component, such as a regular expression, in characters. */
 const LONGEST_TEXT = 1 << 16;
-/** Components within components, and settings within components. */
+/** Nesting depth of components and their settings. */
 const DEEPEST = 16;
-/** Objects and lists in the description of a component; templates of special tokens have the most. */
+/** Limit on objects and lists in the description of a component. Templates of special tokens have the most. */
 const MOST_PARTS = 4096;
-/** Steps of a component that is not watched. */
+/** Limit on the steps of a component that runs without a time limit. */
 const MOST_STEPS = 16;
-/** Tables have a place for every id, so there may be only so many ids: always, and for each token. */
+/** Limit on ids: a constant, plus a number per token. Tables have one entry per id, so ids must not be sparse. */
 const IDS = { always: 1 << 16, each: 8 };
-/** Characters of all added tokens, those that they have in common at their beginnings counted once. */
+/** Limit on the characters of all added tokens; common prefixes of neighbors in sort order count once. */
 const MOST_ADDED_CHARACTERS = 1 << 20;
 
 const MODELS = ['BPE', 'WordPiece', 'Unigram', 'WordLevel'];
 const COMPONENTS = ['normalizer', 'pre_tokenizer', 'decoder', 'post_processor'];
 
-/** A token with its id. */
+/** A token and its id. */
 export interface Entry {
   readonly token: string;
   readonly id: number;
 }
 
-/** What a tokenizer.json says, with its vocabulary and merges apart: they are the bulk of it. */
+/** The content of a tokenizer.json. Vocabulary and merges, which are its largest parts, are separate. */
 export interface TokenizerDescription {
-  /** All but the vocabulary and the merges of the model, which are empty or as in the file. */
+  /** Everything except the model's vocabulary and merges, which may be absent here. */
   readonly json: JsonObject;
-  /** The tokens of the model. */
+  /** Tokens of the model. */
   readonly words: Vocabulary;
-  /** Of a byte-pair model that {@link BytePairModel} encodes with. */
+  /** Merges of a byte-pair model that {@link BytePairModel} can encode with. */
   readonly merges: Merges | undefined;
-  /** How many merges are listed. */
+  /** Number of merges in the file. */
   readonly mergeCount: number;
 }
 
 /**
  * Reads a tokenizer.json.
  *
- * @throws MbokError MBOK_FORMAT naming the first entry that is none of a tokenizer
+ * @throws MbokError MBOK_FORMAT naming the first invalid entry
  */
 export function readTokenizer(json: JsonObject): TokenizerDescription {
   const { vocab, merges: given, ...settings } = checkComponents(json);
@@ -67,10 +67,10 @@ export function readTokenizer(json: JsonObject): TokenizerDescription {
 }
 
 /**
- * Checks what is common to all descriptions.
+ * Checks the parts that all descriptions have.
  *
- * @returns added tokens, which are cut out of texts, in the order of the file
- * @throws MbokError MBOK_FORMAT naming the first entry that is none of a tokenizer
+ * @returns the added tokens, in the order of the file
+ * @throws MbokError MBOK_FORMAT naming the first invalid entry
  */
 export function checkTokenizer({ json, words }: TokenizerDescription): readonly Entry[] {
   checkComponents(json);
@@ -83,7 +83,7 @@ export function checkTokenizer({ json, words }: TokenizerDescription): readonly 
   return added;
 }
 
-/** Returns the settings of the model. */
+/** Checks the components and returns the settings of the model. */
 function checkComponents(json: JsonObject): JsonObject {
   for (const name of COMPONENTS) new ComponentCheck(name).check(json[name] ?? null);
   const model = isJsonObject(json.model) ? json.model : wrong('model', 'an object', json.model);
@@ -97,7 +97,7 @@ function checkComponents(json: JsonObject): JsonObject {
   return model;
 }
 
-/** Whether a component takes time in proportion to what it is given: it has few steps and no expressions of the file. */
+/** Tells whether a component takes linear time: it has few steps, and no regular expressions from the file. */
 export function isLinearComponent(component: unknown): boolean {
   let steps = 0;
   const hasExpression = (value: unknown): boolean => {
@@ -108,7 +108,7 @@ export function isLinearComponent(component: unknown): boolean {
   return !hasExpression(component) && steps <= MOST_STEPS;
 }
 
-/** Ids by token; or a list of tokens with their scores, whose ids are their places. */
+/** Reads a vocabulary: ids by token, or a list of tokens with scores whose ids are their indices. */
 function readWords(vocabulary: unknown, added: unknown): Vocabulary {
   if (Array.isArray(vocabulary)) {
     const tokens = vocabulary.map((piece: unknown, id) => {
@@ -160,19 +160,19 @@ function commonLength(a: string, b: string): number {
   return length;
 }
 
-/** Ids are below this where there are so many tokens. */
+/** Returns the exclusive limit on ids for this number of tokens. */
 function idLimit(tokens: number): number {
   return IDS.always + IDS.each * tokens;
 }
 
-/** Returns the id. */
+/** Checks a token and its id, and returns the id. */
 function checkEntry(token: string, id: unknown, limit: number): number {
   text('a token of model.vocab', token, LONGEST_TOKEN);
   if (typeof id === 'number' && Number.isInteger(id) && id >= 0 && id < limit) return id;
   return wrong(`id of the token ${show(token)}`, `an integer from 0 to ${limit - 1}`, id);
 }
 
-/** Templates must name tokens that there are, and the text once. */
+/** Checks that templates name existing tokens, and the text exactly once. */
 function checkTemplates(processor: unknown, isToken: (token: string) => boolean): void {
   if (!isJsonObject(processor)) return;
   if (Array.isArray(processor.processors)) for (const part of processor.processors) checkTemplates(part, isToken);
@@ -189,7 +189,7 @@ function checkTemplates(processor: unknown, isToken: (token: string) => boolean)
   }
 }
 
-/** Checks the description of one component, which may be a sequence of others. */
+/** A check of the description of one component, which may be a sequence of others. */
 class ComponentCheck {
   #parts = 0;
 
@@ -197,7 +197,7 @@ class ComponentCheck {
 
   check(value: unknown, place = this.name, depth = 0): void {
     if (typeof value === 'string') {
-      // a table in base64, which is not read
+      // a base64 table, which is not used
       if (!place.endsWith('.precompiled_charsmap')) text(place, value, LONGEST_TEXT);
       return;
     }
@@ -210,7 +210,7 @@ class ComponentCheck {
   }
 }
 
-/** Settings that would otherwise be taken for others, or for none. */
+/** Checks settings that would otherwise be misread or ignored. */
 function checkSettings({ type, ...settings }: JsonObject, place: string): void {
   if (type === 'Prepend') text(`${place}.prepend`, settings.prepend, LONGEST_AFFIX);
   if (type === 'Replace') text(`${place}.content`, settings.content, LONGEST_TEXT);

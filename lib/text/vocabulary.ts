@@ -1,9 +1,9 @@
-/** The tokens of a model by id and by what they are written as. */
+/** The tokens of a model, by id and by spelling. */
 export class Vocabulary {
   readonly #ids = new Map<string, number>();
   readonly #tokens: (string | undefined)[];
 
-  /** `ids[i]` is the id of `tokens[i]`, by default `i`: integers from 0. Of equal tokens the last one counts. */
+  /** `ids[i]` is the id of `tokens[i]`, by default `i`; ids are integers from 0. Of equal tokens the last one wins. */
   constructor(tokens: readonly string[], ids?: readonly number[]) {
     const ofToken = (index: number) => ids?.[index] ?? index;
     for (let i = 0; i < tokens.length; i++) this.#ids.set(tokens[i] as string, ofToken(i));
@@ -13,22 +13,22 @@ export class Vocabulary {
     for (const [token, id] of this.#ids) this.#tokens[id] = token;
   }
 
-  /** How many tokens there are; ids may be left out. */
+  /** Number of tokens; ids may have gaps. */
   get size(): number {
     return this.#ids.size;
   }
 
-  /** By id; undefined where an id is left out. */
+  /** Tokens by id; undefined for gaps. */
   get tokens(): readonly (string | undefined)[] {
     return this.#tokens;
   }
 
-  /** The id of a token, or undefined. */
+  /** Returns the id of a token, or undefined. */
   idOf(token: string): number | undefined {
     return this.#ids.get(token);
   }
 
-  /** All tokens with their ids, in the order of the file. */
+  /** Returns all tokens with their ids, in the order of the file. */
   entries(): Iterable<[token: string, id: number]> {
     return this.#ids;
   }

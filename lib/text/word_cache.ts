@@ -1,17 +1,17 @@
 import type { WordRule } from './words';
 
 const MOST_CACHED = 100_000;
-/** Characters of a word that is remembered; longer ones are no words that recur. */
+/** Longest cached word in characters. Longer words rarely recur. */
 const LONGEST_CACHED = 256;
 
 /**
- * Encodes by remembering the ids of every word. Words recur, so long texts take a twelfth of the time that the general
- * way takes (8 MB of TinyStories: 0.6 s instead of 7.2 s).
+ * An encoder that caches the ids of every word. Words recur, so long texts take a twelfth of the time without the cache
+ * (8 MB of TinyStories: 0.6 s instead of 7.2 s).
  */
 export class WordCache {
   readonly #cache = new Map<string, readonly number[]>();
 
-  /** `encodeWord` is given words as the vocabulary spells them. */
+  /** `encodeWord` receives words as the vocabulary spells them. */
   constructor(
     private readonly rule: WordRule,
     private readonly encodeWord: (word: string) => number[],
@@ -21,7 +21,7 @@ export class WordCache {
     return this.rule.normalize(text);
   }
 
-  /** The ids of a normalized text without added tokens; `first` as in {@link WordRule.split}. */
+  /** Encodes a normalized text without added tokens; `first` as in {@link WordRule.split}. */
   encode(text: string, first: boolean): number[] {
     const ids: number[] = [];
     for (const word of this.rule.split(text, first)) {

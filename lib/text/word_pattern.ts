@@ -1,6 +1,6 @@
-/** Patterns of tokenizer.json, which are written for Oniguruma, as regular expressions of JavaScript. */
+/** Conversion of tokenizer.json's patterns, which have Oniguruma's syntax, to JavaScript regular expressions. */
 
-/** What an escape of Oniguruma means; JavaScript's \s lacks U+0085 and has U+FEFF, its \d knows ASCII only. */
+/** Meaning of Oniguruma's escapes. JavaScript's \s lacks U+0085 and contains U+FEFF, and its \d is ASCII only. */
 const ESCAPES: Readonly<Record<string, string>> = {
   s: '\\p{White_Space}',
   S: '\\P{White_Space}',
@@ -11,7 +11,10 @@ const ESCAPES: Readonly<Record<string, string>> = {
 };
 
 const SYNTAX = /[\^$\\.*+?()[\]{}|/]/;
-/** A pattern's parts: properties, other escapes, case-insensitive groups of letters, beginnings of groups, quantifiers, the rest. */
+/**
+ * Parts of a pattern: properties, other escapes, case-insensitive groups of letters, starts of groups, quantifiers,
+ * single characters.
+ */
 const PART = new RegExp(
   [
     String.raw`\\(?<property>[pP]\{\w+\})`,
@@ -25,8 +28,8 @@ const PART = new RegExp(
 );
 
 /**
- * The expression that matches what an Oniguruma pattern matches, global and by code points; undefined for a pattern with
- * constructs that have no sure counterpart.
+ * Converts an Oniguruma pattern to an equivalent regular expression, global and by code points. Returns undefined for
+ * constructs without a safe equivalent.
  */
 export function compilePattern(pattern: string): RegExp | undefined {
   let source = '';
@@ -42,7 +45,7 @@ export function compilePattern(pattern: string): RegExp | undefined {
       source += meaning;
     } else if (insensitive !== undefined) source += bothCases(insensitive);
     else if (quantifier !== undefined && !inClass) {
-      // a second quantifier makes the first possessive, which JavaScript does not have
+      // a second quantifier makes the first possessive, which JavaScript lacks
       if (afterQuantifier) return undefined;
       source += quantifier;
     } else if (quantifier !== undefined) source += escapeAll(quantifier);

@@ -1,34 +1,40 @@
-/** How a tokenizer.json cuts texts into words that are encoded independently of one another. */
+/** Rules by which a tokenizer.json splits texts into words that are encoded independently. */
 
 import { isJsonObject, type JsonObject } from '../io/json';
 import { isKnownPattern, PATTERNS } from './known_patterns';
 import type { TokenizerDescription } from './tokenizer_file';
 import { compilePattern } from './word_pattern';
 
-/** From a text to the words that a byte-pair model sees. */
+/** The steps from a text to the words that a byte-pair model encodes. */
 export interface WordRule {
-  /** What is encoded instead of a text. */
+  /** Normalizes a text. */
   normalize(text: string): string;
-  /** The words of a normalized text; `first`: whether a text begins there, rather than after an added token. */
+  /**
+   * Splits a normalized text into words. `first` means that it starts the whole text and does not follow an added
+   * token.
+   */
   split(text: string, first: boolean): readonly string[];
-  /** A word in the characters of the vocabulary. */
+  /** Spells a word in the vocabulary's characters. */
   spell(word: string): string;
-  /** Tokens that can express every text together. */
+  /** Tokens that together can express every text. */
   readonly alphabet: readonly string[];
-  /** Whether words are cut in time in proportion to the text, whatever the text: expressions of unknown files may not. */
+  /** Whether splitting takes linear time on every text. Regular expressions of unknown files may not. */
   readonly isLinear: boolean;
-  /** Characters of a text that may become one of what is encoded, at most. */
+  /** Largest number of characters of a text that normalization may turn into one. */
   readonly shortens: number;
 }
 
-/** GPT-2's words: contractions, letters, digits, signs, each with a space before it, and runs of white space. */
+/**
+ * GPT-2's words: contractions, letters, digits and signs, each with an optional space before it, and runs of white
+ * space.
+ */
 const GPT2 = compilePattern(PATTERNS.gpt2) as RegExp;
 
-/** SentencePiece's sign for a space. */
+/** SentencePiece's character for a space. */
 export const SPACE = '\u2581';
 
 type Normalize = WordRule['normalize'];
-/** What is done to a normalized text before it is cut; `first` as in {@link WordRule.split}. */
+/** Step between normalization and splitting; `first` as in {@link WordRule.split}. */
 type Prepare = (text: string, first: boolean) => string;
 interface Normalizer {
   readonly normalize: Normalize;
@@ -36,17 +42,19 @@ interface Normalizer {
 }
 type Cut = (text: string) => readonly string[];
 
-/** How many times as long a text may become. */
+/** Largest factor by which normalization may lengthen a text. */
 const MOST_GROWTH = 8;
-/** Steps, one after the other, of normalizing or cutting. */
+/** Limit on consecutive steps of normalizing or splitting. */
 const MOST_STEPS = 16;
-/** Characters that NFC makes one, at most. */
+/** Largest number of characters that NFC composes into one. */
 const COMPOSED = 4;
 
 /**
- * The rule of a tokenizer.json; undefined where its words depend on one another or are cut in a way that is not known here.
- * Known are byte-level byte-pair encodings that cut by patterns (GPT-2, LLaMA 3, Qwen, …) and byte-pair encodings made
- * from SentencePiece (LLaMA 1 and 2, Gemma, …) whose pieces have spaces only at their beginning.
+ * Returns the rule of a tokenizer.json. Returns undefined if its words depend on one another or its splitting is not
+ * supported here.
+ *
+ * Supported are byte-level encodings that split by patterns (GPT-2, LLaMA 3, Qwen, …). Supported are also byte-pair
+ * encodings made from SentencePiece (LLaMA 1 and 2, Gemma, …) whose pieces have spaces only at their start.
  */
 export function wordRule({ json, words }: TokenizerDescription): WordRule | undefined {
   const { normalizer, pre_tokenizer: pre, model } = json;
@@ -58,7 +66,7 @@ export function wordRule({ json, words }: TokenizerDescription): WordRule | unde
   return model.byte_fallback === true ? spaceRule(normalize, parts, words.tokens) : undefined;
 }
 
-/** A component that may be a sequence of others. */
+/** Returns the parts of a component that may be a sequence. */
 function listOf(component: unknown, key: string): JsonObject[] {
   if (!isJsonObject(component)) return [];
   const parts = component.type === 'Sequence' ? component[key] : [component];
@@ -82,7 +90,7 @@ function readNormalizer(normalizer: unknown): Normalizer | undefined {
     if (type !== 'Replace' || typeof from !== 'string' || from === '' || typeof content !== 'string') return undefined;
     growth *= Math.max(1, content.length / from.length);
     shortens *= Math.max(1, from.length / content.length);
-    // a function, since `$&` would stand for what was found
+    // a function, since `$&` in a string would insert the match
     return (text) => text.replaceAll(from, () => content);
   });
   if (growth > MOST_GROWTH || steps.length > MOST_STEPS || steps.some((step) => step === undefined)) return undefined;
@@ -118,7 +126,7 @@ function readCut({ type, ...part }: JsonObject): Cut | undefined {
       const compiled = typeof source === 'string' ? compilePattern(source) : undefined;
       if (compiled === undefined || typeof behavior !== 'string') return undefined;
       if (behavior.toLowerCase() === 'isolated' && invert !== true) return isolate(compiled);
-      // what does not match would be lost: only patterns that match everything are written so
+      // text without a match would be dropped, but real patterns of this form match everything
       if (behavior.toLowerCase() === 'removed' && invert === true) return (text) => text.match(compiled) ?? [];
       return undefined;
     }
@@ -131,10 +139,10 @@ function isLinearCut({ type, pattern }: JsonObject): boolean {
   return type !== 'Split' || (isJsonObject(pattern) && isKnownPattern(pattern.Regex));
 }
 
-/** Every match is a word, and so is what lies between two. */
+/** Creates a cut in which every match is a word, and so is every text between matches. */
 function isolate(pattern: RegExp): Cut {
   return (text) => {
-    // most patterns match everything, and this is several times faster than asking where each match lies
+    // most patterns match everything, and match() is several times faster than matchAll()
     const matches = text.match(pattern) ?? [];
     if (matches.reduce((sum, { length }) => sum + length, 0) === text.length) return matches;
     const words: string[] = [];
@@ -149,7 +157,10 @@ function isolate(pattern: RegExp): Cut {
   };
 }
 
-/** Where no piece has a space after another character, nothing is ever merged across the beginning of a run of spaces. */
+/**
+ * Creates the rule that splits before runs of spaces. If no piece has a space after another character, no merge crosses
+ * such a boundary.
+ */
 function spaceRule(
   { normalize, shortens }: Normalizer,
   parts: readonly JsonObject[],
@@ -172,7 +183,7 @@ function spaceRule(
 
 function readSpacePart(normalize: Normalize, prepare: Prepare | undefined, part: JsonObject): Prepare | undefined {
   if (prepare === undefined) return undefined;
-  // Gemma's: cuts at spaces, of which its normalizer leaves none
+  // Gemma splits at spaces, but its normalizer has replaced them all
   const cutsAtSpaces = part.type === 'Split' && isJsonObject(part.pattern) && part.pattern.String === ' ';
   if (cutsAtSpaces) return prepare(normalize(' '), true).includes(' ') ? undefined : prepare;
   if (part.type !== 'Metaspace' || part.replacement !== SPACE || part.split !== false) return undefined;
@@ -184,14 +195,14 @@ function readSpacePart(normalize: Normalize, prepare: Prepare | undefined, part:
   };
 }
 
-/** Bytes as GPT-2 writes them: those that print stand for themselves, the others for characters from U+0100 on. */
+/** Bytes as GPT-2 writes them: printable ones as themselves, the others as characters from U+0100 on. */
 const BYTE_CHARACTERS = (() => {
   let next = 256;
   const prints = (byte: number) => (byte > 32 && byte < 127) || (byte > 160 && byte !== 173);
   return Array.from({ length: 256 }, (_, byte) => String.fromCharCode(prints(byte) ? byte : next++));
 })();
 
-/** The tokens of bytes in vocabularies that are made from SentencePiece. */
+/** Byte tokens of vocabularies made from SentencePiece. */
 export const BYTE_TOKENS = Array.from(
   { length: 256 },
   (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`,

@@ -1,4 +1,4 @@
-/** What a template says, as a tree. */
+/** Syntax tree of a template. */
 
 export type Expression =
   | { readonly type: 'constant'; readonly value: string | number | boolean | null }
@@ -37,7 +37,7 @@ export interface Slice {
 export interface Arguments {
   readonly positional: readonly Expression[];
   readonly named: readonly (readonly [name: string, value: Expression])[];
-  /** `*list` and `**dict`. */
+  /** Arguments `*list` and `**dict`. */
   readonly list: Expression | undefined;
   readonly dict: Expression | undefined;
 }
@@ -47,18 +47,18 @@ export interface FilterCall {
   readonly given: Arguments;
 }
 
-/** Where a value goes: a name, names for the items of a value, or a field of a namespace. */
+/** Target of an assignment: a name, names for the items of a value, or a field of a namespace. */
 export type Target =
   | { readonly type: 'name'; readonly name: string }
   | { readonly type: 'targets'; readonly items: readonly Target[] }
   | { readonly type: 'field'; readonly namespace: string; readonly name: string };
 
-/** The parameters and the body of a macro, or of what a call hands to one. */
+/** Parameters and body of a macro, or of the block of a `call` statement. */
 export interface Macro {
   readonly name: string;
   readonly parameters: readonly { readonly name: string; readonly default: Expression | undefined }[];
   readonly body: readonly Statement[];
-  /** Names that the body asks for. */
+  /** Names that the body uses. */
   readonly mentions: ReadonlySet<string>;
 }
 

@@ -1,31 +1,31 @@
-/** How filters, tests, methods and functions are written down, and what they need of the interpreter. */
+/** Signatures of filters, tests, methods and functions, and their interface to the interpreter. */
 
 import type { Budget } from './budget';
 import { TemplateError, typeError } from './errors';
 import { expectDefined, isInteger, type Named, typeName, type Value } from './values';
 
-/** The rendering that a built-in is part of. */
+/** The rendering in which a built-in runs. */
 export interface Run {
   readonly budget: Budget;
-  /** `value.name`. */
+  /** Evaluates `value.name`. */
   attribute(value: Value, name: string): Value;
-  /** `value[key]`. */
+  /** Evaluates `value[key]`. */
   item(value: Value, key: Value): Value;
   filter(name: string, value: Value, positional: readonly Value[], named: Named): Value;
   test(name: string, value: Value, positional: readonly Value[], named: Named): boolean;
 }
 
-/** What a filter, test or method does to a value. */
+/** A filter, test or method, applied to the value `self`. */
 export type BuiltIn = (run: Run, self: Value, positional: readonly Value[], named: Named) => Value;
 
-/** The default of a parameter that has none. */
+/** Marks a parameter without a default. */
 export const REQUIRED: unique symbol = Symbol('required');
 
 /**
- * A built-in with parameters as in Python.
+ * Creates a built-in with parameters as in Python.
  *
- * @param parameters - defaults by name, in the order in which arguments without names are taken
- * @param work - is given the arguments by name
+ * @param parameters - defaults by name, in the order of positional arguments
+ * @param work - implementation; receives the arguments by name
  */
 export function builtIn<P extends Readonly<Record<string, Value | typeof REQUIRED>>>(
   parameters: P,
@@ -50,21 +50,21 @@ export function builtIn<P extends Readonly<Record<string, Value | typeof REQUIRE
   };
 }
 
-/** Checks an argument that must be an integer. */
+/** Returns an argument that must be an integer. */
 export function integerOf(value: Value): number {
   if (isInteger(value)) return Number(value);
   expectDefined(value);
   return typeError(`'${typeName(value)}' object cannot be interpreted as an integer`);
 }
 
-/** Checks an argument that must be a text. */
+/** Returns an argument that must be a text. */
 export function textOf(value: Value): string {
   if (typeof value === 'string') return value;
   expectDefined(value);
   return typeError(`must be str, not ${typeName(value)}`);
 }
 
-/** Throws TemplateError for what a built-in does not take. */
+/** Throws TemplateError for an argument that a built-in does not accept. */
 export function refuse(message: string): never {
   throw new TemplateError(message);
 }

@@ -1,12 +1,12 @@
-/** What goes wrong with a template, in the words of Python and Jinja where they have some. */
+/** Errors of templates, in the words of Python and Jinja where those exist. */
 
-/** The source is no template. */
+/** A syntax error in the source of a template. */
 export class TemplateSyntaxError extends Error {}
 
-/** A template that fails while it is rendered, or says that it does. */
+/** An error during rendering, or one that the template raises itself. */
 export class TemplateError extends Error {}
 
-/** Says that an operation does not fit a value, as Python's TypeError. */
+/** Throws an error like Python's TypeError. */
 export function typeError(message: string): never {
   throw new TemplateError(message);
 }

@@ -1,6 +1,7 @@
 /**
- * Jinja's filters, with `tojson` as transformers has it. Left out are those whose results are chance or depend on tables
- * of other languages: `random`, `pprint`, `urlize`, `wordwrap`, `striptags`. Nothing is escaped by itself, so `safe` does nothing.
+ * Jinja's filters, with `tojson` as in transformers. Filters with random results or with large language tables are
+ * missing: `random`, `pprint`, `urlize`, `wordwrap`, `striptags`. Nothing is escaped automatically, so `safe` changes
+ * nothing.
  */
 
 import { type BuiltIn, builtIn, integerOf, REQUIRED, type Run, refuse, textOf } from './builtin';
@@ -31,7 +32,7 @@ import {
 } from './values';
 import { type JsonStyle, json, str } from './writing';
 
-/** A filter that makes a text of a text. */
+/** Creates a filter from text to text. */
 function ofText(work: (text: string) => Value): BuiltIn {
   return builtIn({}, (run, self) => {
     const text = str(self, run.budget);
@@ -40,7 +41,10 @@ function ofText(work: (text: string) => Value): BuiltIn {
   });
 }
 
-/** Of an item the value that filters go by: itself or an attribute, of texts by default whatever their case. */
+/**
+ * Returns the function that gives an item's sort or comparison key: the item or an attribute. Texts are lowercased
+ * unless `isCaseSensitive`.
+ */
 function keyFunction(run: Run, attribute: Value, isCaseSensitive: boolean): (item: Value) => Value {
   const get = attributeGetter(run, attribute);
   return (item) => {
@@ -49,7 +53,7 @@ function keyFunction(run: Run, attribute: Value, isCaseSensitive: boolean): (ite
   };
 }
 
-/** `byDefault`: instead of an attribute that is not there. */
+/** Returns the function that reads an attribute of an item. `byDefault` replaces a missing attribute. */
 function attributeGetter(run: Run, attribute: Value, byDefault: Value = null): (item: Value) => Value {
   if (attribute === null) return (item) => item;
   const parts: Value[] =
@@ -75,7 +79,7 @@ function sorted(run: Run, items: readonly Value[], key: (item: Value) => Value, 
     .map(({ item }) => item);
 }
 
-/** Several attributes with commas between them. */
+/** Returns a sort key of one or several comma-separated attributes. */
 function sortKey(run: Run, attribute: Value, isCaseSensitive: boolean): (item: Value) => Value {
   const names = typeof attribute === 'string' ? attribute.split(',') : [attribute];
   const keys = names.map((name) => keyFunction(run, name, isCaseSensitive));
@@ -96,7 +100,7 @@ function extreme(sign: 1 | -1): BuiltIn {
   });
 }
 
-/** A test with its arguments, of an item or one of its attributes. */
+/** Creates a filter that selects items by a test of the item or of its attribute. */
 function chooser(chosen: boolean, ofAttribute: boolean): BuiltIn {
   return (run, self, positional, named) => {
     const [attribute, ...rest] = ofAttribute ? positional : [null, ...positional];
@@ -199,7 +203,7 @@ function parseInteger(text: string, base: number): number | undefined {
   return Number.isNaN(value) ? undefined : sign === '-' ? -value : value;
 }
 
-/** As Python's `float` reads a text. */
+/** Parses a text as Python's `float` does. */
 function parseNumber(given: string): number | undefined {
   const text = strip(given, null)
     .replace(/(\d)_(?=\d)/g, '$1')
@@ -233,7 +237,7 @@ const round = builtIn({ precision: 0, method: 'common' }, (_, self, { precision,
 function roundHalfEven(value: number, digits: number): number {
   if (!Number.isFinite(value) || digits > 22) return value;
   if (digits > 0) {
-    // exact, but for ties, which only multiples of powers of two have
+    // toFixed is exact except for ties, which occur only for multiples of powers of two
     const tie = value * 2 ** (digits + 1);
     const scaled = value * 10 ** digits;
     if (!(Number.isInteger(tie) && Math.abs(scaled % 1) === 0.5)) return Number(value.toFixed(digits));
@@ -408,7 +412,7 @@ const list = builtIn({}, (run, self) => {
 });
 
 const attribute = builtIn({ name: REQUIRED }, (run, self, { name }) => {
-  // of dictionaries methods alone are attributes
+  // dictionaries have only methods as attributes
   const value = run.attribute(self, textOf(name));
   return self instanceof Dict && self.get(name) === value
     ? new Undefined(`'dict object' has no attribute ${str(name, run.budget)}`)
@@ -499,7 +503,7 @@ export const FILTERS: ReadonlyMap<string, BuiltIn> = new Map(
     string: ofText((text) => text),
     sum,
     title: ofText((text) =>
-      // words begin after white space and opening brackets, and after hyphens
+      // words begin after white space, opening brackets and hyphens
       text.replace(/[^-\s({[<]+/gu, capitalize),
     ),
     tojson: toJson,

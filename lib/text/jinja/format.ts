@@ -1,22 +1,22 @@
-/** Texts with places for values, in Python's three languages for them: `%`, `str.format` and `strftime`. */
+/** Python's three format languages: `%`, `str.format` and `strftime`. */
 
 import type { Budget } from './budget';
 import { TemplateError, typeError } from './errors';
 import { Dict, Float, isNumber, lengthOf, numberOf, Tuple, typeName, type Value } from './values';
 import { floatText, repr, str } from './writing';
 
-/** Digits after the point that JavaScript writes. */
+/** Most digits after the point that JavaScript can write. */
 const MOST_DIGITS = 100;
 
-/** How a value is laid out in its place. */
+/** Layout of a formatted value. */
 interface Layout {
   readonly fill: string;
-  /** '<' left, '>' right, '^' in the middle, '=' with the fill after the sign. */
+  /** '<' left, '>' right, '^' centered, '=' with the fill after the sign. */
   readonly align: string;
-  /** What stands before numbers that are not negative: '', '+' or ' '. */
+  /** Sign of nonnegative numbers: '', '+' or ' '. */
   readonly sign: string;
   readonly alternate: boolean;
-  /** Between groups of three digits. */
+  /** Separator of groups of three digits. */
   readonly group: string;
   readonly width: number;
   readonly precision: number | undefined;
@@ -24,7 +24,7 @@ interface Layout {
 
 const PRINTF = /%(?:\(([^)]*)\))?([-#0 +]*)(\*|\d+)?(?:\.(\*|\d*))?[hlL]?([\s\S]?)/g;
 
-/** `text % given`. */
+/** Evaluates `text % given`. */
 export function printf(text: string, given: Value, budget: Budget): string {
   const values = given instanceof Tuple ? given.items : [given];
   const named = given instanceof Dict ? given : undefined;
@@ -73,7 +73,7 @@ export function printf(text: string, given: Value, budget: Budget): string {
 function printfValue(value: Value, type: string, layout: Layout, budget: Budget): string {
   if (type === 's' || type === 'r' || type === 'a') {
     const text = type === 's' ? str(value, budget) : repr(value, budget);
-    // zeros are for numbers
+    // zero fill is for numbers only
     return pad(cut(text, layout.precision), { ...layout, fill: ' ', align: layout.align === '<' ? '<' : '>' }, budget);
   }
   if (type === 'c')
@@ -89,7 +89,7 @@ function printfValue(value: Value, type: string, layout: Layout, budget: Budget)
 
 const SPEC = /^(?:([\s\S])?([<>=^]))?([-+ ])?z?(#)?(0)?(\d+)?([,_])?(?:\.(\d+))?([a-zA-Z%])?$/u;
 
-/** A value by the specification of `str.format`. */
+/** Formats a value by a format specification of `str.format`. */
 export function formatValue(value: Value, spec: string, budget: Budget): string {
   if (spec === '') return str(value, budget);
   const match = SPEC.exec(spec);
@@ -151,7 +151,7 @@ function floatDigits(value: number, type: string, { precision, alternate }: Layo
   return type === 'E' || type === 'G' || type === 'F' ? text.toUpperCase() : text;
 }
 
-/** JavaScript writes numbers from 10^21 on with an exponent. */
+/** Formats in fixed-point notation. JavaScript's toFixed switches to an exponent from 10^21 on. */
 function fixed(value: number, digits: number): string {
   return value < 1e21 ? value.toFixed(digits) : BigInt(value) + (digits > 0 ? `.${'0'.repeat(digits)}` : '');
 }
@@ -160,7 +160,7 @@ function exponential(value: number, digits: number): string {
   return value.toExponential(digits).replace(/e([-+])(\d)$/, 'e$10$2');
 }
 
-/** `%g`: the shorter of both, without zeros at the end. */
+/** Formats as `%g`: an exponent for very small or large numbers, fixed-point otherwise, without trailing zeros. */
 function general(value: number, digits: number, alternate: boolean, point: boolean): string {
   const power = Number(value.toExponential(digits - 1).split('e')[1]);
   const usesExponent = power < -4 || power >= (point ? digits - 1 || 1 : digits);
@@ -177,7 +177,7 @@ function cut(text: string, length: number | undefined): string {
         .join('');
 }
 
-/** Fills a text up to a width; `sign` stands before it. */
+/** Fills a text up to a width, with `sign` before it. */
 function pad(text: string, { fill, align, width }: Layout, budget: Budget, sign = ''): string {
   const missing = width - (lengthOf(text) as number) - sign.length;
   if (missing <= 0) return sign + text;
@@ -187,13 +187,13 @@ function pad(text: string, { fill, align, width }: Layout, budget: Budget, sign 
   return fill.repeat(before) + sign + text + fill.repeat(missing - before);
 }
 
-/** How `str.format` looks up what its places name. */
+/** Attribute and item lookup for the fields of `str.format`. */
 export interface Lookup {
   attribute(value: Value, name: string): Value;
   item(value: Value, key: Value): Value;
 }
 
-/** `text.format(*positional, **named)`. */
+/** Evaluates `text.format(*positional, **named)`. */
 export function format(
   text: string,
   positional: readonly Value[],
@@ -248,7 +248,7 @@ export function format(
   return expand(text, 1);
 }
 
-/** Place of the brace that closes one. */
+/** Returns the position of the matching closing brace. */
 function closing(text: string, open: number): number {
   let depth = 0;
   for (let i = open; i < text.length; i++) {
@@ -266,7 +266,7 @@ const MONTHS = ['January', 'February', 'March', 'April', 'May', 'June', 'July'].
   'November',
   'December',
 ]);
-/** Codes that stand for others. */
+/** Codes that abbreviate others. */
 const COMPOUND: Readonly<Record<string, string>> = {
   c: '%a %b %e %H:%M:%S %Y',
   D: '%m/%d/%y',
@@ -279,7 +279,7 @@ const COMPOUND: Readonly<Record<string, string>> = {
 };
 const DAY = 86_400_000;
 
-/** A time by Python's codes, in the C locale and local time; `%-d` and the like are without zeros before the number. */
+/** Formats a time by Python's codes, in the C locale and local time. `%-d` and similar codes drop leading zeros. */
 export function strftime(format: string, time: Date, budget: Budget): string {
   budget.make(format.length);
   return format.replace(/%([-_0^])?([a-zA-Z%])/g, (code, flag: string | undefined, letter: string) => {
@@ -361,7 +361,7 @@ function timeField(letter: string, time: Date): string | undefined {
       return String(year);
     case 'z':
     case 'Z':
-      // Python's local time without a zone
+      // as Python's local time without a time zone
       return '';
     case '%':
       return '%';
@@ -370,13 +370,13 @@ function timeField(letter: string, time: Date): string | undefined {
   }
 }
 
-/** From 1 on. In UTC, where every day is as long. */
+/** Returns the day of the year, from 1. It computes in UTC, where all days have the same length. */
 function dayOfYear(time: Date): number {
   const year = time.getFullYear();
   return (Date.UTC(year, time.getMonth(), time.getDate()) - Date.UTC(year, 0, 1)) / DAY + 1;
 }
 
-/** A week belongs to the year that its Thursday is in. */
+/** Returns the ISO week. A week belongs to the year of its Thursday. */
 function isoWeek(time: Date): { readonly year: number; readonly week: number } {
   const thursday = new Date(time.getFullYear(), time.getMonth(), time.getDate() + 4 - (time.getDay() || 7));
   return { year: thursday.getFullYear(), week: Math.ceil(dayOfYear(thursday) / 7) };

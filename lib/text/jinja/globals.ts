@@ -1,4 +1,4 @@
-/** Functions that every template has: Jinja's, and those of transformers. */
+/** Global functions of templates: Jinja's and those of transformers. */
 
 import { LimitError } from '../bounded';
 import type { Budget } from './budget';
@@ -8,7 +8,7 @@ import { strftime } from './format';
 import { Callable, Dict, Instance, iterate, type Named, Namespace, Range, type Value } from './values';
 import { str } from './writing';
 
-/** Numbers of a range, as in Jinja's sandbox. */
+/** Longest range, as in Jinja's sandbox. */
 const MOST_RANGE = 100_000;
 
 class Cycler extends Instance {
@@ -47,7 +47,7 @@ function range(positional: readonly Value[]): Value {
   throw new LimitError(`makes a range of ${result.length} numbers, more than ${MOST_RANGE}`);
 }
 
-/** Key and value of what `dict` is given. */
+/** Returns the entries of the arguments of `dict`. */
 function pairs(positional: readonly Value[], named: Named, budget: Budget): [Value, Value][] {
   if (positional.length > 1) typeError(`dict expected at most 1 argument, got ${positional.length}`);
   const [source] = positional;
@@ -88,13 +88,13 @@ const FUNCTIONS: Readonly<Record<string, BuiltIn>> = {
   strftime_now: builtIn({ format: REQUIRED }, (run, _, { format }) => strftime(textOf(format), new Date(), run.budget)),
 };
 
-/** Gives a field of a namespace a value. Throws TemplateError for names that transformers refuses. */
+/** Sets a field of a namespace. Throws TemplateError for names that transformers refuses. */
 export function setField(namespace: Namespace, name: string, value: Value): void {
   if (name.startsWith('_')) refuse(`a field of a namespace must not begin with an underscore, got '${name}'`);
   namespace.fields.set(name, value);
 }
 
-/** The functions by name, for one rendering. */
+/** Returns the functions by name, for one rendering. */
 export function globalsFor(run: Run): Map<string, Value> {
   return new Map(
     Object.entries(FUNCTIONS).map(([name, work]) => [

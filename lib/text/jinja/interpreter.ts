@@ -1,4 +1,4 @@
-/** Renders the tree of a template. */
+/** Interpreter of a template's syntax tree. */
 
 import type { Arguments, Expression, FilterCall, Macro, Statement, Target } from './ast';
 import type { Budget } from './budget';
@@ -32,10 +32,10 @@ import {
 } from './values';
 import { repr, str } from './writing';
 
-/** How a statement ends: as statements do, or with its loop. */
+/** How a statement ended: normally, or by leaving or continuing its loop. */
 type Ending = undefined | 'break' | 'continue';
 
-/** Variables that are seen from a place. */
+/** A variable scope, nested in its parent. */
 class Scope {
   readonly variables = new Map<string, Value>();
 
@@ -53,7 +53,7 @@ class Scope {
 const NO_VALUES: readonly Value[] = [];
 const NO_NAMES: Named = new Map();
 
-/** Writes what a template says of some variables. Throws TemplateError, LimitError. */
+/** Renders a template with variables. Throws TemplateError, LimitError. */
 export function render(
   body: readonly Statement[],
   variables: ReadonlyMap<string, Value>,
@@ -183,7 +183,7 @@ class Interpreter implements Run {
     }
   }
 
-  /** What some statements write, as a text. */
+  /** Executes statements and returns what they write. */
   #capture(body: readonly Statement[], scope: Scope): string {
     return this.#captured(() => this.execute(body, new Scope(scope)));
   }
@@ -379,7 +379,7 @@ class Interpreter implements Run {
     return (typeof key === 'string' ? this.#field(value, key) : undefined) ?? this.#without(value, key);
   }
 
-  /** What Python has as an attribute. */
+  /** Looks up what Python calls an attribute. */
   #field(value: Value, name: string): Value | undefined {
     if (value instanceof Undefined) throw new TemplateError(value.message);
     if (value instanceof Namespace) return value.fields.get(name);
@@ -391,7 +391,7 @@ class Interpreter implements Run {
     return new Undefined(`access to attribute '${name}' of '${typeName(value)}' object is unsafe.`);
   }
 
-  /** What Python has as an item. */
+  /** Looks up what Python calls an item. */
   #element(value: Value, key: Value): Value | undefined {
     if (value instanceof Undefined) throw new TemplateError(value.message);
     if (value instanceof Dict) return isHashable(key) ? value.get(key) : undefined;

@@ -1,6 +1,6 @@
 /**
- * Turns the source of a template into tokens, with the settings of transformers. `trim_blocks` drops the line break after a
- * tag, `lstrip_blocks` the white space before a tag that begins its line.
+ * Lexer of templates, with the settings of transformers: `trim_blocks` drops the line break after a tag.
+ * `lstrip_blocks` drops the white space before a tag that starts its line.
  */
 
 import { LimitError } from '../bounded';
@@ -22,12 +22,12 @@ export type TokenKind =
 
 export interface Token {
   readonly kind: TokenKind;
-  /** What stands there; of data and strings what they mean. */
+  /** The source text; for data and strings their value. */
   readonly text: string;
   readonly line: number;
 }
 
-/** The largest template that is known has 6 thousand. */
+/** Limit on tokens. The largest known template has 6 thousand. */
 const MOST_TOKENS = 1 << 18;
 
 const BEGIN = /\{[{%#]/g;
@@ -54,7 +54,7 @@ const ESCAPES: Readonly<Record<string, string>> = {
 };
 const ESCAPE = /\\(?:x([\da-fA-F]{2})|u([\da-fA-F]{4})|U([\da-fA-F]{8})|([0-7]{1,3})|([\s\S]))/g;
 
-/** Tokens of a template; the last says that it ends. Throws TemplateSyntaxError. */
+/** Returns the tokens of a template, with an end token. Throws TemplateSyntaxError. */
 export function tokenize(given: string): Token[] {
   const source = given.replace(/\r\n?/g, '\n').replace(/\n$/, '');
   return new Lexer(source).run();
@@ -65,9 +65,9 @@ class Lexer {
   readonly #tokens: Token[] = [];
   #at = 0;
   #line = 1;
-  /** Place of the line break that ends the line. */
+  /** Position of the line break that ends the current line. */
   #lineEnd: number;
-  /** Whether text at this place is at the beginning of a line. */
+  /** Whether the text at the current position starts a line. */
   #lineStarts = true;
 
   constructor(source: string) {
@@ -89,7 +89,7 @@ class Lexer {
     return this.#tokens;
   }
 
-  /** What begins with a brace at a place, and the text before it. */
+  /** Reads the text up to an opening brace, and what the brace opens. */
   #tag(begin: number): void {
     const source = this.#source;
     const opens = source[begin + 1];
@@ -110,7 +110,7 @@ class Lexer {
     this.#lineStarts = source[this.#at - 1] === '\n';
   }
 
-  /** A text before a tag, without white space between the beginning of the line and the tag. */
+  /** Removes the white space between the start of the line and the tag that follows `text`. */
   #withoutIndent(text: string): string {
     const line = text.lastIndexOf('\n') + 1;
     if (line === 0 && !this.#lineStarts) return text;
@@ -121,7 +121,7 @@ class Lexer {
     const end = this.#source.indexOf('#}', start);
     if (end < 0) this.#fail('Missing end of comment tag');
     this.#at = end + 2;
-    // of `{#-#}` the sign is that of the beginning
+    // in `{#-#}` the sign belongs to the opening
     this.#afterTag(end > start ? this.#source[end - 1] : undefined);
   }
 
@@ -142,7 +142,7 @@ class Lexer {
     this.#afterTag(source[this.#at - 3]);
   }
 
-  /** `sign`: what stands before the end of the tag. */
+  /** `sign`: the character before the end of the tag. */
   #afterTag(sign: string | undefined): void {
     if (sign === '-') this.#skipSpace();
     else if (sign !== '+' && this.#source[this.#at] === '\n') this.#at++;
@@ -153,7 +153,7 @@ class Lexer {
     if (SPACE.test(this.#source)) this.#at = SPACE.lastIndex;
   }
 
-  /** Tokens up to the end of an expression to print, or of a tag. */
+  /** Reads tokens up to the end of a printed expression or of a tag. */
   #inside(prints: boolean): void {
     const source = this.#source;
     const end = prints ? '}}' : '%}';

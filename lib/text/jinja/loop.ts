@@ -2,7 +2,7 @@ import type { Budget } from './budget';
 import { typeError } from './errors';
 import { areEqual, Callable, Instance, Tuple, Undefined, type Value } from './values';
 
-/** What a template knows of the loop that it is in. */
+/** The `loop` variable of a `for` loop. */
 export class Loop extends Instance {
   readonly className = 'LoopContext';
   readonly #items: readonly Value[];
@@ -12,7 +12,7 @@ export class Loop extends Instance {
   #index = -1;
   #changed: Value | undefined;
 
-  /** `again`: writes what the loop makes of other items; undefined where the loop is not recursive. */
+  /** `again` runs the loop over other items and returns the text; undefined if the loop is not recursive. */
   constructor(items: readonly Value[], depth: number, again: ((items: Value) => string) | undefined, budget: Budget) {
     super();
     this.#items = items;

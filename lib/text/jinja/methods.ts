@@ -1,4 +1,4 @@
-/** Methods that templates may call: Python's, without those that change a value. */
+/** Methods of values: Python's, without those that mutate a value. */
 
 import { type BuiltIn, builtIn, integerOf, REQUIRED, type Run, refuse, textOf } from './builtin';
 import { typeError } from './errors';
@@ -20,7 +20,7 @@ import { isSpace, LINE_BREAKS, trimEnd, trimStart } from './white_space';
 
 type TextMethod = (run: Run, text: string) => Value;
 
-/** A method of texts without arguments. */
+/** Creates a text method without arguments. */
 function plain(work: TextMethod): BuiltIn {
   return builtIn({}, (run, self) => {
     const text = textOf(self);
@@ -29,14 +29,14 @@ function plain(work: TextMethod): BuiltIn {
   });
 }
 
-/** Whether a text is not empty and matches as a whole. */
+/** Creates a method that tells whether a text matches the pattern. */
 function matches(pattern: RegExp): BuiltIn {
   return plain((_, text) => pattern.test(text));
 }
 
 const SUBSTRING = { sub: REQUIRED, start: null, end: null } as const;
 
-/** A method that looks for a part of a text. `work` is given its place in characters, or -1. */
+/** Creates a method that searches a text. `work` receives the position in characters, or -1. */
 function finder(work: (found: number, run: Run) => Value, last: boolean): BuiltIn {
   return builtIn(SUBSTRING, (run, self, { sub, start, end }) => {
     const { text, shift } = section(run, textOf(self), start, end);
@@ -50,7 +50,7 @@ function characterCount(text: string): number {
   return isBasic(text) ? text.length : characters(text).length;
 }
 
-/** The part of a text between two places, and the first of them. */
+/** Returns the part of a text between two positions, and the first position. */
 function section(run: Run, text: string, start: Value, end: Value): { readonly text: string; readonly shift: number } {
   run.budget.scan(text.length);
   if (start === null && end === null) return { text, shift: 0 };
@@ -63,7 +63,7 @@ function section(run: Run, text: string, start: Value, end: Value): { readonly t
   return { text: all.slice(first, place(end, all.length)).join(''), shift: first };
 }
 
-/** A method that tells whether a text begins, or ends, with another or one of several. */
+/** Creates a method that tells whether a text starts (or ends) with an affix, or with one of several. */
 function affixTest(has: (text: string, affix: string) => boolean): BuiltIn {
   return builtIn({ affix: REQUIRED, start: null, end: null }, (run, self, { affix, start, end }) => {
     const { text } = section(run, textOf(self), start, end);
@@ -72,7 +72,7 @@ function affixTest(has: (text: string, affix: string) => boolean): BuiltIn {
   });
 }
 
-/** A method that strips the start of a text, its end or both. */
+/** Creates a method that strips the start of a text, its end or both. */
 function stripper(atStart: boolean, atEnd: boolean): BuiltIn {
   return builtIn({ chars: null }, (run, self, { chars }) => {
     run.budget.make(textOf(self).length);
@@ -80,7 +80,7 @@ function stripper(atStart: boolean, atEnd: boolean): BuiltIn {
   });
 }
 
-/** A text without white space, or without some characters, at its ends. */
+/** Strips white space, or certain characters, at the ends of a text. */
 export function strip(text: string, chars: Value, atStart = true, atEnd = true): string {
   const isTrimmed = chars === null ? isSpace : among(textOf(chars));
   if (chars === null || isBasic(textOf(chars))) {
@@ -99,7 +99,7 @@ function among(chars: string): (character: string) => boolean {
   return (character) => set.has(character);
 }
 
-/** Parts of a text between separators, or of no separator between runs of white space. */
+/** Splits a text at separators, or at white space if the separator is null. */
 function split(run: Run, text: string, separator: Value, most: number): string[] {
   run.budget.scan(text.length);
   const limit = most < 0 ? Infinity : most;
@@ -132,10 +132,10 @@ function splitSpace(run: Run, text: string, most: number): string[] {
   }
 }
 
-/** The same from the end, where only so many parts are wanted. */
+/** Splits from the end of the text, which matters if the number of parts is limited. */
 function splitFromEnd(run: Run, text: string, separator: Value, most: number): string[] {
   if (most < 0) return split(run, text, separator, most);
-  // mirrored; texts of units beyond U+FFFF come back as they were
+  // reversing code units twice restores surrogate pairs
   const mirror = (value: string) => value.split('').reverse().join('');
   run.budget.list(text.length);
   const mirrored = separator === null ? null : mirror(textOf(separator));
@@ -145,7 +145,7 @@ function splitFromEnd(run: Run, text: string, separator: Value, most: number): s
 const SPLIT = { sep: null, maxsplit: -1 } as const;
 const LINE_BREAK = new RegExp(`\r\n|[${LINE_BREAKS}]`, 'g');
 
-/** The lines of a text, without their breaks or with them. */
+/** Splits a text into lines, with or without their line breaks. */
 export function splitLines(text: string, keepsBreaks = false): string[] {
   const lines: string[] = [];
   let start = 0;
@@ -156,7 +156,7 @@ export function splitLines(text: string, keepsBreaks = false): string[] {
   return start < text.length ? [...lines, text.slice(start)] : lines;
 }
 
-/** Replaces a part of a text, all times or the first few. */
+/** Replaces the first `count` occurrences in a text, or all if it is negative. */
 export function replace(run: Run, text: string, old: string, by: string, count: number): string {
   const most = count < 0 ? Infinity : count;
   run.budget.scan(text.length);
@@ -187,7 +187,7 @@ export function capitalize(text: string): string {
   return text === '' ? '' : first.toUpperCase() + text.slice(first.length).toLowerCase();
 }
 
-/** `before`: of the characters that are missing, how many stand before the text. */
+/** Creates a padding method. `before` returns how many of the missing characters precede the text. */
 function padder(before: (missing: number, width: number) => number): BuiltIn {
   return builtIn({ width: REQUIRED, fillchar: ' ' }, (run, self, { width, fillchar }) => {
     const text = textOf(self);
@@ -201,7 +201,7 @@ function padder(before: (missing: number, width: number) => number): BuiltIn {
   });
 }
 
-/** Python's choice of the side for a character that is over. */
+/** Returns the left padding of centered text. For an odd padding it chooses the side as Python does. */
 export function centered(missing: number, width: number): number {
   return Math.floor(missing / 2) + (missing & width & 1);
 }
@@ -218,7 +218,7 @@ function partition(last: boolean): BuiltIn {
   });
 }
 
-/** Puts the items of an iterable, which must be texts, together. */
+/** Joins the items, which must be texts. */
 function join(run: Run, separator: string, items: readonly Value[]): string {
   const texts = items.map((item, index) => {
     if (typeof item !== 'string') typeError(`sequence item ${index}: expected str instance, ${typeName(item)} found`);
@@ -336,7 +336,7 @@ const INTEGER: Readonly<Record<string, BuiltIn>> = {
   is_integer: builtIn({}, () => true),
 };
 
-/** Methods that there are in Python but that change their value, so that templates may not use them. */
+/** Python's mutating methods, which templates may not use. */
 const CHANGES_LIST = ['append', 'clear', 'extend', 'insert', 'pop', 'remove', 'reverse', 'sort'];
 const CHANGES_DICT = ['clear', 'pop', 'popitem', 'setdefault', 'update', 'fromkeys'];
 
@@ -349,7 +349,7 @@ const tables = {
   integer: table(INTEGER),
 };
 
-/** null for methods that may not be used. */
+/** Builds a method table, with null for refused methods. */
 function table(
   methods: Readonly<Record<string, BuiltIn>>,
   refused: readonly string[] = [],
@@ -357,7 +357,7 @@ function table(
   return new Map<string, BuiltIn | null>([...Object.entries(methods), ...refused.map((name) => [name, null] as const)]);
 }
 
-/** A method of a value; null where templates may not use it, undefined where there is none. */
+/** Returns a method of a value: null if it is refused, undefined if there is none. */
 export function methodOf(value: Value, name: string): BuiltIn | null | undefined {
   if (typeof value === 'string') return tables.text.get(name);
   if (value instanceof Dict) return tables.dict.get(name);

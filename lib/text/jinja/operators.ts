@@ -1,4 +1,4 @@
-/** Operators of expressions, as Python's. */
+/** Operators of expressions, with Python's semantics. */
 
 import type { Budget } from './budget';
 import { integerOf } from './builtin';
@@ -25,7 +25,7 @@ import {
   type Value,
 } from './values';
 
-/** `left operator right` for arithmetic. */
+/** Evaluates `left operator right` for arithmetic operators. */
 export function arithmetic(operator: string, left: Value, right: Value, budget: Budget): Value {
   expectDefined(left, right);
   if (operator === '%' && typeof left === 'string') return printf(left, right, budget);
@@ -97,14 +97,14 @@ function repeated(left: Value, right: Value, budget: Budget): Value {
   return isList(left) ? all : new Tuple(all);
 }
 
-/** `-value` and `+value`. */
+/** Evaluates `-value` and `+value`. */
 export function signed(value: Value, sign: 1 | -1): Value {
   expectDefined(value);
   if (!isNumber(value)) return typeError(`bad operand type for unary ${sign > 0 ? '+' : '-'}: '${typeName(value)}'`);
   return value instanceof Float ? new Float(sign * value.value) : sign * Number(value);
 }
 
-/** `left operator right` for comparisons. */
+/** Evaluates `left operator right` for comparisons. */
 export function holds(operator: string, left: Value, right: Value, budget: Budget): boolean {
   switch (operator) {
     case '==':
@@ -126,7 +126,7 @@ export function holds(operator: string, left: Value, right: Value, budget: Budge
   }
 }
 
-/** Whether a value is in another. */
+/** Evaluates `part in whole`. */
 export function contains(whole: Value, part: Value, budget: Budget): boolean {
   if (typeof whole === 'string') {
     if (typeof part !== 'string') {
@@ -146,7 +146,7 @@ export function contains(whole: Value, part: Value, budget: Budget): boolean {
   return items.some((item) => areEqual(item, part, budget));
 }
 
-/** `value[start:stop:step]`; undefined for what has no slices. */
+/** Evaluates `value[start:stop:step]`; undefined for values without slices. */
 export function slice(
   value: Value,
   bounds: { readonly start: Value; readonly stop: Value; readonly step: Value },

@@ -1,10 +1,10 @@
 import { LimitError } from '../bounded';
 import type { Budget } from './budget';
 
-/** Where a text is said by the assistant: places in UTF-16 units, from the first to before the last. */
+/** Span of the assistant's text in UTF-16 units; the end is exclusive. */
 export type Span = readonly [start: number, end: number];
 
-/** The text that a template writes, and the parts of it within `{% generation %}`. */
+/** The output of a rendering, and its spans inside `{% generation %}`. */
 export class Output {
   #spans: Span[] | undefined = [];
   readonly #longest: number;
@@ -13,7 +13,7 @@ export class Output {
   #length = 0;
   #captures = 0;
 
-  /** `longest`: characters that may be written. */
+  /** `longest` limits the written characters. */
   constructor(longest: number, budget: Budget) {
     this.#longest = longest;
     this.#budget = budget;
@@ -23,12 +23,12 @@ export class Output {
     return this.#parts.join('');
   }
 
-  /** Parts that are the assistant's; none where one was written within a capture, as nobody knows where it stands. */
+  /** Spans of the assistant. There are none if one was written inside a capture, since its position is unknown. */
   get spans(): readonly Span[] {
     return this.#spans ?? [];
   }
 
-  /** Throws LimitError where it is too much. */
+  /** Writes a text. Throws LimitError beyond the limit. */
   write(text: string): void {
     this.#length += text.length;
     this.#budget.join(text.length);
@@ -38,7 +38,7 @@ export class Output {
     this.#parts.push(text);
   }
 
-  /** What is written meanwhile, which is not written here. */
+  /** Captures what `work` writes and returns it instead of writing it. */
   capture(work: () => void): string {
     const [parts, length] = [this.#parts, this.#length];
     [this.#parts, this.#length] = [[], 0];
@@ -51,7 +51,7 @@ export class Output {
     return text;
   }
 
-  /** Notes what is written meanwhile as the assistant's. */
+  /** Marks what `work` writes as the assistant's. */
   generation(work: () => void): void {
     const start = this.#length;
     work();

@@ -1,4 +1,4 @@
-/** From tokens to a tree, by the grammar of Jinja 3.1 with the tags `break`, `continue` and transformers' `generation`. */
+/** Parser of templates: the grammar of Jinja 3.1, with the tags `break`, `continue` and transformers' `generation`. */
 
 import type { Arguments, Branch, Comparison, Expression, FilterCall, Macro, Slice, Statement, Target } from './ast';
 import type { Budget } from './budget';
@@ -14,10 +14,12 @@ const CONSTANTS: ReadonlyMap<string, boolean | null> = new Map([
   ['None', null],
 ]);
 const COMPARISONS: ReadonlySet<string> = new Set(['==', '!=', '<', '<=', '>', '>=']);
-/** Tags of Jinja that templates of chats cannot use: there are no other templates, and nothing is escaped by itself. */
+/**
+ * Jinja tags without use in chat templates: there are no other templates to load, and nothing is escaped automatically.
+ */
 const MISSING: ReadonlySet<string> = new Set(['extends', 'include', 'import', 'from', 'block', 'autoescape']);
 
-/** The statements of a template. Throws TemplateSyntaxError, LimitError. */
+/** Parses a template. Throws TemplateSyntaxError, LimitError. */
 export function parse(source: string, budget: Budget): readonly Statement[] {
   return new Parser(tokenize(source), budget).parse();
 }
@@ -26,9 +28,9 @@ class Parser {
   readonly #tokens: readonly Token[];
   readonly #budget: Budget;
   #at = 0;
-  /** Loops around the current place, within the macro that it is part of. */
+  /** Number of loops around the current token, inside its macro. */
   #loops = 0;
-  /** Names that the macros around the current place mention. */
+  /** Names used in each macro around the current token. */
   #mentions: Set<string>[] = [];
 
   constructor(tokens: readonly Token[], budget: Budget) {
@@ -42,7 +44,10 @@ class Parser {
 
   // statements
 
-  /** Statements up to one of some tags, which is the current token then; with no tags up to the end. */
+  /**
+   * Parses statements up to one of the end tags, which becomes the current token. Without end tags it parses to the
+   * end.
+   */
   #statements(ends: readonly string[]): Statement[] {
     const body: Statement[] = [];
     for (;;) {
@@ -60,7 +65,7 @@ class Parser {
     }
   }
 
-  /** The body of a tag, up to the tag that ends it, which is passed over. */
+  /** Parses the body of a tag up to one of its end tags. */
   #body(...ends: string[]): Statement[] {
     this.#skip('operator', ':');
     this.#expect('end of statement block');
@@ -200,7 +205,7 @@ class Parser {
     return parameters;
   }
 
-  /** `fields`: whether a field of a namespace may be assigned to. */
+  /** Parses an assignment target. `fields` allows fields of a namespace. */
   #target(fields = false): Target {
     const items: Target[] = [];
     let isTuple = false;
@@ -226,9 +231,9 @@ class Parser {
     return { type: 'name', name };
   }
 
-  // expressions, from those that bind least to those that bind most
+  // expressions, in order of increasing precedence
 
-  /** One expression, or several with commas between them. */
+  /** Parses one expression, or several separated by commas. */
   #tuple(conditions = true, mayBeEmpty = false): Expression {
     const items: Expression[] = [];
     let isTuple = false;
@@ -306,7 +311,7 @@ class Parser {
     return this.#binary(['*', '/', '//', '%'], () => this.#binary(['**'], () => this.#unary()));
   }
 
-  /** Operators of one rank, from left to right. */
+  /** Parses left-associative operators of one precedence. */
   #binary(operators: readonly string[], operand: () => Expression): Expression {
     let left = operand();
     for (;;) {
@@ -355,7 +360,7 @@ class Parser {
     return this.#unexpected('an expression');
   }
 
-  /** Strings that follow one another are one. */
+  /** Joins adjacent string literals. */
   #strings(first: string): string {
     const texts = [first];
     while (this.#current.kind === 'string') texts.push(this.#next().text);
@@ -367,7 +372,7 @@ class Parser {
     return Number.isSafeInteger(value) ? value : this.#fail('integers beyond 2^53 are not supported');
   }
 
-  /** With commas between them, up to a bracket. */
+  /** Parses comma-separated items up to a closing bracket. */
   #items<T>(end: string, item: () => T): T[] {
     const items: T[] = [];
     while (!this.#skip('operator', end)) {
@@ -448,7 +453,7 @@ class Parser {
     return { positional, named, list, dict };
   }
 
-  /** An expression with the filters and tests that follow it. */
+  /** Parses the filters and tests after an expression. */
   #filtered(value: Expression): Expression {
     let result = value;
     for (;;) {
@@ -459,7 +464,7 @@ class Parser {
     }
   }
 
-  /** `begun`: whether the first filter's name comes without a stroke before it. */
+  /** Parses filters. `begun` means that the first filter has no `|` before it. */
   #filters(begun = false): FilterCall[] {
     const filters: FilterCall[] = [];
     for (let follows = begun; follows || this.#skip('operator', '|'); follows = false) {
@@ -482,7 +487,7 @@ class Parser {
     return isNegated ? { type: 'not', value: test } : test;
   }
 
-  /** Whether a test has an argument without parentheses. */
+  /** Tells whether a test has an argument without parentheses. */
   #beginsArgument(): boolean {
     const { kind, text } = this.#current;
     if (kind === 'name') return text !== 'else' && text !== 'or' && text !== 'and';
@@ -502,7 +507,7 @@ class Parser {
     return this.#tokens[this.#at] as Token;
   }
 
-  /** The current token, and goes on to the next one. */
+  /** Returns the current token and advances to the next one. */
   #next(): Token {
     const token = this.#current;
     if (token.kind !== 'end of template') this.#at++;
@@ -513,7 +518,7 @@ class Parser {
     return this.#current.kind === kind && this.#current.text === text;
   }
 
-  /** Whether the token after the current one is such. */
+  /** Tells whether the token after the current one has this kind and text. */
   #ahead(kind: TokenKind, text: string): boolean {
     const token = this.#tokens[this.#at + 1];
     return token?.kind === kind && token.text === text;

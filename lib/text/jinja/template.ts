@@ -1,6 +1,6 @@
 /**
- * Jinja templates as transformers renders chat templates with Jinja2: values are Python's, and nothing is escaped by
- * itself. A template is a program that comes with a model, so it has a budget of steps and memory.
+ * Jinja templates, rendered as transformers renders chat templates with Jinja2: values are Python's, and nothing is
+ * escaped automatically. A template is a program that comes with a model, so it has a budget of steps and memory.
  */
 
 import type { JsonObject } from '../../io/json';
@@ -12,23 +12,23 @@ import { Output, type Span } from './output';
 import { parse } from './parser';
 import { fromJson } from './values';
 
-/** Characters of a template; the longest that is known has 20 thousand. */
+/** Longest template in characters. The longest known one has 20 thousand. */
 export const LONGEST_TEMPLATE = 1 << 20;
 
 /**
- * Steps that a template may take: in any case, for each message, and for each character of it and of what it is given.
- * A fast machine takes about twenty million of them a second.
+ * Step limit of a rendering: a constant, plus a number per message and per character of the template and its variables.
+ * A fast machine takes about 20 million steps a second.
  */
 const STEPS = { always: 1 << 20, message: 1 << 13, character: 16 };
-/** Characters that a template may make: in any case, and for each character that it is given. */
+/** Limit on the characters that a template may create: a constant, plus a number per character of its variables. */
 const CHARACTERS = { always: 1 << 24, each: 256 };
-/** Characters of the text that it writes, likewise: encoding them takes its time for every message. */
+/** Limit on the characters of the output, likewise. It bounds the time to encode the output. */
 const LONGEST_TEXT = { always: 1 << 16, each: 16 };
 
-/** What a template has written. */
+/** Output of a template. */
 export interface Rendered {
   readonly text: string;
-  /** Parts of the text that stand in `{% generation %}` blocks of the template. */
+  /** Spans of the text inside `{% generation %}` blocks. */
   readonly generations: readonly Span[];
 }
 
@@ -39,20 +39,24 @@ export class JinjaTemplate {
   readonly #length: number;
 
   /**
+   * Parses a template.
+   *
    * @param what - subject of messages
-   * @throws MbokError MBOK_FORMAT beyond the limits; TemplateSyntaxError where the source is no template
+   * @throws MbokError MBOK_FORMAT beyond the limits; TemplateSyntaxError if the source is not a template
    */
   constructor(source: string, what: string) {
     this.#what = what;
     this.#length = source.length;
-    // parsing goes as deep as rendering, and takes a step for each character
+    // parsing nests as deep as rendering, and its steps are proportional to the length: limit the depth only
     this.#body = limited(what, () => parse(source, new Budget(Infinity, Infinity)));
   }
 
   /**
-   * @param json - an object with the variables, among them the list `messages`
-   * @param messages - how many these are
-   * @throws MbokError MBOK_FORMAT beyond the limits; TemplateError where the template fails
+   * Renders the template.
+   *
+   * @param json - a JSON object with the variables, including the list `messages`
+   * @param messages - the length of that list
+   * @throws MbokError MBOK_FORMAT beyond the limits; TemplateError if the template fails
    */
   render(json: string, messages: number): Rendered {
     return limited(this.#what, () => {

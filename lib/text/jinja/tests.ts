@@ -1,4 +1,4 @@
-/** Jinja's tests: what comes after `is`. */
+/** Jinja's tests, which follow `is`. */
 
 import { type BuiltIn, builtIn, REQUIRED } from './builtin';
 import { FILTERS } from './filters';
@@ -30,7 +30,7 @@ function comparison(operator: string): BuiltIn {
   return builtIn({ other: REQUIRED }, (run, self, { other }) => holds(operator, self, other, run.budget));
 }
 
-/** Whether the rest of a division is some number. */
+/** Creates a test of the remainder of a division. */
 function remainder(divisor: number, rest: number): BuiltIn {
   return builtIn({}, (run, self) => areEqual(arithmetic('%', self, divisor, run.budget), rest, run.budget));
 }
@@ -42,7 +42,7 @@ const isSequence = (value: Value) =>
   value instanceof Dict ||
   value instanceof Range;
 
-/** In Python a class with the method; an undefined value has it, and fails only where it is called. */
+/** Tells whether Python's type has `__iter__`. An undefined value has it, and fails only when it is iterated. */
 const isIterable = (value: Value) =>
   isSequence(value) || value instanceof DictView || value instanceof Stream || value instanceof Undefined;
 
@@ -56,7 +56,7 @@ const atMost = comparison('<=');
 export const TESTS: ReadonlyMap<string, BuiltIn> = new Map(
   Object.entries<BuiltIn>({
     boolean: plain((value) => typeof value === 'boolean'),
-    // an undefined value can be called, and fails then
+    // an undefined value counts as callable, and fails when it is called
     callable: plain(
       (value) =>
         value instanceof Callable || value instanceof Undefined || (value instanceof Instance && value.isCallable),

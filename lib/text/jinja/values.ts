@@ -1,4 +1,4 @@
-/** Values as Python has them: what a template computes with. Integers are numbers, other values have classes. */
+/** Python's values, with which templates compute. Integers are JavaScript numbers, most other values have classes. */
 
 import type { JsonObject } from '../../io/json';
 import { LimitError } from '../bounded';
@@ -22,12 +22,12 @@ export type Value =
   | Callable
   | Instance;
 
-/** A number that is no integer to Python, such as 1.0. */
+/** A Python float, such as 1.0. */
 export class Float {
   constructor(readonly value: number) {}
 }
 
-/** What a name without a value stands for: nothing where it is written, an error where more is asked of it. */
+/** The value of an undefined name. It prints as nothing; most other uses are errors. */
 export class Undefined {
   constructor(readonly message: string) {}
 }
@@ -48,7 +48,7 @@ export class Group extends Tuple {
 
 type Key = string | number | object | null;
 
-/** A dictionary in the order in which its keys came. */
+/** A dictionary in insertion order. */
 export class Dict {
   readonly #entries = new Map<Key, readonly [Value, Value]>();
 
@@ -68,7 +68,7 @@ export class Dict {
     return this.#entries.has(keyOf(key));
   }
 
-  /** Only for one who builds it: templates cannot change what there is. */
+  /** Sets an entry. Only the code that builds a dictionary calls it, since templates cannot mutate values. */
   set(key: Value, value: Value): void {
     const known = keyOf(key);
     this.#entries.set(known, [this.#entries.get(known)?.[0] ?? key, value]);
@@ -87,7 +87,7 @@ export class Dict {
   }
 }
 
-/** `dict.keys()`, `dict.values()` and `dict.items()`. */
+/** The result of `dict.keys()`, `dict.values()` or `dict.items()`. */
 export class DictView {
   constructor(
     readonly dict: Dict,
@@ -116,7 +116,7 @@ export class Range {
   }
 }
 
-/** What Python's generators are: something to go through once. */
+/** A generator, which can be iterated once. */
 export class Stream {
   #items: readonly Value[];
 
@@ -131,15 +131,15 @@ export class Stream {
   }
 }
 
-/** What `namespace()` gives: fields that a template may assign to. */
+/** The result of `namespace()`: fields that a template may assign. */
 export class Namespace {
   readonly fields = new Map<string, Value>();
 }
 
-/** Values with names, as a call gives them. */
+/** Keyword arguments of a call. */
 export type Named = ReadonlyMap<string, Value>;
 
-/** What a template can call. */
+/** A function that a template can call. */
 export class Callable {
   constructor(
     readonly name: string,
@@ -147,10 +147,10 @@ export class Callable {
   ) {}
 }
 
-/** An object with fields of its own, such as the state of a loop; some can be called. */
+/** An object with fields, such as the state of a loop. Some are callable. */
 export abstract class Instance {
   abstract readonly className: string;
-  /** The value of a field; undefined where there is none. */
+  /** Returns the value of a field; undefined if there is none. */
   abstract field(name: string): Value | undefined;
 
   get isCallable(): boolean {
@@ -163,7 +163,7 @@ export abstract class Instance {
 }
 
 function keyOf(value: Value): Key {
-  // what begins with a zero character would be taken for a tuple
+  // tuple keys start with a zero character, so escape it in texts
   if (typeof value === 'string') return value.startsWith('\0') ? `\0${value}` : value;
   if (typeof value === 'number' || value === null) return value;
   if (typeof value === 'boolean') return Number(value);
@@ -174,10 +174,10 @@ function keyOf(value: Value): Key {
   return value;
 }
 
-/** Characters of the longest key: tuples of tuples can be far larger than what makes them. */
+/** Longest key in characters: tuples of shared tuples can expand to far more than the text that creates them. */
 const LONGEST_KEY = 1 << 16;
 
-/** What tells a tuple from every other key. */
+/** Returns a string that is unique among the keys of a dictionary. */
 function tupleKey(tuple: Tuple): string {
   const parts = ['\0'];
   let length = 0;
@@ -189,7 +189,7 @@ function tupleKey(tuple: Tuple): string {
   const visit = (value: Value, depth: number) => {
     if (!(value instanceof Tuple)) {
       const key = keyOf(value);
-      // with its length, so that no text can be taken for two
+      // the length prefix prevents that one text reads as two
       add(typeof key === 'string' ? `${key.length}:${key}` : `${typeof key === 'object' ? objectKey(key) : key},`);
       return;
     }
@@ -205,7 +205,7 @@ function tupleKey(tuple: Tuple): string {
 const objectKeys = new WeakMap<object, string>();
 let objects = 0;
 
-/** Tells an object, which is a key by itself, from every other. */
+/** Returns a key that identifies an object. */
 function objectKey(value: object | null): string {
   if (value === null) return 'null';
   const key = objectKeys.get(value) ?? `object ${objects++}`;
@@ -213,7 +213,7 @@ function objectKey(value: object | null): string {
   return key;
 }
 
-/** Whether the value is an integer, or counts as one. */
+/** Tells whether the value is an integer or a boolean, which Python counts as an integer. */
 export function isInteger(value: Value): value is number | boolean {
   return typeof value === 'number' || typeof value === 'boolean';
 }
@@ -226,7 +226,7 @@ export function numberOf(value: number | boolean | Float): number {
   return value instanceof Float ? value.value : Number(value);
 }
 
-/** Checks an integer that was computed. Python's have no bounds. */
+/** Returns a computed integer. Throws TemplateError beyond 2^53, where Python's integers go on. */
 export function integer(value: number): number {
   if (Number.isSafeInteger(value)) return value;
   throw new TemplateError('integers beyond 2^53 are not supported');
@@ -262,17 +262,17 @@ export function isTrue(value: Value): boolean {
   return Boolean(value);
 }
 
-/** Characters as Python counts them: a character beyond U+FFFF is one. */
+/** Splits a text into characters as Python counts them: a character beyond U+FFFF is one. */
 export function characters(text: string): readonly string[] {
   return isBasic(text) ? text.split('') : Array.from(text);
 }
 
-/** Whether all characters are single units, so that places in the text are Python's. */
+/** Tells whether all characters are single UTF-16 units, so that positions equal Python's. */
 export function isBasic(text: string): boolean {
   return !/[\ud800-\udfff]/.test(text);
 }
 
-/** How many items or characters there are; undefined for what has no length. */
+/** Returns the number of items or characters; undefined for values without a length. */
 export function lengthOf(value: Value): number | undefined {
   if (typeof value === 'string') return isBasic(value) ? value.length : characters(value).length;
   if (isList(value)) return value.length;
@@ -287,7 +287,7 @@ export function isList(value: Value): value is readonly Value[] {
   return Array.isArray(value);
 }
 
-/** What a loop over a value goes through. Undefined for what has no items. */
+/** Returns the items over which a loop iterates; undefined for values without items. */
 export function itemsOf(value: Value, budget: Budget): readonly Value[] | undefined {
   if (isList(value)) return value;
   if (value instanceof Tuple) return value.items;
@@ -302,7 +302,7 @@ export function itemsOf(value: Value, budget: Budget): readonly Value[] | undefi
   return value instanceof Range ? Array.from({ length }, (_, index) => value.at(index)) : undefined;
 }
 
-/** The same for what must have items. */
+/** Returns the items over which a loop iterates. Throws TemplateError for values without items. */
 export function iterate(value: Value, budget: Budget): readonly Value[] {
   return itemsOf(value, budget) ?? typeError(`'${typeName(value)}' object is not iterable`);
 }
@@ -340,7 +340,7 @@ function deeper<T>(budget: Budget, work: () => T): T {
   return result;
 }
 
-/** Negative where a comes before b, positive where it comes after b. */
+/** Compares two values: negative if a comes before b, positive if it comes after b. */
 export function compare(a: Value, b: Value, budget: Budget, operator = '<'): number {
   budget.step();
   if (isNumber(a) && isNumber(b)) return numberOf(a) - numberOf(b);
@@ -366,7 +366,7 @@ export function compare(a: Value, b: Value, budget: Budget, operator = '<'): num
   });
 }
 
-/** By characters, of which JavaScript's units of those beyond U+FFFF come before some others. */
+/** Compares by code points. JavaScript compares code units, which order characters beyond U+FFFF differently. */
 function compareTexts(a: string, b: string): number {
   if (a === b) return 0;
   if (isBasic(a) && isBasic(b)) return a < b ? -1 : 1;
@@ -377,12 +377,12 @@ function compareTexts(a: string, b: string): number {
   return (x ?? -1) - (y ?? -1);
 }
 
-/** Throws where one of some values is undefined. */
+/** Throws TemplateError if one of the values is undefined. */
 export function expectDefined(...values: readonly Value[]): void {
   for (const value of values) if (value instanceof Undefined) throw new TemplateError(value.message);
 }
 
-/** What JSON says. */
+/** Converts a JSON value. */
 export function fromJson(value: unknown, budget: Budget): Value {
   budget.step();
   if (value === null || typeof value === 'boolean' || typeof value === 'string') return value;

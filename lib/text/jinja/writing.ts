@@ -1,4 +1,4 @@
-/** Values as texts: `str`, `repr` and JSON as Python writes them. */
+/** Values as text: `str`, `repr` and JSON in Python's format. */
 
 import type { Budget } from './budget';
 import { typeError } from './errors';
@@ -18,14 +18,14 @@ import {
   type Value,
 } from './values';
 
-/** A value as a template prints it. */
+/** Formats a value as a template prints it. */
 export function str(value: Value, budget: Budget): string {
   if (typeof value === 'string') return value;
   if (value instanceof Undefined) return '';
   return new Writer(budget).repr(value);
 }
 
-/** A value as Python shows it within others. */
+/** Formats a value as Python shows it inside other values. */
 export function repr(value: Value, budget: Budget): string {
   return new Writer(budget).repr(value);
 }
@@ -94,7 +94,7 @@ function escapeCode(code: number): string {
   return code < 0x10000 ? `\\u${digits.padStart(4, '0')}` : `\\U${digits.padStart(8, '0')}`;
 }
 
-/** The shortest digits that give the number again, with an exponent where Python writes one. */
+/** Formats a float with the shortest digits that identify it, and with an exponent where Python uses one. */
 export function floatText(value: number): string {
   if (Number.isNaN(value)) return 'nan';
   if (!Number.isFinite(value)) return value > 0 ? 'inf' : '-inf';
@@ -104,12 +104,12 @@ export function floatText(value: number): string {
   if (power < -4 || power >= 16) {
     return `${mantissa}e${power < 0 ? '-' : '+'}${String(Math.abs(power)).padStart(2, '0')}`;
   }
-  // below 10^-6 JavaScript has an exponent already
+  // below 10^-6 JavaScript's String() already uses an exponent
   const text = Math.abs(value) < 1e-6 ? value.toFixed(mantissa.replace(/\D/g, '').length - 1 - power) : String(value);
   return text.includes('.') ? text : `${text}.0`;
 }
 
-/** Settings of {@link json}, those of Python's `json.dumps`. */
+/** Options of {@link json}, as those of Python's `json.dumps`. */
 export interface JsonStyle {
   readonly ensureAscii: boolean;
   readonly indent: string | undefined;
@@ -118,7 +118,7 @@ export interface JsonStyle {
   readonly sortKeys: boolean;
 }
 
-/** A value as JSON. */
+/** Formats a value as JSON. */
 export function json(value: Value, style: JsonStyle, budget: Budget): string {
   const write = (item: Value, breaks: string): string => {
     const text = writeOne(item, breaks);
@@ -139,7 +139,7 @@ export function json(value: Value, style: JsonStyle, budget: Budget): string {
     budget.leave();
     const [open, close] = isDict ? '{}' : '[]';
     if (parts.length === 0) return `${open}${close}`;
-    // an indent makes every item's line as much longer
+    // the indent is repeated for every item
     budget.make(parts.length * inner.length);
     const outer = style.indent === undefined ? '' : breaks;
     return open + inner + parts.join(style.separators[0] + inner) + outer + close;
