@@ -1,4 +1,4 @@
-// y = a(x). Attribute: kind of kernels/activation/activation.h. y may be x.
+// y = a(x), element by element. Attribute: activation kind (kernels/activation/activation.h). y may be x.
 #include "operations/activation_kind.h"
 #include "operations/elements.h"
 #include "runtime/operation.h"

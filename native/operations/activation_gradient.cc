@@ -1,4 +1,4 @@
-// dx = dy ⊙ a'(x). Attribute: kind of kernels/activation/activation.h. dx may be dy.
+// dx = dy ⊙ a'(x). Attribute: activation kind (kernels/activation/activation.h). dx may be dy.
 #include "operations/activation_kind.h"
 #include "operations/elements.h"
 #include "runtime/operation.h"

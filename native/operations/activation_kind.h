@@ -1,4 +1,4 @@
-// The attribute that names an activation function.
+// Reads the attribute that names an activation function.
 #pragma once
 
 #include "kernels/activation/activation.h"

@@ -1,5 +1,5 @@
-// One AdamW step on a parameter: p, m, v in place. Attributes: β₁, β₂, eps, decay, clip (0: none; else g is scaled by
-// min(1, clip / (norm + 1e-6)), norm the gradient norm of all parameters together). Scalars: learning rate, step.
+// One AdamW step that updates p, m and v in place. Attributes: β₁, β₂, eps, decay, clip. clip > 0 scales g by
+// min(1, clip / (norm + 1e-6)), where norm is the gradient norm of all parameters. Scalars: learning rate, step.
 #include "kernels/adamw/adamw.h"
 
 #include <cmath>
@@ -9,7 +9,7 @@
 namespace mbok {
 namespace {
 
-constexpr int64_t kChunk = 8192;  // elements a task
+constexpr int64_t kChunk = 8192;  // elements per task
 
 void check(const Call& call) {
   expect_counts_between(call, 1, 2, 3, 3, 5);

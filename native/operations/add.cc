@@ -1,10 +1,10 @@
-// y = a + b. y may be the same memory as a.
+// y = a + b. y may be a.
 #include "runtime/operation.h"
 
 namespace mbok {
 namespace {
 
-constexpr int64_t kChunk = 16384;  // elements a task: 64 KiB of each operand
+constexpr int64_t kChunk = 16384;  // elements per task: 64 KiB of each operand
 
 void check(const Call& call) {
   expect_counts(call, 2, 1, 0);

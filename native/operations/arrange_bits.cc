@@ -1,6 +1,6 @@
-// The bits of kernels in another order: from rows into tiles (kernels/bit_tiles), which decoding reads, or back, as the
-// types of the two tensors say. Attribute: K.
-//   kernels bits [K·m, n] ↔ bitTiles [K·M, n], M = m filled up to a multiple of 64
+// Converts kernels between rows of bits and the tiles that decode reads (kernels/bit_tiles). The types of the two
+// tensors give the direction. Attribute: K.
+//   kernels bits [K·m, n] ↔ bitTiles [K·M, n], M = m rounded up to a multiple of 64
 #include "kernels/bit_tiles/bit_tiles.h"
 #include "runtime/operation.h"
 
@@ -17,7 +17,7 @@ struct Arrangement {
   int64_t m() const { return rows.rows / kernels; }
   int64_t tiles_of_kernel() const { return (m() + kTileRows - 1) / kTileRows; }
 
-  bool forward;  // into tiles
+  bool forward;  // from rows to tiles
   const Tensor &rows, &tiles;
   int64_t kernels;
 };

@@ -1,6 +1,6 @@
-// Causal attention of grouped heads inside each sequence of T rows; lse (logsumexp of every row and head) may be
-// absent. Attributes: head dimension d, scale, window and softcap (0: none), precision. One task a sequence, head and
-// block of queries.
+// Causal grouped-query attention within each sequence of T rows. The output lse (logsumexp per row and head) is
+// optional. Attributes: head dimension d, scale, window (0: none), softcap (0: none), precision. One task per sequence,
+// head and block of queries.
 #include "kernels/attention/attention.h"
 
 #include "operations/attention_bf16.h"

@@ -1,4 +1,4 @@
-// Keys and values in bf16, as the attention kernels multiply them: converted once for all queries and heads of a group.
+// Keys and values in bf16 as the attention kernels multiply them, converted once for all queries and heads of a group.
 #pragma once
 
 #include "operations/attention_shape.h"
@@ -9,13 +9,13 @@ namespace mbok {
 
 class AttentionBf16Operands {
  public:
-  // Takes no scratch where products are f32.
+  // Takes no scratch when products are f32.
   AttentionBf16Operands(const AttentionShape& s, Precision precision, bool gradient, Scratch& scratch)
       : shape_(s), used_(precision == Precision::kBf16) {
     const int64_t numbers = used_ ? s.rows * s.kv_heads * s.d : 0;
     k_rows_ = scratch.take<float>(numbers / 2);
     if (gradient) v_rows_ = scratch.take<float>(numbers / 2);
-    // a sequence of one row takes a step for half a pair
+    // a sequence of one row takes a whole step for half a pair
     (gradient ? k_pairs_ : v_pairs_) = scratch.take<float>(numbers);
   }
 
@@ -48,7 +48,7 @@ class AttentionBf16Operands {
   }
 
  private:
-  static constexpr int64_t kRows = 64;  // of a task
+  static constexpr int64_t kRows = 64;  // per task
 
   int64_t steps() const { return (length_ + 1) / 2; }
 

@@ -1,13 +1,13 @@
-// Attention of R new rows to everything before them in their sequences: their keys and values are written into the cache,
-// as f32 or, rounded, as f16, then all rows attend to it. Attributes: head dimension d, scale, window, softcap, capacity.
+// Attention of R new rows to all earlier rows of their sequences. It writes their keys and values into the cache, as
+// f32 or rounded to f16, then all rows attend to it. Attributes: head dimension d, scale, window, softcap, capacity.
 //
-// Without the optional inputs the rows are one sequence at positions scalars.position…, and the cache is its own. With
-// them, i32 [R, 1] each, every row has a slot and a position: the cache is slots of `capacity` rows, one sequence each.
-// Within a slot heads follow one another, [head][position][d], so that what a query reads is one stream; rows of all heads
-// would put every position of a head a multiple of 4 KiB apart in a wide model, into the same few cache sets.
+// Without the optional inputs the rows are one sequence at positions scalars.position…, which uses the whole cache.
+// With them, i32 [R, 1] each, every row has a slot and a position: the cache consists of slots of `capacity` rows, one
+// sequence each. The layout of a slot is [head][position][d], so that a query reads one stream. Interleaved heads would
+// put the positions of a head a multiple of 4 KiB apart in a wide model, into the same few cache sets.
 //
-// One task a head and block of queries, so that decoding one token is spread over the heads; a block is a run of rows at
-// successive positions of one slot.
+// One task per head and block of queries, so that decoding one token uses all threads. A block is a run of rows at
+// consecutive positions of one slot.
 #include <cstring>
 #include <string>
 
@@ -59,7 +59,8 @@ size_t scratch_bytes(const Call& call, int threads) {
          static_cast<size_t>(threads) * align_up(static_cast<size_t>(attention_scratch(call.integer(0))) * 4);
 }
 
-// Cuts the rows into blocks; returns their number. Throws Error MBOK_INVALID_ARGUMENT for places outside the cache.
+// Cuts the rows into blocks and returns their number. Throws Error MBOK_INVALID_ARGUMENT for positions outside the
+// cache.
 int64_t cut(const Call& call, int64_t rows, Block* blocks) {
   const int64_t capacity = capacity_of(call), longest = call.output(1).rows;
   const bool placed = call.has_input(3);
@@ -85,7 +86,7 @@ int64_t cut(const Call& call, int64_t rows, Block* blocks) {
   return count;
 }
 
-// Keys or values of all rows, to their places in the cache.
+// Writes the keys or values of all rows into the cache.
 void write(const Call& call, int tensor, const AttentionShape& s, const Block* blocks, int64_t count) {
   const Tensor& cache = call.output(tensor);
   const int64_t capacity = capacity_of(call);
@@ -138,7 +139,7 @@ void run(const Call& call) {
 }  // namespace
 
 extern const Operation attention_cached_operation;
-// The cache outlives the run, but a row beyond the position that the caller counts is never read: nothing is half done.
+// The cache outlives the run, but rows beyond the caller's position are never read, so an aborted run leaves no damage.
 const Operation attention_cached_operation = {"attention_cached", check, scratch_bytes, run, false};
 
 }  // namespace mbok

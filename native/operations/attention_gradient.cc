@@ -1,9 +1,10 @@
-// dq, dk and dv of attention, from its output and logsumexp. Attributes: head dimension d, scale, window, softcap, precision.
+// dq, dk and dv of attention, from its output and logsumexp. Attributes: head dimension d, scale, window, softcap,
+// precision.
 //
-// dk and dv are sums over all later queries of all heads of the group. Where sequences and key-value heads alone keep
-// many threads busy, a task is one of each and adds up in place. Else a task is one query head and a share of its
-// blocks of queries, each with the sums of its own in scratch, which are then added in a fixed order: key blocks of a
-// causal sequence make the last queries the dearest, so a share pairs blocks from both ends.
+// dk and dv are sums over all later queries of all heads of a group. If sequences × key-value heads alone occupy many
+// threads, a task is one of each and accumulates in place. Otherwise a task is one query head and a share of its blocks
+// of queries, with sums in scratch that are then added in a fixed order. The last queries of a causal sequence see the
+// most keys and cost the most, so a share pairs blocks from both ends.
 #include <algorithm>
 #include <cstring>
 
@@ -29,18 +30,18 @@ void check(const Call& call) {
   expect_tensor(call, call.output(2), "dv", TensorType::kF32, s.rows, kv_cols);
 }
 
-constexpr int64_t kRun = 16;     // floats added at once: a cache line, and a count that compilers make vectors of
+constexpr int64_t kRun = 16;     // floats added at once: one cache line, and a count that compilers vectorize
 constexpr int64_t kEnough = 32;  // tasks that need no further splitting
-constexpr int64_t kWanted = 64;  // and how many it then aims at
-constexpr int64_t kSums = 1 << 23;  // floats of dk in scratch, so long as one share of every head takes no more
+constexpr int64_t kWanted = 64;  // tasks to split into otherwise
+constexpr int64_t kSums = 1 << 23;  // maximal floats of dk in scratch, unless one share of every head needs more
 
-// Of a head's blocks, where there are so many heads.
+// Returns the shares per head when there are `heads` heads in all sequences.
 int64_t wanted_shares(int64_t heads, const AttentionShape& s) {
   const int64_t wanted = (kWanted + heads - 1) / heads, affordable = kSums / (s.rows * s.heads * s.d);
   return std::max<int64_t>(1, std::min(wanted, affordable));
 }
 
-// How the work is cut: by the shape alone.
+// Splits the work by the shape alone.
 struct Split {
   Split(const AttentionShape& s, int64_t length) : shape(s), length(length) {
     blocks = (length + kAttentionQueries - 1) / kAttentionQueries;
@@ -50,15 +51,15 @@ struct Split {
   }
 
   int64_t tasks() const { return in_place ? sequences * shape.kv_heads : sequences * shape.heads * shares; }
-  // Floats of dk and as many of dv that a task sums up in scratch.
+  // Floats of dk (and as many of dv) that a task sums in scratch.
   int64_t sums() const { return in_place ? 0 : length * shape.d; }
-  // Keys that share `share` of a head reaches: its latest block is `share` blocks from the end.
+  // Keys that share `share` of a head reaches: its last block is `share` blocks before the end.
   int64_t reach(int64_t share) const { return std::min(length, (blocks - share) * kAttentionQueries); }
 
   AttentionShape shape;
   int64_t length, blocks, sequences;
   bool in_place;
-  int64_t shares;  // of a head's blocks
+  int64_t shares;  // per head
 };
 
 struct Pieces {
@@ -72,11 +73,11 @@ struct Pieces {
   AttentionBf16Operands operands;
   int64_t worker_floats;
   float* workers;
-  float* sums;  // of every task: dk, then dv
+  float* sums;  // per task: dk, then dv
 };
 
-// Enough for any run: one sequence has the most shares, and with fewer rows there are more shares, but of no more floats
-// than kSums altogether or one share of all rows.
+// An upper bound for every run. A single sequence has the most shares. Fewer rows have more shares, but no more floats
+// than kSums in total or one share of all rows.
 size_t scratch_bytes(const Call& call, int threads) {
   const AttentionShape s = attention_shape(call, call.input(kQ), call.input(kK), call.input(kV));
   const int64_t share = s.rows * s.heads * s.d, most = std::max(kSums, share);
@@ -151,14 +152,14 @@ void run_share(const Call& call, const Split& split, const Pieces& pieces, int64
   }
 }
 
-// dk and dv of one block of keys of one sequence and key-value head: over the heads of its group and their shares.
+// Sums dk and dv of one block of keys of one sequence and key-value head over the heads of its group and their shares.
 void add_sums(const Call& call, const Split& split, const Pieces& pieces, int64_t task) {
   const AttentionShape& s = split.shape;
   const int64_t block = task % split.blocks, kv_head = task / split.blocks % s.kv_heads;
   const int64_t sequence = task / split.blocks / s.kv_heads, group = s.heads / s.kv_heads;
   const int64_t first = block * kAttentionQueries, end = std::min(split.length, first + kAttentionQueries);
   const int64_t stride = s.kv_heads * s.d, to = sequence * split.length * stride + kv_head * s.d;
-  const int64_t shares = std::min(split.shares, split.blocks - block);  // that reach the block
+  const int64_t shares = std::min(split.shares, split.blocks - block);  // shares that reach the block
   for (int output = 1; output < 3; ++output)
     for (int64_t row = first; row < end; ++row)
       for (int64_t c = 0; c < s.d; c += kRun) {

@@ -1,4 +1,4 @@
-// What the attention operations have in common: attributes d, scale, window, softcap and the shapes of q, k and v.
+// Attributes d, scale, window, softcap and the shapes of q, k and v, common to the attention operations.
 #pragma once
 
 #include "kernels/attention/attention.h"
@@ -14,7 +14,7 @@ struct AttentionShape {
   float softcap;
 };
 
-// Reads the attributes; throws Error MBOK_SHAPE unless q [R, H·d], k and v [R, Hkv·d] fit them and Hkv divides H.
+// Reads the attributes; throws Error MBOK_SHAPE unless q [R, H·d] and k, v [R, Hkv·d] match them and Hkv divides H.
 inline AttentionShape attention_shape(const Call& call, const Tensor& q, const Tensor& k, const Tensor& v) {
   const int64_t d = call.integer(0);
   expect(call, d >= 2 && d % 2 == 0 && d <= kAttentionMaxHead, "the head dimension must be even and at most 256");

@@ -1,11 +1,12 @@
-// What y lacks for its RMS norm to gain z: with norm(y) = g ⊙ ŷ, ŷ = y / ρ, g = offset + w, ρ = √(mean(y²) + eps),
+// The change of y that makes its RMS norm gain z. With norm(y) = g ⊙ ŷ, ŷ = y / ρ, g = offset + w, ρ = √(mean(y²) +
+// eps),
 //
-//   dy = ρ (u − ŷ mean(ŷ ⊙ u)),  u_j = g_j z_j / (g_j² + z_j²)   (0 where both are 0)
+//   dy = ρ (u − ŷ mean(ŷ ⊙ u)),  u_j = g_j z_j / (g_j² + z_j²)   (0 if both are 0)
 //
-// u_j minimizes (1 − g_j u_j / z_j)² + u_j²: the share of z_j that is left over, and the change of ŷ_j. Where g_j is large
-// against z_j that is z_j / g_j, the norm's inverse for a given ρ. Where it is small, z_j / g_j would take so much of the row
-// that ρ grew and all other channels shrank; u_j is ½ at most. What lies along ŷ is left out, as the norm drops the length
-// of y: it would ask for what no y gives. On Gemma 3 270M that is worth 4 % of perplexity at K = 2.
+// u_j minimizes (1 − g_j u_j / z_j)² + u_j²: the share of z_j that remains, and the change of ŷ_j. For g_j much larger
+// than z_j this is z_j / g_j, the norm's inverse at fixed ρ. For smaller g_j, z_j / g_j would take so much of the row
+// that ρ grew and all other channels shrank; u_j is at most ½. The component along ŷ is removed, since the norm drops
+// the length of y and no y could provide it. On Gemma 3 270M this gains 4 % of perplexity at K = 2.
 //
 // inputs z [R, n], y [R, n], w [1, n]; output dy [R, n]; attributes: eps, offset
 #include <cmath>
@@ -40,7 +41,7 @@ void run(const Call& call) {
         const double g = w[j] + offset, squares = g * g + static_cast<double>(z[j]) * z[j];
         dy[j] = squares == 0 ? 0.0f : static_cast<float>(rho * (g * z[j] / squares));
       }
-      // of a row of zeros nothing lies along it
+      // a row of zeros has no direction
       const double along = rho > 0 ? dot_table.best()(dy, y, n) / (static_cast<double>(n) * rho * rho) : 0;
       for (int64_t j = 0; j < n; ++j) dy[j] -= static_cast<float>(along * y[j]);
     }

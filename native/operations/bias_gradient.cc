@@ -1,12 +1,12 @@
-// db += Σ_r dY[r, ·].
+// db += Σ_r dy[r, ·].
 //   dy [R,m] → += db [1,m]
 #include "runtime/operation.h"
 
 namespace mbok {
 namespace {
 
-constexpr int64_t kCols = 64;  // of one task: whole cache lines
-constexpr int64_t kRows = 64;  // summed by themselves first, which keeps the error of a long sum small
+constexpr int64_t kCols = 64;  // per task: whole cache lines
+constexpr int64_t kRows = 64;  // summed separately first, which bounds the rounding error of long sums
 
 void check(const Call& call) {
   expect_counts(call, 1, 1, 0);

@@ -1,4 +1,4 @@
-// Bits of s ≥ τ. s [R,n] → bits [R,n]; attributes: τ and the fan-in, which only the gradient reads.
+// bits = (s ≥ τ). s [R,n] → bits [R,n]; attributes: τ and the fan-in, which only the gradient reads.
 #include "kernels/boolean_activation/boolean_activation.h"
 
 #include "operations/rows.h"

@@ -1,4 +1,4 @@
-// ds = dy·(1 − tanh²(α·(s − τ))), α = π / (2√(3·fanIn)) (BOLD). dy, s [R,n] → ds [R,n]; attributes: τ, fanIn.
+// ds = dy·(1 − tanh²(α·(s − τ))) with α = π / (2√(3·fanIn)) (BOLD). dy, s [R,n] → ds [R,n]; attributes: τ, fanIn.
 #include <cmath>
 
 #include "kernels/boolean_activation/boolean_activation.h"
@@ -7,7 +7,7 @@
 namespace mbok {
 namespace {
 
-constexpr int64_t kChunk = 8192;  // elements a task
+constexpr int64_t kChunk = 8192;  // elements per task
 constexpr double kPi = 3.14159265358979323846;
 
 void check(const Call& call) {

@@ -10,11 +10,11 @@ namespace mbok {
 
 struct BooleanLayer {
   int64_t kernels, m, n;
-  uint64_t* bits;      // [K·m, n]: kernel k's row i is row k·m + i
+  uint64_t* bits;      // [K·m, n]: row k·m + i is row i of kernel k
   const float* s_out;  // [K, m]; null: all ones
   const float* s_in;   // [K, n]; null: all ones
-  // In place of bits where kernels come in tiles, which serves forward products only: each kernel's rows are filled up
-  // to whole tiles.
+  // Replaces bits when kernels come in tiles, which only forward products accept. Each kernel's rows are padded to
+  // whole tiles.
   const uint8_t* tiles = nullptr;
 
   int64_t words() const { return words_per_row(n); }
@@ -22,13 +22,13 @@ struct BooleanLayer {
   int64_t tiles_of_kernel() const { return (m + kTileRows - 1) / kTileRows; }
   int64_t tile_bytes() const { return words() * kBlockBytes; }
   int64_t kernel_bytes() const { return tiles_of_kernel() * tile_bytes(); }
-  // Block `word` of the tile that holds row i, the first of its tile.
+  // Returns block `word` of the tile whose first row is i.
   const uint8_t* block(int64_t kernel, int64_t i, int64_t word) const {
     return tiles + kernel * kernel_bytes() + i / kTileRows * tile_bytes() + word * kBlockBytes;
   }
 };
 
-// The tensors `first`, first + 1, first + 2 of the call's inputs: kernels, s_out, s_in.
+// Returns the layer of the call's inputs `first` (kernels), first + 1 (s_out), first + 2 (s_in).
 inline BooleanLayer boolean_layer(const Call& call, int first) {
   const Tensor &kernels = call.input(first), &s_out = call.input(first + 1), &s_in = call.input(first + 2);
   BooleanLayer w = {s_out.rows, s_out.cols, s_in.cols, nullptr, s_out.f32(), s_in.f32()};
@@ -39,7 +39,7 @@ inline BooleanLayer boolean_layer(const Call& call, int first) {
   return w;
 }
 
-// Checks them and returns the layer. Kernels may come in tiles where the operation takes them so.
+// Checks these inputs and returns the layer. `may_be_tiles`: the operation accepts kernels in tiles.
 inline BooleanLayer expect_boolean_layer(const Call& call, int first, bool may_be_tiles = false) {
   const BooleanLayer w = boolean_layer(call, first);
   expect(call, w.kernels >= 1, "needs at least one kernel");

@@ -1,5 +1,5 @@
-// y = x·wᵀ + bias of ±1 inputs and weights (BOLD, arXiv 2405.16339): integers, exact in f32, before the bias.
-//   x bits [R,n], w bits [m,n], bias? [1,m] → y [R,m]; attribute: the factor of the gradient that goes down, not read here
+// y = x·wᵀ + bias with ±1 inputs and weights (BOLD, arXiv 2405.16339). The products are integers, exact in f32.
+//   x bits [R,n], w bits [m,n], bias? [1,m] → y [R,m]; attribute: the factor of the input gradient, not read here
 #include "operations/boolean_product.h"
 #include "runtime/operation.h"
 

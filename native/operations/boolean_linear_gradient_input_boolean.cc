@@ -1,4 +1,4 @@
-// dx = factor·z·w for a Boolean upstream signal: integers times the factor, by popcount against the transposed weights.
+// dx = factor·z·w for a Boolean upstream signal: integers times the factor, by popcount with the transposed weights.
 //   z bits [R,m], w bits [m,n] → dx [R,n]; attribute: factor
 #include "operations/boolean_product.h"
 #include "runtime/operation.h"

@@ -19,7 +19,7 @@ struct Parts {
   Parts(const Call& call, Scratch& scratch)
       : z(scratch.take<uint64_t>(call.input(0).cols * words_per_row(call.input(0).rows))),
         x(scratch.take<uint64_t>(packed_words(call.input(1).cols, words_per_row(call.input(1).rows)))) {}
-  uint64_t *z, *x;  // columns as rows, columns packed
+  uint64_t *z, *x;  // columns as rows; columns packed
 };
 
 size_t scratch_bytes(const Call& call, int) {

@@ -6,7 +6,7 @@
 
 namespace mbok {
 namespace {
-constexpr int64_t kMaxDepth = 2 * kDepthBlock;  // of one call of pack, in bf16
+constexpr int64_t kMaxDepth = 2 * kDepthBlock;  // per call of pack, in bf16
 
 BooleanPanelFunction* panel_function(Precision precision) {
   if (precision == Precision::kInt8) return boolean_panel_i8_table.best();
@@ -21,7 +21,7 @@ BooleanOperand::BooleanOperand(const BooleanLayer& weights, Depth depth, Precisi
       transpose_(bit_transpose_table.best()),
       planes_(bit_planes_table.best()) {}
 
-// across [kernels, 64], then, where rows have to be transposed, signs [kernels, kMaxDepth].
+// across [kernels, 64], then, if rows have to be transposed, signs [kernels, kMaxDepth].
 size_t BooleanOperand::scratch_bytes() const {
   const size_t across = kPanelCols * sizeof(float);
   const size_t signs = depth_ == Depth::kColumns ? kMaxDepth * sizeof(uint64_t) : 0;

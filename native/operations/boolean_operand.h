@@ -1,5 +1,5 @@
-// Multi-Boolean weights Ŵ = Σ_k diag(s_out[k])·B[k]·diag(s_in[k]) as the packed operand of a product: rebuilt panel by
-// panel, never whole.
+// Multi-Boolean weights Ŵ = Σ_k diag(s_out[k])·B[k]·diag(s_in[k]) as the packed operand of a product. They are rebuilt
+// panel by panel; Ŵ never exists as a whole.
 #pragma once
 
 #include "kernels/boolean_panel/boolean_panel.h"
@@ -8,12 +8,12 @@
 
 namespace mbok {
 
-// Which dimension of Ŵ the product sums over.
+// The dimension of Ŵ that the product sums over.
 enum class Depth { kColumns /* Y = X·Ŵᵀ */, kRows /* dX = dY·Ŵ */ };
 
 class BooleanOperand final : public PanelOperand {
  public:
-  // The layer must have both scales, and bits in rows where the depth is rows.
+  // The layer must have both scales, and bits in rows if the depth is kRows.
   BooleanOperand(const BooleanLayer& weights, Depth depth, Precision precision);
   void pack(int64_t col, int64_t cols, int64_t depth_begin, int64_t depth, void* panel,
             std::byte* scratch) const override;

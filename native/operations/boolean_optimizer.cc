@@ -13,7 +13,7 @@ namespace {
 enum { kBeta = 0, kMoved = 1, kRunningMagnitude = 2, kRunningSteps = 3, kGatheredMagnitude = 4 };
 constexpr int64_t kStateSize = 8;
 
-constexpr int64_t kChunkCols = 512;  // of an accumulator row worked on at once, in f32 on the stack
+constexpr int64_t kChunkCols = 512;  // columns of an accumulator row processed at once, in f32 on the stack
 constexpr int64_t kPrefetchRows = 8;
 
 struct Parts {
@@ -38,7 +38,7 @@ struct Parts {
   int64_t* moves;         // [tiles]
 };
 
-// One pass over the tiles; which of the three things it does is fixed beforehand.
+// One pass over the tiles. The flags select what it does.
 class UpdateSink final : public TileSink {
  public:
   UpdateSink(const BooleanUpdate& update, const TileGrid& grid, const Parts& parts)
@@ -97,7 +97,7 @@ class UpdateSink final : public TileSink {
     return move_table.best()(m, row, cols);
   }
 
-  // Rows of a narrow tile lie far apart, which hides them from the hardware's prefetcher.
+  // Rows of a narrow tile are too far apart for the hardware prefetcher.
   void prefetch(const Tile& tile, int64_t r) const {
     if (r >= tile.rows || tile.cols > kChunkCols) return;
     const Tensor& accumulator = update_.accumulator;
@@ -116,8 +116,8 @@ class UpdateSink final : public TileSink {
 
 double inverse_or_zero(double x) { return x > 0 && std::isfinite(x) ? 1 / x : 0; }
 
-// Factors of M += G ⊙ (row columnᵀ): η, the normalizer, the scales that make Q out of G, and for neighbor moves the
-// sign of ŝ. `own`: normalize by the statistics just gathered, else by the running ones.
+// Computes the factors of M += G ⊙ (row columnᵀ): η, the normalizer, the scales that turn G into Q, and for neighbor
+// moves the sign of ŝ. `own`: normalize by the statistics just gathered instead of the running ones.
 void prepare_factors(const BooleanUpdate& u, const Parts& parts, bool own, const Scalars& scalars) {
   const BooleanLayer& layer = u.layer;
   const int64_t last = layer.kernels - 1;
@@ -129,7 +129,7 @@ void prepare_factors(const BooleanUpdate& u, const Parts& parts, bool own, const
     return u.signal_tiles ? sign : sign * s;
   };
   double factor = scalars.flip_rate;
-  // own statistics are a micro-batch's: second moments of the sum are `micro_batches` times larger
+  // own statistics are those of a micro-batch; second moments of the sum are `micro_batches` times as large
   if (own && u.normalizer != Normalizer::kNone) factor /= std::sqrt(scalars.micro_batches);
   const float* rows = nullptr;
   const float* columns = nullptr;
@@ -150,7 +150,7 @@ void prepare_factors(const BooleanUpdate& u, const Parts& parts, bool own, const
                                                  (columns == nullptr ? 1.0 : inverse_or_zero(std::sqrt(columns[j]))));
 }
 
-// Row 0 of a statistics tensor is the running mean, row 1 the sum over the step's micro-batches so far.
+// Updates a statistics tensor: row 0 is the running mean, row 1 the sum over the step's micro-batches so far.
 void gather_means(const Tensor& statistics, const float* own, bool first, bool last, double decay, bool started) {
   float* const running = statistics.f32();
   float* const gathered = running + statistics.cols;
@@ -170,7 +170,7 @@ void update_running_statistics(const BooleanUpdate& u, const SignalStatistics& o
   } else {
     const double sum = (first ? 0.0 : state[kGatheredMagnitude]) + own.magnitude();
     state[kGatheredMagnitude] = last ? 0.0f : static_cast<float>(sum);
-    // the mean over A micro-batches is sum / A, that of their sum √A times larger
+    // the mean over A micro-batches is sum / A, that of their sum is √A times as large
     const double step = sum / std::sqrt(scalars.micro_batches);
     if (last)
       state[kRunningMagnitude] =

@@ -1,10 +1,10 @@
-// The Boolean optimizer's step for one layer: scale gradients with the bits as they are, statistics, M ← β·M + η·Q̂,
-// flips or neighbor moves, β ← 1 − fraction moved. multi_boolean_update feeds it the tiles of a product,
-// boolean_update those of a dense signal; the rule exists here only.
+// One step of the Boolean optimizer for one layer: scale gradients with the current bits, statistics, M ← β·M + η·Q̂,
+// flips or neighbor moves, β ← 1 − fraction moved. multi_boolean_update feeds it the tiles of a product, boolean_update
+// those of a dense signal; the rule is implemented only here.
 //
-// Instant statistics (and the first step of the running ones) must be known before the first tile is consumed, so the
-// source is fed twice; running ones need one pass. Micro-batches: with A of them the statistics of the summed signal
-// are estimated as A times a micro-batch's second moments (√A times its mean |Q|), as if they were independent.
+// Instant statistics (and the first step of running ones) must be known before the first tile is consumed, so the
+// source is fed twice; running statistics need one pass. With A micro-batches the statistics of the summed signal are
+// estimated as A times a micro-batch's second moments (√A times its mean |Q|), as if micro-batches were independent.
 #pragma once
 
 #include "operations/boolean_layer.h"
@@ -26,9 +26,9 @@ struct BooleanUpdate {
   float* ds_in;   // += [K, n], or null
 };
 
-// Attributes of both operations from `first` on: rule, normalizer, decay. Throws Error MBOK_SHAPE for impossible ones.
+// Reads both operations' attributes from `first` on: rule, normalizer, decay. Throws Error MBOK_SHAPE for invalid ones.
 void read_boolean_rule(const Call& call, int first, BooleanUpdate& update);
-// Types and shapes of accumulator, statistics and state.
+// Checks types and shapes of accumulator, statistics and state.
 void check_boolean_update(const Call& call, const BooleanUpdate& update);
 
 size_t boolean_update_scratch(const BooleanUpdate& update, const TileGrid& grid);

@@ -7,12 +7,12 @@
 namespace mbok {
 namespace {
 
-// Where word `word` of column `col` lies in packed columns of `words` words.
+// Returns the address of word `word` of column `col` in packed columns of `words` words.
 uint64_t* packed_word(uint64_t* packed, int64_t words, int64_t col, int64_t word) {
   return packed + (col / kPackedColumns * words + word) * kPackedColumns + col % kPackedColumns;
 }
 
-// put(column, word, bits) for every column of bits[rows, cols], whose rows become words. Tasks own 64 columns.
+// Calls put(column, word, bits) for every column of bits[rows, cols]; its rows become words. A task has 64 columns.
 template <class Put>
 void for_transposed(ThreadPool& pool, const uint64_t* bits, int64_t rows, int64_t cols, int64_t out_cols, Put&& put) {
   BitTransposeFunction* const transpose = bit_transpose_table.best();
@@ -29,8 +29,8 @@ void for_transposed(ThreadPool& pool, const uint64_t* bits, int64_t rows, int64_
 
 }  // namespace
 
-// Blocks of 64 columns, which stay in the nearest cache, by as many rows as leave every thread some: columns that another
-// thread has just packed are slow to read, so few should read them.
+// Blocks have 64 columns, which stay in the nearest cache, and as many rows as leave work for every thread. Columns
+// that another thread has just packed are slow to read, so few threads should read them.
 void boolean_product(ThreadPool& pool, const BooleanProduct& p) {
   constexpr int64_t kCols = 64, kLeastRows = 64, kRowMultiple = 4, kTasksPerThread = 8;
   if (p.rows == 0 || p.cols == 0) return;

@@ -1,4 +1,4 @@
-// Products of two bit matrices, cut into tasks, and what gets their operands into order.
+// Products of two bit matrices, cut into tasks, and the packing of their operands.
 #pragma once
 
 #include <cstddef>
@@ -9,16 +9,16 @@
 
 namespace mbok {
 
-// kernels/boolean_product of all rows and columns.
+// Runs kernels/boolean_product over all rows and columns.
 void boolean_product(ThreadPool& pool, const BooleanProduct& product);
 
-// The rows of bits[rows, cols] as packed columns of a product: packed_words(rows, words_per_row(cols)) words.
+// Packs the rows of bits[rows, cols] as columns of a product: packed_words(rows, words_per_row(cols)) words.
 void pack_bits(ThreadPool& pool, const uint64_t* bits, int64_t rows, int64_t cols, uint64_t* packed);
 
-// The columns of bits[rows, cols] as rows of a product, padding zero: cols · words_per_row(rows) words.
+// Writes the columns of bits[rows, cols] as rows of a product, padding zero: cols · words_per_row(rows) words.
 void transpose_bits(ThreadPool& pool, const uint64_t* bits, int64_t rows, int64_t cols, uint64_t* out);
 
-// The columns of bits[rows, cols] as packed columns of a product: packed_words(cols, words_per_row(rows)) words.
+// Packs the columns of bits[rows, cols] as columns of a product: packed_words(cols, words_per_row(rows)) words.
 void pack_transposed_bits(ThreadPool& pool, const uint64_t* bits, int64_t rows, int64_t cols, uint64_t* packed);
 
 }  // namespace mbok

@@ -1,5 +1,5 @@
-// What the operations that judge signs by the second moments of the inputs have in common: inputs target [m, n],
-// h [n, n] symmetric, kernels bits [K·m, n] and, fourth, scales of K rows.
+// Common to operations that fit signs or scales under the second moments H of the inputs: inputs target [m, n], h [n,
+// n] symmetric, kernels bits [K·m, n] and a fourth with K rows of scales.
 #pragma once
 
 #include "kernels/refit/refit.h"
@@ -7,7 +7,7 @@
 
 namespace mbok {
 
-constexpr int64_t kCalibratedRows = 256;  // of W that share one product with H: packing H costs little against it
+constexpr int64_t kCalibratedRows = 256;  // rows of W per product with H: amortizes packing H
 
 // Checks the first three inputs.
 inline void expect_calibrated_signs(const Call& call) {
@@ -18,7 +18,7 @@ inline void expect_calibrated_signs(const Call& call) {
   expect_tensor(call, call.input(2), "kernels", TensorType::kBits, kernels * m, n);
 }
 
-// X·H for `rows` rows of X.
+// The shape of X·H for `rows` rows of X.
 inline ProductShape times_h(int64_t rows, int64_t n) { return {rows, n, n, n, n, n, false, false, false}; }
 
 }  // namespace mbok

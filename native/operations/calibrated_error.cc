@@ -1,5 +1,5 @@
-// The error of a converted matrix on the calibration inputs: √(tr(D H Dᵀ) / tr(W' H W'ᵀ)), D = W' − Ŵ, H undamped
-// (0 where W' H W'ᵀ has no trace).
+// The error of a converted matrix on the calibration inputs: √(tr(D H Dᵀ) / tr(W' H W'ᵀ)) with D = W' − Ŵ and H without
+// damping. It is 0 if tr(W' H W'ᵀ) is 0.
 //
 // inputs target [m, n], h [n, n] symmetric, kernels bits [K·m, n], s_out [K, m], s_in [K, n]; output error [1, 1]
 #include <algorithm>
@@ -27,7 +27,7 @@ size_t panel_bytes(const Call& call) {
   return align_up(static_cast<size_t>(rows * call.input(0).cols) * sizeof(float));
 }
 
-// D and its product with H, the quadratic forms of a panel's rows, the product's own.
+// D and its product with H, the quadratic forms of a panel's rows, the product's scratch.
 size_t scratch_bytes(const Call& call, int threads) {
   const int64_t rows = std::min(kCalibratedRows, call.input(0).rows);
   return 2 * panel_bytes(call) + kCalibratedRows * sizeof(double) +
@@ -44,7 +44,7 @@ void run(const Call& call) {
   double* forms = reinterpret_cast<double*>(call.scratch + 2 * panel_bytes(call));
   std::byte* scratch = call.scratch + 2 * panel_bytes(call) + kCalibratedRows * sizeof(double);
 
-  // tr(X H Xᵀ) of a panel
+  // returns tr(X H Xᵀ) of a panel
   const auto trace = [&](const float* x, int64_t rows) {
     product(*call.pool, x, call.input(1).f32(), weighted, times_h(rows, n), Precision::kF32, scratch);
     call.pool->parallel_for(rows, [&](int64_t i, int) { forms[i] = dot_table.best()(weighted + i * n, x + i * n, n); });
@@ -65,7 +65,7 @@ void run(const Call& call) {
     error += trace(rest, rows);
     own += trace(target + first * n, rows);
   }
-  // rounding may leave a form of an error near zero below it
+  // rounding may make a form near zero negative
   call.output(0).f32()[0] = own > 0 ? static_cast<float>(std::sqrt(std::max(0.0, error) / own)) : 0.0f;
 }
 

@@ -1,8 +1,8 @@
-// W' = W + R Ĥ⁻¹, Ĥ the damped second moments of a layer's inputs as compensation_factor factored them: Ĥ⁻¹ = UᵀU with
-// rows and columns in `order`. R = Zᵀ X̃ / N is what is to be made up for, Z the errors [N, m] of the layer's outputs in
-// the model as converted so far, X̃ its inputs there: R Ĥ⁻¹ is the damped least squares of Z on X̃.
+// W' = W + R Ĥ⁻¹, where Ĥ are the damped second moments of a layer's inputs as compensation_factor factored them: Ĥ⁻¹ =
+// UᵀU with rows and columns in `order`. R = Zᵀ X̃ / N, where Z [N, m] are the errors of the layer's outputs in the
+// model as converted so far and X̃ its inputs there. R Ĥ⁻¹ is then the damped least-squares fit of Z on X̃.
 //
-// Two products with U a panel of rows at a time, so nothing of n² numbers is needed besides U.
+// Two products with U, a panel of rows at a time, so only U takes n² numbers.
 //
 // inputs w [m, n], r [m, n], u [n, n] upper triangular, order i32 [n, 1] (place → column); output target [m, n]
 // (may be the same memory as w or r)
@@ -27,7 +27,7 @@ void check(const Call& call) {
   expect_tensor(call, call.output(0), "target", TensorType::kF32, m, n);
 }
 
-// X·Uᵀ, then that times U.
+// X·Uᵀ, then the result times U.
 ProductShape times_u(int64_t rows, int64_t n, bool transposed) {
   return {rows, n, n, n, n, n, false, !transposed, false};
 }

@@ -1,4 +1,4 @@
-// Rows cut into runs of columns, as split and concatenate move them.
+// Rows cut into runs of columns, for split and concatenate.
 #pragma once
 
 #include <cstring>
@@ -8,7 +8,7 @@
 
 namespace mbok {
 
-// Checks that `parts`, side by side, make up `whole`.
+// Checks that the columns of `parts` add up to those of `whole`.
 inline void expect_parts(const Call& call, const Tensor& whole, const Tensor* parts, int count) {
   expect_tensor(call, whole, "the whole", TensorType::kF32, whole.rows, whole.cols);
   int64_t cols = 0;
@@ -19,7 +19,7 @@ inline void expect_parts(const Call& call, const Tensor& whole, const Tensor* pa
   expect(call, cols == whole.cols, "the parts' columns must add up to the whole's");
 }
 
-// move(row of the whole, row of a part, columns) for every row of every part, where the part's columns lie in the whole.
+// Calls move(address in the whole, address in the part, columns) for every row of every part.
 template <class Move>
 void for_column_runs(const Call& call, const Tensor& whole, const Tensor* parts, int count, Move&& move) {
   for_row_tasks(*call.pool, split_rows(whole.rows, whole.cols), [&](int64_t first, int64_t rows) {

@@ -1,9 +1,9 @@
-// Signs for given scales such that the error of each column is made up for by later ones (GPTQ, arXiv 2210.17323).
-// Columns are taken in `order`; in every row column l takes the level
-// Σₖ ± s_out[k] s_in[k] nearest to w_l, err = (w_l − level) / u_ll, and every later column j loses err · u_lj.
-// A column that no other depends on (u_lj = 0) keeps its plain choice by itself, as does every column for u = I.
+// Chooses signs for given scales, with the error of each column compensated by later ones (GPTQ, arXiv 2210.17323).
+// Columns are processed in `order`. In every row column l takes the level Σₖ ± s_out[k] s_in[k]_l nearest to w_l; with
+// err = (w_l − level) / u_ll every later column j loses err · u_lj. For u = I every column takes its nearest level.
 //
-// Blocks of 128 columns: within one, 64 rows a task (kernels/compensated_signs); the columns after it by one product.
+// Columns are processed in blocks of 128: within a block 64 rows per task (kernels/compensated_signs), for the columns
+// after it one product.
 //
 // inputs target [m, n], u [n, n] upper triangular, order i32 [n, 1] (place → column; rows and columns of u are in this
 // order), s_out [K, m], s_in [K, n]; output kernels bits [K·m, n]
@@ -32,7 +32,7 @@ void check(const Call& call) {
   expect_tensor(call, call.output(0), "kernels", TensorType::kBits, kernels * m, n);
 }
 
-// The columns after a block gain errors · U.
+// The shape of columns after the block += errors · U.
 ProductShape far_update(int64_t m, int64_t n, int64_t columns_after) {
   return {m, columns_after, kCols, kCols, n, n, false, true, true};
 }
@@ -68,7 +68,7 @@ size_t scratch_bytes(const Call& call, int threads) {
   return Layout(call.input(0).rows, call.input(0).cols, call.input(3).rows, threads).bytes;
 }
 
-// The place → its column, copied (the output may overlap it) and checked; the column → its place.
+// Copies order (place → column), because the output may overlap it, checks it, and fills place (column → place).
 void read_order(const int32_t* from, int64_t n, int32_t* order, int32_t* place) {
   std::copy(from, from + n, order);
   std::fill(place, place + n, -1);
@@ -88,7 +88,7 @@ void run(const Call& call) {
   const Layout layout = layout_of(call);
   float* work = reinterpret_cast<float*>(call.scratch + layout.work);
   float* errors = reinterpret_cast<float*>(call.scratch + layout.errors);
-  uint64_t* signs = reinterpret_cast<uint64_t*>(call.scratch + layout.signs);  // of 64 rows a word, as ordered
+  uint64_t* signs = reinterpret_cast<uint64_t*>(call.scratch + layout.signs);  // a word per 64 rows, columns in order
   float* ordered_s_in = reinterpret_cast<float*>(call.scratch + layout.s_in);
   int32_t* order = reinterpret_cast<int32_t*>(call.scratch + layout.order);
   int32_t* place = reinterpret_cast<int32_t*>(call.scratch + layout.place);

@@ -1,10 +1,10 @@
-// The factor by which compensated_signs spreads the error of a column over later ones: with Ĥ = H + damping ·
-// mean(diag H) · I, rows and columns in `order` (falling H_jj, equal ones as they come), U upper triangular and
-// UᵀU = Ĥ⁻¹ (the order and feedback of GPTQ, arXiv 2210.17323).
+// Computes the factor by which compensated_signs distributes the error of a column over later ones. With Ĥ = H +
+// damping · mean(diag H) · I, rows and columns in `order` (falling H_jj, ties in their order), U is upper triangular
+// with UᵀU = Ĥ⁻¹ (order and feedback as in GPTQ, arXiv 2210.17323).
 //
-// With J the reversal of rows, J Ĥ J = L Lᵀ gives Ĥ = (J L J)(J L J)ᵀ, J L J upper triangular, so U = J L⁻¹ J: one
-// factorization and one triangular inverse instead of the usual inverse between two factorizations. Sums are f64, the
-// factor waits in memory as f32 (operations/linear_algebra.h): the only scratch of n² numbers.
+// With J the reversal of rows, J Ĥ J = L Lᵀ gives Ĥ = (J L J)(J L J)ᵀ with J L J upper triangular, so U = J L⁻¹ J. This
+// takes one factorization and one triangular inverse instead of the usual inverse between two factorizations. Sums are
+// f64; the factor is stored as f32 (operations/linear_algebra.h), the only scratch of n² numbers.
 //
 // input h [n, n] symmetric; outputs u [n, n], order i32 [n, 1] (place → column); attribute damping
 #include <algorithm>
@@ -27,8 +27,7 @@ void check(const Call& call) {
   expect(call, call.attribute(0) >= 0, "damping must not be negative");
 }
 
-// The diagonal and its order are copied because a sort of numbers that change (outputs may overlap h) would leave its
-// array.
+// Copies of the diagonal and its order: outputs may overlap h, and std::sort reads out of bounds when its keys change.
 struct Parts {
   TiledFactor factor;
   float* diagonal;
@@ -54,7 +53,7 @@ void run(const Call& call) {
   const float* const diagonal = parts.diagonal;
   for (int64_t j = 0; j < n; ++j) {
     parts.diagonal[j] = h[j * n + j];
-    // a NaN would break the order that sort needs
+    // a NaN would violate the strict weak ordering that sort needs
     if (!std::isfinite(diagonal[j])) throw Error("MBOK_NON_FINITE", "compensation_factor: H is not finite");
     order[j] = static_cast<int32_t>(j);
   }

@@ -1,4 +1,5 @@
-// Mean over the counted rows (target ≥ 0) of −log softmax(logits)[target]; nll, the value of every row, may be absent.
+// loss = mean over counted rows (target ≥ 0) of −log softmax(logits)[target]. The output nll (value per row) is
+// optional.
 #include "kernels/cross_entropy/cross_entropy.h"
 
 #include "operations/token_ids.h"
@@ -17,7 +18,7 @@ void check(const Call& call) {
   if (call.has_output(1)) expect_tensor(call, call.output(1), "nll", TensorType::kF32, logits.rows, 1);
 }
 
-// The targets, then a value for each row.
+// The targets, then a value per row.
 size_t scratch_bytes(const Call& call, int) {
   return ids_bytes(call.input(1)) + static_cast<size_t>(call.input(0).rows) * sizeof(double);
 }

@@ -1,5 +1,5 @@
-// What calibration adds to the diagonal of H before it inverts it: damping · mean(diag H), or 1 where H is all zero:
-// then nothing is known about the inputs, and any multiple of the identity leaves every weight its plain choice.
+// What calibration adds to the diagonal of H before it inverts it: damping · mean(diag H), or 1 if H is all zero. Then
+// nothing is known about the inputs, and any multiple of the identity makes every weight take its nearest level.
 #pragma once
 
 #include <cstdint>

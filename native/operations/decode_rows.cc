@@ -15,19 +15,20 @@ struct Measured {
   int8_t rows[3][kDecodedKernels];  // for f32, bf16 and int8
 };
 
-// Best first. Layers of 2048 × 4096 whose bits come from memory, on two cores of Granite Rapids (AMX) and of Zen 5 (the
-// others); at the last row the two ways take the same time, at half as many rebuilding takes 1.3 to 2 times as long.
+// Best first. Layers of 2048 × 4096 with bits from memory, on two cores of Granite Rapids (AMX) or of Zen 5 (the
+// others). At the last row both methods take the same time; at half as many rows rebuilding takes 1.3 to 2 times as
+// long.
 constexpr Measured kMeasured[] = {
-    // 8 bits are multiplied as bf16
+    // int8 is multiplied as bf16
     {kAmxBf16, {{32, 32, 32, 20, 14, 8, 8, 8}, {32, 20, 16, 14, 12, 12, 11, 11}, {32, 20, 16, 14, 12, 12, 11, 11}}},
     {kAvx512, {{32, 32, 16, 8, 7, 6, 5, 4}, {32, 32, 20, 20, 18, 16, 12, 10}, {32, 32, 32, 28, 26, 24, 24, 24}}},
     {kAvxVnni, {{32, 32, 20, 12, 10, 8, 6, 4}, {32, 32, 32, 32, 30, 28, 26, 24}, {32, 32, 28, 24, 24, 24, 24, 24}}},
     {kAvx2, {{32, 32, 20, 12, 10, 8, 6, 4}, {32, 32, 32, 32, 32, 32, 32, 32}, {32, 32, 32, 32, 32, 32, 32, 32}}},
-    // not measured: what is certain to pay
+    // not measured: where decode certainly pays
     {kNone, {{6, 3, 2, 2, 2, 2, 2, 2}, {6, 3, 2, 2, 2, 2, 2, 2}, {6, 3, 2, 2, 2, 2, 2, 2}}},
 };
 
-// −1 where MBOK_DECODE_ROWS is not set.
+// Returns MBOK_DECODE_ROWS, or −1 if it is not set.
 int64_t forced_rows() {
   const char* text = std::getenv("MBOK_DECODE_ROWS");
   if (text == nullptr || *text == '\0') return -1;

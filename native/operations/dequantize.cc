@@ -1,9 +1,9 @@
-// Writes rows scalars.position … of w: the values of ggml blocks (kernels/dequantize/dequantize.h), rounded once to w's element
-// type (ties to even). q8 holds the blocks of its types exactly. A matrix is read from a file some rows at a time; rows of
+// Writes rows scalars.position … of w from ggml blocks (kernels/dequantize/dequantize.h), rounded once to w's element
+// type (ties to even). q8 stores the blocks of its types exactly. A file's matrix is read some rows at a time; rows of
 // bytes beyond w's last are ignored.
 //
-// inputs bytes u8 [rows, bytes of a row]; outputs w [all rows, cols] f32, f16, bf16 or q8; attribute ggml's type id
-// A NaN, or a value that is infinite in w's type, is an Error MBOK_NON_FINITE.
+// inputs bytes u8 [rows, bytes of a row]; outputs w [all rows, cols] f32, f16, bf16 or q8; attribute ggml's type id.
+// Throws Error MBOK_NON_FINITE for a NaN or a value that is infinite in w's type.
 #include <algorithm>
 #include <atomic>
 #include <cstring>
@@ -39,11 +39,11 @@ uint32_t magnitude_bits(float value) {
   return bits & 0x7fffffffu;
 }
 
-// The least magnitude, as bits, that is not finite once it has been rounded to the type. NaNs are above infinity.
+// Returns the least magnitude, as bits, that is infinite after rounding to the type. NaNs compare above infinity.
 uint32_t limit_bits(TensorType type) {
   switch (type) {
     case TensorType::kF16:
-      return magnitude_bits(65520.0f);  // half way from 65504 to 2^16; even is up
+      return magnitude_bits(65520.0f);  // halfway from 65504 to 2^16; ties go to even, up
     case TensorType::kBf16:
       return 0x7f7f8000u;
     default:
@@ -51,8 +51,7 @@ uint32_t limit_bits(TensorType type) {
   }
 }
 
-// A row of blocks as one of q8: their numbers are the values that the same blocks have with the scale 1. Returns whether
-// all scales are finite.
+// Converts a row of blocks to q8. The numbers are the blocks' values at scale 1. Returns whether all scales are finite.
 bool row_to_q8(const BlockType& type, DequantizeFunction* dequantize, const uint8_t* blocks, int64_t cols, void* to) {
   constexpr uint16_t kOne = 0x3c00, kExponent = 0x7c00;
   constexpr int64_t kBlocks = 8, kLargestBytes = 34;
@@ -103,7 +102,7 @@ void run(const Call& call) {
   }
   NarrowFunction* const narrow = (w.type == TensorType::kF16 ? f16_narrow_table : bf16_narrow_table).best();
   const uint32_t limit = limit_bits(w.type);
-  // rows are whole blocks without gaps between them, so that the matrix is one list of blocks
+  // rows are whole contiguous blocks, so the matrix is one list of blocks
   for_element_tasks(*call.pool, rows * w.cols, [&](int64_t first, int64_t size) {
     alignas(64) float chunk[kChunk];
     for (int64_t at = first; at < first + size; at += kChunk) {

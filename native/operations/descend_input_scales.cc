@@ -1,11 +1,11 @@
-// One sweep of coordinate descent over the input scales under H. With
-// R = W' − Ŵ, for each column j in turn: r = R H[:, j] / H_jj, A[k]_i = B[k, i, j] s_out[k]_i,
+// One sweep of coordinate descent over the input scales under H. With R = W' − Ŵ, for each column j in turn:
+// r = R H[:, j] / H_jj, A[k]_i = B[k, i, j] s_out[k]_i,
 //   (A Aᵀ + 1e-6 · mean(diag A Aᵀ) · I) d = A r,  s_in[:, j] += d,  R[:, j] −= Aᵀ d.
-// Columns whose H_jj is 0 keep their scales.
+// Columns with H_jj = 0 keep their scales.
 //
-// In blocks of 32 columns: with S = [A of the block | R H[:, block]] the Gram product AᵀS holds all that the block's
-// small systems need, also how a step of one column changes r of the later ones (H_jl Aₗᵀ Aⱼ d). So everything that
-// costs m · n runs as a matrix product and only numbers of the order of (32 K)² are worked on one after another.
+// Blocks of 32 columns: with S = [A of the block | R H[:, block]] the Gram product AᵀS contains all that the block's
+// small systems need, including how a step of one column changes r of later ones (H_jl Aₗᵀ Aⱼ d). So all work of order
+// m · n runs as matrix products, and only (32 K)² numbers are processed serially.
 //
 // inputs target [m, n], h [n, n] symmetric, kernels bits [K·m, n], s_out [K, m]; output s_in [K, n] (read and written)
 #include <algorithm>
@@ -29,7 +29,7 @@ void check(const Call& call) {
   expect_tensor(call, call.output(0), "s_in", TensorType::kF32, kernels, n);
 }
 
-// S keeps its full width in the last block, so the two products have the same shape throughout but for `cols`.
+// S keeps its full width in the last block, so that the two products differ only in `cols`.
 ProductShape block_times_h(int64_t m, int64_t n, int64_t cols, int64_t width) {
   return {m, cols, n, n, n, width, false, false, false};
 }
@@ -56,7 +56,7 @@ size_t scratch_bytes(const Call& call, int threads) {
   return Layout(call.input(0).rows, call.input(0).cols, call.input(3).rows, threads).bytes;
 }
 
-// The steps d[k · kBlock + j] of one block, column after column; h points to the block's part of the diagonal.
+// Computes the steps d[k · kBlock + j] of one block column by column; h points to the block's diagonal part.
 void solve_block(const float* gram, int64_t width, const float* h, int64_t n, int64_t cols, int kernels, double* d) {
   for (int64_t j = 0; j < cols; ++j) {
     const double own = static_cast<double>(h[j * n + j]);

@@ -1,4 +1,4 @@
-// How element-wise operations are cut into tasks: by the size alone.
+// Cuts element-wise operations into tasks, by the size alone.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,7 @@
 
 namespace mbok {
 
-// body(first element, number of elements) for runs of 16384 elements: 64 KiB of each operand.
+// Calls body(first element, number of elements) for runs of 16384 elements: 64 KiB of each operand.
 template <class Body>
 void for_element_tasks(ThreadPool& pool, int64_t size, Body&& body) {
   constexpr int64_t kElements = 16384;

@@ -1,5 +1,5 @@
-// dTable[ids[r]] += dy[r], in the order of r. Only rows that occur are touched. Tasks own columns, not rows, so that an
-// id that repeats is added up by one thread.
+// dTable[ids[r]] += dy[r], in the order of r; only rows that occur are touched. Tasks own columns, not rows, so one
+// thread adds up a repeated id.
 #include "operations/token_ids.h"
 
 namespace mbok {

@@ -1,4 +1,4 @@
-// y = a(gate) ⊙ up. Attribute: kind of kernels/activation/activation.h. y may be gate.
+// y = a(gate) ⊙ up. Attribute: activation kind (kernels/activation/activation.h). y may be gate.
 #include "kernels/gated_activation/gated_activation.h"
 
 #include "operations/activation_kind.h"

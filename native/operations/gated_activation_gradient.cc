@@ -1,4 +1,4 @@
-// dgate = dy ⊙ up ⊙ a'(gate), dup = dy ⊙ a(gate). Attribute: kind of kernels/activation/activation.h.
+// dgate = dy ⊙ up ⊙ a'(gate), dup = dy ⊙ a(gate). Attribute: activation kind (kernels/activation/activation.h).
 #include "kernels/gated_activation/gated_activation.h"
 #include "operations/activation_kind.h"
 #include "operations/elements.h"

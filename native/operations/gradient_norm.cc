@@ -1,4 +1,4 @@
-// norm = √Σ‖gᵢ‖² over all inputs, summed in f64: what clipping by the global norm needs.
+// norm = √Σ‖gᵢ‖² over all inputs, summed in f64, for clipping by the global norm.
 #include <cmath>
 
 #include "runtime/memory.h"
@@ -7,7 +7,7 @@
 namespace mbok {
 namespace {
 
-constexpr int64_t kChunk = 16384;  // elements a task
+constexpr int64_t kChunk = 16384;  // elements per task
 constexpr int kLanes = 8;          // independent sums, to hide the latency of an addition
 
 int64_t chunks(const Tensor& g) { return (g.size() + kChunk - 1) / kChunk; }

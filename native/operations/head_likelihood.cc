@@ -1,13 +1,13 @@
-// Computes a model's head and the log-likelihoods of target tokens, for evaluation. Every panel of the head is packed once and
+// A model's head and the log-likelihoods of target tokens, for evaluation. Every panel of the head is packed once and
 // multiplied with all rows. Each tile of logits is reduced while it is in cache, so no logits are stored.
 //
 //   x [R,h], w [V,h] (any type of weights.h), targets i32 [R,1] (−1: not scored), scales? [V,1]
 //   → values [R,1], likeliest? [R,1]; attributes: precision, c (0: none)
-//   z = c·tanh(x·wᵀ / c); values = −log softmax(z)[target], likeliest = 1 where no token has a larger logit than the
-//   target, else 0; of rows that are not scored 0 and 1
+//   z = c·tanh(x·wᵀ / c); values = −log softmax(z)[target]; likeliest = 1 if no token has a larger logit than the
+//   target, else 0. Rows that are not scored have 0 and 1, and are not multiplied.
 //
-// Rows that are not scored are not multiplied. Budget, a logit: 2·h operations, about 20 vector operations a vector (maximum and exponential), and what packing
-// the head takes, shared by all rows. With h = 640 that is 3 % beside f32 and a third of what tiles of AMX take.
+// Budget per logit: 2·h operations, about 20 vector operations per vector (maximum and exponential), and a share of
+// packing the head. At h = 640 the last two are 3 % of the f32 product and a third of the AMX product.
 #include <algorithm>
 #include <cstring>
 #include <vector>
@@ -33,7 +33,7 @@ void check(const Call& call) {
   expect(call, call.attribute(1) >= 0, "the cap must not be negative");
 }
 
-// The rows that are scored, in their order.
+// Returns the scored rows in order.
 std::vector<int64_t> scored_rows(const int32_t* targets, int64_t rows) {
   std::vector<int64_t> scored;
   for (int64_t r = 0; r < rows; ++r)
@@ -85,7 +85,7 @@ struct Pieces {
   }
 
   std::byte* targets;
-  float* states;  // [rows, h], those that are scored
+  float* states;  // [rows, h] of the scored rows
   LogitParts parts;
   float *of_targets, *of_workers;
   std::byte* product;

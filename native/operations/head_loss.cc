@@ -1,19 +1,20 @@
-// A model's head and the loss of its logits in one, chunk by chunk of rows: logits of all rows never exist. Over a
-// vocabulary of 49152, 2048 rows of two models' logits would be 800 MB; two chunks are 128 MB.
+// A model's head and its loss in one operation, chunk by chunk of rows, so logits of all rows never exist. With a
+// vocabulary of 49152, logits of 2048 rows of two models would take 800 MB; two chunks of 528 rows take 208 MB.
 //
 //   x [R,h], w [V,h] (any type of weights.h), scales? [V,1], seed? [1,1], then one of
 //     targets i32 [R,1] (−1: not counted)       loss = mean over counted rows of −log softmax(z)[target]
 //     x' [R,h'], w' [V,h'], scales'? [V,1]      loss = mean over rows of KL(softmax(z') ‖ softmax(z))
-//     kept f32 [R,k+1], ids i32 [R,k]           the same with what is kept of softmax(z') (row_loss.h)
-//   → loss [1,1], values? [R,1] (of every row, 0 where not counted), dx? [R,h], += dw? [V,h]
+//     kept f32 [R,k+1], ids i32 [R,k]           the same with a truncated softmax(z') (row_loss.h)
+//   → loss [1,1], values? [R,1] (per row, 0 if not counted), dx? [R,h], += dw? [V,h]
 //   z = c·tanh(x·wᵀ / c); attributes: precision, c of the student, c of the teacher (0: none)
 //
-// dx and dw are those of seed · loss and need the seed: the gradient is formed while the logits are at hand, for forming
-// them again would cost as much as the head itself.
+// dx and dw are the gradients of seed · loss and need the seed. They are computed while the logits exist, because
+// computing the logits again would cost as much as the head.
 //
-// A matrix unit multiplies a row by a column in the time that memory takes for four numbers, so a logit is written once and
-// read once. Rows' sums are formed while tiles are in cache. In bf16 the gradient is formed when the product takes it, and
-// logits without a cap wait for that in 16 bits. Where two products read the gradient, or in f32, it takes the logits' place.
+// Memory traffic. A matrix unit multiplies a row by a column in the time that memory takes for four numbers, so a logit
+// is written once and read once. Rows are summed while tiles are in cache. In bf16 the gradient is computed when its
+// product reads it; until then logits without a cap are stored in 16 bits. If two products read the gradient, or in
+// f32, it replaces the logits in memory.
 #include <algorithm>
 
 #include "operations/linear_product.h"
@@ -28,19 +29,20 @@ namespace {
 enum Input { kX, kW, kScales, kSeed, kTargets, kTeacherX, kTeacherW, kTeacherScales, kKept, kKeptIds };
 enum Output { kLoss, kValues, kDx, kDw };
 
-constexpr int64_t kLogits = 1 << 24;  // of one chunk in f32: 64 MB; in 16 bits it has as many bytes
-constexpr int64_t kRowMultiple = 48;  // whole register tiles, and rows of a chunk begin at whole cache lines
-// A panel of the weights is packed for so many rows at least, whatever that takes: over a vocabulary of 262144 550 MB. With 192
-// a matrix unit waits longer for the weights of both products than it multiplies. In 16 bits these are twice as many rows.
+constexpr int64_t kLogits = 1 << 24;  // per chunk in f32: 64 MiB, unless kLeastRows needs more
+constexpr int64_t kRowMultiple = 48;  // whole register tiles; a chunk's rows start at whole cache lines
+// The minimal rows per packing of the weights, whatever memory that takes: 550 MB for a vocabulary of 262144. With 192
+// rows a matrix unit waits longer for the weights of both products than it multiplies. In 16 bits the limit is twice as
+// high.
 constexpr int64_t kLeastRows = 528;
 static_assert(kLeastRows % kRowMultiple == 0, "chunks of equal size are not larger than the most");
 
-// The product of the gradient reads it from memory.
+// Returns whether the gradient is stored for its product to read.
 bool stores_gradient(const Call& call) {
   return call.has_output(kDw) || (call.has_output(kDx) && precision_attribute(call, 0) == Precision::kF32);
 }
 
-// Logits wait in 16 bits for their gradient.
+// Returns whether logits are stored in 16 bits until their gradient is computed.
 bool halves(const Call& call) {
   return call.has_output(kDx) && !stores_gradient(call) && call.attribute(1) == 0 && call.attribute(2) == 0;
 }
@@ -51,7 +53,7 @@ int64_t most_rows(const Call& call) {
   return std::min(call.input(kX).rows, at_once * most);
 }
 
-// Chunks of equal size but for the last.
+// Returns the rows of a chunk. All chunks are equal except the last.
 int64_t chunk_rows(const Call& call) {
   const int64_t rows = call.input(kX).rows, most = most_rows(call);
   const int64_t chunks = (rows + most - 1) / most;
@@ -63,7 +65,7 @@ bool differentiates(const Call& call) { return call.has_output(kDx) || call.has_
 
 Tensor as_column(const Tensor& ids) { return {ids.data, ids.size(), 1, ids.type}; }
 
-// As though the chunk were a tensor of its own.
+// Returns a view of some rows as a tensor.
 Tensor rows_of(const Tensor& tensor, int64_t first, int64_t count) {
   return {tensor.f32() + first * tensor.cols, count, tensor.cols, tensor.type};
 }
@@ -75,7 +77,7 @@ ProductShape weight_gradient_shape(const Call& call, int64_t rows) {
 
 class StudentSink final : public LogitSink {
  public:
-  // halves: where logits go, or null
+  // halves: where logits are stored, or null
   StudentSink(double cap, RowLosses& losses, const HalfLogits* halves) : LogitSink(cap), losses_(losses), halves_(halves) {}
 
  private:
@@ -101,7 +103,7 @@ class TeacherSink final : public LogitSink {
 };
 
 struct Pieces {
-  // `chunk`: rows at once. More rows or a larger chunk never take less: what suffices for the most suffices for any run.
+  // `chunk`: rows per chunk. Scratch grows with rows and chunk, so the maximum suffices for every run.
   Pieces(const Call& call, int64_t chunk, int threads, std::byte* base) {
     Scratch scratch(base);
     const int64_t vocabulary = call.input(kW).rows;
@@ -156,7 +158,7 @@ struct Pieces {
   double* values;            // [R]
   bool has_teacher, in_halves;
   HalfLogits half_logits, half_teacher;  // or
-  float* logits = nullptr;               // [chunk, V], then their gradient where it is stored
+  float* logits = nullptr;               // [chunk, V]; then their gradient if it is stored
   float* teacher = nullptr;
   RowLosses losses;
   int64_t counted;           // rows
@@ -200,7 +202,7 @@ void check(const Call& call) {
 
 size_t scratch_bytes(const Call& call, int threads) { return Pieces(call, most_rows(call), threads, nullptr).bytes; }
 
-// A chunk's gradient, piece by piece from its logits.
+// Computes a chunk's gradient piece by piece from its logits.
 class Gradient final : public RowSource {
  public:
   Gradient(Pieces& pieces, int64_t vocabulary) : pieces_(pieces), vocabulary_(vocabulary) {}
@@ -212,14 +214,14 @@ class Gradient final : public RowSource {
     pieces_.losses.gradient(row, begin, count, {pieces_.logits + at, 0}, {teacher, 0}, to);
   }
 
-  // A whole row to where its logits are.
+  // Replaces the logits of a row by their gradient.
   void store(int64_t row) const {
     for (int64_t col = 0; col < vocabulary_; col += kMostMade)
       make(row, col, std::min(kMostMade, vocabulary_ - col), pieces_.logits + row * vocabulary_ + col);
   }
 
  private:
-  // Part by part, as distances have their origins.
+  // Part by part, because every part's distances have their own origin.
   void make_of_halves(int64_t row, int64_t begin, int64_t count, float* to) const {
     alignas(64) float numbers[kLogitPart], of_teacher[kLogitPart];
     RowLosses& losses = pieces_.losses;
@@ -265,7 +267,7 @@ void run(const Call& call) {
     call.pool->parallel_for((count + kRowsPerTask - 1) / kRowsPerTask, [&](int64_t task, int worker) {
       for (int64_t r = task * kRowsPerTask; r < std::min(count, (task + 1) * kRowsPerTask); ++r) losses.conclude(r, worker);
     });
-    // a teacher's divergence is a sum beside the gradient
+    // a teacher's divergence is summed while the gradient is computed
     const bool stores = stores_gradient(call) || (pieces.has_teacher && !differentiates(call));
     if (stores) call.pool->parallel_for(count, [&](int64_t r, int) { gradient.store(r); });
     if (call.has_output(kDx)) {

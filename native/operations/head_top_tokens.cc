@@ -1,14 +1,14 @@
-// What is kept of a teacher's predictions: the `k` likeliest tokens of every row of its head's logits. Each comes with the
-// logarithm of its probability, rounded to f16 as it is stored; last comes the logarithm of what is left for all others.
+// The `k` likeliest tokens of every row of a teacher's head, each with its log-probability rounded to f16 as stored.
+// The last entry is the log of the probability of all other tokens.
 //
-//   x [R,h], w [V,h] (any type of weights.h), scales? [V,1] → kept [R,k+1], ids f32 [R,k] (whole numbers), error [R,1];
+//   x [R,h], w [V,h] (any type of weights.h), scales? [V,1] → kept [R,k+1], ids f32 [R,k] (integers), error [R,1];
 //   attributes: precision, c (0: none), k
-//   z = c·tanh(x·wᵀ / c); error = KL(softmax(z) ‖ what is kept, the rest spread evenly over the other tokens)
+//   z = c·tanh(x·wᵀ / c); error = KL(softmax(z) ‖ kept, the remainder spread evenly over the other tokens)
 //
-// Each tile of logits is summed and searched while it is in cache, so no logits are stored. For each row every worker keeps
-// the k likeliest of the tokens that it has seen, and up to k more that are likelier than the least of those at the time
-// when there were k too many. Only parts with a likelier one are searched: of random logits (k = 64, V = 262144) one in
-// three. The k likeliest of 2k are found in a microsecond, some ten times a row.
+// Each tile of logits is summed and searched while it is in cache, so no logits are stored. For each row every worker
+// keeps the k likeliest tokens that it has seen, and up to k more that were likelier than the least of these at the
+// last selection. Only parts with a likelier token are searched: of random logits (k = 64, V = 262144) one in three.
+// Selecting k of 2k takes a microsecond, about ten times per row.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -23,8 +23,8 @@ namespace {
 enum Input { kX, kW, kScales };
 enum Output { kKept, kIds, kError };
 
-constexpr int64_t kRun = 64;      // tokens that are looked at together: nearly all runs have none of the likeliest
-constexpr float kNever = -60000;  // the logarithm of nothing, within f16
+constexpr int64_t kRun = 64;      // tokens tested together: nearly all runs contain none of the likeliest
+constexpr float kNever = -60000;  // log of probability 0, within f16
 
 void check(const Call& call) {
   expect_counts_between(call, 2, 3, 3, 3, 3);
@@ -42,8 +42,7 @@ void check(const Call& call) {
 struct Candidate {
   float value;
   int32_t id;
-  // likelier first; of equals the one that comes first: an order in which no two are equal, so that it does not matter
-  // which worker saw what
+  // Likelier first, ties by id: a total order, so the result does not depend on which worker saw what.
   bool operator<(const Candidate& other) const {
     return value > other.value || (value == other.value && id < other.id);
   }
@@ -52,7 +51,7 @@ constexpr Candidate kNone = {-INFINITY, std::numeric_limits<int32_t>::max()};
 
 // The candidates of one row that one worker has seen.
 struct Found {
-  Candidate least;  // those that are not likelier are none of the k likeliest
+  Candidate least;  // candidates that are not likelier are none of the k likeliest
   int64_t count;
 };
 
@@ -62,7 +61,7 @@ class Selection final : public LogitSink {
   Selection(double cap, const LogitParts& parts, Found* found, Candidate* candidates, int64_t workers, int64_t k)
       : LogitSink(cap), parts_(parts), found_(found), candidates_(candidates), workers_(workers), k_(k) {}
 
-  // The k likeliest tokens of a row in their order, when all of it has been seen.
+  // Returns the k likeliest tokens of a row in order, after all of it has been seen.
   const Candidate* likeliest(int64_t row) const {
     Candidate *const begin = candidates_ + row * workers_ * 2 * k_, *end = begin;
     for (int64_t i = row * workers_; i < (row + 1) * workers_; ++i)
@@ -127,21 +126,21 @@ struct Pieces {
   LogitParts parts;
   Found* found;
   Candidate* candidates;
-  float* sums;       // of each worker
-  uint16_t* halves;  // of each worker: k + 1
+  float* sums;       // per worker
+  uint16_t* halves;  // per worker: k + 1
   std::byte* product;
   size_t bytes;
 };
 
 size_t scratch_bytes(const Call& call, int threads) { return Pieces(call, threads, nullptr).bytes; }
 
-// best: the row's k likeliest; `of` is its sum and `expected` its Σ p log p. Gives the error.
+// best: the row's k likeliest; `of`: its softmax sum; `expected`: its Σ p log p. Returns the error.
 double keep(const Candidate* best, int64_t k, int64_t vocabulary, const SoftmaxSum& of, double expected, float* kept,
             float* ids, uint16_t* halves) {
   const double all = log_sum(of);
   double mass = 0;
   for (int64_t i = 0; i < k; ++i) {
-    // none is a token too
+    // kNone must become a valid token too
     ids[i] = static_cast<float>(std::min<int64_t>(best[i].id, vocabulary - 1));
     kept[i] = std::max(kNever, static_cast<float>(best[i].value - all));
     mass += std::exp(best[i].value - all);

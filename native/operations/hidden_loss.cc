@@ -1,4 +1,4 @@
-// Distance of hidden states h from the original model's t, mean over rows. Attribute 0: its kind.
+// loss = mean over rows of the distance of hidden states h from the teacher's t. Attribute: kind (hidden_loss_kind.h).
 #include "operations/hidden_loss_kind.h"
 #include "operations/rows.h"
 

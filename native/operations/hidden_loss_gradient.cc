@@ -1,4 +1,4 @@
-// dh of hidden_loss; dh may be h.
+// dh of hidden_loss. dh may be h.
 #include "operations/hidden_loss_kind.h"
 #include "operations/rows.h"
 

@@ -1,8 +1,8 @@
-// What the hidden-state loss and its gradient must agree on. With r = ‖h − t‖² / (‖t‖² + 1e-6) of a row, the row's loss is
+// The loss of a row, shared by the hidden-state loss and its gradient. With r = ‖h − t‖² / (‖t‖² + 1e-6):
 //   plain        ‖h − t‖² / columns
 //   relative     r
-//   logarithmic  log(1 + r): about r where the student is near, and of bounded influence where it is not. A student that
-//                makes an activation massive which is none in the original has an r in the thousands at that token.
+//   logarithmic  log(1 + r): about r where the student is near, and of bounded influence where it is not. If the
+//                student makes an activation massive that is not in the teacher, r is in the thousands there.
 #pragma once
 
 #include <cmath>
@@ -27,14 +27,14 @@ inline HiddenLossKind hidden_loss_kind(const Call& call, int attribute) {
   return static_cast<HiddenLossKind>(call.integer(attribute));
 }
 
-// A row's loss.
+// Returns a row's loss.
 inline double hidden_loss_value(HiddenLossKind kind, const HiddenDistance& row, int64_t cols) {
   if (kind == HiddenLossKind::kPlain) return row.difference / static_cast<double>(cols);
   const double ratio = row.difference / (row.norm + kHiddenLossFloor);
   return kind == HiddenLossKind::kRelative ? ratio : std::log1p(ratio);
 }
 
-// d of which a row's gradient is 2 (h − t) / d.
+// Returns d such that a row's gradient is 2 (h − t) / d.
 inline double hidden_loss_divisor(HiddenLossKind kind, const HiddenDistance& row, int64_t cols) {
   if (kind == HiddenLossKind::kPlain) return static_cast<double>(cols);
   const double norm = row.norm + kHiddenLossFloor;

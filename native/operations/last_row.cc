@@ -1,4 +1,4 @@
-// y = the last row of x: the only one whose logits the next token needs.
+// y = the last row of x, the only one whose logits the next token needs.
 #include <cstring>
 
 #include "runtime/operation.h"

@@ -1,4 +1,4 @@
-// y = LayerNorm(x) ⊙ w + b, row by row; b may be absent. Attribute: eps.
+// y = LayerNorm(x) ⊙ w + b, row by row; b is optional. Attribute: eps.
 #include "kernels/layer_norm/layer_norm.h"
 
 #include "operations/rows.h"

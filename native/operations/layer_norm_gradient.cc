@@ -1,5 +1,4 @@
-// dx, dw and db of layer_norm. Every task sums its rows of dw and db into partials of its own; the partials are then
-// added in order.
+// dx, dw and db of layer_norm. Every task sums its rows of dw and db into partial sums, which are then added in order.
 #include <cstring>
 
 #include "kernels/layer_norm/layer_norm.h"

@@ -1,5 +1,5 @@
 // Y = X·Wᵀ + bias. Up to eight rows stream the weights once at memory bandwidth (dense_decode), in f32 whatever the
-// precision; more rows are a packed product.
+// precision. More rows are a packed product.
 //   x [R,n], w [m,n] (any type of weights.h), bias? [1,m], scales? [m,1] → y [R,m]
 #include <algorithm>
 
@@ -54,10 +54,10 @@ DenseDecodeFunction* decode_function(TensorType type) {
 void decode(const Call& call, const PanelProduct& p) {
   const Weights w(call, kWeights, kScales);
   DenseDecodeFunction* const kernel = decode_function(w.type());
-  // the best for two threads, of 2 to 8 KB on Zen 5 and of 0.5 to 6 on Granite Rapids
+  // Prefetch distance, best for two threads: 2 to 8 KB on Zen 5, 0.5 to 6 KB on Granite Rapids.
   const bool intel = (cpu_features() & kIntel) != 0;
   const int64_t ahead = intel ? 2048 : 6144;
-  // of large layers long runs, since each begins without prefetch
+  // large layers use long runs, because every run starts without prefetch
   constexpr int64_t kTasks = 16;
   const int64_t outputs = std::max(decode_outputs(p.depth, p.n), (p.n + kTasks - 1) / kTasks);
   call.pool->parallel_for((p.n + outputs - 1) / outputs, [&](int64_t task, int) {

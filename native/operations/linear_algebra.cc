@@ -6,7 +6,7 @@
 namespace mbok {
 namespace {
 
-// The Cholesky factor of one tile, its upper half set to zero. False at a pivot that is not positive.
+// Replaces a tile by its Cholesky factor, the upper half set to zero. Returns false at a pivot that is not positive.
 bool factorize_tile(double* a) {
   for (int64_t j = 0; j < kTile; ++j) {
     double pivot = a[j * kTile + j];
@@ -24,7 +24,7 @@ bool factorize_tile(double* a) {
   return true;
 }
 
-// The inverse of a lower triangular tile.
+// Inverts a lower triangular tile.
 void invert_tile(const double* l, double* inverse) {
   std::fill(inverse, inverse + kTileSize, 0.0);
   for (int64_t j = 0; j < kTile; ++j)
@@ -59,7 +59,7 @@ bool TiledFactor::factorize(ThreadPool& pool) const {
   TileProductFunction* subtract = tile_product_table.best();
   WidenTileFunction* widen = widen_tile_table.best();
   for (int64_t k = 0; k < count_; ++k) {
-    // the complete sums of column k go back to memory as f32, as every tile of A came
+    // complete sums of column k return to memory as f32, like every tile of A
     pool.parallel_for(count_ - k, [&](int64_t task, int worker) {
       double *left = work(worker, 0), *right = work(worker, 1), *sum = work(worker, 2);
       widen(tile(k + task, k), sum);

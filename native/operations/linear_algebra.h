@@ -1,9 +1,9 @@
-// Dense linear algebra of the calibrated conversion: Cholesky factors and triangular inverses, blocked into tiles of
-// 64 × 64 that stand on one kernel (kernels/tile_product). Matrices are padded to whole tiles with the identity, which
-// no result ever mixes with, so there are no edges.
+// Dense linear algebra for the calibrated conversion: Cholesky factors and triangular inverses, blocked into tiles of
+// 64 × 64 on one kernel (kernels/tile_product). Matrices are padded to whole tiles with the identity, which never
+// affects a result, so there are no edge cases.
 //
-// Tiles lie in memory as f32 and are worked on as doubles: a factor rounded to f32 is the exact factor of a matrix as
-// far from A as A's own rounding to f32 is, at half the memory. Sums over tiles stay in f64 until they are complete.
+// Tiles are stored as f32 and computed as doubles. A factor rounded to f32 is the exact factor of a matrix as close to
+// A as A's own rounding to f32, at half the memory. Sums over tiles stay in f64 until complete.
 #pragma once
 
 #include <cstddef>
@@ -18,7 +18,7 @@ namespace mbok {
 inline int64_t tile_count(int64_t n) { return (n + kTile - 1) / kTile; }
 
 // A symmetric positive definite matrix of count × count tiles and, after factorize(), its factor: A = L Lᵀ with L in
-// the tiles below the diagonal and Lᵀ in those above it, so that both serve as operands as they lie.
+// the tiles below the diagonal and Lᵀ in those above it, so that both are operands in place.
 class TiledFactor {
  public:
   TiledFactor(int64_t n, int threads, Scratch& scratch)
@@ -42,11 +42,11 @@ class TiledFactor {
     });
   }
 
-  // Reads the lower half of the tiles. False where the matrix is not positive definite (or not finite).
+  // Reads the lower half of the tiles. Returns false if the matrix is not positive definite (or not finite).
   bool factorize(ThreadPool& pool) const;
 
-  // Column j of tiles of L⁻¹, computed by `worker`: tiles j … count − 1, one after another (those before j are
-  // arbitrary), valid until the worker's next column. Serial; one caller a worker at once.
+  // Returns column j of tiles of L⁻¹, computed by `worker`: tiles j … count − 1 in order (earlier ones are arbitrary),
+  // valid until the worker's next column. Serial; one caller per worker at a time.
   const double* invert_column(int64_t j, int worker) const;
 
  private:
@@ -56,8 +56,8 @@ class TiledFactor {
   int64_t count_;
   float* tiles_;
   double* inverses_;  // of the diagonal tiles of L
-  double* work_;      // of each worker
-  double* columns_;   // of each worker
+  double* work_;      // per worker
+  double* columns_;   // per worker
 };
 
 }  // namespace mbok

@@ -1,11 +1,11 @@
-// What the dense and the multi-Boolean linear layers share: a product of the tokens' rows with weights from anywhere.
+// Common to dense and multi-Boolean linear layers: products of the tokens' rows with weights from any source.
 #pragma once
 
 #include "operations/panel_product.h"
 
 namespace mbok {
 
-// C[rows, n] = A[rows, depth] · B[depth, n] (+ bias); a and c are tensors of R rows.
+// Describes C[rows, n] = A[rows, depth] · B[depth, n] (+ bias); a and c are tensors of R rows.
 inline PanelProduct rows_product(const Tensor& a, const Tensor& c, const float* bias, Precision precision) {
   PanelProduct p = {};
   p.m = a.rows;
@@ -20,8 +20,8 @@ inline PanelProduct rows_product(const Tensor& a, const Tensor& c, const float* 
   return p;
 }
 
-// Outputs of a layer for one decoding task: work for a few microseconds, `cost` being the vector operations of one
-// output times 16, in whole register tiles.
+// Returns the outputs per decode task: a few microseconds of work, in whole register tiles. `cost`: 16 times the vector
+// operations of one output.
 inline int64_t decode_outputs(int64_t cost, int64_t outputs) {
   constexpr int64_t kCost = 1 << 17, kTile = 8;
   const int64_t wanted = kCost / (cost + 1) / kTile * kTile;

@@ -66,7 +66,8 @@ SoftmaxSum LogitParts::sum(int64_t row, float* scratch) const {
   return softmax_sum_of_parts_table.best()(largest, sums, count_);
 }
 
-// Relative to the row's largest logit, a part's Σ e^t·t is that relative to its own and its sum times the difference.
+// Relative to the row's largest logit, a part's Σ e^t·t is the sum relative to its own largest plus its Σ e^t times the
+// difference of both.
 double LogitParts::expected(int64_t row, const SoftmaxSum& of, float* scratch) const {
   float *const largest = scratch, *const products = scratch + count_;
   for (int64_t i = 0; i < count_; ++i) {

@@ -1,4 +1,4 @@
-// The logits of a model's head as tiles of its product come out, so that they need not be stored to be summed.
+// The logits of a model's head, seen as tiles of its product, so that they can be summed without being stored.
 #pragma once
 
 #include "kernels/cross_entropy/cross_entropy.h"
@@ -17,26 +17,27 @@ class LogitSink : public TileSink {
 
  protected:
   ~LogitSink() = default;
-  // Logits [col, col + cols) of a row, col being a multiple of kLogitPart.
+  // Logits [col, col + cols) of a row; col is a multiple of kLogitPart.
   virtual void see(int64_t row, int64_t col, const float* logits, int64_t cols, int worker) = 0;
 
  private:
   float cap_;
 };
 
-// states · weightsᵀ with tiles of kLogitPart columns for the sink, and written to `z` unless its data is null.
+// Describes states · weightsᵀ with tiles of kLogitPart columns for the sink; also written to `z` unless its data is
+// null.
 PanelProduct logits_product(const Tensor& states, const Tensor& z, LogitSink& sink, Precision precision);
 
-// Rows of logits in 16 bits, each as its distance to the largest of its part: most exact where probabilities are large. Of a token
-// whose probability is p, f16 changes it by no more than 2⁻¹² p·|log p|, less than what rounding its gradient to bf16 does.
+// Rows of logits in f16, each stored as its distance to the largest of its part, so that likely tokens are most exact.
+// This changes a probability p by at most 2⁻¹¹ p·|log p|; rounding its gradient to bf16 changes it by up to 2⁻⁹ p.
 class HalfLogits {
  public:
   HalfLogits() = default;
   HalfLogits(Scratch& scratch, int64_t rows, int64_t vocabulary);
 
-  // Logits [col, col + cols) of a row, col being a multiple of kLogitPart; they go past the caches.
+  // Stores logits [col, col + cols) of a row past the caches; col is a multiple of kLogitPart.
   void put(int64_t row, int64_t col, const float* logits, int64_t cols, float largest) const;
-  // The distances of logits of one part.
+  // Reads the distances of logits of one part.
   void get(int64_t row, int64_t col, int64_t count, float* to) const;
 
  private:
@@ -44,32 +45,32 @@ class HalfLogits {
   uint16_t* halves_ = nullptr;
 };
 
-// What is left of rows of logits: of every kLogitPart of them the largest and a sum of exponentials, a 128th.
+// Reduced rows of logits: per kLogitPart of them the largest and a sum of exponentials, 1/128 of the size.
 class LogitParts {
  public:
   LogitParts() = default;
-  // `entropies`: whether expected() will be asked for.
+  // `entropies`: whether expected() will be called.
   LogitParts(Scratch& scratch, int64_t rows, int64_t vocabulary, bool entropies);
 
   // Scratch of sum() and expected(), in floats.
   int64_t scratch_floats() const { return 2 * count_; }
 
-  // Gives the largest of these logits of a row.
+  // Adds these logits of a row and returns the largest of them.
   float add(int64_t row, int64_t col, const float* logits, int64_t cols) const;
-  // Of the part that `col` is in.
+  // Returns the largest logit of the part that contains `col`.
   float largest(int64_t row, int64_t col) const { return largest_[at(row, col / kLogitPart)]; }
   SoftmaxSum sum(int64_t row, float* scratch) const;
-  // Σ_j p_j log p_j for p = softmax(z), the opposite of the row's entropy; `of` is its sum.
+  // Returns Σ_j p_j log p_j for p = softmax(z), the negative entropy of the row; `of` is its sum.
   double expected(int64_t row, const SoftmaxSum& of, float* scratch) const;
 
  private:
-  int64_t at(int64_t row, int64_t part) const { return part * rows_ + row; }  // as tiles are written
+  int64_t at(int64_t row, int64_t part) const { return part * rows_ + row; }  // in the order in which tiles are written
 
   int64_t rows_ = 0, count_ = 0;
   float *largest_ = nullptr, *sums_ = nullptr, *products_ = nullptr;
 };
 
-// Rows that are concluded together: their parts share cache lines.
+// Rows finished together, because their parts share cache lines.
 constexpr int64_t kRowsPerTask = 16;
 
 }  // namespace mbok

@@ -1,4 +1,4 @@
-// y = the run's loss scale: the gradient that the backward pass starts from, 1 / micro-batches.
+// y = the run's loss scale, 1 / micro-batches: the gradient that the backward pass starts from.
 #include "runtime/operation.h"
 
 namespace mbok {

@@ -1,4 +1,4 @@
-// dX = dY·Ŵ, Ŵ rebuilt panel by panel as in multi_boolean_linear.
+// dX = dY·Ŵ, with Ŵ rebuilt panel by panel as in multi_boolean_linear.
 //   dy [R,m], kernels bits [K·m,n], s_out [K,m], s_in [K,n] → dx [R,n]
 #include "operations/boolean_operand.h"
 #include "operations/linear_product.h"

@@ -1,8 +1,13 @@
-// Y = X·Ŵᵀ + bias, Ŵ = Σ_k diag(s_out[k])·B[k]·diag(s_in[k]) rebuilt panel by panel: the cost of a prompt or a training
-// step does not grow with the number of kernels. A few rows stream the bits instead: from tiles by look-up tables
-// (boolean_lookup), which round inputs to about 10 bits where bf16 or int8 is asked for, whatever the CPU multiplies, and to
-// f32 where it is f32; from rows by changes of sign (boolean_decode), in f32 whatever the precision.
+// Y = X·Ŵᵀ + bias with Ŵ = Σ_k diag(s_out[k])·B[k]·diag(s_in[k]).
 //   x [R,n], kernels bits [K·m,n] or tiles, s_out [K,m], s_in [K,n], bias? [1,m] → y [R,m]
+//
+//   method            rows   kernels   precision
+//   boolean_lookup    few    tiles     inputs rounded to about 10 bits for bf16 and int8 on every CPU; f32 for f32
+//   boolean_decode    few    bits      f32, whatever the attribute says
+//   panel_product     more   any       Ŵ rebuilt panel by panel, as the attribute says
+//
+// Decode streams the bits. Prefill and training rebuild weights, at a cost that hardly grows with the number of
+// kernels.
 #include <algorithm>
 
 #include "kernels/boolean_decode/boolean_decode.h"
@@ -29,15 +34,15 @@ PanelProduct describe(const Call& call) {
                       precision_attribute(call, 0, true));
 }
 
-// How many rows stream the bits at most: of bits in rows decoding costs rows · kernels, rebuilding little more for eight
-// rows than for one.
+// Returns the maximal rows that decode from bits. Decoding bits in rows costs rows · kernels; rebuilding costs little
+// more for eight rows than for one.
 int64_t most_rows(const Call& call, const BooleanLayer& w) {
   return w.tiles != nullptr ? most_decoded_rows(wanted_precision(call, 0), w.kernels)
                             : std::max<int64_t>(2, 6 / w.kernels);
 }
 
-// What a few rows are turned into before the bits are read: for tiles tables and their scales, for rows of bits the
-// scaled inputs [rows, kernels, 64·words].
+// The operands that decode computes first: for tiles look-up tables and their scales, for bits in rows the scaled
+// inputs [rows, kernels, 64·words].
 struct DecodeInputs {
   DecodeInputs(const Call& call, const PanelProduct& p, const BooleanLayer& w, std::byte* base)
       : parts(wanted_precision(call, 0) == Precision::kF32 ? kMaxLookupParts : 1) {
@@ -58,7 +63,7 @@ struct DecodeInputs {
   size_t bytes;
 };
 
-// Enough for any number of rows up to the call's.
+// Suffices for any number of rows up to the call's.
 size_t scratch_bytes(const Call& call, int threads) {
   const PanelProduct p = describe(call);
   const BooleanLayer w = boolean_layer(call, 1);
@@ -66,7 +71,7 @@ size_t scratch_bytes(const Call& call, int threads) {
   return std::max(product, DecodeInputs(call, p, w, nullptr).bytes);
 }
 
-// Tasks of 32 blocks, a microsecond each; what is less than two of them is not worth handing out.
+// Tasks of 32 blocks take a microsecond each. Less than two tasks' work runs on the calling thread.
 void make_tables(ThreadPool& pool, const PanelProduct& p, const BooleanLayer& w, const DecodeInputs& inputs) {
   constexpr int64_t kBlocks = 32;
   const int64_t words = w.words(), across = (words + kBlocks - 1) / kBlocks;
@@ -88,8 +93,8 @@ void look_up(const Call& call, const PanelProduct& p, const BooleanLayer& w) {
   const int64_t blocks = inputs.parts * w.words();
   make_tables(*call.pool, p, w, inputs);
   BooleanLookupFunction* const kernel = boolean_lookup_table.best();
-  // A run of tiles begins without prefetch, so runs are long (one a thread where the layer is small), and few, but enough
-  // for a thread that is disturbed; long ones of whole pairs, since some candidates read two tiles at once.
+  // Every run of tiles starts without prefetch, so runs are long (one per thread for small layers) and few, but enough
+  // that a disturbed thread delays little. Long runs are whole pairs of tiles, since some candidates read two at once.
   constexpr int64_t kRunBytes = 1 << 17, kRuns = 8, kPair = 2;
   const int64_t threads = call.pool->threads(), tiles = (w.m + kTileRows - 1) / kTileRows;
   const int64_t bytes = w.tile_bytes() * w.kernels * tiles;

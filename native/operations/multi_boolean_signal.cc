@@ -1,5 +1,5 @@
-// The gradients of a multi-Boolean linear layer without a step: from G = dyᵀ·x, consumed tile by tile, ds_out +=
-// ∂s_out, ds_in += ∂s_in and q += G ⊙ (s_out[k] s_in[k]ᵀ), the dense signal of kernel k.
+// The gradients of a multi-Boolean linear layer without an optimizer step. From G = dyᵀ·x, consumed tile by tile:
+// ds_out += ∂s_out, ds_in += ∂s_in and q += G ⊙ (s_out[k] s_in[k]ᵀ), the dense signal of kernel k.
 //   dy [R,m], x [R,n], kernels bits [K·m,n], s_out [K,m], s_in [K,n] → += ds_out? [K,m], ds_in? [K,n], q? [m,n];
 //   attributes: precision, k
 #include "kernels/signal_update/signal_update.h"

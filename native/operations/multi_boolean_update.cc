@@ -1,4 +1,4 @@
-// The backward pass of a multi-Boolean linear layer that ends in the optimizer: from G = dyᵀ·x, consumed tile by tile,
+// The backward pass of a multi-Boolean linear layer with the optimizer step. From G = dyᵀ·x, consumed tile by tile:
 // ds_out += ∂s_out, ds_in += ∂s_in, and the step of the Boolean optimizer.
 //   dy [R,m], x [R,n], kernels bits [K·m,n], s_out [K,m], s_in [K,n] → += ds_out?, ds_in?; in place: kernels (the same
 //   tensor), accumulator [m,n], row_statistics [2,m], column_statistics [2,n], state [1,8];
@@ -38,7 +38,8 @@ void check(const Call& call) {
   check_boolean_update(call, u);
 }
 
-// Where the product's tiles wait for their statistics: with running ones nothing waits but in the first step.
+// Tiles of the product wait in `kept` for instant statistics. With running statistics only the first step needs two
+// passes.
 struct Pieces {
   Pieces(const Call& call, int threads, std::byte* base) {
     const Tensor &dy = call.input(0), &x = call.input(1);

@@ -1,4 +1,4 @@
-// What the RMS norms have in common.
+// Common to the RMS norms.
 #pragma once
 
 #include "runtime/operation.h"

@@ -11,38 +11,38 @@
 namespace mbok {
 namespace {
 
-// C in memory. How it is cut changes no sum, so it may depend on the threads.
-constexpr int64_t kChunkRows = 2048;    // of A that B is packed for, for every four threads
-constexpr int64_t kTasksPerThread = 3;  // tiles wanted at least, so that small products keep all threads busy
-constexpr int64_t kTasks = 12;          // and never fewer
+// Limits for C in memory. The cut does not affect any sum, so it may depend on the threads.
+constexpr int64_t kChunkRows = 2048;    // rows of A per packing of B, for every four threads
+constexpr int64_t kTasksPerThread = 3;  // minimal tiles per thread, so that small products use all threads
+constexpr int64_t kTasks = 12;          // and in total
 
-// On a matrix unit a task multiplies so many rows by so many panels at most: it makes over a hundred products in
-// the time in which the last cache gives a core one number, so each must be used for hundreds of others. The tile, 512 KB, waits
-// in scratch for all of the depth, and with it a block of the panels' depth, or two while the next is rebuilt, 320 KB, stay
-// in L2.
+// Maximal rows and panels of a task on a matrix unit. It makes over a hundred products in the time in which the
+// last-level cache delivers one number to a core, so each number must be used for hundreds of others. The tile (512 KB)
+// stays in scratch for the whole depth. Together with a block of the panels' depth, or two while the next is rebuilt
+// (320 KB), it stays in L2.
 constexpr int64_t kMatrixRows = 512, kMatrixPanels = 4;
 static_assert(kMostSinkPanels == kMatrixPanels, "a task has whole tiles for a sink");
 constexpr int64_t kMatrixTasksPerThread = 4;
 constexpr int64_t kMatrixTile = 32;  // rows of register tiles
-constexpr int64_t kMatrixDepth = kDepthBlock / 2;  // of a block of several: 32 rows of A, 20 KB, stay in L1
-// A very deep product is computed in parts of its depth, so that a part of A and all of B's panels stay in cache. The gradient
-// of a head's hidden states is one: its depth is the vocabulary.
+constexpr int64_t kMatrixDepth = kDepthBlock / 2;  // of one of several blocks: 32 rows of A, 20 KB, stay in L1
+// A very deep product is computed in parts of its depth, so that a part of A and all of B's panels stay in cache. One
+// is the gradient of a head's hidden states, whose depth is the vocabulary.
 constexpr int64_t kDeepBlocks = 48, kDeepPart = 12;
 
 constexpr int64_t kStreamedBytes = 16 << 20;  // of C, which would leave the caches before it is read
 
-// Tiles for a sink, which sees how C is cut: by the shape alone.
-constexpr int64_t kSinkRows = 384;  // at most: the tile waits in scratch
-constexpr int64_t kSinkTasks = 48;  // wanted at least
+// Limits of tiles for a sink, which sees how C is cut: by the shape alone.
+constexpr int64_t kSinkRows = 384;  // maximum; the tile is in scratch
+constexpr int64_t kSinkTasks = 48;  // minimum
 
 constexpr int64_t kRowMultiple = 48;  // whole register tiles: of 6 rows, of 32 and 16 on AMX
-constexpr int64_t kPackedBytes = 1 << 20;  // of B that are packed at once, for every thread: they stay in its cache
+constexpr int64_t kPackedBytes = 1 << 20;  // of B packed at once, per thread: stays in its cache
 constexpr int64_t kMatrixPackedBytes = 8 << 20, kMostPackedBytes = 32 << 20;  // for a matrix unit: in the last cache
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t round_up(int64_t a, int64_t unit) { return ceil_div(a, unit) * unit; }
 
-// The size of equal parts of at most so many.
+// Returns the size of equal parts of `count`, each at most `most`.
 int64_t equal_parts(int64_t count, int64_t most) {
   most = std::max<int64_t>(1, most);
   return std::max<int64_t>(1, ceil_div(count, std::max<int64_t>(1, ceil_div(count, most))));
@@ -53,17 +53,17 @@ int64_t tile_rows_of(int64_t m, int64_t across, int64_t tasks, int64_t limit) {
   return std::max(kRowMultiple, std::min(wanted, limit));
 }
 
-// Of a tile for a sink that is so many panels wide: it has no more numbers the wider it is.
+// Returns the rows of a sink's tile that is `panels` wide; a wider tile has no more numbers.
 int64_t sink_rows(int64_t m, int64_t n, int64_t panels) {
   return tile_rows_of(m, ceil_div(n, panels * kPanelCols), kSinkTasks, kSinkRows / panels);
 }
 
-// What one task multiplies.
+// The rows and panels that one task multiplies.
 struct Cut {
   int64_t rows, panels;
 };
 
-// On a matrix unit: nearly square, as large as leaves every thread some; rows and panels in multiples of `unit`.
+// The cut on a matrix unit: nearly square, as large as leaves work for every thread, in multiples of `unit`.
 Cut matrix_cut(int64_t m, int64_t panels, Cut unit, int64_t tasks) {
   const auto halved = [](int64_t value, int64_t multiple) { return round_up(ceil_div(value, 2), multiple); };
   Cut cut = {std::max(unit.rows, kMatrixRows / unit.rows * unit.rows), std::min(panels, kMatrixPanels)};
@@ -80,7 +80,7 @@ Cut matrix_cut(int64_t m, int64_t panels, Cut unit, int64_t tasks) {
   return {round_up(equal_parts(m, cut.rows), unit.rows), round_up(equal_parts(panels, cut.panels), unit.panels)};
 }
 
-// Numbers of the depth in one 32-bit step.
+// Numbers of the depth per 32-bit step.
 int64_t step_size(Precision precision) {
   return precision == Precision::kInt8 ? 4 : precision == Precision::kBf16 ? 2 : 1;
 }
@@ -89,7 +89,7 @@ bool matrix_unit(Precision precision) {
   return precision == Precision::kBf16 && (cpu_features() & kAmxBf16) != 0;
 }
 
-// How the depth is cut: blocks of one size but the last, so that no short one is left over where they can be alike.
+// The cut of the depth: blocks of equal size except the last, so that no short block remains.
 struct Depth {
   explicit Depth(const PanelProduct& p) : numbers(p.depth) {
     const int64_t step = step_size(p.precision);
@@ -110,13 +110,13 @@ struct Depth {
 
   static constexpr int64_t kUnit = 64;  // a word of bits
   int64_t numbers, blocks;
-  int64_t at_once;      // blocks that are multiplied before the next are looked at
+  int64_t at_once;      // blocks multiplied before the next are started
   int64_t block;        // in numbers
-  int64_t panel_steps;  // that a block of B takes, each of 64 columns
+  int64_t panel_steps;  // steps of a packed block of B, each of 64 columns
 };
 
-// A in f32 is read where it is, whichever way it lies: measured, packing it never paid. In bf16 and int8 a chunk of it is
-// converted first.
+// Returns whether A is converted first, in chunks: in bf16 and int8. f32 is read in place in either order, because
+// packing it was never faster.
 bool converts(const PanelProduct& p) { return p.precision != Precision::kF32; }
 
 int64_t chunk_rows(const PanelProduct& p, int threads) {
@@ -129,9 +129,9 @@ struct DepthPart {
   int64_t count() const { return end - begin; }
 };
 
-// A part of A converted: element (row, block of the part) at row · `row` + block · `block`, in steps. In bf16 block after block,
-// rows an odd number of cache lines apart: the tile loads of a matrix unit take a line of many rows at once, which would
-// share a few sets of the cache if rows were as far apart as in the matrix.
+// The layout of a converted part of A, in steps: element (row, block of the part) at row · `row` + block · `block`. In
+// bf16 blocks follow one another and rows are an odd number of cache lines apart. A matrix unit's tile load takes a
+// line of many rows at once, which would share a few cache sets at the matrix' stride.
 struct Converted {
   Converted(const PanelProduct& p, const Depth& depth, int threads) {
     if (!converts(p)) return;
@@ -148,8 +148,8 @@ struct Converted {
   int64_t row = 0, block = 0, steps = 0;
 };
 
-// One product on so many threads: how it is cut, and where the parts of scratch lie: A converted and panels of B (shared),
-// then for each worker a tile, a panel in the making or panels of its own, and what the operand needs.
+// One product on `threads` threads: its cut and the layout of scratch. Shared: converted A and panels of B. Per worker:
+// a tile, a panel in progress or its own panels, and the operand's scratch.
 struct Work {
   Work(const PanelProduct& product, const PanelOperand& operand, int threads)
       : p(product), b(operand), depth(p), a(p, depth, threads), panels(ceil_div(p.n, kPanelCols)) {
@@ -167,7 +167,7 @@ struct Work {
         return matrix_cut(rows, count, p.sink != nullptr ? sink_tile : Cut{kMatrixTile, 1},
                           kMatrixTasksPerThread * threads);
       };
-      // with one block of the depth there is little to hide behind, and no room for two
+      // a single block of the depth offers little to hide behind, and there is no room for two
       rebuilds = b.has_source() && depth.blocks > 1 && depth.whole();
       own_panels = rebuilds || cut_of(panels).rows >= p.m;
       if (own_panels) at_once = panels;
@@ -176,7 +176,7 @@ struct Work {
       cut = p.sink != nullptr ? sink_tile : Cut{tile_rows_of(rows, at_once, tasks, std::min(rows, kChunkRows)), 1};
     }
     packed_at = align_up(static_cast<size_t>(a.steps * kStepBytes));
-    // no less than a smaller product takes, which may come out even where this one is cut into more and smaller parts
+    // no less than a smaller product takes, even if this one is cut into more and smaller parts
     workers_at = packed_at + static_cast<size_t>(std::min(
                                  panels * whole_panel, std::max(packed, whole_panel) + (p.sink_panels - 1) * whole_panel));
     streams = (matrix || p.sink != nullptr) && p.c != nullptr && !p.accumulate && depth.whole() &&
@@ -186,7 +186,7 @@ struct Work {
       tile_bytes = static_cast<size_t>(kMatrixRows * kMatrixPanels * kPanelCols * kStepBytes);
     else if (collects)
       tile_bytes = static_cast<size_t>(cut.rows * cut.panels * kPanelCols * kStepBytes);
-    // in 8 bits the weights of a block in f32 come before its bytes
+    // in 8 bits the f32 weights of a block precede its bytes
     if (p.precision == Precision::kInt8) panel_scratch = static_cast<size_t>(depth.block * kPanelCols * kStepBytes);
     if (matrix) panel_scratch = static_cast<size_t>(kMatrixPanels * kDepthBlock * kPanelCols * kStepBytes);
     worker_bytes = tile_bytes + panel_scratch + align_up(b.scratch_bytes());
@@ -197,20 +197,20 @@ struct Work {
   Depth depth;
   Converted a;
   int64_t panels;           // of B
-  int64_t at_once;          // that are packed together
+  int64_t at_once;          // panels packed together
   Cut cut;                  // of A's rows and those panels
-  Cut sink_tile = {};       // what of C a sink sees together
-  bool own_panels = false;  // a task packs what it multiplies, for itself: no other needs it
-  bool rebuilds = false;    // or the product rebuilds it, while it multiplies what comes before
-  bool streams;             // C goes to memory past the caches
-  bool collects;            // tiles of C wait in scratch until all of a part of the depth is summed
-  int64_t panel_bytes;      // of one block of one panel
+  Cut sink_tile = {};       // the part of C that a sink sees at once
+  bool own_panels = false;  // a task packs its panels for itself, as no other needs them
+  bool rebuilds = false;    // or the product rebuilds them while it multiplies those before
+  bool streams;             // C is written past the caches
+  bool collects;            // tiles of C stay in scratch until a part of the depth is summed
+  int64_t panel_bytes;      // per block of one panel
   size_t packed_at, workers_at, tile_bytes = 0, panel_scratch = 0, worker_bytes;
 };
 
-constexpr int64_t kConvertRows = 16, kConvertColumns = 64;  // of A, a task
+constexpr int64_t kConvertRows = 16, kConvertColumns = 64;  // of A, per task
 
-// Rows [begin, begin + rows) of A, some of them a task.
+// Converts rows [begin, begin + rows) of A.
 void convert_rows(ThreadPool& pool, const Work& w, DepthPart part, int64_t begin, int64_t rows, std::byte* out) {
   Bf16ConvertFunction* const to_bf16 = bf16_convert_table.best();
   Int8RowFunction* const to_int8 = int8_row_table.best();
@@ -234,7 +234,7 @@ void convert_rows(ThreadPool& pool, const Work& w, DepthPart part, int64_t begin
   });
 }
 
-// All rows of a transposed A, in bf16: pairs of the depth side by side, then steps along the rows.
+// Converts all rows of a transposed A to bf16: interleaves pairs of the depth, then transposes steps.
 void convert_columns(ThreadPool& pool, const Work& w, DepthPart part, std::byte* out) {
   DensePanelFunction* const pair = dense_panel_columns_bf16_table.best();
   DensePanelFunction* const transpose = dense_panel_rows_f32_table.best();
@@ -249,7 +249,7 @@ void convert_columns(ThreadPool& pool, const Work& w, DepthPart part, std::byte*
   });
 }
 
-// Panels [first, first + count) of B, one block of the depth a task: [block][panel].
+// Packs panels [first, first + count) of B, one block of the depth per task: [block][panel].
 void pack(ThreadPool& pool, const Work& w, DepthPart part, int64_t first, int64_t count, std::byte* scratch) {
   pool.parallel_for(part.count() * count, [&](int64_t task, int worker) {
     const int64_t i = part.begin + task / count, col = (first + task % count) * kPanelCols;
@@ -267,8 +267,8 @@ DenseProductFunction* product_function(Precision precision) {
   return (precision == Precision::kBf16 ? dense_product_bf16_table : dense_product_f32_table).best();
 }
 
-// A tile of C that was collected, rows `stride` apart: to the sink as the tiles that it sees, then to its place, where it is
-// added if `add`.
+// Passes a collected tile of C with row stride `stride` to the sink, in the tiles that it sees, then writes it to C, or
+// adds it if `add`.
 void hand_over(const Work& w, bool add, const float* tile, int64_t stride, int64_t row, int64_t col, int64_t rows,
                int64_t cols, int worker) {
   const PanelProduct& p = w.p;
@@ -294,14 +294,14 @@ void hand_over(const Work& w, bool add, const float* tile, int64_t stride, int64
   if (w.streams) finish_streams();
 }
 
-// One task: rows [row, row + rows) of A, from the chunk from `origin` on, and `cols` columns from `col` on, over a part of
-// the depth.
+// One task: rows [row, row + rows) of A within the chunk at `origin`, and `cols` columns from `col`, over a part of the
+// depth.
 struct Task {
   DepthPart part;
   int64_t origin, row, rows, col, cols;
 };
 
-// What block i of the depth is multiplied with, but for the panels.
+// Describes the product of block i of the depth, without its panels.
 ProductBlock block_of(const Work& w, const Task& t, int64_t i, float* tile, const std::byte* converted) {
   const PanelProduct& p = w.p;
   ProductBlock block = {};
@@ -327,7 +327,7 @@ ProductBlock block_of(const Work& w, const Task& t, int64_t i, float* tile, cons
   return block;
 }
 
-// A chunk of A that was converted and the panels [first, first + count), which tasks cut among themselves.
+// The tasks for a converted chunk of A and panels [first, first + count).
 class Tasks {
  public:
   Tasks(const Work& w, DepthPart part, int64_t origin, int64_t rows, int64_t first, int64_t count, std::byte* scratch)
@@ -360,7 +360,7 @@ class Tasks {
     hand_over(w_, w_.p.accumulate || t.part.begin > 0, tile, w_.cut.panels * kPanelCols, t.origin + t.row, t.col, t.rows, t.cols, worker);
   }
 
-  // Panels of one block of the depth that all threads packed, or that this task packs for itself.
+  // Returns the panels of one block of the depth, which all threads packed or which this task packs for itself.
   const std::byte* panels(const Task& t, int64_t i, int worker) const {
     if (!w_.own_panels) {
       const int64_t panel = (i - t.part.begin) * count_ + t.col / kPanelCols - first_;
@@ -383,8 +383,8 @@ class Tasks {
     finish(t, worker);
   }
 
-  // Task after task, panels rebuilt while those before them are multiplied: the next task's too, which is therefore taken
-  // a block of the depth before this one is done.
+  // Runs task after task and rebuilds the next panels while the current ones are multiplied. The next task is taken one
+  // block of the depth early, so that its panels are rebuilt too.
   void multiply_and_rebuild(std::atomic<int64_t>& next, int64_t tasks, int worker) const {
     std::byte* const tile = own(worker);
     std::byte *now = tile + w_.tile_bytes, *later = now + w_.panel_scratch / 2;
@@ -461,7 +461,7 @@ size_t panel_product_scratch(const PanelProduct& p, const PanelOperand& b, int t
   const Work w(p, b, threads);
   const size_t bytes = w.workers_at + w.worker_bytes * static_cast<size_t>(threads);
   if (w.depth.whole()) return bytes;
-  // one that is just not deep enough to be cut takes more
+  // a product just not deep enough to be cut takes more
   PanelProduct whole = p;
   whole.depth = (kDeepBlocks - 1) * w.depth.block;
   return std::max(bytes, panel_product_scratch(whole, b, threads));

@@ -11,7 +11,7 @@ struct PlainBits {
   PlainBits(const Tensor& bits, Scratch& scratch)
       : bits_(bits), row_scales_(scratch.take<float>(bits.rows)), column_scales_(scratch.take<float>(bits.cols)) {}
 
-  // Sets the scales; the matrix then stands for factor·B.
+  // Sets the scales; the layer then represents factor·B.
   BooleanLayer scaled(float factor) const {
     for (int64_t i = 0; i < bits_.rows; ++i) row_scales_[i] = factor;
     for (int64_t j = 0; j < bits_.cols; ++j) column_scales_[j] = 1;

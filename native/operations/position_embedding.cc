@@ -1,5 +1,5 @@
-// y[r] = table[offset + position of row r]; see positions.h for the optional input. Attribute: offset, of the first
-// position's row in the table (2 in OPT).
+// y[r] = table[offset + position of row r]; positions.h describes the optional input. Attribute: offset, the table's
+// row of position 0 (2 in OPT).
 #include <cstring>
 
 #include "operations/positions.h"

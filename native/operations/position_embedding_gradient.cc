@@ -1,5 +1,5 @@
-// dTable[offset + position of row r] += dy[r], in the order of r. Attribute: offset. Tasks own columns, not rows, so that
-// a position that every sequence has is added up by one thread.
+// dTable[offset + position of row r] += dy[r], in the order of r. Attribute: offset. Tasks own columns, not rows, so
+// one thread adds up a position that every sequence has.
 #include "operations/positions.h"
 
 namespace mbok {

@@ -1,5 +1,5 @@
-// Rows of a position table: where each row of a run stands in its sequence. Either the caller says so, by an i32 [R, 1], or
-// row r stands at position scalars.position + r mod T.
+// Positions of rows in their sequences, as rows of a position table. Either the caller passes an i32 [R, 1], or row r
+// has position scalars.position + r mod T.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +22,8 @@ inline void expect_positions(const Call& call, int index, int64_t rows) {
   if (call.has_input(index)) expect_tensor(call, call.input(index), "positions", TensorType::kI32, rows, 1);
 }
 
-// Throws Error MBOK_INVALID_ARGUMENT where a position of the run's `rows` lies beyond the table, whose first `offset`
-// rows stand for no position. `index`: of the optional input with positions.
+// Returns the positions of the run's `rows` rows. Throws Error MBOK_INVALID_ARGUMENT for a position beyond the table,
+// whose first `offset` rows belong to no position. `index`: the optional input with positions.
 inline Positions checked_positions(const Call& call, int64_t rows, const Tensor& table, int64_t offset, int index) {
   const auto expect_within = [&](int64_t position) {
     if (position < 0 || offset + position >= table.rows)

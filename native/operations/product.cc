@@ -63,7 +63,7 @@ void product_tiles(ThreadPool& pool, const float* z, const float* x, int64_t dep
 }
 
 namespace {
-// Stands for the caller's sink where only its presence counts.
+// Stands for the caller's sink where only its presence matters.
 class NoSink final : public TileSink {
  public:
   void consume(const Tile&, int) override {}

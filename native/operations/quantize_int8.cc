@@ -1,4 +1,4 @@
-// Weights in 8 bits, one scale a row (kernels/int8), and what that loses: error = ‖W − Ŵ‖ / ‖W‖.
+// Quantizes weights to 8 bits with one scale per row (kernels/int8); error = ‖W − Ŵ‖ / ‖W‖.
 //   w [m,n] (any type of weights.h), its scales? [m,1] → q i8 [m,n], scales [m,1], error [1,1]
 #include <cmath>
 

@@ -1,4 +1,4 @@
-// W = Ŵ = Σ_k diag(s_out[k])·B[k]·diag(s_in[k]), whole: for comparing and exporting, not for multiplying.
+// W = Ŵ = Σ_k diag(s_out[k])·B[k]·diag(s_in[k]) as a whole, for comparing and exporting, not for multiplying.
 //   kernels bits [K·m,n], s_out [K,m], s_in [K,n] → w [m,n]
 #include <cstring>
 
@@ -9,7 +9,7 @@
 namespace mbok {
 namespace {
 
-constexpr int64_t kRows = 64;  // of one task
+constexpr int64_t kRows = 64;  // per task
 
 void check(const Call& call) {
   expect_counts(call, 3, 1, 0);

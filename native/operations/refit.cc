@@ -2,11 +2,11 @@
 //   rows      s_out[·, i] by K × K least squares with design rows B[k, i, ·] ⊙ s_in[k]
 //   columns   s_in[·, j] likewise with B[k, ·, j] ⊙ s_out[k]
 //   signs     each element takes the nearest of its 2^K levels
-// each solve with a ridge of 1e-6 of the mean of its diagonal. The signs of a round and the rows of the next need one
-// row of W and its bits only and share a pass. With K = 1 successive extraction is already the
-// optimum and nothing changes.
+// Each solve has a ridge of 1e-6 times the mean of its diagonal. The signs of a round and the rows of the next need
+// only one row of W and its bits, so they share a pass. With K = 1 successive extraction is already optimal and nothing
+// changes.
 //
-// Rows are split into tasks of kRows, columns into tasks of one word of bits, so nothing is summed across tasks.
+// Rows are split into tasks of kRows, columns into tasks of one word of bits, so no sum crosses tasks.
 //
 // inputs w [m, n]; outputs kernels bits [K·m, n], s_out [K, m], s_in [K, n] (all three read and written),
 // residual [1, 1] = ‖W − Ŵ‖ / ‖W‖ (0 for W = 0); attribute rounds
@@ -23,7 +23,7 @@ namespace {
 
 constexpr double kRidge = 1e-6;
 constexpr int64_t kRows = 16;
-constexpr int64_t kStripRows = 512;  // of a strip of 64 columns: 128 KiB of W, which the sums read 4 to 16 times
+constexpr int64_t kStripRows = 512;  // of a strip of 64 columns: 128 KiB of W, traversed 8 (AVX-512) or 16 times
 
 void check(const Call& call) {
   expect_counts(call, 1, 4, 1);
@@ -73,7 +73,7 @@ void solve_row(const Model& model, int64_t i) {
   for (int k = 0; k < model.kernels; ++k) model.s_out[k * model.m + i] = static_cast<float>(x[k]);
 }
 
-// The columns of one word of bits.
+// Solves the columns of one word of bits.
 void solve_columns(const Model& model, const double* diagonal, int64_t word) {
   const int kernels = model.kernels;
   const int64_t first = word * 64, cols = std::min<int64_t>(64, model.n - first);
@@ -123,7 +123,7 @@ void run(const Call& call) {
     call.pool->parallel_for(model.words, [&](int64_t word, int) { solve_columns(model, diagonal, word); });
   }
 
-  double* squares = reinterpret_cast<double*>(call.scratch);  // by task: of W − Ŵ, then of W
+  double* squares = reinterpret_cast<double*>(call.scratch);  // per task: of W − Ŵ, then of W
   call.pool->parallel_for(tasks, [&](int64_t task, int) {
     double rest = 0, own = 0;
     each_row(task, [&](int64_t i) {

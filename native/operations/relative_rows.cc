@@ -1,5 +1,5 @@
-// y = x with every row divided by the root mean square of the same row of h (rows of h that are zero divide by 1): a
-// token's part in sums over tokens then no longer grows with its hidden state, whose direction alone the next norm sees.
+// Divides every row of x by the root mean square of the same row of h; zero rows of h divide by 1. The weight of a
+// token in sums over tokens then no longer grows with its hidden state, of which the next norm sees only the direction.
 //
 // inputs x [R, n], h [R, w]; output y [R, n] (may be the same memory as x)
 #include <cmath>

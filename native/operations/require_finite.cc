@@ -1,5 +1,5 @@
-// Throws MBOK_NON_FINITE unless x is finite. Placed before the first operation that updates state, so that a broken
-// loss leaves the model as it was.
+// Throws MBOK_NON_FINITE unless x is finite. Plans place it before the first operation that updates state, so that a
+// diverged loss leaves the model unchanged.
 #include <cmath>
 #include <string>
 

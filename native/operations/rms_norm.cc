@@ -1,5 +1,5 @@
-// y = RMSNorm(x) ⊙ (offset + w) of every group of as many columns as w has: one group a row, or one a head (query and
-// key norms). Attributes: eps, offset.
+// y = RMSNorm(x) ⊙ (offset + w) for every group of as many columns as w has: one group per row, or one per head (query
+// and key norms). Attributes: eps, offset.
 #include "kernels/rms_norm/rms_norm.h"
 
 #include "operations/norm_weight.h"

@@ -1,4 +1,5 @@
-// dx and dw of rms_norm. Attributes: eps, offset. Every task sums its rows of dw into a partial of its own; the partials are then added up.
+// dx and dw of rms_norm. Attributes: eps, offset. Every task sums its rows of dw into a partial sum, which are then
+// added.
 #include <cstring>
 
 #include "kernels/rms_norm/rms_norm.h"
@@ -19,7 +20,7 @@ void check(const Call& call) {
   if (call.has_output(1)) expect_tensor(call, call.output(1), "dw", TensorType::kF32, 1, call.input(2).cols);
 }
 
-// Every group of columns is a row of its own to the kernel function.
+// Every group of columns is a row for the kernel function.
 RowSplit split_groups(const Call& call) {
   const int64_t cols = call.input(2).cols;
   return split_rows_for_partials(call.input(1).size() / cols, cols);

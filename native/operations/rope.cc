@@ -1,6 +1,6 @@
-// Rotary position embedding of every head in a row, or of as much of it as the table is wide; see positions.h for the
-// position of a row and the optional third input. Attributes: head dimension d, direction (+1, or −1 for the inverse,
-// which is the gradient). y may be x.
+// Rotary position embedding of every head in a row, or of its first numbers if the table is narrower. positions.h
+// describes a row's position and the optional third input. Attributes: head dimension d, direction (+1, or −1 for the
+// inverse, which is the gradient). y may be x.
 #include "kernels/rope/rope.h"
 
 #include "operations/positions.h"

@@ -1,9 +1,14 @@
-// The inputs of a linear layer as a processor for few bits would read them, in f32 again: 64 numbers of a row at a time
-// are rotated by a Hadamard matrix, which spreads channels that are much larger than the rest (dense_product.h), rounded
-// to whole numbers of one scale, and rotated back. b bits have 2^b − 1 levels, of which max |x| is the largest at 8 and 4.
-// At 2 the scale is the one that loses least of normal numbers, which rotated ones nearly are (Max, "Quantizing for
-// Minimum Distortion", 1960): 1.22 deviations. One bit has the signs times mean |x|, the closest of all such blocks.
-//   x [R,n] → y [R,n], which may be the same memory; attribute: b, 8, 4, 2 or 1
+// Rounds the inputs of a linear layer as a low-bit processor would read them, and returns them in f32. Every 64 numbers
+// of a row are rotated by a Hadamard matrix, which spreads outlier channels (dense_product.h), rounded to integers with
+// one scale, and rotated back.
+//
+//   bits b   levels    scale
+//   8, 4     2^b − 1   max |x| is the largest level
+//   2        3         1.22 standard deviations: least error for normal numbers, which rotated ones nearly are
+//                      (Max, "Quantizing for Minimum Distortion", 1960)
+//   1        2         sign(x) · mean |x|, the closest such block
+//
+//   x [R,n] → y [R,n], which may be x; attribute: b
 #include <cmath>
 
 #include "kernels/dense_product/rotate.h"
@@ -46,7 +51,7 @@ void round_signs(float* values) {
   for (int64_t j = 0; j < kRotated; ++j) values[j] = std::copysign(mean, values[j]);
 }
 
-// Numbers of x past `count` are zero.
+// Rounds one block; numbers of x past `count` are zero.
 void round_block(const float* x, int64_t count, int64_t bits, float* y) {
   float values[kRotated];
   for (int64_t j = 0; j < kRotated; ++j) values[j] = j < count ? x[j] : 0;

@@ -33,7 +33,7 @@ RowLosses::Kept* RowLosses::kept_from(int64_t row, int64_t id) const {
   return std::lower_bound(kept, kept_end(row), id, [](const Kept& a, int64_t from) { return a.id < from; });
 }
 
-// Kept logits are put out of the way: the others' sum as a difference of sums near one would lose all precision.
+// Kept logits are excluded from the sum: the others' sum as a difference of sums near one would lose all precision.
 void RowLosses::see(int64_t row, int64_t col, const float* logits, int64_t cols) {
   alignas(64) float others[kLogitPart];
   if (judge_.targets != nullptr) {

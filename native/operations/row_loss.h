@@ -1,6 +1,6 @@
-// What rows of a student's logits are judged by: the token that came, another model's logits, or what is kept of them. A row
-// is seen in parts, so that it never needs to be in cache whole: logits as tiles come out of the product, and when their
-// sums are known, pieces of its gradient.
+// The losses of rows of a student's logits against target tokens, another model's logits or a truncated distribution.
+// Rows are processed in parts, so a row is never in cache as a whole: first logits, as tiles come out of the product,
+// then, when their sums are known, pieces of the gradient.
 #pragma once
 
 #include <cmath>
@@ -9,15 +9,15 @@
 
 namespace mbok {
 
-// A distribution as kept by head_top_tokens: of every row `count` tokens with the logarithms of their probabilities, then
-// the logarithm of what is left for all others.
+// A distribution truncated by head_top_tokens: per row `count` tokens with their log-probabilities, then the log of the
+// probability of all others.
 struct KeptTokens {
   const int32_t* ids;       // [rows, count], checked, all different within a row
   const float* log_values;  // [rows, count + 1]
   int64_t count;            // less than the vocabulary
 };
 
-// One of three: targets, kept tokens or a teacher's logits.
+// One of three: targets, truncated distributions or a teacher's logits.
 struct Judge {
   const int32_t* targets;  // [rows], −1: not counted; or null
   KeptTokens kept;         // of count 0 if there are none
@@ -26,32 +26,32 @@ struct Judge {
   float factor;            // of the gradient
 };
 
-// Some of a row's logits: they are `numbers` + `from`.
+// A piece of a row's logits: numbers[i] + from.
 struct LogitPiece {
   const float* numbers;
   float from;
 };
 
-// The losses of some rows at a time.
+// The losses of a chunk of rows.
 class RowLosses {
  public:
   RowLosses() = default;
   RowLosses(Scratch& scratch, const Judge& judge, int64_t rows, int64_t vocabulary, int threads);
 
-  // Rows [first, first + rows) of the judge's; `row` below counts from there.
+  // Starts a chunk: rows [first, first + rows) of the judge. `row` below counts from `first`.
   void begin(int64_t first, int64_t rows);
-  // Logits [col, col + cols) of a row, after their cap, col being a multiple of kLogitPart.
+  // Takes logits [col, col + cols) of a row, after their cap; col is a multiple of kLogitPart.
   void see(int64_t row, int64_t col, const float* logits, int64_t cols);
   void see_teacher(int64_t row, int64_t col, const float* logits, int64_t cols);
-  // A number near the logits that were seen with that of `col`, to tell them as distances to it: the largest, or 0 where there is none.
+  // Returns an origin for storing logits of col's part as distances: the largest of the part, or 0 if there is none.
   float origin(int64_t row, int64_t col) const { return origin(parts_, row, col); }
   float teacher_origin(int64_t row, int64_t col) const { return origin(teacher_parts_, row, col); }
-  // When all of a row has been seen.
+  // Finishes a row after all of its logits have been seen.
   void conclude(int64_t row, int worker);
-  // to[0 … count) = factor · the gradient by logits [col, col + count) of a concluded row, count ≤ kMostMade: they and the
-  // teacher's as they were before their caps, from 0 where there is a cap. `to` may be where the logits are.
+  // to[0 … count) = factor · gradient with respect to logits [col, col + count) of a concluded row, count ≤ kMostMade.
+  // With a cap, the student's and the teacher's logits are those before it, with from = 0. `to` may be the logits.
   void gradient(int64_t row, int64_t col, int64_t count, const LogitPiece& logits, const LogitPiece& teacher, float* to);
-  // Of a concluded row; with a teacher when the gradient has been formed at all of its logits.
+  // Returns the value of a concluded row; with a teacher, after the gradient of all of its logits has been computed.
   double value(int64_t row) const;
 
  private:
@@ -61,14 +61,14 @@ class RowLosses {
     float gradient;  // of a concluded row
   };
   struct Row {
-    SoftmaxSum student, teacher;  // student: with kept tokens that of all others
+    SoftmaxSum student, teacher;  // student: with kept tokens the sum over all others
     double value;                 // with a teacher the sum that divergence_of() takes
-    float target;                 // its logit
-    float share;                  // the sum of the other tokens' gradients, with kept ones
+    float target;                 // logit of the target
+    float share;                  // with kept tokens: factor for the gradient of all others
   };
 
   bool counts(int64_t row) const { return judge_.targets == nullptr || judge_.targets[first_ + row] >= 0; }
-  // The row's kept tokens from `id` on, by their ids, and the end of all.
+  // Return the row's kept tokens from `id` on, sorted by id, and their end.
   Kept* kept_from(int64_t row, int64_t id) const;
   Kept* kept_end(int64_t row) const { return kept_ + (row + 1) * judge_.kept.count; }
   void conclude_kept(int64_t row);

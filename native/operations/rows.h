@@ -1,4 +1,4 @@
-// How operations on independent rows are cut into tasks: by the shape alone, never by the number of threads.
+// Splits operations on independent rows into tasks, by the shape alone, never by the number of threads.
 #pragma once
 
 #include <cstdint>
@@ -19,20 +19,20 @@ struct RowSplit {
   }
 };
 
-// Tasks of about 16384 elements: several microseconds, against well under one for handing out a task.
+// Tasks of about 16384 elements take several microseconds; handing out a task takes well under one.
 inline RowSplit split_rows(int64_t rows, int64_t cols) {
   constexpr int64_t kElements = 16384;
   return {rows, cols >= kElements ? 1 : kElements / (cols > 0 ? cols : 1)};
 }
 
-// For sums over all rows, where every task writes a partial sum of `cols` floats: at least 32 rows a task keep the
+// For sums over all rows, where every task writes a partial sum of `cols` floats. At least 32 rows per task limit the
 // partial sums to 1/32 of the input.
 inline RowSplit split_rows_for_partials(int64_t rows, int64_t cols) {
   const RowSplit split = split_rows(rows, cols);
   return {rows, split.rows_per_task < 32 ? 32 : split.rows_per_task};
 }
 
-// body(first row, number of rows) for every task.
+// Calls body(first row, number of rows) for every task.
 template <class Body>
 void for_row_tasks(ThreadPool& pool, const RowSplit& split, Body&& body) {
   pool.parallel_for(split.tasks(), [&](int64_t task, int) { body(split.first(task), split.count(task)); });

@@ -1,10 +1,10 @@
-// y = factor·x. y may be the same memory as x. Attribute: factor.
+// y = factor·x. y may be x. Attribute: factor.
 #include "runtime/operation.h"
 
 namespace mbok {
 namespace {
 
-constexpr int64_t kChunk = 16384;  // elements a task
+constexpr int64_t kChunk = 16384;  // elements per task
 
 void check(const Call& call) {
   expect_counts(call, 1, 1, 1);

@@ -1,6 +1,6 @@
-// y_ij = x_ij · (h_jj / mean(diag H) + 1e-6)^power: columns by how large the layer's inputs are there. With H all zero y
-// is x. Weighing the columns of W before a decomposition and its input scales by the opposite power after it minimizes
-// the weighted error Σ_ij (h_jj)^(2·power) (w_ij − ŵ_ij)².
+// y_ij = x_ij · (h_jj / mean(diag H) + 1e-6)^power: scales columns by the size of the layer's inputs there. If H is all
+// zero, y is x. Scaling the columns of W before a decomposition, and its input scales by the opposite power after it,
+// minimizes the weighted error Σ_ij (h_jj)^(2·power) (w_ij − ŵ_ij)².
 //
 // inputs x [m, n], h [n, n]; output y [m, n] (may be the same memory as x); attribute power
 #include <cmath>
@@ -27,7 +27,7 @@ size_t scratch_bytes(const Call& call, int) {
 }
 
 void run(const Call& call) {
-  constexpr double kFloor = 1e-6;  // an input that is always zero must not make its column vanish
+  constexpr double kFloor = 1e-6;  // keeps the column of an input that is always zero
   const int64_t n = call.input(0).cols;
   const float* x = call.input(0).f32();
   const float* h = call.input(1).f32();

@@ -1,5 +1,5 @@
-// Cuts an operation's scratch into aligned pieces. The same code sizes the scratch (base nullptr: every piece is null)
-// and hands it out, so the two cannot disagree.
+// Cuts an operation's scratch into aligned pieces. The same code computes the size (base nullptr: every piece is null)
+// and the pieces, so the two always agree.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
-// Statistics of the Boolean signal Q that its normalizers need, gathered tile by tile: the mean of |Q|,
-// or the row and column means of Q². Partial sums by tile, added in the order of the grid.
+// Statistics of the Boolean signal Q for its normalizers, gathered tile by tile: the mean of |Q|, or the row and column
+// means of Q². Every tile writes partial sums, which are added in the order of the grid.
 #pragma once
 
 #include "operations/product.h"
@@ -9,7 +9,7 @@ namespace mbok {
 
 enum class Normalizer : int32_t { kNone = 0, kMean = 1, kFactored = 2 };
 
-// Q = G ⊙ (s_out s_inᵀ); both null where the tiles hold Q itself.
+// Q = G ⊙ (s_out s_inᵀ); both null if the tiles contain Q itself.
 struct SignalScales {
   const float* s_out;  // [m]
   const float* s_in;   // [n]
@@ -20,7 +20,7 @@ class SignalStatistics {
   SignalStatistics(Normalizer normalizer, int64_t m, int64_t n, SignalScales scales, const TileGrid& grid,
                    Scratch& scratch);
   void consume(const Tile& tile) const;
-  // Forms the means below, once every tile has been consumed.
+  // Computes the means below, after every tile has been consumed.
   void finish(ThreadPool& pool);
 
   double magnitude() const { return magnitude_; }  // mean of |Q|

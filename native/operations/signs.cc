@@ -1,4 +1,4 @@
-// Kernel `index` of kernels[K·m, n] ← latent[m, n] ≥ 0: the forward side of latent weights with straight-through
+// Kernel `index` of kernels[K·m, n] ← latent[m, n] ≥ 0: the forward pass of latent weights with a straight-through
 // estimator. Attribute: index.
 #include "kernels/boolean_activation/boolean_activation.h"
 #include "operations/rows.h"

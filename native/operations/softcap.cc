@@ -1,4 +1,4 @@
-// y = cap · tanh(x / cap). y may be the same memory as x. Attribute: cap.
+// y = cap · tanh(x / cap). y may be x. Attribute: cap.
 #include "kernels/softcap/softcap.h"
 
 #include "operations/elements.h"

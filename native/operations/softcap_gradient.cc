@@ -1,4 +1,4 @@
-// dx of softcap. dx may be the same memory as dy. Attribute: cap.
+// dx of softcap. dx may be dy. Attribute: cap.
 #include "kernels/softcap/softcap.h"
 #include "operations/elements.h"
 #include "runtime/operation.h"

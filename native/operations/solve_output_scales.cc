@@ -1,7 +1,8 @@
-// s_out for given signs and input scales: for every row i the K × K system (A + 1e-5 · mean(diag A) · I) s = P H w'ᵢ,
-// A = P H Pᵀ, P[k]_j = B[k, i, j] s_in[k]_j, H undamped: the least error on the calibration inputs.
+// Fits s_out for given signs and input scales: every row i solves (A + 1e-5 · mean(diag A) · I) s = P H w'ᵢ, K × K,
+// with A = P H Pᵀ, P[k]_j = B[k, i, j] s_in[k]_j and H without damping. This minimizes the error on the calibration
+// inputs.
 //
-// All kernels of a panel of rows are multiplied by H in one product; the K × K systems are f64.
+// One product multiplies all kernels of a panel of rows by H; the K × K systems are f64.
 //
 // inputs target [m, n], h [n, n] symmetric, kernels bits [K·m, n], s_in [K, n]; output s_out [K, m]
 #include <algorithm>

@@ -1,4 +1,4 @@
-// Copies to memory past the caches: what is written is not read first, and nothing that is still wanted makes room for it.
+// Copies past the caches: the target is not read first, and cached data is not evicted.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,7 @@ inline void stream(float* to, const float* from, int64_t count) {
   std::memcpy(to, from, static_cast<size_t>(count) * sizeof(float));
 }
 
-// Makes what this thread streamed visible like any other write: before another thread is told that it is there.
+// Makes this thread's streamed writes visible like other writes; call before telling another thread that they exist.
 inline void finish_streams() {
 #if defined(__x86_64__)
   _mm_sfence();

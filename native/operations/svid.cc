@@ -1,9 +1,9 @@
-// Successive SVID extraction (arXiv 2505.22811, section 4): for k = 0 … K−1, R = W − Σ_{l<k} Ŵ_l,
+// Successive SVID extraction (arXiv 2505.22811, section 4): for k = 0 … K−1, with R = W − Σ_{l<k} Ŵ_l,
 //   B[k] = sign(R),  |R| ≈ σ u vᵀ its best rank-1 approximation,  s_out[k] = √σ u,  s_in[k] = √σ v,
 // and residual[k] = ‖W − Σ_{l≤k} Ŵ_l‖ / ‖W‖ (0 for W = 0).
 //
 // Power iteration on |R|ᵀ|R| from v = 1 runs until v moves by less than kTolerance, at most `iterations` rounds.
-// u, v ≥ 0 because |R| ≥ 0 (Perron–Frobenius). Rows are split into at most kMaxTasks tasks of at least kMinRows; their
+// u, v ≥ 0 because |R| ≥ 0 (Perron–Frobenius). Rows are split into at most kMaxTasks tasks of at least kMinRows, whose
 // partial sums are added in task order.
 //
 // inputs w [m, n]; outputs kernels bits [K·m, n], s_out [K, m], s_in [K, n], residual [1, K]; attribute iterations
@@ -20,9 +20,9 @@ namespace {
 
 constexpr int64_t kMinRows = 16;
 constexpr int64_t kMaxTasks = 32;
-constexpr int64_t kColumns = 256;  // a task of the reduction over partial sums
-// Of ‖v − previous v‖, with ‖v‖ = 1. What is left to go is at most this times ρ / (1 − ρ), ρ = (σ₂ / σ₁)² < 0.9 for
-// the residuals of real weights: about 1e-6.
+constexpr int64_t kColumns = 256;  // per task of the reduction of partial sums
+// Limit of ‖v − previous v‖, with ‖v‖ = 1. The remaining error is at most this times ρ / (1 − ρ), where ρ = (σ₂ / σ₁)²
+// < 0.9 for the residuals of real weights: about 1e-6.
 constexpr double kTolerance = 1e-7;
 
 struct Layout {
@@ -64,11 +64,11 @@ void check(const Call& call) {
 size_t scratch_bytes(const Call& call, int) { return Layout(call.input(0).rows, call.input(0).cols).bytes; }
 
 struct Step {
-  double length;  // of the new direction before it is normalized
-  double moved;   // its distance from the previous one
+  double length;  // of the new direction, before normalization
+  double moved;   // its distance from the previous direction
 };
 
-// v ← the sum of all tasks' partial sums, normalized. The total replaces the first task's sums.
+// v ← the normalized sum of all tasks' partial sums. The total replaces the first task's sums.
 Step next_direction(ThreadPool& pool, double* sums, int64_t tasks, int64_t n, double* v) {
   pool.parallel_for((n + kColumns - 1) / kColumns, [=](int64_t task, int) {
     const int64_t end = std::min(n, (task + 1) * kColumns);

@@ -1,5 +1,5 @@
-// Where the tiles of a gradient G[m, n] come from: a product that never stores it, or memory. Columns of the grid are
-// multiples of 64, so that no two tiles share a word of bits.
+// A source of the tiles of a gradient G[m, n]: a product that never stores it, or memory. Column cuts are multiples of
+// 64, so no two tiles share a word of bits.
 #pragma once
 
 #include <cstring>
@@ -11,15 +11,15 @@ namespace mbok {
 class TileSource {
  public:
   virtual TileGrid grid() const = 0;
-  // Every tile once; may be called again for a second pass.
+  // Passes every tile once; may be called again for a second pass.
   virtual void feed(ThreadPool& pool, TileSink& sink) = 0;
 
  protected:
   ~TileSource() = default;
 };
 
-// G = ZᵀX for z[depth, m] and x[depth, n]. With `kept` (kept_size) the first pass leaves its tiles there, one
-// after the other, and later ones read them: of one layer at a time that is little, and far less work than a product.
+// G = ZᵀX for z[depth, m] and x[depth, n]. With `kept` (kept_size floats) the first pass stores its tiles there and
+// later passes read them. One layer at a time needs little memory, and reading is much cheaper than a product.
 class ProductTiles final : public TileSource {
  public:
   ProductTiles(const Tensor& z, const Tensor& x, Precision precision, float* kept, std::byte* scratch)
@@ -84,7 +84,8 @@ class ProductTiles final : public TileSource {
 class DenseTiles final : public TileSource {
  public:
   explicit DenseTiles(const Tensor& matrix) : matrix_(matrix) {}
-  // Whole rows, which stream best; about 256 KiB of them, so that a second look at the tile finds it in cache.
+  // Whole rows, which stream best: about 256 KiB, at least 16 rows, so that a second pass over a tile finds it in
+  // cache.
   TileGrid grid() const override {
     const int64_t cols = (matrix_.cols + 63) / 64 * 64;
     const int64_t rows = cols < 4096 ? 65536 / (cols > 0 ? cols : 64) : 16;

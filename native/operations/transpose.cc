@@ -1,5 +1,5 @@
-// y = wᵀ: w [r, c] → y [c, r], of any type whose elements are whole bytes. For weights that files hold the other way
-// round (GPT-2's Conv1D): once a load, so plain squares that fit the cache, one row of squares a task.
+// y = wᵀ: w [r, c] → y [c, r], for types with elements of whole bytes. For weights that files store transposed (GPT-2's
+// Conv1D). It runs once per load, so plain squares that fit the cache suffice, one row of squares per task.
 #include "runtime/operation.h"
 
 namespace mbok {

@@ -1,4 +1,4 @@
-// y = Σ wᵢ·xᵢ of single numbers: the loss out of its parts. Attributes: w₀, w₁, …, one for each input.
+// y = Σ wᵢ·xᵢ of single numbers: the total loss. Attributes: w₀, w₁, …, one per input.
 #include "runtime/operation.h"
 
 namespace mbok {

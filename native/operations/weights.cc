@@ -8,7 +8,7 @@
 namespace mbok {
 namespace {
 
-// Widened at a time: 64 × 256 floats stay in L2, and half a kilobyte of a row at once is what prefetchers follow.
+// Depth of a strip: 64 × 256 floats stay in L2, and hardware prefetchers follow half a kilobyte of a row at once.
 constexpr int64_t kStripDepth = 256;
 
 }  // namespace
@@ -51,7 +51,7 @@ WeightOperand::WeightOperand(const Weights& weights, bool transposed, Precision 
     : weights_(weights),
       transposed_(transposed),
       precision_(precision),
-      // the depth runs along rows of an even length: two neighbors are 32 bits wherever a strip begins
+      // the depth runs along rows of even length: two neighbors are one aligned 32-bit step in every strip
       whole_pairs_(weights.type() == TensorType::kBf16 && precision == Precision::kBf16 && !transposed &&
                    weights.cols() % 2 == 0) {}
 

@@ -1,5 +1,5 @@
-// Weights as they lie in memory: f32, f16, bf16, i8 with one scale a row, or q8 with its scales in it. Operations that read them (linear,
-// linear_gradient_input, embedding) widen what they need when they need it, so a 16-bit model never exists in 32 bits.
+// Weights as stored: f32, f16, bf16, i8 with one scale per row, or q8 with its scales. Operations that read them widen
+// what they need when they need it, so a 16-bit model never exists in 32 bits.
 #pragma once
 
 #include "kernels/dense_decode/dense_decode.h"
@@ -10,8 +10,8 @@
 
 namespace mbok {
 
-// Checks that input `w` is of one of these types and that i8, and only i8, comes with input `scales` f32 [rows, 1];
-// throws Error MBOK_SHAPE.
+// Checks that input `w` has one of these types and that i8, and only i8, comes with input `scales` f32 [rows, 1].
+// Throws Error MBOK_SHAPE.
 void expect_weights(const Call& call, int w, int scales, const char* name);
 
 class Weights {
@@ -21,11 +21,11 @@ class Weights {
   TensorType type() const { return tensor_.type; }
   int64_t rows() const { return tensor_.rows; }
   int64_t cols() const { return tensor_.cols; }
-  // From the first element of `row` on.
+  // Returns the address of the first element of `row`.
   const std::byte* row(int64_t row) const;
-  const float* scales() const { return scales_; }  // null but for i8
+  const float* scales() const { return scales_; }  // null except for i8
 
-  // to[0 … count) = the row's elements from column `col` on, in f32; of q8 `col` is a multiple of kQ8Block.
+  // to[0 … count) = the row's elements from column `col` on, in f32; for q8 `col` is a multiple of kQ8Block.
   void widen(int64_t row, int64_t col, int64_t count, float* to) const;
 
  private:
@@ -36,9 +36,9 @@ class Weights {
   Q8WidenFunction* widen_q8_;
 };
 
-// B of a product: w transposed ([n, depth], the weights of Y = X·Wᵀ) or, with `transposed`, as it is ([depth, n]).
-// Narrow weights are widened strip by strip into a buffer that stays in cache and packed from there; bf16 that stays bf16
-// is packed as pairs of its bits.
+// B of a product: w transposed ([n, depth], the weights of Y = X·Wᵀ) or, with `transposed`, w itself ([depth, n]).
+// Narrow weights are widened strip by strip into a buffer that stays in cache and packed from there. bf16 that stays
+// bf16 is packed as pairs of its bits.
 class WeightOperand final : public PanelOperand {
  public:
   WeightOperand(const Weights& weights, bool transposed, Precision precision);

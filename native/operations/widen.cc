@@ -1,4 +1,4 @@
-// Weights in f32, for what needs one matrix so (a conversion to kernels, latent weights).
+// Weights in f32, for what needs a whole matrix in it (a conversion to kernels, latent weights).
 //   w [m,n] (any type of weights.h), scales? [m,1] → y [m,n]
 #include "operations/rows.h"
 #include "operations/weights.h"

@@ -1,5 +1,5 @@
-// x ← 0, whatever its type: gradient buffers at the first micro-batch. Not an update of state: every step clears them
-// anew, so a run may still be aborted after it.
+// x ← 0, for any type: gradient buffers at the first micro-batch. It does not update state: every step clears the
+// buffers again, so a run may still be aborted after it.
 #include <cstring>
 
 #include "runtime/operation.h"
@@ -7,7 +7,7 @@
 namespace mbok {
 namespace {
 
-constexpr size_t kChunk = 1 << 18;  // bytes a task
+constexpr size_t kChunk = 1 << 18;  // bytes per task
 
 void check(const Call& call) { expect_counts(call, 0, 1, 0); }
 

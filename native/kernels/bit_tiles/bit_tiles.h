@@ -5,10 +5,10 @@
 // blocks of its columns, in order. Eight inputs of 64 outputs are 64 neighboring bytes, and a tile is one contiguous
 // stream.
 //
-// Budget. tile_bits and untile_bits run once per load, a byte at a time. bit_planes extracts the signs for the panels of a
-// prefill: on AVX-512 8 loads and 64 tests for 4096 weights, against thousands of cycles for their products. NEON has
-// no movemask; it transposes squares of 8 × 8 bits (18 operations for two) and sorts their bytes by four look-ups in 64
-// bytes: 76 operations for 512 weights.
+// Budget. tile_bits and untile_bits run once per load, a byte at a time. bit_planes extracts the signs for the panels
+// of a prefill: on AVX-512 8 loads and 64 tests for 4096 weights, against thousands of cycles for their products. NEON
+// has no movemask; it transposes squares of 8 × 8 bits (18 operations for two) and sorts their bytes by four look-ups
+// in 64 bytes: 76 operations for 512 weights.
 #pragma once
 
 #include <cstdint>
