@@ -1,9 +1,9 @@
-/** Conversations in the forms that data sets have them in. */
+/** Conversations in the record formats of common data sets. */
 
 import { invalid, string } from '../base/validate';
 import { isJsonObject, type JsonObject } from '../io/json';
 
-/** Roles by the names that ShareGPT has for them (https://github.com/lm-sys/FastChat, docs/dataset). */
+/** Roles by ShareGPT's names (https://github.com/lm-sys/FastChat, docs/dataset). */
 const SPEAKERS: Readonly<Record<string, string>> = {
   human: 'user',
   user: 'user',
@@ -13,7 +13,7 @@ const SPEAKERS: Readonly<Record<string, string>> = {
   tool: 'tool',
 };
 
-/** The forms, by the fields that tell them. */
+/** Record formats, recognized by their fields. */
 const FORMS: readonly (readonly [fields: readonly string[], messages: (record: JsonObject) => unknown])[] = [
   [['messages'], ({ messages }) => messages],
   [['conversations'], shareGpt],
@@ -22,18 +22,18 @@ const FORMS: readonly (readonly [fields: readonly string[], messages: (record: J
 ];
 
 /**
- * The messages of a record: of the field `messages`; of `conversations`, as ShareGPT has them (`from`, `value`); `prompt`
- * and `completion`, each a text or a list of messages; or `instruction`, `input` and `output`, as Alpaca has them. All but
- * the first may have a message of the field `system` before them.
+ * Returns the messages of a record. It reads `messages`, or ShareGPT's `conversations` with `from` and `value`. It also
+ * reads `prompt` and `completion`, each a text or a list of messages, and Alpaca's `instruction`, `input` and `output`.
+ * All formats but the first may have a field `system`, which becomes the first message.
  *
- * @returns undefined where it has none of these; messages are not checked
- * @throws MbokError MBOK_INVALID_ARGUMENT for a speaker or a history of an unknown kind
+ * @returns undefined if the record has none of these; messages are not checked
+ * @throws MbokError MBOK_INVALID_ARGUMENT for an unknown speaker or a nonempty `history`
  */
 export function messagesOf(record: JsonObject): unknown {
   return formOf(record)?.[1](record);
 }
 
-/** Whether a record is a conversation in one of the forms that {@link messagesOf} knows. */
+/** Tells whether a record has one of the formats of {@link messagesOf}. */
 export function isConversation(record: JsonObject): boolean {
   return formOf(record) !== undefined;
 }
@@ -58,7 +58,7 @@ function shareGpt({ conversations: turns, system }: JsonObject): unknown {
   return [...opening(system), ...messages];
 }
 
-/** The input, where there is one, follows the instruction on a line of its own. */
+/** Converts Alpaca's format. The input, if present, follows the instruction on a new line. */
 function alpaca({ instruction, input, output, system, history }: JsonObject): unknown {
   if (history !== undefined && history !== null && !(Array.isArray(history) && history.length === 0)) {
     invalid('history', "absent: write several turns as 'messages'", history);

@@ -14,49 +14,49 @@ import {
   type WindowShape,
 } from './windows';
 
-/** Sequences of one length, one after the other. */
+/** Concatenated sequences of equal length. */
 export interface Sequences {
   readonly ids: Int32Array;
-  /** Of each token its successor, −1 where that does not count: at a sequence's end, and what others say in a chat. */
+  /** Successor of each token; −1 if it does not count: at the end of a sequence, and for other speakers of a chat. */
   readonly targets: Int32Array;
 }
 
-/** Tokens of a text. */
+/** Token ids and labels of a text. */
 export interface Labeled {
   readonly ids: Int32Array;
-  /** The same ids, but −1 for tokens that do not count. */
+  /** The ids, with −1 for tokens that do not count. */
   readonly labels: Int32Array;
 }
 
-/** Which windows {@link Dataset.batch} chooses from. */
+/** Windows from which {@link Dataset.batch} chooses. */
 export interface WindowOptions extends WindowShape {
-  /** Leave out windows whose targets are all −1. Default false. */
+  /** Whether to skip windows whose targets are all −1. Default false. */
   readonly counted?: boolean;
 }
 
 /**
- * Text as a stream of tokens: documents one after the other, each preceded by the token that starts one. The tokens of
- * long texts stay on disk and are read where they are needed. Close it.
+ * A token stream: documents in sequence, each after the token that starts a document. Tokens of long texts stay on disk
+ * and are read on demand. Close the dataset after use.
  *
  * @example
  * await using data = await loadDataset({ files: 'corpus', field: 'content' }, model);
  * await finetune(model, { data, teacher });
  */
 export class Dataset implements AsyncDisposable {
-  /** Tokens, those that start documents included. */
+  /** Number of tokens, including those that start documents. */
   readonly length: number;
-  /** Tokens that count: of conversations those that the assistant says, of any other text all. */
+  /** Number of tokens that count: the assistant's in conversations, all in other texts. */
   readonly counted: number;
-  /** Of conversations how many there are, and in how many of them no token counts; undefined for any other text. */
+  /** Number of conversations, and of those without a token that counts; undefined for other texts. */
   readonly conversations: { readonly count: number; readonly unanswered: number } | undefined;
-  /** The largest of the ids, −1 where there is none. */
+  /** Largest token id; −1 if there are no tokens. */
   readonly largestId: number;
-  /** A hash of the tokens, and of which of them count. */
+  /** Hash of the tokens, and of which of them count. */
   readonly digest: string;
-  /** Paths of the files that the text came from; none where it was not read from files. */
+  /** Paths of the source files; empty if the text was not read from files. */
   readonly files: readonly string[];
   readonly #store: TokenStore;
-  /** Places of windows in which a token counts, by the windows' shape. */
+  /** Places of windows with a token that counts, by the shape of the windows. */
   readonly #countedPlaces = new Map<string, Promise<Places>>();
 
   /** @internal */
@@ -70,22 +70,22 @@ export class Dataset implements AsyncDisposable {
     this.digest = store.digest;
   }
 
-  /** True where some tokens do not count. */
+  /** Whether some tokens do not count. */
   get masked(): boolean {
     return this.counted < this.length;
   }
 
   /**
-   * Token ids from `start` on.
+   * Reads token ids from `start` on.
    *
-   * @throws MbokError MBOK_INVALID_ARGUMENT (a range that is not within the data), MBOK_IO, MBOK_FORMAT, MBOK_DISPOSED
+   * @throws MbokError MBOK_INVALID_ARGUMENT if the range leaves the data, MBOK_IO, MBOK_FORMAT, MBOK_DISPOSED
    */
   async read(start: number, count: number): Promise<Int32Array> {
     return (await this.readLabeled(start, count)).ids;
   }
 
   /**
-   * Token ids from `start` on, and labels: the same ids, but −1 for tokens that do not count.
+   * Reads token ids from `start` on, and labels: the same ids, with −1 for tokens that do not count.
    *
    * @throws MbokError as {@link read}
    */
@@ -96,7 +96,7 @@ export class Dataset implements AsyncDisposable {
   }
 
   /**
-   * Windows one after the other, as {@link cutWindows} says; none where the text is shorter than one.
+   * Cuts consecutive windows, as {@link cutWindows} describes. Returns none if the text is shorter than one.
    *
    * @throws MbokError MBOK_ABORTED, MBOK_IO, MBOK_FORMAT, MBOK_DISPOSED
    */
@@ -105,7 +105,7 @@ export class Dataset implements AsyncDisposable {
   }
 
   /**
-   * The window at `place`, which the text must fill: token ids and labels as of {@link readLabeled}.
+   * Reads the window at `place`, which the text must fill, with token ids and labels as in {@link readLabeled}.
    *
    * @throws MbokError MBOK_IO, MBOK_FORMAT, MBOK_DISPOSED
    */
@@ -119,12 +119,12 @@ export class Dataset implements AsyncDisposable {
   }
 
   /**
-   * The sequences of one training step: windows at random places that depend on seed, step and their number in the batch
-   * alone.
+   * Reads the sequences of one training step: windows at random places. The places depend only on the seed, the step
+   * and the index in the batch.
    *
-   * @param options - the windows to choose from; `batch`: sequences of the step; `seed` of the choice; `step`, from 0
-   * @throws MbokError MBOK_INVALID_ARGUMENT when the data is shorter than a window, or has none in which a target counts
-   *   (naming its files); MBOK_IO, MBOK_FORMAT, MBOK_DISPOSED
+   * @param options - the windows to choose from; `batch`: sequences per step; `seed` of the choice; `step`, from 0
+   * @throws MbokError MBOK_INVALID_ARGUMENT (naming the files) if the data is shorter than a window, or if no window
+   * has a target that counts; MBOK_IO, MBOK_FORMAT, MBOK_DISPOSED
    */
   async batch({
     batch,
@@ -145,7 +145,7 @@ export class Dataset implements AsyncDisposable {
   }
 
   /**
-   * How many windows there are to choose from, one at every place.
+   * Counts the windows to choose from, one at every place.
    *
    * @throws MbokError as {@link batch}
    */
@@ -175,7 +175,7 @@ export class Dataset implements AsyncDisposable {
     );
   }
 
-  /** Throws MBOK_INVALID_ARGUMENT, naming the files, where no token counts: there is nothing to learn or to score. */
+  /** Throws MBOK_INVALID_ARGUMENT, naming the files, if no token counts, since there is nothing to learn or score. */
   expectCounted(): void {
     if (this.counted > 0) return;
     const where = this.conversations ? ` of its ${this.conversations.count} conversations` : '';
@@ -189,7 +189,7 @@ export class Dataset implements AsyncDisposable {
     return this.files.length === 0 ? 'the text' : this.files.map((path) => `'${path}'`).join(', ');
   }
 
-  /** Closes the file behind it; further reads fail with MBOK_DISPOSED. Closing twice is allowed. */
+  /** Closes the underlying file; later reads throw MBOK_DISPOSED. A second call does nothing. */
   async close(): Promise<void> {
     await this.#store.close();
   }

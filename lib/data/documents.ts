@@ -1,4 +1,4 @@
-/** The documents that files hold, in parts of text or as token ids. */
+/** Documents of files, as parts of text or as token ids. */
 
 import { MbokError } from '../base/errors';
 import { show } from '../base/validate';
@@ -11,34 +11,37 @@ import type { Tokenizer } from '../text/tokenizer';
 import { isConversation, messagesOf } from './conversation';
 import { beginningOf, readElements, readLines, readText } from './sources';
 
-/** Values of a line: some have the ids of a long text beside it. */
+/** Limit on the values of a record. Some records hold the ids of a long text beside it. */
 const MOST_VALUES = 2 ** 20;
 
-/** What is made of files. */
+/** How documents are read from files. */
 export interface Format {
-  /** Of records, holds the document; undefined: 'text', of conversations what {@link messagesOf} finds. */
+  /**
+   * Field of a record with the document. If undefined: 'text', or for conversations the result of {@link messagesOf}.
+   */
   readonly field: string | undefined;
-  /** Where given, documents are conversations, which are written by it. */
+  /** Chat template. If defined, records are conversations, which the template formats. */
   readonly chat: ChatTemplate | undefined;
 }
 
 /** Some tokens of a document, or a whole conversation. */
 export interface EncodedPart {
   readonly ids: ArrayLike<number>;
-  /** Of a conversation 1 for tokens that count, which a model learns to say, 0 for all others. */
+  /** For a conversation: 1 for tokens that count, which a model learns to say, 0 for all others. */
   readonly counted?: Uint8Array;
 }
 
-/** True for files of records: JSON objects, one a line or in a list. */
+/** Tells whether a file holds records: JSON objects, one per line or in a list. */
 export function holdsRecords(path: string): boolean {
   return /\.(jsonl|ndjson|json)$/i.test(path);
 }
 
 /**
- * Encodes the documents of a file in their order.
+ * Encodes the documents of a file in order.
  *
- * @param seen - told the bytes read
- * @throws MbokError MBOK_IO, MBOK_FORMAT naming file and line or record, MBOK_INVALID_ARGUMENT for no conversation
+ * @param seen - receives the bytes read
+ * @throws MbokError MBOK_IO, MBOK_FORMAT naming file and line or record, MBOK_INVALID_ARGUMENT if a record is not a
+ * conversation
  */
 export async function* encodeFile(
   path: string,
@@ -68,14 +71,14 @@ export async function* encodeFile(
 
 interface TextPart {
   readonly text: string;
-  /** True for the last part of a document. */
+  /** Whether this is the last part of a document. */
   readonly ends: boolean;
 }
 
-/** As JSON begins that holds records. */
+/** Start of JSON text that holds records. */
 const RECORDS_BEGIN = /^(\[\s*)?\{\s*"[^"\n]*"\s*:/;
 
-/** Plain text: documents lie between markers, and a file's end ends one. */
+/** Reads plain text. A marker or the end of the file ends a document. */
 async function* readDocuments(path: string, seen: (bytes: Uint8Array) => void): AsyncGenerator<TextPart> {
   if (/\.(csv|tsv)$/i.test(path)) {
     throw new MbokError(
@@ -94,7 +97,7 @@ async function* readDocuments(path: string, seen: (bytes: Uint8Array) => void): 
     const parts = (rest + chunk).split(DOCUMENT_MARKER);
     const open = parts.pop() as string;
     for (const text of parts) yield { text, ends: true };
-    // the beginning of a marker may wait for its end
+    // withhold the end of the chunk, which may be the start of a marker
     const certain = open.length - (DOCUMENT_MARKER.length - 1);
     if (certain > 0) yield { text: open.slice(0, certain), ends: false };
     rest = open.slice(Math.max(0, certain));
@@ -116,7 +119,7 @@ async function* readFieldTexts(
   }
 }
 
-/** The records of a file: those of its list, if it is one, else one a line. */
+/** Reads the records of a file: the elements of a list, or one record per line. */
 async function* readRecords(
   path: string,
   seen: (bytes: Uint8Array) => void,
@@ -141,7 +144,7 @@ function fieldOf(record: JsonObject, field: string, place: string): unknown {
   throw new MbokError('MBOK_FORMAT', `${place} has no field '${field}'; it has ${names}${advice}`);
 }
 
-/** What goes wrong with a document is told with its place. */
+/** Runs `work` and puts the document's place before the message of an error. */
 function attempt<T>(place: string, work: () => T): T {
   try {
     return work();

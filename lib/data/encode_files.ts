@@ -1,4 +1,4 @@
-/** From files to tokens, by way of those that are kept on disk. */
+/** Encoding of files to tokens, with a cache on disk. */
 
 import { createHash } from 'node:crypto';
 import { homedir } from 'node:os';
@@ -13,10 +13,10 @@ import { encodeFile, type Format, holdsRecords } from './documents';
 import { readChunks, type SourceFile } from './sources';
 import { type Conversations, MemoryTokens, TokenFile, type TokenStore, UNCOUNTED, writeTokenFile } from './token_file';
 
-/** Of the way from text to tokens and marks, how chats are encoded included: another one makes other files. */
+/** Version of the encoding, including chats. A new version invalidates cached files. */
 const VERSION = 4;
 
-/** All that the tokens depend on, and who is told of the progress. */
+/** Everything that determines the tokens, and the callbacks. */
 export interface Task {
   readonly files: readonly SourceFile[];
   readonly tokenizer: Tokenizer;
@@ -28,9 +28,10 @@ export interface Task {
 }
 
 /**
- * The tokens of an earlier call, or else those of this one, kept for the next.
+ * Reads the tokens from the cache, or encodes the files and stores the tokens there.
  *
- * @param cache - folder to keep them in; undefined: the usual one, which may fail, as it was not asked for
+ * @param cache - folder of the cache. If undefined, MBOK_CACHE or else the default folder. If the default folder cannot
+ * be written, tokens stay in memory.
  */
 export async function encodeOnce(task: Task, cache: string | undefined): Promise<TokenStore> {
   const chosen = cache ?? process.env.MBOK_CACHE;
@@ -59,20 +60,20 @@ async function openOrMake(path: string, key: string, task: Task): Promise<TokenS
   return made;
 }
 
-/** By the XDG Base Directory Specification, which has relative paths ignored. */
+/** Returns the default folder by the XDG Base Directory Specification, which ignores relative paths. */
 function usualCache(): string {
   const base = process.env.XDG_CACHE_HOME ?? '';
   return join(isAbsolute(base) ? base : join(homedir(), '.cache'), 'mbok');
 }
 
-/** All tokens, or the first `maxTokens`, more or less. */
+/** Encodes all tokens, or a little more than the first `maxTokens`. */
 export async function encodeInMemory(task: Task): Promise<TokenStore> {
   const buffer = new TokenBuffer(task.wide);
   const { conversations } = await encodeAll(task, async (ids) => buffer.push(ids));
   return new MemoryTokens(buffer.tokens, conversations);
 }
 
-/** Encodes all files. Returns the key of what was read, and how many conversations that were. */
+/** Encodes all files. Returns the key of the bytes that were read, and the numbers of conversations. */
 async function encodeAll(
   task: Task,
   push: (ids: ArrayLike<number>) => Promise<void>,
@@ -104,7 +105,7 @@ async function encodeAll(
   return { key: combine(task, hashes), conversations: format.chat && { count, unanswered } };
 }
 
-/** A hash of everything that the tokens depend on. */
+/** Hashes everything that determines the tokens. */
 async function keyOf(task: Task): Promise<string> {
   const hashes: string[] = [];
   for (const { path } of task.files) {

@@ -21,46 +21,48 @@ import { MemoryTokens } from './token_file';
 /** Options of {@link loadDataset}. */
 export interface DatasetOptions {
   /**
-   * Files and folders. Files named *.jsonl or *.ndjson hold a JSON object a line, *.json the same or a list of objects, all
-   * others plain text, whose documents are separated by `<|endoftext|>`. All are UTF-8. Of a folder all files count, those
-   * below it too, in the order of their names.
+   * Files and folders. *.jsonl and *.ndjson files hold one JSON object per line; *.json files the same, or a list of
+   * objects. All other files are plain text, with documents separated by `<|endoftext|>`. All are UTF-8. A folder
+   * stands for all files in it and below, sorted by name, except names that begin with a dot.
    */
   readonly files: string | readonly string[];
   /** Field of a JSON object that holds the document. Default 'text'; for conversations see `chat`. */
   readonly field?: string | undefined;
   /**
-   * JSON objects hold conversations, which the model's chat template turns into text: lists of messages with `role` and
-   * `content` in `field` or `messages`, or else `conversations` (of `from` and `value`), `prompt` and `completion`, or
-   * `instruction`, `input` and `output`. A model trained on them without a teacher learns what the assistant says alone,
-   * and only that is scored. Default false.
+   * Whether JSON objects hold conversations, which the model's chat template formats. Default false.
+   *
+   * A conversation is a list of messages with `role` and `content`, in `field` or `messages`. Alternatives are
+   * `conversations` (of `from` and `value`), `prompt` and `completion`, or `instruction`, `input` and `output`.
+   * Training without a teacher learns only the assistant's tokens, and only those are scored.
    */
   readonly chat?: boolean | undefined;
   /**
-   * Folder that tokens are kept in, so that the same text need not be encoded again; false: keep them in memory.
-   * Default: the environment's MBOK_CACHE, else `mbok` in XDG_CACHE_HOME or ~/.cache (in memory where that cannot be
-   * written).
+   * Cache folder for tokens, so that the same text is encoded only once; false: tokens stay in memory. Default: the
+   * environment variable MBOK_CACHE, otherwise `mbok` in XDG_CACHE_HOME or ~/.cache. If the latter cannot be written,
+   * tokens stay in memory.
    */
   readonly cache?: string | false | undefined;
-  /** Stop reading when there are as many tokens; they are then kept in memory. Default: all. */
+  /** Number of tokens after which reading stops; the tokens then stay in memory. Default: all. */
   readonly maxTokens?: number | undefined;
   /** Stops the call, which then throws MBOK_ABORTED. */
   readonly signal?: AbortSignal | undefined;
-  /** Told how much of the text is encoded, from 0 to 1, and the file that is being read. */
+  /** Receives the encoded share of the text, from 0 to 1, and the current file. */
   readonly onProgress?: ((progress: { readonly done: number; readonly what: string }) => void) | undefined;
 }
 
 const KEYS = ['files', 'field', 'chat', 'cache', 'maxTokens', 'signal', 'onProgress'] as const;
 
 /**
- * Encodes files of text, or finds the tokens that an earlier call has left. Texts are read in parts and may be far larger
- * than memory. Tokens are kept by a hash of everything they depend on, the files' content above all, so a file that has
- * changed is encoded again; kept files that are damaged are made anew, and calls at the same time do not disturb each
- * other.
+ * Encodes text files, or reads their tokens from the cache of an earlier call. Texts are read in parts and may be far
+ * larger than memory.
+ *
+ * The cache key is a hash of everything that determines the tokens, including the files' content. A changed file is
+ * therefore encoded again. Damaged cache files are rewritten, and concurrent calls do not disturb each other.
  *
  * @param given - what to read, and how
- * @param model - the model that the tokens are for; its tokenizer is enough unless they are conversations
- * @throws MbokError MBOK_INVALID_ARGUMENT (also for files that hold no text), MBOK_IO, MBOK_FORMAT (naming file and line),
- *   MBOK_NO_TOKENIZER, MBOK_UNSUPPORTED (conversations for a model without a chat template), MBOK_ABORTED
+ * @param model - model of the tokens; a tokenizer suffices unless the records are conversations
+ * @throws MbokError MBOK_INVALID_ARGUMENT (also if the files hold no text), MBOK_IO, MBOK_FORMAT (naming file and
+ * line), MBOK_NO_TOKENIZER, MBOK_UNSUPPORTED (conversations for a model without a chat template), MBOK_ABORTED
  */
 export async function loadDataset(
   given: DatasetOptions,
@@ -105,15 +107,16 @@ function chatTemplateOf(model: object): ChatTemplate {
   return template instanceof ChatTemplate ? template : invalid('model', 'a model with a chat template', model);
 }
 
-/** What evaluation, calibration and training take: text, token ids that are taken as they are, or a dataset. */
+/** Input of evaluation, calibration and training: text, token ids that are used unchanged, or a dataset. */
 export type TextData = string | ArrayLike<number> | Dataset;
 
 /**
- * Makes a dataset of what a caller gave; one that is a dataset already stays the caller's to close.
+ * Converts an argument to a dataset. A dataset is returned as it is, and its caller closes it.
  *
- * @param name - of the argument, for messages
- * @param options - `maxTokens`: how much of a text is wanted, more or less
- * @throws MbokError MBOK_INVALID_ARGUMENT (no text, ids outside the vocabulary), MBOK_NO_TOKENIZER for text, MBOK_ABORTED
+ * @param name - name of the argument, for messages
+ * @param options - `maxTokens`: about how many tokens of a text to encode
+ * @throws MbokError MBOK_INVALID_ARGUMENT for an empty text or ids outside the vocabulary, MBOK_NO_TOKENIZER for text,
+ * MBOK_ABORTED
  */
 export async function toDataset(
   name: string,

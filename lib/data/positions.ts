@@ -1,18 +1,18 @@
-/** Places in a text in ascending order, held as ranges. */
+/** A set of places in a text in ascending order, stored as ranges. */
 export class Places {
-  /** First place of every range. */
+  /** First place of each range. */
   readonly #firsts: number[] = [];
-  /** Of every range, how many places are in those before it. */
+  /** Number of places in the ranges before each range. */
   readonly #before: number[] = [];
   #end = -1;
   #count = 0;
 
-  /** How many there are. */
+  /** Number of places. */
   get count(): number {
     return this.#count;
   }
 
-  /** Adds the places from `first` to `last` that lie behind all those added before. */
+  /** Adds those places from `first` to `last` that lie after all earlier ones. */
   add(first: number, last: number): void {
     const from = Math.max(first, this.#end + 1);
     if (from > last) return;
@@ -24,7 +24,7 @@ export class Places {
     this.#end = last;
   }
 
-  /** The place of number `index`, from 0. */
+  /** Returns the place with index `index`, from 0. */
   at(index: number): number {
     let [low, high] = [0, this.#firsts.length - 1];
     while (low < high) {

@@ -1,4 +1,4 @@
-/** Files of text: which there are, and reading them in parts. */
+/** Text files: listing them, and reading them in parts. */
 
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -9,22 +9,22 @@ import { openRegular } from '../io/regular_file';
 import { expectNoStandIn } from '../io/stand_in';
 import { Utf8Decoder } from '../io/utf8';
 
-/** Bytes read at a time. */
+/** Bytes per read. */
 const CHUNK_BYTES = 1 << 20;
-/** Characters of a line or record: one that is longer is no document but a whole file. */
+/** Longest line or record in characters. A longer one is not a document but a whole file. */
 const LONGEST_PIECE = 1 << 26;
 
-/** A file of text. */
+/** A text file and its size. */
 export interface SourceFile {
   readonly path: string;
   readonly bytes: number;
 }
 
 /**
- * The files that are meant: each name's file or, for a folder, all files in it and below, in the order of their names
- * (by code unit, so that it is the same everywhere). Names that begin with a dot are left out.
+ * Lists the files of names: a file itself, or all files in a folder and below. A folder is sorted by name, by code
+ * units, so that the order is the same everywhere. Names in it that begin with a dot are skipped.
  *
- * @throws MbokError MBOK_IO, MBOK_INVALID_ARGUMENT (a folder without a file)
+ * @throws MbokError MBOK_IO, MBOK_INVALID_ARGUMENT if a folder has no files
  */
 export async function listFiles(names: readonly string[]): Promise<SourceFile[]> {
   const files: SourceFile[] = [];
@@ -36,7 +36,7 @@ export async function listFiles(names: readonly string[]): Promise<SourceFile[]>
   return files;
 }
 
-/** Adds the files that `path` stands for. `above`: the folders around it, by device and number. */
+/** Adds the files of `path`. `above` holds device and inode numbers of the enclosing folders. */
 async function expand(path: string, files: SourceFile[], above: readonly string[]): Promise<void> {
   try {
     const status = await stat(path);
@@ -58,7 +58,7 @@ async function expand(path: string, files: SourceFile[], above: readonly string[
 /**
  * Reads a file from start to end.
  *
- * @param seen - told the bytes of every chunk
+ * @param seen - receives the bytes of every chunk
  * @throws MbokError MBOK_IO
  */
 export async function* readChunks(path: string, seen: (bytes: Uint8Array) => void): AsyncGenerator<Uint8Array> {
@@ -81,15 +81,16 @@ export async function* readChunks(path: string, seen: (bytes: Uint8Array) => voi
 }
 
 /**
- * Reads a file of UTF-8 text. A byte order mark is dropped.
+ * Reads a file of UTF-8 text and drops a byte order mark.
  *
- * @throws MbokError MBOK_IO, MBOK_FORMAT for a file that is no text, text in another encoding, or a web page by another name
+ * @throws MbokError MBOK_IO, MBOK_FORMAT if the file is not text, has another encoding, or is a web page without such a
+ * name
  */
 export async function* readText(path: string, seen: (bytes: Uint8Array) => void): AsyncGenerator<string> {
   const decoder = new Utf8Decoder(`'${path}'`, '. Convert the file, e.g. from Latin-1 by: iconv -f LATIN1 -t UTF-8');
   let beginning: string | undefined;
   for await (const bytes of readChunks(path, seen)) {
-    // a page of the web may well be meant, where the name says that it is one
+    // a file named as a web page is meant to be one
     if (beginning === undefined && !/\.(x?html?|xml)$/i.test(path)) expectNoStandIn(bytes, path);
     beginning ??= Buffer.from(bytes.subarray(0, BEGINNING_BYTES)).toString('hex');
     const kind = kindOf(beginning, bytes.includes(0));
@@ -99,7 +100,7 @@ export async function* readText(path: string, seen: (bytes: Uint8Array) => void)
   decoder.end();
 }
 
-/** How a text begins behind white space. Throws as {@link readText}. */
+/** Reads the start of a text, after white space. Throws as {@link readText}. */
 export async function beginningOf(path: string): Promise<string> {
   for await (const part of readText(path, () => {})) {
     const text = part.trimStart();
@@ -108,10 +109,10 @@ export async function beginningOf(path: string): Promise<string> {
   return '';
 }
 
-/** Enough to tell what a file is. */
+/** Bytes at the start of a file that identify its type. */
 const BEGINNING_BYTES = 16;
 
-/** Files that are taken for text by mistake, by how they begin, in hexadecimal digits. */
+/** File types that are mistaken for text, by their first bytes in hexadecimal. */
 const KINDS: readonly (readonly [beginning: RegExp, kind: string])[] = [
   [/^(fffe|feff)/, 'is UTF-16 (iconv -f UTF-16 -t UTF-8 converts it)'],
   [/^47475546(0[1-4]|00)0000/, 'is a GGUF file, a model'],
@@ -126,23 +127,23 @@ const KINDS: readonly (readonly [beginning: RegExp, kind: string])[] = [
   [/^255044462d/, 'is a PDF'],
 ];
 
-/** What kind of file, other than text in UTF-8, begins so; undefined where none is known. */
+/** Returns the type of a file that is not UTF-8 text; undefined if none is recognized. */
 function kindOf(beginning: string, hasZero: boolean): string | undefined {
   const [, kind] = KINDS.find(([pattern]) => pattern.test(beginning)) ?? [];
   return kind ?? (hasZero ? 'holds zero bytes' : undefined);
 }
 
-/** A piece of a file that is read by itself. */
+/** A part of a file that is read separately. */
 export interface Piece {
   readonly text: string;
-  /** Names it in messages. */
+  /** Name of the part in messages. */
   readonly place: string;
 }
 
 /**
- * Reads the lines of a file of text that hold anything but white space.
+ * Reads the lines of a text file, except lines of only white space.
  *
- * @throws MbokError MBOK_IO, MBOK_FORMAT (no text, or a line that is too long to be one)
+ * @throws MbokError MBOK_IO, MBOK_FORMAT if the file is not text or a line is too long
  */
 export async function* readLines(path: string, seen: (bytes: Uint8Array) => void): AsyncGenerator<Piece> {
   let rest = '';
@@ -156,7 +157,7 @@ export async function* readLines(path: string, seen: (bytes: Uint8Array) => void
       if (line.trim() !== '') yield { text: line, place: place() };
       number++;
     }
-    // joined once, when the line ends: a line of many chunks must not be looked through for each of them
+    // only append here: searching a line of many chunks again for each chunk would take quadratic time
     rest = lines.length === 0 ? rest + last : last;
     expectLength(rest.length, place);
   }
@@ -164,9 +165,9 @@ export async function* readLines(path: string, seen: (bytes: Uint8Array) => void
 }
 
 /**
- * Reads the elements of a file that is one list of objects in JSON.
+ * Reads the elements of a file that holds one JSON list of objects.
  *
- * @throws MbokError MBOK_IO, MBOK_FORMAT (no text, no such list, or an element that is too long to be a document)
+ * @throws MbokError MBOK_IO, MBOK_FORMAT if the file is not text or not such a list, or an element is too long
  */
 export async function* readElements(path: string, seen: (bytes: Uint8Array) => void): AsyncGenerator<Piece> {
   const splitter = new JsonListSplitter(`'${path}'`);

@@ -1,6 +1,6 @@
 /**
- * Token ids on disk: the tokens, 16 or 32 bits each (little endian); a description as JSON; its length in 4 bytes; 8
- * bytes of magic. The description is at the end because it says how many tokens there are and what their hash is.
+ * Files of token ids: the tokens, 16 or 32 bits each (little endian), a JSON description, its length in 4 bytes, and 8
+ * bytes of magic. The description comes last because it contains the number and the hash of the tokens.
  */
 
 import { createHash } from 'node:crypto';
@@ -15,39 +15,39 @@ import { type TokenArray, TokenBuffer } from '../text/token_buffer';
 const MAGIC = 'mboktok1';
 const TRAILER_BYTES = 4 + MAGIC.length;
 const LONGEST_DESCRIPTION = 1 << 16;
-/** Read at a time to be hashed. */
+/** Bytes hashed at a time. */
 const CHUNK_BYTES = 1 << 20;
-/** Tokens that are collected before they are written. */
+/** Tokens collected per write. */
 const TOKENS_AT_ONCE = 1 << 18;
 
-/** Marks, in tokens of 32 bits, those that a model shall not learn to say. */
+/** Bit of a 32-bit token that marks it as not counted: a model must not learn to say it. */
 export const UNCOUNTED = 1 << 31;
-/** The other bits: the id. */
+/** The other bits, which hold the id. */
 export const ID_BITS = ~UNCOUNTED;
 
-/** How many conversations a text is. */
+/** Numbers of conversations. */
 export interface Conversations {
   readonly count: number;
-  /** Those in which no token counts. */
+  /** Conversations in which no token counts. */
   readonly unanswered: number;
 }
 
-/** What is known of a dataset's tokens. */
+/** Summary of a dataset's tokens. */
 export interface TokenSummary {
   readonly tokens: number;
-  /** Those that are not marked {@link UNCOUNTED}. */
+  /** Tokens not marked {@link UNCOUNTED}. */
   readonly counted: number;
-  /** −1 where there is no token. */
+  /** −1 if there are no tokens. */
   readonly largestId: number;
   /** Hash of the tokens, marks included. */
   readonly digest: string;
-  /** Undefined where the text is none. */
+  /** Undefined if the text has no conversations. */
   readonly conversations: Conversations | undefined;
 }
 
-/** Where a dataset's tokens are. */
+/** Storage of a dataset's tokens. */
 export interface TokenStore extends TokenSummary {
-  /** Reads `count` tokens as they are stored. Throws MBOK_IO, MBOK_FORMAT (the file was truncated since), MBOK_DISPOSED. */
+  /** Reads `count` tokens as stored. Throws MBOK_IO, MBOK_FORMAT if the file was truncated meanwhile, MBOK_DISPOSED. */
   read(start: number, count: number): Promise<TokenArray>;
   close(): Promise<void>;
 }
@@ -79,9 +79,9 @@ export class MemoryTokens implements TokenStore {
 /**
  * Writes a token file atomically.
  *
- * @param options - `key`: what the tokens are the result of; `wide`: whether they take 32 bits
- * @param fill - pushes the tokens, part by part; returns how many conversations they were
- * @throws MbokError MBOK_IO, and what `fill` throws
+ * @param options - `key`: hash of everything that determines the tokens; `wide`: whether tokens have 32 bits
+ * @param fill - pushes the tokens, part by part; returns the numbers of conversations
+ * @throws MbokError MBOK_IO, and errors of `fill`
  */
 export async function writeTokenFile(
   path: string,
@@ -116,7 +116,7 @@ export async function writeTokenFile(
   });
 }
 
-/** An open token file; its tokens are read by position. */
+/** An open token file, read by position. */
 export class TokenFile implements TokenStore {
   readonly tokens: number;
   readonly counted: number;
@@ -137,9 +137,9 @@ export class TokenFile implements TokenStore {
   }
 
   /**
-   * Opens a file and checks all of it, hash included.
+   * Opens a file and checks all of it, including the hash.
    *
-   * @returns undefined where there is none, or one that is not whole or not of this key
+   * @returns undefined if the file is missing, damaged, or has another key
    * @throws MbokError MBOK_IO
    */
   static async open(path: string, key: string): Promise<TokenFile | undefined> {
@@ -174,7 +174,7 @@ export class TokenFile implements TokenStore {
 interface Description extends TokenSummary {
   readonly key: unknown;
   readonly wide: boolean;
-  /** Of all tokens. */
+  /** Bytes of all tokens. */
   readonly bytes: number;
 }
 
@@ -197,7 +197,7 @@ async function readDescription(file: PositionedFile): Promise<Description | unde
     const fits = typeof wide === 'boolean' && typeof digest === 'string' && bytes === tokens * (wide ? 4 : 2);
     return fits ? { key, wide, digest, tokens, counted, largestId, conversations, bytes } : undefined;
   } catch {
-    // whatever is wrong with it, the file is made anew
+    // an invalid file is rewritten, so the reason does not matter
     return undefined;
   }
 }

@@ -1,4 +1,4 @@
-/** How text is cut into windows: what each begins with, which of the text it holds and which of its tokens are scored. */
+/** Windows of a text: their start tokens, their extent, and which of their tokens are scored. */
 
 import { oneOf, throwIfAborted } from '../base/validate';
 import type { Tokenizer } from '../text/tokenizer';
@@ -10,37 +10,40 @@ const PIECE = 2 ** 16;
 
 export const START_TOKENS = ['auto', 'stream'] as const;
 /**
- * What a window of text begins with. 'auto': the token that the tokenizer puts before a text, where it puts one (Gemma,
- * LLaMA, Mistral, OPT). 'stream': whatever comes next.
+ * Start of a window. 'auto': the token that the tokenizer puts before a text, if there is one (Gemma, LLaMA, Mistral,
+ * OPT). 'stream': the text itself.
  */
 export type StartToken = (typeof START_TOKENS)[number];
 
-/** For calls that cut text into windows. */
+/** Options of calls that cut text into windows. */
 export interface StartTokenOptions {
   /**
-   * 'auto': every window begins with the token that the tokenizer puts before a text, where it puts one (Gemma, LLaMA,
-   * Mistral, OPT): these models are lost without it. 'stream': the text is tokenized once and cut as it is, as for the
-   * published figures of LLaMA and OPT. The same for tokenizers that put none. Default 'auto'.
+   * 'auto': every window begins with the token that the tokenizer puts before a text. Gemma, LLaMA, Mistral and OPT
+   * have such a token, and predict badly without it. 'stream': the text is tokenized once and cut as it is, as for the
+   * published figures of LLaMA and OPT. Without such a token both are the same. Default 'auto'.
    */
   readonly startToken?: StartToken | undefined;
 }
 
-/** What all windows of a text have in common. */
+/** Shape of all windows of a text. */
 export interface WindowShape {
-  /** Tokens of a window, the start token included. */
+  /** Tokens of a window, including the start token. */
   readonly window: number;
-  /** What every window begins with; undefined: whatever the text has there. */
+  /** Start token of every window; undefined: windows begin with the text itself. */
   readonly startId?: number | undefined;
 }
 
-/** A model, in memory or on disk, as far as windows for it depend on it. */
+/** The properties of a model, in memory or on disk, that windows depend on. */
 export interface TokenizedModel {
   readonly hasTokenizer: boolean;
-  /** Throws MBOK_NO_TOKENIZER where there is none. */
+  /** Throws MBOK_NO_TOKENIZER if there is none. */
   readonly tokenizer: Tokenizer;
 }
 
-/** The id that windows for a model begin with; undefined for none. Throws MBOK_INVALID_ARGUMENT naming `name`. */
+/**
+ * Returns the start token of windows for a model; undefined if there is none. Throws MBOK_INVALID_ARGUMENT naming
+ * `name`.
+ */
 export function startIdFor(
   model: TokenizedModel,
   startToken: StartToken = 'auto',
@@ -51,23 +54,23 @@ export function startIdFor(
     : undefined;
 }
 
-/** What results say of their windows: 'auto' only where each began with a start token. */
+/** Returns the setting that results report: 'auto' only if each window began with a start token. */
 export function startTokenOf(startId: number | undefined): StartToken {
   return startId === undefined ? 'stream' : 'auto';
 }
 
-/** Tokens of the text in a window, and from one window to the next where they do not overlap. */
+/** Returns the text tokens of a window, which is also the distance of windows without overlap. */
 export function textTokensOf({ window, startId }: WindowShape): number {
   return startId === undefined ? window : window - 1;
 }
 
-/** Which windows of a text are wanted. */
+/** Selection of windows of a text. */
 export interface WindowCut {
-  /** Place of the first in the stream. Default 0. */
+  /** Place of the first window in the stream. Default 0. */
   readonly from?: number;
-  /** Tokens of the text from one window to the next. Default: those that a window holds. */
+  /** Text tokens from one window to the next. Default: the text tokens of a window, so that windows do not overlap. */
   readonly stride?: number;
-  /** At most so many. */
+  /** Largest number of windows. */
   readonly most: number;
   /** Stops the call, which then throws MBOK_ABORTED. */
   readonly signal?: AbortSignal | undefined;
@@ -75,21 +78,21 @@ export interface WindowCut {
 
 /** A window of the text. */
 export interface TextWindow {
-  /** Where it begins in the stream. */
+  /** Start of the window in the stream. */
   readonly place: number;
-  /** The place in the window of the first token that is scored, given those before it. */
+  /** Index in the window of the first scored token; all later ones are scored too. */
   readonly scoredFrom: number;
 }
 
 /**
- * Windows from `from` on, each `stride` tokens of the text after the one before; the rest that fills no window is left
- * out. A start token that the text itself has where a window begins is that window's, and no token of the text: so no
- * window begins with two of them, and none of the text is lost.
+ * Cuts windows from `from` on, each `stride` text tokens after the one before. A remainder shorter than a window is
+ * dropped. If the text itself has a start token where a window begins, the window uses that one. So no window begins
+ * with two start tokens, and no text is lost.
  *
- * A token is scored in the first window that holds it, except what a window begins with: without overlap all but the first
- * token of each window are scored, with overlap each window's last `stride` tokens.
+ * A token is scored in the first window that contains it, unless it is the first of a window. Without overlap all but
+ * the first token of each window are scored. With overlap the last `stride` tokens are.
  *
- * @returns none where the text is shorter than a window
+ * @returns no windows if the text is shorter than one
  * @throws MbokError MBOK_ABORTED, and as reading does
  */
 export async function cutWindows(
@@ -112,26 +115,26 @@ export async function cutWindows(
   return windows;
 }
 
-/** How many places there are for a window: the text from 0, 1, … on fills it. Throws as reading does. */
+/** Counts the places at which the text fills a window: 0, 1, … Throws as reading does. */
 export async function countPlaces(store: TokenStore, shape: WindowShape): Promise<number> {
   const last = store.tokens - textTokensOf(shape);
-  // where the text has a start token at the last place, the window there wants another token of the text
+  // if the text has a start token at the last place, the window there needs one more text token
   return Math.max(0, (await beginsWithStart(store, last, shape)) ? last : last + 1);
 }
 
-/** The places of windows in which a token after the first counts. Throws as reading does. */
+/** Finds the places of windows in which a token after the first counts. Throws as reading does. */
 export async function findCounted(store: TokenStore, shape: WindowShape): Promise<Places> {
   const { window, startId } = shape;
   const places = new Places();
   const last = (await countPlaces(store, shape)) - 1;
   for (let piece = 0; piece < store.tokens; piece += PIECE) {
-    // with those before it that a window which holds its first token may begin at
+    // include the tokens at which a window that contains the first token of the piece may begin
     const from = Math.max(0, piece - window);
     const tokens = await store.read(from, Math.min(piece + PIECE, store.tokens) - from);
     const isStart = (place: number) => startId !== undefined && ((tokens[place - from] ?? -1) & ID_BITS) === startId;
     for (let place = piece; place < from + tokens.length; place++) {
       if ((tokens[place - from] as number) < 0) continue;
-      // a window reaches a token further where it begins with a start token of the text, and where none is wanted
+      // a window reaches one token further if the text supplies its start token, or if there is none
       const reaches = startId === undefined || isStart(place - window + 1);
       const first = place - window + (reaches ? 1 : 2);
       const precedes = startId === undefined || isStart(place);
@@ -141,7 +144,9 @@ export async function findCounted(store: TokenStore, shape: WindowShape): Promis
   return places;
 }
 
-/** The window at a place that the text fills: tokens as they are stored, and the start token unless the text has it there. */
+/**
+ * Reads the window at a place that the text fills: stored tokens, after the start token unless the text has it there.
+ */
 export async function readWindow(
   store: TokenStore,
   place: number,
@@ -154,7 +159,7 @@ export async function readWindow(
   return read;
 }
 
-/** Whether the text itself has the start token at a place. */
+/** Tells whether the text itself has the start token at a place. */
 async function beginsWithStart(store: TokenStore, place: number, { startId }: WindowShape): Promise<boolean> {
   if (startId === undefined || place < 0 || place >= store.tokens) return false;
   const [first] = await store.read(place, 1);

@@ -1,7 +1,7 @@
 import { type ChartOptions, draw, textWidth, WIDTH } from './draw';
 import { GRAYS } from './style';
 
-/** Bars under one heading. */
+/** Bars under a common heading. */
 export interface BarGroup {
   readonly name: string;
   readonly bars: readonly { readonly name: string; readonly value: number; readonly note?: string }[];
@@ -13,7 +13,10 @@ export interface BarChart {
   readonly groups: readonly BarGroup[];
 }
 
-/** Draws horizontal bars from 0, one below the other, as high as they need. Every group needs a bar. Throws MBOK_PACKAGE_MISSING. */
+/**
+ * Draws horizontal bars from 0, one below the other; the height follows from their number. Every group needs a bar.
+ * Throws MBOK_PACKAGE_MISSING.
+ */
 export async function barChart(
   { title, xLabel, groups }: BarChart,
   { width = WIDTH, embedded }: ChartOptions = {},

@@ -1,4 +1,4 @@
-/** From a specification in the terms of Vega-Lite to SVG, without a browser. */
+/** Rendering of Vega-Lite specifications to SVG, without a browser. */
 
 import { createHash } from 'node:crypto';
 import type { LabelTransform } from 'vega' with { 'resolution-mode': 'import' };
@@ -6,21 +6,24 @@ import type { Config, TopLevelSpec } from 'vega-lite' with { 'resolution-mode': 
 import { MbokError } from '../base/errors';
 import { COLORS, chartStyle, FONT, GRAYS, SHAPES } from './style';
 
-/** How a chart is to appear. */
+/** Appearance of a chart. */
 export interface ChartOptions {
-  /** Pixels. Default 720. */
+  /** Width in pixels. Default 720. */
   readonly width?: number | undefined;
-  /** As a part of a page that has {@link chartStyle} and its own caption: without title and background. Default false. */
+  /**
+   * Whether the chart is part of a page with {@link chartStyle} and a caption, so that it needs no title and
+   * background. Default false.
+   */
   readonly embedded?: boolean | undefined;
 }
 
-/** One of the drawings that lie over each other in a chart, and its encoding. */
+/** A layer of a chart, and its encoding. */
 export type Layer = Extract<TopLevelSpec, { layer: unknown }>['layer'][number];
 export type Encoding = NonNullable<Extract<Layer, { mark: unknown }>['encoding']>;
 
-/** What every chart says of itself. */
+/** Texts of a chart. */
 export interface Labels {
-  /** Shown above a chart that is a file of its own; read out in any case. */
+  /** Shown above a chart in a separate file; always read out by screen readers. */
   readonly title: string;
   readonly xLabel: string;
   readonly yLabel: string;
@@ -29,7 +32,7 @@ export interface Labels {
 export const WIDTH = 720;
 const FONT_SIZE = 12;
 
-/** Of a text without measuring it: there is no browser to ask. */
+/** Estimates the width of a text in pixels: there is no browser to measure it. */
 export function textWidth(text: string, fontSize = FONT_SIZE): number {
   return 0.58 * fontSize * text.length;
 }
@@ -39,7 +42,7 @@ type VegaLite = typeof import('vega-lite', { with: { 'resolution-mode': 'import'
 
 let loaded: Promise<{ vega: Vega; vegaLite: VegaLite }> | undefined;
 
-/** Loads the packages that draw. Throws MBOK_PACKAGE_MISSING where they are not installed: they are optional. */
+/** Loads the drawing packages, which are optional. Throws MBOK_PACKAGE_MISSING if they are not installed. */
 export async function loadVega(): Promise<{ vega: Vega; vegaLite: VegaLite }> {
   loaded ??= importVega();
   return await loaded;
@@ -51,7 +54,7 @@ async function importVega() {
     const { textMetrics } = vega as unknown as {
       textMetrics: { width: (item: { fontSize?: number; text?: unknown }, text?: unknown) => number };
     };
-    // Vega's own guess, 0.8 of the font's size a character, leaves gaps in legends and finds no room for labels
+    // Vega's guess of 0.8 font sizes per character leaves gaps in legends and finds no room for labels
     textMetrics.width = (item, text) => textWidth(String(text ?? item.text ?? ''), item.fontSize);
     return { vega, vegaLite };
   } catch (error) {
@@ -64,10 +67,10 @@ async function importVega() {
   }
 }
 
-/** What {@link draw} is told beside the specification. */
+/** Options of {@link draw} beside the specification. */
 interface DrawOptions extends Pick<ChartOptions, 'embedded'> {
   readonly title: string;
-  /** Name of a layer of texts that are to be moved to where they cover neither each other nor a point. */
+  /** Name of a text layer whose labels are moved so that they cover neither each other nor a point. */
   readonly freeLabels?: string;
 }
 
@@ -95,7 +98,7 @@ const CONFIG: Config = {
   range: { category: [...COLORS], symbol: [...SHAPES] },
 };
 
-/** Draws a specification. Throws MBOK_PACKAGE_MISSING. */
+/** Draws a specification as SVG. Throws MBOK_PACKAGE_MISSING. */
 export async function draw(
   specification: TopLevelSpec,
   { title, embedded = false, freeLabels }: DrawOptions,
@@ -103,9 +106,9 @@ export async function draw(
   const { vega, vegaLite } = await loadVega();
   const padding = embedded ? 4 : 16;
   const whole = { ...specification, config: CONFIG, padding, ...(!embedded && { title }) } as TopLevelSpec;
-  // it warns of choices that are meant, such as lines of two widths
+  // log only errors: Vega-Lite warns of intended choices, such as lines of two widths
   const { spec } = vegaLite.compile(whole, { logger: vega.logger(vega.Error) });
-  // Vega-Lite has no word for it
+  // Vega-Lite cannot express label placement
   const texts = freeLabels && spec.marks?.find(({ name }) => name === `${freeLabels}_marks`);
   if (texts) texts.transform = [LABEL_PLACES];
   const view = new vega.View(vega.parse(spec), { renderer: 'none' });
@@ -115,10 +118,10 @@ export async function draw(
 }
 
 const ANCHORS = ['right', 'left', 'top', 'bottom', 'top-right', 'bottom-right', 'top-left', 'bottom-left'] as const;
-/** Of a label from its point, in pixels. */
+/** Distances of a label from its point, in pixels. */
 const DISTANCES = [8, 18, 30];
 
-/** The first place that is free, the nearest first. A text that finds none is left out. */
+/** Label placement: the nearest free position. A label without one is omitted. */
 const LABEL_PLACES: LabelTransform = {
   type: 'label',
   size: { signal: '[width, height]' },
@@ -126,15 +129,15 @@ const LABEL_PLACES: LabelTransform = {
   offset: DISTANCES.flatMap((far) => ANCHORS.map((anchor) => (anchor.includes('-') ? 0.7 * far : far))),
 };
 
-/** Makes the drawing scale with its place, named for those who do not see it, and a page of its own unless embedded. */
+/** Cleans up the SVG and names it for screen readers. Adds style and background unless it is embedded. */
 function finish(svg: string, title: string, embedded: boolean): string {
   const short = svg
     .replace(/ xmlns:xlink="[^"]*"| version="1\.1"| class="marks"/g, '')
-    // what only a program that listens to the mouse would read
+    // attributes for mouse interaction
     .replace(/ (?:pointer-events|aria-hidden|aria-roledescription|role|class)="[^"]*"/g, '')
     .replace(/ (?:d|transform|x2|y2)="[^"]*"/g, (attribute) => attribute.replace(/(\.\d\d)\d+/g, '$1'))
     .replace(/<path(?: [a-z-]+="[^"]*")* d="M0,0h0v0h0Z"(?: [a-z-]+="[^"]*")*(?:\/>|><\/path>)/g, '');
-  // a page may hold many charts, and names within it belong to all of them
+  // a page may hold many charts, so ids must be unique
   const own = createHash('sha256').update(short).digest('hex').slice(0, 8);
   const unique = short.replace(/(id="|url\(#)(?=gradient)/g, `$1${own}-`);
   const begin = unique.indexOf('>') + 1;
@@ -144,7 +147,7 @@ function finish(svg: string, title: string, embedded: boolean): string {
   return `${head}${page}${unique.slice(begin)}\n`;
 }
 
-/** A text as part of XML or HTML, in attributes too. */
+/** Escapes a text for XML or HTML, including attributes. */
 export function escapeXml(text: string): string {
   return text.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;').replace(/"/g, '&quot;');
 }

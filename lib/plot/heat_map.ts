@@ -2,27 +2,27 @@ import { type ChartOptions, draw, type Encoding, type Labels, type Layer, WIDTH 
 import { GRAYS } from './style';
 
 export interface HeatMap extends Labels {
-  /** Columns and rows in the order in which they are drawn, from the left and from the top. */
+  /** Columns from left to right, and rows from top to bottom. */
   readonly columns: readonly string[];
   readonly rows: readonly string[];
   readonly cells: readonly {
     readonly column: string;
     readonly row: string;
-    /** What the color shows. */
+    /** Value that the color shows. */
     readonly value: number;
-    /** Written into the cell. */
+    /** Text in the cell. */
     readonly text?: string;
   }[];
-  /** What the color means. */
+  /** Meaning of the color. */
   readonly valueLabel: string;
-  /** Equal factors instead of equal steps of the color; values are then above 0. Default false. */
+  /** Whether the color scale is logarithmic; values must then be above 0. Default false. */
   readonly logarithmic?: boolean;
 }
 
-/** Marks of the axis of columns at most, so that they can be read. */
+/** Most labels on the column axis that stay readable. */
 const MARKED = { wide: 24, narrow: 10 };
 
-/** Draws a table as colors. Cells that are not given stay empty. Throws MBOK_PACKAGE_MISSING. */
+/** Draws a table as colors. Missing cells stay empty. Throws MBOK_PACKAGE_MISSING. */
 export async function heatMap(
   { title, xLabel, yLabel, columns, rows, cells, valueLabel, logarithmic = false }: HeatMap,
   { width = WIDTH, embedded }: ChartOptions = {},
@@ -60,7 +60,7 @@ export async function heatMap(
     mark: { type: 'rect', ...(hasText && { stroke: GRAYS.page, strokeWidth: 1 }) },
     encoding: { x, y, color },
   };
-  // white with a dark rim reads on every color of the scale
+  // white with a dark rim is readable on every color of the scale
   const texts: Layer = {
     mark: { type: 'text', fontSize: 11, fontWeight: 600, color: 'white' },
     encoding: { x, y, text: { field: 'text' } },
@@ -87,6 +87,6 @@ export async function heatMap(
     },
     { title, embedded },
   );
-  // smoothed edges of neighbors would let the page shine through between them
+  // antialiased edges would let the page show between neighboring cells
   return svg.replace('<svg', '<svg shape-rendering="crispEdges"');
 }

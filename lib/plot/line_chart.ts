@@ -5,20 +5,20 @@ export interface Series {
   readonly name: string;
   /** Default: the next of {@link COLORS}. */
   readonly color?: string;
-  /** A thin, pale line for values that jump. */
+  /** Whether to draw a thin, pale line, for noisy values. */
   readonly faint?: boolean;
   readonly points: readonly { readonly x: number; readonly y: number }[];
 }
 
 export interface LineChart extends Labels {
   readonly series: readonly Series[];
-  /** Equal factors instead of equal steps upwards; else the axis begins at 0. Default false. */
+  /** Whether the y axis is logarithmic; otherwise it begins at 0. Default false. */
   readonly logarithmic?: boolean;
-  /** The same along. Default false. */
+  /** Whether the x axis is logarithmic. Default false. */
   readonly xLogarithmic?: boolean;
-  /** What is marked on the axis along. Default: round numbers. */
+  /** Ticks of the x axis. Default: round numbers. */
   readonly xValues?: readonly number[];
-  /** Marks every point. Default false. */
+  /** Whether to mark every point. Default false. */
   readonly points?: boolean;
 }
 
@@ -68,20 +68,20 @@ export async function lineChart(
   );
 }
 
-/** A little more than from the least value to the largest, by factors. */
+/** Returns a logarithmic axis range slightly larger than that of the values. */
 function around(values: readonly number[]): [number, number] {
   return [Math.min(...values) * 0.97, Math.max(...values) * 1.03];
 }
 
-/** Above the plot, in as many columns as fit. */
+/** Returns a legend above the plot, with as many columns as fit. */
 export function legend(width: number) {
   return { orient: 'top', title: null, columns: width < 500 ? 2 : 4, labelLimit: 300 } as const;
 }
 
-/** The mean of each point and those up to `radius` places around it. */
+/** Smooths points by the mean of each and its neighbors up to `radius` places away. */
 export function smooth<P extends { readonly x: number; readonly y: number }>(points: readonly P[], radius: number) {
   return points.map(({ x }, i) => {
-    // as many on either side, so that the ends do not lean towards the middle
+    // equally many on either side, so that the ends are not biased towards the middle
     const reach = Math.min(radius, i, points.length - 1 - i);
     const near = points.slice(i - reach, i + reach + 1);
     return { x, y: near.reduce((sum, point) => sum + point.y, 0) / near.length };

@@ -16,17 +16,17 @@ export interface ScatterSeries {
 }
 
 export interface ScatterChart extends Labels {
-  /** Each has its color and its mark. */
+  /** Each has a color and a symbol. */
   readonly series: readonly ScatterSeries[];
-  /** Whose points that none beats are joined: of each series by itself, or of all together. Default 'series'. */
+  /** Points joined by lines: the Pareto front of each series, or that of all together. Default 'series'. */
   readonly fronts?: 'series' | 'all';
-  /** A value of y to compare with, drawn as a line with its name. */
+  /** Reference value of y, drawn as a line with its name. */
   readonly reference?: { readonly name: string; readonly y: number };
 }
 
 /**
- * Draws labeled points over an axis of equal steps and one of equal factors: less is better. A label that finds no room is
- * left out. Throws MBOK_PACKAGE_MISSING.
+ * Draws labeled points over a linear x axis and a logarithmic y axis; smaller is better for both. Labels without room
+ * are omitted. Throws MBOK_PACKAGE_MISSING.
  */
 export async function scatterChart(
   { title, xLabel, yLabel, series, fronts = 'series', reference }: ScatterChart,
@@ -94,7 +94,7 @@ function of<P extends { readonly series: string }>(points: readonly P[], name: s
   return points.filter(({ series }) => series === name);
 }
 
-/** Points that no other one beats in both coordinates, from left to right. */
+/** Returns the Pareto front: points that no other point beats in both coordinates, from left to right. */
 export function front<P extends { readonly x: number; readonly y: number }>(points: readonly P[]): P[] {
   const best: P[] = [];
   for (const point of [...points].sort((a, b) => a.x - b.x || a.y - b.y)) {

@@ -1,7 +1,7 @@
-/** What charts look like: colors that stand out on white as well as on nearly black, and grays that change with the page. */
+/** Style of charts: colors that stand out on white and on nearly black, and grays that follow the page. */
 
 export const COLORS = ['#2f81f7', '#e8710a', '#1a9e55', '#b35bd0', '#d1344b', '#0f9bb4', '#9a7b2c', '#d6409f'] as const;
-/** Beside colors, so that these alone need not tell series apart. */
+/** Symbols, so that series differ by more than color. */
 export const SHAPES = [
   'circle',
   'square',
@@ -15,7 +15,7 @@ export const SHAPES = [
 
 export const FONT = 'system-ui, sans-serif';
 
-/** Grays as they are drawn, for light pages; {@link chartStyle} replaces them on dark ones. */
+/** Grays for light pages; {@link chartStyle} replaces them on dark ones. */
 export const GRAYS = { page: '#ffffff', title: '#111111', text: '#444444', axis: '#888888', grid: '#e4e4e4' } as const;
 const DARK: Readonly<Record<keyof typeof GRAYS, string>> = {
   page: '#0d1117',
@@ -26,8 +26,8 @@ const DARK: Readonly<Record<keyof typeof GRAYS, string>> = {
 };
 
 /**
- * Rules of CSS that turn charts' grays on dark pages. They go by the drawn colors and not by classes or variables, so
- * that programs which know no CSS show the light chart.
+ * Returns CSS rules that invert the grays of charts on dark pages. They select drawn colors instead of classes or
+ * variables, so that programs without CSS show the light chart.
  */
 export function chartStyle(): string {
   const rules = (Object.keys(GRAYS) as (keyof typeof GRAYS)[]).map(

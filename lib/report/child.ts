@@ -1,4 +1,4 @@
-/** Commands of mbok as processes of their own: their memory is theirs alone, and is given back whatever they do. */
+/** mbok commands as separate processes, so that each has its memory to itself and frees it at its end. */
 
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
@@ -6,19 +6,19 @@ import { MbokError } from '../base/errors';
 import { isJsonObject, type JsonObject } from '../io/json';
 
 const MAIN = join(__dirname, '../cli/main.js');
-/** Of what a process says on stderr: the end is what counts. */
+/** Characters of stderr that are stored. The end matters most. */
 const KEPT_CHARACTERS = 4000;
 
-/** What became of a command. */
+/** Outcome of a command. */
 export type Ending = { readonly result: JsonObject } | { readonly error: string };
 
 /**
- * Runs `mbok ARGS --json` to its end. Resolves to the object that it printed, or to the message with which it failed.
- * An abort interrupts the process as Ctrl-C does, and throws MBOK_ABORTED once it has ended.
+ * Runs `mbok ARGS --json`. Resolves to the object that it printed, or to its error message. An abort interrupts the
+ * process as Ctrl-C does, and throws MBOK_ABORTED once the process has ended.
  */
 export async function runMbok(args: readonly string[], signal: AbortSignal): Promise<Ending> {
   const child = spawn(process.execPath, [MAIN, ...args, '--json'], {
-    // nothing is sent over the channel: its end tells the process that this one has died
+    // nothing is sent over the IPC channel: its end tells the child that this process has died
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   });
   const interrupt = () => child.kill('SIGINT');
@@ -36,7 +36,7 @@ export async function runMbok(args: readonly string[], signal: AbortSignal): Pro
   }).finally(() => signal.removeEventListener('abort', interrupt));
   if (signal.aborted) throw new MbokError('MBOK_ABORTED', 'aborted');
   if (ending !== 0) {
-    // warnings come before it
+    // warnings may precede the error
     const last = `\n${messages.trim()}`.split('\nmbok: ').at(-1)?.trim();
     return { error: last || `the process ended with ${ending}` };
   }

@@ -1,4 +1,4 @@
-/** What the figures of a report hold for. */
+/** Conditions under which the figures of a report were measured. */
 
 import { availableParallelism, totalmem } from 'node:os';
 import { version } from '../base/version';
@@ -13,11 +13,11 @@ export interface Conditions {
   readonly isa: string;
   readonly threads: number;
   readonly processors: number;
-  /** Bytes of the machine. */
+  /** Memory of the machine in bytes. */
   readonly memory: number;
 }
 
-/** Of this process, and of those that it starts. Throws MBOK_NATIVE_MISSING. */
+/** Returns the conditions of this process, which hold for its children too. Throws MBOK_NATIVE_MISSING. */
 export function conditions(): Conditions {
   const { cpu, isa, threads } = guarded(() => addon().info());
   return {

@@ -1,4 +1,4 @@
-/** The folder of a report: one report's, made by one process at a time. */
+/** Folder of a report, written by one process at a time. */
 
 import { join } from 'node:path';
 import { writeFile } from '../io/atomic';
@@ -7,20 +7,20 @@ import { isJsonObject } from '../io/json';
 import { conditions } from './conditions';
 import { readableJson } from './readable_json';
 
-/** Tells the folder of a report from other people's folders; in the end it says what the report was made with. */
+/** Marks the folder as a report's. The finished report stores its settings and conditions in it. */
 export const MARKER = 'report.json';
 
 const KIND: WorkKind = {
   what: 'a report',
   marker: MARKER,
   isMarker: (json) => isJsonObject(json.conditions),
-  // whatever is replaced in it is removed by name
+  // files are removed by name, so this claim removes none
   owns: () => false,
 };
 
 /**
- * Makes the folder if it is not there, and takes it until disposed. Throws MBOK_IO where it holds something else than a
- * report, MBOK_BUSY where another process makes it.
+ * Creates the folder if it is missing, and locks it until disposed. Throws MBOK_IO if it holds other files, MBOK_BUSY
+ * if another process works in it.
  */
 export async function claimReport(folder: string): Promise<Claim> {
   const claim = await claimFolder(folder, KIND);

@@ -1,4 +1,4 @@
-/** Numbers as the report writes them; a dash for those that are not known. */
+/** Formats of the report's numbers; unknown numbers become a dash. */
 
 export const NOT_KNOWN = '–';
 
@@ -14,7 +14,7 @@ export function fixed(value: number | undefined, digits: number): string {
   return known(value, (x) => x.toFixed(digits));
 }
 
-/** Three digits that count, without an exponent. */
+/** Formats three significant digits without an exponent. */
 export function rate(value: number | undefined): string {
   return known(value, (x) => (x >= 100 ? x.toFixed(0) : x.toPrecision(3)));
 }

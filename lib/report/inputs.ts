@@ -1,4 +1,4 @@
-/** The files that a report is made of, by the variables that its commands name them with. */
+/** Input files of a report, and the variables that stand for them in its commands. */
 
 import { createHash } from 'node:crypto';
 import { readdir, stat } from 'node:fs/promises';
@@ -7,24 +7,24 @@ import { throwIfAborted } from '../base/validate';
 import { listFiles, readChunks } from '../data/sources';
 import { ioFailure } from '../io/failure';
 
-/** Variable, with its dollar, to path as the caller gave it. */
+/** Path by variable (with its dollar sign), as the caller passed it. */
 export type Variables = ReadonlyMap<string, string>;
 
-/** A word of a command with the variables replaced. */
+/** Replaces the variable at the start of a command's word. */
 export function expand(word: string, variables: Variables): string {
   const [, name = '', rest = ''] = /^(\$[A-Z]+\d*)(.*)$/s.exec(word) ?? [];
   const path = variables.get(name);
   return path === undefined ? word : path + rest;
 }
 
-/** The variables that a command's words begin with. */
+/** Returns the variables with which words of a command begin. */
 export function variablesIn(words: readonly string[], variables: Variables): string[] {
   return [...variables.keys()].filter((name) => words.some((word) => word === name || word.startsWith(`${name}/`)));
 }
 
 /**
- * SHA-256 over names and contents of a file, or of all files in a folder: of a model those beside config.json alone.
- * Throws MBOK_IO, MBOK_INVALID_ARGUMENT, MBOK_ABORTED.
+ * Computes SHA-256 over names and contents of a file, or of all files in a folder. For a model it covers only the files
+ * beside config.json. Throws MBOK_IO, MBOK_INVALID_ARGUMENT, MBOK_ABORTED.
  */
 export async function digestOf(path: string, signal: AbortSignal): Promise<string> {
   const hash = createHash('sha256');

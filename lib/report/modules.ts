@@ -1,13 +1,13 @@
-/** Where a linear layer stands in a model, from its name. */
+/** Position of a linear layer in a model, from its name. */
 
 export interface Place {
-  /** Its block's number; undefined for a layer outside of all blocks. */
+  /** Index of its block; undefined for a layer outside all blocks. */
   readonly block: number | undefined;
-  /** Its name within the block. */
+  /** Name within the block. */
   readonly matrix: string;
 }
 
-/** 'model.layers.3.mlp.down_proj' is 'mlp.down_proj' of block 3. */
+/** Parses a module name: 'model.layers.3.mlp.down_proj' is 'mlp.down_proj' of block 3. */
 export function placeOf(module: string): Place {
   const [, block, matrix] = /\.(\d+)\.(.+)$/.exec(module) ?? [];
   return block === undefined

@@ -1,4 +1,4 @@
-/** The page: one file of HTML, without script and without anything from a network. */
+/** HTML page of a report: one file, without scripts and without network resources. */
 
 import { escapeXml } from '../plot/draw';
 import { chartStyle } from '../plot/style';
@@ -9,7 +9,7 @@ import type { ReportSettings } from './recipes';
 import type { StoredResult } from './results';
 import type { Content, Exhibit, Table } from './section';
 
-/** A chart drawn for screens and for phones. */
+/** A chart, drawn for screens and for phones. */
 export interface Drawing {
   readonly wide: string;
   readonly narrow: string;
@@ -23,13 +23,13 @@ export interface DrawnSection extends Content {
 }
 
 export interface PageContent {
-  /** Of the model. */
+  /** Name of the model. */
   readonly name: string;
   readonly settings: ReportSettings;
   readonly conditions: Conditions;
   readonly variables: Variables;
   readonly sections: readonly DrawnSection[];
-  /** In the order in which they were run, by name. */
+  /** By name, in the order of execution. */
   readonly commands: ReadonlyMap<string, StoredResult>;
 }
 
@@ -63,7 +63,7 @@ summary{cursor:pointer;color:var(--link)}
 .commands td:last-child,.commands th:last-child{text-align:left}
 `;
 
-/** Renders the page; figures' data are linked as `figures/<id>.json`, results as `data/<name>.json`. */
+/** Renders the page. It links the data of figures as `figures/<id>.json` and results as `data/<name>.json`. */
 export function renderPage(content: PageContent): string {
   const { name, sections, commands } = content;
   const links = [...sections.map(({ id, title }) => [id, title]), ['commands', 'Commands']];
@@ -120,14 +120,14 @@ function conditionList({ settings, conditions, commands, variables }: PageConten
   return `<dl>\n${entries.join('\n')}\n</dl>`;
 }
 
-/** How the text is cut, for all commands. */
+/** Describes how all commands cut the text. */
 function windowRows({ window, startToken }: ReportSettings): readonly (readonly [string, string])[] {
   if (startToken === undefined) return [];
   const cut = startToken === 'auto' ? "each beginning with the tokenizer's start token" : 'cut as a stream';
   return [['Windows', `of ${window} tokens, ${cut}`]];
 }
 
-/** What a reader could miss. */
+/** Lists what was not done, and the limits of the figures. */
 function notRun({ settings, commands }: PageContent): string {
   const missing = [
     ...(settings.steps === 0 ? ['Nothing was finetuned (--steps 0).'] : []),
@@ -161,7 +161,7 @@ function renderExhibit({ id, caption, table }: Exhibit, drawing: Drawing | undef
 }
 
 function renderTable({ head, rows }: Table): string {
-  // columns of words stand to the left, those of numbers to the right
+  // text columns are aligned left, number columns right
   const isWord = head.map((_, i) => i > 0 && /^[a-z]/i.test(rows[0]?.[i] ?? ''));
   const cell = (kind: 'th scope="col"' | 'td') => (text: string, i: number) =>
     `<${kind}${isWord[i] ? ' class="word"' : ''}>${escapeXml(text)}</${kind.slice(0, 2)}>`;
@@ -196,7 +196,7 @@ ${rows.join('\n')}
 </section>`;
 }
 
-/** As a shell reads it. */
+/** Quotes a path for a shell. */
 function quoted(path: string): string {
   return /^[\w./~+-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`;
 }

@@ -1,29 +1,32 @@
-/** What a report consists of: commands of mbok, and which of them need the models that others make. */
+/** Plan of a report: mbok commands, and their dependencies on models that other commands write. */
 
 import { MbokError } from '../base/errors';
 
 /** A command of mbok whose result the report shows; `T` is what it prints with --json. */
 export interface PlannedCommand<T = unknown> {
-  /** Of its result's file; unique in a plan. */
+  /** Name of its result file; unique in a plan. */
   readonly name: string;
-  /** What follows `mbok`, with the inputs as variables: `$SRC`, `$WORK/…`, `$TEXT`, `$EVAL`, `$TASKS`. */
+  /** Arguments of `mbok`, with the inputs as variables: `$SRC`, `$WORK/…`, `$TEXT`, `$EVAL`, `$TASKS`. */
   readonly args: readonly string[];
-  /** Commands whose models it reads. */
+  /** Commands that write the models which this one reads. */
   readonly needs: readonly PlannedCommand[];
   /** Whether it writes the model `$WORK/<name>`. */
   readonly makesModel: boolean;
-  /** Whether it logs its training to `$WORK/<name>.jsonl`, which is kept with the result. */
+  /** Whether it logs its training to `$WORK/<name>.jsonl`, which is stored with the result. */
   readonly logs: boolean;
-  /** For the type alone. */
+  /** Only for type inference. */
   readonly gives?: T;
 }
 
-/** The command as one would type it, with variables. */
+/** Formats the command as a user would type it, with variables. */
 export function commandLine({ args }: PlannedCommand): string {
   return ['mbok', ...args].join(' ');
 }
 
-/** All commands that are needed, each once and after those that it needs. Throws MBOK_INTERNAL for two of one name. */
+/**
+ * Returns all required commands, each once and after its dependencies. Throws MBOK_INTERNAL if two commands share a
+ * name.
+ */
 export function completePlan(commands: readonly PlannedCommand[]): readonly PlannedCommand[] {
   const plan = new Map<string, PlannedCommand>();
   const add = (command: PlannedCommand) => {

@@ -1,6 +1,6 @@
-/** JSON with a line an entry, but lists of numbers in one line each. */
+/** Formats JSON with one line per entry, but puts a list of numbers on one line. */
 export function readableJson(value: unknown): string {
-  // within strings there are no line breaks
+  // JSON strings contain no line breaks
   const lists = /\[\n\s*([^[\]{}"]*?)\n\s*\]/g;
   const text = JSON.stringify(value, null, 1).replace(
     lists,

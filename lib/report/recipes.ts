@@ -1,4 +1,4 @@
-/** How the models of a report are made and measured: the same texts, windows and settings for all of them. */
+/** Recipes of a report: commands that convert and measure models, with the same texts, windows and settings for all. */
 
 import type { AllocationMethod } from '../compress/allocation/allocation_options';
 import type { StartToken } from '../data/windows';
@@ -9,28 +9,28 @@ import type { ActivationBits, Precision } from '../graph/arithmetic';
 import type { TrainingMemory } from '../train/memory';
 import type { PlannedCommand } from './plan';
 
-/** What a report is made with. */
+/** Settings of a report. */
 export interface ReportSettings {
   /** Finetuning steps; 0 for none. */
   readonly steps: number;
-  /** Tokens of a window: of calibration, training and evaluation. */
+  /** Tokens of a window in calibration, training and evaluation. */
   readonly window: number;
-  /** How windows begin, where the tokenizer has a start token. */
+  /** Start of windows, if the tokenizer has a start token. */
   readonly startToken?: StartToken | undefined;
   /** Windows of an evaluation. */
   readonly windows: number;
-  /** Of evaluations. */
+  /** Precision of evaluations. */
   readonly precision: Precision;
   /** Groups of parameters that train besides the bits. */
   readonly train: string;
   /** Variables of the texts. */
   readonly texts: readonly string[];
   readonly evalTexts: readonly string[];
-  /** Tasks whose files there are. */
+  /** Tasks whose files exist. */
   readonly tasks: readonly string[];
 }
 
-/** What `mbok binarize --json` prints, as far as it is used. */
+/** Output of `mbok binarize --json`, as far as it is used. */
 export interface Conversion {
   readonly bitsPerWeight: number;
   readonly bytes: number;
@@ -46,13 +46,13 @@ export interface Finetuning {
   readonly memory: TrainingMemory;
 }
 
-/** What `mbok baseline --json` prints, as far as it is used. */
+/** Output of `mbok baseline --json`, as far as it is used. */
 export interface Quantization {
   readonly residual: number;
   readonly packed: { readonly bitsPerWeight: number; readonly bytes: number };
 }
 
-/** What `mbok inspect --json` prints, as far as it is used. */
+/** Output of `mbok inspect --json`, as far as it is used. */
 export interface Inspection {
   readonly family: string;
   readonly parameters: number;
@@ -78,26 +78,26 @@ export interface Questions {
   readonly models: readonly { readonly model: string; readonly results: readonly TaskResult[] }[];
 }
 
-/** A model of the report and the command that makes it: none for the original. */
+/** A model of the report, and the command that writes it: none for the original. */
 export interface PlannedModel<T = unknown> {
   readonly name: string;
   readonly path: string;
   readonly maker?: PlannedCommand<T>;
 }
 
-/** Kernels of uniform models. */
+/** Numbers of kernels of uniform models. */
 export const KERNELS = [1, 2, 3, 4] as const;
-/** Of calibration, where nothing else is said. */
+/** Default number of calibration windows. */
 export const CALIBRATION_WINDOWS = 64;
-/** Sequences of a training step: the default of `mbok finetune`. */
+/** Sequences per training step: the default of `mbok finetune`. */
 export const BATCH = 8;
-/** Windows of the training text that are looked at while a model trains. */
+/** Windows of the training text that are evaluated during training. */
 export const WATCHED_WINDOWS = 16;
 
 export interface FinetuneRecipe {
   readonly latent?: boolean;
   readonly seed?: number;
-  /** Logs the steps, and measures perplexity on the first windows of the training text now and then. */
+  /** Whether to log the steps, and to evaluate the first windows of the training text every tenth of the run. */
   readonly watched?: boolean;
 }
 
@@ -106,7 +106,7 @@ export class Recipes {
 
   constructor(readonly settings: ReportSettings) {}
 
-  /** Without text: 'svid' or 'refit'. */
+  /** Converts without text, by 'svid' or 'refit'. */
   plain(method: 'svid' | 'refit', kernels: number): PlannedModel<Conversion> {
     return this.#model(`${method}-k${kernels}`, [], (out) => [
       ...['binarize', '$SRC', out, '--kernels', String(kernels), '--method', method],
@@ -120,7 +120,7 @@ export class Recipes {
     ]);
   }
 
-  /** Calibrated, kernels layer by layer within a budget. */
+  /** Converts with calibration, and chooses the kernels of each layer within a budget of `bits` per weight. */
   allocated(bits: number, allocation: AllocationMethod): PlannedModel<Conversion> {
     return this.#model(`${allocation}-${bits}bits`, [], (out) => [
       ...['binarize', '$SRC', out, '--bits', String(bits), '--allocation', allocation],
@@ -168,7 +168,7 @@ export class Recipes {
     );
   }
 
-  /** OneBit's recipe (docs/baselines.md): every parameter trains. */
+  /** Trains by OneBit's recipe (docs/baselines.md): every parameter trains. */
   oneBit(): PlannedModel<Finetuning> {
     const start = this.plain('svid', 1);
     return this.#model('onebit', makerOf(start), (out) => [
@@ -216,7 +216,7 @@ export class Recipes {
     const { steps, window } = this.settings;
     return [
       ...['finetune', start.path, out, '--teacher', '$SRC', ...this.#texts('--text')],
-      // --resume begins anew where there is nothing to go on with
+      // --resume starts from scratch if there is nothing to resume
       ...['--steps', String(steps), '--window', String(window), ...this.#start, '--precision', 'bf16', '--resume'],
     ];
   }
@@ -227,7 +227,7 @@ export class Recipes {
     return [...this.#texts('--calibration'), ...size, ...this.#start];
   }
 
-  /** Said wherever it matters, since models with a start token have had results without it. */
+  /** The option --start-token, stated explicitly wherever a tokenizer has a start token. */
   get #start(): readonly string[] {
     const { startToken } = this.settings;
     return startToken === undefined ? [] : ['--start-token', startToken];

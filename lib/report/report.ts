@@ -1,4 +1,4 @@
-/** A report: a page about one model, made of the results of mbok's own commands. */
+/** A report: a page about one model, built from the results of mbok's commands. */
 
 import { existsSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
@@ -25,18 +25,18 @@ import type { Exhibit, Section } from './section';
 import { sectionsOf } from './sections';
 
 export interface ReportOptions extends Pick<RunOptions, 'signal' | 'onCommand' | 'onResult'> {
-  /** A dense model. */
+  /** Path of a dense model. */
   readonly source: string;
-  /** The report's folder: index.html, data/, figures/, and work/ until it is done. */
+  /** Folder of the report: index.html, data/, figures/, and work/ until it is finished. */
   readonly folder: string;
-  /** Text to calibrate and train on, and text to judge by. */
+  /** Texts for calibration and training, and texts for evaluation. */
   readonly texts: readonly string[];
   readonly evalTexts: readonly string[];
-  /** Folder of the tasks' files. */
+  /** Folder of task files. */
   readonly tasks: string | undefined;
-  /** Default 256, or the model's limit. */
+  /** Tokens of a window. Default 256, or the model's limit if that is smaller. */
   readonly window: number | undefined;
-  /** How windows begin. Default 'auto'. */
+  /** Start of windows. Default 'auto'. */
   readonly startToken: StartToken | undefined;
   readonly settings: Pick<ReportSettings, 'steps' | 'windows' | 'precision' | 'train'>;
 }
@@ -44,25 +44,25 @@ export interface ReportOptions extends Pick<RunOptions, 'signal' | 'onCommand' |
 export interface Report {
   readonly page: string;
   readonly figures: readonly string[];
-  /** Names of commands. */
+  /** Names of commands that ran, were up to date, or failed. */
   readonly ran: readonly string[];
   readonly kept: readonly string[];
   readonly failed: readonly string[];
 }
 
 const PAGE = 'index.html';
-/** Pixels of a chart on a screen and on a phone. */
+/** Width of a chart in pixels, on a screen and on a phone. */
 const WIDE = 800;
 const NARROW = 350;
 const DEFAULT_WINDOW = 256;
 
 /**
- * Makes the report, or goes on with one: commands whose results are there and still hold are not run again. Models made on
- * the way are removed in the end.
+ * Creates a report or continues one. Commands whose results are still valid do not run again. Intermediate models are
+ * removed at the end.
  *
- * @throws MbokError MBOK_INVALID_ARGUMENT (a Boolean source, a window beyond the model's limit, text that is shorter than a
- *   window, no files of tasks), MBOK_IO, MBOK_FORMAT, MBOK_UNSUPPORTED, MBOK_NO_TOKENIZER, MBOK_PACKAGE_MISSING (vega,
- *   vega-lite), MBOK_BUSY (another process makes it), MBOK_ABORTED
+ * @throws MbokError MBOK_INVALID_ARGUMENT (a Boolean source, a window beyond the model's limit, a text shorter than a
+ * window, no task files), MBOK_IO, MBOK_FORMAT, MBOK_UNSUPPORTED, MBOK_NO_TOKENIZER, MBOK_PACKAGE_MISSING (vega,
+ * vega-lite), MBOK_BUSY (another process writes the report), MBOK_ABORTED
  */
 export async function makeReport(options: ReportOptions): Promise<Report> {
   const { folder, source, signal, onCommand, onResult } = options;
@@ -85,7 +85,7 @@ export async function makeReport(options: ReportOptions): Promise<Report> {
     ...{ circumstances: [mbok, node, cpu, isa, String(threads)], execute: runMbok, signal, onCommand },
     onResult: (command, stored) => {
       onResult?.(command, stored);
-      // the first command: without it there is nothing to compare with, and what ails it ails all others
+      // the first command: without it there is no reference, and its error would stop all others too
       if (command.name === reference && stored.error !== undefined) throw failure(source, stored.error);
     },
   });
@@ -100,7 +100,7 @@ export async function makeReport(options: ReportOptions): Promise<Report> {
   return { page: join(folder, PAGE), figures, ...done };
 }
 
-/** Writes the page, the numbers behind its figures, and what it was made with. */
+/** Writes the page, the data of its figures, and the marker with settings and conditions. */
 async function write(folder: string, content: PageContent, digests: ReadonlyMap<string, string>): Promise<void> {
   const { name, settings, conditions: circumstances, variables, sections } = content;
   const exhibits = sections.flatMap((section) => section.exhibits);
@@ -112,7 +112,10 @@ async function write(folder: string, content: PageContent, digests: ReadonlyMap<
   await writeFile(marker, readableJson({ name, settings, conditions: circumstances, ...inputs, figures }));
 }
 
-/** Throws where the source is no dense model with a tokenizer, or windows are longer than it can read. */
+/**
+ * Returns the settings of windows. Throws if the source is not a dense model with a tokenizer, or if windows exceed its
+ * limit.
+ */
 async function checkedWindows({
   source,
   window,
@@ -137,7 +140,7 @@ async function checkedWindows({
   };
 }
 
-/** Gives the inputs their names in commands. */
+/** Assigns variables to the inputs, for use in commands. */
 function bind(
   { source, texts, evalTexts, tasks, settings }: ReportOptions,
   windows: Pick<ReportSettings, 'window' | 'startToken'>,
@@ -168,14 +171,14 @@ function bind(
   };
 }
 
-/** Names of the tasks whose files a folder has. Throws MBOK_INVALID_ARGUMENT where there are none. */
+/** Lists the tasks whose files are in a folder. Throws MBOK_INVALID_ARGUMENT if there are none. */
 function tasksIn(folder: string): string[] {
   const found = TASKS.filter(({ files }) => files.some((file) => existsSync(join(folder, file))));
   if (found.length > 0) return found.map(({ name }) => name);
   throw new MbokError('MBOK_INVALID_ARGUMENT', `'${folder}' holds no file of a task: see mbok eval tasks --help`);
 }
 
-/** From what a command said on stderr: its message and, in parentheses, its code. */
+/** Creates an error from a command's stderr, which holds its message and, in parentheses, its code. */
 function failure(source: string, message: string): MbokError {
   const [, text = message, code = ''] = /^(.*) \((MBOK_\w+)\)$/s.exec(message) ?? [];
   const known = Object.values(MbokErrorCode).find((name) => name === code);
@@ -197,13 +200,13 @@ export async function drawSection({ id, title, show }: Section, results: Results
   return { id, title, ...content, drawings };
 }
 
-/** Names of the figures that the report had when it was made before. */
+/** Returns the figures that an earlier run of the report wrote. */
 function figuresOf({ figures }: JsonObject): readonly string[] {
   const names: readonly unknown[] = Array.isArray(figures) ? figures : [];
   return names.filter((name): name is string => typeof name === 'string' && /^[\w-]+$/.test(name));
 }
 
-/** `earlier`: names of figures that there may be of other settings. */
+/** Writes the data of figures. `earlier` names figures of an earlier run, which are removed. */
 async function writeFigures(folder: string, exhibits: readonly Exhibit[], earlier: readonly string[]): Promise<void> {
   await makeFolder(folder);
   for (const id of earlier) await remove(join(folder, `${id}.json`));

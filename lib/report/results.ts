@@ -1,22 +1,22 @@
-/** What the commands of a report gave. */
+/** Results of a report's commands. */
 
 import type { PlannedCommand } from './plan';
 import type { TrainingCurves } from './training_log';
 
-/** The content of `data/<command's name>.json`. */
+/** Content of `data/<command's name>.json`. */
 export interface StoredResult {
-  /** With variables. */
+  /** Command line, with variables. */
   readonly command: string;
-  /** A hash of all that the result depends on: the command, its inputs, what it needs, mbok and the machine. */
+  /** Hash of everything that determines the result: the command, its inputs, its dependencies, mbok and the machine. */
   readonly key: string;
-  /** When it ended, in UTC. */
+  /** End time in UTC. */
   readonly date: string;
-  /** From the start of the process to its end. */
+  /** Duration of the process in seconds. */
   readonly seconds: number;
-  /** What it printed. Absent where it failed. */
+  /** Printed object; absent if the command failed. */
   readonly result?: Readonly<Record<string, unknown>>;
   readonly training?: TrainingCurves;
-  /** Why there is no result. */
+  /** Error message, if there is no result. */
   readonly error?: string;
 }
 
@@ -27,23 +27,23 @@ export class Results {
     this.#stored = stored;
   }
 
-  /** What a command printed; undefined where it failed. */
+  /** Returns what a command printed; undefined if it failed. */
   of<T>({ name }: PlannedCommand<T>): T | undefined {
     return this.#stored.get(name)?.result as T | undefined;
   }
 
-  /** All that is known of a command. */
+  /** Returns the whole stored record of a command. */
   stored({ name }: PlannedCommand): StoredResult | undefined {
     return this.#stored.get(name);
   }
 
-  /** Most bytes of memory that a command's process held. */
+  /** Returns the peak memory of a command's process in bytes. */
   peakMemory({ name }: PlannedCommand): number | undefined {
     const { resources } = (this.#stored.get(name)?.result ?? {}) as { resources?: { peakMemory: number } };
     return resources?.peakMemory;
   }
 
-  /** Seconds of a command and of those that made what it reads. */
+  /** Returns the seconds of a command and of its direct dependencies. */
   secondsWithNeeds(command: PlannedCommand): number | undefined {
     const seconds = [command, ...command.needs].map((one) => this.#stored.get(one.name)?.seconds);
     return seconds.reduce((sum, own) => (sum === undefined || own === undefined ? undefined : sum + own), 0);

@@ -1,4 +1,4 @@
-/** Runs a plan like make: only what is missing or was made of something else, one command after the other. */
+/** Runner of a plan. Like make, it runs only commands whose results are missing or outdated, one after the other. */
 
 import { createHash } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
@@ -18,37 +18,37 @@ import { readableJson } from './readable_json';
 import { Results, type StoredResult } from './results';
 import { readTrainingLog } from './training_log';
 
-/** Ending of the file that says of what a command made its model. */
+/** Suffix of the file that stores the key of the command that wrote a model. */
 const KEY = '.key';
 
 export interface RunOptions {
-  /** Of the results, a JSON file a command. */
+  /** Folder of the results, one JSON file per command. */
   readonly dataFolder: string;
-  /** Of the models: `$WORK`. */
+  /** Folder of the models: `$WORK`. */
   readonly workFolder: string;
   readonly variables: Variables;
   /** Hashes of the inputs' contents by variable. */
   readonly digests: ReadonlyMap<string, string>;
-  /** What results hold for besides their inputs: the version of mbok, the machine. */
+  /** Further conditions of results: the version of mbok, the machine. */
   readonly circumstances: readonly string[];
-  /** Runs a command, its words without variables. */
+  /** Runs a command with its variables replaced. */
   readonly execute: (args: readonly string[], signal: AbortSignal) => Promise<Ending>;
   readonly signal: AbortSignal;
-  /** Told before a command runs. */
+  /** Called before a command runs. */
   readonly onCommand?: ((command: PlannedCommand, done: number, of: number) => void) | undefined;
   readonly onResult?: ((command: PlannedCommand, stored: StoredResult) => void) | undefined;
 }
 
 export interface PlanRun {
   readonly results: Results;
-  /** Names of the commands that were run, and of those whose results were there. */
+  /** Names of the commands that ran, and of those whose results were up to date. */
   readonly ran: readonly string[];
   readonly kept: readonly string[];
-  /** Names of those without a result. */
+  /** Names of commands without a result. */
   readonly failed: readonly string[];
 }
 
-/** Removes the models that a plan's commands have made, and the folder where nothing else is in it. Throws MBOK_IO. */
+/** Removes the models that a plan's commands wrote, then the folder if it is empty. Throws MBOK_IO. */
 export async function removeModels(workFolder: string): Promise<void> {
   try {
     const keys = (await readdir(workFolder)).filter((name) => name.endsWith(KEY));
@@ -59,7 +59,7 @@ export async function removeModels(workFolder: string): Promise<void> {
   }
 }
 
-/** What a command has left of a model, finished or not. */
+/** Removes a model, finished or not, and the files beside it. */
 async function removeModel(place: string): Promise<void> {
   await removeModelFolder(place);
   await removeUnfinished(place);
@@ -68,8 +68,8 @@ async function removeModel(place: string): Promise<void> {
 }
 
 /**
- * Runs the commands of a complete plan that have no result yet, and those whose models these need. A command that fails
- * leaves its message as its result, and is tried again by the next run; what needs its model is not run.
+ * Runs the commands of a complete plan that have no valid result, and those whose models these need. A failed command
+ * stores its error message, and the next run tries it again. Commands that need its model are skipped.
  *
  * @throws MbokError MBOK_ABORTED, MBOK_IO
  */
@@ -86,7 +86,7 @@ class Run {
   constructor(plan: readonly PlannedCommand[], options: RunOptions) {
     this.#plan = plan;
     this.#options = options;
-    // needs come first, so that their keys are there
+    // dependencies come first, so their keys exist
     for (const command of plan) this.#keys.set(command.name, this.#keyOf(command));
   }
 
@@ -124,7 +124,7 @@ class Run {
       .digest('hex');
   }
 
-  /** Those without a result that holds, and the makers of models that these need and that are not there. */
+  /** Returns the commands without a valid result, and the commands whose models these need and that are missing. */
   async #wanted(): Promise<Set<string>> {
     const wanted = new Set<string>();
     for (const command of this.#plan.toReversed()) {
@@ -156,8 +156,8 @@ class Run {
   }
 
   /**
-   * Drops the result that no longer holds, and what another command of this name has left in the work folder; what the
-   * same one has left it goes on from.
+   * Removes the outdated result, and leftovers of a command with the same name and another key. The same command
+   * continues from its leftovers.
    */
   async #begin(command: PlannedCommand, key: string): Promise<void> {
     await remove(this.#resultFile(command));
@@ -168,7 +168,7 @@ class Run {
     await writeFile(place + KEY, key);
   }
 
-  /** Models appear whole or not at all: one that is there under its key is that command's. */
+  /** Tells whether the command's model exists. Models appear atomically, so one under this key is complete. */
   async #hasModel(command: PlannedCommand): Promise<boolean> {
     const place = this.#place(command);
     return (
@@ -177,7 +177,7 @@ class Run {
     );
   }
 
-  /** A result that holds; undefined where there is none. */
+  /** Reads a valid result; undefined if there is none. */
   async #readResult(command: PlannedCommand): Promise<StoredResult | undefined> {
     const path = this.#resultFile(command);
     const text = await readTextIfPresent(path);

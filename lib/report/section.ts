@@ -1,4 +1,4 @@
-/** What a section of a report is: what it needs to know, and what it shows of that. */
+/** Sections of a report: the commands that they need, and what they show of the results. */
 
 import type { ChartOptions } from '../plot/draw';
 import type { PlannedCommand } from './plan';
@@ -9,11 +9,11 @@ export interface Table {
   readonly rows: readonly (readonly string[])[];
 }
 
-/** A chart, a table or both, with the numbers behind them. */
+/** A chart, a table or both, with their data. */
 export interface Exhibit {
-  /** Of its file: `figures/<id>.json`. */
+  /** Name of its file: `figures/<id>.json`. */
   readonly id: string;
-  /** What one sees, and how it was measured. */
+  /** What is shown, and how it was measured. */
   readonly caption: string;
   readonly chart?: ((options: ChartOptions) => Promise<string>) | undefined;
   readonly table?: Table | undefined;
@@ -28,8 +28,8 @@ export interface Content {
 export interface Section {
   readonly id: string;
   readonly title: string;
-  /** What is to be run for it; some may fail. */
+  /** Commands that it needs; some may fail. */
   readonly commands: readonly PlannedCommand[];
-  /** Shows what is there of the results. */
+  /** Shows the results that exist. */
   show(results: Results): Content;
 }

@@ -1,4 +1,4 @@
-/** The sections of a report, in their order. */
+/** Sections of a report, in order. */
 
 import type { Recipes } from './recipes';
 import type { Section } from './section';
@@ -14,7 +14,7 @@ import { speedSection } from './sections/speed';
 import { tasksSection } from './sections/tasks';
 import { trainingSection } from './sections/training';
 
-/** Those that the settings ask for: without steps nothing is trained, without files no questions are asked. */
+/** Returns the sections that the settings allow: training needs steps, and tasks need files. */
 export function sectionsOf(recipes: Recipes): readonly Section[] {
   const { steps, tasks } = recipes.settings;
   return [

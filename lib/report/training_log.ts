@@ -1,14 +1,14 @@
-/** The log of a finetuning run, turned round: a list a quantity instead of an object a step. */
+/** Log of a finetuning run, transposed from one object per step to one list per quantity. */
 
 import { readTextFile } from '../io/files';
 import { parseJsonObject } from '../io/json';
 
 export interface TrainingCurves {
-  /** Of every step. */
+  /** Loss of every step. */
   readonly loss: readonly number[];
   /** Parts of the loss by name: 'kl', 'hidden'. */
   readonly parts: Readonly<Record<string, readonly number[]>>;
-  /** Moved weights of every step by module. */
+  /** Number of weights with a flipped bit, per module and step. */
   readonly flips: Readonly<Record<string, readonly number[]>>;
   readonly evaluations: readonly { readonly step: number; readonly perplexity: number }[];
 }
@@ -22,7 +22,7 @@ interface Line {
   readonly flipsByLayer?: Readonly<Record<string, number>>;
 }
 
-/** Reads what `mbok finetune --log` wrote. Throws MBOK_IO, MBOK_FORMAT. */
+/** Reads the output of `mbok finetune --log`. Throws MBOK_IO, MBOK_FORMAT. */
 export async function readTrainingLog(path: string): Promise<TrainingCurves> {
   const lines = (await readTextFile(path))
     .split('\n')

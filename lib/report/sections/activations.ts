@@ -3,7 +3,7 @@ import { perplexity } from '../format';
 import type { KERNELS, Recipes } from '../recipes';
 import type { Section } from '../section';
 
-/** What Boolean layers read, rounded to few bits. */
+/** Section on inputs of Boolean layers, rounded to few bits. */
 export function activationsSection(recipes: Recipes): Section {
   const counts = [2, 4] as const satisfies readonly (typeof KERNELS)[number][];
   const models = counts.map((kernels) => ({ name: `K = ${kernels}, calibrated`, model: recipes.calibrated(kernels) }));

@@ -4,11 +4,11 @@ import { perplexity } from '../format';
 import type { Recipes } from '../recipes';
 import type { Exhibit, Section } from '../section';
 
-/** Bits a weight. */
+/** Budgets in bits per weight. */
 export const BUDGETS = [1.5, 2.25, 2.5, 3.25] as const;
 const METHODS: readonly AllocationMethod[] = ['uniform', 'paper', 'measured'];
 
-/** From a budget to kernels by layer, three ways. */
+/** Section on three methods that allocate a budget to the layers. */
 export function allocationSection(recipes: Recipes): Section {
   const { steps } = recipes.settings;
   const rows = BUDGETS.map((bits) => ({

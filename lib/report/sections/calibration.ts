@@ -6,7 +6,7 @@ import type { Section } from '../section';
 const WINDOWS = [4, 16, CALIBRATION_WINDOWS, 256] as const;
 const COUNTS = [2] as const;
 
-/** How much calibration text. */
+/** Section on the amount of calibration text. */
 export function calibrationSection(recipes: Recipes): Section {
   const models = COUNTS.map((kernels) => ({
     kernels,

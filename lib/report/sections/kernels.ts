@@ -4,7 +4,7 @@ import { type Conversion, KERNELS, type PlannedModel, type Recipes } from '../re
 import type { Section } from '../section';
 import { finetunedKernels } from './methods';
 
-/** One to four kernels a weight. */
+/** Section on one to four kernels per weight. */
 export function kernelsSection(recipes: Recipes): Section {
   const methods: readonly (readonly [string, (kernels: number) => PlannedModel<Partial<Conversion>>])[] = [
     ['svid', (kernels) => recipes.plain('svid', kernels)],

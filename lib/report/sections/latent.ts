@@ -3,10 +3,10 @@ import type { Finetuning, PlannedModel, Recipes } from '../recipes';
 import type { Section } from '../section';
 import { finetunedKernels, LATENT_KERNELS, latentKernels, WATCHED_KERNELS } from './methods';
 
-/** The default of `mbok finetune` is 1. */
+/** A second seed; the default of `mbok finetune` is 1. */
 const OTHER_SEED = 2;
 
-/** Bits that are flipped, against numbers in 32 bits behind every sign. */
+/** Section that compares Boolean training with latent weights of 32 bits. */
 export function latentSection(recipes: Recipes): Section {
   const { steps } = recipes.settings;
   const start = recipes.calibrated(WATCHED_KERNELS);

@@ -3,10 +3,10 @@ import { placeOf } from '../modules';
 import type { Recipes } from '../recipes';
 import type { Section } from '../section';
 
-/** Of the mixed model: enough that some layers get one kernel and some three. */
+/** Bits per weight of the mixed model: enough that some layers get one kernel and some get three. */
 export const MIXED_BITS = 2.25;
 
-/** Which layers get how many kernels of a budget, and what they lose. */
+/** Section on the kernels of each layer within a budget, and on their residuals. */
 export function layersSection(recipes: Recipes): Section {
   const model = recipes.allocated(MIXED_BITS, 'measured');
   const inspection = recipes.inspection(model);

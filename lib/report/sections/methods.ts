@@ -6,7 +6,9 @@ import type { Results } from '../results';
 import type { Section } from '../section';
 import { BUDGETS } from './allocation';
 
-/** Points above so many times the original's perplexity would leave no room for those that matter. */
+/**
+ * Largest perplexity in the chart, as a multiple of the original's. Higher points would compress the interesting range.
+ */
 const HIGHEST_RATIO = 4;
 const BASELINE_BITS = [2, 3, 4] as const;
 
@@ -26,7 +28,7 @@ interface Row {
   readonly peakMemory: number | undefined;
 }
 
-/** Perplexity against size, of every method. */
+/** Section on perplexity against size for all methods. */
 export function methodsSection(recipes: Recipes): Section {
   const { original } = recipes;
   const candidates = candidatesOf(recipes);
@@ -106,7 +108,7 @@ export function methodsSection(recipes: Recipes): Section {
   };
 }
 
-/** Rows that no other one beats in both. */
+/** Returns the rows on the Pareto front of `x` and perplexity. */
 function frontOf(rows: readonly Row[], x: (row: Row) => number): ReadonlySet<Row> {
   return new Set(front(rows.map((row) => ({ x: x(row), y: row.perplexity, row }))).map(({ row }) => row));
 }
@@ -137,9 +139,9 @@ function candidatesOf(recipes: Recipes): Candidate[] {
   ];
 }
 
-/** Kernels that are also trained with latent weights. */
+/** Numbers of kernels that are also trained with latent weights. */
 export const LATENT_KERNELS = [1, 2, 3] as const;
-/** Of the runs whose curves are shown. */
+/** Number of kernels of the runs whose curves are shown. */
 export const WATCHED_KERNELS = 2;
 
 export function finetunedKernels(recipes: Recipes, kernels: number) {
@@ -154,7 +156,7 @@ function rowOf({ method, label, model }: Candidate, recipes: Recipes, results: R
   const made = model.maker && results.of(model.maker);
   const value = results.of(recipes.perplexity(model))?.perplexity;
   if (made === undefined || model.maker === undefined || value === undefined) return [];
-  // of a baseline, whose folder is dense, what the codes would take
+  // a baseline's folder is dense: take the size of its packed codes instead
   const size = (made as Partial<Quantization>).packed ?? (made as { bitsPerWeight: number; bytes: number });
   const { bitsPerWeight, bytes } = size;
   const [own, peakMemory] = [results.secondsWithNeeds(model.maker), results.peakMemory(model.maker)];

@@ -2,7 +2,7 @@ import { fixed, perplexity } from '../format';
 import { KERNELS, type Recipes } from '../recipes';
 import type { Section } from '../section';
 
-/** One file whose first kernels are models too. */
+/** Section on one file whose first kernels are complete models. */
 export function nestedSection(recipes: Recipes): Section {
   const most = Math.max(...KERNELS);
   const nested = recipes.nested(most);

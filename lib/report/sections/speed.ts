@@ -6,7 +6,7 @@ import type { Exhibit, Section } from '../section';
 
 const PRECISIONS: readonly Precision[] = ['f32', 'bf16'];
 
-/** Seconds, tokens a second and memory on this machine. */
+/** Section on loading time, speed and memory on this machine. */
 export function speedSection(recipes: Recipes): Section {
   const models: readonly { readonly name: string; readonly model: PlannedModel }[] = [
     { name: 'original', model: recipes.original },

@@ -6,7 +6,7 @@ import { finetunedKernels } from './methods';
 
 const COUNTS = [4, 3, 2] as const;
 
-/** Questions of published tasks. */
+/** Section on questions of published tasks. */
 export function tasksSection(recipes: Recipes): Section {
   const trains = recipes.settings.steps > 0;
   const models: readonly { readonly name: string; readonly model: PlannedModel }[] = [

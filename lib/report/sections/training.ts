@@ -7,12 +7,12 @@ import type { Exhibit, Section } from '../section';
 import type { TrainingCurves } from '../training_log';
 import { finetunedKernels, latentKernels, WATCHED_KERNELS } from './methods';
 
-/** Columns of the map of flips: steps are taken together so that they fit. */
+/** Columns of the flip map: steps are averaged to fit. */
 const COLUMNS = 25;
-/** Rows of it: with more layers, those of a block are taken together. */
+/** Largest number of rows: with more layers, those of a block are combined. */
 const ROWS = 64;
 
-/** What happens while a model of two kernels trains. */
+/** Section on the training of a model with two kernels. */
 export function trainingSection(recipes: Recipes): Section {
   const { steps, window } = recipes.settings;
   const runs = [
@@ -105,7 +105,7 @@ function losses(curves: readonly { readonly name: string; readonly training: Tra
   });
 }
 
-/** Share of the weights that moved, by step and layer. */
+/** Draws the share of weights with a flipped bit, by step and layer. */
 function flipMap(flips: TrainingCurves['flips'], layers: Inspection['layers']): Exhibit[] {
   const steps = Object.values(flips)[0]?.length ?? 0;
   if (steps === 0) return [];
@@ -127,7 +127,7 @@ function flipMap(flips: TrainingCurves['flips'], layers: Inspection['layers']): 
     starts.flatMap((start) => {
       const counted = moved.slice(start, start + width);
       const value = counted.reduce((sum, count) => sum + count, 0) / counted.length / weights;
-      // none at all has no place on a scale of equal factors
+      // a logarithmic scale has no place for zero
       return value > 0 ? [{ column: String(start + 1), row, value: Number(value.toPrecision(4)) }] : [];
     }),
   );
