@@ -1,4 +1,4 @@
-/** Conversion of a dense model to a Boolean one. */
+/** Conversion of a dense model to a Boolean one, in memory. */
 
 import { MbokError } from '../base/errors';
 import { integerInRange, invalid, oneOf, options, throwIfAborted } from '../base/validate';
@@ -20,30 +20,33 @@ import { REFIT_ROUNDS, SVID_ITERATIONS } from './kernels/decompose';
 import { MemoryStateStore } from './state_store';
 
 const METHODS = ['svid', 'refit', 'calibrated'] as const;
-/** How weights become kernels; see {@link BinarizeOptions.method}. */
+/** Method that turns weights into kernels; see {@link BinarizeOptions.method}. */
 export type ConversionMethod = (typeof METHODS)[number];
 
 /** Options of {@link binarize}. */
 export interface BinarizeOptions extends ProgressOptions, AllocationOptions {
   /**
-   * 'svid': successive extraction, needs no data; 'refit': then all kernels jointly, closer from two kernels on, needs
-   * no data; 'calibrated': keeps the layers' outputs on some text, much better where little or no finetuning follows.
-   * Default 'refit'.
+   * Conversion method. Default 'refit'.
+   *
+   * - 'svid': successive extraction; needs no data.
+   * - 'refit': successive extraction, then a joint refit of all kernels; closer from two kernels on; needs no data.
+   * - 'calibrated': minimizes the error of the layers' outputs on calibration text; much better if little or no
+   *   finetuning follows.
    */
   readonly method?: ConversionMethod;
-  /** Rounds of the joint refit. Default 10. */
+  /** Rounds of the joint refit, 1 to 1000. Default 10. */
   readonly rounds?: number;
-  /** Text and settings of the calibrated method, which needs them. */
+  /** Text and settings of the 'calibrated' method; required with it and refused without it. */
   readonly calibration?: CalibrationOptions;
   /**
-   * Embeddings and head as they are, or in 8 bits with one scale a row; they cannot be trained then. Default 'kept', with
-   * `size` 'int8'.
+   * Type of embeddings and head: unchanged ('kept'), or 8 bits with one scale per row ('int8'). In 8 bits they cannot
+   * be trained. Default 'kept'; with `size` 'int8'.
    */
   readonly embeddings?: EmbeddingChoice;
 }
 
 export const EMBEDDING_CHOICES = ['kept', 'int8'] as const;
-/** What becomes of embeddings and head; see {@link BinarizeOptions.embeddings}. */
+/** Type that embeddings and head get; see {@link BinarizeOptions.embeddings}. */
 export type EmbeddingChoice = (typeof EMBEDDING_CHOICES)[number];
 
 export const BINARIZE_KEYS = [
@@ -56,7 +59,7 @@ export const BINARIZE_KEYS = [
   'onProgress',
 ] as const;
 
-/** What a conversion needs to know of a model to check and prepare its options. */
+/** Properties of a model that are needed to check and prepare conversion options. */
 export interface ConvertibleModel extends TokenizedModel {
   readonly family: Family;
   readonly config: DecoderConfig;
@@ -64,16 +67,18 @@ export interface ConvertibleModel extends TokenizedModel {
 }
 
 /**
- * Converts every linear layer of a dense model to ±1 kernels with scales; norms and biases stay, embeddings and head too
- * unless they are asked for in 8 bits. The
- * model itself is not changed and shares nothing with the result; one block is worked on at a time. How it went is the
- * result's `conversion`, saved with it. Scales are rounded to the F16 that they are saved in. For models that do not fit
- * in memory see {@link binarizeFolder}.
+ * Converts every linear layer of a dense model to ±1 kernels with scales. Norms and biases do not change; embeddings
+ * and head change only if `embeddings` is 'int8'. Scales are rounded to F16, the type in which they are saved.
+ *
+ * `model` is not changed and shares no memory with the result. Blocks are converted one at a time. The result's
+ * `conversion` reports the residuals and is saved with the model. For models that do not fit in memory see
+ * {@link binarizeFolder}.
  *
  * @param model - a dense model
  * @returns a Boolean model of the same class; dispose it after use
- * @throws MbokError MBOK_INVALID_ARGUMENT (also for a model that is Boolean already), MBOK_NO_TOKENIZER for calibration
- * by text, MBOK_BUSY (the model is being finetuned), MBOK_DISPOSED, MBOK_ABORTED, MBOK_OUT_OF_MEMORY
+ * @throws MbokError MBOK_INVALID_ARGUMENT (also if the model is already Boolean), MBOK_NO_TOKENIZER for calibration by
+ * text, MBOK_NON_FINITE if scales do not fit F16, MBOK_BUSY if the model is being finetuned, MBOK_DISPOSED,
+ * MBOK_ABORTED, MBOK_OUT_OF_MEMORY
  *
  * @example
  * const small = await binarize(model, { kernels: 2, method: 'calibrated', calibration: { data: text } });
@@ -89,7 +94,7 @@ export async function binarize<T extends ModelCore>(model: T, given: BinarizeOpt
   return await convert(source, { task, problem }, memorySink(model, checked.signal), checked);
 }
 
-/** Keeps what is converted in memory until it is a model. */
+/** Collects the converted weights in memory and builds a model from them. */
 function memorySink<T extends ModelCore>(model: T, signal: AbortSignal | undefined): ConversionSink<T> {
   return {
     linearFormats: (_, choose) => choose(new MemoryStateStore()),
@@ -109,7 +114,7 @@ function memorySink<T extends ModelCore>(model: T, signal: AbortSignal | undefin
           const placed = [...converted.values()].flatMap(({ matrices }) => matrices);
           const replaced = new Map(placed.map(({ part, matrix, storage }) => [part.name, { matrix, storage }]));
           const result = model.derive(replaced, formats, report(residualsOf(converted)));
-          // they are the model's from here on
+          // the result now owns the matrices
           converted.clear();
           try {
             await result.arrangeFor('inference', signal);
@@ -125,7 +130,7 @@ function memorySink<T extends ModelCore>(model: T, signal: AbortSignal | undefin
   };
 }
 
-/** Checks options that name a conversion and encodes its text. Throws as {@link binarize}. */
+/** Checks the conversion options and encodes the calibration text. Throws as {@link binarize} does. */
 export async function prepareTask(model: ConvertibleModel, given: BinarizeOptions): Promise<ConversionTask> {
   const method = oneOf('method', given.method ?? 'refit', METHODS);
   const rounds = integerInRange('rounds', given.rounds ?? REFIT_ROUNDS, 1, 1000);

@@ -1,4 +1,7 @@
-/** Conversion from disk to disk: one block of the dense model in memory at a time, and resumable. */
+/**
+ * Conversion from disk to disk, one block of the dense model in memory at a time. An interrupted conversion can be
+ * resumed.
+ */
 
 import { MbokError } from '../base/errors';
 import { boolean, invalid, options } from '../base/validate';
@@ -35,28 +38,30 @@ import { fingerprint, WorkFolder, workFolderOf } from './work_folder';
 
 /** Options of {@link binarizeFolder}. */
 export interface BinarizeFolderOptions extends BinarizeOptions, OutputOptions {
-  /** Forget an unfinished conversion to the same output, instead of going on with it. Default false. */
+  /** Discard an unfinished conversion to the same output instead of resuming it. Default false. */
   readonly restart?: boolean;
   /**
-   * Make the first kernels of every layer, however many, a model of their own: `Model.load(output, { kernels })` then reads
-   * so many, with scales fitted to just them. Bits are shared; the scales of all prefixes together take K (K − 1) (m + n)
-   * bytes for a layer [m, n]. It takes K conversions; with `kernels` and the calibrated method only. Default false.
+   * Fit scales for every prefix of the kernels as well. Then `Model.load(output, { kernels: k })` reads the first k
+   * kernels with scales fitted to them alone. All prefixes share the bits. The scales of the prefixes shorter than K
+   * take K (K − 1) (m + n) bytes per layer [m, n]. The conversion takes K passes over the model. Requires `kernels` and
+   * method 'calibrated'. Default false.
    */
   readonly nested?: boolean;
 }
 
 /**
- * Converts the dense model at `source` (a Hugging Face folder or a GGUF file) into a Boolean one at `output`. Weights are
- * read block by block, converted and freed, so memory holds one block in dense form. Finished blocks wait in a folder
- * `<output>.partial`, in the file that the output will have. A conversion that was interrupted or killed goes on from the last
- * of them when it is called again with the same source and options, to the same bits. The output appears whole or not at all;
- * then the folder goes.
+ * Converts the dense model at `source` (a Hugging Face folder or a GGUF file) to a Boolean model at `output`. Weights
+ * are read, converted and freed block by block, so memory holds one dense block.
  *
- * @returns how it went, as the output's config.json says it
- * @throws MbokError as {@link binarize} and ModelSource.open do. MBOK_INVALID_ARGUMENT where the output is the source, or
- * holds it or a text that is read. The same where an unfinished conversion of another source or with other options is in
- * the way. MBOK_BUSY where another call converts to the same output. MBOK_IO where the output holds files that are not
- * mbok's
+ * Finished blocks are written to `<output>.partial`, into the file that becomes the output's. After an interruption, a
+ * call with the same source and options resumes after the last finished block. The result is the same to the bit. The
+ * output appears only when it is complete; then `<output>.partial` is removed.
+ *
+ * @returns the report that the output's config.json contains
+ * @throws MbokError as {@link binarize} and ModelSource.open do. MBOK_INVALID_ARGUMENT if the output is the source, or
+ * contains it or a text that is read. MBOK_INVALID_ARGUMENT if `<output>.partial` belongs to another source or other
+ * options. MBOK_BUSY if another call converts to the same output. MBOK_IO if the output contains files that mbok did
+ * not write
  */
 export async function binarizeFolder(
   source: string,
@@ -87,7 +92,7 @@ function checkNested({ nested = false, method, kernels }: BinarizeFolderOptions)
   return nested;
 }
 
-/** A model on disk as options are checked against it. */
+/** Presents a model on disk as option checks expect it. */
 export function convertible({ family, config, formats, tokenizer, place }: ModelSource) {
   return {
     family,
@@ -106,14 +111,14 @@ export function convertible({ family, config, formats, tokenizer, place }: Model
 
 interface FolderConversion extends OutputOptions, Pick<ProgressOptions, 'signal'> {
   readonly model: ModelSource;
-  /** Of the same model. */
+  /** The weights of `model`. */
   readonly dense: DenseSource;
   readonly calibration: ConversionTask['calibration'];
   readonly work: WorkFolder;
   readonly output: string;
 }
 
-/** Keeps what is converted in a work folder, in the weights of the output from the beginning. */
+/** Writes the converted weights to a work folder, directly into the output's weights file. */
 function folderSink(conversion: FolderConversion): ConversionSink<ConversionReport> {
   const { dense, calibration, work } = conversion;
   return {
@@ -141,12 +146,12 @@ function folderSink(conversion: FolderConversion): ConversionSink<ConversionRepo
 
 interface OutputParts extends FolderConversion {
   readonly formats: Formats;
-  /** Where it is kept which blocks of each step are finished. */
+  /** The work folder that records the finished blocks of each step. */
   readonly folders: ReadonlyMap<ConversionStep, WorkFolder>;
   readonly weights: PlacedSafetensors;
 }
 
-/** A folder in the making. */
+/** An output folder under construction. */
 class FolderOutput implements ConversionOutput<ConversionReport> {
   constructor(private readonly parts: OutputParts) {}
 
@@ -163,12 +168,12 @@ class FolderOutput implements ConversionOutput<ConversionReport> {
     };
   }
 
-  /** What a step makes of these tensors, and where the output has it. */
+  /** Lists what a step produces for these tensors, and the range of the output's tensors where each goes. */
   #slices({ prefix }: ConversionStep, specifications: readonly ParameterSpecification[]): readonly ModelSlice[] {
     return loadedParts(specifications, this.parts.formats, prefix).slices;
   }
 
-  /** Where a step's parts go. What the step that it begins with has made of the same tensors stays as it is. */
+  /** Maps each part of a step to its place in the output. Bytes that the preceding step already wrote are skipped. */
   #places(step: ConversionStep): (part: ModelPart) => TensorPlace {
     const { dense } = this.parts;
     const names = new Map(this.#slices(step, dense.specifications).map(({ part, from }) => [part.name, from.name]));
@@ -180,7 +185,7 @@ class FolderOutput implements ConversionOutput<ConversionReport> {
     };
   }
 
-  /** The parts that a step has made of a weight, in the order of its structure. */
+  /** Reads the parts that a step produced for a weight, in the order of its structure. */
   async #weight(step: ConversionStep, owner: ParameterSpecification): Promise<readonly Matrix[]> {
     const matrices: Matrix[] = [];
     for (const slice of this.#slices(step, [owner])) {
@@ -221,7 +226,7 @@ class FolderOutput implements ConversionOutput<ConversionReport> {
   }
 }
 
-/** A tensor that stays as it was. */
+/** Copies a tensor of the source unchanged. */
 function sourceTensor(part: ModelPart, source: ModelSource, dense: DenseSource): TensorSource {
   return partTensor(part, storageOf(part, dense), async () => (await source.read({ part, from: part })).matrix);
 }

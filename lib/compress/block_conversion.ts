@@ -1,4 +1,4 @@
-/** Conversion of a dense model block by block: what is known of one block is forgotten before the next. */
+/** Conversion of a dense model block by block. One block is in memory at a time. */
 
 import { isDeepStrictEqual } from 'node:util';
 import { throwIfAborted } from '../base/validate';
@@ -16,22 +16,22 @@ import { type BlockWeights, blockSpecifications, type DenseSource } from './dens
 import { advance, hiddenInput, type Walk } from './hidden_states';
 import { type Aims, disposeMoments, preparedMoments, type Sides } from './input_moments';
 
-/** What the conversion of any block needs. */
+/** Options for the conversion of a block. */
 export interface BlockOptions {
   readonly signal: AbortSignal | undefined;
-  /** Told each module before its turn. */
+  /** Called with each module before it is converted. */
   readonly onModule: (module: string) => void;
 }
 
-/** The parts that a module was converted to before; the caller disposes them. */
+/** Reads the parts of a module from an earlier conversion; the caller disposes them. */
 export type EarlierWeight = (module: string) => Promise<readonly Matrix[]>;
 
-/** The linear weights of block `layer`. */
+/** Lists the linear weights of block `layer`. */
 function linearsOf(source: DenseSource, layer: number): readonly ParameterSpecification[] {
   return blockSpecifications(source, layer).filter(({ role }) => role === 'linear');
 }
 
-/** Converts the linear weights of block `layer` in turn; one is in memory at a time. */
+/** Calls `convert` for each linear weight of block `layer`. One weight is in memory at a time. */
 export async function convertLinears(
   source: DenseSource,
   layer: number,
@@ -52,7 +52,7 @@ export async function convertLinears(
   });
 }
 
-/** Converts block `layer` without data. Modules that get no format that is converted to in order stay dense. */
+/** Converts block `layer` without data. Modules stay dense if `formats` has no in-order format for them. */
 export async function convertDataFree(
   source: DenseSource,
   layer: number,
@@ -68,14 +68,14 @@ export async function convertDataFree(
   });
 }
 
-/** How a weight is converted as tokens meet it; undefined where it is not. */
+/** Returns converter and format if the weight is converted in order; otherwise undefined. */
 function wayInOrder(owner: ParameterSpecification, formats: Formats) {
   const format = formats.get(moduleOf(owner.name));
   const converter = converterOf(format);
   return format && converter?.inOrder ? { converter, format } : undefined;
 }
 
-/** Converts the weights that wait until all others have been. Throws as the converters do, and as the source. */
+/** Converts the weights whose converters do not work in order. Throws as the converters and the source do. */
 export async function convertRest(
   source: DenseSource,
   formats: Formats,
@@ -100,20 +100,21 @@ export async function convertRest(
   });
 }
 
-/** Layers of a block that share an input. */
+/** Linear layers of a block that have the same input. */
 export interface SharedInput {
   readonly layer: number;
   /** Their weights. */
   readonly owners: readonly ParameterSpecification[];
   readonly sides: Sides;
-  /** Whether no layers of the block follow. */
+  /** Whether these are the last linear layers of the block. */
   readonly last: boolean;
 }
 
 /**
- * Converts the linear layers of block `layer` in the order in which tokens meet them, those with one input together, each
- * on the inputs that what is converted before it gives, also within the block; and takes the student's hidden states to
- * the next block. `convert` adds to `converted`, whose matrices take the place of the weights.
+ * Converts the linear layers of block `layer` in the order in which tokens meet them; layers with one input are
+ * converted together. Their calibration inputs come from the layers converted before them, also within the block.
+ * `convert` adds to `converted`, whose matrices then replace the dense weights. Finally computes the student's hidden
+ * states before the next block.
  */
 export async function convertInOrder(
   walk: Walk,
@@ -140,7 +141,7 @@ export async function convertInOrder(
   }
 }
 
-/** The weights of a block with what has been converted in its place. */
+/** Replaces the weights of a block that have been converted. */
 export function replacedIn({ parameters, formats }: BlockWeights, converted: ConvertedWeights): BlockWeights {
   const own = new Map(parameters);
   for (const [module, { matrices }] of converted) {
@@ -151,9 +152,9 @@ export function replacedIn({ parameters, formats }: BlockWeights, converted: Con
 }
 
 /**
- * Converts block `layer` by its calibration inputs (method §1; error compensation after GPTQ, arXiv 2210.17323) and takes
- * the hidden states of both sides to the next block. Modules that get no format that is converted to in order stay dense.
- * With `earlier` the signs that modules have from an earlier conversion are kept.
+ * Converts block `layer` on its calibration inputs (input_moments.ts, kernels/calibrated_matrix.ts). Also computes the
+ * hidden states of both sides before the next block. Modules stay dense if `formats` has no in-order format for them.
+ * With `earlier`, modules keep the signs of that earlier conversion.
  */
 export async function convertCalibrated(
   walk: Walk,

@@ -1,4 +1,4 @@
-/** A block's graph with what calibration has to know of the place of each linear layer in it. */
+/** The graph of a block, annotated with the facts about each linear layer that calibration needs. */
 
 import type { Graph, Node, Tensor } from '../graph/graph';
 import { Builder, type LinearCall, type Residual } from '../nn/builder';
@@ -7,21 +7,22 @@ import type { Walk } from './hidden_states';
 
 /** A linear layer within a block. */
 export interface LinearPlace extends LinearCall {
-  /** The addition to the hidden states that the output is the branch of; undefined where something else comes first. */
+  /** Residual addition whose branch is this layer's output; undefined if other operations lie between. */
   readonly residual: Residual | undefined;
-  /** The hidden states that the output becomes a part of, or those at this place of the block. */
+  /** Hidden states after that addition; else after the latest addition before the layer, or the input of the block. */
   readonly hidden: Tensor;
   /** Whether attention carries the output to other tokens. */
   readonly mixed: boolean;
 }
 
+/** A block's output and its linear layers. */
 export interface BlockTrace {
   readonly output: Tensor;
-  /** By module, in the order of the block. */
+  /** Linear layers by module, in the order of the block. */
   readonly linears: ReadonlyMap<string, LinearPlace>;
 }
 
-/** Adds block `layer` to a graph. */
+/** Adds block `layer` to the graph of `x`. */
 export function traceBlock(
   { source, length }: Pick<Walk, 'source' | 'length'>,
   layer: number,
@@ -41,7 +42,7 @@ export function traceBlock(
   return { output, linears: new Map(linears.map((place) => [place.module, place])) };
 }
 
-/** Tensors, and those that they are made of. */
+/** Returns these tensors and all tensors of `nodes` that they depend on. */
 function withAncestors(tensors: Iterable<Tensor>, nodes: readonly Node[]): ReadonlySet<Tensor> {
   const ancestors = new Set(tensors);
   for (const node of [...nodes].reverse()) {
@@ -51,14 +52,14 @@ function withAncestors(tensors: Iterable<Tensor>, nodes: readonly Node[]): Reado
   return ancestors;
 }
 
-/** Modules that read the same input, together, in the order of the block. */
+/** Groups modules that read the same input, in the order of the block. */
 export function sharedInputs({ linears }: BlockTrace): readonly (readonly string[])[] {
   const groups = new Map<Tensor, string[]>();
   for (const { module, input } of linears.values()) groups.set(input, [...(groups.get(input) ?? []), module]);
   return [...groups.values()];
 }
 
-/** Drops the operations that neither an output nor a bound matrix depends on. */
+/** Removes operations on which neither a graph output nor a bound matrix depends. */
 export function prune(graph: Graph): void {
   const needed = new Set<Tensor>(graph.outputs.values());
   const kept = graph.nodes

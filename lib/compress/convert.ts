@@ -1,4 +1,4 @@
-/** The way of every conversion: from a source of dense weights into a sink, where the result is put together. */
+/** The steps of every conversion, from a source of dense weights to a sink that builds the result. */
 
 import { throwIfAborted } from '../base/validate';
 import type { ConversionReport } from '../models/conversion_report';
@@ -16,31 +16,31 @@ import { type ConversionStep, nestedSteps } from './nested_steps';
 import { residualReport } from './relative_residual';
 import type { StateStore } from './state_store';
 
-/** Where a conversion goes: into memory, or onto disk, where it may have been begun by an earlier process. */
+/** Destination of a conversion: memory, or disk where an earlier process may have begun it. */
 export interface ConversionSink<Result> {
   /**
-   * Formats of linear layers: those that an earlier process has chosen for the problem, else those that `choose` does, for
-   * good. It leaves hidden states of its windows in `states`.
+   * Returns the formats of the linear layers. It reuses those that an earlier process chose for the problem; otherwise
+   * it calls `choose` and stores the result. `choose` writes hidden states of its windows to `states`.
    */
   linearFormats(problem: AllocationProblem, choose: (states: StateStore) => Promise<Formats>): Promise<Formats>;
-  /** Begins a model of these formats that comes about in these steps, or goes on with it. */
+  /** Begins a model of these formats that is converted in these steps, or resumes it. */
   begin(formats: Formats, steps: readonly ConversionStep[]): Promise<ConversionOutput<Result>>;
 }
 
-/** A model in the making. Dispose it. */
+/** A model under construction. Dispose it. */
 export interface ConversionOutput<Result> extends AsyncDisposable {
-  /** Where the blocks of a step go. The caller disposes its states. */
+  /** Returns the keeper for the blocks of a step. The caller disposes its states. */
   keeper(step: ConversionStep): Promise<BlockKeeper>;
-  /** Takes over what `convert` makes after all blocks; does not ask for it if it has it. */
+  /** Stores what `convert` returns after all blocks. Does not call `convert` if it is stored already. */
   keepRest(convert: () => Promise<ConvertedWeights>): Promise<void>;
-  /** Puts the result together, with what is reported of the residuals of its modules. */
+  /** Completes the result. `report` maps the residuals by module to the report to save. */
   finish(report: (residuals: ReadonlyMap<string, number>) => ConversionReport): Promise<Result>;
 }
 
 /**
  * Converts a model. Throws MBOK_ABORTED, and as the source, the sink and the converters do.
  *
- * @param problem - that of the task's allocation; posed before there is a sink, since it may have no solution
+ * @param problem - the task's allocation problem; built before the sink, since it may have no solution
  */
 export async function convert<Result>(
   source: DenseSource,
@@ -69,12 +69,12 @@ export async function convert<Result>(
   return result;
 }
 
-/** The same options for number `index` of `count` equal stretches of work. */
+/** Maps progress from 0 to 1 to stretch `index` of `count` equal stretches of work. */
 function portion({ signal, onProgress }: ProgressOptions, index: number, count: number): ProgressOptions {
   return { signal, onProgress: onProgress && (({ done, what }) => onProgress({ done: (index + done) / count, what })) };
 }
 
-/** What the result says of its conversion; `residuals` by module, in any order. */
+/** Builds the report of a conversion; `residuals` are by module, in any order. */
 function conversionReport(
   { specifications }: DenseSource,
   residuals: ReadonlyMap<string, number>,

@@ -1,4 +1,4 @@
-/** A whole model, block by block, into wherever its blocks are kept. */
+/** Conversion of all blocks of a model in order, into a keeper that stores them. */
 
 import { startTokenOf } from '../data/windows';
 import type { CalibrationReport } from '../models/conversion_report';
@@ -17,43 +17,55 @@ import { DAMPING } from './input_moments';
 import { COLUMN_POWER } from './kernels/calibrated_matrix';
 import type { Side, StateStore } from './state_store';
 
-/** What is to be done with every block. */
+/** Settings of a conversion. */
 export interface ConversionTask {
-  /** For the report. */
+  /** Name of the method for the report. */
   readonly method: string;
   readonly decomposition: DecompositionRounds;
   readonly allocation: AllocationTask;
-  /** Formats of embeddings and head that are converted. */
+  /** Formats of the embeddings and the head, if they are converted. */
   readonly tables: Formats;
-  /** Set where the first kernels, however many, are to be a model too. */
+  /** Whether every prefix of the kernels is to be a model too. */
   readonly nested?: boolean | undefined;
   /** Present for the calibrated method. */
   readonly calibration: { readonly settings: CheckedCalibration; readonly windows: readonly Int32Array[] } | undefined;
 }
 
-/** Where finished blocks go. */
+/** Storage for finished blocks. */
 export interface BlockKeeper {
-  /** Blocks that an earlier process has finished. */
+  /** Number of blocks that an earlier process has finished. */
   readonly finished: number;
-  /** Where the hidden states of calibration wait until the caller disposes them; those before block `finished` are there already unless it is 0. */
+  /**
+   * Hidden states of the calibration; the caller disposes them. If `finished` is not 0, those before block `finished`
+   * are present.
+   */
   readonly states: StateStore;
-  /** Parts that a module of block `layer` has from an earlier conversion, and goes on from; its caller disposes them. */
+  /**
+   * Reads the parts of a module of block `layer` from the earlier conversion that this one extends; the caller disposes
+   * them.
+   */
   readonly earlier?: ((layer: number, module: string) => Promise<readonly Matrix[]>) | undefined;
-  /** Takes over the block's matrices. */
+  /** Stores the matrices of a block and takes ownership of them. */
   keep(layer: number, block: ConvertedWeights): Promise<void>;
 }
 
-/** How the blocks of a model become others. */
+/** A procedure that converts the blocks of a model. */
 export interface BlockConversion {
-  /** Text that goes through the blocks as they are converted; undefined for conversions without data. */
+  /** Calibration text that runs through the blocks as they are converted; undefined without data. */
   readonly calibration: ConversionTask['calibration'];
-  /** Whose hidden states go with it. */
+  /** Sides whose hidden states are computed. */
   readonly sides: readonly Side[];
-  /** Converts block `layer` and takes the hidden states of `walk`, which calibration has, to the next. */
+  /**
+   * Converts block `layer` and computes the hidden states before the next block. `walk` is defined if there is a
+   * calibration.
+   */
   convert(layer: number, walk: Walk | undefined, options: BlockOptions): Promise<ConvertedWeights>;
 }
 
-/** Converts the blocks that are not finished yet, every module that gets kernels to these. */
+/**
+ * Converts the blocks that are not finished yet. Each module gets its format in `formats`; modules without one stay
+ * dense.
+ */
 export async function convertModel(
   source: DenseSource,
   { decomposition, calibration }: Pick<ConversionTask, 'decomposition' | 'calibration'>,
@@ -72,7 +84,7 @@ export async function convertModel(
   await convertBlocks(source, { calibration, sides: ['student', 'teacher'], convert }, keeper, options);
 }
 
-/** Converts the blocks that are not finished yet, one after the other. */
+/** Converts the blocks that are not finished yet, in order. */
 export async function convertBlocks(
   source: DenseSource,
   { calibration, sides, convert }: BlockConversion,
@@ -105,7 +117,7 @@ function calibratedSettings(decomposition: DecompositionRounds, settings: Checke
   return { ...decomposition, targetMix, residualMix, rounds, columnPower: COLUMN_POWER };
 }
 
-/** What a model's configuration says of its calibration. */
+/** Describes the calibration for the model's configuration. */
 export function calibrationReport({ calibration }: Pick<ConversionTask, 'calibration'>): CalibrationReport | undefined {
   if (calibration === undefined) return undefined;
   const { length, startId, targetMix, residualMix, rounds, precision } = calibration.settings;

@@ -1,28 +1,28 @@
-/** Weights that a conversion has given another structure. */
+/** Weights after their conversion to another structure. */
 
 import { isWeight, moduleOf } from '../models/parts';
 import type { PlacedMatrix } from '../models/stored_matrix';
 import type { Formats, LayerFormat } from '../structures/structure';
 import type { DenseSource } from './dense_source';
 
-/** Whoever receives one owns its matrices. */
+/** A converted weight. Whoever receives one owns its matrices. */
 export interface ConvertedWeight {
   readonly format: LayerFormat;
-  /** One a part, in the order of the structure. */
+  /** One matrix per part, in the order of the structure. */
   readonly matrices: readonly PlacedMatrix[];
   /** ‖W − Ŵ‖ / ‖W‖. */
   readonly residual: number;
 }
 
-/** By module. */
+/** Converted weights by module. */
 export type ConvertedWeights = Map<string, ConvertedWeight>;
 
-/** Frees the matrices. */
+/** Frees the matrices of all weights. */
 export function disposeConverted(weights: ConvertedWeights): void {
   for (const { matrices } of weights.values()) for (const { matrix } of matrices) matrix.dispose();
 }
 
-/** Collects what `convert` makes; frees it where that fails. */
+/** Collects the weights that `convert` adds; frees them if it throws. */
 export async function collected(convert: (weights: ConvertedWeights) => Promise<void>): Promise<ConvertedWeights> {
   const weights: ConvertedWeights = new Map();
   try {
@@ -34,12 +34,14 @@ export async function collected(convert: (weights: ConvertedWeights) => Promise<
   }
 }
 
-/** `formats` with those of what has been converted. */
+/** Returns `formats` updated by the formats of the converted weights. */
 export function formatsWith(formats: Formats, weights: ConvertedWeights): Formats {
   return new Map([...formats, ...[...weights].map(([module, { format }]) => [module, format] as const)]);
 }
 
-/** Formats of all weights of an output, in the order of the model: those of `chosen`, else as the source has them. */
+/**
+ * Lists the formats of all weights of an output, in the order of the model: those in `chosen`, otherwise the source's.
+ */
 export function outputFormats({ specifications, formats }: DenseSource, chosen: Formats): Formats {
   const output = new Map<string, LayerFormat>();
   for (const { name } of specifications.filter(isWeight)) {
@@ -50,7 +52,7 @@ export function outputFormats({ specifications, formats }: DenseSource, chosen: 
   return output;
 }
 
-/** ‖W − Ŵ‖ / ‖W‖ by module. */
+/** Maps modules to their ‖W − Ŵ‖ / ‖W‖. */
 export function residualsOf(weights: ConvertedWeights): ReadonlyMap<string, number> {
   return new Map([...weights].map(([module, { residual }]) => [module, residual]));
 }

@@ -1,4 +1,7 @@
-/** How a dense weight becomes one of another structure: one converter a structure, in a folder beside this. */
+/**
+ * The interface of converters. A converter turns dense weights into another structure; each has a folder next to this
+ * file.
+ */
 
 import type { ParameterSpecification } from '../models/family';
 import type { Matrix } from '../native/matrix';
@@ -6,34 +9,35 @@ import type { LayerFormat, WeightShape } from '../structures/structure';
 import type { ConvertedWeight } from './converted';
 import type { PreparedMoments } from './input_moments';
 
-/** Rounds of the power iteration and of the joint refit. */
+/** Rounds of the data-free decomposition. */
 export interface DecompositionRounds {
+  /** Maximum rounds of the power iteration of SVID. */
   readonly iterations: number;
-  /** Rounds of the joint refit after the extraction; 0 for none. */
+  /** Rounds of the joint refit after the extraction; 0 disables it. */
   readonly refitRounds: number;
 }
 
-/** Rounds of a conversion that sees data. */
+/** Rounds of a calibrated conversion. */
 export interface CalibrationRounds extends DecompositionRounds {
-  /** Rounds of signs and output scales; input scales descend between them. */
+  /** Rounds of signs and output scales. Input scales are fitted between rounds. */
   readonly rounds: number;
   /**
-   * Power of H_jj that columns are weighed by in the decomposition that the scales start from: 0 not at all, 1 by the
-   * square of their inputs.
+   * Power p of the column weight H_jj^p in the decomposition that gives the starting scales. 0 weights all columns
+   * equally, 1 by the mean square of their inputs.
    */
   readonly columnPower: number;
 }
 
-/** What a weight is to become, and what is known of its inputs. */
+/** The format that a weight gets, and the moments of its inputs. */
 export interface FitGoal<Format extends LayerFormat = LayerFormat> {
   readonly owner: ParameterSpecification;
   readonly format: Format;
-  /** Absent for a conversion without data. */
+  /** Undefined for a data-free conversion. */
   readonly calibration?:
     | {
         readonly moments: PreparedMoments;
         readonly rounds: CalibrationRounds;
-        /** Parts of an earlier conversion, smaller or larger, whose bits are to be kept. */
+        /** Parts of an earlier conversion with fewer or more kernels, whose signs stay. */
         readonly earlier?: readonly Matrix[] | undefined;
       }
     | undefined;
@@ -41,23 +45,23 @@ export interface FitGoal<Format extends LayerFormat = LayerFormat> {
   readonly signal: AbortSignal | undefined;
 }
 
-/** Makes weights of one structure. */
+/** A converter to one structure. */
 export interface WeightConverter<Format extends LayerFormat = LayerFormat> {
-  /** Every format that it can give a weight of this shape. */
+  /** Lists every format that the converter offers for a weight of this shape. */
   formats(shape: WeightShape): readonly Format[];
-  /** Present where a budget chooses among these formats. */
+  /** Defined if a budget may choose among these formats. */
   readonly budget?: {
-    /** ‖W − Ŵ‖ in each of `formats`, without data, for `weight` in f32. */
+    /** Computes ‖W − Ŵ‖ for each of `formats` without data; `weight` is f32. */
     residuals(weight: Matrix, formats: readonly Format[], signal: AbortSignal | undefined): Promise<readonly number[]>;
   };
   /**
-   * Whether a weight is converted as tokens meet it, so that later layers are fitted to the inputs that it gives; else it is
-   * when all others have been: its errors are too small to be made up for.
+   * Whether weights are converted in the order in which tokens meet them, so that later layers are calibrated on the
+   * resulting inputs. False for structures whose errors are too small to correct; those weights are converted last.
    */
   readonly inOrder: boolean;
   /**
-   * Converts `weight`, of real numbers; f32 where the goal has a calibration. The caller owns the result. Throws MBOK_ABORTED,
-   * MBOK_OUT_OF_MEMORY, and MBOK_NON_FINITE where scales do not fit the type that they are saved in.
+   * Converts `weight` (real numbers; f32 if the goal has a calibration). The caller owns the result. Throws
+   * MBOK_ABORTED, MBOK_OUT_OF_MEMORY, and MBOK_NON_FINITE if scales do not fit the type in which they are saved.
    */
   fit(weight: Matrix, goal: FitGoal<Format>): Promise<ConvertedWeight>;
 }

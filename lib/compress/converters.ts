@@ -1,4 +1,4 @@
-/** All converters, by structure; a new one is a folder beside this and a row here. */
+/** The table of converters by structure. To add one, write a folder next to this file and add a row here. */
 
 import { addStructure, structureOf } from '../structures/registry';
 import type { LayerFormat, Structure, WeightShape } from '../structures/structure';
@@ -11,7 +11,7 @@ const CONVERTERS = new Map<string, WeightConverter>([
   ['int8', int8Converter as unknown as WeightConverter],
 ]);
 
-/** Adds a structure that the library does not have, and what converts to it. */
+/** Registers a structure that the library does not include, with its converter. */
 export function addConvertible<Format extends LayerFormat, Name extends string>(
   structure: Structure<Format, Name>,
   converter: WeightConverter<Format>,
@@ -20,12 +20,15 @@ export function addConvertible<Format extends LayerFormat, Name extends string>(
   CONVERTERS.set(structure.kind, converter as unknown as WeightConverter);
 }
 
-/** What converts to a format; undefined for weights that stay as they are. */
+/** Returns the converter to a format; undefined for weights that are not converted. */
 export function converterOf(format: LayerFormat | undefined): WeightConverter | undefined {
   return format && CONVERTERS.get(format.kind);
 }
 
-/** Every format that a conversion can give a weight of this shape; with `budgeted` those that a budget chooses among. */
+/**
+ * Lists every format that a conversion can give a weight of this shape. With `budgeted` it lists only those that a
+ * budget chooses among.
+ */
 export function formatsFor(shape: WeightShape, { budgeted = false } = {}): readonly LayerFormat[] {
   const converters = [...CONVERTERS.values()].filter(({ budget }) => budget !== undefined || !budgeted);
   const formats = converters.flatMap((converter) => converter.formats(shape));

@@ -1,4 +1,4 @@
-/** Where a conversion takes dense weights from: a loaded model, or a model on disk that is read block by block. */
+/** The source of dense weights for a conversion: a loaded model, or a model on disk that is read block by block. */
 
 import type { TensorHead } from '../io/safetensors';
 import type { Constants, DecoderConfig, Family, ParameterSpecification } from '../models/family';
@@ -8,62 +8,68 @@ import { type DenseStorage, partHead } from '../models/stored_matrix';
 import type { Parameters } from '../nn/builder';
 import type { Formats, PartType } from '../structures/structure';
 
-/** Some of a model's matrices; `release` frees them where they were read for this. */
+/** Some matrices of a model. `release` frees them if they were read from disk for this call. */
 export interface Borrowed {
   readonly parameters: Parameters;
   release(): void;
 }
 
-/** Weights of a block, as they were or as converted so far. */
+/** The weights of a block, original or partly converted. */
 export interface BlockWeights {
   readonly parameters: Parameters;
-  /** Of those that are not dense. */
+  /** Formats of the weights that are not dense. */
   readonly formats: Formats;
 }
 
-/** A dense model as a conversion sees it. */
+/** A dense model as input of a conversion. */
 export interface DenseSource {
   readonly family: Family;
   readonly config: DecoderConfig;
-  /** Tables that all blocks share, for runs that reach `positions` positions. */
+  /** Returns the tables that all blocks share, such as rotary angles, for up to `positions` positions. */
   constants(positions: number): Constants;
-  /** Every tensor of the architecture. */
+  /** All tensors of the architecture. */
   readonly specifications: readonly ParameterSpecification[];
-  /** What its weights are made up of that are not dense. */
+  /** Formats of the source's weights that are not dense. */
   readonly formats: Formats;
-  /** How the real numbers of a part are saved; undefined for a part that the source does not have. */
+  /** Returns the storage type of a part of real numbers; undefined if the source does not contain it. */
   storage(name: string): DenseStorage | undefined;
-  /** Throws as the reading of a model does, and MBOK_DISPOSED for a model disposed meanwhile. */
+  /**
+   * Loads the matrices of these tensors. Throws as reading a model does, and MBOK_DISPOSED if the model was disposed
+   * meanwhile.
+   */
   borrow(specifications: readonly ParameterSpecification[]): Promise<Borrowed>;
 }
 
-/** How an output stores a part: bits and whole numbers in their type, real numbers as the source has them, if it does. */
+/**
+ * Returns the storage type of a part in the output. Bits and integers have their type; real numbers have the source's
+ * type if the source contains them.
+ */
 export function storageOf({ type, name }: ModelPart, source: Pick<DenseSource, 'storage'>): PartType {
   if (type === 'bits' || type === 'I8' || type === 'Q8') return type;
   return source.storage(name) ?? (type as PartType);
 }
 
-/** What the header of an output says of a part. */
+/** Returns the header entry of a part in the output. */
 export function headOf(part: ModelPart, source: Pick<DenseSource, 'storage'>): TensorHead {
   return partHead(part, storageOf(part, source));
 }
 
-/** The weight of a linear module. */
+/** Returns the weight of a linear module. */
 export function linearWeight({ specifications }: DenseSource, module: string): ParameterSpecification {
   return specifications.find(({ name }) => name === `${module}.weight`) as ParameterSpecification;
 }
 
-/** The tensors of block `layer`. */
+/** Lists the tensors of block `layer`. */
 export function blockSpecifications({ specifications }: DenseSource, layer: number): readonly ParameterSpecification[] {
   return specifications.filter((own) => own.layer === layer);
 }
 
-/** What embeds token ids. */
+/** Lists the tensors that embed token ids. */
 export function embeddingSpecifications({ specifications }: DenseSource): readonly ParameterSpecification[] {
   return specifications.filter((own) => own.layer === undefined && own.role !== 'head');
 }
 
-/** The matrices of a loaded model, which stay where they are. */
+/** Wraps a loaded model as a source. Its matrices are not copied. */
 export function loadedSource(model: ModelCore): DenseSource {
   const { family, config } = model;
   return {

@@ -1,4 +1,4 @@
-/** A model on disk as a conversion sees it. */
+/** A source of dense weights on disk. */
 
 import { ConstantTables } from '../models/constant_tables';
 import { modelParts } from '../models/parts';
@@ -7,7 +7,7 @@ import { denseStorage } from '../models/stored_matrix';
 import type { Matrix } from '../native/matrix';
 import type { DenseSource } from './dense_source';
 
-/** A model on disk: what is borrowed is read, and freed on release. Dispose it after use. */
+/** Wraps a model on disk as a source: `borrow` reads matrices, `release` frees them. Dispose it after use. */
 export function diskSource(source: ModelSource): DenseSource & Disposable {
   const { family, config, weights } = source;
   const constants = new ConstantTables(family, config);

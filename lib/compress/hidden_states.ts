@@ -1,4 +1,4 @@
-/** Hidden states of calibration windows on their way through a model, block by block. */
+/** Hidden states of the calibration windows, computed block by block. */
 
 import type { Precision } from '../graph/arithmetic';
 import { Graph, type Tensor } from '../graph/graph';
@@ -7,23 +7,26 @@ import { Builder } from '../nn/builder';
 import { type BlockWeights, type DenseSource, embeddingSpecifications } from './dense_source';
 import type { Side, StateStore } from './state_store';
 
-/** Numbers of one hidden-state matrix that a run takes: enough rows for efficient products, few enough activations. */
+/**
+ * Maximum numbers in the hidden states of one run: enough rows for efficient products, few enough activations to store.
+ */
 const CHUNK_ELEMENTS = 2 ** 22;
+/** Maximum rows (tokens) of one run. */
 const CHUNK_ROWS = 2048;
 
-/** What every step of the way needs. */
+/** A model, and the hidden states of calibration windows that pass through it. */
 export interface Walk {
   readonly source: DenseSource;
-  /** Tokens of a window. */
+  /** Tokens per window. */
   readonly length: number;
-  /** Of the products that see tokens. */
+  /** Precision of products with tokens. */
   readonly precision: Precision;
-  /** Where hidden states wait between blocks. */
+  /** Storage for hidden states between blocks. */
   readonly states: StateStore;
   readonly signal: AbortSignal | undefined;
 }
 
-/** The way of a calibration's windows through a model. */
+/** Creates the walk of a calibration's windows through a model. */
 export function calibrationWalk(
   source: DenseSource,
   { length, precision }: Pick<Walk, 'length' | 'precision'>,
@@ -33,13 +36,13 @@ export function calibrationWalk(
   return { source, length, precision, states, signal };
 }
 
-/** Whole windows that one run takes. */
+/** Returns the number of windows in one run (a chunk). */
 export function windowsPerChunk({ length, source }: Pick<Walk, 'length' | 'source'>): number {
   const rows = Math.min(CHUNK_ROWS, CHUNK_ELEMENTS / source.config.hiddenSize);
   return Math.max(1, Math.floor(rows / length));
 }
 
-/** A plan for runs of one chunk. */
+/** Creates a plan for runs of one chunk. */
 export function chunkPlan(graph: Graph, walk: Walk): Plan {
   return new Plan(graph, { maxRows: windowsPerChunk(walk) * walk.length });
 }
@@ -52,7 +55,7 @@ export function chunkScalars({ source, length }: Walk, chunk: Float32Array): { r
   return { rows: chunk.length / source.config.hiddenSize, sequenceLength: length };
 }
 
-/** Writes the embeddings of all windows, which are the hidden states before block 0 of every side. */
+/** Writes the embeddings of all windows: the hidden states before block 0, for every side. */
 export async function embedWindows(walk: Walk, windows: readonly Int32Array[], sides: readonly Side[]): Promise<void> {
   const { source, length, states, signal } = walk;
   const borrowed = await source.borrow(embeddingSpecifications(source));
@@ -79,7 +82,7 @@ export async function embedWindows(walk: Walk, windows: readonly Int32Array[], s
   }
 }
 
-/** Takes the student's hidden states through block `layer` with the given weights; `sides` go on from there. */
+/** Runs the student's hidden states through block `layer` with these weights. Writes the result for each of `sides`. */
 export async function advance(
   walk: Walk,
   layer: number,

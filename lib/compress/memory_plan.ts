@@ -1,4 +1,4 @@
-/** How much memory a conversion from disk to disk will take, known before it begins. */
+/** An estimate of the memory that a conversion from disk to disk needs, before it begins. */
 
 import { options } from '../base/validate';
 import { Graph } from '../graph/graph';
@@ -22,16 +22,17 @@ import { blockSpecifications, type DenseSource, headOf } from './dense_source';
 import { diskSource } from './disk_source';
 import { hiddenInput, windowsPerChunk } from './hidden_states';
 
-/** What {@link planConversion} tells. */
+/** The result of {@link planConversion}. */
 export interface ConversionPlan {
-  /** Native memory at the largest moment; a Node process without any needs about 60 MB. */
+  /** Native memory in bytes at the peak; a Node process takes about 60 MB more. */
   readonly peakBytes: number;
-  /** What that moment is, e.g. a module. */
+  /** The module or step at which the peak occurs. */
   readonly largest: string;
-  /** Of the output's tensors. */
+  /** Bytes of the output's tensors. */
   readonly outputBytes: number;
 }
 
+/** A step of the conversion, and the bytes that it needs. */
 interface Moment {
   readonly what: string;
   readonly bytes: number;
@@ -40,7 +41,8 @@ interface Moment {
 const F32 = 4;
 
 /**
- * Plans a conversion without reading a weight; of a budget as if kernels were allocated uniformly. Throws as `binarizeFolder` does for the same arguments.
+ * Estimates the memory of a conversion without reading weights. For a budget it assumes a uniform allocation. Throws as
+ * `binarizeFolder` does for the same arguments.
  *
  * @example
  * const { peakBytes } = await planConversion('models/llama-7b', { kernels: 2 });
@@ -63,7 +65,10 @@ export async function planConversion(source: string, given: BinarizeOptions): Pr
   return { peakBytes: largest.bytes, largest: largest.what, outputBytes: outputBytes(dense, formats) };
 }
 
-/** Weights that are converted after all blocks wait in memory for the file to be written, the last beside the original. */
+/**
+ * Estimates the conversion of the last weights. All results stay in memory until they are written, next to one
+ * original.
+ */
 function lastMoment({ specifications }: DenseSource, chosen: Formats): Moment {
   const isLast = ({ name }: ParameterSpecification) => converterOf(chosen.get(moduleOf(name)))?.inOrder === false;
   const weights = specifications.filter((owner) => isWeight(owner) && isLast(owner));
@@ -75,17 +80,17 @@ function lastMoment({ specifications }: DenseSource, chosen: Formats): Moment {
   };
 }
 
-/** Of a converted weight in memory, scales in f32. */
+/** Bytes of a converted weight in memory, with scales in f32. */
 function memoryBytes(owner: ParameterSpecification, formats: Formats): number {
   const types = { bits: 'bits', int8: 'i8', scale: 'f32', real: 'f32' } as const;
   const parts = partsOf(owner, formats.get(moduleOf(owner.name)));
   return parts.reduce((sum, { rows, cols, role }) => sum + rows * rowBytes(types[role], cols), 0);
 }
 
-/** Bytes of a number of a tensor that stays as it is, on average. */
+/** Mean bytes per number of an unconverted tensor, by storage type. */
 const ELEMENT_BYTES = { F32, F16: 2, BF16: 2, Q8: rowBytes('q8', Q8_BLOCK) / Q8_BLOCK } as const;
 
-/** Of a number of a tensor that stays as it is. */
+/** Returns the mean bytes per number of an unconverted tensor. */
 export function elementBytes(dense: DenseSource, name: string): number {
   return ELEMENT_BYTES[dense.storage(name) as DenseStorage];
 }
@@ -95,7 +100,7 @@ function outputBytes(dense: DenseSource, formats: Formats): number {
   return parts.reduce((sum, part) => sum + tensorBytes(headOf(part, dense)), 0);
 }
 
-/** Of a weight that is converted within its block, as it waits for the block to end. */
+/** Bytes of an in-order weight's result, which stays in memory until the end of its block; 0 for other weights. */
 function bitBytes(owner: ParameterSpecification, formats: Formats): number {
   return converterOf(formats.get(moduleOf(owner.name)))?.inOrder ? memoryBytes(owner, formats) : 0;
 }
@@ -105,7 +110,7 @@ function dataFreeMoments(dense: DenseSource, formats: Formats): readonly Moment[
     const linears = blockSpecifications(dense, layer).filter(({ role }) => role === 'linear');
     const block = linears.reduce((sum, linear) => sum + bitBytes(linear, formats), 0);
     return linears.map((linear): Moment => {
-      // the weight, the same in f32 where it is not, and what earlier kernels leave of it
+      // the weight as stored, its f32 copy if it is not f32, and the residual
       const stored = elementBytes(dense, linear.name);
       const bytes = linear.rows * linear.cols * (stored + (stored === F32 ? 0 : F32) + F32);
       return { what: linear.name, bytes: bytes + block };
@@ -114,8 +119,8 @@ function dataFreeMoments(dense: DenseSource, formats: Formats): readonly Moment[
 }
 
 /**
- * For every group of layers with one input: while tokens are seen, while H is factored, while a matrix is converted. All
- * blocks are counted as the first, which the families' are like.
+ * Estimates each group of layers with one input at three points: collecting moments, factorizing H, converting a
+ * matrix. All blocks count as the first one, since blocks have equal shapes.
  */
 function calibratedMoments(dense: DenseSource, formats: Formats, length: number): readonly Moment[] {
   const specifications = blockSpecifications(dense, 0);
@@ -127,7 +132,7 @@ function calibratedMoments(dense: DenseSource, formats: Formats, length: number)
     0,
   );
   const bits = [...linears.values()].reduce((sum, linear) => sum + bitBytes(linear, formats), 0);
-  // zeroed memory that is never touched takes no room
+  // zeroed memory that is never touched takes no physical memory
   const matrices = specifications.map(({ name, rows, cols }) => [name, new Matrix({ rows, cols })] as const);
   try {
     const graph = new Graph();
@@ -139,7 +144,7 @@ function calibratedMoments(dense: DenseSource, formats: Formats, length: number)
       hiddenInput(graph, walk, 'x'),
     );
     const rows = windowsPerChunk(walk) * length;
-    // two sides, and their chunk in and out
+    // student and teacher, each with a chunk of input and output
     const activations = 2 * (layOutArena(graph, rows).bytes + 2 * rows * dense.config.hiddenSize * F32);
     return sharedInputs(trace).flatMap((modules): Moment[] => {
       const own = modules.map((module) => linears.get(module) as ParameterSpecification);
@@ -152,7 +157,7 @@ function calibratedMoments(dense: DenseSource, formats: Formats, length: number)
       return [
         { what: `${what}: tokens`, bytes: base + square + activations },
         { what: `${what}: factor`, bytes: base + 3 * square },
-        // the weight in f32, its target, and what is left of it
+        // the weight in f32, its target and its residual
         { what: `${what}: signs and scales`, bytes: base + 2 * square + 3 * largest },
       ];
     });

@@ -1,6 +1,15 @@
 /**
- * The conversions that a nested model is made by, one for every number of kernels. Each has a walk of its own, so that its
- * scales are fitted to what its own errors before a layer leave, and keeps the signs of one before it.
+ * The steps of a nested conversion. In a nested model the first k kernels of every layer are a model too, for each k <
+ * K. All prefixes share the bits; each has separate scales.
+ *
+ * The model is converted once for each k, in this order:
+ *
+ * 1. k = 2 ({@link JOINT_KERNELS}): all signs and scales are chosen;
+ * 2. k = 1: the first kernel's signs of step 1 stay; scales are fitted;
+ * 3. k = 3 … K: the signs of k − 1 kernels stay, those of kernel k are chosen, all scales are fitted.
+ *
+ * Every conversion passes through the whole model. So its scales are calibrated on inputs that contain its errors, not
+ * those of another k. kernels/nested_matrix.ts converts the single matrices.
  */
 
 import type { ParameterSpecification } from '../models/family';
@@ -8,21 +17,27 @@ import { loadedParts, mostOf } from '../models/parts';
 import type { Formats } from '../structures/structure';
 
 /**
- * Kernels that are chosen together, before all others. With one, tiny-stories has perplexities of 24.70, 9.74, 7.61 and
- * 7.11 for 1, 2, 3 and 4 kernels; with two 84.6, 8.33, 7.32 and 7.03; with three 271, 9.91, 7.15 and 6.98.
+ * Number of kernels whose signs are chosen together, before the others. Perplexity on tiny-stories:
+ *
+ * | joint kernels | k = 1 | k = 2 | k = 3 | k = 4 |
+ * |---|---|---|---|---|
+ * | 1 | 24.70 | 9.74 | 7.61 | 7.11 |
+ * | 2 | 84.6 | 8.33 | 7.32 | 7.03 |
+ * | 3 | 271 | 9.91 | 7.15 | 6.98 |
  */
 const JOINT_KERNELS = 2;
 
 /** One conversion of the whole model. */
 export interface ConversionStep {
+  /** Formats by module, with at most this step's number of kernels. */
   readonly formats: Formats;
-  /** Kernels of the prefix that it makes; undefined for all. */
+  /** Number of kernels of the prefix that this step converts; undefined for all kernels. */
   readonly prefix?: number | undefined;
-  /** The conversion whose signs it keeps; without one it chooses all. */
+  /** Step whose signs this one keeps; undefined for the step that chooses all signs. */
   readonly from?: ConversionStep | undefined;
 }
 
-/** In the order in which they are made. */
+/** Lists the steps in the order of their conversion. */
 export function nestedSteps(
   specifications: readonly ParameterSpecification[],
   formats: Formats,

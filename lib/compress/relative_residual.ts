@@ -1,4 +1,4 @@
-/** How far a converted weight is from the original. */
+/** The relative error of converted weights. */
 
 import { Graph } from '../graph/graph';
 import { add } from '../graph/operations/add';
@@ -11,7 +11,7 @@ import type { Matrix } from '../native/matrix';
 import { structureOf } from '../structures/registry';
 import type { ConvertedWeight } from './converted';
 
-/** ‖W − Ŵ‖ / ‖W‖ of a `weight` in f32 or 16 bits; 0 for W = 0. */
+/** Computes ‖W − Ŵ‖ / ‖W‖ for a `weight` in f32 or a 16-bit type; 0 for W = 0. */
 export async function relativeResidual(
   weight: Matrix,
   { format, matrices }: Pick<ConvertedWeight, 'format' | 'matrices'>,
@@ -30,7 +30,7 @@ export async function relativeResidual(
   return norm === 0 ? 0 : (rest?.[0] as number) / norm;
 }
 
-/** The residuals that there are in the order of `modules`, and their mean; 0 where there are none. */
+/** Lists the known residuals in the order of `modules`, and their mean; the mean of none is 0. */
 export function residualReport(modules: readonly string[], residuals: ReadonlyMap<string, number>) {
   const ordered = modules.flatMap((module) => {
     const residual = residuals.get(module);

@@ -1,4 +1,4 @@
-/** Where the hidden states of all calibration windows wait between blocks: in memory, or in files beside the output. */
+/** Storage for the hidden states of all calibration windows between blocks: memory, or files next to the output. */
 
 import { type FileHandle, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -8,23 +8,24 @@ import { writeAll } from '../io/atomic';
 import { ioFailure } from '../io/failure';
 import { openRegular } from '../io/regular_file';
 
-/** Of the model as converted so far, and of the original. */
+/** The model as converted so far (student), or the original (teacher). */
 export type Side = 'student' | 'teacher';
 
-/** Hidden states by side, block and chunk of windows. Dispose it. */
+/** Hidden states by side, block and chunk of windows. Layer l stands for the states before block l. Dispose it. */
 export interface StateStore extends AsyncDisposable {
-  /** Chunks written for the input of block `layer`. */
+  /** Returns the number of chunks written before block `layer`. */
   chunks(side: Side, layer: number): number;
-  /** `into`: an array that is no longer needed, which may be filled and returned. */
+  /** Reads a chunk. `into` is an array that may be overwritten and returned. */
   read(side: Side, layer: number, chunk: number, into?: Float32Array): Promise<Float32Array>;
-  /** Chunks are written in order. The array can be used again afterwards. */
+  /** Writes a chunk; chunks are written in order. The caller may reuse the array afterwards. */
   write(side: Side, layer: number, chunk: number, data: Float32Array): Promise<void>;
-  /** Makes what was written for `layer` outlive the process, where the store does. */
+  /** Flushes the states before block `layer` to the disk, if the store is on a disk. */
   sync(layer: number): Promise<void>;
-  /** Forgets the states before `layer`. */
+  /** Frees the states before block `layer − 1`. */
   drop(layer: number): Promise<void>;
 }
 
+/** Hidden states in memory. */
 export class MemoryStateStore implements StateStore {
   readonly #states = new Map<string, Float32Array[]>();
 
@@ -61,20 +62,24 @@ interface StateFile {
 }
 
 /**
- * One file of f32 numbers a side and block. Chunks have equal lengths but for the last. Memory holds one chunk at a time
- * however many tokens there are, and a conversion that was killed goes on without a pass over the finished blocks.
+ * Hidden states in files of f32 numbers, one for each side and block. All chunks but the last have the same length.
+ * Memory holds one chunk at a time, however long the text is. A conversion that was killed resumes without a pass
+ * through the finished blocks.
  */
 export class FileStateStore implements StateStore {
   readonly #files = new Map<string, StateFile>();
 
-  /** `chunkBytes`: of every chunk but the last; `bytes`: of all chunks. */
+  /** `chunkBytes`: bytes of each chunk but the last. `bytes`: bytes of all chunks. */
   constructor(
     private readonly folder: string,
     private readonly chunkBytes: number,
     private readonly bytes: number,
   ) {}
 
-  /** Opens the states that an earlier process left for `layer`. */
+  /**
+   * Opens the states before block `layer` that an earlier process wrote. Throws MBOK_FORMAT if their size is wrong,
+   * MBOK_IO.
+   */
   async reopen(side: Side, layer: number): Promise<void> {
     const path = this.#path(side, layer);
     try {

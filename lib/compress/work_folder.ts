@@ -1,11 +1,12 @@
 /**
- * The folder beside an output that lets its conversion resume. It holds the formats of layers once they are chosen, the
- * weights of the output, a small file for each finished block, and the hidden states before the next one. A fingerprint
- * says what is converted, and with which options.
+ * The folder next to an output from which its conversion resumes. It contains the chosen formats of the layers, the
+ * output's weights, one small file per finished block, and the hidden states before the next block. A fingerprint
+ * identifies the source and the options.
  *
- * One process at a time works in it. Blocks carry a number that no other conversion has: a model is never put together of
- * two. A conversion that is killed resumes from this folder and gives the same bits. A block is finished once its file says
- * so. That file is written when the block's weights and the hidden states that follow from it are on the disk.
+ * One process at a time works in it. All files carry the random number (nonce) of their conversion, so a model never
+ * mixes blocks of two conversions. A conversion that is killed resumes from this folder and gives the same bits. A
+ * block is finished when its file exists; that file is written last, after the block's weights and hidden states are on
+ * the disk.
  */
 
 import { createHash, randomUUID } from 'node:crypto';
@@ -36,7 +37,7 @@ const MANIFEST = 'conversion.json';
 const VERSION = 4;
 const ALLOCATION = 'allocation.json';
 const blockFile = (number: number) => `block-${number}.json`;
-/** Blocks of earlier versions were safetensors files. */
+/** Also matches files of older format versions (blocks as safetensors), so that they can be removed. */
 const OWN_NAME =
   /^(conversion\.json|allocation\.json|block-\d+\.(json|safetensors)|weights-[\da-f-]+\.safetensors|(student|teacher)-\d+\.f32|prefix-\d+)$/;
 const KIND: WorkKind = {
@@ -46,26 +47,26 @@ const KIND: WorkKind = {
   owns: (name) => OWN_NAME.test(name),
 };
 
-/** Where the matrices of a block go. */
+/** Destination of a block's matrices. */
 export interface KeptIn {
   readonly weights: PlacedSafetensors;
-  /** By default a part is the tensor of its name. */
+  /** Maps a part to its place; by default the tensor of its name. */
   readonly placeOf?: (part: ModelPart) => TensorPlace;
-  /** Tensors that are finished with the block. */
+  /** Tensors to write with the block unchanged. */
   readonly others?: readonly TensorSource[];
 }
 
-/** Where the blocks of an unfinished conversion to `output` are kept. */
+/** Returns the path of the work folder of `output`. */
 export function workFolderOf(output: string): string {
   return `${resolve(output)}.partial`;
 }
 
-/** Removes an unfinished conversion to `output`, if there is one. Throws MBOK_BUSY while it runs, MBOK_IO. */
+/** Removes an unfinished conversion to `output`, if there is one. Throws MBOK_BUSY while it runs, and MBOK_IO. */
 export async function removeUnfinished(output: string): Promise<void> {
   await removeWork(workFolderOf(output), KIND);
 }
 
-/** A hash of the source, what it is converted to, and the calibration's settings and windows. */
+/** Hashes the source, the conversion's settings, and the calibration's settings and windows (SHA-256). */
 export async function fingerprint(
   source: ModelSource,
   conversion: object,
@@ -80,7 +81,7 @@ export async function fingerprint(
   return hash.digest('hex');
 }
 
-/** Sizes and times of the files that weights are read from: a hash of a hundred gigabytes would take minutes. */
+/** Lists name, size and modification time of the weight files. Hashing their contents would take minutes at 100 GB. */
 async function filesOf(path: string): Promise<readonly (readonly [string, number, number])[]> {
   try {
     const folder = (await stat(path)).isDirectory();
@@ -96,34 +97,38 @@ async function filesOf(path: string): Promise<readonly (readonly [string, number
   }
 }
 
+/** A work folder that this process holds. */
 export class WorkFolder implements AsyncDisposable {
   #finished = 0;
   readonly #residuals = new Map<string, number>();
 
   private constructor(
     readonly path: string,
-    /** What every block of the conversion carries. */
+    /** Random identifier that every block of the conversion carries. */
     private readonly nonce: string,
     private readonly claim: Claim | undefined,
   ) {}
 
-  /** Blocks that are finished; behind those of the model comes what is converted last, with all that stays as it was. */
+  /**
+   * Number of finished blocks. The number after the model's blocks stands for all other tensors, converted or
+   * unchanged.
+   */
   get finished(): number {
     return this.#finished;
   }
 
-  /** Of the modules of finished blocks. */
+  /** Residuals by module, of the finished blocks. */
   get residuals(): ReadonlyMap<string, number> {
     return this.#residuals;
   }
 
   /**
-   * Opens the folder of an unfinished conversion or begins a new one; no other call can while this one has it. Dispose it.
+   * Opens the folder of an unfinished conversion, or begins a new one. Holds it until disposed.
    *
    * @param own - {@link fingerprint} of the conversion
-   * @param options - `restart`: forget what is there
-   * @throws MbokError MBOK_INVALID_ARGUMENT where the folder belongs to another conversion. MBOK_BUSY where it is in use.
-   *   MBOK_IO where it is not that of a conversion. MBOK_FORMAT where it holds blocks of another
+   * @param options - `restart`: discard an unfinished conversion
+   * @throws MbokError MBOK_INVALID_ARGUMENT if the folder belongs to another conversion. MBOK_BUSY if another call
+   * holds it. MBOK_IO if it is not a work folder. MBOK_FORMAT if it contains blocks of another conversion
    */
   static async open(path: string, own: string, { restart }: { readonly restart: boolean }): Promise<WorkFolder> {
     const claim = await claimFolder(path, KIND);
@@ -144,7 +149,7 @@ export class WorkFolder implements AsyncDisposable {
     }
   }
 
-  /** A folder within this one for a part of the same conversion; it goes with this one. Throws as `open`. */
+  /** Opens a subfolder for one step of this conversion; it is removed with this folder. Throws as `open` does. */
   async part(name: string): Promise<WorkFolder> {
     const path = join(this.path, name);
     await makeFolder(path);
@@ -166,7 +171,10 @@ export class WorkFolder implements AsyncDisposable {
     return folder;
   }
 
-  /** Where the calibration's hidden states wait, those of `sides` before the next block being there already. */
+  /**
+   * Opens the calibration's hidden states. When resuming, those of `sides` before the next block are read from earlier
+   * files.
+   */
   async states(
     source: DenseSource,
     calibration: ConversionTask['calibration'],
@@ -183,7 +191,7 @@ export class WorkFolder implements AsyncDisposable {
     }
   }
 
-  /** Where hidden states of `windows` of `length` tokens wait, from the first block on. */
+  /** Creates storage for the hidden states of `windows` of `length` tokens each. */
   freshStates(source: DenseSource, length: number, windows: readonly Int32Array[]): FileStateStore {
     const windowBytes = length * source.config.hiddenSize * 4;
     const chunkBytes = windowsPerChunk({ source, length }) * windowBytes;
@@ -191,8 +199,8 @@ export class WorkFolder implements AsyncDisposable {
   }
 
   /**
-   * Formats by module, where an earlier process has chosen them. Throws MBOK_FORMAT where what it has left does not solve
-   * the problem.
+   * Reads the formats that an earlier process chose; undefined if there are none. Throws MBOK_FORMAT if they do not
+   * solve the problem.
    */
   async allocation(problem: AllocationProblem): Promise<Formats | undefined> {
     const place = join(this.path, ALLOCATION);
@@ -208,18 +216,18 @@ export class WorkFolder implements AsyncDisposable {
   }
 
   /**
-   * The weights of the output, which blocks are kept in. `isBegun`: whether there are any of them; else the file is begun.
-   * Throws MBOK_IO, and MBOK_FORMAT where the file that was begun is of another output.
+   * Opens the output's weights file; with `isBegun` false, creates it. Throws MBOK_IO, and MBOK_FORMAT if the existing
+   * file has another header.
    */
   async weights(heads: readonly TensorHead[], isBegun: boolean): Promise<PlacedSafetensors> {
-    // another conversion's file has another name, though it may have the same header
+    // the nonce in the name distinguishes files with equal headers
     const path = join(this.path, `weights-${this.nonce}.safetensors`);
     return isBegun
       ? await PlacedSafetensors.open(path, heads)
       : await PlacedSafetensors.create(path, heads, WEIGHTS_METADATA);
   }
 
-  /** Writes block `number` to its places in the weights of the output, then that it is finished; frees its matrices. */
+  /** Writes block `number` to the output's weights, then records that it is finished. Frees the block's matrices. */
   async keep(number: number, block: ConvertedWeights, { weights, placeOf, others = [] }: KeptIn): Promise<void> {
     try {
       for (const tensor of others) await weights.write(tensor);
@@ -236,7 +244,10 @@ export class WorkFolder implements AsyncDisposable {
     }
   }
 
-  /** Whether block `number` is finished. Throws MBOK_FORMAT where it is another conversion's. */
+  /**
+   * Reads the record of block `number`; returns whether it exists. Throws MBOK_FORMAT if it belongs to another
+   * conversion.
+   */
   async #find(number: number): Promise<boolean> {
     const place = join(this.path, blockFile(number));
     const json = await ifPresent(readJson(place));
@@ -253,12 +264,12 @@ export class WorkFolder implements AsyncDisposable {
     this.#finished++;
   }
 
-  /** Removes what the conversion has kept. */
+  /** Removes the files of the conversion. */
   async clear(): Promise<void> {
     await this.claim?.clear();
   }
 
-  /** Lets other calls have the folder. */
+  /** Releases the folder. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.claim?.[Symbol.asyncDispose]();
   }
@@ -269,13 +280,13 @@ interface Manifest {
   readonly nonce: string;
 }
 
-/** An earlier version's manifest has a fingerprint that no conversion of this one has, and no nonce. */
+/** Reads a manifest. One of an older version has no nonce, and a fingerprint that never matches. */
 function manifestOf({ fingerprint: found, nonce }: JsonObject): Manifest {
   const ifText = (value: unknown) => (typeof value === 'string' ? value : '');
   return { fingerprint: ifText(found), nonce: ifText(nonce) };
 }
 
-/** By module. Throws MBOK_FORMAT. */
+/** Reads residuals by module. Throws MBOK_FORMAT. */
 function readResiduals(json: unknown, place: string): ReadonlyMap<string, number> {
   const residuals = isJsonObject(json) ? Object.entries(json) : undefined;
   const isResidual = (value: unknown) => Number.isFinite(value) && (value as number) >= 0;

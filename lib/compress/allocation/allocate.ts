@@ -1,4 +1,16 @@
-/** From a budget to formats by layer: an analysis of the model block by block, where the method needs one, and the choice. */
+/**
+ * Kernel allocation: chooses the format of each linear layer for a budget (arXiv 2505.22811, §5).
+ *
+ * For layers l with formats K_l it minimizes Σ_l cost(l, K_l) subject to Σ_l bytes(l, K_l) ≤ budget. Three methods
+ * differ in the cost:
+ *
+ * - 'measured' (block_errors.ts): the error that the calibrated layer leaves in its block's output; solved exactly
+ *   (knapsack.ts). It extends the paper.
+ * - 'paper' (paper.ts): importance × residual × size factor; solved greedily.
+ * - 'uniform' (uniform.ts): no cost; the same number of kernels in every layer.
+ *
+ * 'measured' and 'paper' analyze the original model block by block on part of the calibration text.
+ */
 
 import type { ProgressOptions } from '../../models/stored_matrix';
 import { withWidened } from '../../models/widen';
@@ -20,33 +32,35 @@ import { type AllocatableLayer, addedBytes, type JudgedChoice } from './layers';
 import { allocateByPaper, type PaperLayer, paperGain } from './paper';
 import { allocateUniformly } from './uniform';
 
-/** Calibration tokens that an analysis looks at: enough for moments, a fraction of what a conversion takes. */
+/** Calibration tokens for an analysis: enough for second moments, and a fraction of what a conversion uses. */
 const ANALYSIS_TOKENS = 2 ** 14;
-/** Choices above the average that are tried in every layer; allocations seldom go further. */
+/**
+ * Number of choices above the average choice that 'measured' tries for each layer. Allocations rarely use larger ones.
+ */
 const MOST_ABOVE_AVERAGE = 2;
-/** One round of signs and scales tells layers apart as well as several. */
+/** Rounds of the conversions that 'measured' tries. One round of signs and scales ranks layers as well as several. */
 const ROUNDS = { iterations: SVID_ITERATIONS, refitRounds: REFIT_ROUNDS, rounds: 1, columnPower: COLUMN_POWER };
 
-/** What an analysis walks over: the original model and some of the calibration's windows. */
+/** The original model and the calibration windows of an analysis. */
 interface Analysis {
   readonly walk: Walk;
   readonly windows: readonly Int32Array[];
 }
 
-/** Whether the model is looked at before formats are chosen. */
+/** Tells whether the model is analyzed before formats are chosen. */
 export function analyses({ layers }: AllocationProblem, { allocation }: ConversionTask): boolean {
   return layers.length > 0 && allocation.method !== 'uniform';
 }
 
-/** Windows for an analysis, spread over those of the calibration. */
+/** Selects the windows for an analysis, spread evenly over those of the calibration. */
 export function analysisWindows(windows: readonly Int32Array[], length: number): readonly Int32Array[] {
   const count = Math.min(windows.length, Math.max(1, Math.floor(ANALYSIS_TOKENS / length)));
   return Array.from({ length: count }, (_, i) => windows[Math.floor((i * windows.length) / count)] as Int32Array);
 }
 
 /**
- * Formats by module. An analysis leaves its hidden states in `states` as it goes, those of {@link analysisWindows}. Throws
- * MBOK_ABORTED and as running a model does.
+ * Chooses formats by module. An analysis uses `states` for the hidden states of {@link analysisWindows}. Throws
+ * MBOK_ABORTED, and as running a model does.
  */
 export async function chooseFormats(
   source: DenseSource,
@@ -66,12 +80,12 @@ export async function chooseFormats(
   return solveAllocation(problem, await analyze(problem, analysis, onProgress));
 }
 
-/** Formats by module, the same choice everywhere but for the remainder. */
+/** Chooses the same format for every layer; the remaining bytes raise single layers evenly. */
 export function uniformAllocation(problem: AllocationProblem): Formats {
   const { layers } = problem;
   return solveAllocation(problem, {
     allocate: (budget) => allocateUniformly(layers, budget),
-    // whoever has least is first, whatever its next choice adds
+    // the layer with the fewest kernels gains most, regardless of the bytes of its next choice
     gain: (i, index) => -index * addedBytes(layers[i] as AllocatableLayer, index),
   });
 }
@@ -124,7 +138,7 @@ async function byPaper(
   return { allocate: (budget) => allocateByPaper(known, budget), gain: paperGain(known) };
 }
 
-/** ‖W − Ŵ‖ in every choice of a layer. */
+/** Computes ‖W − Ŵ‖ for every choice of a layer. */
 async function residualsOf(
   { choices }: AllocatableLayer,
   weight: Matrix,
@@ -140,7 +154,9 @@ async function residualsOf(
   return formats.map((format) => found.get(format) as number);
 }
 
-/** Visits the blocks of the original in order, with the hidden states before and after each at hand. */
+/**
+ * Calls `visit` for the blocks of the original in order. The hidden states before and after the block are in the store.
+ */
 async function forEachBlock(
   { walk, windows }: Analysis,
   visit: (layer: number, parameters: Parameters) => Promise<void>,

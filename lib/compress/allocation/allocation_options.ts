@@ -1,4 +1,4 @@
-/** What a caller may say of the format that each linear layer gets. */
+/** Options that determine the format of each linear layer. */
 
 import { finiteNumber, integerInRange, invalid, oneOf } from '../../base/validate';
 import type { ParameterSpecification } from '../../models/family';
@@ -7,50 +7,55 @@ import type { LayerFormat } from '../../structures/structure';
 import { checkKept, type KeptAt } from './keep';
 
 export const ALLOCATION_METHODS = ['measured', 'uniform', 'paper'] as const;
-/** How a budget becomes kernels; see {@link AllocationOptions.allocation}. */
+/** Method that distributes a budget over layers; see {@link AllocationOptions.allocation}. */
 export type AllocationMethod = (typeof ALLOCATION_METHODS)[number];
 
-/** How many kernels layers get: exactly one of `kernels`, `bits` and `size`. */
+/** Size of the linear layers. Exactly one of `kernels`, `bits` and `size` is required. */
 export interface AllocationOptions {
-  /** ±1 kernels of every linear layer: bits a weight, scales apart. 1 to 8. */
+  /** Number of ±1 kernels of every linear layer, 1 to 8: bits per weight without scales. */
   readonly kernels?: number;
   /**
-   * At most so many bits a weight on average over all linear layers, counted strictly: kernels with their rows padded to
-   * bytes, scales, biases, and weights that are kept otherwise. Layers get 1 to 8 kernels each.
+   * Maximum strict bits per weight, averaged over all linear layers. Counts kernels with rows padded to bytes, scales,
+   * biases, and the weights named in `keep`. Each layer gets 1 to 8 kernels.
    */
   readonly bits?: number;
-  /** At most so many bytes of model.safetensors, its header included. Embeddings are stored in 8 bits unless asked for. */
+  /**
+   * Maximum bytes of model.safetensors, header included. By default it stores embeddings in 8 bits; see `embeddings`.
+   */
   readonly size?: number;
   /**
-   * How `bits` or `size` become kernels. 'measured': the least sum of the errors that each layer's kernels, calibrated,
-   * leave in its block's output, relative to the hidden states; needs calibration. 'uniform': equal but for the remainder,
-   * which is spread over the model. 'paper': greedily by importance (PWCCA) × residual × a factor of size (arXiv
-   * 2505.22811, §5); needs calibration. Default 'measured' with calibration, else 'uniform'.
+   * Method that distributes `bits` or `size` over layers. Default 'measured' with calibration, otherwise 'uniform'.
+   *
+   * - 'measured': minimizes the sum over layers of the error that the calibrated layer causes in its block's output,
+   *   relative to the hidden states. Needs calibration.
+   * - 'uniform': equal numbers of kernels; the remaining bytes are spread over the model.
+   * - 'paper': greedy by importance (PWCCA) × residual × size factor (arXiv 2505.22811, §5). Needs calibration.
    */
   readonly allocation?: AllocationMethod;
   /**
-   * Layers that the rest does not apply to, by module name or a pattern with * for any characters: 'dense' keeps the
-   * weight as it is, 'int8' in 8 bits with a scale for every output, a number gives so many kernels; a format such as
-   * `{ kind: 'kernels', count: 2 }` says it in full. Of several that match a layer the last holds.
+   * Formats of single layers, by module name or a pattern in which * matches any characters. 'dense' leaves the weight
+   * unchanged, 'int8' uses 8 bits with one scale per output, and a number sets the kernels. A format such as
+   * `{ kind: 'kernels', count: 2 }` is the explicit form. If several patterns match a layer, the last one applies.
    */
   readonly keep?: Readonly<Record<string, KeptAt>>;
 }
 
 export const ALLOCATION_KEYS = ['kernels', 'bits', 'size', 'allocation', 'keep'] as const;
 
-/** What is to be kept to: the same number everywhere, bits a weight, or bytes of the file. */
+/** Constraint on the size: a number of kernels for every layer, or a budget. */
 export type Goal = { readonly kernels: number } | Budget;
+/** Budget in bits per weight, or in bytes of the file. */
 export type Budget = { readonly bits: number } | { readonly size: number };
 
-/** Options of an allocation, checked. */
+/** Checked allocation options. */
 export interface AllocationTask {
   readonly goal: Goal;
   readonly method: AllocationMethod;
-  /** By module. */
+  /** Formats from `keep`, by module. */
   readonly kept: ReadonlyMap<string, LayerFormat>;
 }
 
-/** Checks the options for a model of these linear weights. Throws MBOK_INVALID_ARGUMENT. */
+/** Checks the options for a model with these linear weights. Throws MBOK_INVALID_ARGUMENT. */
 export function checkAllocation(
   given: AllocationOptions,
   linears: readonly ParameterSpecification[],

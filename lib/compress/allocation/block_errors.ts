@@ -1,4 +1,13 @@
-/** What each choice of a layer costs: the error that it leaves in the output of the block, everything else as it was. */
+/**
+ * The costs of the 'measured' allocation: the error that each format of a layer causes in the output of its block.
+ *
+ * For module l in format K the cost is the mean over tokens of ‖h' − h‖² / ‖h‖². h is the output of the original block.
+ * h' is the output with only this module converted to K, calibrated (kernels/calibrated_matrix.ts). The sum over layers
+ * is the objective of the allocation.
+ *
+ * On tiny-stories this sum ranks allocations better than the divergences of whole models with one converted layer each.
+ * It is also cheaper: those need a pass through all later blocks.
+ */
 
 import { throwIfAborted } from '../../base/validate';
 import { Graph, type Tensor } from '../../graph/graph';
@@ -18,23 +27,22 @@ import { hiddenInput, type Walk } from '../hidden_states';
 import { disposeMoments, preparedMoments } from '../input_moments';
 import type { Choice, JudgedChoice } from './layers';
 
-/** Layers are judged in the original model. */
+/** Correction weights: none, since layers are measured in the original model. */
 const NO_AIMS = { targetMix: 0, residualMix: 0 };
 
-/** What is measured of a block. */
+/** Arguments of {@link measureBlockErrors}. */
 export interface BlockErrorTask {
   readonly layer: number;
-  /** Formats that are tried, by module. */
+  /** Formats to try, by module. */
   readonly tried: ReadonlyMap<string, readonly LayerFormat[]>;
   readonly rounds: CalibrationRounds;
-  /** Told each module before its turn. */
+  /** Called with each module before it is measured. */
   readonly onModule: (module: string) => void;
 }
 
 /**
- * For every module and each of its formats the mean over tokens of ‖h' − h‖² / ‖h‖², h the block's output and h' the same
- * with this module alone in the format, calibrated. Measured on tiny-stories, its sum over layers ranks allocations better
- * than the sum of the divergences of whole models with one converted layer each, which costs a pass over all later blocks.
+ * Measures, for every module, the relative error of the block's output with each of its formats. The calibration uses
+ * all windows, the error the first chunk.
  */
 export async function measureBlockErrors(
   walk: Walk,
@@ -78,7 +86,10 @@ export async function measureBlockErrors(
   return errors;
 }
 
-/** The first chunk is enough tokens for a mean; in f32, as errors of many kernels are below the rounding of bf16. */
+/**
+ * Reads the first chunk, which has enough tokens for a mean. Errors are computed in f32: with many kernels they are
+ * below bf16's rounding.
+ */
 async function firstChunk(walk: Walk, layer: number) {
   const x = await walk.states.read('student', layer, 0);
   return { x, scalars: { rows: x.length / walk.source.config.hiddenSize, sequenceLength: walk.length } };
@@ -120,8 +131,8 @@ async function relativeError(
 }
 
 /**
- * Choices with their costs; those of the first are given, of two at least unless there is one choice alone. Beyond them
- * costs go on falling with the bytes as between the last two, as they nearly do.
+ * Combines choices with their costs. `costs` lists those of the first choices: at least two, unless there is only one
+ * choice. Costs of larger choices are extrapolated: they fall exponentially with the bytes at the rate of the last two.
  */
 export function judged(choices: readonly Choice[], costs: readonly number[]): readonly JudgedChoice[] {
   const [before, last] = [costs.at(-2) ?? 0, costs.at(-1) as number];

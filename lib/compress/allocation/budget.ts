@@ -1,4 +1,4 @@
-/** A budget in bytes: what a model stores in given formats, and what is left for the choice. */
+/** A budget as an allocation problem: the bytes of a model in given formats, and the bytes left to distribute. */
 
 import { isDeepStrictEqual } from 'node:util';
 import { MbokError } from '../../base/errors';
@@ -16,29 +16,30 @@ import type { AllocationTask, Budget } from './allocation_options';
 import { choicesOf, formatsJson } from './choices';
 import { type AllocatableLayer, addGreedily, type Choice, type Chosen, largest, smallest, totalBytes } from './layers';
 
-/** Formats to choose. */
+/** The choice of a format for each layer within a budget. */
 export interface AllocationProblem {
-  /** Those to choose for, in the order of the model. */
+  /** Layers to choose a format for, in the order of the model. */
   readonly layers: readonly AllocatableLayer[];
-  /** Bytes for the choices of all of them, as long as the file's header does not grow. */
+  /** Bytes for all choices together, if the file's header has the size that it has with the smallest choices. */
   readonly budget: number;
-  /** Bytes by which these choices exceed the budget; 0 or less where they keep to it. */
+  /** Returns the bytes by which these choices exceed the budget; 0 or less if they fit. */
   excess(chosen: Chosen): number;
-  /** The choices with what is kept otherwise, of all linear layers that are not dense. */
+  /** Combines the choices with the formats from `keep`; lists the linear layers that are not dense. */
   formats(chosen: Chosen): Formats;
 }
 
-/** A way to solve a problem. */
+/** A method to solve an allocation problem. */
 export interface Strategy {
-  /** Choices within `budget` bytes, which hold the smallest everywhere at least. */
+  /** Chooses within `budget` bytes, which suffice for the smallest choice of every layer. */
   allocate(budget: number): Chosen;
-  /** What layer i gains from the choice after `index`, where there is one, for bytes that are left. */
+  /** Returns the gain of layer i from the choice after `index`, used to spend leftover bytes. */
   gain(layer: number, index: number): number;
 }
 
 /**
- * The problem that a budget poses, one without a choice where there is none. `others`: formats of weights that are in no
- * linear layer. Throws MBOK_INVALID_ARGUMENT for a budget below the smallest choice everywhere, or above the dense model.
+ * Builds the problem that a goal poses; for a number of kernels it has no layers to choose for. `others` are formats of
+ * weights outside linear layers. Throws MBOK_INVALID_ARGUMENT if the budget is below the smallest choices, or above the
+ * dense model.
  */
 export function allocationProblem(
   source: DenseSource,
@@ -53,7 +54,7 @@ export function allocationProblem(
 
 const linearsOf = ({ specifications }: DenseSource) => specifications.filter(({ role }) => role === 'linear');
 
-/** Formats of the linear layers that are not dense, in the order of the model. */
+/** Lists the formats of the linear layers that are not dense, in the order of the model. */
 function linearFormats(source: DenseSource, formatOf: (module: string) => LayerFormat): Formats {
   const modules = linearsOf(source).map(({ name }) => moduleOf(name));
   const formats = modules.map((module) => [module, formatOf(module)] as const);
@@ -105,7 +106,7 @@ function expectFeasible(
   );
 }
 
-/** Bytes of the output's file, its header included. */
+/** Computes the bytes of the output's weights file, header included. */
 function fileBytes(source: DenseSource, formats: Formats): number {
   const parts = modelParts(source.specifications, formats);
   return safetensorsBytes(
@@ -114,7 +115,7 @@ function fileBytes(source: DenseSource, formats: Formats): number {
   );
 }
 
-/** Bytes of what belongs to linear layers, biases included. */
+/** Computes the bytes of all tensors of linear layers, biases included. */
 function linearBytes(source: DenseSource, formats: Formats): number {
   const modules = new Set(linearsOf(source).map(({ name }) => moduleOf(name)));
   const isOwn = ({ owner: { name } }: ModelPart) => modules.has(name.slice(0, name.lastIndexOf('.')));
@@ -122,12 +123,14 @@ function linearBytes(source: DenseSource, formats: Formats): number {
   return own.reduce((sum, part) => sum + tensorBytes(headOf(part, source)), 0);
 }
 
-/** Solves the problem: within the budget to the byte, and with less left than any layer's next choice adds. */
+/**
+ * Solves the problem. The result is within the budget to the byte, and no layer's next choice fits into the remainder.
+ */
 export function solveAllocation({ layers, budget, excess, formats }: AllocationProblem, strategy: Strategy): Formats {
   if (layers.length === 0) return formats([]);
   const least = totalBytes(layers, smallest(layers));
   let chosen = strategy.allocate(budget);
-  // headers differ between choices, if only by the digits of offsets
+  // the header's size depends on the choices, if only through the digits of offsets
   for (let [left, over] = [budget, excess(chosen)]; over > 0; over = excess(chosen)) {
     left = Math.max(least, left - over);
     chosen = strategy.allocate(left);
@@ -135,7 +138,7 @@ export function solveAllocation({ layers, budget, excess, formats }: AllocationP
   return formats(addGreedily(layers, chosen, strategy.gain, (more) => excess(more) <= 0));
 }
 
-/** Formats by module as JSON of an earlier solution has them; undefined where it does not solve this problem. */
+/** Reads the JSON of an earlier solution; returns undefined if it does not solve this problem. */
 export function solutionOf({ layers, excess, formats }: AllocationProblem, json: JsonObject): Formats | undefined {
   const chosen = layers.map(({ module, choices }) => {
     // dense layers are not listed
@@ -148,14 +151,14 @@ export function solutionOf({ layers, excess, formats }: AllocationProblem, json:
 }
 
 /**
- * Number of the choice with which a layer takes its share of the budget, rounded up: the share lies between the layer's
- * smallest and largest choice as the budget lies between those of all layers.
+ * Returns the index of the choice for a layer's share of the budget, rounded up. The share lies between its smallest
+ * and largest choice in the proportion in which the budget lies between the totals of those.
  */
 export function averageChoice({ layers, budget }: AllocationProblem, { choices }: AllocatableLayer): number {
   const least = totalBytes(layers, smallest(layers));
   const range = totalBytes(layers, largest(layers)) - least;
   const [first, last] = [choices[0] as Choice, choices.at(-1) as Choice];
-  // quotients would round
+  // cross-multiplied, because quotients would round
   const isEnough = ({ bytes }: Choice) =>
     (bytes - first.bytes) * range >= (budget - least) * (last.bytes - first.bytes);
   const index = choices.findIndex(isEnough);

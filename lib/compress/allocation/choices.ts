@@ -1,4 +1,4 @@
-/** The formats that a layer can have, and what they take in a file. */
+/** The formats that a budget can choose for a layer, and their bytes in a file. */
 
 import { tensorBytes } from '../../io/safetensors';
 import type { ParameterSpecification } from '../../models/family';
@@ -9,7 +9,10 @@ import { formatsFor } from '../converters';
 import { type DenseSource, headOf } from '../dense_source';
 import type { Choice } from './layers';
 
-/** The formats for a weight with their bytes, from the smallest to the largest; of those of equal bytes the first. */
+/**
+ * Lists the formats for a weight with their bytes, in ascending order. Of formats with equal bytes only the first
+ * remains.
+ */
 export function choicesOf(weight: ParameterSpecification, source: Pick<DenseSource, 'storage'>): readonly Choice[] {
   const choices = formatsFor(weight, { budgeted: true }).map((format): Choice => {
     const heads = partsOf(weight, format).map((part) => headOf(part, source));
@@ -18,7 +21,7 @@ export function choicesOf(weight: ParameterSpecification, source: Pick<DenseSour
   return choices.sort((a, b) => a.bytes - b.bytes).filter(({ bytes }, i, sorted) => bytes !== sorted[i - 1]?.bytes);
 }
 
-/** Formats by module as JSON. */
+/** Converts formats by module to JSON. */
 export function formatsJson(formats: Formats): Record<string, unknown> {
   return Object.fromEntries([...formats].map(([module, format]) => [module, formatJson(format)]));
 }

@@ -1,4 +1,4 @@
-/** How much a block changes its activations, by which the paper's allocation weighs layers. */
+/** The importance h_l of the paper's allocation (arXiv 2505.22811, §5): how much a block changes its hidden states. */
 
 import { Graph } from '../../graph/graph';
 import { accumulateGram } from '../../graph/operations/kernel_fit';
@@ -8,8 +8,9 @@ import { hiddenInput, type Walk } from '../hidden_states';
 import { pwcca } from './pwcca';
 
 /**
- * 1 − PWCCA of the hidden states before and after block `layer` over all chunks. It is the block's and not each matrix's:
- * a linear layer's outputs are a linear image of its inputs, whose canonical correlations are all 1.
+ * Computes 1 − PWCCA of the hidden states before and after block `layer`, over all chunks. The paper does not state how
+ * it maps the score to importance; 1 − score is this project's reading. The value is per block, because for a single
+ * linear layer all correlations are 1: its outputs are a linear map of its inputs.
  */
 export async function blockImportance(walk: Walk, layer: number): Promise<number> {
   const { states, source, signal } = walk;
@@ -57,7 +58,7 @@ function addRows(sum: Float64Array, rows: Float32Array): void {
   for (let i = 0; i < rows.length; i++) sum[i % sum.length] = (sum[i % sum.length] as number) + (rows[i] as number);
 }
 
-/** Σ x yᵀ minus what the sums of x and y over `rows` samples account for. */
+/** Computes Σ x yᵀ − (Σ x)(Σ y)ᵀ / rows from the Gram matrix and the sums of x and y. */
 function centered(gram: Matrix, x: Float64Array, y: Float64Array, rows: number): Float64Array {
   return Float64Array.from(gram.toFloat32(), (value, at) => {
     const [i, j] = [Math.floor(at / gram.cols), at % gram.cols];

@@ -1,4 +1,4 @@
-/** Layers whose format the caller names. */
+/** The `keep` option: formats that the caller sets for single layers. */
 
 import { isDeepStrictEqual } from 'node:util';
 import { MbokError } from '../../base/errors';
@@ -13,10 +13,12 @@ import { findStructure } from '../../structures/registry';
 import type { LayerFormat } from '../../structures/structure';
 import { formatsFor } from '../converters';
 
-/** What a layer is kept at: its weight as it is, in 8 bits with a scale a row, this many kernels, or a format. */
+/**
+ * Format of a layer in `keep`: unchanged, 8 bits with one scale per row, a number of kernels, or an explicit format.
+ */
 export type KeptAt = 'dense' | 'int8' | number | LayerFormat | (LayerFormat & Readonly<Record<string, unknown>>);
 
-/** Formats by module of the layers that are named. Throws MBOK_INVALID_ARGUMENT. */
+/** Maps the layers that match `keep` to their formats. Throws MBOK_INVALID_ARGUMENT. */
 export function checkKept(
   keep: Readonly<Record<string, KeptAt>> | undefined,
   linears: readonly ParameterSpecification[],
@@ -60,7 +62,7 @@ function parseFormat(name: string, json: Readonly<Record<string, unknown>>): Lay
     settings.expectUnderstood(() => false);
     return format;
   } catch (cause) {
-    // readers of files blame the file
+    // a ConfigReader reports errors of files; here the argument is at fault
     throw cause instanceof MbokError ? new MbokError('MBOK_INVALID_ARGUMENT', cause.message, { cause }) : cause;
   }
 }

@@ -1,26 +1,29 @@
-/** The multiple-choice knapsack: one choice a layer, least cost within a budget, by dynamic programming. */
+/** The multiple-choice knapsack by dynamic programming: one choice per layer, minimum total cost within a budget. */
 
 import { type AllocatableLayer, bytesAt, type JudgedChoice, largest, smallest, totalBytes } from './layers';
 
-/** Steps that a budget is cut into at most. With fewer the solution is exact, else bytes of a layer are rounded up. */
+/**
+ * Maximum steps of the budget. The solution is exact if fewer suffice; otherwise the bytes of layers are rounded up.
+ */
 const MOST_UNITS = 2 ** 17;
 
 /**
- * Minimizes the sum of the costs of one choice a layer whose bytes together are ≤ budget. Layer by layer it finds the least
- * costs of the first layers for every budget. Budgets are in units of the greatest common divisor of what choices take beyond
- * the smallest. Of equal solutions it takes that of smaller choices in later layers.
+ * Minimizes the sum of costs of one choice per layer with at most `budget` bytes in total. Dynamic programming over
+ * layers: the table has the minimum cost of the layers so far for every budget. Budgets are counted in units of the
+ * greatest common divisor of all bytes beyond the smallest choices. Of equal solutions it returns the one with smaller
+ * choices in later layers.
  *
- * @param budget - bytes; at least the smallest choice everywhere
- * @returns number of every layer's choice
+ * @param budget - bytes; at least the sum of the smallest choices
+ * @returns the index of each layer's choice
  */
 export function solveKnapsack(layers: readonly AllocatableLayer<JudgedChoice>[], budget: number): number[] {
   const least = totalBytes(layers, smallest(layers));
   const most = Math.min(budget, totalBytes(layers, largest(layers))) - least;
-  // every layer has its smallest choice at least: what is left is what the choice is about
+  // only bytes beyond the smallest choices are distributed
   const items = layers.map((layer) =>
     layer.choices.map(({ bytes, cost }) => ({ extra: bytes - bytesAt(layer, 0), cost })),
   );
-  // 1 where no layer has a second choice
+  // 1 if no layer has a second choice
   const common = items.flat().reduce((divisor, { extra }) => greatestCommonDivisor(divisor, extra), 0) || 1;
   const unit = common * Math.max(1, Math.ceil(most / common / MOST_UNITS));
   const units = Math.floor(most / unit);

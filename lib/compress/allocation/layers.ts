@@ -1,57 +1,57 @@
-/** What allocation methods choose formats for, and how bytes that are left go to single layers. */
+/** Layers and choices of an allocation, and the greedy algorithm that distributes bytes to single layers. */
 
 import type { LayerFormat } from '../../structures/structure';
 
 /** A format that a layer can have. */
 export interface Choice {
   readonly format: LayerFormat;
-  /** Of all parts in a file. */
+  /** Bytes of all its parts in a file. */
   readonly bytes: number;
 }
 
-/** A choice that has been judged: the sum of costs over all layers is to be least. */
+/** A choice with its cost. An allocation minimizes the sum of costs over all layers. */
 export interface JudgedChoice extends Choice {
   readonly cost: number;
 }
 
-/** A linear layer whose format is to be chosen. */
+/** A linear layer whose format is chosen. */
 export interface AllocatableLayer<Own extends Choice = Choice> {
   readonly module: string;
-  /** Elements of the weight. */
+  /** Number of elements of the weight. */
   readonly weights: number;
-  /** At least one, each of more bytes than the one before. */
+  /** Choices in ascending order of bytes; at least one. */
   readonly choices: readonly Own[];
 }
 
-/** Number of every layer's choice, from 0, in the order of the layers. */
+/** Index of every layer's choice, in the order of the layers. */
 export type Chosen = readonly number[];
 
-/** The smallest choice everywhere. */
+/** Returns the smallest choice for every layer. */
 export const smallest = (layers: readonly AllocatableLayer[]): Chosen => layers.map(() => 0);
 
-/** The largest choice everywhere. */
+/** Returns the largest choice for every layer. */
 export const largest = (layers: readonly AllocatableLayer[]): Chosen => layers.map(({ choices }) => choices.length - 1);
 
 export function totalBytes(layers: readonly AllocatableLayer[], chosen: Chosen): number {
   return layers.reduce((sum, layer, i) => sum + bytesAt(layer, chosen[i] as number), 0);
 }
 
-/** Bytes of choice `index`. */
+/** Returns the bytes of choice `index`. */
 export function bytesAt({ choices }: AllocatableLayer, index: number): number {
   return (choices[index] as Choice).bytes;
 }
 
-/** Bytes by which the choice after `index` is larger. */
+/** Returns the bytes that the choice after `index` adds. */
 export function addedBytes(layer: AllocatableLayer, index: number): number {
   return bytesAt(layer, index + 1) - bytesAt(layer, index);
 }
 
 /**
- * Moves one layer at a time to its next choice, always the one that gains most a byte, as long as one fits: no layer's next
- * choice fits into what is left. The first of equals wins.
+ * Raises one layer at a time to its next choice, each time the one with the largest gain per byte, until none fits. Of
+ * equal gains the first layer wins.
  *
- * @param gain - what layer i gains from the choice after `index`, where there is one
- * @param fits - whether these choices keep to the budget
+ * @param gain - the gain of layer i from the choice after `index`
+ * @param fits - whether these choices are within the budget
  */
 export function addGreedily(
   layers: readonly AllocatableLayer[],
@@ -76,7 +76,7 @@ export function addGreedily(
       chosen[best] = next;
       offer(best);
     } else {
-      // the budget only fills up: what does not fit now never will
+      // the used bytes only grow, so this choice never fits later
       open.delete(best);
     }
   }

@@ -1,34 +1,37 @@
 /**
- * The allocation of the paper (arXiv 2505.22811, §5): bytes go, choice by choice, to the layer whose weighted residual
- * they lower most for what they cost.
+ * The kernel allocation of the paper (arXiv 2505.22811, §5).
+ *
+ * Minimizes E = Σ_l h_l · e_l[K_l] · f(p_l), f(p) = (1/p) · log(1/p), within the budget and with 1 ≤ K_l ≤ 8. h_l is
+ * the importance (importance.ts), e_l[k] the residual norm after k kernels, and p_l the layer's share of all weights.
+ * The algorithm is greedy: it repeatedly adds a kernel to the layer with the largest drop of E per byte.
  */
 
 import { type AllocatableLayer, addGreedily, type Chosen, smallest, totalBytes } from './layers';
 
-/** What the paper's rule knows of a layer. */
+/** A layer with the terms of the paper's objective. */
 export interface PaperLayer extends AllocatableLayer {
-  /** h: 1 − PWCCA of the activations before and after it. */
+  /** h: 1 − PWCCA of the hidden states before and after the layer's block. */
   readonly importance: number;
   /** e[i] = ‖W − Ŵ‖ of choice i. */
   readonly residuals: readonly number[];
 }
 
-/** f(p) = (1/p)·log(1/p) of a layer's share p in all weights. */
+/** Computes f(p) = (1/p) · log(1/p) for a layer's share p of all weights. */
 export function sizeFactor(share: number): number {
   return Math.log(1 / share) / share;
 }
 
 /**
- * Greedy descent of E = Σ h · e · f(p) from the smallest choice everywhere, by the drop of E a byte, within `budget` bytes.
+ * Minimizes E greedily within `budget` bytes, starting from the smallest choices.
  *
- * @returns number of every layer's choice
+ * @returns the index of each layer's choice
  */
 export function allocateByPaper(layers: readonly PaperLayer[], budget: number): Chosen {
   const fits = (chosen: Chosen) => totalBytes(layers, chosen) <= budget;
   return addGreedily(layers, smallest(layers), paperGain(layers), fits);
 }
 
-/** How much E drops by layer i's choice after `index`. */
+/** Returns a function that computes the drop of E by layer i's choice after `index`. */
 export function paperGain(layers: readonly PaperLayer[]): (layer: number, index: number) => number {
   const all = layers.reduce((sum, { weights }) => sum + weights, 0);
   return (i, index) => {

@@ -1,21 +1,23 @@
-/** Projection-weighted canonical correlation (Morcos et al., arXiv 1806.05759) from second moments. */
+/** Projection-weighted canonical correlation analysis (PWCCA; Morcos et al., arXiv 1806.05759) from second moments. */
 
 import { Matrix, SingularValueDecomposition } from 'ml-matrix';
 
-/** Second moments of centered activations x [N, n] and y [N, m], row-major: xᵀx and yᵀy square, xᵀy [n, m]. */
+/** Second moments of centered activations x [N, n] and y [N, m], row-major: xᵀx [n, n], yᵀy [m, m] and xᵀy [n, m]. */
 export interface Moments {
   readonly xx: Float64Array;
   readonly yy: Float64Array;
   readonly xy: Float64Array;
 }
 
-/** What is added to the diagonals in units of their means: activations of real models are nearly dependent. */
+/** Ridge on the diagonals, in units of their means. Activations of real models are almost linearly dependent. */
 const RIDGE = 1e-6;
 
 /**
- * Σᵢ αᵢ ρᵢ / Σᵢ αᵢ, with ρᵢ the canonical correlations of x and y, hᵢ the canonical variates of x and
- * αᵢ = Σⱼ |⟨hᵢ, xⱼ⟩|: 1 where y is a linear image of x. With Cholesky factors xx = L Lᵀ, yy = M Mᵀ the correlations are the
- * singular values U diag(ρ) Vᵀ of L⁻¹ xy M⁻ᵀ, and the products ⟨hᵢ, xⱼ⟩ are Uᵀ Lᵀ: no samples are needed. Time n³.
+ * Computes Σᵢ αᵢ ρᵢ / Σᵢ αᵢ; it is 1 if y is a linear map of x. ρᵢ are the canonical correlations of x and y, hᵢ the
+ * canonical variates of x, and αᵢ = Σⱼ |⟨hᵢ, xⱼ⟩|.
+ *
+ * No samples are needed. With Cholesky factors xx = L Lᵀ and yy = M Mᵀ, let L⁻¹ xy M⁻ᵀ = U diag(ρ) Vᵀ (SVD). Its
+ * singular values are ρ, and the products ⟨hᵢ, xⱼ⟩ are the entries of Uᵀ Lᵀ. Takes O(n³) time.
  */
 export function pwcca({ xx, yy, xy }: Moments): number {
   const [n, m] = [Math.sqrt(xx.length), Math.sqrt(yy.length)];
@@ -27,7 +29,7 @@ export function pwcca({ xx, yy, xy }: Moments): number {
   let [weighted, weights] = [0, 0];
   for (const [i, correlation] of diagonal.entries()) {
     const alpha = projections.getColumn(i).reduce((sum, value) => sum + Math.abs(value), 0);
-    // rounding may take a correlation beyond 1
+    // rounding can raise a correlation above 1
     weighted += alpha * Math.min(1, correlation);
     weights += alpha;
   }
@@ -50,7 +52,7 @@ function dot(a: Float64Array, b: Float64Array, length = a.length): number {
   return sum;
 }
 
-/** Lower L with L Lᵀ = matrix + ridge. A matrix of zeros has the factor of its ridge alone, which is zero. */
+/** Computes the lower L with L Lᵀ = matrix + ridge. For a zero matrix L is zero, since its ridge is. */
 function cholesky(matrix: Float64Array, n: number): Float64Array[] {
   const rows = rowsOf(matrix, n);
   const ridge = (RIDGE * rows.reduce((sum, row, i) => sum + (row[i] as number), 0)) / n;
@@ -67,7 +69,7 @@ function cholesky(matrix: Float64Array, n: number): Float64Array[] {
   return l;
 }
 
-/** L⁻¹ · rows by forward substitution. */
+/** Computes L⁻¹ · rows by forward substitution. */
 function solveLower(l: readonly Float64Array[], rows: readonly Float64Array[]): Float64Array[] {
   const solved = rows.map((row) => row.slice());
   for (const [i, own] of solved.entries()) {

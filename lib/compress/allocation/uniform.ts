@@ -1,10 +1,14 @@
-/** The same choice everywhere, as large as fits, and the next one in layers that are spread evenly over the model. */
+/**
+ * The uniform allocation: the largest choice that fits in every layer, then the next choice in evenly spread layers.
+ */
 
 import { type AllocatableLayer, bytesAt, type Chosen, largest, totalBytes } from './layers';
 
 /**
- * @param budget - bytes; at least the smallest choice everywhere
- * @returns number of every layer's choice; they differ by one at most, but where a layer has no more choices
+ * Chooses the same index for every layer and spends the remaining bytes evenly over the model.
+ *
+ * @param budget - bytes; at least the sum of the smallest choices
+ * @returns the index of each layer's choice. They differ by at most one, except in layers with fewer choices
  */
 export function allocateUniformly(layers: readonly AllocatableLayer[], budget: number): Chosen {
   const last = largest(layers);
@@ -16,7 +20,7 @@ export function allocateUniformly(layers: readonly AllocatableLayer[], budget: n
   const step = totalBytes(layers, next) - totalBytes(layers, everywhere);
   if (step === 0) return everywhere;
   let [passed, spent] = [0, 0];
-  // a layer takes its next choice when the bytes given so far fall behind the share of the model that has gone by
+  // take the next choice if the bytes spent stay below the remainder's share for the part of the model passed so far
   return layers.map((layer, i) => {
     const [own, more] = [everywhere[i] as number, next[i] as number];
     const added = bytesAt(layer, more) - bytesAt(layer, own);

@@ -28,7 +28,8 @@ export type SvidOptions = MatrixOptions;
  * @throws MbokError MBOK_INVALID_ARGUMENT, MBOK_SHAPE if `weight` does not have rows × cols elements, MBOK_NON_FINITE,
  * MBOK_OUT_OF_MEMORY, MBOK_ABORTED
  *
- * @example const { kernels, sOut, sIn, residual } = await svid(weight, { rows: 512, cols: 512, kernels: 2 });
+ * @example
+ * const { kernels, sOut, sIn, residual } = await svid(weight, { rows: 512, cols: 512, kernels: 2 });
  */
 export async function svid(weight: Float32Array, settings: SvidOptions): Promise<Decomposition> {
   const checked = options('options', settings, ['rows', 'cols', 'kernels', 'iterations', 'signal']);
