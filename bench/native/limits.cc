@@ -1,8 +1,9 @@
-// The machine's own limits, measured with nothing but the instructions that bound our kernel functions. Prints JSON.
+// Measures the machine's limits with only the instructions that bound our kernel functions. Prints JSON.
 //
 //   read_bytes_per_second      sum of a buffer much larger than the caches, all threads
 //   f32_flops_per_second       independent fused multiply-adds in registers, all threads
-//   bf16_flops_per_second      vdpbf16ps in registers, tdpbf16ps on AMX; 0 where the CPU has neither
+//   bf16_flops_per_second      vdpbf16ps in registers, tdpbf16ps on AMX; 0 if the CPU has neither
+//   int8_flops_per_second      vpdpbusd, sdot or usmmla in registers; 0 if the CPU has none
 //   popcount_bits_per_second   xor + popcount + add in registers, counted as bits compared
 
 #include <algorithm>
@@ -27,8 +28,8 @@ constexpr int64_t kSteps = 1 << 20;
 
 volatile double sink;  // keeps results alive
 
-// Seconds of one call of body on every thread at once, the best of several: a limit is what the machine can do when
-// nothing else disturbs it.
+// Returns the seconds of one call of body on every thread at once. The best of several calls, because a limit is what
+// the machine can do undisturbed.
 template <class Body>
 double best_seconds(ThreadPool& pool, Body&& body) {
   double best = std::numeric_limits<double>::infinity();
@@ -42,7 +43,7 @@ double best_seconds(ThreadPool& pool, Body&& body) {
 
 #if defined(__x86_64__)
 
-// 24 accumulators: latency 4 on two ports needs 8, the rest hides anything else.
+// 24 accumulators: latency 4 on two ports needs 8, and the others hide any other latency.
 __attribute__((target("avx512f"))) double fma512() {
   __m512 sums[24];
   for (auto& sum : sums) sum = _mm512_set1_ps(1.0f);
@@ -83,7 +84,7 @@ __attribute__((target("avx512f,avx512bf16"))) double dot_bf16() {
   return static_cast<double>(_mm512_cvtss_f32(total));
 }
 
-// Four products of 16 × 16 sums and 32 numbers on tiles of zeros, as the 2 × 2 block of the library's kernel has them.
+// Four products of 16 × 16 sums and 32 numbers on zero tiles, the 2 × 2 block of the library's kernel.
 constexpr int64_t kTileSteps = kSteps / 16;
 __attribute__((target("amx-tile,amx-bf16"))) double dot_amx() {
   struct alignas(64) {
@@ -103,7 +104,7 @@ __attribute__((target("amx-tile,amx-bf16"))) double dot_amx() {
   return 0;
 }
 
-// In assembler: around the intrinsic GCC 12 copies every sum twice.
+// In assembly, because GCC 12 copies every sum twice around the intrinsic.
 __attribute__((target("avx512f,avx512vnni"))) double dot_int8() {
   __m512i a = _mm512_setzero_si512(), b = a, c = a, d = a, e = a, f = a, g = a, h = a, i = a, j = a, k = a, l = a;
   const __m512i ones = _mm512_set1_epi32(0x01010101);
@@ -157,7 +158,7 @@ __attribute__((target("popcnt"))) double popcount64() {
 
 #elif defined(__aarch64__)
 
-// 20 accumulators: latency 4 on four pipes needs 16. Loops over them are unrolled so that they stay in registers.
+// 20 accumulators: latency 4 on four pipes needs 16. The loops over them are unrolled, so they stay in registers.
 constexpr int kSums = 20;
 
 double fma_neon() {
@@ -306,7 +307,7 @@ int main() {
   if (has(mbok::kDotprod)) int8 = {dot_int8, 2.0 * 16 * kSums * steps};
   if (has(mbok::kI8mm)) int8 = {matrix_int8, 2.0 * 32 * kSums * steps};
 #endif
-  const int64_t share = int64_t{256} << 20;  // bytes a thread, beyond any cache
+  const int64_t share = int64_t{256} << 20;  // bytes per thread, larger than any cache
   mbok::Memory memory(static_cast<size_t>(share * pool.threads()));
   pool.parallel_for(pool.threads(), [&](int64_t task, int) {
     for (int64_t i = 0; i < share; i += 64) memory.data()[task * share + i] = static_cast<std::byte>(i);

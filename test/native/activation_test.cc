@@ -13,7 +13,7 @@ using Vectors = std::vector<std::vector<float>>;
 
 const char* const kNames[] = {"silu", "gelu", "gelu_tanh", "relu"};
 
-// Far below zero GELU's Φ(x) = (1 + erf) / 2 cancels: the error is one of numbers near 1, times x.
+// Far below zero GELU's Φ(x) = (1 + erf) / 2 cancels: its error is that of numbers near 1, times x.
 void check_elements(const std::vector<float>& got, const std::vector<float>& expected, const std::string& name) {
   for (size_t i = 0; i < got.size(); ++i)
     CHECK(std::fabs(got[i] - expected[i]) <= 1e-6 * (1 + std::fabs(expected[i])), name + ": " + std::to_string(got[i]));

@@ -29,7 +29,7 @@ double relative_error(const std::vector<float>& x, const std::vector<float>& y) 
 
 TEST("round_activations: errors of normal numbers are those of their widths, also beside a channel 50 times as large") {
   Random random(101);
-  // scale / √12 over the deviation, scale = 2.4 deviations (the largest of 64) / levels; √0.19 and √(1 − 2 / π)
+  // scale / √12 over the deviation with scale = 2.4 deviations (the largest of 64) / levels; √0.19 and √(1 − 2 / π)
   const std::pair<double, double> bounds[] = {{8, 0.008}, {4, 0.12}, {2, 0.55}, {1, 0.64}};
   for (const auto& [bits, bound] : bounds)
     for (const float channel : {1.0f, 50.0f})

@@ -39,7 +39,7 @@ TEST("AdamW: twenty steps with decay and clipping follow the definition") {
   std::vector<double> dp(p.begin(), p.end()), dm(p.size()), dv(p.size());
   for (int t = 1; t <= 20; ++t) {
     std::vector<float> g = random.normals(size);
-    for (float& x : g) x *= t % 3 == 0 ? 1e-4f : 0.1f;  // below the clipping norm, and above
+    for (float& x : g) x *= t % 3 == 0 ? 1e-4f : 0.1f;  // below and above the clipping norm
     run_operation(three_threads(), "gradient_norm", {matrix(g, rows, cols)}, {matrix(norm, 1, 1)}, {});
     double squares = 0;
     for (const float x : g) squares += static_cast<double>(x) * x;

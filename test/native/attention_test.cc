@@ -1,4 +1,4 @@
-// Causal attention of grouped heads against its definition in float64.
+// Causal grouped-query attention against its definition in float64.
 #include "gradient_check.h"
 #include "kernels/attention/attention.h"
 #include "kernels/half/half.h"
@@ -57,7 +57,7 @@ Tensors random_tensors(const Shape& s, Random& random) {
   return t;
 }
 
-// Softmax of every query's scores, spelled out, and the gradients by the chain rule.
+// The definition: the softmax of every query's scores, and the gradients by the chain rule.
 void define(const Shape& s, Tensors& t) {
   const int64_t group = s.heads / s.kv_heads;
   std::vector<double> o(t.q.size()), dq(t.q.size()), dk(t.k.size()), dv(t.v.size());
@@ -110,7 +110,7 @@ std::vector<Tensor> qkv(const Shape& s, const Tensors& t) {
   return {matrix(t.q, s.rows(), s.q_cols()), matrix(t.k, s.rows(), s.kv_cols()), matrix(t.v, s.rows(), s.kv_cols())};
 }
 
-// Large scores lose what f32 scores lose: an error of 1e-7 · |score| in the exponent.
+// Large scores lose precision in f32: an error of 1e-7 · |score| in the exponent.
 double tolerance(const Shape& s) { return s.size > 1 ? 2e-4 : 3e-6; }
 
 // Attributes of attention and its gradient.
@@ -120,7 +120,7 @@ std::vector<double> attributes(const Shape& s, bool bf16 = false) {
   return list;
 }
 
-// Rounding to bf16 is 2⁻⁹ of a number, and of a large score so much of its exponent.
+// bf16 rounds a number by up to 2⁻⁹ of it. A large score has this error in the exponent.
 double tolerance(const Shape& s, bool bf16) { return !bf16 ? tolerance(s) : s.size > 1 ? 0.4 : 2e-2; }
 
 void check_forward(bool bf16) {
@@ -155,7 +155,7 @@ void check_gradient(bool bf16) {
                            matrix(out[2], s.rows(), s.kv_cols())},
                           attributes(s, bf16), s.scalars());
     });
-    // one visible key: its gradients with respect to q and k are exactly zero, the results rounding errors of it
+    // With one visible key the gradients for q and k are exactly zero, and the results are rounding errors.
     if (s.length > 1 && s.window != 1) {
       check_close(got[0], t.dq, tolerance(s, bf16), s.name() + "dq");
       check_close(got[1], t.dk, tolerance(s, bf16), s.name() + "dk");
@@ -184,7 +184,7 @@ TEST("attention: the definition's own gradients are finite differences") {
         return sum;
       };
     };
-    // the definition rounds its inputs and outputs to f32: the differences are rough
+    // the definition rounds its inputs and outputs to f32, so the differences are rough
     check_close(test::finite_differences(t.q, loss(&Tensors::q)), t.dq, 5e-2, "dq");
     check_close(test::finite_differences(t.k, loss(&Tensors::k)), t.dk, 5e-2, "dk");
     check_close(test::finite_differences(t.v, loss(&Tensors::v)), t.dv, 5e-2, "dv");
@@ -258,7 +258,7 @@ void round_to_halves(std::vector<float>& values) {
   f16_widen_table.best()(halves.data(), values.data(), static_cast<int64_t>(values.size()));
 }
 
-// Rounded to f16 where the cache is.
+// Keys and values are rounded to f16 if the cache is f16.
 void check_chunks(TensorType cache) {
   const bool halves = cache == TensorType::kF16;
   Random random(76);
@@ -271,7 +271,7 @@ void check_chunks(TensorType cache) {
     define(s, t);
     for (const auto& plan : plans) {
       const int64_t capacity = 160;
-      // NaN in both types; f16 takes half of it
+      // NaN in both types; f16 uses half of it
       const std::vector<float> empty(static_cast<size_t>(capacity * s.kv_cols()), NAN);
       const Vectors start = {t.q, empty, empty};
       const Vectors got = test::same_for_any_threads(start, s.name(), [&](ThreadPool& pool, Vectors& out) {
@@ -313,7 +313,7 @@ TEST("attention_cached: rows of several sequences, in any order and pace, give w
     std::fill(out[0].begin(), out[0].end(), 0.0f);
     int64_t done[] = {0, 0, 0};
     for (int64_t turn = 0; done[0] + done[1] + done[2] < s.rows(); ++turn) {
-      // a prompt beside single tokens, then all of them token by token
+      // one prompt beside single tokens, then every sequence token by token
       std::vector<int64_t> rows;
       std::vector<int32_t> slot_ids, positions;
       for (int64_t i = 0; i < 3; ++i) {

@@ -1,4 +1,4 @@
-// Bits in tiles: their order, and the layers that are computed from them by look-up tables.
+// Bits in tiles: their order, and layers computed from them by look-up tables.
 #include <cfloat>
 #include <cmath>
 #include <cstring>
@@ -101,7 +101,7 @@ TEST("lookup tables: every candidate makes those of scalar, which hold the input
             largest = std::fmax(largest, std::fabs(value));
             worst = std::fmax(worst, std::fabs(value - held));
           }
-          // a part whose scale would have no finite reciprocal is left out
+          // a part whose scale would have no finite reciprocal is zero
           CHECK(worst <= largest * 1.01 * std::pow(1022.0, static_cast<double>(-parts)) + 511 * FLT_MIN, name);
         }
       }

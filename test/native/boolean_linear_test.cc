@@ -34,7 +34,7 @@ std::vector<float> reference(int64_t m, int64_t n, int64_t depth, double start, 
   return c;
 }
 
-// Runs the operation on 1 and on 3 threads over an output that holds `start`.
+// Runs the operation on 1 and on 3 threads over an output filled with `start`.
 std::vector<float> run_twice(const char* name, const std::vector<Tensor>& inputs, int64_t rows, int64_t cols,
                              float start, const std::vector<double>& attributes) {
   std::vector<float> y(static_cast<size_t>(rows * cols), start), threaded = y;

@@ -18,7 +18,7 @@ using test::one_thread;
 using test::run_operation;
 using test::three_threads;
 
-// Candidates before the last one, which is scalar, that this machine supports.
+// Supported candidates other than the last one, which is scalar.
 template <class Function, class Body>
 void each_candidate(const KernelTable<Function>& table, Body&& body) {
   for (const Candidate<Function>& candidate : table.candidates())
@@ -52,7 +52,7 @@ TEST("16-bit floats widen exactly and narrow to nearest even, alike on every ins
     const auto bits = static_cast<uint32_t>(random.next());
     float value;
     std::memcpy(&value, &bits, 4);
-    // random patterns are mostly huge or tiny: bring half of them to where f16 has its range, ties included
+    // random patterns are mostly huge or tiny: move half of them into f16's range, ties included
     if (i % 2 == 1)
       value = std::ldexp(static_cast<float>(static_cast<int32_t>(bits) >> 18), static_cast<int>(bits % 40) - 33);
     if (!is_nan(value)) values.push_back(value);
@@ -70,7 +70,7 @@ TEST("16-bit floats widen exactly and narrow to nearest even, alike on every ins
       if (f16 && magnitude >= 65504.0f) {
         CHECK(std::fabs(rounded[i]) == 65504.0f, "saturates");
       } else if (magnitude < 3e38f) {
-        // half a unit in the last place: 11 bits (8), and no finer than the smallest denormal
+        // half a unit in the last place of 11 (8) bits, and no finer than the smallest denormal
         const double step = std::max(std::ldexp(1.0, std::ilogb(std::max(magnitude, 1e-45f)) - (f16 ? 10 : 7)),
                                      f16 ? 0x1p-24 : 0x1p-133);
         CHECK(std::fabs(static_cast<double>(rounded[i]) - values[i]) <= step / 2, "rounds to nearest");
@@ -140,7 +140,7 @@ TEST("accumulation and flips give the same bits on every instruction set") {
       function(actual.data(), g.data(), 0.9f, 0.7f, factors.data(), cols);
       CHECK(actual == m, name);
     });
-    // all 64 bits of the last word set or not: what lies beyond the row must stay
+    // all 64 bits of the last word set or not: bits beyond the row must not change
     for (const uint64_t beyond : {uint64_t{0}, ~uint64_t{0}}) {
       std::vector<uint64_t> bits = random.bits(1, cols);
       if (cols % 64 != 0) bits.back() |= beyond << (cols % 64);
@@ -182,7 +182,7 @@ TEST("neighbor moves give the same bits on every instruction set, for 1 to 8 ker
     }
 }
 
-// One layer's optimizer in float64, element by element: the definition.
+// The optimizer of one layer in float64, element by element: the definition.
 struct Replay {
   int64_t kernels, m, n;
   int rule, normalizer;
@@ -215,7 +215,7 @@ struct Replay {
     return s;
   }
 
-  // signals: one dense Q of the last kernel for each micro-batch
+  // signals: one dense Q of the last kernel per micro-batch
   void step(const std::vector<std::vector<double>>& signals, double eta) {
     const double batches = static_cast<double>(signals.size());
     Statistics sum{std::vector<double>(static_cast<size_t>(m)), std::vector<double>(static_cast<size_t>(n)), 0};
@@ -293,7 +293,7 @@ struct Setting {
   }
 };
 
-// What both operations change, and the constants they need.
+// The state that both operations change, and the constants that they need.
 struct Layer {
   explicit Layer(const Setting& s, Random& random)
       : setting(s),
@@ -302,7 +302,7 @@ struct Layer {
         rows(static_cast<size_t>(2 * s.m)),
         columns(static_cast<size_t>(2 * s.n)),
         state(8) {
-    // the sizes of scales after successive extraction, a few of them negative, and one zero
+    // sizes of scales after successive extraction, some negative and one zero
     for (int64_t k = 0; k < s.kernels; ++k) {
       for (int64_t i = 0; i < s.m; ++i)
         s_out.push_back(static_cast<float>((i % 5 == 0 && k % 2 == 0 ? -1 : 1) * (0.2 + random.uniform()) / (1 << k)));
@@ -362,7 +362,8 @@ Scalars scalars_of(int batch, int batches, double eta) {
   return scalars;
 }
 
-// Kernels, β and (for f32) accumulators after every step. A 16-bit accumulator may flip a few weights at other steps.
+// Compares kernels, β and (for f32) accumulators after every step. A 16-bit accumulator may flip a few weights at other
+// steps.
 void compare(const Layer& layer, const Replay& replay, int step, const std::string& name) {
   const Setting& s = layer.setting;
   const bool exact = s.accumulator == TensorType::kF32;
@@ -433,7 +434,7 @@ TEST("multi_boolean_update gives scale gradients and replays the rules from dy a
   uint64_t seed = 500;
   for (Setting s : settings()) {
     if (s.accumulator != TensorType::kF32) continue;
-    s.m += 20;  // more than one tile down or across where the grid has it
+    s.m += 20;  // more than one tile down or across, if the grid allows
     s.n += 60;
     Random random(++seed);
     Layer layer(s, random), threaded = layer;

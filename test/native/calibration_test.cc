@@ -67,7 +67,7 @@ double error_of(ThreadPool& pool, const std::vector<float>& target, const Moment
   return static_cast<double>(error[0]);
 }
 
-// tr(X H Yᵀ) over rows i of X and Y.
+// Returns tr(X H Yᵀ) over rows i of X and Y.
 template <class X, class Y>
 double form(const Moments& h, int64_t rows, X x, Y y) {
   double sum = 0;
@@ -214,7 +214,7 @@ TEST("before_rms_norm: gives what a norm makes a small error of, and lets silenc
   check_close(got[0], expected, 1e-6, "before_rms_norm");
 
   ThreadPool& pool = ThreadPool::shared();
-  // where gains are far above an error that some y has, norm(y + dy) has it
+  // if gains are far above an error that some y has, norm(y + dy) has it
   std::vector<float> dy(y.size()), before(y.size()), after(y.size());
   for (float& weight : w) weight = 4 + std::abs(weight);
   const auto norm = [&](const std::vector<float>& x, std::vector<float>& out) {
@@ -325,7 +325,7 @@ TEST("compensated_signs: equals error feedback column by column in float64") {
         different += !same;
       }
       const std::string name = "n = " + std::to_string(n) + ", K = " + std::to_string(kernels);
-      // a choice within rounding of a tie may fall otherwise and changes the rest of its row
+      // a choice within rounding of a tie may differ and changes the remainder of its row
       CHECK(different <= 1, name + ": " + std::to_string(different) + " rows differ");
       CHECK(error_of(ThreadPool::shared(), w, moments, c) < plain, name + ": compensation must lower the error");
       for (int64_t i = 0; i < kernels * m; ++i)

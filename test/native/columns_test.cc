@@ -1,4 +1,4 @@
-// Moving columns: split, concatenate, transpose.
+// Column operations: split, concatenate, transpose.
 #include "gradient_check.h"
 
 namespace mbok {

@@ -102,7 +102,7 @@ inline std::vector<double> solve(std::vector<double> a, std::vector<double> b) {
   return b;
 }
 
-// (gram + ridge · mean(diag gram) · I)⁻¹ moment
+// Returns (gram + ridge · mean(diag gram) · I)⁻¹ moment.
 inline std::vector<double> solve_ridge(std::vector<double> gram, const std::vector<double>& moment, double ridge) {
   const size_t n = moment.size();
   double mean = 0;

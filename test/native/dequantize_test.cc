@@ -1,4 +1,4 @@
-// Blocks of ggml's types. That the values are right is tested against another implementation, in test/gguf_types.test.ts.
+// Blocks of ggml's types. test/models/gguf/types.test.ts compares their values with another implementation.
 #include <cmath>
 #include <limits>
 
@@ -13,7 +13,7 @@ using test::Random;
 
 constexpr int32_t kIds[] = {0, 1, 2, 3, 6, 7, 8, 10, 11, 12, 13, 14, 20, 30};
 
-// Random bytes with finite scales: every f16 and f32 of the block formats has its top exponent bits cleared.
+// Random bytes with finite scales: the top exponent bits of every f16 and f32 in the block formats are cleared.
 std::vector<uint8_t> random_blocks(Random& random, const BlockType& type, int64_t count) {
   std::vector<uint8_t> bytes(static_cast<size_t>(count * type.bytes));
   for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(random.next());
@@ -43,7 +43,7 @@ TEST("dequantize: 16-bit outputs are the f32 values rounded once, for any number
     for (const float value : values) varied = varied || value != values[0];
     CHECK(varied, name);
     for (const TensorType half : {TensorType::kF16, TensorType::kBf16}) {
-      if (half == TensorType::kF16 && (id == 0 || id == 30)) continue;  // random values of 32 bits do not fit
+      if (half == TensorType::kF16 && (id == 0 || id == 30)) continue;  // random f32 values exceed f16
       std::vector<uint16_t> expected(values.size()), got(values.size());
       (half == TensorType::kF16 ? scalar::f16_narrow : scalar::bf16_narrow)(values.data(), expected.data(), size);
       bool fits = true;

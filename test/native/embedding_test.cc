@@ -1,4 +1,4 @@
-// Embedding look-up by token and by position, their gradients, and the last row.
+// Embedding by token and by position, their gradients, and the last row.
 #include "gradient_check.h"
 
 namespace mbok {
@@ -87,7 +87,7 @@ TEST("position_embedding: every sequence starts at the run's position, gradient 
                         {matrix(dy, rows, cols), test::integers(given)}, {matrix(out[1], offset + positions, cols)},
                         {static_cast<double>(offset)});
     CHECK(out[0] == y && out[1] == gradient, name + " given");
-    scalars.position = 11;  // 11 + 40 positions do not fit 50
+    scalars.position = 11;  // 11 + 40 positions exceed 50
     CHECK(test::throws("MBOK_INVALID_ARGUMENT", [&] {
             test::run_operation(ThreadPool::shared(), "position_embedding", {whole}, {matrix(y, rows, cols)},
                                 {static_cast<double>(offset)}, scalars);

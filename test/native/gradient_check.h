@@ -16,7 +16,7 @@ inline Tensor integers(const std::vector<int32_t>& values) {
   return {const_cast<int32_t*>(values.data()), static_cast<int64_t>(values.size()), 1, TensorType::kI32};
 }
 
-// ∂f/∂x by central differences; f takes the vector whole.
+// ∂f/∂x by central differences; f takes the whole vector.
 template <class Function>
 std::vector<float> finite_differences(const std::vector<float>& at, Function f) {
   constexpr double kStep = 1e-5;
@@ -34,7 +34,7 @@ std::vector<float> finite_differences(const std::vector<float>& at, Function f) 
   return gradient;
 }
 
-// body(function, name) for every candidate of the table that this machine supports.
+// Calls body(function, name) for every candidate of the table that this machine supports.
 template <class Function, class Body>
 void for_each_candidate(const KernelTable<Function>& table, Body body) {
   for (const Candidate<Function>& candidate : table.candidates())
@@ -47,7 +47,7 @@ inline void check_close(const std::vector<float>& got, const std::vector<float>&
   CHECK(error <= tolerance, name + ": relative error " + std::to_string(error * 1e6) + "e-6");
 }
 
-// Whether the operation throws Error with this code.
+// Returns whether run() throws an Error with this code.
 template <class Run>
 bool throws(const char* code, Run run) {
   try {

@@ -1,4 +1,4 @@
-// The head with its loss, chunk by chunk, against linear, softcap and the losses on logits that exist whole.
+// The head with its loss, chunk by chunk, against linear, softcap and the losses on logits in memory.
 #include <algorithm>
 #include <cmath>
 
@@ -25,7 +25,7 @@ struct Head {
   }
 };
 
-// The last ones take several chunks: of 2²⁴ logits, at least 528 rows.
+// 600 rows take two chunks: of 2²⁴ logits, but at least 528 rows.
 const Head kHeads[] = {
     {1, 3, 4, 5, 0, 0}, {20, 17, 9, 70, 2, 0}, {50, 8, 8, 131, 1.5, 2}, {600, 4, 6, 33001, 0, 0}, {521, 3, 3, 33000, 2, 3},
 };
@@ -49,7 +49,7 @@ struct Case {
   std::vector<int32_t> targets;
 };
 
-// loss, values, dx, dw of the operation; dw starts at one.
+// Returns loss, values, dx and dw of the operation; dw starts at one.
 Vectors fused(const Case& c, const std::vector<Tensor>& judge, const std::string& name) {
   const Head& head = c.head;
   const std::vector<float> ones(c.w.size(), 1), empty(c.x.size());
@@ -77,7 +77,7 @@ Logits logits_of(const Tensor& x, const Tensor& w, double cap) {
   return z;
 }
 
-// dx and dw from the gradient of the capped logits.
+// Returns dx and dw from the gradient of the capped logits.
 Vectors through_head(const Case& c, const Logits& z, std::vector<float> dz) {
   const Head& head = c.head;
   ThreadPool& pool = ThreadPool::shared();
@@ -139,7 +139,7 @@ double log_sum(const std::vector<double>& x) {
   return largest + std::log(sum);
 }
 
-// kept, ids, error
+// Returns kept, ids, error.
 Vectors top_tokens(const Head& head, const Tensor& x, const Tensor& w, double cap, int64_t k) {
   const auto of = [&](int64_t cols) { return std::vector<float>(static_cast<size_t>(head.rows * cols)); };
   return test::same_for_any_threads({of(k + 1), of(k), of(1)}, "top tokens", [&](ThreadPool& pool, Vectors& out) {
@@ -191,7 +191,7 @@ TEST("head_top_tokens: keeps the likeliest in order and tells what that costs") 
   for (const Head& head : {Head{5, 30, 0, 40, 0, 0}, {130, 9, 0, 300, 2, 0}, {60, 4, 0, 5003, 0, 0}}) {
     Case c(head, random);
     const int64_t k = 6, cols = head.vocabulary;
-    // equals: the first comes first, as of those that the cap makes equal
+    // ties: the first id comes first, also among logits that the cap makes equal
     for (const int64_t token : {cols - 1, int64_t{3}})
       for (int64_t i = 0; i < head.h; ++i) c.w[static_cast<size_t>(token * head.h + i)] = 9 * c.x[static_cast<size_t>(i)];
     const Vectors got = top_tokens(head, c.states(), c.weights(), head.cap, k);
@@ -229,7 +229,7 @@ TEST("head_top_tokens: ids are ids even of a broken row") {
   CHECK(std::isnan(got[2][1]) && !std::isnan(got[2][0]), "error");
 }
 
-// values, likeliest
+// Returns values, likeliest.
 Vectors likelihoods(const Head& head, const Tensor& x, const Tensor& w, const Tensor& targets, const Tensor& scales,
                     double precision) {
   const std::vector<float> start(static_cast<size_t>(head.rows), 7);
@@ -273,7 +273,7 @@ TEST("head_loss: in bf16 the same within its rounding, where the gradient is for
   }
 }
 
-// Beside the f32 products of operands that bf16 holds, so that nothing is left but how logits and gradients are rounded.
+// Operands are exact in bf16, so that results differ from f32 products only by the rounding of logits and gradients.
 TEST("head_loss: in bf16 logits without a cap wait in 16 bits, and gradients are as exact as bf16") {
   Random random(93);
   for (const Head& head : {Head{70, 16, 24, 1500, 0, 0}, Head{1200, 4, 6, 17001, 0, 0}}) {
@@ -328,7 +328,7 @@ TEST("head_likelihood: is that of logits which exist whole") {
         const float* const row = z.capped.data() + r * head.vocabulary;
         const int32_t target = c.targets[static_cast<size_t>(r)];
         const float largest = *std::max_element(row, row + head.vocabulary);
-        // sums of few rows are in another order
+        // sums of few rows have another order
         if (target >= 0 && std::fabs(row[target] - largest) > 0 && std::fabs(row[target] - largest) < 1e-5f) continue;
         const bool likeliest = target < 0 || row[target] == largest;
         CHECK(got[1][static_cast<size_t>(r)] == (likeliest ? 1.0f : 0.0f), "likeliest " + head.name());
@@ -345,7 +345,7 @@ TEST("head_likelihood: weights in 8 bits are those in f32, equals are both the l
   std::vector<float> scales(static_cast<size_t>(head.vocabulary)), wide(c.w.size());
   for (float& scale : scales) scale = static_cast<float>(random.integer(1, 50)) / 64;
   for (size_t i = 0; i < numbers.size(); ++i) {
-    // the last token is the first one's twin
+    // the last token equals the first
     const size_t from = i % static_cast<size_t>(head.h);
     numbers[i] = i / static_cast<size_t>(head.h) == static_cast<size_t>(head.vocabulary - 1)
                      ? numbers[from]

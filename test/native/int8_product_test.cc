@@ -1,4 +1,4 @@
-// Products of operands in 8 bits: how rows of tokens and weights are rotated and rounded, and what is multiplied of them.
+// 8-bit products: rotation and rounding of tokens' rows and of weights, and their products.
 #include <cmath>
 #include <cstring>
 
@@ -23,7 +23,7 @@ std::vector<std::byte> int8_rows(Int8RowFunction* function, const std::vector<fl
   return out;
 }
 
-// Random weights of `kernels` kernels, a block of the depth.
+// Random weights of `kernels` kernels, one block of the depth.
 struct Source {
   Source(Random& random, int64_t kernels, int64_t depth)
       : signs(static_cast<size_t>(kernels * depth)),
@@ -38,7 +38,7 @@ struct Source {
   BooleanPanel panel;
 };
 
-// Bytes and scales, without what the weights in f32 leave behind them.
+// Returns bytes and scales, without the remains of the f32 weights.
 std::vector<std::byte> int8_panel(BooleanPanelFunction* function, const Source& source) {
   std::vector<std::byte> panel(static_cast<size_t>(kNumbers * kPanelCols * 4)), out;
   function(source.panel, panel.data());

@@ -16,7 +16,7 @@ using Shape = test::LinearShape;
 
 std::vector<Shape> shapes() {
   std::vector<Shape> list;
-  for (int64_t rows = 1; rows <= 10; ++rows)  // decoding and the first sizes beyond it
+  for (int64_t rows = 1; rows <= 10; ++rows)  // decode and the first sizes beyond it
     for (const auto& [m, n] : {std::array<int64_t, 2>{1, 1}, {7, 5}, {8, 64}, {33, 130}, {70, 65}, {192, 515}})
       list.push_back({rows, m, n});
   for (const Shape& prompt : {Shape{31, 64, 64}, {64, 65, 129}, {130, 192, 64}, {515, 64, 192}, {2060, 33, 17}})
@@ -24,7 +24,7 @@ std::vector<Shape> shapes() {
   return list;
 }
 
-// Sums cancel in tiny results: judge those more loosely.
+// Sums cancel in tiny results, which get a looser tolerance.
 double tolerance(double precision, const Shape& s) {
   const double base = precision == 0 ? 1e-6 : 6e-3;
   return s.rows * s.m < 100 || s.rows * s.n < 100 ? 20 * base : base;

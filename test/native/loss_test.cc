@@ -112,7 +112,7 @@ TEST("losses: parts of a row have the sum of all, by every candidate") {
       });
       for (int64_t r = 0; r < kRows; ++r) {
         const auto at = static_cast<size_t>(r);
-        // the same part a few times, and one of nothing
+        // the same part several times, and one of nothing
         const std::vector<float> parts(20, most[at]), sum(20, expected[at]);
         std::vector<float> with_none = parts, sums_with_none = sum;
         with_none.push_back(-INFINITY);

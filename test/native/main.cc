@@ -1,5 +1,5 @@
-// Runs every case, or those whose name contains the first argument. Begins with the instruction set in use, ends with a line
-// of counts.
+// Runs every case, or those whose name contains the first argument. Prints the instruction set in use first and a line
+// of counts last.
 #include "test.h"
 
 #include <cstring>

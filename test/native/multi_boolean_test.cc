@@ -96,7 +96,7 @@ TEST("a matrix unit rebuilds the panels that scalar does, between its tiles or a
                 expected.data() + panel * steps * kPanelCols);
           }
 
-          // with another product of `rows` rows, whose result the rebuilding must not touch
+          // with a product of `rows` rows, whose result the rebuild must not change
           const int64_t pairs = (depth + 1) / 2;
           std::vector<float> a(static_cast<size_t>(std::max<int64_t>(1, rows) * pairs)), rebuilt(expected.size(), 0.0f),
               c(static_cast<size_t>(rows * cols)), c_alone = c;
@@ -202,7 +202,7 @@ struct Layer {
 constexpr std::array<int64_t, 2> kSizes[] = {{1, 1}, {3, 64}, {64, 33}, {65, 130}, {130, 65}, {192, 192}, {40, 515}};
 
 double tolerance(double precision, int64_t results) {
-  const double canceling = results < 10 ? 200 : results < 100 ? 20 : 1;  // of few results one may cancel
+  const double canceling = results < 10 ? 200 : results < 100 ? 20 : 1;  // with few results one may cancel
   return (precision == 0 ? 2e-6 : 1e-2) * canceling;
 }
 

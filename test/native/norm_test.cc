@@ -25,7 +25,7 @@ std::vector<float> guarded_zeros(int64_t count) {
   return values;
 }
 
-// The mean of layer norm; none in RMS norm.
+// `center` subtracts the mean: LayerNorm, not RMSNorm.
 double normalized_sum(const std::vector<double>& x, const std::vector<double>& w, const std::vector<double>& b,
                       const std::vector<float>& dy, bool center) {
   const size_t cols = w.size();

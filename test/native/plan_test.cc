@@ -1,5 +1,5 @@
-// Plans over memory that overlaps: whatever the numbers become, no operation may leave its tensors (AddressSanitizer
-// watches), and what does not fit together at every number of rows is no plan.
+// Plans over overlapping memory. Whatever the numbers become, no operation may leave its tensors (AddressSanitizer
+// watches). Shapes that do not agree at every number of rows are refused.
 #include "plan/plan.h"
 
 #include <cstring>
@@ -13,7 +13,7 @@ using test::Random;
 
 constexpr TensorType kF32 = TensorType::kF32, kI32 = TensorType::kI32, kBits = TensorType::kBits;
 
-// One operation over tensors in one block, wherever they lie in it.
+// One operation over tensors at any offsets in one block.
 struct Overlapping {
   std::shared_ptr<Memory> memory = std::make_shared<Memory>(1 << 16);
   PlanDescription description;
@@ -23,7 +23,7 @@ struct Overlapping {
     return static_cast<int32_t>(description.tensors.size()) - 1;
   }
   float* f32(size_t offset) { return reinterpret_cast<float*>(memory->data() + offset); }
-  // True where it ran to its end; an Error is as good.
+  // Returns true if it ran to its end; an Error is as good.
   bool run(OperationDescription operation) {
     description.operations = {std::move(operation)};
     Plan plan(description);

@@ -16,14 +16,14 @@ using test::one_thread;
 using test::Random;
 using test::three_threads;
 
-constexpr double kF32Tolerance = 2e-6;  // f32 sums in another order than float64's
+constexpr double kF32Tolerance = 2e-6;  // the order of f32 sums
 constexpr double kBf16Tolerance = 6e-3;  // operands rounded to 8 bits: 2⁻⁹ each, independent
 
 std::string shape_name(int64_t m, int64_t n, int64_t depth) {
   return std::to_string(m) + " x " + std::to_string(n) + " x " + std::to_string(depth);
 }
 
-// The definition in float64, rounded once: C[m, n] = start + Σ a(i, d) b(j, d).
+// The definition in float64, rounded once: C[m, n] = Σ a(i, d) b(j, d).
 template <class A, class B>
 std::vector<float> reference(int64_t m, int64_t n, int64_t depth, A a, B b) {
   std::vector<float> c(static_cast<size_t>(m * n));
@@ -101,7 +101,7 @@ TEST("bf16 conversion: every candidate rounds like scalar, to nearest even") {
   Random random(3);
   for (const int64_t cols : {1, 2, 31, 32, 33, 65}) {
     std::vector<float> x = random.normals(3 * cols);
-    x[0] = 1.00390625f;  // half way between two bf16 numbers: to the even one, 1
+    x[0] = 1.00390625f;  // halfway between two bf16 numbers: rounds to the even one, 1
     const size_t size = static_cast<size_t>(3 * ((cols + 1) / 2 * 2));
     std::vector<uint16_t> expected(size);
     bf16_convert_table.candidates().back().function(x.data(), 3, cols, expected.data());
@@ -125,7 +125,7 @@ TEST("product: all transpositions, precisions and edges against the definition; 
   shapes.push_back({515, 64, 192});
   shapes.push_back({64, 192, 515});
   shapes.push_back({2100, 70, 33});
-  shapes.push_back({20, 70, 15700});  // deep ones go part by part
+  shapes.push_back({20, 70, 15700});  // deep products go part by part
   for (const auto& shape : shapes)
     for (int flags = 0; flags < 8; ++flags) {
       const int64_t m = shape[0], n = shape[1], depth = shape[2];
@@ -173,7 +173,7 @@ TEST("product: all transpositions, precisions and edges against the definition; 
         CHECK(outside, "writes beside C, " + shape_name(m, n, depth));
         const double tolerance = precision == Precision::kF32 ? kF32Tolerance : kBf16Tolerance;
         const double error = test::relative_error(inside, expected);
-        // a single small sum may cancel: judge such shapes as a whole only
+        // a single small sum may cancel, so small shapes get a looser tolerance
         CHECK(error <= (m * n < 100 ? 20 : 1) * tolerance, shape_name(m, n, depth) + " error " + std::to_string(error));
       }
     }

@@ -100,7 +100,7 @@ TEST("rope: rows of several sequences take their positions, and the inverse undo
   given[5] = -1;
   CHECK(test::throws("MBOK_INVALID_ARGUMENT", run_given), "negative position");
 
-  scalars.position = 15;  // 15 + 50 positions do not fit a table of 64
+  scalars.position = 15;  // 15 + 50 positions exceed a table of 64
   CHECK(test::throws("MBOK_INVALID_ARGUMENT", [&] { run(x, 1); }), "position beyond the table");
 }
 

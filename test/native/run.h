@@ -1,4 +1,4 @@
-// Runs one operation outside a plan (check, scratch of the size it asks for, run), on one thread and on three.
+// Runs one operation outside a plan (check, scratch of the requested size, run), on one thread and on three.
 #pragma once
 
 #include <algorithm>
@@ -59,8 +59,8 @@ inline bool same_bits(const std::vector<float>& a, const std::vector<float>& b) 
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
-// Outputs of run(pool, outputs), which writes into vectors that start as given; the same bits are required of 1 and 3
-// threads.
+// Returns the outputs of run(pool, outputs), which writes into vectors that start as `start`. Requires the same bits of
+// 1 and 3 threads.
 template <class Run>
 std::vector<std::vector<float>> same_for_any_threads(const std::vector<std::vector<float>>& start,
                                                      const std::string& name, Run run) {
@@ -81,7 +81,7 @@ std::vector<float> for_any_threads(const std::vector<float>& start, const std::s
   return first;
 }
 
-// Of a linear layer.
+// The shape of a linear layer.
 struct LinearShape {
   int64_t rows, m, n;
   std::string name() const { return std::to_string(rows) + " rows, " + std::to_string(m) + " x " + std::to_string(n); }

@@ -7,7 +7,7 @@ namespace {
 
 constexpr int64_t kLengths[] = {1, 3, 8, 17, 63, 64, 65, 130, 257};
 
-// Successive extraction in float64 with far more rounds of power iteration than it takes.
+// Successive extraction in float64, with far more rounds of power iteration than needed.
 struct Reference {
   std::vector<float> s_out, s_in, residual;
   std::vector<bool> positive;
@@ -103,7 +103,7 @@ TEST("svid: scales, signs and residuals are those of a converged float64 extract
     const Reference expected = successive_extraction(w, s.m, s.n, kernels);
     const std::string name = std::to_string(s.m) + " x " + std::to_string(s.n);
     const Converted got = extract(ThreadPool::shared(), w, s.m, s.n, kernels);
-    if (s.m == 1 || s.n == 1) {  // |W| has rank 1: one kernel is exact, what follows is rounding
+    if (s.m == 1 || s.n == 1) {  // |W| has rank 1: one kernel is exact, the others are rounding
       CHECK(got.residual[0] < 1e-6, name);
       CHECK(got.finite(), name);
       continue;

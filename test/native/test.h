@@ -1,4 +1,4 @@
-// The plain C++ test program: TEST registers a case, CHECK and CHECK_NEAR report and go on.
+// The plain C++ test program: TEST registers a case, CHECK reports a failure and continues.
 #pragma once
 
 #include <cmath>
@@ -34,7 +34,7 @@ class Random {
   uint64_t state_;
 };
 
-// ‖a − b‖ / ‖b‖ (‖a‖ where b is zero).
+// ‖a − b‖ / ‖b‖, or ‖a‖ if b is zero.
 double relative_error(const float* a, const float* b, int64_t count);
 double relative_error(const std::vector<float>& a, const std::vector<float>& b);
 

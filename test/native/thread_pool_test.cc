@@ -10,7 +10,7 @@ namespace mbok {
 namespace {
 
 TEST("the thread pool runs every task exactly once, whatever the counts") {
-  // pools are never destroyed: reachable from here, or the leak checker would report the one without workers
+  // Pools are never destroyed. They stay reachable from here, or the leak checker would report the one without workers.
   static auto& pools = *new std::vector<ThreadPool*>;
   for (const int threads : {1, 2, 3, 7}) {
     pools.push_back(new ThreadPool(threads));

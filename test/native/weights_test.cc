@@ -30,7 +30,7 @@ const char* type_name(TensorType type) {
                                      : "q8";
 }
 
-// Columns that the type can have: q8 those of whole blocks.
+// Columns that the type can have: whole blocks for q8.
 int64_t cols_for(TensorType type, int64_t cols) {
   return type == TensorType::kQ8 ? (cols + kQ8Block - 1) / kQ8Block * kQ8Block : cols;
 }
@@ -192,8 +192,8 @@ std::vector<Shape> shapes() {
   return list;
 }
 
-// Both precisions round the same numbers, so a product of narrow weights has the bits of one of wide weights. Decoding
-// i8 multiplies by the scale at the end instead.
+// Both precisions round the same numbers, so a product of narrow weights has the bits of a product of wide weights.
+// Decode of i8 multiplies by the scale at the end instead.
 TEST("linear and its gradient: narrow weights give what the same numbers give in f32, any precision and threads") {
   Random random(63);
   for (const Shape& any : shapes())
@@ -293,7 +293,7 @@ TEST("quantize_int8: nearest whole numbers of a scale that f16 holds, half a sca
         const float value = w[static_cast<size_t>(r * cols + c)];
         const float back = scale * static_cast<float>(one.q[static_cast<size_t>(r * cols + c)]);
         largest = std::max(largest, std::fabs(value));
-        // the scale is rounded: 127 of them may fall short of the largest by 127 · 2⁻¹¹ of one
+        // the scale is rounded: 127 times it may fall short of the largest by 127 · 2⁻¹¹ scales
         CHECK(std::fabs(value - back) <= 0.5001f * scale, "half a scale");
         norm += static_cast<double>(value) * value;
         error += (static_cast<double>(value) - back) * (static_cast<double>(value) - back);
