@@ -1,35 +1,39 @@
-/** What dense products and the layers around them compute with. */
+/** The arithmetic of a graph: precision of products and of activations. */
 
 import { oneOf } from '../base/validate';
 
-/** Precisions of dense products that learning works with. */
+/** Precisions of products in training. */
 export const TRAINING_PRECISIONS = ['f32', 'bf16'] as const;
 export type TrainingPrecision = (typeof TRAINING_PRECISIONS)[number];
 
 /**
- * Precisions of dense products. 'bf16' rounds their operands to bf16 where the CPU multiplies them faster; sums stay f32.
- * 'int8' rounds the tokens and the weights of multi-Boolean layers to 8 bits with a scale for every 256 inputs, where the
- * CPU multiplies those faster, and is 'bf16' elsewhere: for computing, not for learning.
+ * Precisions of products.
  *
- * A token or two at a time, multi-Boolean layers read packed bits instead, and round what they are given to 10 bits of the
- * largest of 64 inputs in 'bf16' and 'int8', and to f32 in 'f32'.
+ * - 'f32': no rounding.
+ * - 'bf16': operands are rounded to bf16 if the CPU multiplies bf16 faster; sums are f32.
+ * - 'int8': for inference only. In multi-Boolean layers, tokens and weights are rounded to 8 bits with one scale per
+ *   256 inputs if the CPU multiplies them faster. Otherwise it is 'bf16'.
+ *
+ * For few rows, multi-Boolean layers read packed bits with look-up tables instead (at most 32 rows, depending on CPU,
+ * precision and K). They then round each block of 64 inputs to about 10 bits of its maximum in 'bf16' and 'int8', and
+ * to f32 accuracy in 'f32'.
  */
 export const PRECISIONS = [...TRAINING_PRECISIONS, 'int8'] as const;
 export type Precision = (typeof PRECISIONS)[number];
 
-/** Widths that inputs of Boolean layers may be rounded to (operations/round_activations). */
+/** Widths in bits to which the inputs of Boolean layers can be rounded (operations/round_activations.ts). */
 export const ACTIVATION_BITS = [8, 4, 2, 1] as const;
 export type ActivationBits = (typeof ACTIVATION_BITS)[number];
 
-/** What a graph computes with. */
+/** The arithmetic of a graph. */
 export interface Arithmetic {
-  /** Of dense products. */
+  /** Precision of products. */
   readonly precision: Precision;
-  /** Bits that the inputs of Boolean layers are rounded to; undefined where only the precision rounds them. */
+  /** Width in bits to which inputs of Boolean layers are rounded; undefined if only the precision rounds them. */
   readonly activations: ActivationBits | undefined;
 }
 
-/** Checks the options of that name, 'f32' and unrounded by default. Throws MBOK_INVALID_ARGUMENT. */
+/** Checks precision and activations; defaults are 'f32' and no rounding. Throws MBOK_INVALID_ARGUMENT. */
 export function arithmeticOf({ precision = 'f32', activations }: Partial<Arithmetic>): Arithmetic {
   oneOf('precision', precision, PRECISIONS);
   if (activations !== undefined) oneOf('activations', activations, ACTIVATION_BITS);

@@ -1,12 +1,12 @@
-/** Matrices that one run of a graph makes. */
+/** Matrices that a single run of a graph computes. */
 
 import type { Matrix } from '../native/matrix';
 import { Graph, type Tensor } from './graph';
 import { Plan } from './plan';
 
 /**
- * Runs once what `emit` adds to a graph, and returns `matrix`, which that writes to; where it fails, the matrix is
- * disposed. Throws what the operations throw, MBOK_ABORTED, MBOK_OUT_OF_MEMORY.
+ * Runs the operations that `emit` adds once and returns `matrix`, which they write. Disposes `matrix` on failure.
+ * Throws the errors of the operations, MBOK_ABORTED, MBOK_OUT_OF_MEMORY.
  */
 export async function filled<T extends Matrix>(
   matrix: T,

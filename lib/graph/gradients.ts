@@ -7,28 +7,29 @@ import { graphOf } from './operation';
 import { add } from './operations/add';
 import { Recomputation } from './recomputation';
 
-/** Where gradients go. */
+/** Destinations of gradients. */
 export interface GradientTargets {
-  /** Trained f32 parameters, each with the matrix of its shape that its gradient is added to. */
+  /** Trained f32 parameters; each maps to the matrix of its shape to which its gradient is added. */
   readonly accumulators?: ReadonlyMap<Tensor, Tensor>;
-  /** Trained ±1 parameters and where their Boolean signals go. */
+  /** Trained ±1 parameters; each maps to the destination of its Boolean signal. */
   readonly booleans?: ReadonlyMap<Tensor, BooleanTarget>;
-  /** Further tensors (inputs of the graph, say) whose gradients are wanted as results. */
+  /** Further tensors, such as inputs of the graph, whose gradients are returned. */
   readonly wanted?: readonly Tensor[];
   /**
-   * Runs of the forward pass, in order, whose results are computed again for their gradients rather than kept: blocks of
-   * a model, say. The same bits in less memory. No part may change another's parameters.
+   * Parts of the forward pass, in order, whose results are recomputed for the gradients instead of stored, such as
+   * blocks of a model. Results are equal to the bit and take less memory. A part must not change the parameters of
+   * another.
    */
   readonly recomputed?: readonly (readonly Node[])[];
 }
 
 /**
- * Appends to the graph the operations that compute the gradient of `loss` [1, 1], starting from `seed` [1, 1].
+ * Appends the operations that compute the gradient of `loss` to the graph.
  *
- * @param loss - [1, 1], made by operations of the graph
- * @param seed - its own gradient [1, 1]; {@link lossSeed} makes it the run's scalar `lossScale`
- * @returns the gradients of the tensors in `wanted`, in order; undefined where the loss does not depend on one
- * @throws MbokError MBOK_UNSUPPORTED for an operation that has no gradient
+ * @param loss - [1, 1], computed by the graph
+ * @param seed - [1, 1], the gradient of the loss itself; {@link lossSeed} sets it to the run's scalar `lossScale`
+ * @returns the gradients of the tensors in `wanted`, in order; undefined if the loss does not depend on one
+ * @throws MbokError MBOK_UNSUPPORTED if an operation has no gradient, MBOK_INVALID_ARGUMENT
  */
 export function appendGradients(loss: Tensor, seed: Tensor, targets: GradientTargets): (Tensor | undefined)[] {
   const graph = graphOf('loss', loss);
@@ -77,7 +78,7 @@ export function appendGradients(loss: Tensor, seed: Tensor, targets: GradientTar
   return wanted.map((tensor) => gradients.get(tensor));
 }
 
-/** Throws MBOK_INVALID_ARGUMENT. */
+/** Checks the targets and adds defaults. Throws MBOK_INVALID_ARGUMENT. */
 function checkedTargets(given: GradientTargets): Required<GradientTargets> {
   const {
     accumulators = new Map(),
@@ -100,9 +101,9 @@ function checkedTargets(given: GradientTargets): Required<GradientTargets> {
 }
 
 /**
- * The operations so that each comes before those whose results it reads, and otherwise as late as can be: what only looks
- * at a tensor in passing (a loss of hidden states) has its turn when that tensor's gradient is due, and not long before,
- * when its result would have to be kept.
+ * Orders the operations for the backward pass: each before those whose results it reads, otherwise as late as possible.
+ * So a loss of hidden states is differentiated just before their gradient is used, and its result is stored only
+ * briefly.
  */
 function backwards(nodes: readonly Node[]): Node[] {
   const made = new Map<Tensor, number>();

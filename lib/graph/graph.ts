@@ -1,6 +1,6 @@
 /**
- * Symbolic tensors (matrices that have not been computed yet), the operations between them, and the graph that holds both:
- * the list of operations that a plan will run, in order. They refer to each other, so they are in one file.
+ * Symbolic tensors (matrices to be computed), operations between them, and the graph: the list of operations that a
+ * plan runs in order. They refer to each other, so they share a file.
  */
 
 import { MbokError } from '../base/errors';
@@ -9,7 +9,7 @@ import type { Phase, TensorType } from '../native/addon';
 import { Matrix } from '../native/matrix';
 import { type Arithmetic, arithmeticOf } from './arithmetic';
 
-/** A row count known when the graph is built, or 'tokens': as many rows as a run has tokens. */
+/** Number of rows: fixed when the graph is built, or 'tokens' for the number of tokens of a run. */
 export type Rows = number | 'tokens';
 
 export interface Shape {
@@ -18,25 +18,25 @@ export interface Shape {
   readonly type: TensorType;
 }
 
-/** What memory a bound tensor is accounted under in a plan's report. */
+/** Category of a bound tensor's memory in a plan's report. */
 export type MemoryRole = (typeof MEMORY_ROLES)[number];
 export const MEMORY_ROLES = ['weights', 'teacher', 'gradients', 'state'] as const;
 
-/** Where a tensor's memory comes from. */
+/** The source of a tensor's memory. */
 export type Binding =
-  /** computed by the graph; lives in the plan's arena only as long as it is needed */
+  /** computed by the graph; occupies the plan's arena while it is needed */
   | { readonly kind: 'intermediate' }
   /** written by the caller before each run, or read after it */
   | { readonly kind: 'port'; readonly name: string }
   /** memory that outlives the plan */
   | { readonly kind: 'bound'; readonly matrix: Matrix; readonly role: MemoryRole };
 
-/** One matrix of a graph. Created by {@link Graph}, never by hand. */
+/** A matrix of a graph. Only {@link Graph} creates tensors. */
 export class Tensor implements Shape {
-  /** Tells tensors from what looks like one. */
+  /** Distinguishes tensors from objects of the same shape. */
   readonly #genuine = true;
 
-  /** What {@link Graph} made: its graph and number in it, extent, element type and memory. */
+  /** Graph, index in it, shape, element type and memory. */
   constructor(
     readonly graph: Graph,
     readonly id: number,
@@ -46,18 +46,18 @@ export class Tensor implements Shape {
     public binding: Binding,
   ) {}
 
-  /** Whether `value` is a tensor of this copy of mbok: no proxy, and nothing that only inherits from one. */
+  /** Tells whether `value` is a tensor of this copy of mbok. Proxies and objects that only inherit from one are not. */
   static isTensor(value: unknown): value is Tensor {
     return typeof value === 'object' && value !== null && #genuine in value && value.#genuine;
   }
 }
 
-/** Returns `value` if it is a tensor, else throws MBOK_INVALID_ARGUMENT. */
+/** Returns `value` if it is a tensor. Throws MBOK_INVALID_ARGUMENT otherwise. */
 export function expectTensor(name: string, value: Tensor): Tensor {
   return Tensor.isTensor(value) ? value : invalid(name, 'a tensor of a graph', value);
 }
 
-/** f32 of the given extent. */
+/** Returns the f32 shape [rows, cols]. */
 export function matrixShape(rows: Rows, cols: number): Shape {
   return { rows, cols, type: 'f32' };
 }
@@ -68,66 +68,67 @@ export function describeShape(shape: Shape): string {
   return `${shape.type} [${shape.rows}, ${shape.cols}]`;
 }
 
-/** What a gradient rule may ask for and use; `i` counts the operation's inputs. */
+/** The context of a gradient rule; `i` is the index of an input or output of the operation. */
 export interface GradientContext {
   readonly inputs: readonly (Tensor | undefined)[];
   readonly outputs: readonly (Tensor | undefined)[];
   readonly attributes: readonly number[];
-  /** Gradient of output `i`; undefined where the loss does not depend on it. */
+  /** Returns the gradient of output `i`; undefined if the loss does not depend on it. */
   upstream(i: number): Tensor | undefined;
-  /** Whether a gradient for input `i` has to be returned. */
+  /** Tells whether the rule must return a gradient for input `i`. */
   needs(i: number): boolean;
-  /** The matrix that a parameter's gradient is added to; undefined where input `i` is not trained. */
+  /** Returns the matrix to which the gradient of parameter `i` is added; undefined if it is not trained. */
   accumulator(i: number): Tensor | undefined;
-  /** Where the Boolean signal of a ±1 parameter goes; undefined where it is not trained. */
+  /** Returns the destination of the signal of ±1 parameter `i`; undefined if it is not trained. */
   booleanTarget(i: number): BooleanTarget | undefined;
 }
 
-/** Where the Boolean signal of one ±1 parameter goes. */
+/** Destination of the Boolean signal of a ±1 parameter. */
 export type BooleanTarget =
-  /** into a dense matrix [m, n]: the signal of kernel `kernel` alone (latent weights, tests) */
+  /** a dense matrix [m, n], for the signal of kernel `kernel` alone (latent weights, tests) */
   | { readonly kind: 'dense'; readonly signal: Tensor; readonly kernel: number }
-  /** straight into the Boolean optimizer, tile by tile */
+  /** the Boolean optimizer, which consumes the signal tile by tile */
   | ({ readonly kind: 'optimizer' } & BooleanOptimizerState);
 
 /** State and settings of the Boolean optimizer for one parameter; see {@link BooleanOptimizer}. */
 export interface BooleanOptimizerState {
-  /** [m, n], 16 bits a weight (f32 for exact replays). */
+  /** Accumulator [m, n], 16 bits per weight (f32 for exact replays). */
   readonly accumulator: Tensor;
-  /** f32 [2, m]. */
+  /** Statistics of the rows, f32 [2, m]. */
   readonly rowStatistics: Tensor;
-  /** f32 [2, n]. */
+  /** Statistics of the columns, f32 [2, n]. */
   readonly columnStatistics: Tensor;
-  /** f32 [1, 8]: β first, then the number of weights moved in the last step. */
+  /** Further state, f32 [1, 8]: first β, then the number of weights moved in the last step. */
   readonly state: Tensor;
-  /** rule, normalizer and decay as the native operations take them. */
+  /** Rule, normalizer and decay as the native operations encode them. */
   readonly settings: readonly [rule: number, normalizer: number, decay: number];
 }
 
+/** A differentiable operation: its shape rule and its gradient rule. */
 export interface OperationDefinition {
-  /** Row of the native executor's table. */
+  /** Name in the native table of operations. */
   readonly name: string;
-  /** Shapes of the outputs. Throws MBOK_SHAPE where the inputs do not fit together. */
+  /** Returns the shapes of the outputs. Throws MBOK_SHAPE if the inputs do not fit together. */
   outputs(inputs: readonly (Shape | undefined)[], attributes: readonly number[]): readonly Shape[];
-  /** Output 0 may be written over this input when nothing needs the input afterwards. */
+  /** Index of the input whose memory output 0 may overwrite, if nothing reads the input later. */
   readonly inPlace?: number;
   /**
-   * Emits the operations that carry gradients from the outputs to the inputs. Returns the gradient of every input
-   * that `needs` one (undefined elsewhere); gradients of parameters are added to their accumulators instead.
+   * Emits the operations that compute input gradients from output gradients. Returns the gradient of every input that
+   * `needs` one, undefined for others. Gradients of parameters are added to their accumulators.
    */
   gradient?(context: GradientContext): readonly (Tensor | undefined)[];
 }
 
-/** An operation in its place. */
+/** An operation in a graph. */
 export interface Node {
   readonly name: string;
   readonly inputs: readonly (Tensor | undefined)[];
   readonly outputs: readonly (Tensor | undefined)[];
   readonly attributes: readonly number[];
   readonly phase: Phase;
-  /** Output 0 may reuse the memory of this input if it is not needed later. */
+  /** Index of the input whose memory output 0 may overwrite, if nothing reads the input later. */
   readonly inPlace: number | undefined;
-  /** Absent for operations that nothing is differentiated through. */
+  /** Undefined for operations without a gradient rule. */
   readonly definition: OperationDefinition | undefined;
 }
 
@@ -135,17 +136,17 @@ export interface EmitOptions {
   /** When the operation runs within an optimizer step. Default 'always'. */
   readonly phase?: Phase;
   readonly inPlace?: number;
-  /** Where it is differentiated through, by its gradient rule. */
+  /** The definition with the gradient rule, if the operation is differentiable. */
   readonly definition?: OperationDefinition;
 }
 
-/** Returns `value` if it is a graph, else throws MBOK_INVALID_ARGUMENT. */
+/** Returns `value` if it is a graph. Throws MBOK_INVALID_ARGUMENT otherwise. */
 export function expectGraph(name: string, value: Graph): Graph {
   return Graph.isGraph(value) ? value : invalid(name, 'a Graph', value);
 }
 
 /**
- * Builds a list of operations symbolically. Nothing is computed until a {@link Plan} is made of it.
+ * A list of operations, built symbolically. A {@link Plan} of the graph computes them.
  *
  * @example
  * const graph = new Graph();
@@ -156,27 +157,27 @@ export function expectGraph(name: string, value: Graph): Graph {
  */
 export class Graph {
   readonly arithmetic: Arithmetic;
-  /** The operations, in the order in which they run. */
+  /** Operations in the order in which they run. */
   readonly nodes: Node[] = [];
-  /** Every tensor, in the order in which they were made. */
+  /** All tensors in the order of their creation. */
   readonly tensors: Tensor[] = [];
-  /** What a run has to be given, by name. */
+  /** Inputs of a run, by name. */
   readonly inputs = new Map<string, Tensor>();
-  /** What a run gives, by name. */
+  /** Results of a run, by name. */
   readonly outputs = new Map<string, Tensor>();
   readonly #bound = new Map<Matrix, Tensor>();
 
-  /** Default: precision 'f32', activations not rounded. */
+  /** Creates an empty graph. Default: precision 'f32', activations not rounded. Throws MBOK_INVALID_ARGUMENT. */
   constructor(arithmetic: Partial<Arithmetic> = {}) {
     this.arithmetic = arithmeticOf(options('options', arithmetic, ['precision', 'activations']));
   }
 
-  /** Whether `value` is a graph of this copy of mbok: no proxy, and nothing that only inherits from one. */
+  /** Tells whether `value` is a graph of this copy of mbok. Proxies and objects that only inherit from one are not. */
   static isGraph(value: unknown): value is Graph {
     return typeof value === 'object' && value !== null && #bound in value;
   }
 
-  /** A matrix that the caller gives at every run: f32, or i32 for token ids. */
+  /** Adds an input that the caller passes to every run: f32, or i32 for token ids. Throws MBOK_INVALID_ARGUMENT. */
   input(name: string, shape: { rows: Shape['rows']; cols: number; type?: 'f32' | 'i32' }): Tensor {
     string('name', name);
     const { rows, cols, type = 'f32' } = options('shape', shape, ['rows', 'cols', 'type']);
@@ -189,7 +190,7 @@ export class Graph {
     return tensor;
   }
 
-  /** Lets the caller read an f32 tensor after a run. The tensor's memory is then never reused. */
+  /** Makes an f32 tensor readable after a run. Its memory is not reused. Throws MBOK_INVALID_ARGUMENT, MBOK_SHAPE. */
   output(name: string, tensor: Tensor): void {
     string('name', name);
     this.#own([expectTensor('tensor', tensor)]);
@@ -200,7 +201,9 @@ export class Graph {
     if (tensor.binding.kind === 'intermediate') tensor.binding = { kind: 'port', name };
   }
 
-  /** A tensor whose memory is `matrix`; binding the same matrix twice gives the same tensor. */
+  /**
+   * Returns the tensor whose memory is `matrix`; each matrix has one tensor per graph. Throws MBOK_INVALID_ARGUMENT.
+   */
   bind(matrix: Matrix, role: MemoryRole = 'weights'): Tensor {
     if (!Matrix.isMatrix(matrix)) invalid('matrix', 'a Matrix', matrix);
     oneOf('role', role, MEMORY_ROLES);
@@ -211,7 +214,7 @@ export class Graph {
     return tensor;
   }
 
-  /** Adds an operation that makes new tensors. */
+  /** Adds a differentiable operation that creates its outputs. */
   apply(
     definition: OperationDefinition,
     inputs: readonly (Tensor | undefined)[],
@@ -233,7 +236,7 @@ export class Graph {
     return outputs;
   }
 
-  /** Adds an operation that nothing is differentiated through and that writes the given tensors. */
+  /** Adds an operation that writes existing tensors. Gradients pass through it only with `definition`. */
   emit(
     name: string,
     inputs: readonly (Tensor | undefined)[],
@@ -246,7 +249,7 @@ export class Graph {
     this.nodes.push({ name, inputs, outputs, attributes, phase, inPlace, definition });
   }
 
-  /** Takes operations out again. Nothing may read what they would have made. */
+  /** Removes operations. Throws MBOK_INTERNAL if another operation reads their results. */
   remove(nodes: readonly Node[]): void {
     for (const node of nodes) this.nodes.splice(this.nodes.indexOf(node), 1);
     const lost = new Set(nodes.flatMap(({ outputs }) => outputs));
@@ -255,7 +258,7 @@ export class Graph {
     }
   }
 
-  /** Adds operations again that read and write other tensors instead of some. */
+  /** Adds copies of operations in which tensors are replaced as `instead` maps them. */
   repeat(nodes: readonly Node[], instead: ReadonlyMap<Tensor, Tensor>): Node[] {
     const swap = (tensors: Node['inputs']) => tensors.map((tensor) => tensor && (instead.get(tensor) ?? tensor));
     const copies = nodes.map((node) => ({ ...node, inputs: swap(node.inputs), outputs: swap(node.outputs) }));
@@ -263,7 +266,7 @@ export class Graph {
     return copies;
   }
 
-  /** A new intermediate tensor for {@link emit} to write. */
+  /** Creates an intermediate tensor that {@link emit} can write. */
   create(shape: Shape): Tensor {
     return this.#create(shape, { kind: 'intermediate' });
   }

@@ -1,9 +1,9 @@
-/** What the shape rules of operations have in common; one file an operation in ./operations. */
+/** Shape checks that operations share. Each operation is one file in ./operations. */
 
 import { MbokError } from '../base/errors';
 import { describeShape, expectTensor, type Graph, type Rows, type Shape, type Tensor } from './graph';
 
-/** Throws MBOK_SHAPE unless the tensor has this shape ('any' leaves a dimension open). */
+/** Returns the tensor if it has this shape; an omitted dimension may have any value. Throws MBOK_SHAPE otherwise. */
 export function expectShape(
   operation: string,
   name: string,
@@ -25,8 +25,8 @@ export function expectShape(
 }
 
 /**
- * Throws MBOK_SHAPE unless `w` is f32, f16, bf16, q8 or, with scales f32 [rows, 1], i8: the weights that operations read
- * where they lie. Returns their shape.
+ * Returns the shape of weights that native operations read in their stored type: f32, f16, bf16, q8, or i8 with scales
+ * f32 [rows, 1]. Throws MBOK_SHAPE otherwise.
  */
 export function expectWeights(
   operation: string,
@@ -45,12 +45,12 @@ export function expectWeights(
   return shape;
 }
 
-/** The graph of an operand. Throws MBOK_INVALID_ARGUMENT for anything but a tensor. */
+/** Returns the graph of a tensor. Throws MBOK_INVALID_ARGUMENT if `operand` is not a tensor. */
 export function graphOf(name: string, operand: Tensor): Graph {
   return expectTensor(name, operand).graph;
 }
 
-/** The tensor, which the operation cannot do without. */
+/** Returns the tensor. Throws MBOK_SHAPE if it is undefined. */
 export function required(operation: string, name: string, tensor: Tensor | undefined): Tensor {
   if (tensor === undefined) throw new MbokError('MBOK_SHAPE', `${operation}: '${name}' is missing`);
   return tensor;

@@ -1,4 +1,4 @@
-/** A graph made ready to run: memory laid out, operations encoded, one native call a run. */
+/** A graph ready to run: memory laid out, operations encoded, one native call per run. */
 
 import { MbokError } from '../base/errors';
 import { reused } from '../base/reused';
@@ -19,16 +19,16 @@ import { elementsOf, type Matrix } from '../native/matrix';
 import { describeShape, expectGraph, type Graph, type MemoryRole, type Tensor } from './graph';
 import { alignUp, layOutArena, tensorBytes } from './planner';
 
-/** Bytes that a plan computes with, by what they are for. */
+/** Bytes that a plan uses, by purpose. */
 export type MemoryReport = Record<MemoryRole, number> & {
-  /** intermediate results: the arena and the tensors read or written by the caller */
+  /** intermediate results: the arena, and the tensors that the caller writes or reads */
   readonly activations: number;
   /** working memory inside operations */
   readonly scratch: number;
   readonly total: number;
 };
 
-/** Bytes that a plan of the graph computes with, but for scratch, which only the plan itself can tell. */
+/** Computes the bytes that a plan of the graph uses, without scratch, which only the plan knows. */
 export function graphBytes(graph: Graph, maxRows: number): number {
   const ports = graph.tensors.filter(({ binding }) => binding.kind === 'port');
   const roles = Object.values(roleBytes(graph)).reduce((sum, bytes) => sum + bytes, 0);
@@ -38,14 +38,14 @@ export function graphBytes(graph: Graph, maxRows: number): number {
   );
 }
 
-/** The matrices that a graph is bound to. */
+/** Lists the bound matrices of a graph with their roles. */
 function boundMatrices(graph: Graph): ReadonlyMap<Matrix, MemoryRole> {
   const bound = new Map<Matrix, MemoryRole>();
   for (const { binding } of graph.tensors) if (binding.kind === 'bound') bound.set(binding.matrix, binding.role);
   return bound;
 }
 
-/** Bytes of the matrices that a graph is bound to. */
+/** Sums the bytes of a graph's bound matrices by role. */
 function roleBytes(graph: Graph): Record<MemoryRole, number> {
   const roles: Record<MemoryRole, number> = { weights: 0, teacher: 0, gradients: 0, state: 0 };
   for (const [matrix, role] of boundMatrices(graph)) roles[role] += matrix.byteLength;
@@ -54,15 +54,15 @@ function roleBytes(graph: Graph): Record<MemoryRole, number> {
 
 /** Options of {@link Plan.run}. */
 export interface RunOptions {
-  /** Every input of the graph: token ids as Int32Array, the rest as Float32Array, row by row. */
+  /** All inputs of the graph, row-major: token ids as Int32Array, others as Float32Array. */
   readonly inputs?: Readonly<Record<string, Float32Array | Int32Array>>;
-  /** Numbers of this run; see native/runtime/operation.h. Defaults: one row, one sequence of all rows, position 0. */
+  /** Scalars of the run; see native/runtime/operation.h. Defaults: one row, one sequence of all rows, position 0. */
   readonly scalars?: Partial<Record<ScalarName, number>>;
-  /** Which outputs to copy back. Default: all. */
+  /** Names of the outputs to copy. Default: all. */
   readonly outputs?: readonly string[];
-  /** Arrays that are no longer needed, by name of output: what is copied back may be put there. */
+  /** Arrays to reuse for outputs, by name of the output. */
   readonly into?: Readonly<Record<string, Float32Array | undefined>>;
-  /** Stops the run before its next operation, as long as it has not begun to update state. */
+  /** Stops the run before its next operation, unless it has begun to update state. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -82,13 +82,13 @@ const DEFAULTS: Record<ScalarName, number> = {
 };
 
 /**
- * Runs a graph natively, one asynchronous call a run whatever its depth. A plan holds its own activations: it can run
- * once at a time; two plans may run side by side on the same weights. Dispose it.
+ * A graph prepared to run natively, in one asynchronous call per run. A plan has its activations to itself, so it runs
+ * once at a time. Two plans may run concurrently on the same weights. Dispose it.
  */
 export class Plan {
-  /** Tokens that a run may have at most. */
+  /** Maximum tokens of a run. */
   readonly maxRows: number;
-  /** Known before the first run. */
+  /** Memory use, known before the first run. */
   readonly memory: MemoryReport;
   readonly #graph: Graph;
   readonly #native: NativePlan;
@@ -98,7 +98,10 @@ export class Plan {
   #running: Promise<unknown> | undefined;
   #disposed = false;
 
-  /** Throws MBOK_SHAPE, MBOK_INVALID_ARGUMENT or MBOK_OUT_OF_MEMORY. */
+  /**
+   * Prepares a graph for runs of up to `maxRows` tokens (default 1). Throws MBOK_SHAPE, MBOK_INVALID_ARGUMENT,
+   * MBOK_OUT_OF_MEMORY.
+   */
   constructor(graph: Graph, given: { maxRows?: number } = {}) {
     const { maxRows = 1 } = options('options', given, ['maxRows']);
     this.maxRows = integerInRange('maxRows', maxRows, 1, 2 ** 24);
@@ -141,17 +144,20 @@ export class Plan {
   }
 
   /**
-   * Runs the graph once and resolves to the requested outputs, each with the rows of this run. Rejects with
-   * MBOK_ABORTED, MBOK_BUSY, MBOK_INVALID_ARGUMENT for inputs, scalars and outputs that are missing, unknown or of another
-   * type, MBOK_SHAPE for inputs of the wrong size, or an operation's own error. Rejects with MBOK_DISPOSED after the plan
-   * or a matrix that it is bound to has been disposed, but for matrices that are disposed while it runs.
+   * Runs the graph once. Resolves to the requested outputs, each with the rows of this run. Rejects with
+   *
+   * - MBOK_INVALID_ARGUMENT if inputs, scalars or outputs are missing, unknown or of another type;
+   * - MBOK_SHAPE if an input has the wrong size;
+   * - MBOK_BUSY if the plan is running, MBOK_ABORTED;
+   * - MBOK_DISPOSED if the plan, or a matrix bound to it, was disposed before the run;
+   * - the error of an operation.
    */
   async run(given: RunOptions = {}): Promise<Record<string, Float32Array>> {
     const { inputs = {}, scalars = {}, into = {}, signal, ...chosen } = options('options', given, RUN_KEYS);
     const names = chosen.outputs ?? [...this.#graph.outputs.keys()];
     if (this.#disposed) throw new MbokError('MBOK_DISPOSED', 'this plan has been disposed');
     this.#expectBound();
-    // before inputs are copied and the signal is listened to: a refused run must not touch the one in flight
+    // before inputs are copied and the signal is registered: a refused run must not affect the one in flight
     if (this.#running !== undefined) throw new MbokError('MBOK_BUSY', 'this plan is already running');
     throwIfAborted(signal);
     const values = checkedScalars(scalars);
@@ -174,7 +180,7 @@ export class Plan {
     return this.#readOutputs(names, values.rows, into);
   }
 
-  /** Seconds that all runs so far have spent by name of operation. Throws MBOK_BUSY while one is in flight, MBOK_DISPOSED. */
+  /** Sums the seconds of all runs by name of operation. Throws MBOK_BUSY during a run, MBOK_DISPOSED. */
   profile(): Map<string, number> {
     const seconds = guarded(() => this.#native.seconds());
     const sums = new Map<string, number>();
@@ -184,7 +190,7 @@ export class Plan {
     return sums;
   }
 
-  /** Frees the plan's memory; a run in flight is aborted and ends first. */
+  /** Frees the plan's memory. A run in flight is aborted and ends first. */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
@@ -198,7 +204,10 @@ export class Plan {
     await this.#running;
   }
 
-  /** Native memory outlives a disposed matrix as long as a plan has it, so a run would read what others have replaced. */
+  /**
+   * Throws MBOK_DISPOSED if a bound matrix is disposed. The plan still holds its native memory, but its contents may be
+   * out of date.
+   */
   #expectBound(): void {
     const gone = this.#bound.find(({ disposed }) => disposed);
     if (gone === undefined) return;
@@ -264,7 +273,7 @@ export class Plan {
   }
 }
 
-/** Every scalar of a run. Throws MBOK_INVALID_ARGUMENT for one that is unknown or no finite number. */
+/** Checks the scalars of a run and adds defaults. Throws MBOK_INVALID_ARGUMENT if one is unknown or not finite. */
 function checkedScalars(given: Partial<Record<ScalarName, number>>): Record<ScalarName, number> {
   const values = { ...DEFAULTS };
   for (const [name, value] of Object.entries(options('scalars', given, SCALARS))) {

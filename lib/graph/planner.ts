@@ -1,4 +1,4 @@
-/** The memory planner: every byte that a plan needs, known before anything runs. */
+/** The memory planner. It computes all memory of a plan before anything runs. */
 
 import { rowBytes } from '../native/matrix';
 import type { Graph, Shape, Tensor } from './graph';
@@ -9,12 +9,12 @@ export function alignUp(bytes: number): number {
   return Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
 }
 
-/** Bytes of a tensor at `maxRows` tokens. */
+/** Computes the bytes of a tensor at `maxRows` tokens. */
 export function tensorBytes({ rows, cols, type }: Shape, maxRows: number): number {
   return (rows === 'tokens' ? maxRows : rows) * rowBytes(type, cols);
 }
 
-/** A stretch of the arena, used from the first to the last of the operations that touch its tensors. */
+/** A range of the arena, in use from the first to the last operation that touches its tensors. */
 interface Block {
   readonly bytes: number;
   first: number;
@@ -23,14 +23,15 @@ interface Block {
 }
 
 export interface ArenaLayout {
-  /** Offset in the arena of every intermediate tensor that the graph uses. */
+  /** Offset in the arena of each intermediate tensor that the graph uses. */
   readonly offsets: ReadonlyMap<Tensor, number>;
   readonly bytes: number;
 }
 
 /**
- * Places every intermediate tensor in one arena so that tensors alive at the same time never overlap. Outputs take over
- * the memory of a dying input where the operation allows it; the rest is first fit by falling size.
+ * Lays out all intermediate tensors in one arena, so that tensors alive at the same time never overlap. An output
+ * reuses the memory of an input that is read for the last time, if the operation allows it and the sizes match. Other
+ * tensors are placed first fit, in descending order of size.
  */
 export function layOutArena(graph: Graph, maxRows: number): ArenaLayout {
   const last = new Map<Tensor, number>();

@@ -1,12 +1,12 @@
-/** Activations computed again in the backward pass instead of being kept: memory for time (arXiv 1604.06174). */
+/** Activation recomputation (gradient checkpointing, arXiv 1604.06174): less memory for more time. */
 
 import { MbokError } from '../base/errors';
 import type { Graph, Node, Tensor } from './graph';
 
 /**
- * Parts of a forward pass whose results are forgotten, but for those that other parts read, and computed again just
- * before their gradients, by the same operations on the same numbers: results are the same bits. A part is repeated
- * before any of its own parameters changes, and parts change only their own.
+ * Parts of a forward pass that are recomputed just before their gradients. Their results are not stored, except those
+ * that other parts read. The same operations on the same numbers give the same bits. For this a part must be recomputed
+ * before its parameters change, and may change no others.
  */
 export class Recomputation {
   readonly #graph: Graph;
@@ -15,18 +15,24 @@ export class Recomputation {
   readonly #done = new Set<readonly Node[]>();
   #open: { readonly part: readonly Node[]; readonly copies: ReadonlySet<Node> } | undefined;
 
-  /** `parts`: operations of the graph in the order in which they run; gradients are asked for part by part, last first. */
+  /**
+   * `parts` are lists of operations in the order in which they run. Gradients are requested part by part, the last part
+   * first.
+   */
   constructor(graph: Graph, parts: readonly (readonly Node[])[]) {
     this.#graph = graph;
     for (const part of parts) for (const node of part) this.#partOf.set(node, part);
   }
 
-  /** To be called before the gradient of `node` is emitted: repeats its part, if that has not been done yet. */
+  /**
+   * Prepares the gradient of `node`: recomputes its part, if that has not happened yet. Throws MBOK_INTERNAL if the
+   * part was left before.
+   */
   enter(node: Node): void {
     const part = this.#partOf.get(node);
     if (part === undefined || part === this.#open?.part) return;
     this.leave();
-    // its own parameters may have changed since
+    // by now the part's parameters may have changed
     if (this.#done.has(part)) throw new MbokError('MBOK_INTERNAL', `the part of '${node.name}' is needed once more`);
     this.#done.add(part);
     const inner = new Set(part.flatMap(({ outputs }) => outputs.filter((tensor) => tensor !== undefined)));
@@ -36,7 +42,7 @@ export class Recomputation {
     this.#open = { part, copies: new Set(this.#graph.repeat(part, this.#instead)) };
   }
 
-  /** To be called after the last gradient: drops of the last part's repetition what nothing reads. */
+  /** Ends the last part: removes the recomputed operations that nothing reads. Call it after the last gradient. */
   leave(): void {
     if (this.#open === undefined) return;
     const { copies } = this.#open;
@@ -50,7 +56,7 @@ export class Recomputation {
     this.#open = undefined;
   }
 
-  /** What stands for these tensors of a part's operation in the backward pass. */
+  /** Maps the tensors of an operation to their recomputed copies, if there are any. */
   instead(tensors: Node['inputs']): Node['inputs'] {
     return tensors.map((tensor) => tensor && (this.#instead.get(tensor) ?? tensor));
   }

@@ -6,10 +6,10 @@ import type { Matrix } from '../native/matrix';
 import type { Builder } from './builder';
 import { linearLayer } from './linear';
 
-/** Queries, keys and values: [rows, heads · headDimension], the latter two perhaps of fewer heads. */
+/** Queries, keys and values, each [rows, heads · headDimension]. Keys and values may have fewer heads. */
 export type Heads = readonly [q: Tensor, k: Tensor, v: Tensor];
 
-/** The products of x with the matrices q_proj, k_proj and v_proj of `module`. */
+/** Applies the layers q_proj, k_proj and v_proj of `module` to x. */
 export function projectHeads(builder: Builder, module: string, x: Tensor): Heads {
   return [
     linearLayer(builder, `${module}.q_proj`, x),
@@ -18,12 +18,15 @@ export function projectHeads(builder: Builder, module: string, x: Tensor): Heads
   ];
 }
 
-/** Rotary positions of every head of x, by a table of ./rotary. */
+/** Applies rotary position embedding to every head of x, with a table from ./rotary. */
 export function rotate(builder: Builder, x: Tensor, table: Matrix, headDimension: number): Tensor {
   return rope(x, builder.graph.bind(table), headDimension, builder.places?.positions);
 }
 
-/** Causal attention of the layer `module`, over the run's own sequences or over what its key-value cache holds. */
+/**
+ * Applies causal attention in the layer `module`, over the sequences of the run or over the key-value cache. Throws
+ * MBOK_INTERNAL if the cache lacks the module.
+ */
 export function attend(builder: Builder, module: string, [q, k, v]: Heads, options: AttentionOptions): Tensor {
   builder.carried.push(q, k, v);
   if (builder.cache === undefined) return attention(q, k, v, options);

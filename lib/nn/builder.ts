@@ -1,4 +1,4 @@
-/** Builds a model's graph layer by layer over the matrices of its checkpoint. */
+/** The builder of a model's graph, layer by layer, from the matrices of its checkpoint. */
 
 import { MbokError } from '../base/errors';
 import type { Graph, MemoryRole, Tensor } from '../graph/graph';
@@ -8,24 +8,24 @@ import type { Matrix } from '../native/matrix';
 import { ALL_DENSE } from '../structures/dense';
 import type { Formats } from '../structures/structure';
 
-/** The matrices of a model by the names of its checkpoint, e.g. 'model.norm.weight'. */
+/** The matrices of a model by their names in the checkpoint, such as 'model.norm.weight'. */
 export type Parameters = ReadonlyMap<string, Matrix>;
 
-/** Key and value caches: per attention layer a matrix [sequences · context, key-value columns] each. */
+/** Key and value caches. Each attention layer has two matrices [sequences · context, key-value columns]. */
 export type KeyValueCache = ReadonlyMap<string, { readonly keys: Matrix; readonly values: Matrix }>;
 
 export interface BuilderOptions {
-  /** What the parameters' memory is accounted under. Default 'weights'. */
+  /** Category of the parameters' memory in reports. Default 'weights'. */
   readonly role?: MemoryRole;
-  /** Of the weights among the parameters; those without one are dense. Default: all are. */
+  /** Formats of the weights by module; weights without one are dense. Default: all are dense. */
   readonly formats?: Formats;
-  /** Present for inference that goes on from call to call; attention then reads and extends it. */
+  /** Cache for inference across calls; attention reads and extends it. */
   readonly cache?: KeyValueCache;
-  /** Present where the rows of a run belong to several sequences, with a cache of as many slots. */
+  /** Slots and positions of the rows, if they belong to several sequences of the cache. */
   readonly places?: Places;
 }
 
-/** An addition to the hidden states: sum = x + branch or, where there is a norm, x + norm(branch). */
+/** An addition to the residual stream: sum = x + branch, or x + norm(branch) if there is a norm. */
 export interface Residual {
   readonly x: Tensor;
   readonly branch: Tensor;
@@ -38,24 +38,24 @@ export interface LinearCall {
   readonly module: string;
   readonly input: Tensor;
   readonly output: Tensor;
-  /** The latest addition to the hidden states before it. */
+  /** Latest addition to the residual stream before the layer. */
   readonly after: Residual | undefined;
 }
 
 /**
- * What layers need while they are built: the graph, the parameters, and how the model is being used. What layers declare of
- * the model's structure is kept here, so that nobody has to guess it from operations.
+ * The context in which layers are built: graph, parameters and usage of the model. It also records the structure that
+ * layers declare, so that later steps need not infer it from operations.
  */
 export class Builder {
   readonly cache: KeyValueCache | undefined;
   readonly places: Places | undefined;
   /** Linear layers, in order. */
   readonly linears: LinearCall[] = [];
-  /** Additions to the hidden states, in order. */
+  /** Additions to the residual stream, in order. */
   readonly residuals: Residual[] = [];
-  /** What attention carries to other tokens. */
+  /** Tensors that attention carries to other tokens. */
   readonly carried: Tensor[] = [];
-  /** Inputs of layers and what is left of them in fewer bits. */
+  /** Inputs of layers, mapped to their rounded versions. */
   readonly rounded = new Map<Tensor, Tensor>();
   readonly formats: Formats;
   readonly #role: MemoryRole;
@@ -72,7 +72,7 @@ export class Builder {
     this.places = places;
   }
 
-  /** The tensor of a parameter. Throws MBOK_SHAPE where the checkpoint lacks it. */
+  /** Returns the tensor of a parameter. Throws MBOK_SHAPE if the checkpoint lacks it. */
   parameter(name: string): Tensor {
     const matrix = this.parameters.get(name);
     if (matrix === undefined) throw new MbokError('MBOK_SHAPE', `the model has no parameter '${name}'`);
@@ -80,8 +80,8 @@ export class Builder {
   }
 
   /**
-   * The tensors of a module by what they are called in it: the parts of its weight, and its bias if it has one. Throws
-   * MBOK_SHAPE where the checkpoint lacks it.
+   * Returns the tensors of a module by their names in it: the parts of its weight, and its bias if there is one. Throws
+   * MBOK_SHAPE if the checkpoint lacks the module.
    */
   module(name: string): Readonly<Record<string, Tensor>> {
     this.#modules ??= byModule(this.parameters);

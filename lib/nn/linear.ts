@@ -3,7 +3,7 @@ import { roundActivations } from '../graph/operations/round_activations';
 import { structureOf } from '../structures/registry';
 import type { Builder } from './builder';
 
-/** A linear layer, its weight of whatever structure the model has for it: x [rows, n] → [rows, m]. */
+/** Adds the linear layer `module` in the structure of its weight: x [rows, n] → [rows, m]. */
 export function linearLayer(builder: Builder, module: string, x: Tensor): Tensor {
   const { bias, ...weight } = builder.module(module);
   const options = { bias, rounded: (t: Tensor) => rounded(builder, t) };
@@ -12,7 +12,7 @@ export function linearLayer(builder: Builder, module: string, x: Tensor): Tensor
   return output;
 }
 
-/** x in fewer bits where that is asked for, once for all layers that read it. */
+/** Rounds x if the graph rounds activations, once for all layers that read it. */
 function rounded({ graph, rounded: known }: Builder, x: Tensor): Tensor {
   const bits = graph.arithmetic.activations;
   if (bits === undefined) return x;

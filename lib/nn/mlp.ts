@@ -4,21 +4,21 @@ import { split } from '../graph/operations/split';
 import type { Builder } from './builder';
 import { linearLayer } from './linear';
 
-/** down(f(gate(x)) ⊙ up(x)). */
+/** Computes down(f(gate(x)) ⊙ up(x)). */
 export function gatedMlp(builder: Builder, module: string, x: Tensor, kind: ActivationKind): Tensor {
   const gate = linearLayer(builder, `${module}.gate_proj`, x);
   const up = linearLayer(builder, `${module}.up_proj`, x);
   return linearLayer(builder, `${module}.down_proj`, gatedActivation(gate, up, kind));
 }
 
-/** As {@link gatedMlp}, where one matrix holds gate and, below it, up. */
+/** Computes {@link gatedMlp} with one matrix that stacks gate and up, gate first. */
 export function fusedGatedMlp(builder: Builder, module: string, x: Tensor, kind: ActivationKind): Tensor {
   const both = linearLayer(builder, `${module}.gate_up_proj`, x);
   const [gate, up] = split(both, [both.cols / 2, both.cols / 2]) as [Tensor, Tensor];
   return linearLayer(builder, `${module}.down_proj`, gatedActivation(gate, up, kind));
 }
 
-/** down(f(up(x))), the modules by name. */
+/** Computes down(f(up(x))) with these two modules. */
 export function plainMlp(
   builder: Builder,
   [up, down]: readonly [string, string],

@@ -3,17 +3,17 @@ import { layerNorm } from '../graph/operations/layer_norm';
 import { type RmsNorm, rmsNorm } from '../graph/operations/rms_norm';
 import type { Builder } from './builder';
 
-/** The RMS norm with the weight of `module`, to which `offset` is added. */
+/** Returns the RMS norm of `module`; `offset` is added to its weight. */
 export function rmsNormOf(builder: Builder, module: string, epsilon: number, offset: number): RmsNorm {
   return { weight: builder.parameter(`${module}.weight`), epsilon, offset };
 }
 
-/** Root-mean-square normalization of whole rows of x, or of groups as wide as the weight. */
+/** Applies an RMS norm to the rows of x, or to groups as wide as the weight. */
 export function rmsNormLayer({ weight, epsilon, offset }: RmsNorm, x: Tensor): Tensor {
   return rmsNorm(x, weight, epsilon, offset);
 }
 
-/** Layer normalization with weight and bias of `module`. */
+/** Applies layer normalization with the weight and bias of `module`. */
 export function layerNormLayer(builder: Builder, module: string, x: Tensor, epsilon: number): Tensor {
   const { weight, bias } = builder.module(module);
   return layerNorm(x, weight as Tensor, bias, epsilon);

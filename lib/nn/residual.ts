@@ -4,7 +4,7 @@ import type { RmsNorm } from '../graph/operations/rms_norm';
 import type { Builder } from './builder';
 import { rmsNormLayer } from './norm';
 
-/** The hidden states x with what a branch of the block adds to them: x + branch, or x + norm(branch). */
+/** Adds the output of a branch to the residual stream: x + branch, or x + norm(branch). */
 export function residual(builder: Builder, x: Tensor, branch: Tensor, norm?: RmsNorm): Tensor {
   const sum = add(x, norm === undefined ? branch : rmsNormLayer(norm, branch));
   builder.residuals.push({ x, branch, norm, sum });

@@ -1,29 +1,29 @@
-/** Rotary position embedding: angles in float64, stored as a table of cosines and sines. */
+/** Rotary position embedding: a table of cosines and sines, computed in float64. */
 
 import { MbokError } from '../base/errors';
 import { Matrix } from '../native/matrix';
 
 export interface RotaryConfig {
-  /** Base of the geometric series of wavelengths. */
+  /** Base of the geometric series of frequencies. */
   readonly theta: number;
-  /** Numbers of each head that are turned: its dimension, or a part of it. Even. */
+  /** Numbers per head that are rotated: its dimension or fewer; even. */
   readonly dimension: number;
-  /** Rows of the table; of a model's configuration, the most that there may be. */
+  /** Rows of the table. In a model's configuration: the maximum. */
   readonly positions: number;
-  /** Llama 3's stretching of long wavelengths; absent for the plain form. */
+  /** Llama 3's scaling of long wavelengths; undefined for plain RoPE. */
   readonly llama3?: {
     readonly factor: number;
     readonly lowFrequencyFactor: number;
     readonly highFrequencyFactor: number;
     readonly originalPositions: number;
   };
-  /** What each pair's angle is divided by (LongRoPE; all alike: linear position interpolation). */
+  /** Divisor of each pair's angle (LongRoPE). Equal divisors are linear position interpolation. */
   readonly stretch?: readonly number[];
   /** Factor of all cosines and sines (LongRoPE). Default 1. */
   readonly magnitude?: number;
 }
 
-/** Angle per position of each of the dimension / 2 pairs. */
+/** Computes the angle per position for each of the dimension / 2 pairs. */
 export function rotaryFrequencies({
   theta,
   dimension,
@@ -43,17 +43,19 @@ export function rotaryFrequencies({
   });
 }
 
-/** Rows from one cosine to the next that is computed as such. */
+/** Rows per stride. The first row of a stride is computed by cos and sin, the others by rotation. */
 const STRIDE = 64;
-/** Strides that are computed at a time: 4096 rows of 128 numbers take 2 MB. */
+/** Strides per write: 4096 rows of 128 numbers take 2 MB. */
 const STRIDES_AT_ONCE = 64;
-/** 2 M positions of 128 numbers take 1 GB. */
+/** Maximum numbers of a table: 2 M positions of 128 numbers take 1 GB. */
 const MOST_NUMBERS = 2 ** 28;
 
 /**
- * The table [positions, dimension]: cosines of the pairs' angles, then their sines. A context of 131072 positions has
- * millions of them, so within a stride each is turned from the one before, in f64: an error of 64 roundings, far below f32.
- * A row does not depend on how many there are. Throws MBOK_UNSUPPORTED for a table of more than 1 GB, MBOK_OUT_OF_MEMORY.
+ * Computes the table [positions, dimension]: cosines of the pairs' angles, then their sines.
+ *
+ * A context of 131072 positions has millions of angles, so within a stride each row is rotated from the row before, in
+ * f64. The error is at most 64 roundings, far below f32. A row does not depend on the number of rows. Throws
+ * MBOK_UNSUPPORTED if the table exceeds 1 GB, MBOK_OUT_OF_MEMORY.
  */
 export function rotaryTable(config: RotaryConfig): Matrix {
   const { positions, dimension, magnitude = 1 } = config;

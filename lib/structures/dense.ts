@@ -1,4 +1,4 @@
-/** A weight of real numbers, in the element type that its file has. */
+/** A dense weight: real numbers in the element type of their file. */
 
 import { linear } from '../graph/operations/linear';
 import { widenInto } from '../graph/operations/weights';
@@ -10,7 +10,7 @@ export interface DenseFormat extends LayerFormat {
 
 export const DENSE: DenseFormat = { kind: 'dense' };
 
-/** Formats of a model all of whose weights are dense. */
+/** Formats of a model with only dense weights. */
 export const ALL_DENSE: Formats = new Map();
 
 export const dense: Structure<DenseFormat, 'weight'> = {

@@ -1,4 +1,4 @@
-/** A weight of whole numbers in 8 bits with one scale a row. */
+/** A weight of 8-bit integers with one scale per row. */
 
 import { linear } from '../graph/operations/linear';
 import { widenInto } from '../graph/operations/weights';

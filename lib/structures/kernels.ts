@@ -1,18 +1,20 @@
-/** The multi-Boolean weight of the paper (§4): W ≈ Σₖ diag(s_out[k]) · B[k] · diag(s_in[k]), B[k] of ±1. */
+/**
+ * The multi-Boolean weight (arXiv 2505.22811, §4): W ≈ Σₖ diag(s_out[k]) · B[k] · diag(s_in[k]), B[k] ∈ {−1, +1}^{m×n}.
+ */
 
 import { rowsOfBits } from '../graph/operations/arrange_bits';
 import { reconstruct } from '../graph/operations/kernel_fit';
 import { multiBooleanLinear } from '../graph/operations/multi_boolean_linear';
 import type { Formats, LayerFormat, Part, PartSlice, Structure, WeightShape } from './structure';
 
-/** Most kernels that a weight may have. */
+/** Maximum number of kernels of a weight. */
 export const MAX_KERNELS = 8;
 
 export interface KernelsFormat extends LayerFormat {
   readonly kind: 'kernels';
   /** K, 1 to {@link MAX_KERNELS}. */
   readonly count: number;
-  /** Set for a file whose first kernels, however many, have scales of their own. */
+  /** Whether the file also contains separate scales for every prefix of the kernels. */
   readonly nested?: true | undefined;
 }
 
@@ -20,7 +22,7 @@ export function kernelsFormat(count: number, nested = false): KernelsFormat {
   return { kind: 'kernels', count, ...(nested && { nested }) };
 }
 
-/** Formats whose kernels are to be nested. */
+/** Marks the multi-Boolean formats as nested. */
 export function nestedFormats(formats: Formats): Formats {
   const nest = (format: LayerFormat) => (isKernels(format) ? kernelsFormat(format.count, true) : format);
   return new Map([...formats].map(([module, format]) => [module, nest(format)]));
@@ -76,7 +78,7 @@ function scalesOf({ rows, cols }: WeightShape, count: number): readonly Part[] {
   ];
 }
 
-/** The scales that the first `count` kernels of a nested weight have of their own. */
+/** Lists the separate scales for the first `count` kernels of a nested weight. */
 function prefixScalesOf(shape: WeightShape, count: number): readonly Part[] {
   return scalesOf(shape, count).map((part) => ({ ...part, name: `${part.name}_prefix_${count}`, ofPrefix: true }));
 }

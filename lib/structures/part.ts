@@ -1,17 +1,17 @@
-/** What files hold of a part. */
+/** Type and shape of a part in a file. */
 
 import type { Dtype } from '../io/safetensors_header';
 import { rowBytes } from '../native/matrix';
 import type { Part, PartType } from './structure';
 
-/** A part as a file's header describes it. */
+/** The header entry of a part in a file. */
 export interface StoredShape {
   readonly dtype: Dtype;
-  /** Row-major. */
+  /** Dimensions, row-major. */
   readonly shape: readonly number[];
 }
 
-/** `type`: of a part that has none of its own, or that a file holds in another type of real numbers. */
+/** Returns dtype and shape of a part stored as `type`. */
 export function storedShape(part: Part, type: PartType): StoredShape {
   const { rows, cols, role, planes = 1, transposed } = part;
   if (type === 'bits') return { dtype: 'U8', shape: [planes, rows / planes, Math.ceil(cols / 8)] };

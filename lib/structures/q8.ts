@@ -1,4 +1,7 @@
-/** A weight of real numbers in blocks of 8 bits with a scale each, as GGUF files have it; exact, where F16 is not. */
+/**
+ * A weight in the blocks of GGUF's Q8_0: 8-bit integers with one scale per block. Unlike F16 it stores such files
+ * exactly.
+ */
 
 import { Q8_BLOCK } from '../native/matrix';
 import { dense } from './dense';
@@ -12,7 +15,7 @@ export const Q8: Q8Format = { kind: 'q8' };
 
 export const q8: Structure<Q8Format, 'weight'> = {
   kind: 'q8',
-  // blocks lie along the inputs, also where other weights of the family are transposed
+  // blocks lie along the inputs, so q8 is not transposed even if the family's other weights are
   parts: ({ rows, cols }) => [{ name: 'weight', rows, cols, role: 'real', type: 'Q8' }],
   fits: ({ cols }) => cols % Q8_BLOCK === 0,
   layer: dense.layer,

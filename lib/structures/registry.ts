@@ -1,4 +1,4 @@
-/** All structures; a new one is a file beside this and a row here. */
+/** The table of structures. To add one, write a file next to this one and add a row here. */
 
 import { dense } from './dense';
 import { int8 } from './int8';
@@ -8,7 +8,7 @@ import type { LayerFormat, Structure } from './structure';
 
 const STRUCTURES = new Map<string, Structure>();
 
-/** Adds a structure. Nothing but itself reads the settings of its formats. */
+/** Adds a structure. Only the structure itself reads the settings of its formats. */
 export function addStructure<Format extends LayerFormat, Name extends string>(
   structure: Structure<Format, Name>,
 ): void {
@@ -20,12 +20,12 @@ addStructure(q8);
 addStructure(int8);
 addStructure(kernels);
 
-/** The structure of this name; undefined where there is none. */
+/** Finds a structure by name; undefined if there is none. */
 export function findStructure(kind: string): Structure | undefined {
   return STRUCTURES.get(kind);
 }
 
-/** The structure that a format is of; that of real numbers where none is given. */
+/** Returns the structure of a format; dense if it is undefined. */
 export function structureOf(format: LayerFormat | undefined): Structure {
   return STRUCTURES.get(format?.kind ?? dense.kind) as Structure;
 }

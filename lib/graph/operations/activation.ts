@@ -2,7 +2,7 @@ import { oneOf } from '../../base/validate';
 import type { OperationDefinition, Tensor } from '../graph';
 import { expectShape, graphOf, required } from '../operation';
 
-/** The numbers are those of native/kernels/activation. 'gelu' is the exact form with erf. */
+/** Codes of the activation functions, as in native/kernels/activation. 'gelu' is the exact form with erf. */
 const KINDS = { silu: 0, gelu: 1, geluTanh: 2, relu: 3 } as const;
 export type ActivationKind = keyof typeof KINDS;
 const KIND_NAMES = Object.keys(KINDS) as readonly ActivationKind[];
@@ -37,12 +37,12 @@ const gatedDefinition: OperationDefinition = {
   },
 };
 
-/** The activation function on every element of x. */
+/** Applies the activation function to every element of x. */
 export function activation(x: Tensor, kind: ActivationKind): Tensor {
   return graphOf('x', x).apply(definition, [x], [KINDS[oneOf('kind', kind, KIND_NAMES)]])[0] as Tensor;
 }
 
-/** f(gate) ⊙ up, the middle of a gated MLP. */
+/** Computes f(gate) ⊙ up, the middle of a gated MLP. */
 export function gatedActivation(gate: Tensor, up: Tensor, kind: ActivationKind): Tensor {
   return gate.graph.apply(gatedDefinition, [gate, up], [KINDS[kind]])[0] as Tensor;
 }

@@ -16,7 +16,7 @@ const definition: OperationDefinition = {
   },
 };
 
-/** a + b for two f32 tensors of one shape. */
+/** Computes a + b for two f32 tensors of one shape. */
 export function add(a: Tensor, b: Tensor): Tensor {
   return a.graph.apply(definition, [a, b])[0] as Tensor;
 }

@@ -7,9 +7,9 @@ export interface AttentionOptions {
   readonly headDimension: number;
   /** Factor of the scores before the softmax. Default 1 / √headDimension. */
   readonly scale?: number;
-  /** Each query sees only its `window` latest keys, itself included. Default 0: all of them. */
+  /** Number of latest keys that each query sees, including its token's key. Default 0: no limit. */
   readonly window?: number;
-  /** Scores are kept within ±softcap, as softcap · tanh(score / softcap). Default 0: as they are. */
+  /** Limit of the scores: they become softcap · tanh(score / softcap). Default 0: no limit. */
   readonly softcap?: number;
 }
 
@@ -17,7 +17,7 @@ function encode({ headDimension, scale = 1 / Math.sqrt(headDimension), window = 
   return [headDimension, scale, window, softcap];
 }
 
-/** Checks q, k and v against each other and returns q's shape. */
+/** Checks that the shapes of q, k and v fit together; returns q's. Throws MBOK_SHAPE. */
 function queryShape(name: string, [q, k, v]: readonly (Shape | undefined)[], headDimension: number): Shape {
   const query = expectShape(name, 'q', q, {});
   const key = expectShape(name, 'k', k, { rows: query.rows });
@@ -31,7 +31,9 @@ function queryShape(name: string, [q, k, v]: readonly (Shape | undefined)[], hea
   return query;
 }
 
-/** Causal softmax attention; the second output is the logarithm of each softmax denominator, for the gradient. */
+/**
+ * Causal softmax attention. The second output is the logarithm of each softmax denominator, which the gradient needs.
+ */
 const definition: OperationDefinition = {
   name: 'attention',
   outputs(inputs, [headDimension = 0]) {
@@ -50,29 +52,31 @@ const definition: OperationDefinition = {
 };
 
 /**
- * Causal attention within each sequence of a run: q [rows, H·d], k and v [rows, Hkv·d] with H a multiple of Hkv
- * (grouped heads): [rows, H·d]. No matrix of rows × rows is kept. Products are in the graph's precision, scores and sums
- * always f32.
+ * Computes causal attention within each sequence of a run. q is [rows, H·d]; k and v are [rows, Hkv·d], H a multiple of
+ * Hkv (grouped heads). The result is [rows, H·d]. No rows × rows matrix is stored. Products are in the graph's
+ * precision; scores and sums are always f32.
  */
 export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions): Tensor {
   return q.graph.apply(definition, [q, k, v], [...encode(options), precisionCode(q)])[0] as Tensor;
 }
 
-/** Where the rows of a run belong in a cache of several sequences. */
+/** The rows of a run, assigned to sequences of a shared cache. */
 export interface Places {
-  /** i32 [rows, 1]: the sequence of each row. */
+  /** Sequence of each row, i32 [rows, 1]. */
   readonly slots: Tensor;
-  /** i32 [rows, 1]: its position there. */
+  /** Position of each row in its sequence, i32 [rows, 1]. */
   readonly positions: Tensor;
-  /** Rows of the cache that each sequence has. */
+  /** Rows of the cache per sequence. */
   readonly capacity: number;
 }
 
 /**
- * Attention of sequences that go on: k and v are first stored in `keyCache` and `valueCache`, which are f32, or f16 and
- * round them. Without `places` these [context, Hkv·d] are one sequence's and the run's rows stand at the run's position and
- * after it; with `places` they are [slots · capacity, Hkv·d] and every row has its own place. Within a
- * sequence's rows the numbers lie head by head. For inference; has no gradient.
+ * Computes attention over cached keys and values, for inference; has no gradient. First k and v are written to
+ * `keyCache` and `valueCache`, which are f32 or f16 (rounded).
+ *
+ * Without `places` the caches [context, Hkv·d] belong to one sequence. The rows of the run are at the run's position
+ * and after it. With `places` the caches are [slots · capacity, Hkv·d], and each row has a slot and a position. Within
+ * the rows of a sequence the layout is [head][position][d].
  */
 export function cachedAttention(
   [q, k, v]: readonly [Tensor, Tensor, Tensor],

@@ -5,7 +5,7 @@ import { precisionCode } from './linear';
 
 const NAME = 'boolean_linear';
 
-/** s = x wᵀ + bias for ±1 inputs and weights (BOLD). Attribute: factor of the gradient that goes down. */
+/** s = x wᵀ + bias for ±1 inputs and weights (BOLD, arXiv 2405.16339). Attribute: factor of the input gradient. */
 const definition: OperationDefinition = {
   name: NAME,
   outputs([x, w, bias]) {
@@ -43,12 +43,12 @@ const definition: OperationDefinition = {
 };
 
 /**
- * The Boolean linear layer of BOLD: x ±1 [rows, n], w ±1 [m, n], bias [1, m]: integers [rows, m], exact in f32. The
- * gradient that goes to x is multiplied by `gradientFactor`: √(2/m) where the layer below is Boolean (BOLD App. C.2),
- * 1 by default.
+ * Adds the Boolean linear layer of BOLD (arXiv 2405.16339): s = x wᵀ + bias for x ±1 [rows, n], w ±1 [m, n], bias [1,
+ * m]. Without bias s is an integer, exact in f32. `gradientFactor` multiplies the gradient to x; it should be √(2/m) if
+ * the layer below is Boolean (App. C.2). Default 1.
  *
  * @returns s [rows, m]
- * @throws MbokError MBOK_INVALID_ARGUMENT, MBOK_SHAPE where types or shapes do not fit
+ * @throws MbokError MBOK_INVALID_ARGUMENT, MBOK_SHAPE if types or shapes do not fit
  */
 export function booleanLinear(
   x: Tensor,
@@ -63,7 +63,10 @@ export function booleanLinear(
 
 const ACTIVATION = 'boolean_activation';
 
-/** TRUE iff s ≥ τ; backward multiplies by 1 − tanh²(α(s − τ)), α = π / (2√(3n)). Attributes: τ, fan-in n. */
+/**
+ * TRUE if and only if s ≥ τ. The backward pass multiplies by 1 − tanh²(α(s − τ)), α = π / (2√(3n)). Attributes: τ,
+ * fan-in n.
+ */
 const activationDefinition: OperationDefinition = {
   name: ACTIVATION,
   outputs([s]) {
@@ -79,11 +82,12 @@ const activationDefinition: OperationDefinition = {
 };
 
 /**
- * The Boolean activation of BOLD on pre-activations s [rows, n] of a layer with `fanIn` inputs: +1 from `threshold`
- * (default 0) on, else −1. Backward multiplies by 1 − tanh²(α(s − threshold)), α = π / (2√(3 · fanIn)).
+ * Applies the Boolean activation of BOLD to pre-activations s [rows, n] of a layer with `fanIn` inputs. The result is
+ * +1 where s ≥ `threshold` (default 0), otherwise −1. The backward pass multiplies by 1 − tanh²(α(s − threshold)), α =
+ * π / (2√(3 · fanIn)).
  *
  * @returns ±1 [rows, n]
- * @throws MbokError MBOK_SHAPE where s is not f32
+ * @throws MbokError MBOK_INVALID_ARGUMENT, MBOK_SHAPE if s is not f32
  */
 export function booleanActivation(s: Tensor, given: { fanIn: number; threshold?: number }): Tensor {
   const { fanIn, threshold = 0 } = options('options', given, ['fanIn', 'threshold']);

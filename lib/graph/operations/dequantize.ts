@@ -1,12 +1,12 @@
-/** Blocks of a file's own number format to numbers. */
+/** Conversion of ggml blocks to numbers. */
 
 import { GGML_TYPES, type GgmlType } from '../../native/ggml_types';
 import type { Tensor } from '../graph';
 
 /**
- * Rows `position` (of the run), `position` + 1, … of w (f32, f16 or bf16, rounded once; q8 of the types that it holds
- * exactly) = the values of u8 [rows, bytes of a row]. A run throws MBOK_NON_FINITE where a value is NaN or infinite in w's
- * type.
+ * Emits the dequantization of u8 [rows, bytes per row] to the rows of w from the run's `position` on. w is f32, f16 or
+ * bf16 (rounded once), or q8 for the types that it stores exactly. A run throws MBOK_NON_FINITE if a value is NaN or
+ * infinite in w's type.
  */
 export function dequantize(bytes: Tensor, type: GgmlType, w: Tensor): void {
   bytes.graph.emit('dequantize', [bytes], [w], [GGML_TYPES[type].id]);

@@ -1,7 +1,7 @@
 import { matrixShape, type OperationDefinition, type Tensor } from '../graph';
 import { expectShape, expectWeights } from '../operation';
 
-/** y[r] = table[ids[r]], i8 tables times the scale of the row. */
+/** y[r] = table[ids[r]], multiplied by the row's scale for i8 tables. */
 const definition: OperationDefinition = {
   name: 'embedding',
   outputs([table, ids, scales]) {
@@ -16,8 +16,8 @@ const definition: OperationDefinition = {
 };
 
 /**
- * Rows of `table` [V, h] chosen by `ids` i32 [rows, 1]; an id outside [0, V) fails the run with MBOK_INVALID_ARGUMENT.
- * The table is f32 (the only type that has a gradient), f16, bf16, q8, or i8 with `scales` [V, 1]; the result is f32.
+ * Gathers the rows of `table` [V, h] for `ids` i32 [rows, 1] as f32. The table is f32 (the only type with a gradient),
+ * f16, bf16, q8, or i8 with `scales` [V, 1]. A run throws MBOK_INVALID_ARGUMENT if an id is outside [0, V).
  */
 export function embedding(table: Tensor, ids: Tensor, scales?: Tensor): Tensor {
   return table.graph.apply(definition, [table, ids, scales])[0] as Tensor;

@@ -1,21 +1,21 @@
-/** A model's head as data: whoever asks for logits or for a loss of them says how they are computed. */
+/** A model's head as data. Whoever needs logits or a loss of them decides how to compute them. */
 
 import type { Tensor } from '../graph';
 import { linear } from './linear';
 import { softcap } from './softcap';
 
-/** What makes logits of finished hidden states: cap·tanh(states·weightsᵀ / cap), or states·weightsᵀ where `cap` is 0. */
+/** The operands of logits: cap · tanh(states · weightsᵀ / cap), or states · weightsᵀ if `cap` is 0. */
 export interface Head {
-  /** [rows, h]. */
+  /** Hidden states after the final norm, [rows, h]. */
   readonly states: Tensor;
-  /** [vocabulary, h], of a type that {@link linear} takes. */
+  /** Weights [vocabulary, h], of a type that {@link linear} accepts. */
   readonly weights: Tensor;
-  /** Of weights in 8 bits. */
+  /** Scales of i8 weights; undefined for other types. */
   readonly scales: Tensor | undefined;
   readonly cap: number;
 }
 
-/** The logits [rows, vocabulary], whole. */
+/** Computes all logits, [rows, vocabulary]. */
 export function headLogits({ states, weights, scales, cap }: Head): Tensor {
   const logits = linear(states, weights, undefined, scales);
   return cap === 0 ? logits : softcap(logits, cap);

@@ -1,4 +1,4 @@
-/** Losses of logits that never exist whole: a model's head and what judges its logits, as one operation. */
+/** Losses of logits that are never stored as a whole: head and loss are one operation. */
 
 import { MbokError } from '../../base/errors';
 import { matrixShape, type OperationDefinition, SCALAR_SHAPE, type Tensor } from '../graph';
@@ -6,20 +6,21 @@ import { expectShape } from '../operation';
 import type { Head } from './head';
 import { precisionCode } from './linear';
 
-/** What follows from a loss besides its value. */
+/** Options for the gradient of a loss. */
 export interface HeadLossOptions {
   /**
-   * [1, 1], the gradient that the loss will receive from what is made of it: the operation forms its gradient while logits
-   * are at hand, before anything is made of the loss. Absent: nothing is differentiated.
+   * Gradient [1, 1] that the loss will receive from the operations after it. The gradient of the head is computed in
+   * the forward pass, while logits are in memory, so it is needed there. Without it nothing is differentiated.
    */
   readonly seed?: Tensor;
-  /** Trained f32 parameters and where their gradients are added, as in {@link appendGradients}. */
+  /** Trained f32 parameters and the matrices to which their gradients are added, as in {@link appendGradients}. */
   readonly accumulators?: ReadonlyMap<Tensor, Tensor>;
 }
 
 /**
- * loss and each row's part in it; with a seed the gradient of the states. Inputs: states, weights, scales?, seed?, then
- * targets, or a teacher's states, weights, scales?, or kept logarithms and ids. Attributes: precision, caps of both.
+ * Outputs: the loss, each row's part of it, and with a seed the gradient of the states. Inputs: states, weights,
+ * scales?, seed?, then one of: targets; a teacher's states, weights, scales?; stored log-probabilities and ids.
+ * Attributes: precision, and the caps of both heads.
  */
 const definition: OperationDefinition = {
   name: 'head_loss',
@@ -41,7 +42,7 @@ function emit(head: Head, judge: readonly (Tensor | undefined)[], teacherCap: nu
   const { seed, accumulators } = options;
   const { graph } = states;
   const shapes = definition.outputs([states], []);
-  // nobody asks for the rows' own values
+  // the values of single rows are not used here
   const made = shapes.map((shape, i) =>
     i === LOSS || (i === DX && seed !== undefined) ? graph.create(shape) : undefined,
   );
@@ -51,13 +52,13 @@ function emit(head: Head, judge: readonly (Tensor | undefined)[], teacherCap: nu
   return made[LOSS] as Tensor;
 }
 
-/** The mean over counted rows of −log softmax(logits)[target], as {@link crossEntropy}. */
+/** Computes the mean over counted rows of −log softmax(logits)[target], as {@link crossEntropy} does. */
 export function headCrossEntropy(head: Head, targets: Tensor, options: HeadLossOptions = {}): Tensor {
   expectShape('head_loss', 'targets', targets, { rows: head.states.rows, cols: 1, type: 'i32' });
   return emit(head, [targets], 0, options);
 }
 
-/** The mean over rows of the divergence from a teacher's predictions, as {@link klDivergence}. */
+/** Computes the mean over rows of the divergence from a teacher's predictions, as {@link klDivergence} does. */
 export function headDivergence(head: Head, teacher: Head, options: HeadLossOptions = {}): Tensor {
   const { rows: vocabulary } = head.weights;
   expectShape('head_loss', 'teacher', teacher.states, { rows: head.states.rows });
@@ -66,8 +67,8 @@ export function headDivergence(head: Head, teacher: Head, options: HeadLossOptio
 }
 
 /**
- * The same for what was kept of a teacher's predictions: `kept` f32 [rows, k + 1], logarithms of the probabilities of the
- * tokens `ids` i32 [rows, k] and of all others together.
+ * Computes the same divergence from a teacher's stored predictions. `kept` f32 [rows, k + 1] has the log-probabilities
+ * of the tokens `ids` i32 [rows, k], and last that of all other tokens together.
  */
 export function headKeptDivergence(
   head: Head,
@@ -81,8 +82,8 @@ export function headKeptDivergence(
 }
 
 /**
- * −log softmax(logits)[target] of every row, and whether no token is likelier than the target: [rows, 1] each, 0 and 1 where
- * the target is −1. For evaluation; has no gradient.
+ * Computes −log softmax(logits)[target] for every row, and whether no token is more likely than the target (1 or 0).
+ * Both are [rows, 1]; rows with target −1 have 0 and 1. For evaluation; has no gradient.
  */
 export function headLikelihood(
   { states, weights, scales, cap }: Head,
@@ -96,8 +97,10 @@ export function headLikelihood(
 }
 
 /**
- * The k likeliest tokens of every row of logits: logarithms of their probabilities and of what is left [rows, k + 1],
- * their ids as whole numbers in f32 [rows, k], and what keeping no more costs in nats [rows, 1]. Has no gradient.
+ * Finds the k most likely tokens of every row. Has no gradient.
+ *
+ * @returns `kept` [rows, k + 1]: log-probabilities of these tokens and of all others together. `ids` [rows, k]: the
+ * tokens, as integers in f32. `error` [rows, 1]: the divergence in nats that dropping the other tokens causes
  */
 export function topTokens(
   { states, weights, scales, cap }: Head,

@@ -1,4 +1,7 @@
-/** Operations that turn dense matrices into ±1 kernels with scales (method: paper §4; see lib/compress). */
+/**
+ * Operations that convert dense matrices to ±1 kernels with scales (arXiv 2505.22811, §4). lib/compress/kernels
+ * combines them and explains the algorithms.
+ */
 
 import type { Tensor } from '../graph';
 import { precisionCode } from './linear';
@@ -11,27 +14,33 @@ export interface KernelTensors {
   readonly sIn: Tensor;
 }
 
-/** Successive SVID of w [m, n]; residual [1, K] gets ‖W − Ŵ‖ / ‖W‖ after each kernel. */
+/**
+ * Emits successive SVID of w [m, n] (lib/compress/kernels/svid.ts). `residual` [1, K] gets ‖W − Ŵ‖ / ‖W‖ after each
+ * kernel.
+ */
 export function svid(w: Tensor, { kernels, sOut, sIn }: KernelTensors, residual: Tensor, iterations: number): void {
   w.graph.emit('svid', [w], [kernels, sOut, sIn, residual], [iterations]);
 }
 
-/** Joint refit in place; residual [1, 1] gets ‖W − Ŵ‖ / ‖W‖. */
+/** Emits the joint refit (lib/compress/kernels/refit.ts), in place. `residual` [1, 1] gets ‖W − Ŵ‖ / ‖W‖. */
 export function refit(w: Tensor, { kernels, sOut, sIn }: KernelTensors, residual: Tensor, rounds: number): void {
   w.graph.emit('refit', [w], [kernels, sOut, sIn, residual], [rounds]);
 }
 
-/** The dense matrix Ŵ [m, n]. */
+/** Emits w = Ŵ, the dense matrix [m, n] of the kernels. */
 export function reconstruct({ kernels, sOut, sIn }: KernelTensors, w: Tensor): void {
   w.graph.emit('reconstruct', [kernels, sOut, sIn], [w]);
 }
 
-/** sum [m, n] += xᵀ y of tensors [rows, m] and [rows, n]: Gram matrices of calibration, in the graph's precision. */
+/**
+ * Emits sum += xᵀ y for x [rows, m], y [rows, n] and `sum` [m, n], in the graph's precision. Accumulates the Gram
+ * matrices of calibration.
+ */
 export function accumulateGram(x: Tensor, y: Tensor, sum: Tensor): void {
   x.graph.emit('linear_gradient_weight', [x, y], [sum], [precisionCode(x)]);
 }
 
-/** x [rows, n] with every row divided by the root mean square of the same row of h. */
+/** Divides each row of x [rows, n] by the root mean square of the same row of h; rows of zeros in h divide by 1. */
 export function relativeRows(x: Tensor, h: Tensor): Tensor {
   const y = x.graph.create(x);
   x.graph.emit('relative_rows', [x, h], [y]);
@@ -39,9 +48,9 @@ export function relativeRows(x: Tensor, h: Tensor): Tensor {
 }
 
 /**
- * What y lacks for its norm to gain z, tensors [rows, n]: ρ u without what lies along y, for the norm drops that;
- * u = g z / (g² + z²), g = offset + weight, ρ = √(mean(y²) + ε). Channels that the norm all but silences are not asked for
- * what would take most of the row.
+ * Computes the change of y that changes its RMS norm by z; all are [rows, n]. It is ρ u minus the component along y,
+ * which the norm removes. u = g z / (g² + z²), g = offset + weight, ρ = √(mean(y²) + ε). A damped inverse: channels
+ * that the norm almost silences (small g) do not take over the row.
  */
 export function beforeNorm(z: Tensor, y: Tensor, { weight, epsilon, offset }: RmsNorm): Tensor {
   const lack = y.graph.create(y);
@@ -49,14 +58,14 @@ export function beforeNorm(z: Tensor, y: Tensor, { weight, epsilon, offset }: Rm
   return lack;
 }
 
-/** x [m, n] with column j times (h_jj / mean(diag h) + 1e-6)^power. */
+/** Multiplies column j of x [m, n] by (h_jj / mean(diag h) + 1e-6)^power. */
 export function scaleColumns(x: Tensor, h: Tensor, power: number): Tensor {
   const y = x.graph.create(x);
   x.graph.emit('scale_columns', [x, h], [y], [power]);
   return y;
 }
 
-/** W' = W + R Ĥ⁻¹, with Ĥ as {@link compensationFactor} factored it. */
+/** Emits target = W + R Ĥ⁻¹, with the factor of Ĥ from {@link compensationFactor}. */
 export function calibrationTarget(
   w: Tensor,
   r: Tensor,
@@ -66,12 +75,15 @@ export function calibrationTarget(
   w.graph.emit('calibration_target', [w, r, factor, order], [target]);
 }
 
-/** What error compensation needs of H [n, n]: factor [n, n] and column order i32 [n, 1]. */
+/**
+ * Emits the factor of the damped H [n, n] for error compensation: `factor` [n, n] is the upper triangular U with UᵀU =
+ * Ĥ⁻¹, rows and columns in `order` i32 [n, 1] (falling H_jj). Ĥ = H + damping · mean(diag H) · I.
+ */
 export function compensationFactor(h: Tensor, factor: Tensor, order: Tensor, damping: number): void {
   h.graph.emit('compensation_factor', [h], [factor, order], [damping]);
 }
 
-/** Signs with error compensation in GPTQ's order (arXiv 2210.17323) on the levels that the scales give. */
+/** Emits signs with error compensation in GPTQ's order (arXiv 2210.17323) for fixed scales. */
 export function compensatedSigns(
   target: Tensor,
   { factor, order }: { factor: Tensor; order: Tensor },
@@ -80,17 +92,17 @@ export function compensatedSigns(
   target.graph.emit('compensated_signs', [target, factor, order, sOut, sIn], [kernels]);
 }
 
-/** sOut by least squares under H, row by row. */
+/** Emits sOut by least squares under H, row by row, for fixed signs and sIn. */
 export function solveOutputScales(target: Tensor, h: Tensor, { kernels, sOut, sIn }: KernelTensors): void {
   target.graph.emit('solve_output_scales', [target, h, kernels, sIn], [sOut]);
 }
 
-/** One sweep of coordinate descent on sIn under H. */
+/** Emits one sweep of coordinate descent on sIn under H, for fixed signs and sOut. */
 export function descendInputScales(target: Tensor, h: Tensor, { kernels, sOut, sIn }: KernelTensors): void {
   target.graph.emit('descend_input_scales', [target, h, kernels, sOut], [sIn]);
 }
 
-/** error [1, 1] = √(tr(D H Dᵀ) / tr(W' H W'ᵀ)), D = W' − Ŵ. */
+/** Emits error [1, 1] = √(tr(D H Dᵀ) / tr(W' H W'ᵀ)), D = W' − Ŵ. */
 export function calibratedError(target: Tensor, h: Tensor, { kernels, sOut, sIn }: KernelTensors, error: Tensor): void {
   target.graph.emit('calibrated_error', [target, h, kernels, sOut, sIn], [error]);
 }

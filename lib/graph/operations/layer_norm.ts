@@ -19,7 +19,7 @@ const definition: OperationDefinition = {
   },
 };
 
-/** Layer normalization of every row of x [rows, h] with weight w [1, h] and, if given, bias b [1, h]. */
+/** Applies layer normalization to every row of x [rows, h], with weight w [1, h] and optional bias b [1, h]. */
 export function layerNorm(x: Tensor, w: Tensor, b: Tensor | undefined, epsilon: number): Tensor {
   return x.graph.apply(definition, [x, w, b], [epsilon])[0] as Tensor;
 }

@@ -2,7 +2,7 @@ import { PRECISIONS } from '../arithmetic';
 import { matrixShape, type OperationDefinition, type Tensor } from '../graph';
 import { expectShape, expectWeights, graphOf, required } from '../operation';
 
-/** y = x wᵀ + bias; i8 weights times the scale of their row. Attribute: precision. */
+/** y = x wᵀ + bias; i8 weights are multiplied by the scale of their row. Attribute: precision. */
 const definition: OperationDefinition = {
   name: 'linear',
   outputs([x, w, bias, scales]) {
@@ -29,17 +29,17 @@ const definition: OperationDefinition = {
 };
 
 /**
- * The dense linear layer: x [rows, n] times w [m, n] transposed, plus bias [1, m], in the graph's precision. `w` is f32
- * (the only type whose own gradient can be asked for), f16, bf16, q8, or i8 with `scales` [m, 1].
+ * Adds a dense linear layer: x [rows, n] times w [m, n] transposed, plus bias [1, m], in the graph's precision. `w` is
+ * f32 (the only type that can be trained), f16, bf16, q8, or i8 with `scales` [m, 1].
  *
  * @returns y [rows, m]
- * @throws MbokError MBOK_SHAPE where shapes do not fit
+ * @throws MbokError MBOK_SHAPE if shapes do not fit
  */
 export function linear(x: Tensor, w: Tensor, bias?: Tensor, scales?: Tensor): Tensor {
   return graphOf('x', x).apply(definition, [x, w, bias, scales], [precisionCode(x)])[0] as Tensor;
 }
 
-/** The graph's precision as the native products take it. */
+/** Encodes the graph's precision for the native products. */
 export function precisionCode({ graph }: Tensor): number {
   return PRECISIONS.indexOf(graph.arithmetic.precision);
 }

@@ -2,7 +2,7 @@ import { oneOf } from '../../base/validate';
 import { type OperationDefinition, SCALAR_SHAPE, type Tensor } from '../graph';
 import { expectShape, graphOf, required } from '../operation';
 
-/** A loss of two tensors whose gradient goes to the first, by the native operation `<name>_gradient`. */
+/** Defines a loss of two tensors with a gradient to the first, computed by the native operation `<name>_gradient`. */
 function pairLoss(name: string, secondType: 'f32' | 'i32'): OperationDefinition {
   return {
     name,
@@ -26,43 +26,47 @@ const klDefinition = pairLoss('kl_divergence', 'f32');
 const hiddenDefinition = pairLoss('hidden_loss', 'f32');
 
 /**
- * Mean over the counted rows of −log softmax(logits)[target]; rows whose target is −1 do not count.
+ * Computes the mean of −log softmax(logits)[target] over the rows whose target is not −1.
  *
  * @param logits - f32 [rows, vocabulary]
  * @param targets - i32 [rows, 1], token ids or −1
- * @returns [1, 1], in nats; 0 where no row counts
- * @throws MbokError MBOK_SHAPE where shapes do not fit
+ * @returns [1, 1], in nats; 0 if all targets are −1
+ * @throws MbokError MBOK_SHAPE if shapes do not fit
  */
 export function crossEntropy(logits: Tensor, targets: Tensor): Tensor {
   return graphOf('logits', logits).apply(crossEntropyDefinition, [logits, targets])[0] as Tensor;
 }
 
 /**
- * Mean over rows of KL(softmax(teacher) ‖ softmax(student)) at temperature 1 (paper §4.3.2). The gradient goes to the
- * student alone.
+ * Computes the mean over rows of KL(softmax(teacher) ‖ softmax(student)) at temperature 1 (arXiv 2505.22811, §4.3.2).
+ * Only the student gets a gradient.
  *
  * @param student - logits [rows, vocabulary]
  * @param teacher - logits of the same shape
  * @returns [1, 1], in nats
- * @throws MbokError MBOK_SHAPE where shapes do not fit
+ * @throws MbokError MBOK_SHAPE if shapes do not fit
  */
 export function klDivergence(student: Tensor, teacher: Tensor): Tensor {
   return graphOf('student', student).apply(klDefinition, [student, teacher])[0] as Tensor;
 }
 
-/** Distances of hidden states, in the order of the native kinds. */
+/** Losses of hidden states, in the order of their native codes. */
 export const HIDDEN_LOSSES = ['plain', 'relative', 'logarithmic'] as const;
 export type HiddenLoss = (typeof HIDDEN_LOSSES)[number];
 
 /**
- * Distance of hidden states from the teacher's, mean over rows: 'plain' is the squared error's mean over components,
- * 'relative' r = ‖h − t‖² / ‖t‖², which massive activations of the teacher do not drown, 'logarithmic' log(1 + r), which
- * massive activations of the student alone do not drown either. The gradient goes to `hidden` alone.
+ * Computes the distance of hidden states h from the teacher's t, as a mean over rows:
  *
- * @param hidden - the student's [rows, n]
- * @param teacher - the teacher's, of the same shape
+ * - 'plain': ‖h − t‖² / n;
+ * - 'relative': r = ‖h − t‖² / (‖t‖² + 10⁻⁶), so that the teacher's massive activations do not dominate;
+ * - 'logarithmic': log(1 + r), so that massive activations of the student alone do not dominate either.
+ *
+ * Only `hidden` gets a gradient.
+ *
+ * @param hidden - the student's states [rows, n]
+ * @param teacher - the teacher's states, of the same shape
  * @returns [1, 1]
- * @throws MbokError MBOK_SHAPE where shapes do not fit
+ * @throws MbokError MBOK_INVALID_ARGUMENT, MBOK_SHAPE if shapes do not fit
  */
 export function hiddenLoss(hidden: Tensor, teacher: Tensor, kind: HiddenLoss): Tensor {
   oneOf('kind', kind, HIDDEN_LOSSES);

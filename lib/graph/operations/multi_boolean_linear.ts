@@ -5,7 +5,7 @@ import { precisionCode } from './linear';
 
 const NAME = 'multi_boolean_linear';
 
-/** y = Σₖ ((x ⊙ s_in[k]) B[k]ᵀ) ⊙ s_out[k] + bias (paper §4). Attribute: precision. */
+/** y = Σₖ ((x ⊙ s_in[k]) B[k]ᵀ) ⊙ s_out[k] + bias (arXiv 2505.22811, §4). Attribute: precision. */
 const definition: OperationDefinition = {
   name: NAME,
   outputs([x, kernels, sOut, sIn, bias]) {
@@ -24,7 +24,7 @@ const definition: OperationDefinition = {
     const { graph } = dy;
     let dx: Tensor | undefined;
     if (needs(0)) {
-      // before the update below, which flips bits in place
+      // must precede the update below, which flips bits in place
       dx = graph.create(x);
       graph.emit('multi_boolean_gradient_input', [dy, ...inputs.slice(1, 4)], [dx], attributes);
     }
@@ -35,7 +35,7 @@ const definition: OperationDefinition = {
   },
 };
 
-/** One dense gradient G = dyᵀ x serves the scales and the bits of every kernel; its tiles are consumed at once. */
+/** Emits the gradients of scales and bits. One dense gradient G = dyᵀ x, consumed tile by tile, serves all kernels. */
 function emitSignal({ inputs, attributes, accumulator, booleanTarget }: GradientContext, x: Tensor, dy: Tensor): void {
   const [, kernels, sOut, sIn] = inputs;
   const scales = [accumulator(2), accumulator(3)];
@@ -52,15 +52,15 @@ function emitSignal({ inputs, attributes, accumulator, booleanTarget }: Gradient
 }
 
 /**
- * The multi-Boolean linear layer, y = Σₖ ((x ⊙ sIn[k]) B[k]ᵀ) ⊙ sOut[k] + bias, in the graph's precision.
+ * Adds a multi-Boolean linear layer, y = Σₖ ((x ⊙ sIn[k]) B[k]ᵀ) ⊙ sOut[k] + bias, in the graph's precision.
  *
  * @param x - [rows, n]
- * @param kernels - ±1 [K·m, n]: kernel k's row i is row k·m + i; or their tiles, which have no gradient
+ * @param kernels - ±1 [K·m, n], where row i of kernel k is row k·m + i; or tiles, which have no gradient
  * @param sOut - [K, m]
  * @param sIn - [K, n]
  * @param bias - [1, m]
  * @returns y [rows, m]
- * @throws MbokError MBOK_SHAPE where shapes do not fit
+ * @throws MbokError MBOK_SHAPE if shapes do not fit
  */
 export function multiBooleanLinear(x: Tensor, kernels: Tensor, sOut: Tensor, sIn: Tensor, bias?: Tensor): Tensor {
   return graphOf('x', x).apply(definition, [x, kernels, sOut, sIn, bias], [precisionCode(x)])[0] as Tensor;

@@ -18,9 +18,9 @@ function definition(rows: Rows): OperationDefinition {
 }
 
 /**
- * Rows of `table` [offset + positions, h] by the position of each of `rows` rows of the run; a run beyond the last
- * position fails with MBOK_INVALID_ARGUMENT. `positions` i32 [rows, 1] says where each row stands; by default rows stand
- * at successive positions of the run's sequences.
+ * Gathers the rows of `table` [offset + positions, h] for `rows` rows of the run. `positions` i32 [rows, 1] gives the
+ * position of each row. By default rows have successive positions in the run's sequences. A run throws
+ * MBOK_INVALID_ARGUMENT beyond the last position.
  */
 export function positionEmbedding(table: Tensor, rows: Rows, offset = 0, positions?: Tensor): Tensor {
   const inputs = positions ? [table, positions] : [table];

@@ -2,16 +2,19 @@ import { MbokError } from '../../base/errors';
 import type { OperationDefinition, Tensor } from '../graph';
 import { expectShape, required } from '../operation';
 
-/** An RMS norm as data. */
+/** An RMS norm as data: y = x / √(mean(x²) + ε) ⊙ (offset + weight). */
 export interface RmsNorm {
-  /** [1, h]. */
+  /** Weight [1, h]. */
   readonly weight: Tensor;
   readonly epsilon: number;
-  /** Added to the weight. */
+  /** Number added to the weight. */
   readonly offset: number;
 }
 
-/** y = x / √(mean(x²) + ε) ⊙ (offset + w), each group of as many columns as w has by itself. Attributes: ε, offset. */
+/**
+ * y = x / √(mean(x²) + ε) ⊙ (offset + w). Each group of as many columns as w has is normalized separately. Attributes:
+ * ε, offset.
+ */
 const definition: OperationDefinition = {
   name: 'rms_norm',
   outputs([x, w]) {
@@ -31,8 +34,8 @@ const definition: OperationDefinition = {
 };
 
 /**
- * Root-mean-square normalization of every row of x [rows, groups · h] with weight w [1, h]; with several groups each is
- * normalized by itself. `offset` is added to the weight (1 in Gemma, whose weights are stored around 0).
+ * Applies RMS normalization to every row of x [rows, groups · h] with weight w [1, h]; groups are normalized
+ * separately. `offset` is added to the weight (1 in Gemma, whose weights are stored around 0).
  */
 export function rmsNorm(x: Tensor, w: Tensor, epsilon: number, offset = 0): Tensor {
   return x.graph.apply(definition, [x, w], [epsilon, offset])[0] as Tensor;

@@ -3,8 +3,8 @@ import type { OperationDefinition, Tensor } from '../graph';
 import { expectShape, required } from '../operation';
 
 /**
- * Rotates pairs (j, j + h) of every head by the angle of the row's position, 2h being the table's columns; the rest of a
- * wider head stays as it is. Attributes: head dimension, direction.
+ * Rotates the pairs (j, j + h) of every head by the angle of the row's position. The table has 2h columns; further
+ * numbers of wider heads do not change. Attributes: head dimension, direction.
  */
 const definition: OperationDefinition = {
   name: 'rope',
@@ -22,7 +22,7 @@ const definition: OperationDefinition = {
     return [shape];
   },
   gradient({ inputs, attributes, upstream }) {
-    // the rotation is orthogonal: its gradient is the rotation back
+    // the rotation is orthogonal, so its gradient is the inverse rotation
     const dy = required('rope', 'dy', upstream(0));
     const [headDimension = 0, direction = 1] = attributes;
     return dy.graph.apply(definition, [dy, ...inputs.slice(1)], [headDimension, -direction]);
@@ -30,9 +30,9 @@ const definition: OperationDefinition = {
 };
 
 /**
- * Rotary position embedding of x [rows, heads · d]. `table` [positions, 2h], 2h ≤ d, holds in row p the cosines of h
- * angles and then their sines; a run beyond its last position fails with MBOK_INVALID_ARGUMENT. `positions` i32 [rows, 1]
- * says where each row stands; by default rows stand at successive positions of the run's sequences.
+ * Applies rotary position embedding to x [rows, heads · d]. Row p of `table` [positions, 2h], 2h ≤ d, has the cosines
+ * of h angles, then their sines. `positions` i32 [rows, 1] gives the position of each row. By default rows have
+ * successive positions in the run's sequences. A run throws MBOK_INVALID_ARGUMENT beyond the last position.
  */
 export function rope(x: Tensor, table: Tensor, headDimension: number, positions?: Tensor): Tensor {
   const inputs = positions ? [x, table, positions] : [x, table];

@@ -14,7 +14,7 @@ const definition: OperationDefinition = {
   },
 };
 
-/** Every element of x kept within ±cap (> 0), smoothly. */
+/** Limits every element of x smoothly to ±cap, cap > 0. */
 export function softcap(x: Tensor, cap: number): Tensor {
   return x.graph.apply(definition, [x], [cap])[0] as Tensor;
 }

@@ -2,7 +2,7 @@ import { MbokError } from '../../base/errors';
 import { matrixShape, type OperationDefinition, type Shape, type Tensor } from '../graph';
 import { expectShape, required } from '../operation';
 
-/** x₀, x₁, … side by side. */
+/** y = x₀, x₁, … side by side. */
 const concatenation: OperationDefinition = {
   name: 'concatenate',
   outputs(parts) {
@@ -19,7 +19,7 @@ const concatenation: OperationDefinition = {
   },
 };
 
-/** Runs of columns of x, of the given widths. */
+/** y₀, y₁, … = consecutive columns of x, of these widths. */
 function splitting(widths: readonly number[]): OperationDefinition {
   return {
     name: 'split',
@@ -37,12 +37,14 @@ function splitting(widths: readonly number[]): OperationDefinition {
   };
 }
 
-/** x [rows, n₀ + n₁ + …] as [rows, n₀], [rows, n₁], … Differentiated only where every part is used. */
+/**
+ * Splits x [rows, n₀ + n₁ + …] into [rows, n₀], [rows, n₁], … A gradient requires that the loss depends on every part.
+ */
 export function split(x: Tensor, widths: readonly number[]): Tensor[] {
   return x.graph.apply(splitting(widths), [x]);
 }
 
-/** Matrices of the same rows side by side. */
+/** Joins matrices with equal rows side by side. */
 export function concatenate(parts: readonly Tensor[]): Tensor {
   const [first] = parts;
   return required('concatenate', 'x', first).graph.apply(concatenation, parts)[0] as Tensor;

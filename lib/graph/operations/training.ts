@@ -1,4 +1,4 @@
-/** Operations of an optimizer step; nothing is differentiated through them. */
+/** Operations of an optimizer step. They have no gradient. */
 
 import {
   type BooleanOptimizerState,
@@ -10,7 +10,7 @@ import {
 } from '../graph';
 
 /**
- * The upstream gradient of the loss: the run's scalar `lossScale`, by default 1.
+ * Returns the upstream gradient of the loss: the run's scalar `lossScale`, by default 1.
  *
  * @returns [1, 1]
  */
@@ -20,7 +20,7 @@ export function lossSeed(graph: Graph): Tensor {
   return seed;
 }
 
-/** Fails the run with MBOK_NON_FINITE unless x [1, 1] is finite; place it before anything that updates state. */
+/** Makes a run throw MBOK_NON_FINITE unless x [1, 1] is finite. Emit it before all operations that update state. */
 export function requireFinite(x: Tensor): void {
   x.graph.emit('require_finite', [x], []);
 }
@@ -30,7 +30,7 @@ export function zeroAtFirst(x: Tensor): void {
   x.graph.emit('zero', [], [x], [], { phase: 'first' });
 }
 
-/** √Σ‖g‖² over all the gradients, at the last micro-batch. [1, 1]. */
+/** Computes √Σ‖g‖² [1, 1] over all the gradients, at the last micro-batch. */
 export function gradientNorm(gradients: readonly Tensor[]): Tensor {
   const { graph } = gradients[0] as Tensor;
   const norm = graph.create(SCALAR_SHAPE);
@@ -43,13 +43,13 @@ export interface AdamWSettings {
   readonly beta2: number;
   readonly epsilon: number;
   readonly weightDecay: number;
-  /** Gradients are scaled so that `norm` is at most this; 0: never. */
+  /** Maximum gradient norm: gradients are scaled down so that `norm` does not exceed it. 0 disables clipping. */
   readonly clip: number;
 }
 
 const AT_LAST: EmitOptions = { phase: 'last' };
 
-/** One AdamW step at the last micro-batch; learning rate and step number are scalars of the run. */
+/** Emits an AdamW step at the last micro-batch. Learning rate and step number are scalars of the run. */
 export function adamwStep(
   { parameter, gradient, first, second }: Record<'parameter' | 'gradient' | 'first' | 'second', Tensor>,
   norm: Tensor | undefined,
@@ -59,12 +59,12 @@ export function adamwStep(
   parameter.graph.emit('adamw', [gradient, norm], [parameter, first, second], attributes, AT_LAST);
 }
 
-/** Overwrites kernel `index` of `kernels` with the signs of `latent` [m, n], at the last micro-batch. */
+/** Emits at the last micro-batch: kernel `index` of `kernels` = signs of `latent` [m, n]. */
 export function signsOf(latent: Tensor, kernels: Tensor, index: number): void {
   latent.graph.emit('signs', [latent], [kernels], [index], AT_LAST);
 }
 
-/** The Boolean optimizer on a dense signal q [m, n] of the last of K kernels; scales absent: all ones. */
+/** Emits the Boolean optimizer for a dense signal q [m, n] of the last of `count` kernels. Scales default to ones. */
 export function booleanUpdate(
   q: Tensor,
   { kernels, sOut, sIn, count }: { kernels: Tensor; sOut?: Tensor; sIn?: Tensor; count: number },

@@ -15,7 +15,7 @@ const definition: OperationDefinition = {
   },
 };
 
-/** A weighted sum of [1, 1] tensors. */
+/** Computes a weighted sum of [1, 1] tensors. */
 export function weightedSum(terms: readonly { readonly value: Tensor; readonly weight: number }[]): Tensor {
   const { graph } = (terms[0] as { value: Tensor }).value;
   const values = terms.map(({ value }) => value);
@@ -36,7 +36,7 @@ const scaleDefinition: OperationDefinition = {
   },
 };
 
-/** factor · x for an f32 tensor. */
+/** Computes factor · x for an f32 tensor. */
 export function scale(x: Tensor, factor: number): Tensor {
   return graphOf('x', x).apply(scaleDefinition, [x], [finiteNumber('factor', factor)])[0] as Tensor;
 }
