@@ -1,6 +1,6 @@
 /**
- * GPTQ (arXiv 2210.17323, algorithm 1): columns are rounded in order, and what rounding one changes in the layer's outputs
- * is made up for by the columns after it.
+ * GPTQ (arXiv 2210.17323, algorithm 1). It rounds columns in order. The error that a column causes in the layer's
+ * outputs is compensated by the later columns.
  */
 
 import { Graph } from '../graph/graph';
@@ -10,15 +10,17 @@ import { Matrix } from '../native/matrix';
 import { fitGrid, type Grid, type GridSettings, nearest } from './grid';
 import type { InputFactor } from './input_factor';
 
-/** Columns whose errors reach those after them in one matrix product (the B of the paper). */
+/** Columns whose errors reach the later columns in one matrix product (the B of the paper). */
 const BLOCK = 128;
 
 /**
- * The rounded weights [rows, cols] of `weight`, row by row. A group is `group` columns that follow each other in
- * `inputs.order`; its grids are fitted when its first column is reached, to the weights as they are then. Blocks end with
- * groups, so that those are up to date; the authors' code fits groups that begin within a block of 128 to the weights of
- * the block's beginning, and is the same for multiples of 128. Throws MBOK_NON_FINITE as {@link fitGrid}, MBOK_ABORTED,
- * MBOK_OUT_OF_MEMORY.
+ * Rounds `weight` to [rows, cols], row by row. A group is `group` consecutive columns of `inputs.order`. Its grids are
+ * fitted to the current weights when its first column is reached.
+ *
+ * Blocks end where groups end, so that a new group sees all earlier errors. The authors' code fits every group inside a
+ * block of 128 to the weights at the start of the block. Both agree if `group` is a multiple of 128.
+ *
+ * Throws MBOK_NON_FINITE as {@link fitGrid}, MBOK_ABORTED, MBOK_OUT_OF_MEMORY.
  */
 export async function gptq(
   weight: Float32Array,
@@ -54,7 +56,7 @@ export async function gptq(
   }
 }
 
-/** The weights column by column [cols, rows], in order. */
+/** Returns the weights column by column [cols, rows], in order. Dead columns become 0. */
 function columnsInOrder(weight: Float32Array, { order, dead }: InputFactor): Float32Array {
   const [cols, rows] = [order.length, weight.length / order.length];
   const columns = new Float32Array(weight.length);
@@ -71,15 +73,16 @@ function readRows(matrix: Matrix, begin: number, end: number): Float32Array {
   return values;
 }
 
-/** The grid of every row of the layer, for columns [count, rows]. */
+/** Fits the grid of every row of the layer to columns [count, rows]. */
 function fitGrids(columns: Float32Array, rows: number, bits: number): readonly Grid[] {
   const count = columns.length / rows;
   return Array.from({ length: rows }, (_, begin) => fitGrid(columns, { begin, stride: rows, count, bits }));
 }
 
 /**
- * Rounds columns [count, rows] of one group, each after those before it have changed it, into `rounded` [rows, cols]; the
- * first has place `begin` in `order` and row 0 of `u` [count, cols]. Returns −(w − ŵ) / U_jj of every column [count, rows].
+ * Rounds the columns [count, rows] of one group in turn, with compensation inside the block, into `rounded` [rows,
+ * cols]. The first column has index `begin` in `order` and row 0 of `u` [count, cols]. Returns −(w − ŵ) / U_jj of every
+ * column [count, rows].
  */
 function roundBlock(
   { columns, u, begin }: { columns: Float32Array; u: Float32Array; begin: number },

@@ -1,35 +1,35 @@
 /**
- * Uniform grids of 2^bits values, one for every row and group of inputs, as GPTQ and plain rounding use them
- * (arXiv 2210.17323, section 4 and the quantizer of its authors' code): asymmetric, from the least to the largest weight
- * of the group and always over 0.
+ * Uniform grids of 2^bits values, one per row and group of inputs, as in GPTQ and in plain rounding (arXiv 2210.17323,
+ * section 4, and its authors' code). They are asymmetric, reach from the smallest to the largest weight of the group,
+ * and always include 0.
  */
 
 import { MbokError } from '../base/errors';
 import { f16ToF32, f32ToF16 } from '../io/half';
 
 export interface GridSettings {
-  /** Of a code, 2 to 4. */
+  /** Bits of a code, 2 to 4. */
   readonly bits: number;
-  /** Consecutive inputs that share a grid in every row, at least 1; the last group of a row may be smaller. */
+  /** Consecutive inputs that share a grid in every row, at least 1. The last group of a row may be smaller. */
   readonly group: number;
 }
 
-/** The values scale · (code − zero), code = 0 … 2^bits − 1. */
+/** A grid of values scale · (code − zero), code = 0 … 2^bits − 1. */
 export interface Grid {
-  /** Positive, an F16. */
+  /** Positive, representable in F16. */
   readonly scale: number;
-  /** A code: that of the value 0. */
+  /** Code of the value 0. */
   readonly zero: number;
   /** 2^bits − 1. */
   readonly largest: number;
 }
 
-/** The smallest positive F16: a group whose weights are smaller still becomes 0. */
+/** Smallest positive F16. A group whose weights are smaller still becomes 0. */
 const LEAST_SCALE = 2 ** -24;
 
 /**
- * The grid of `count` numbers that lie `stride` apart from `begin` on. Its scale is rounded to the F16 that it would be
- * stored in before anything is rounded to the grid. Throws MBOK_NON_FINITE where that is too small a format.
+ * Fits the grid of `count` numbers, `stride` apart from `begin` on. The scale is rounded to F16, its storage format,
+ * before values are rounded to the grid. Throws MBOK_NON_FINITE if the scale exceeds F16.
  */
 export function fitGrid(
   values: Float32Array,
@@ -50,7 +50,7 @@ export function fitGrid(
   return { scale, zero: Math.round(-least / scale), largest };
 }
 
-/** The value of the grid that is nearest to `value`. */
+/** Returns the value of the grid that is nearest to `value`. */
 export function nearest({ scale, zero, largest }: Grid, value: number): number {
   const code = Math.round(value / scale) + zero;
   return scale * ((code < 0 ? 0 : code > largest ? largest : code) - zero);

@@ -1,31 +1,35 @@
-/** What GPTQ needs to know of a layer's inputs: the order of columns, and the factor that spreads a column's error. */
+/** GPTQ's factor of a layer's inputs: the order of columns, and the matrix that distributes a column's error. */
 
 import { Graph } from '../graph/graph';
 import { compensationFactor } from '../graph/operations/kernel_fit';
 import { Plan } from '../graph/plan';
 import { Matrix } from '../native/matrix';
 
-/** 'natural': as they are; 'falling': by falling H_jj, the `--act-order` of GPTQ's authors. */
+/** Column orders: 'natural' is that of the layer; 'falling' is by falling H_jj, the `--act-order` of GPTQ's authors. */
 export const COLUMN_ORDERS = ['falling', 'natural'] as const;
 export type ColumnOrder = (typeof COLUMN_ORDERS)[number];
 
-/** Added to the diagonal of H, in units of its mean (arXiv 2210.17323, section 3.3, step 3). */
+/** Damping added to the diagonal of H, as a fraction of its mean (arXiv 2210.17323, section 3.3, step 3). */
 export const GPTQ_DAMPING = 0.01;
 
 export interface InputFactor {
-  /** U [n, n], upper triangular, UᵀU = (H + damping · mean(diag H) · I)⁻¹ with rows and columns in `order`. */
+  /** U [n, n], upper triangular, with UᵀU = (H + damping · mean(diag H) · I)⁻¹. Rows and columns are in `order`. */
   readonly factor: Matrix;
-  /** Place → column. */
+  /** Column by position. */
   readonly order: Int32Array;
-  /** Columns that no token has: their weights do not matter and become 0. */
+  /** Columns that are 0 for every token. Their weights do not matter and become 0. */
   readonly dead: ReadonlySet<number>;
 }
 
 /**
- * Factors H [n, n], of any scale. A dead column (H_jj = 0) gets the mean of the others' H_jj, which leaves the damping of
- * those as it is. The native factorization sorts columns by its diagonal; it is given D H D with ones there, D diagonal, so
- * that they stay in `order`: U is its factor times D. Throws MBOK_NON_FINITE, MBOK_INVALID_ARGUMENT where H is not
- * positive semidefinite, MBOK_ABORTED, MBOK_OUT_OF_MEMORY. Dispose the factor.
+ * Factors H [n, n], of any scale. A dead column (H_jj = 0) gets the mean H_jj of the others, so that it does not change
+ * their damping.
+ *
+ * The native factorization sorts columns by the diagonal. It receives D H D with ones on the diagonal, D diagonal,
+ * which keeps the columns in `order`. U is its factor times D.
+ *
+ * Throws MBOK_NON_FINITE, MBOK_INVALID_ARGUMENT if H is not positive semidefinite, MBOK_ABORTED, MBOK_OUT_OF_MEMORY.
+ * Dispose the factor.
  */
 export async function factorInputs(
   h: Matrix,
@@ -66,7 +70,7 @@ export async function factorInputs(
   }
 }
 
-/** U of h in its place. */
+/** Replaces h by its factor U. */
 async function factorize(h: Matrix, signal: AbortSignal | undefined): Promise<void> {
   const order = new Matrix({ rows: h.rows, cols: 1, type: 'i32' });
   try {

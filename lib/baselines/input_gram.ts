@@ -1,4 +1,4 @@
-/** Second moments of what layers of a block see. */
+/** Second moments of the inputs of a block's layers. */
 
 import type { SharedInput } from '../compress/block_conversion';
 import { prune, traceBlock } from '../compress/block_trace';
@@ -9,8 +9,8 @@ import { moduleOf } from '../models/parts';
 import { Matrix } from '../native/matrix';
 
 /**
- * H = X̃ᵀX̃ [n, n] of the input X̃ that the layers have in the model as converted so far, summed over all tokens alike.
- * Throws what a block's operations throw, MBOK_ABORTED, MBOK_IO. Dispose it.
+ * Accumulates H = X̃ᵀX̃ [n, n] of the layers' input X̃ in the model as converted so far, with equal weight for all
+ * tokens. Throws MBOK_ABORTED, MBOK_IO, and errors of the block's operations. Dispose the result.
  */
 export async function inputGram(walk: Walk, { layer, owners, sides }: SharedInput): Promise<Matrix> {
   const { states, signal } = walk;

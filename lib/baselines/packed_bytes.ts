@@ -1,24 +1,28 @@
-/** What a file of packed codes would take, which the dense folder that methods are compared on does not show. */
+/** Sizes of packed codes. Methods are compared on dense folders, whose size does not show them. */
 
 import type { ParameterSpecification } from '../models/family';
 import { moduleOf } from '../models/parts';
 import type { BaselineSettings } from './quantize_options';
 
-/** Bytes of a packed file's tensors; headers, configuration and tokenizer are not counted. */
+/** Bytes of the tensors of a packed file, without header, configuration and tokenizer. */
 export interface PackedBytes {
-  /** Linear layers: codes, scales, zero points, which group a column is in, and biases. */
+  /** Linear layers: codes, scales, zero points, the group of each column, and biases. */
   readonly linearBytes: number;
-  /** linearBytes · 8 / their weights, as `mbok inspect` counts Boolean layers. */
+  /** linearBytes · 8 / number of linear weights, as `mbok inspect` counts Boolean layers. */
   readonly bitsPerWeight: number;
-  /** Of all tensors; those of no linear layer as the original stores them, block formats of GGUF in 8.5 or 16 bits. */
+  /**
+   * All tensors. Those outside linear layers count as the original stores them; block formats of GGUF count 8.5 or 16
+   * bits per element.
+   */
   readonly bytes: number;
 }
 
 type CodeSettings = Omit<BaselineSettings, 'method'>;
 
 /**
- * Bytes of one matrix: codes of `bits` bits, for every row and group a scale in F16 and a zero point of `bits` bits and,
- * where groups are not of neighbors, the number of every column's group; each of these packed without gaps.
+ * Computes the bytes of one matrix: codes of `bits` bits; per row and group a scale in F16 and a zero point of `bits`
+ * bits. If groups are not of neighboring columns, it adds the group index of every column. Each part is packed without
+ * gaps.
  */
 export function packedMatrixBytes(
   { rows, cols }: { rows: number; cols: number },
@@ -30,7 +34,7 @@ export function packedMatrixBytes(
   return packed(rows * cols, bits) + rows * groups * 2 + packed(rows * groups, bits) + places;
 }
 
-/** Bytes of a whole model; `elementBytes` are those that the original stores an element of a tensor in. */
+/** Computes the bytes of a whole model; `elementBytes` returns the stored bytes per element of a tensor. */
 export function packedBytes(
   specifications: readonly ParameterSpecification[],
   elementBytes: (name: string) => number,

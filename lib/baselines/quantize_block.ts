@@ -1,4 +1,4 @@
-/** One block of a dense model, its linear weights replaced by the values of their codes. */
+/** Quantization of one block of a dense model: the values of the codes replace its linear weights. */
 
 import { MbokError } from '../base/errors';
 import { throwIfAborted } from '../base/validate';
@@ -17,7 +17,7 @@ import { inputGram } from './input_gram';
 import type { BaselineSettings } from './quantize_options';
 import { roundToNearest } from './round_to_nearest';
 
-/** Rounds the linear weights of block `layer` to nearest; one is in memory at a time. */
+/** Rounds the linear weights of block `layer` to nearest, with one of them in memory at a time. */
 export async function roundBlock(
   source: DenseSource,
   layer: number,
@@ -33,8 +33,8 @@ export async function roundBlock(
 }
 
 /**
- * GPTQ of block `layer` in the order in which tokens meet its layers (`--true-sequential` of the authors' code), whose
- * hidden states then go to the next.
+ * Applies GPTQ to block `layer`, in the order in which tokens pass its layers (`--true-sequential` of the authors'
+ * code). The hidden states then continue to the next block.
  */
 export async function compensateBlock(
   walk: Walk,
@@ -75,7 +75,7 @@ function keep(
 ): void {
   const { rows, cols } = owner;
   const module = moduleOf(owner.name);
-  // the value 0 is on every grid, so an error as large as the weights means that nothing else was left
+  // 0 is on every grid, so an error as large as the weights means that all of them became 0
   const error = residual(weight, quantized);
   if (error === 1) throw new MbokError('MBOK_NON_FINITE', `the weights of '${module}' are too small for scales in F16`);
   const matrix = Matrix.from(quantized, { rows, cols });
@@ -83,7 +83,7 @@ function keep(
   converted.set(module, { format: DENSE, matrices: [{ part, matrix, storage: 'F32' }], residual: error });
 }
 
-/** ‖W − Ŵ‖ / ‖W‖; 0 for W = 0. */
+/** Returns ‖W − Ŵ‖ / ‖W‖; 0 for W = 0. */
 function residual(weight: Float32Array, quantized: Float32Array): number {
   let [rest, whole] = [0, 0];
   for (let i = 0; i < weight.length; i++) {

@@ -1,4 +1,7 @@
-/** Other people's methods on the same models: from disk to a dense folder that everything here runs on. */
+/**
+ * Published quantization methods on the same models, for comparison. They write dense folders that all of mbok can
+ * read.
+ */
 
 import { boolean, options } from '../base/validate';
 import { inputsOf } from '../compress/calibration';
@@ -28,47 +31,50 @@ import {
   type QuantizeOptions,
 } from './quantize_options';
 
-/** How a folder was quantized: its baseline.json. */
+/** Report of a quantized folder: its baseline.json. */
 export interface BaselineReport {
   readonly method: BaselineMethod;
-  /** Of a weight's code. */
+  /** Bits of a weight's code. */
   readonly bits: number;
   /** Inputs that share a scale and a zero point. */
   readonly group: number;
-  /** Of GPTQ. */
+  /** Column order of GPTQ. */
   readonly order?: ColumnOrder;
-  /** What GPTQ has seen, and what it added to the diagonal of H in units of its mean. */
+  /** Calibration of GPTQ; `damping` is the damping of H as a fraction of its mean diagonal. */
   readonly calibration?: {
     readonly windows: number;
     readonly length: number;
     readonly tokens: number;
-    /** 'auto': every window began with the tokenizer's start token; 'stream': windows were cut as the text came. */
+    /**
+     * 'auto': every window began with the tokenizer's start token; 'stream': windows were cut from the text as it is.
+     */
     readonly startToken: StartToken;
     readonly precision: string;
     readonly damping: number;
   };
-  /** Mean over the linear modules of ‖W − Ŵ‖ / ‖W‖. */
+  /** Mean of ‖W − Ŵ‖ / ‖W‖ over the linear modules. */
   readonly residual: number;
   /** ‖W − Ŵ‖ / ‖W‖ by module. */
   readonly residuals: Readonly<Record<string, number>>;
-  /** What a file of packed codes would take: the folder itself holds their values in f32. */
+  /** Size of packed codes. The folder itself stores their values in f32. */
   readonly packed: PackedBytes;
 }
 
-/** GPTQ looks at nothing but the model as quantized so far. */
+/** GPTQ reads only the model as quantized so far. */
 const SIDES = ['student'] as const;
 
 /**
- * Quantizes the linear layers of the dense model at `source` (a Hugging Face folder or a GGUF file) by a published method,
- * for comparison: round to nearest, or GPTQ (arXiv 2210.17323), both on asymmetric min-max grids of 2^bits values, one
- * for every row and group of inputs. `output` becomes a dense Hugging Face folder in f32 with the values of the codes and, as
- * baseline.json, the report. Memory holds one block; an interrupted call goes on from the last finished one, as
- * {@link binarizeFolder} does.
+ * Quantizes the linear layers of the dense model at `source` (a Hugging Face folder or a GGUF file) by a published
+ * method, for comparison. Methods are round to nearest and GPTQ (arXiv 2210.17323). Both use asymmetric min-max grids
+ * of 2^bits values, one per row and group of inputs.
  *
- * @returns how it went, and the bytes that packed codes would take
- * @throws MbokError MBOK_INVALID_ARGUMENT (also for a model that is Boolean already, for GPTQ without calibration, for
- * calibration without GPTQ, and for an output that is or holds an input), MBOK_BUSY, MBOK_IO, MBOK_NO_TOKENIZER,
- * MBOK_NON_FINITE for weights whose scale is beyond F16, MBOK_ABORTED, MBOK_OUT_OF_MEMORY, and as ModelSource.open does
+ * `output` becomes a dense Hugging Face folder in f32 with the values of the codes, and the report in baseline.json.
+ * Memory holds one block. An interrupted call continues after the last finished block, as {@link binarizeFolder} does.
+ *
+ * @returns the report, which includes the bytes of packed codes
+ * @throws MbokError MBOK_INVALID_ARGUMENT (also for a Boolean source, GPTQ without calibration, calibration without
+ * GPTQ, and an output that is or contains an input), MBOK_BUSY, MBOK_IO, MBOK_NO_TOKENIZER, MBOK_NON_FINITE for weights
+ * whose scale exceeds F16, MBOK_ABORTED, MBOK_OUT_OF_MEMORY, and as ModelSource.open does
  *
  * @example
  * const calibration = { data: text };
@@ -112,7 +118,7 @@ export async function quantizeFolder(source: string, output: string, given: Quan
   return report;
 }
 
-/** A tensor that stays as it was, in f32. */
+/** Widens a tensor that is not quantized to f32. */
 function widenedTensor(part: ModelPart, dense: DenseSource): TensorSource {
   const { owner } = part;
   return partTensor(part, 'F32', async () => {

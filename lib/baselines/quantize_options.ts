@@ -1,4 +1,4 @@
-/** Options of the baselines: what they mean, their defaults and their limits. */
+/** Options of the baselines: their meanings, defaults and limits. */
 
 import { MbokError } from '../base/errors';
 import { integerInRange, invalid, oneOf, options } from '../base/validate';
@@ -13,25 +13,28 @@ import type { GridSettings } from './grid';
 import { COLUMN_ORDERS, type ColumnOrder } from './input_factor';
 
 export const BASELINE_METHODS = ['rtn', 'gptq'] as const;
-/** 'rtn': round to nearest; 'gptq': with error compensation on some text. */
+/** 'rtn': round to nearest; 'gptq': rounding with error compensation, calibrated on text. */
 export type BaselineMethod = (typeof BASELINE_METHODS)[number];
 
-/** Bits of a code: what the methods are compared at. */
+/** Limits on the bits of a code, in the range in which the methods are compared. */
 export const BITS = { least: 2, most: 4 } as const;
 
 /** Options of {@link quantizeFolder}. */
 export interface QuantizeOptions extends ProgressOptions, OutputOptions {
-  /** 'rtn': round to nearest, no data; 'gptq': GPTQ. */
+  /** 'rtn': round to nearest, without data; 'gptq': GPTQ. */
   readonly method: BaselineMethod;
-  /** Of a weight's code. 2 to 4. */
+  /** Bits of a weight's code, 2 to 4. */
   readonly bits: number;
-  /** Inputs that share a scale and a zero point in every row; of more than a layer has, all. Default 128. */
+  /**
+   * Inputs that share a scale and a zero point in every row. A value above the layer's inputs means all of them.
+   * Default 128.
+   */
   readonly group?: number;
-  /** In which GPTQ takes the columns: as they are, or by falling H_jj (`--act-order` of its authors). Default 'falling'. */
+  /** Column order of GPTQ: 'natural', or by falling H_jj (`--act-order` of its authors). Default 'falling'. */
   readonly order?: ColumnOrder;
-  /** Text and settings of GPTQ, which needs them; defaults as for `binarize`. */
+  /** Text and settings of GPTQ, which requires them. Defaults as for `binarize`. */
   readonly calibration?: Pick<CalibrationOptions, 'data' | 'windows' | 'length' | 'startToken' | 'precision'>;
-  /** Forget an unfinished call for the same output, instead of going on with it. Default false. */
+  /** Whether to discard an unfinished call for the same output instead of continuing it. Default false. */
   readonly restart?: boolean;
 }
 
@@ -47,17 +50,17 @@ export const QUANTIZE_KEYS = [
   'onProgress',
 ] as const;
 const CALIBRATION_KEYS = ['data', 'windows', 'length', 'startToken', 'precision'] as const;
-/** The group of the paper's section 4 ("additional tricks") and of most published files. */
+/** Group size of the paper's section 4 ("additional tricks") and of most published files. */
 const GROUP = 128;
 
-/** How every linear layer is quantized. */
+/** Settings with which every linear layer is quantized. */
 export interface BaselineSettings extends GridSettings {
   readonly method: BaselineMethod;
-  /** 'natural' for round to nearest, which has no order. */
+  /** 'natural' for round to nearest, which does not depend on the order. */
   readonly order: ColumnOrder;
 }
 
-/** Settings with the encoded text. */
+/** Settings, and the encoded calibration text. */
 export interface BaselineTask {
   readonly settings: BaselineSettings;
   readonly calibration: ConversionTask['calibration'];

@@ -1,8 +1,8 @@
-/** Round to nearest: every weight becomes the nearest value of its group's grid. Needs no data. */
+/** Round to nearest: every weight becomes the nearest value of its group's grid. It needs no data. */
 
 import { fitGrid, type GridSettings, nearest } from './grid';
 
-/** The rounded weights [rows, cols] of `weight`, row by row. Throws MBOK_NON_FINITE as {@link fitGrid}. */
+/** Rounds `weight` to [rows, cols], row by row. Throws MBOK_NON_FINITE as {@link fitGrid}. */
 export function roundToNearest(weight: Float32Array, cols: number, { bits, group }: GridSettings): Float32Array {
   const rounded = new Float32Array(weight.length);
   for (let row = 0; row < weight.length; row += cols) {

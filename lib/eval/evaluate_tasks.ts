@@ -1,4 +1,4 @@
-/** Accuracies on published question sets, by the conventions of EleutherAI's lm-evaluation-harness. */
+/** Accuracies on published tasks, by the conventions of EleutherAI's lm-evaluation-harness. */
 
 import { setImmediate } from 'node:timers/promises';
 import { MbokError } from '../base/errors';
@@ -19,53 +19,55 @@ export const TASK_NAMES: readonly string[] = TASKS.map(({ name }) => name);
 
 /** Options of {@link evaluateTasks}. */
 export interface TaskOptions extends StartTokenOptions {
-  /** The folder of the tasks' published files, e.g. with arc/ARC-Easy-Test.jsonl in it. */
+  /** Folder of the tasks' published files, with e.g. arc/ARC-Easy-Test.jsonl in it. */
   readonly data: string;
-  /** Which tasks. Default: all of {@link TASK_NAMES}. */
+  /** Tasks to evaluate. Default: all of {@link TASK_NAMES}. */
   readonly tasks?: readonly string[];
   /** Worked examples before every question of a task. Default 0. */
   readonly shots?: number;
-  /** Chooses the worked examples, the same ones for all questions of a task. Default 0. */
+  /** Seed for the choice of worked examples, which are the same for all questions of a task. Default 0. */
   readonly seed?: number;
-  /** At most this many questions of a task, from the start of its file. Default: all. */
+  /** Largest number of questions per task, from the start of its file. Default: all. */
   readonly limit?: number;
-  /** Of dense products. Default 'f32'. */
+  /** Precision of dense products. Default 'f32'. */
   readonly precision?: Precision;
-  /** Bits that the inputs of Boolean layers are rounded to. Default: as the precision asks. */
+  /** Bits to which the inputs of Boolean layers are rounded. Default: as the precision requires. */
   readonly activations?: ActivationBits | undefined;
   /** Stops the evaluation, which then throws MBOK_ABORTED. */
   readonly signal?: AbortSignal | undefined;
-  /** Told how much of the work is done, from 0 to 1, and which task is being worked on. */
+  /** Receives the finished share of the work, from 0 to 1, and the current task. */
   readonly onProgress?: ((progress: { readonly done: number; readonly what: string }) => void) | undefined;
-  /** Told the result of every task as soon as it is known. */
+  /** Receives the result of each task when it is finished. */
   readonly onResult?: ((result: TaskResult) => void) | undefined;
 }
 
-/** What a model has reached in a task. */
+/** Result of a model on a task. */
 export interface TaskResult {
   /** Name of the task. */
   readonly task: string;
-  /** The file that the questions were read from. */
+  /** File of the questions. */
   readonly file: string;
-  /** Questions asked. */
+  /** Number of questions asked. */
   readonly questions: number;
-  /** Worked examples before each, and what chose them. */
+  /** Worked examples before each question, and the seed of their choice. */
   readonly shots: number;
   readonly seed: number;
-  /** 'auto': texts cut to the model's limit began with the tokenizer's start token all the same; 'stream': they did not. */
+  /**
+   * 'auto': texts truncated to the model's limit still began with the tokenizer's start token; 'stream': they did not.
+   */
   readonly startToken: StartToken;
-  /** Of dense products. */
+  /** Precision of dense products. */
   readonly precision: Precision;
-  /** Bits of the inputs of Boolean layers; undefined where only the precision rounded them. */
+  /** Bits to which the inputs of Boolean layers were rounded; undefined if only the precision rounded them. */
   readonly activations: ActivationBits | undefined;
   /**
-   * `acc`: share of the questions whose right option is the likeliest (LAMBADA: whose last word is the one that greedy
-   * decoding writes); `acc_norm`: the same by log-likelihood per character; `perplexity`: of LAMBADA's last words.
+   * `acc`: share of questions whose correct option is the likeliest. For LAMBADA it is the share whose last word greedy
+   * decoding writes. `acc_norm`: the same by log-likelihood per character. `perplexity`: that of LAMBADA's last words.
    */
   readonly metrics: Readonly<Partial<Record<Metric, Measurement>>>;
 }
 
-/** Metrics as the harness calls them. */
+/** Metrics by their names in the harness. */
 export type Metric = 'acc' | 'acc_norm' | 'perplexity';
 
 const KEYS = [
@@ -83,15 +85,14 @@ const KEYS = [
 ] as const;
 
 /**
- * Asks a model the questions of published tasks. Prompts, tokenization, metrics and standard errors are those of
- * lm-evaluation-harness, except that all questions of a task share the same worked examples, and that a context which is
- * cut at its start to fit the model's limit keeps the tokenizer's start token (unless `startToken` is 'stream').
+ * Evaluates a model on published tasks. Prompts, tokenization, metrics and standard errors are those of
+ * lm-evaluation-harness, with two exceptions. All questions of a task share the same worked examples. A context that is
+ * truncated at its start to fit the model's limit retains the tokenizer's start token, unless `startToken` is 'stream'.
  *
- * @param model - dense or Boolean; used, not changed
- * @returns a result for every task, in the order asked for
+ * @param model - dense or Boolean; not changed
+ * @returns one result per task, in the order of `tasks`
  * @throws MbokError MBOK_INVALID_ARGUMENT (also for too many shots), MBOK_NO_TOKENIZER, MBOK_IO for a missing file,
- * MBOK_FORMAT naming file and line of a malformed record, MBOK_NON_FINITE, MBOK_ABORTED, MBOK_BUSY,
- * MBOK_DISPOSED
+ * MBOK_FORMAT naming file and line of a malformed record, MBOK_NON_FINITE, MBOK_ABORTED, MBOK_BUSY, MBOK_DISPOSED
  *
  * @example
  * const [arc] = await evaluateTasks(model, { data: 'tasks', tasks: ['arc_easy'], limit: 500 });
@@ -110,7 +111,7 @@ export async function evaluateTasks(model: ModelCore, given: TaskOptions): Promi
   const definitions = readTasks(tasks);
   throwIfAborted(signal);
   using _ = model.holdToRead();
-  // all files before the first question: a mistake in the last one should not show after an hour
+  // load all files before the first question: an error in the last one must not appear after an hour
   const loaded: LoadedTask[] = [];
   for (const definition of definitions) {
     loaded.push(await loadTask(definition, { data, shots, seed, limit: limit ?? Infinity }));
@@ -153,7 +154,7 @@ function readTasks(names: readonly string[]): TaskDefinition[] {
   });
 }
 
-/** How long encoding may keep the event loop, in milliseconds. */
+/** Longest time for which encoding may block the event loop, in milliseconds. */
 const SLICE = 5;
 
 async function encodeQuestions(
@@ -200,7 +201,7 @@ function measure(
   return normalized ? { acc, acc_norm: hits((likelihood, choice) => likelihood / characters(choice)) } : { acc };
 }
 
-/** Unicode's characters, not UTF-16 units. */
+/** Counts Unicode characters, not UTF-16 units. */
 function characters(text: string): number {
   let count = 0;
   for (const _ of text) count++;

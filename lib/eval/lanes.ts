@@ -1,4 +1,4 @@
-/** Runs parts of many token sequences side by side, each continuing what a key-value cache holds of it. */
+/** Batched computation of parts of token sequences. Each part continues a sequence from its key-value cache. */
 
 import { cacheBytes, GenerationCache } from '../generate/cache';
 import type { Arithmetic } from '../graph/arithmetic';
@@ -8,30 +8,30 @@ import { Plan } from '../graph/plan';
 import type { ModelCore } from '../models/model_core';
 import type { Builder } from '../nn/builder';
 
-/** Tokens of a run: enough to reuse each weight many times. */
+/** Tokens per run: enough to reuse each weight many times. */
 const ROWS = 1024;
-/** Lanes: enough that even parts of a few tokens reuse weights many times, … */
+/** Largest number of lanes: enough that even parts of a few tokens reuse weights many times. */
 const MOST_LANES = 64;
-/** … in a cache of not more than 256 MB, or an eighth of the weights. */
+/** Limit on the cache: 256 MiB or an eighth of the weights, whichever is larger. */
 const CACHE_BYTES = 2 ** 28;
 const CACHE_SHARE = 8;
 
-/** Tokens that go on in a lane from a position; what the lane's cache holds from there on is overwritten. */
+/** Tokens that continue a lane from a position. They overwrite the lane's cache from there on. */
 export interface Part {
   readonly lane: number;
   readonly position: number;
   readonly ids: Int32Array;
 }
 
-/** A part of which tokens are scored. */
+/** A part with scored tokens. */
 export interface ScoredPart extends Part {
-  /** What follows each token; −1 where that does not count. */
+  /** Successor of each token; −1 if it is not scored. */
   readonly targets: Int32Array;
 }
 
-/** What a part's targets got. */
+/** Score of a part. */
 export interface PartScore {
-  /** Sum over the targets that count. */
+  /** Sum over the scored targets. */
   readonly logLikelihood: number;
   /** Whether each of them was the likeliest token. */
   readonly greedy: boolean;
@@ -40,16 +40,16 @@ export interface PartScore {
 export interface LaneOptions {
   /** Tokens of the longest sequence. */
   readonly capacity: number;
-  /** There are no more sequences than these. */
+  /** Upper limit on the number of sequences. */
   readonly sequences: number;
   readonly arithmetic: Arithmetic;
 }
 
-/** A cache of several sequences and the plans that fill it and score with it. Dispose it. */
+/** A key-value cache of several sequences (lanes), and the plans that fill it and score with it. Dispose it. */
 export class Lanes {
-  /** How many sequences go on side by side. */
+  /** Number of lanes. */
   readonly count: number;
-  /** Tokens that each may have. */
+  /** Cache capacity of each lane in tokens. */
   readonly capacity: number;
   readonly #cache: GenerationCache;
   readonly #fill: Plan;
@@ -86,20 +86,20 @@ export class Lanes {
     }
   }
 
-  /** Computes keys and values of parts, of which each lane has one at most. */
+  /** Computes keys and values of parts, at most one per lane. */
   async fill(parts: readonly Part[], signal: AbortSignal | undefined): Promise<void> {
     for (const rows of runs(parts, this.#fill.maxRows)) {
       await this.#fill.run({ inputs: places(rows), scalars: { rows: rows.length }, signal });
     }
   }
 
-  /** Computes a beginning of all sequences once and copies it into every lane. */
+  /** Computes a common prefix of all sequences once and copies its keys and values to every lane. */
   async begin(ids: Int32Array, signal: AbortSignal | undefined): Promise<void> {
     await this.fill([{ lane: 0, position: 0, ids }], signal);
     await this.#cache.spread(ids.length);
   }
 
-  /** As {@link fill}, and scores the parts' targets. */
+  /** Computes keys and values as {@link fill} does, and scores the parts' targets. */
   async score(parts: readonly ScoredPart[], signal: AbortSignal | undefined): Promise<PartScore[]> {
     const likelihoods = new Float64Array(parts.length);
     const greedy = new Array<boolean>(parts.length).fill(true);
@@ -115,7 +115,7 @@ export class Lanes {
     return parts.map((_, i) => ({ logLikelihood: likelihoods[i] as number, greedy: greedy[i] as boolean }));
   }
 
-  /** Frees plans and cache, after the run in flight if there is one. */
+  /** Frees plans and cache, after the current run if there is one. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#fill[Symbol.asyncDispose]();
     await this.#score[Symbol.asyncDispose]();
@@ -129,14 +129,14 @@ function column(graph: Graph, name: string): Tensor {
   return graph.input(name, { rows: 'tokens', cols: 1, type: 'i32' });
 }
 
-/** A token of the `index`-th part. */
+/** A token of part `index`. */
 interface Row<P extends Part> {
   readonly part: P;
   readonly index: number;
   readonly i: number;
 }
 
-/** The tokens of all parts, one part after the other, as many at a time as a run may have. */
+/** Yields the tokens of all parts in sequence, at most `most` at a time. */
 function* runs<P extends Part>(parts: readonly P[], most: number): Generator<Row<P>[]> {
   let rows: Row<P>[] = [];
   for (const [index, part] of parts.entries()) {

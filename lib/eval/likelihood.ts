@@ -1,26 +1,26 @@
-/** Log-likelihoods of many short texts, of which what begins alike is computed once. */
+/** Log-likelihoods of many short texts; common prefixes are computed only once. */
 
 import type { Arithmetic } from '../graph/arithmetic';
 import type { ModelCore } from '../models/model_core';
 import { Lanes, type PartScore, type ScoredPart } from './lanes';
 import type { ScoredSequence } from './pair_encoder';
 
-/** Tokens of a lane that need not be cut smaller. */
+/** Capacity in tokens below which smaller lanes do not pay. */
 const SMALL = 64;
 
 export interface LikelihoodOptions {
   readonly arithmetic: Arithmetic;
   readonly signal?: AbortSignal | undefined;
-  /** Told after every group how many are done. */
+  /** Receives the number of finished groups after every batch. */
   readonly onProgress?: ((groups: number) => void) | undefined;
 }
 
 /**
- * Scores groups of sequences. What all sequences have in common (worked examples) is computed once, what a group has in
- * common (a question) once a group; the sequences continue from there through the key-value cache, those of many groups
- * side by side.
+ * Scores groups of sequences. The common prefix of all sequences (worked examples) is computed once. The common prefix
+ * of a group (a question) is computed once per group. The sequences continue from there through the key-value cache,
+ * with many groups in parallel.
  *
- * @returns a score for every sequence, in the order given
+ * @returns a score per sequence, in the order of `groups`
  */
 export async function scoreGroups(
   model: ModelCore,
@@ -29,7 +29,7 @@ export async function scoreGroups(
 ): Promise<PartScore[][]> {
   const common = sharedLength(groups.flat());
   const beginning = groups[0]?.[0]?.ids.subarray(0, common) ?? new Int32Array(0);
-  // long ones first: then caches are cut ever smaller, into more and more lanes
+  // longest first: later caches have smaller, and therefore more, lanes
   const waiting = groups.map((group, index) => ({ group, index, length: longest(group) }));
   waiting.sort((a, b) => b.length - a.length);
   const scores = new Array<PartScore[]>(groups.length);
@@ -38,7 +38,7 @@ export async function scoreGroups(
     const capacity = waiting[done]?.length as number;
     await using lanes = new Lanes(model, { capacity, sequences: waiting.length - done, arithmetic });
     await lanes.begin(beginning, signal);
-    // lanes of half the size are worth the making, except where they are small already
+    // new lanes pay when half the capacity suffices, unless they are small already
     const least = capacity > SMALL ? capacity / 2 : 0;
     while (done < waiting.length && (waiting[done]?.length as number) > least) {
       const batch = waiting.slice(done, done + lanes.count);
@@ -50,7 +50,7 @@ export async function scoreGroups(
   }
   return scores;
 }
-/** How many tokens the sequences begin with alike, none of which predicts a scored one. */
+/** Returns the length of the common prefix. Its tokens do not predict a scored token. */
 export function sharedLength(sequences: readonly ScoredSequence[]): number {
   const [first] = sequences as [ScoredSequence, ...ScoredSequence[]];
   let length = Math.min(...sequences.map(({ scoredFrom }) => scoredFrom - 1));
@@ -62,18 +62,18 @@ export function sharedLength(sequences: readonly ScoredSequence[]): number {
   return length;
 }
 
-/** A group whose sequences need `length` tokens of cache at most. */
+/** A group whose sequences need at most `length` tokens of cache. */
 interface WaitingGroup {
   readonly group: readonly ScoredSequence[];
   readonly length: number;
 }
 
-/** Tokens that a group's longest sequence computes: its last one is a target only. */
+/** Returns the tokens that a group's longest sequence computes. Its last token is only a target. */
 function longest(group: readonly ScoredSequence[]): number {
   return Math.max(...group.map(({ ids }) => ids.length - 1));
 }
 
-/** Scores a group in each lane, all lanes of which hold the first `common` tokens. */
+/** Scores one group per lane; all lanes contain the first `common` tokens. */
 async function scoreBatch(
   lanes: Lanes,
   batch: readonly WaitingGroup[],
@@ -101,7 +101,7 @@ async function scoreBatch(
   return results;
 }
 
-/** A sequence from a position on. */
+/** Returns the part of a sequence from a position on. */
 function remainder({ ids, scoredFrom }: ScoredSequence, lane: number, position: number): ScoredPart {
   const targets = ids.slice(position + 1).fill(-1, 0, scoredFrom - position - 1);
   return { lane, position, ids: ids.subarray(position, -1), targets };

@@ -1,4 +1,4 @@
-/** Finds a task's files, reads its questions and puts worked examples before them. */
+/** Loading of a task's files: its questions and its worked examples. */
 
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,38 +7,39 @@ import { uniformInteger } from '../base/random';
 import { readLines, readRecords } from './records';
 import type { Question, TaskDefinition } from './task';
 
-/** What stands between a context and its continuation, and between worked examples. */
+/** Separators between a context and its continuation, and between worked examples. */
 const TARGET_DELIMITER = ' ';
 const EXAMPLE_DELIMITER = '\n\n';
 
 export interface LoadOptions {
-  /** The folder of all tasks' files. */
+  /** Folder of all tasks' files. */
   readonly data: string;
   /** Worked examples before every question. */
   readonly shots: number;
-  /** Chooses them. */
+  /** Seed of their choice. */
   readonly seed: number;
-  /** At most this many questions, from the start. */
+  /** Largest number of questions, from the start. */
   readonly limit: number;
 }
 
-/** A pair whose second part is to be scored. */
+/** A text pair whose second part is scored. */
 export interface ScoredText {
   readonly context: string;
   readonly continuation: string;
 }
 
 export interface LoadedTask {
-  /** The file that the questions are from. */
+  /** File of the questions. */
   readonly file: string;
   readonly questions: readonly Question[];
-  /** The worked examples; all questions share them, so that they are computed once. */
+  /** Worked examples, which all questions share so that they are computed once. */
   readonly examples: string;
 }
 
 /**
- * Reads a task. The worked examples are drawn by `seed` from the task's file of examples, or else from its questions,
- * which are then asked without those drawn. Throws MBOK_IO, MBOK_FORMAT, and MBOK_INVALID_ARGUMENT for too many shots.
+ * Reads a task. Worked examples are drawn by `seed` from the task's example file. Without such a file they are drawn
+ * from the questions, and the drawn questions are not asked. Throws MBOK_IO, MBOK_FORMAT, and MBOK_INVALID_ARGUMENT for
+ * too many shots.
  */
 export async function loadTask(task: TaskDefinition, { data, shots, seed, limit }: LoadOptions): Promise<LoadedTask> {
   const file = task.files.map((name) => join(data, name)).find(existsSync);
@@ -66,7 +67,7 @@ async function readQuestions(task: TaskDefinition, file: string): Promise<Questi
   return records.map((record, index) => task.question(record, answers?.[index]?.trim()));
 }
 
-/** `count` members of a list, without repetition. */
+/** Draws `count` members of a list, without repetition. */
 function draw<T>(list: readonly T[], count: number, seed: number): T[] {
   const rest = [...list];
   return Array.from({ length: count }, (_, i) => rest.splice(uniformInteger(rest.length, seed, i), 1)[0] as T);
@@ -77,7 +78,7 @@ function workedExample({ options, answer }: Question): string {
   return `${context}${TARGET_DELIMITER}${choice}${EXAMPLE_DELIMITER}`;
 }
 
-/** The texts whose likelihoods decide a question. */
+/** Returns the texts whose likelihoods decide a question. */
 export function scoredTexts({ options }: Question, examples: string): ScoredText[] {
   return options.map(({ context, choice }) => ({
     context: examples + context,

@@ -1,25 +1,25 @@
-/** Tokens of a context and its continuation, split as the harness splits them. */
+/** Tokenization of a context and its continuation, split as the harness does. */
 
 import type { Tokenizer } from '../text/tokenizer';
 import type { ScoredText } from './load_task';
 
-/** Token ids of which those from `scoredFrom` on are scored, each given all before it. */
+/** A token sequence whose tokens from `scoredFrom` on are scored, each conditioned on all earlier ones. */
 export interface ScoredSequence {
   readonly ids: Int32Array;
   /** At least 1. */
   readonly scoredFrom: number;
 }
 
-/** Encodes the options of questions; remembers the latest context, which a question's options often share. */
+/** An encoder of the options of questions. It caches the last context, which a question's options often share. */
 export class PairEncoder {
   readonly #tokenizer: Tokenizer;
   readonly #startId: number | undefined;
-  /** Most tokens that the model takes plus the last one, which only is a target. */
+  /** The model's limit plus one: the last token is only a target. */
   readonly #longest: number;
   #context = '';
   #contextIds: readonly number[] = [];
 
-  /** @param startId - what a text that is cut shall still begin with, if it did */
+  /** @param startId - start token that a truncated text retains, if it had it */
   constructor(tokenizer: Tokenizer, maxPositions: number, startId?: number) {
     this.#tokenizer = tokenizer;
     this.#startId = startId;
@@ -27,8 +27,8 @@ export class PairEncoder {
   }
 
   /**
-   * Context and continuation are encoded together and split where the context alone would end. White space at the
-   * context's end belongs to the continuation. What the model's limit has no room for is cut off at the start, after the
+   * Encodes context and continuation together, and splits them where the context alone would end. White space at the
+   * end of the context belongs to the continuation. Text beyond the model's limit is truncated at the start, after the
    * start token.
    */
   encode({ context, continuation }: ScoredText): ScoredSequence {
@@ -36,11 +36,11 @@ export class PairEncoder {
     const whole = this.#tokenizer.encode(context + continuation);
     const before = this.#encodeContext(trimmed);
     const { startTokenId, documentStartId } = this.#tokenizer;
-    // without a context the continuation begins a document, before which the tokenizer may have put its start already
+    // without a context the continuation begins a document: add its start token unless the tokenizer did
     if (before.length === 0 && startTokenId === undefined && documentStartId !== undefined) {
       whole.unshift(documentStartId);
     }
-    // a continuation that melts into the context's last token still has that token scored
+    // if the continuation merges with the context's last token, that token is scored
     const scoredFrom = Math.max(1, Math.min(before.length, whole.length - 1));
     const excess = Math.max(0, whole.length - this.#longest);
     const ids = Int32Array.from(whole.slice(excess));

@@ -1,4 +1,4 @@
-/** Perplexity by the conventions of published figures (window, split and tokenizer belong beside every one of them). */
+/** Perplexity by the conventions of published figures. Quote window, split and tokenizer with every figure. */
 
 import { MbokError } from '../base/errors';
 import { integerInRange, invalid, options, throwIfAborted } from '../base/validate';
@@ -19,64 +19,64 @@ import { WindowScorer } from './window_scorer';
 
 /** Options of {@link evaluatePerplexity}. */
 export interface PerplexityOptions extends StartTokenOptions {
-  /** Tokens of a window, the start token included. Default: 2048, or the model's limit if that is less. */
+  /** Tokens of a window, including the start token. Default: 2048, or the model's limit if that is smaller. */
   readonly window?: number;
   /**
-   * Tokens of the text from one window to the next. Fewer than a window holds make windows overlap. Default: all that a
-   * window holds, `window`, or one less after a start token.
+   * Text tokens from one window to the next. With a smaller stride windows overlap. Default: the text tokens of a
+   * window, which are `window`, or one less after a start token.
    */
   readonly stride?: number;
-  /** At most this many windows from the start of the text; 256 for C4's usual figures. Default: all. */
+  /** Largest number of windows, from the start of the text; 256 for C4's usual figures. Default: all. */
   readonly maxWindows?: number;
-  /** Of dense products. Default 'f32'. */
+  /** Precision of dense products. Default 'f32'. */
   readonly precision?: Precision;
-  /** Bits that the inputs of Boolean layers are rounded to. Default: as the precision asks. */
+  /** Bits to which the inputs of Boolean layers are rounded. Default: as the precision requires. */
   readonly activations?: ActivationBits | undefined;
   /** Stops the evaluation, which then throws MBOK_ABORTED. */
   readonly signal?: AbortSignal | undefined;
-  /** Told after every run how many windows are scored and the perplexity so far. */
+  /** Receives the number of scored windows and their perplexity after every run. */
   readonly onProgress?: ((progress: PerplexityProgress) => void) | undefined;
 }
 
-/** How far an evaluation is. */
+/** Progress of an evaluation. */
 export interface PerplexityProgress {
-  /** Share of the work done, from 0 to 1. */
+  /** Finished share of the work, from 0 to 1. */
   readonly done: number;
   /** Windows scored so far. */
   readonly windows: number;
-  /** Of the windows scored so far. */
+  /** Perplexity of the windows scored so far. */
   readonly perplexity: number;
 }
 
-/** Which tokens of a text count: all, or of conversations those that the assistant says. */
+/** Tokens that count: all, or in conversations those of the assistant. */
 export type ScoredTokens = 'all' | 'assistant';
 
-/** Those of a dataset. */
+/** Returns which tokens of a dataset count. */
 export function scoredTokens(dataset: Dataset): ScoredTokens {
   return dataset.masked ? 'assistant' : 'all';
 }
 
-/** What {@link evaluatePerplexity} found, and how it was measured. */
+/** Result of {@link evaluatePerplexity}, and the conventions of the measurement. */
 export interface PerplexityResult {
   /** exp of the mean negative log-likelihood of the scored tokens. */
   readonly perplexity: number;
-  /** Tokens scored. */
+  /** Number of scored tokens. */
   readonly tokens: number;
-  /** Which those are: all, or of conversations what the assistant says. */
+  /** Tokens that count: all, or in conversations those of the assistant. */
   readonly scored: ScoredTokens;
-  /** Tokens of the whole text, those included that start documents. */
+  /** Tokens of the whole text, including those that start documents. */
   readonly textTokens: number;
-  /** Windows in which a token is scored. */
+  /** Number of windows with a scored token. */
   readonly windows: number;
-  /** Tokens of a window, the start token included. */
+  /** Tokens of a window, including the start token. */
   readonly window: number;
-  /** Tokens of the text from one window to the next. */
+  /** Text tokens from one window to the next. */
   readonly stride: number;
-  /** 'auto': every window began with the tokenizer's start token; 'stream': windows were cut as the text came. */
+  /** 'auto': every window began with the tokenizer's start token; 'stream': windows were cut from the text as it is. */
   readonly startToken: StartToken;
-  /** Of dense products. */
+  /** Precision of dense products. */
   readonly precision: Precision;
-  /** Bits of the inputs of Boolean layers; undefined where only the precision rounded them. */
+  /** Bits to which the inputs of Boolean layers were rounded; undefined if only the precision rounded them. */
   readonly activations: ActivationBits | undefined;
 }
 
@@ -93,23 +93,24 @@ const KEYS = [
 const DEFAULT_WINDOW = 2048;
 
 /**
- * The model's perplexity on a text: windows from the start, every position but a window's first scored, the rest that
- * does not fill a window left out. With a smaller stride, windows overlap, and each scores only tokens that none before it
- * has. Of conversations only what the assistant says is scored, and windows without any of it are left out.
+ * Measures the model's perplexity on a text. Windows are taken from the start, every position but the first of a window
+ * is scored, and a remainder shorter than a window is dropped. With a smaller stride windows overlap, and each scores
+ * only tokens that no earlier window has scored. In conversations only the assistant's tokens are scored, and windows
+ * without any are skipped.
  *
- * Every window begins with the token that the tokenizer puts before a text, if it puts one. Such a window of w tokens holds,
- * scores and advances by w − 1 tokens of the text. None is added with `startToken` 'stream', nor where the text itself has
- * one at a window's beginning.
+ * Every window begins with the token that the tokenizer puts before a text, if there is one. Such a window of w tokens
+ * contains, scores and advances by w − 1 text tokens. No token is added with `startToken` 'stream', or if the text
+ * itself has one at the start of a window.
  *
- * A text of several documents (separated by `<|endoftext|>`, or a dataset's lines and files) is read with the token that
- * starts a document before each. One document is read as the tokenizer reads a text by itself, as published figures of
- * WikiText-2 are: nothing comes before it unless the tokenizer puts it there. The same for any number of threads.
+ * In a text of several documents (separated by `<|endoftext|>`, or a dataset's lines and files) each document follows
+ * the token that starts a document. A single document is tokenized like any text, as for published figures of
+ * WikiText-2: no token precedes it unless the tokenizer adds one. The result does not depend on the number of threads.
  *
- * @param model - dense or Boolean; used, not changed
- * @param data - a text, a dataset, or token ids, which are a text's and cut like one
- * @returns perplexity, tokens scored, and the conventions
- * @throws MbokError MBOK_INVALID_ARGUMENT for a text that is empty or shorter than a window, conversations in which the
- * assistant says nothing, a window longer than the model's limit, or ids outside its vocabulary. MBOK_NO_TOKENIZER, MBOK_BUSY
+ * @param model - dense or Boolean; not changed
+ * @param data - a text, a dataset, or token ids, which are cut like a text
+ * @returns perplexity, number of scored tokens, and the conventions
+ * @throws MbokError MBOK_INVALID_ARGUMENT for a text that is empty or shorter than a window, conversations without
+ * assistant's tokens, a window beyond the model's limit, or ids outside its vocabulary; MBOK_NO_TOKENIZER, MBOK_BUSY
  * (the model is being finetuned), MBOK_DISPOSED, MBOK_NON_FINITE, MBOK_ABORTED
  *
  * @example
@@ -124,7 +125,7 @@ export async function evaluatePerplexity(
   return await measurePerplexity(model, data, given);
 }
 
-/** {@link evaluatePerplexity} for a caller that holds the model. */
+/** Measures as {@link evaluatePerplexity}, for a caller that already holds the model. */
 export async function measurePerplexity(
   model: ModelCore,
   data: TextData,
@@ -159,12 +160,12 @@ export async function measurePerplexity(
   };
 }
 
-/** Throws what {@link measurePerplexity} would throw because of the text: before a run in which it comes late. */
+/** Throws the errors that the text would cause in {@link measurePerplexity}, before a long run that ends with it. */
 export async function expectMeasurable(model: ModelCore, data: TextData, given: PerplexityOptions): Promise<void> {
   await cutText(model, data, given);
 }
 
-/** The text's windows in which something is scored. */
+/** Returns the text's windows in which a token is scored. */
 async function cutText(model: ModelCore, data: TextData, given: PerplexityOptions) {
   const { maxWindows = Infinity, startToken, signal } = given;
   const shape = {
@@ -210,8 +211,8 @@ function checkedStride(stride: number | undefined, shape: WindowShape): number {
 const PIECE = 2 ** 16;
 
 /**
- * Where the text begins: at 1 where it is one document, before which the dataset has put a token that the tokenizer
- * itself would not put there.
+ * Returns where the text begins. It is 1 for a single document whose start token comes from the dataset and not from
+ * the tokenizer.
  */
 async function textStart(model: ModelCore, data: TextData, dataset: Dataset): Promise<0 | 1> {
   if (!model.hasTokenizer || (typeof data !== 'string' && data !== dataset)) return 0;
@@ -227,7 +228,7 @@ async function textStart(model: ModelCore, data: TextData, dataset: Dataset): Pr
   return 1;
 }
 
-/** The first `most` windows that score a token which counts. Throws MBOK_INVALID_ARGUMENT where there is none. */
+/** Returns the first `most` windows that score a token which counts. Throws MBOK_INVALID_ARGUMENT if there is none. */
 async function scoredWindows(
   dataset: Dataset,
   windows: readonly TextWindow[],
@@ -247,7 +248,7 @@ async function scoredWindows(
   );
 }
 
-/** The tokens of some windows, and what follows each: −1 where that is not scored. */
+/** Reads the tokens of windows, and the successor of each: −1 if it is not scored. */
 async function readWindows(
   dataset: Dataset,
   windows: readonly TextWindow[],

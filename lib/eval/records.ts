@@ -1,4 +1,4 @@
-/** Reads JSONL files record by record, with errors that name file and line. */
+/** Reader of JSONL files, record by record, with errors that name file and line. */
 
 import { MbokError } from '../base/errors';
 import { show } from '../base/validate';
@@ -6,16 +6,16 @@ import { readWhole } from '../io/files';
 import { decodeUtf8, expectBounded, expectWholeCharacters, parseJsonObject } from '../io/json';
 import { ConfigReader } from '../models/config_reader';
 
-/** One record of a task's file; its place is the file and the line. */
+/** A record of a task's file; its place is file and line. */
 export type TaskRecord = ConfigReader;
 
-/** Bytes of a file of questions: the largest, HellaSwag's for training, has 47 MB. */
+/** Largest question file in bytes. The largest known one, HellaSwag's training file, has 47 MB. */
 const MOST_BYTES = 1 << 27;
-/** Lines, and values of all of them: HellaSwag's has 40 thousand questions of about 20 values. */
+/** Limits on lines, and on all their values. HellaSwag has 40 thousand questions of about 20 values. */
 const MOST_LINES = 2 ** 20;
 const MOST_VALUES = 2 ** 22;
 
-/** The records of a JSONL file; empty lines are skipped. Throws MBOK_IO and MBOK_FORMAT, the latter with the line. */
+/** Reads the records of a JSONL file and skips empty lines. Throws MBOK_IO, and MBOK_FORMAT naming the line. */
 export async function readRecords(path: string): Promise<TaskRecord[]> {
   const text = await readUtf8(path);
   expectBounded(text, `'${path}'`, MOST_VALUES);
@@ -28,7 +28,10 @@ export async function readRecords(path: string): Promise<TaskRecord[]> {
   });
 }
 
-/** The lines of a text file. Throws MBOK_IO, MBOK_FORMAT where it is not UTF-8 or far larger than files of questions are. */
+/**
+ * Reads the lines of a text file. Throws MBOK_IO, and MBOK_FORMAT if it is not UTF-8 or much larger than question files
+ * are.
+ */
 export async function readLines(path: string): Promise<string[]> {
   return linesOf(await readUtf8(path), path);
 }
@@ -43,31 +46,36 @@ function linesOf(text: string, path: string): string[] {
   throw new MbokError('MBOK_FORMAT', `'${path}' has more than ${MOST_LINES} lines, the most for its kind`);
 }
 
-/** Choices of a question: no task has more than five. */
+/** Largest number of choices of a question. No task has more than five. */
 const MOST_CHOICES = 64;
 
-/** A list of 1 to 64 strings. Throws MBOK_FORMAT. */
+/** Returns a list of 1 to 64 strings. Throws MBOK_FORMAT. */
 export function strings(record: TaskRecord, key: string): readonly string[] {
   const value = expectChoices(record, key).json[key];
   const isList = Array.isArray(value) && value.length > 0 && value.every((each) => typeof each === 'string');
   return isList ? (value as string[]) : malformed(record, key, 'a list of strings');
 }
 
-/** Returns a record whose list under `key` is not too long for the choices of a question; else throws MBOK_FORMAT. */
+/**
+ * Returns a record whose list under `key` is short enough for the choices of a question. Otherwise throws MBOK_FORMAT.
+ */
 export function expectChoices(record: TaskRecord, key: string): TaskRecord {
   const value = record.json[key];
   if (!Array.isArray(value) || value.length <= MOST_CHOICES) return record;
   return malformed(record, key, `a list of at most ${MOST_CHOICES}`);
 }
 
-/** One of the values, as its place in the list; the record may write a number or a truth value as a string. Throws MBOK_FORMAT. */
+/**
+ * Returns the index of the record's value in `values`. The record may write a number or a Boolean as a string. Throws
+ * MBOK_FORMAT.
+ */
 export function choiceIndex(record: TaskRecord, key: string, values: readonly (string | number)[]): number {
   const value = record.json[key];
   const found = typeof value === 'object' ? -1 : values.map(String).indexOf(String(value));
   return found >= 0 ? found : malformed(record, key, `one of ${values.join(', ')}`);
 }
 
-/** Throws MBOK_FORMAT: what the record should have held under `key`. */
+/** Throws MBOK_FORMAT, naming what the record should contain under `key`. */
 export function malformed({ json, place }: TaskRecord, key: string, wanted: string): never {
   throw new MbokError('MBOK_FORMAT', `${place}: '${key}' must be ${wanted}, got ${show(json[key])}`);
 }

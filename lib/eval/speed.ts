@@ -1,4 +1,4 @@
-/** Tokens a second: of a prompt, and of the tokens after it one by one. */
+/** Speed in tokens per second: of a prompt (prefill), and of tokens one by one (decode). */
 
 import { MbokError } from '../base/errors';
 import { integerInRange, options, throwIfAborted } from '../base/validate';
@@ -9,30 +9,30 @@ import { expectModel, type ModelCore } from '../models/model_core';
 
 /** Options of {@link measureSpeed}. */
 export interface SpeedOptions {
-  /** Tokens of the prompt. Default: 512, or the model's limit if that is less. */
+  /** Tokens of the prompt. Default: 512, or the model's limit if that is smaller. */
   readonly prompt?: number | undefined;
-  /** Tokens decoded one by one, from an empty cache. Default: 64, or the model's limit if that is less. */
+  /** Tokens decoded one by one, from an empty cache. Default: 64, or the model's limit if that is smaller. */
   readonly tokens?: number | undefined;
-  /** Times that each is measured, after one that does not count. Default 5. */
+  /** Number of measurements of each, after a warm-up that does not count. Default 5. */
   readonly repeats?: number | undefined;
-  /** Of dense products. Default 'f32'. */
+  /** Precision of dense products. Default 'f32'. */
   readonly precision?: Precision | undefined;
-  /** Bits that the inputs of Boolean layers are rounded to. Default: as the precision asks. */
+  /** Bits to which the inputs of Boolean layers are rounded. Default: as the precision requires. */
   readonly activations?: ActivationBits | undefined;
   /** Stops the measurement, which then throws MBOK_ABORTED. */
   readonly signal?: AbortSignal | undefined;
-  /** Told after every repeat the share of the work done, from 0 to 1. */
+  /** Receives the finished share of the work, from 0 to 1, after every repeat. */
   readonly onProgress?: ((progress: { readonly done: number }) => void) | undefined;
 }
 
-/** Tokens a second over the repeats. */
+/** Tokens per second over the repeats. */
 export interface Rate {
   readonly median: number;
   readonly least: number;
   readonly most: number;
 }
 
-/** What {@link measureSpeed} found, and how it was measured. */
+/** Result of {@link measureSpeed}, and the conventions of the measurement. */
 export interface SpeedResult {
   /** Tokens of the prompt. */
   readonly prompt: number;
@@ -50,13 +50,13 @@ export interface SpeedResult {
 const KEYS = ['prompt', 'tokens', 'repeats', 'precision', 'activations', 'signal', 'onProgress'] as const;
 
 /**
- * Measures how fast a model reads a prompt and how fast it then goes on, as far as the logits of the last token; sampling
- * is not part of it. Tokens are arbitrary ids: the time does not depend on them.
+ * Measures the speed of prefill and decode, up to the logits of the last token; sampling is not included. Token ids are
+ * arbitrary, since the time does not depend on them.
  *
- * @param model - dense or Boolean; used, not changed
- * @returns tokens a second, median and range over the repeats, and the conventions
+ * @param model - dense or Boolean; not changed
+ * @returns tokens per second, as median and range over the repeats, and the conventions
  * @throws MbokError MBOK_INVALID_ARGUMENT (more tokens than the model's limit), MBOK_BUSY, MBOK_DISPOSED,
- *   MBOK_OUT_OF_MEMORY, MBOK_ABORTED
+ * MBOK_OUT_OF_MEMORY, MBOK_ABORTED
  *
  * @example
  * const { prefill, decode } = await measureSpeed(model, { precision: 'bf16' });
@@ -83,7 +83,7 @@ export async function measureSpeed(model: ModelCore, given: SpeedOptions = {}): 
       const started = performance.now();
       await work();
       const seconds = (performance.now() - started) / 1000;
-      // the first one finds caches and threads asleep
+      // skip the first: caches are cold and threads asleep
       if (i >= 0) rates.push(count / seconds);
       onProgress?.({ done: ++done / (2 * (repeats + 1)) });
     }

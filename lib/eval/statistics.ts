@@ -1,13 +1,16 @@
-/** Means and what they may be off by. */
+/** Means and their standard errors. */
 
 /** A measured value and its standard error. */
 export interface Measurement {
   readonly value: number;
-  /** Of `value`, as another sample of as many questions would scatter. */
+  /** Standard error of `value` over samples of equally many questions. */
   readonly standardError: number;
 }
 
-/** The mean of at least one value; standard error by the unbiased sample deviation, 0 for one value. */
+/**
+ * Computes the mean of at least one value. The standard error uses the unbiased sample deviation; it is 0 for one
+ * value.
+ */
 export function mean(values: readonly number[]): Measurement {
   const value = values.reduce((sum, each) => sum + each, 0) / values.length;
   const squares = values.reduce((sum, each) => sum + (each - value) ** 2, 0);
@@ -15,7 +18,7 @@ export function mean(values: readonly number[]): Measurement {
   return { value, standardError: Math.sqrt(variance / values.length) };
 }
 
-/** e to the mean of negative log-likelihoods; its error to first order. */
+/** Computes exp of the mean negative log-likelihood, with its standard error to first order. */
 export function perplexity(negativeLogLikelihoods: readonly number[]): Measurement {
   const { value, standardError } = mean(negativeLogLikelihoods);
   return { value: Math.exp(value), standardError: Math.exp(value) * standardError };

@@ -1,4 +1,4 @@
-/** Log-likelihoods of the tokens of windows; the logits of a whole window are never in memory at once. */
+/** Log-likelihoods of the tokens of windows. The logits of a whole window are never in memory at once. */
 
 import type { Arithmetic } from '../graph/arithmetic';
 import { Graph, type Tensor } from '../graph/graph';
@@ -6,20 +6,20 @@ import { headLikelihood } from '../graph/operations/head_loss';
 import { Plan } from '../graph/plan';
 import type { ModelCore } from '../models/model_core';
 
-/** Windows are computed together up to this many tokens, as large products use all cores better. */
+/** Largest number of tokens per run. Larger products use all cores better. */
 const TOKENS_AT_ONCE = 2048;
 
 export interface WindowScorerOptions {
   /** Tokens of a window. */
   readonly window: number;
-  /** There are no more windows than these. */
+  /** Upper limit on the number of windows. */
   readonly windows: number;
   readonly arithmetic: Arithmetic;
 }
 
-/** Computes some windows at a time. Dispose it. */
+/** A scorer that computes several windows at a time. Dispose it. */
 export class WindowScorer {
-  /** Windows that are computed together. */
+  /** Windows per run. */
   readonly together: number;
   readonly #window: number;
   readonly #plan: Plan;
@@ -40,20 +40,20 @@ export class WindowScorer {
   }
 
   /**
-   * Sum of −log likelihood over windows that follow one another in `ids`, at most `together` of them.
+   * Returns the sum of −log likelihood over consecutive windows in `ids`, at most `together` of them.
    *
-   * @param targets - of each id what follows it, −1 where that is not scored
+   * @param targets - successor of each id; −1 if it is not scored
    */
   async score(ids: Int32Array, targets: Int32Array, signal: AbortSignal | undefined): Promise<number> {
     const scalars = { rows: ids.length, sequenceLength: this.#window };
     const { losses } = await this.#plan.run({ inputs: { ids, targets }, scalars, signal });
-    // in the order of the text and in float64: the sum must not depend on how rows are grouped or work is split
+    // sum in the order of the text and in float64, so that the result does not depend on grouping or threads
     let sum = 0;
     for (const loss of losses as Float32Array) sum += loss;
     return sum;
   }
 
-  /** Frees the plan, after the run in flight if there is one. */
+  /** Frees the plan, after the current run if there is one. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#plan[Symbol.asyncDispose]();
   }

@@ -1,11 +1,11 @@
-/** AdamW (arXiv 1711.05101) for everything that is not a bit. */
+/** AdamW (arXiv 1711.05101), for all trained parameters that are not bits. */
 
 import { finiteNumber, invalid, options } from '../base/validate';
 import { expectGraph, type Graph, type Tensor } from '../graph/graph';
 import { type AdamWSettings, adamwStep, gradientNorm, zeroAtFirst } from '../graph/operations/training';
 import { Matrix } from '../native/matrix';
 
-/** (0.9, 0.95) without decay, clipped at norm 1: what the method's figures were measured with. */
+/** β = (0.9, 0.95), no decay, clipped at norm 1: the settings of the method's measured figures. */
 export const ADAMW_DEFAULTS: AdamWSettings = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0, clip: 1 };
 
 interface Slot {
@@ -16,9 +16,9 @@ interface Slot {
 }
 
 /**
- * Gradients and moments of a set of f32 parameters. Learning rate and step number (from 1) are the scalars
- * `learningRate` and `step` of a run; in a step of several micro-batches gradients add up and the step is taken at the
- * last.
+ * AdamW's gradients and moments for a set of f32 parameters. Learning rate and step number (from 1) are the scalars
+ * `learningRate` and `step` of a run. With several micro-batches gradients accumulate, and the parameters change in the
+ * last one.
  *
  * @example
  * const optimizer = new AdamW(new Map([['w', w]]));
@@ -26,9 +26,9 @@ interface Slot {
  * const norm = optimizer.step(graph);
  */
 export class AdamW {
-  /** With every default in its place. */
+  /** Settings with all defaults filled in. */
   readonly settings: AdamWSettings;
-  /** Moments by name: what a checkpoint has to keep. */
+  /** Moments by name, which checkpoints save. */
   readonly matrices: ReadonlyMap<string, Matrix>;
   readonly #slots: ReadonlyMap<string, Slot>;
 
@@ -55,9 +55,9 @@ export class AdamW {
   }
 
   /**
-   * For `accumulators` of {@link appendGradients}: where the gradient of every parameter is added. Emits the clearing of
-   * the gradients at the first micro-batch, so call it after the forward pass: what clears state ends the time in
-   * which a run can be aborted.
+   * Returns `accumulators` for {@link appendGradients}: the gradient of each parameter is added there. It also emits
+   * the operation that clears gradients at the first micro-batch. Call it after the forward pass, since a run cannot be
+   * aborted once it has changed state.
    */
   accumulators(graph: Graph): Map<Tensor, Tensor> {
     expectGraph('graph', graph);
@@ -70,14 +70,15 @@ export class AdamW {
     return accumulators;
   }
 
-  /** Where the gradient of one parameter is added. */
+  /** Returns the accumulated gradient of one parameter. */
   gradient(name: string): Matrix | undefined {
     return this.#slots.get(name)?.gradient;
   }
 
   /**
-   * Emits clipping and step. Returns the norm [1, 1] of all gradients together, before clipping; undefined without
-   * parameters. A gradient that is not finite fails the run with MBOK_NON_FINITE and leaves the parameters as they were.
+   * Emits clipping and the update. Returns the norm [1, 1] of all gradients together, before clipping; undefined
+   * without parameters. A gradient that is not finite fails the run with MBOK_NON_FINITE and leaves the parameters
+   * unchanged.
    */
   step(graph: Graph): Tensor | undefined {
     expectGraph('graph', graph);
@@ -97,7 +98,7 @@ export class AdamW {
     return norm;
   }
 
-  /** Frees gradients and moments; the parameters stay. */
+  /** Frees gradients and moments. The parameters stay. */
   dispose(): void {
     for (const { gradient, first, second } of this.#slots.values()) {
       for (const matrix of [gradient, first, second]) matrix.dispose();
@@ -105,7 +106,7 @@ export class AdamW {
   }
 }
 
-/** The settings with defaults. Throws MBOK_INVALID_ARGUMENT. */
+/** Checks the settings and fills in defaults. Throws MBOK_INVALID_ARGUMENT. */
 function checkedSettings(given: Partial<AdamWSettings>): AdamWSettings {
   const { beta1, beta2, epsilon, weightDecay, clip } = {
     ...ADAMW_DEFAULTS,

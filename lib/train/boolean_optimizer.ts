@@ -1,4 +1,4 @@
-/** The Boolean optimizer: it flips bits where their signal says so, without latent weights. */
+/** Boolean optimizer: it flips bits by their accumulated signal, without latent weights. */
 
 import { finiteNumber, integerInRange, object, oneOf, options } from '../base/validate';
 import { type BooleanOptimizerState, type BooleanTarget, expectGraph, type Graph, type Tensor } from '../graph/graph';
@@ -10,32 +10,44 @@ export const BOOLEAN_RULES = ['lastKernel', 'neighbors'] as const;
 export const NORMALIZERS = ['none', 'mean', 'factored'] as const;
 export const ACCUMULATOR_TYPES = ['f16', 'bf16', 'f32'] as const;
 
-/** 'lastKernel': only the last kernel flips; 'neighbors': the code of a weight's K bits moves to the next level. */
+/**
+ * 'lastKernel': only the last kernel flips; 'neighbors': the code of a weight's K bits moves to the neighboring level.
+ */
 export type BooleanRule = (typeof BOOLEAN_RULES)[number];
-/** What a signal is divided by: nothing, its mean magnitude, or the factored root of its second moments. */
+/** Divisor of a signal: none, its mean magnitude, or the factored root of its second moments. */
 export type Normalizer = (typeof NORMALIZERS)[number];
 export type AccumulatorType = (typeof ACCUMULATOR_TYPES)[number];
 
 /** Settings of a {@link BooleanOptimizer}. */
 export interface BooleanOptimizerSettings {
-  /** Which bits may flip. */
+  /** Rule by which bits flip. */
   readonly rule: BooleanRule;
-  /** What signals are divided by. */
+  /** Divisor of signals. */
   readonly normalizer: Normalizer;
-  /** 0: each step is normalized by its own statistics; in (0, 1): by running means of earlier steps'. */
+  /** 0: each step is normalized by its own statistics; in (0, 1): by running means over earlier steps. */
   readonly decay: number;
-  /** Element type of the accumulator, the only state of the size of the weights. */
+  /** Element type of the accumulator, the only state with one number per weight. */
   readonly accumulator: AccumulatorType;
 }
 
 /**
- * What finetuning takes unless told otherwise, by perplexity on tiny-stories (256 windows of 256) after 300 steps of
- * 8 × 256 from the calibrated start. Rule and normalizer at K = 2 (instant / running 0.9, relative hidden loss):
- * neighbors factored 7.419 / 7.403, mean 7.440 / 7.422; last kernel factored 7.411 / 7.428, mean 7.440 / 7.444; at
- * K = 3 of a PyTorch reference neighbors 6.99, last kernel 7.00. Differences of 0.02 are noise, so what decides is
- * K = 1, where gradients shrink tenfold on the way and running statistics lag behind: instant 9.64, running 10.77 (plain hidden loss). The
- * instant form costs a second product for the statistics, a tenth of a step. Accumulators at K = 2: bf16 7.419,
- * f16 7.418, f32 7.413; bf16 cannot overflow where evidence grows with no level to move to.
+ * Defaults of finetuning, chosen by perplexity on tiny-stories (256 windows of 256). Each run has 300 steps of 8 × 256
+ * tokens from the calibrated start. K = 2, relative hidden loss:
+ *
+ * | rule        | normalizer | instant (decay 0) | running (decay 0.9) |
+ * | ----------- | ---------- | ----------------- | ------------------- |
+ * | neighbors   | factored   | 7.419             | 7.403               |
+ * | neighbors   | mean       | 7.440             | 7.422               |
+ * | last kernel | factored   | 7.411             | 7.428               |
+ * | last kernel | mean       | 7.440             | 7.444               |
+ *
+ * Differences of 0.02 are noise. At K = 3 a PyTorch reference gives 6.99 (neighbors) and 7.00 (last kernel). K = 1
+ * decides for instant statistics: 9.64 against 10.77 with running ones (plain hidden loss). There gradients shrink
+ * tenfold during the run, and running statistics lag behind.
+ *
+ * Instant statistics read the tiles of a layer's gradient twice, so the tiles wait in scratch memory [m, n] in f32.
+ * Accumulators at K = 2: bf16 7.419, f16 7.418, f32 7.413. bf16 cannot overflow when evidence grows without a level to
+ * move to.
  */
 export const BOOLEAN_DEFAULTS: BooleanOptimizerSettings = {
   rule: 'neighbors',
@@ -44,28 +56,29 @@ export const BOOLEAN_DEFAULTS: BooleanOptimizerSettings = {
   accumulator: 'bf16',
 };
 
-/** Indices into the state [1, 8]; see native/operations/boolean_optimizer.h. */
+/** Indices into the state [1, 8]; see native/operations/boolean_optimizer.cc. */
 const BETA = 0;
 const MOVED = 1;
 
 /**
  * State of the Boolean optimizer for one ±1 parameter of m × n trained weights (native Boolean optimization, BOLD and
- * the paper's §4.3): M ← β·M + η·Q̂; bits move where |M| says so, which clears M; β ← 1 − fraction moved. The sign is
- * that of a descent: Q = ∂loss/∂w, and a weight flips when its signal agrees with it. η is the scalar `flipRate` of a
- * run. In a step of several micro-batches β applies at the first and bits move at the last.
+ * the paper's §4.3). M ← β·M + η·Q̂; bits move where |M| is large enough, which clears M; β ← 1 − fraction moved.
+ *
+ * The sign is that of descent: Q = ∂loss/∂w, and a weight flips when its signal agrees with it. η is the scalar
+ * `flipRate` of a run. With several micro-batches β applies at the first, and bits move at the last.
  *
  * @example
  * const optimizer = new BooleanOptimizer({ rows: m, cols: n });
  * appendGradients(loss, lossSeed(graph), { booleans: new Map([[kernels, optimizer.target(graph)]]) });
  */
 export class BooleanOptimizer {
-  /** m. */
+  /** m, the outputs. */
   readonly rows: number;
-  /** n. */
+  /** n, the inputs. */
   readonly cols: number;
-  /** With every default in its place. */
+  /** Settings with all defaults filled in. */
   readonly settings: BooleanOptimizerSettings;
-  /** All state by name: what a checkpoint has to keep. */
+  /** State by name, which checkpoints save. */
   readonly matrices: ReadonlyMap<string, Matrix>;
   readonly #state: Matrix;
 
@@ -84,27 +97,30 @@ export class BooleanOptimizer {
     ]);
   }
 
-  /** For `booleans` of {@link appendGradients}: the parameter's signal goes into this optimizer, tile by tile. */
+  /**
+   * Returns an entry of `booleans` for {@link appendGradients}: this optimizer consumes the parameter's signal tile by
+   * tile.
+   */
   target(graph: Graph): BooleanTarget {
     return { kind: 'optimizer', ...this.#bind(graph) };
   }
 
-  /** Adds one step on a dense signal q [m, n] of the last of `count` kernels. Scales absent: all ones. */
+  /** Emits one step with a dense signal q [m, n] of the last of `count` kernels. Absent scales are ones. */
   update(q: Tensor, parameter: { kernels: Tensor; sOut?: Tensor; sIn?: Tensor; count: number }): void {
     booleanUpdate(q, object('parameter', parameter), this.#bind(graphOf('q', q)));
   }
 
-  /** β after the last step: 1 − the fraction of weights moved in it. 0 before the first. */
+  /** β after the last step: 1 − fraction of weights moved. 0 before the first step. */
   get beta(): number {
     return this.#state.toFloat32()[BETA] as number;
   }
 
-  /** Weights moved in the last step. */
+  /** Number of weights moved in the last step. */
   get moved(): number {
     return this.#state.toFloat32()[MOVED] as number;
   }
 
-  /** Frees the state; the parameter stays. */
+  /** Frees the state. The parameter stays. */
   dispose(): void {
     for (const matrix of this.matrices.values()) matrix.dispose();
   }
@@ -123,7 +139,7 @@ export class BooleanOptimizer {
   }
 }
 
-/** Checked settings with defaults. Throws MBOK_INVALID_ARGUMENT. */
+/** Checks the settings and fills in defaults. Throws MBOK_INVALID_ARGUMENT. */
 export function booleanSettings(given: Partial<BooleanOptimizerSettings>): BooleanOptimizerSettings {
   options('options', given, ['rule', 'normalizer', 'decay', 'accumulator']);
   const { rule, normalizer, decay, accumulator } = BOOLEAN_DEFAULTS;

@@ -1,7 +1,9 @@
 /**
- * Checkpoints of a run: a folder with all that the next step depends on, so that a resumed run goes on to the same bits.
- * progress.json names the file of the state that belongs to it, and is replaced last: whenever the process dies, the old
- * or the new checkpoint is there. One run at a time has the folder.
+ * Checkpoints of a run: a folder with everything that the next step depends on, so that a resumed run continues with
+ * the same bits.
+ *
+ * progress.json names its state file and is replaced last. If the process dies, either the old or the new checkpoint is
+ * complete. One run at a time uses the folder.
  */
 
 import { readdir } from 'node:fs/promises';
@@ -19,9 +21,9 @@ import type { Snapshot } from './snapshot';
 
 const FORMAT_VERSION = 2;
 const PROGRESS_FILE = 'progress.json';
-/** 'state.safetensors' is the first version's. */
+/** 'state.safetensors' is the name of format version 1. */
 const STATE_FILE = /^state(-\d+)?\.safetensors$/;
-/** A record a step, of about ten values in 200 bytes. */
+/** progress.json has one record per step, with about ten values in 200 bytes. */
 const LIMITS: JsonLimits = { bytes: 1 << 28, values: 2 ** 24 };
 const KIND: WorkKind = {
   what: 'a checkpoint',
@@ -44,33 +46,33 @@ const DTYPES = {
 /** Prefix of the tensors of the best model so far. */
 const BEST = 'best:';
 
-/** What a run's result depends on besides its state. */
+/** Everything that determines a run's result besides its state. */
 export type Fingerprint = Readonly<Record<string, unknown>>;
 
-/** The matrices of a run by name. */
+/** Matrices of a run by name. */
 export interface RunMatrices {
-  /** Trained parameters: scales in F32, packed kernels. */
+  /** Trained parameters: f32 parameters and packed kernels. */
   readonly trained: ReadonlyMap<string, Matrix>;
   /** State of the optimizers. */
   readonly state: ReadonlyMap<string, Matrix>;
 }
 
 export interface CheckpointContent {
-  /** A resumed run must agree in every entry. */
+  /** Settings and inputs; a resumed run must agree in every entry. */
   readonly fingerprint: Fingerprint;
   /** Steps completed. */
   readonly step: number;
-  /** As JSON keeps it. */
+  /** Progress, as stored in JSON. */
   readonly progress: unknown;
   readonly matrices: RunMatrices;
   /** Trained parameters of the best model so far. */
   readonly best: Snapshot | undefined;
 }
 
-/** The folder of a run's checkpoint, which no other run can have meanwhile. Dispose it. */
+/** The checkpoint folder of a run, locked against other runs. Dispose it. */
 export class Checkpoint implements AsyncDisposable {
   readonly #claim: Claim;
-  /** Whether the folder has its marker by now. */
+  /** Whether the folder contains its marker. */
   #begun: boolean;
 
   private constructor(claim: Claim) {
@@ -78,12 +80,14 @@ export class Checkpoint implements AsyncDisposable {
     this.#begun = claim.marker !== undefined;
   }
 
-  /** Takes the folder. Throws MBOK_BUSY where another run has it, MBOK_IO where it is not that of checkpoints, MBOK_FORMAT. */
+  /**
+   * Locks the folder. Throws MBOK_BUSY if another run has it, MBOK_IO if it is not a checkpoint folder, MBOK_FORMAT.
+   */
   static async open(folder: string): Promise<Checkpoint> {
     return new Checkpoint(await claimFolder(folder, KIND));
   }
 
-  /** Removes the checkpoint in `folder`, if there is one and no other run has taken it meanwhile. Throws MBOK_IO. */
+  /** Removes the checkpoint in `folder`, if there is one and no other run has locked it. Throws MBOK_IO. */
   static async remove(folder: string): Promise<void> {
     try {
       await removeWork(folder, KIND);
@@ -92,7 +96,7 @@ export class Checkpoint implements AsyncDisposable {
     }
   }
 
-  /** Replaces the checkpoint. Throws MBOK_IO; the old one then stays. */
+  /** Replaces the checkpoint. Throws MBOK_IO; the old checkpoint then stays. */
   async save({ fingerprint, step, progress, matrices, best }: CheckpointContent): Promise<void> {
     const { trained, state } = matrices;
     const tensors = [...trained, ...state].map(([name, matrix]) => describe(name, matrix, () => matrix.raw()));
@@ -103,7 +107,7 @@ export class Checkpoint implements AsyncDisposable {
     const file = `state-${step}.safetensors`;
     const isFirst = !this.#begun;
     try {
-      // from the first file on the folder must be known for what it is
+      // write the marker first, so that the folder is always recognized as a checkpoint's
       if (isFirst) await this.#write(head);
       await writeSafetensors(join(this.#claim.folder, file), tensors);
       await this.#write({ ...head, state: file, step, hasBest: best !== undefined, progress });
@@ -114,18 +118,18 @@ export class Checkpoint implements AsyncDisposable {
     }
   }
 
-  /** What the run was begun with; undefined where no earlier one has saved anything. */
+  /** The fingerprint of the earlier run; undefined if none has saved anything. */
   get fingerprint(): Fingerprint | undefined {
     return this.#claim.marker?.fingerprint as Fingerprint | undefined;
   }
 
   /**
-   * Reads the checkpoint that an earlier run has saved into the matrices. Resolves to undefined where none has. When it
-   * rejects, nothing has been changed.
+   * Loads the checkpoint of an earlier run into the matrices. Resolves to undefined if there is none. If it rejects,
+   * nothing has changed.
    *
-   * @param check - makes progress of the content of a file, whose path it is told, or throws
-   * @throws MbokError MBOK_INVALID_ARGUMENT naming the option that differs from the run that wrote it. MBOK_UNSUPPORTED for
-   *   another format version. MBOK_FORMAT where something cannot be a run's state. MBOK_IO
+   * @param check - converts the content of progress.json to progress, or throws; receives also its path
+   * @throws MbokError MBOK_INVALID_ARGUMENT naming the option that differs from the earlier run, MBOK_UNSUPPORTED for
+   * another format version, MBOK_FORMAT if the content cannot be a run's state, MBOK_IO
    */
   async load<Progress>(
     fingerprint: Fingerprint,
@@ -148,7 +152,7 @@ export class Checkpoint implements AsyncDisposable {
     }
     const progress = check(json, place);
     await using file = await SafetensorsFile.open(join(this.#claim.folder, json.state));
-    // all of it is read before anything is changed
+    // read everything before anything changes
     const contents = new Map<Matrix, ReturnType<Matrix['raw']>>();
     for (const [name, matrix] of [...trained, ...state]) contents.set(matrix, await readState(file, name, matrix));
     const best = json.hasBest === true ? new Map<string, ReturnType<Matrix['raw']>>() : undefined;
@@ -157,7 +161,7 @@ export class Checkpoint implements AsyncDisposable {
     return { progress, best };
   }
 
-  /** Lets other runs have the folder. */
+  /** Unlocks the folder. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#claim[Symbol.asyncDispose]();
   }
@@ -171,7 +175,7 @@ export class Checkpoint implements AsyncDisposable {
     this.#begun = true;
   }
 
-  /** Removes states of earlier steps, and what processes that were killed have left of theirs. */
+  /** Removes states of earlier steps, and incomplete ones of killed processes. */
   async #removeStates(kept: string): Promise<void> {
     const { folder } = this.#claim;
     try {
@@ -188,7 +192,7 @@ function describe(name: string, { rows, cols, type }: Matrix, data: () => Return
   return { name, dtype: DTYPES[type], shape: [rows, DTYPES[type] === 'U8' ? rowBytes(type, cols) : cols], bytes };
 }
 
-/** The content of a matrix as a checkpoint has it. Throws MBOK_FORMAT. */
+/** Reads the content of a matrix from a checkpoint. Throws MBOK_FORMAT. */
 async function readState(file: SafetensorsFile, name: string, matrix: Matrix): Promise<ReturnType<Matrix['raw']>> {
   const target = matrix.raw();
   const wanted = describe(name, matrix, () => target);

@@ -1,4 +1,4 @@
-/** What finetuning minimizes, as a graph. */
+/** Losses of finetuning, as graphs. */
 
 import type { Graph, MemoryRole, Node, Tensor } from '../graph/graph';
 import type { Head } from '../graph/operations/head';
@@ -13,28 +13,33 @@ import { weightedSum } from '../graph/operations/weighted_sum';
 import type { ModelCore } from '../models/model_core';
 
 export interface TrainingLoss {
-  /** [1, 1]. */
+  /** Shape [1, 1]. */
   readonly loss: Tensor;
-  /** What the loss consists of, by the names that logs use; each [1, 1]. */
+  /** Terms of the loss by the names used in logs; each [1, 1]. */
   readonly parts: Readonly<Record<string, Tensor>>;
 }
 
 /** A model's forward pass in a graph. */
 export interface ForwardPass {
-  /** Every block's output, the last one after the final norm. */
+  /** Output of every block; that of the last after the final norm. */
   readonly blocks: readonly Tensor[];
-  /** The operations of every block, the final norm counted to the last. */
+  /** Operations of every block; the last includes the final norm. */
   readonly parts: readonly (readonly Node[])[];
   readonly head: Head;
 }
 
-/** The inputs of a training graph: i32 [tokens, 1] each, what a teacher's cache keeps [tokens, k + 1] and [tokens, k]. */
+/**
+ * Inputs of a training graph. Ids and targets are i32 [tokens, 1]. Stored predictions of a teacher are [tokens, k + 1]
+ * and their ids [tokens, k].
+ */
 export const IDS = 'ids';
 export const TARGETS = 'targets';
 export const KEPT = 'kept';
 export const KEPT_IDS = 'kept ids';
 
-/** Emits a model's forward pass over sequences of `window` tokens; its matrices are accounted under `role`. */
+/**
+ * Emits a model's forward pass over sequences of `window` tokens. Its matrices count under `role` in memory reports.
+ */
 export function forwardPass(
   graph: Graph,
   model: ModelCore,
@@ -49,9 +54,9 @@ export function forwardPass(
 }
 
 /**
- * Distillation (paper §4.3.2): KL(teacher ‖ student) on logits, mean over tokens, + γ · mean over layers of the distance
- * of hidden states, every block's output counted, the last one after the final norm. Only the student is reached by
- * gradients. `options.seed` must be the gradient of the whole loss.
+ * Emits the distillation loss (paper §4.3.2): KL(teacher ‖ student) of the logits, mean over tokens, plus γ times the
+ * distance of hidden states, mean over blocks. The hidden state of the last block is taken after the final norm.
+ * Gradients reach only the student. `options.seed` must be the gradient of the whole loss.
  */
 export function distillationLoss(
   student: ForwardPass,
@@ -69,7 +74,7 @@ export function distillationLoss(
   return { loss, parts: { kl, hidden: mean } };
 }
 
-/** KL from what was kept of a teacher's predictions, mean over tokens. `options.seed` must be the loss's gradient. */
+/** Emits the KL from a teacher's stored predictions, mean over tokens. `options.seed` must be the loss's gradient. */
 export function keptLoss(
   student: ForwardPass,
   kept: { readonly kept: Tensor; readonly ids: Tensor },
@@ -80,7 +85,8 @@ export function keptLoss(
 }
 
 /**
- * Cross-entropy of the given targets, mean over those that count (not −1). `options.seed` must be the loss's gradient.
+ * Emits the cross-entropy of the targets, mean over those that count (not −1). `options.seed` must be the loss's
+ * gradient.
  */
 export function languageModelLoss(student: ForwardPass, targets: Tensor, options: HeadLossOptions): TrainingLoss {
   const loss = headCrossEntropy(student.head, targets, options);

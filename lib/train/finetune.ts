@@ -1,4 +1,4 @@
-/** Finetuning a Boolean model: the loop around a trainer. */
+/** Finetuning of a Boolean model: the loop around a trainer. */
 
 import { createHash } from 'node:crypto';
 import { MbokError } from '../base/errors';
@@ -32,37 +32,41 @@ import { modelDigest, TeacherCache } from './teacher_cache';
 import { widenTrained } from './trained';
 import { type StepResult, Trainer } from './trainer';
 
-/** What {@link finetune} did. */
+/** Result of {@link finetune}. */
 export interface FinetuneResult extends Progress {
-  /** Which tokens evaluations score: all, or of conversations what the assistant says; undefined without any. */
+  /** Tokens that evaluations score: all, or in conversations those of the assistant; undefined without evaluations. */
   readonly scored: ScoredTokens | undefined;
-  /** Training tokens a second, evaluations and checkpoints not counted; 0 where no step was left to do. */
+  /** Training tokens per second, without evaluations and checkpoints; 0 if no step was left to do. */
   readonly tokensPerSecond: number;
-  /** Moves of trained weights, all steps together. */
+  /** Number of moves of trained weights over all steps. */
   readonly flips: number;
-  /** Bytes that training computed with, known before its first step, and what was chosen to fit them. */
+  /** Planned memory of training in bytes, and the choices that fit it. */
   readonly memory: TrainingMemory;
-  /** 'auto': every sequence began with the tokenizer's start token; 'stream': they were cut as the text came. */
+  /**
+   * 'auto': every sequence began with the tokenizer's start token; 'stream': sequences were cut from the text as it is.
+   */
   readonly startToken: StartToken;
-  /** With a teacher's cache: mean KL in nats of what it keeps from the teacher's full predictions. */
+  /** With a teacher cache: mean KL in nats between the teacher's full predictions and the stored ones. */
   readonly teacherCacheError: number | undefined;
 }
 
 /**
- * Trains a Boolean model in place: bits natively by the Boolean optimizer, scales and norms (and what else `train` names)
- * by AdamW, to imitate `teacher` on `data`; without a teacher, to predict the text. Deterministic: the same student,
- * data and options give the same bits for any number of threads. At the end scales are rounded to the precision they
- * are saved in, and with `evaluation` the best model seen is what is left.
+ * Finetunes a Boolean model in place, to imitate `teacher` on `data`, or without a teacher to predict the text. The
+ * Boolean optimizer trains bits natively. AdamW trains scales and norms, or the groups in `train`. At the end scales
+ * are rounded to the precision in which they are saved. With `evaluation` the best evaluated model is restored.
  *
- * When it rejects, the student is as its last complete step left it; only after a step whose loss is finite and whose
- * gradient is not (MBOK_NON_FINITE too), bits of that step may have moved. An aborted run writes a checkpoint first, if
- * it has a folder for them; one that is not finite leaves the last checkpoint as it is.
+ * The result is deterministic: the same student, data and options give the same bits for any number of threads.
+ *
+ * If it rejects, the student is in the state after its last complete step. There is one exception, also with
+ * MBOK_NON_FINITE: if a step's loss is finite but a gradient is not, bits of that step may have moved. An aborted run
+ * first writes a checkpoint, if it has a folder for it. A run with values that are not finite leaves the last
+ * checkpoint as it is.
  *
  * @param student - a Boolean model; changed in place
- * @returns what every step showed, the best evaluation, and the bytes that training took
- * @throws MbokError MBOK_INVALID_ARGUMENT, MBOK_SHAPE, MBOK_NO_TOKENIZER (for text), MBOK_DISPOSED, MBOK_BUSY (the
- *   student is being finetuned or read by another call, or another run has the checkpoint's folder), MBOK_OUT_OF_MEMORY, MBOK_NON_FINITE (naming the step), MBOK_IO,
- *   MBOK_FORMAT (checkpoint), MBOK_ABORTED
+ * @returns a record of every step, the best evaluation, and the memory of training
+ * @throws MbokError MBOK_INVALID_ARGUMENT, MBOK_SHAPE, MBOK_NO_TOKENIZER (for text), MBOK_DISPOSED, MBOK_BUSY (another
+ * call finetunes or reads the student, or another run has the checkpoint folder), MBOK_OUT_OF_MEMORY, MBOK_NON_FINITE
+ * (naming the step), MBOK_IO, MBOK_FORMAT (checkpoint), MBOK_ABORTED
  *
  * @example
  * await finetune(small, { teacher: model, data: await readFile('train.txt', 'utf8'), steps: 300 });
@@ -83,7 +87,7 @@ export async function finetune(student: ModelCore, given: FinetuneOptions): Prom
     try {
       student.roundToStorage();
     } catch {
-      // the error that ended the run says more
+      // report the error that ended the run
     }
     throw error;
   } finally {
@@ -91,7 +95,7 @@ export async function finetune(student: ModelCore, given: FinetuneOptions): Prom
   }
 }
 
-/** One call of {@link finetune}. */
+/** A single call of {@link finetune}. */
 class Run {
   readonly #student: ModelCore;
   readonly #settings: FinetuneSettings;
@@ -115,7 +119,7 @@ class Run {
   async complete(): Promise<FinetuneResult> {
     const { log: path, evaluation, startId, signal } = this.#settings;
     const data = await this.#encode('data', this.#settings.data);
-    // these fail early where a text is shorter than a window, or no token counts
+    // fail early if a text is shorter than a window, or if no token counts
     await data.countWindows(this.#windows);
     const held = evaluation && (await this.#encode('evaluation.data', evaluation.data));
     if (evaluation && held) await expectMeasurable(this.#student, held, { ...this.#evaluation(evaluation), signal });
@@ -175,20 +179,20 @@ class Run {
   async #trainer(): Promise<Trainer> {
     const { rule, normalizer, decay, accumulator, latent, flipRate, resume, ...rest } = this.#settings;
     const native = flipRate === 0 ? ('frozen' as const) : { rule, normalizer, decay, accumulator };
-    // results depend on it: another machine, or fuller memory, must not make a resumed run another one
+    // the micro-batch changes results, so a resumed run must not choose another for the memory of this machine
     const begun = resume ? this.#checkpoint?.fingerprint?.microBatch : undefined;
     const microBatch = rest.microBatch ?? dividing(rest.batch, begun);
     const judge = this.#cache && { teacher: undefined, kept: this.#settings.teacherCache?.topK };
     return new Trainer(this.#student, { ...rest, ...judge, microBatch, bits: latent ? 'latent' : native });
   }
 
-  /** The windows of an evaluation. */
+  /** Returns the perplexity options of an evaluation. */
   #evaluation({ window, windows }: EvaluationOptions): PerplexityOptions {
     const startToken = startTokenOf(this.#settings.startId);
     return { startToken, ...(window && { window }), ...(windows && { maxWindows: windows }) };
   }
 
-  /** What windows are chosen from. A teacher is imitated at every token, whoever says it. */
+  /** Windows to choose from. A teacher is imitated at every token, whoever speaks. */
   get #windows(): WindowOptions {
     const { window, startId, teacher, teacherCache } = this.#settings;
     return { window, startId, counted: teacher === undefined && teacherCache === undefined };
@@ -237,7 +241,7 @@ class Run {
     this.#settings.onProgress?.({ ...(this.#history.at(-1) as FinetuneRecord), steps, tokensPerSecond });
   }
 
-  /** A run that was stopped in an evaluation makes up for it when it goes on. */
+  /** Evaluates after a step that requires it. A run that was stopped in an evaluation repeats it when it resumes. */
   async #evaluateIfDue(trainer: Trainer, held: Dataset | undefined, log: TrainingLog | undefined): Promise<void> {
     const { evaluation, steps } = this.#settings;
     const record = this.#history.at(-1);
@@ -249,7 +253,7 @@ class Run {
     await log?.write({ step: record.step, event: 'evaluation', perplexity, scored, tokens });
   }
 
-  /** Perplexity of the model as it would be saved; training goes on with unrounded scales. */
+  /** Measures the perplexity of the model as it would be saved. Training continues with unrounded scales. */
   async #evaluate(trainer: Trainer, evaluation: EvaluationOptions, held: Dataset): Promise<PerplexityResult> {
     const weights = takeSnapshot(trainer.changed);
     try {
@@ -299,7 +303,7 @@ class Run {
     this.#bestWeights = found.best;
   }
 
-  /** Everything that the result depends on, apart from what a checkpoint restores. */
+  /** Returns everything that determines the result, except what a checkpoint restores. */
   #fingerprint(trainer: Trainer, data: Dataset, held: Dataset | undefined): Fingerprint {
     const { teacher, checkpoint, resume, log, signal, onProgress, evaluation, data: _, ...given } = this.#settings;
     const { memory: __, onMemory: ___, teacherCache, startId, ...options } = given;
@@ -307,7 +311,7 @@ class Run {
     const frozen = [...this.#student.parameters].filter(([name]) => !changed.has(name));
     return {
       ...options,
-      // absent from runs of versions that knew streams alone
+      // absent without a start token, as in checkpoints of earlier versions
       ...(startId !== undefined && { startToken: startTokenOf(startId) }),
       microBatch: trainer.memory.microBatch,
       teacher: (teacherCache ? undefined : teacher?.json) ?? null,
@@ -330,7 +334,7 @@ class Run {
   }
 }
 
-/** The micro-batch that a run began with, where it says one. */
+/** Returns the micro-batch of the earlier run, if its value is valid. */
 function dividing(batch: number, microBatch: unknown): number | undefined {
   const divides =
     Number.isSafeInteger(microBatch) && (microBatch as number) > 0 && batch % (microBatch as number) === 0;

@@ -1,4 +1,4 @@
-/** Options of finetuning: what they mean, their defaults and their limits. */
+/** Options of finetuning: their meanings, defaults and limits. */
 
 import { MbokError } from '../base/errors';
 import { boolean, finiteNumber, integerInRange, invalid, object, oneOf, options, string } from '../base/validate';
@@ -12,128 +12,134 @@ import { type BooleanOptimizerSettings, booleanSettings } from './boolean_optimi
 import type { TrainingMemory } from './memory';
 import { TRAINABLE, type Trainable } from './trained';
 
-/** How a run is judged on its way. */
+/** Evaluations during a run. */
 export interface EvaluationOptions {
-  /** What the model is not trained on. Of conversations only what the assistant says is scored. */
+  /** Evaluation data, not used for training. In conversations only the assistant's tokens are scored. */
   readonly data: TextData;
   /** Steps between evaluations; the last step is always evaluated. */
   readonly every: number;
   /** Tokens of a window. Default: the training window. */
   readonly window?: number;
-  /** At most this many windows from the start. Default: all. */
+  /** Largest number of windows, from the start. Default: all. */
   readonly windows?: number;
 }
 
-/** Where and how often a run is saved, so that it can go on after a crash. */
+/** Checkpoints of a run, from which it can resume after a crash. */
 export interface CheckpointOptions {
-  /** Replaced as a whole by every new checkpoint. */
+  /** Folder of the checkpoint. Each checkpoint replaces the one before it. */
   readonly folder: string;
   /** Steps between checkpoints. */
   readonly every: number;
 }
 
-/** A teacher's predictions, kept in a file. */
+/** File of a teacher's predictions. */
 export interface TeacherCacheOptions {
-  /** Made if it is not there or was made for another teacher, data or choice of windows. */
+  /** Path. The file is written if it is missing, or belongs to another teacher, data or choice of windows. */
   readonly file: string;
-  /** Tokens kept at every position, all others as one. Default 64. */
+  /** Tokens stored per position; all others are combined. Default 64. */
   readonly topK?: number;
 }
 
 /** Options of {@link finetune}. */
 export interface FinetuneOptions extends Partial<BooleanOptimizerSettings>, StartTokenOptions {
-  /** The original model, to distil from. Absent: next-token cross-entropy on the text itself. */
+  /** Original model, for distillation. If absent, the loss is next-token cross-entropy. */
   readonly teacher?: ModelCore;
   /**
-   * Keep the teacher's predictions of all steps in a file and imitate what was kept: several runs on the same windows then
-   * need the teacher once, and none where the file is there already. Of hidden states nothing is kept, so `gamma` is 0.
+   * Stores the teacher's predictions of all steps in a file, and imitates the stored ones. Several runs on the same
+   * windows then compute the teacher once, and need no teacher if the file exists. Hidden states are not stored, so
+   * `gamma` is 0.
    */
   readonly teacherCache?: TeacherCacheOptions;
   /**
-   * What to train on. Without a teacher, of conversations only what the assistant says counts, and windows that have none of
-   * it are not drawn.
+   * Training data. Without a teacher only the assistant's tokens of conversations count, and windows without any are
+   * not drawn.
    */
   readonly data: TextData;
   /** Optimizer steps. Default 300. */
   readonly steps?: number;
-  /** Sequences of a step. Default 8. */
+  /** Sequences per step. Default 8. */
   readonly batch?: number;
-  /** Tokens of a sequence, the start token included. Default 256. */
+  /** Tokens of a sequence, including the start token. Default 256. */
   readonly window?: number;
   /**
-   * Sequences computed at once, a divisor of `batch`: less memory for the same step. Default: as many as `memory` allows,
-   * or those of 2048 tokens where there is no budget. A resumed run takes what it began with.
+   * Sequences computed at once, a divisor of `batch`. Fewer need less memory for the same step. Default: as many as
+   * `memory` allows, or without `memory` at most 2048 tokens. A resumed run uses the value of the earlier run.
    */
   readonly microBatch?: number;
   /**
-   * Bytes that the process may use, evaluations not counted; decides the micro-batch and whether activations are computed
-   * again in the backward pass, which changes no result. Default: half of what is free.
+   * Memory budget of the process in bytes, without evaluations. It determines the micro-batch, and whether the backward
+   * pass recomputes activations, which changes no result. Default: the present use plus half of the free memory.
    */
   readonly memory?: number;
-  /** Groups of f32 parameters that train. Default scales and norms. */
+  /** Groups of f32 parameters that train. Default: scales and norms. */
   readonly train?: readonly Trainable[];
-  /** AdamW's, at its height. Default 1e-3. */
+  /** Peak learning rate of AdamW. Default 1e-3. */
   readonly learningRate?: number;
-  /** η of the Boolean optimizer at its height; 0 leaves all bits as they are. Default 0.03, or 0.06 where K = 1. */
+  /** Peak η of the Boolean optimizer; 0 freezes all bits. Default 0.03, or 0.06 if K = 1. */
   readonly flipRate?: number;
   /**
-   * Default 'logarithmic': massive activations do not drown it. SmolLM2 at K = 2: with 'relative' the gradient's norm
-   * jumps from 5 to 200 whenever the student makes one token's activation massive, and KL is a tenth higher after 40 steps.
+   * Distance of hidden states. Default 'logarithmic', which massive activations do not dominate.
+   *
+   * Measured on SmolLM2 at K = 2: with 'relative' the gradient norm jumps from 5 to 200 whenever the student makes one
+   * token's activation massive. KL is a tenth higher after 40 steps.
    */
   readonly hiddenLoss?: HiddenLoss;
-  /** Weight of the hidden-state loss. Default 10; with a teacher's cache 0. */
+  /** Weight of the hidden-state loss. Default 10; 0 with a teacher cache. */
   readonly gamma?: number;
-  /** Of dense products. Default 'f32'. */
+  /** Precision of dense products. Default 'f32'. */
   readonly precision?: TrainingPrecision;
-  /** Of the choice of windows. Default 1. */
+  /** Seed for the choice of windows. Default 1. */
   readonly seed?: number;
-  /** Norm that the gradient of all f32 parameters together is clipped at; 0: never. Default 1. */
+  /** Norm at which the gradient of all f32 parameters together is clipped; 0: no clipping. Default 1. */
   readonly clip?: number;
-  /** Train bits by latent weights with a straight-through estimator and Adam instead: for comparison. Default false. */
+  /**
+   * Trains bits by latent weights with a straight-through estimator and Adam instead, for comparison. Default false.
+   */
   readonly latent?: boolean;
-  /** Measure perplexity on the way and keep the best model. */
+  /** Evaluates perplexity during the run and restores the best model at the end. */
   readonly evaluation?: EvaluationOptions;
-  /** Save everything that is needed to go on after a crash. */
+  /** Saves checkpoints, from which the run can resume after a crash. */
   readonly checkpoint?: CheckpointOptions;
   /**
-   * Go on from the checkpoint in `checkpoint.folder`, to the same bits as a run that was never interrupted; the student
-   * must be the one that the run began with. Starts afresh where there is no checkpoint yet. Default false.
+   * Whether to resume from the checkpoint in `checkpoint.folder`, with the same bits as an uninterrupted run. The
+   * student must be the one with which the run began. Without a checkpoint the run starts from the beginning. Default
+   * false.
    */
   readonly resume?: boolean;
-  /** A file that gets a line of JSON per step. */
+  /** Log file, with one line of JSON per step. */
   readonly log?: string;
   /** Stops the run after a whole number of steps; it then throws MBOK_ABORTED. */
   readonly signal?: AbortSignal;
-  /** Told before the first step what training computes with and what was chosen to fit it. */
+  /** Called before the first step with the planned memory and the choices that fit it. */
   readonly onMemory?: (memory: TrainingMemory) => void;
-  /** Told after every step, its evaluation included. */
+  /** Called after every step and its evaluation. */
   readonly onProgress?: (progress: FinetuneProgress) => void;
 }
 
-/** What one step showed. */
+/** Result of one step. */
 export interface FinetuneProgress {
   /** Steps completed, from 1. */
   readonly step: number;
   /** Steps of the whole run. */
   readonly steps: number;
-  /** Mean over all tokens of the step that count. */
+  /** Mean loss over the tokens of the step that count. */
   readonly loss: number;
-  /** What the loss consists of: kl and hidden, or crossEntropy. */
+  /** Terms of the loss: kl and hidden, or crossEntropy. */
   readonly parts: Readonly<Record<string, number>>;
   /** Fraction of the trained weights that moved in this step. */
   readonly flips: number;
-  /** Mean of the Boolean optimizers' β. */
+  /** Mean β of the Boolean optimizers. */
   readonly beta: number;
-  /** Training tokens a second in this step. */
+  /** Training tokens per second in this step. */
   readonly tokensPerSecond: number;
-  /** Where this step was evaluated. */
+  /** Perplexity, if this step was evaluated. */
   readonly perplexity?: number;
 }
 
-/** Options with every default in its place. */
+/** Options with all defaults filled in. */
 export type FinetuneSettings = Omit<Required<FinetuneOptions>, keyof Optional | 'startToken'> &
   Optional & {
-    /** What every sequence begins with; undefined: whatever the text has there. */
+    /** Start token of every sequence; undefined: sequences begin with the text itself. */
     readonly startId: number | undefined;
   };
 type Optional = Pick<
@@ -183,7 +189,7 @@ const KEYS = [
   'onProgress',
 ] as const;
 
-/** η at its height: measured best for several kernels, and for one (method of the paper, §3; η ≥ 0.12 is worse). */
+/** Peak η, the best measured for several kernels and for one (method of the paper, §3; η ≥ 0.12 is worse). */
 const FLIP_RATE = { several: 0.03, single: 0.06 };
 
 /** Checks the options of finetuning `student` and fills in defaults. Throws MBOK_INVALID_ARGUMENT, MBOK_SHAPE. */
@@ -255,7 +261,7 @@ function checkedWindow(name: string, window: number, student: ModelCore): number
 function checkedGroups(groups: readonly Trainable[]): readonly Trainable[] {
   if (!Array.isArray(groups)) return invalid('train', `a list of ${TRAINABLE.join(', ')}`, groups);
   for (const group of groups) oneOf('train', group, TRAINABLE);
-  // in one order, so that the order given does not matter to a resumed run
+  // fixed order, so that a resumed run may list the groups in another order
   return TRAINABLE.filter((group) => groups.includes(group));
 }
 

@@ -1,6 +1,6 @@
 /**
- * The method that native Boolean optimization is compared with: a latent f32 weight behind every bit, its gradient taken
- * straight through the sign, Adam on the latents. 128 bits of state a weight.
+ * Latent weights, the method that native Boolean optimization is compared with. A latent f32 weight stands behind every
+ * bit. Its gradient passes straight through the sign, and Adam updates it. It needs 128 bits of state per weight.
  */
 
 import { integerInRange, invalid } from '../base/validate';
@@ -10,12 +10,12 @@ import type { BitMatrix } from '../native/bit_matrix';
 import { Matrix } from '../native/matrix';
 import { AdamW } from './adamw';
 
-/** Latents start at this times the sign: 20 steps of Adam at 1e-3 turn it round. */
+/** Initial magnitude of latent weights. Adam at 1e-3 needs 20 steps to change a sign. */
 const INITIAL_MAGNITUDE = 0.02;
 
 /**
- * Latent weights of the last kernel of one ±1 parameter [K·m, n]. Learning rate and step number (from 1) are the scalars
- * `learningRate` and `step` of a run.
+ * Latent weights of the last kernel of one ±1 parameter [K·m, n]. Learning rate and step number (from 1) are the
+ * scalars `learningRate` and `step` of a run.
  *
  * @example
  * const latents = new LatentWeights(kernels, 1);
@@ -23,14 +23,16 @@ const INITIAL_MAGNITUDE = 0.02;
  * latents.step(graph);
  */
 export class LatentWeights {
-  /** All state by name: what a checkpoint has to keep. */
+  /** State by name, which checkpoints save. */
   readonly matrices: ReadonlyMap<string, Matrix>;
   readonly #kernels: BitMatrix;
   readonly #last: number;
   readonly #latents: Matrix;
   readonly #optimizer: AdamW;
 
-  /** For the last of the `count` kernels in `kernels`. Throws MBOK_INVALID_ARGUMENT, MBOK_OUT_OF_MEMORY. */
+  /**
+   * Creates latents of the last of the `count` kernels in `kernels`. Throws MBOK_INVALID_ARGUMENT, MBOK_OUT_OF_MEMORY.
+   */
   constructor(kernels: BitMatrix, count: number) {
     if (!Matrix.isMatrix(kernels) || kernels.type !== 'bits') invalid('kernels', 'a BitMatrix', kernels);
     const rows = kernels.rows / integerInRange('count', count, 1, kernels.rows);
@@ -43,20 +45,23 @@ export class LatentWeights {
     this.matrices = new Map([['latent', this.#latents], ...this.#optimizer.matrices]);
   }
 
-  /** For `booleans` of {@link appendGradients}. Emits the clearing of the signal; call it after the forward pass. */
+  /**
+   * Returns an entry of `booleans` for {@link appendGradients}. It emits the operation that clears the signal, so call
+   * it after the forward pass.
+   */
   target(graph: Graph): BooleanTarget {
     expectGraph('graph', graph).bind(this.#latents, 'state');
     const [signal] = this.#optimizer.accumulators(graph).values();
     return { kind: 'dense', signal: signal as NonNullable<typeof signal>, kernel: this.#last };
   }
 
-  /** Emits Adam's step and the new bits. */
+  /** Emits Adam's step and the update of the bits. */
   step(graph: Graph): void {
     this.#optimizer.step(graph);
     signsOf(graph.bind(this.#latents, 'state'), graph.bind(this.#kernels), this.#last);
   }
 
-  /** Frees latents, gradients and moments; the bits stay. */
+  /** Frees latents, gradients and moments. The bits stay. */
   dispose(): void {
     this.#latents.dispose();
     this.#optimizer.dispose();

@@ -1,4 +1,4 @@
-/** A run's log: one line of JSON per step. */
+/** Log of a run: one line of JSON per step. */
 
 import { type FileHandle, open } from 'node:fs/promises';
 import { writeFile } from '../io/atomic';
@@ -13,8 +13,8 @@ export class TrainingLog {
   ) {}
 
   /**
-   * Opens the log of a run that goes on after `step` steps: lines of later steps, which a killed run had written after
-   * its last checkpoint, are dropped; at step 0 an older log is replaced. Throws MBOK_IO, also where the file is no log.
+   * Opens the log of a run that continues after `step` steps. Lines of later steps, which a killed run wrote after its
+   * last checkpoint, are removed. At step 0 an older log is replaced. Throws MBOK_IO, also if the file is not a log.
    */
   static async open(path: string, step: number): Promise<TrainingLog> {
     await expectOwnFile(path, 'a training log', isLog);
@@ -27,7 +27,7 @@ export class TrainingLog {
     }
   }
 
-  /** Throws MBOK_IO. */
+  /** Appends an entry. Throws MBOK_IO. */
   async write(entry: Readonly<Record<string, unknown>>): Promise<void> {
     try {
       await this.file.appendFile(`${JSON.stringify(entry)}\n`);
@@ -46,12 +46,12 @@ async function lines(path: string): Promise<string[]> {
   return text.split('\n').filter((line) => line !== '');
 }
 
-/** As every line of a log begins. */
+/** Tells whether a file starts like a log. */
 function isLog(beginning: string): boolean {
   return beginning.startsWith('{"step":');
 }
 
-/** Infinity for a line that was cut off when its writer died. */
+/** Returns the step of a line; Infinity for a line that was cut off when its writer died. */
 function stepOf(line: string): number {
   try {
     return (JSON.parse(line) as { step?: number }).step ?? 0;

@@ -1,4 +1,4 @@
-/** Training within a memory budget: how many sequences at once, and whether activations are kept or computed again. */
+/** Memory budget of training: it determines the micro-batch, and whether activations are stored or recomputed. */
 
 import { freemem } from 'node:os';
 import { MbokError } from '../base/errors';
@@ -6,13 +6,13 @@ import type { Graph } from '../graph/graph';
 import { graphBytes, type MemoryReport, Plan } from '../graph/plan';
 import type { Matrix } from '../native/matrix';
 
-/** What training computes with, and how that was made to fit. */
+/** Planned memory of training, and the choices that fit it. */
 export type TrainingMemory = MemoryReport & {
   /** Sequences of a micro-batch. */
   readonly microBatch: number;
-  /** Whether blocks are computed again in the backward pass; their activations are then not kept. */
+  /** Whether the backward pass recomputes blocks instead of storing their activations. */
   readonly recompute: boolean;
-  /** Bytes of the process besides: the program itself, tokens, caches. */
+  /** Other bytes of the process: the program itself, tokens, caches. */
   readonly overhead: number;
 };
 
@@ -30,22 +30,22 @@ interface Candidate {
   readonly recompute: boolean;
 }
 
-/** A micro-batch of more tokens than this gains little. */
+/** Larger micro-batches, in tokens, gain little. */
 const TOKENS_AT_ONCE = 2048;
-/** What a micro-batch costs beside its tokens (weights rebuilt, accumulators read and written), in tokens. */
+/** Fixed cost of a micro-batch (weights rebuilt, accumulators read and written), expressed in tokens. */
 const TOKENS_A_MICRO_BATCH = 150;
-/** A forward pass more of the student. */
+/** Relative time of a step with recomputation, which adds a forward pass of the student. */
 const RECOMPUTATION = 1.2;
-/** Growth of the process while it runs: garbage, threads, the evaluation's small change. */
+/** Reserve in bytes for the growth of the process during a run: garbage, threads, small buffers of evaluations. */
 const SLACK = 64e6;
 
 /**
- * A plan of the graph that `build` makes, for the largest micro-batch and with the least recomputation that fit.
- * Recomputation changes no bit of a result, the micro-batch does; so without a budget the micro-batch follows from the
- * options alone unless it cannot fit.
+ * Plans the graph that `build` returns, with the fastest micro-batch and recomputation that fit the budget.
+ * Recomputation changes no bit of a result, but the micro-batch does. Without a budget the micro-batch therefore
+ * depends only on the options, unless it cannot fit.
  *
  * @param residents - matrices that are in memory already
- * @throws MbokError MBOK_OUT_OF_MEMORY naming the least budget that would do
+ * @throws MbokError MBOK_OUT_OF_MEMORY naming the smallest sufficient budget
  */
 export function fitMemory(
   build: (recompute: boolean) => Graph,
@@ -55,7 +55,7 @@ export function fitMemory(
   const { rss } = process.memoryUsage();
   const resident = [...residents].reduce((sum, { byteLength }) => sum + byteLength, 0);
   const overhead = Math.max(SLACK, rss - resident) + SLACK;
-  // a container may allow less than the machine has; no limit reads as 0 or as more than there is
+  // a container may allow less than the machine has; without a limit this reads 0 or a huge number
   const limit = process.constrainedMemory() || Infinity;
   const budget = wishes.memory ?? rss + Math.min(freemem(), Math.max(0, limit - rss)) / 2;
   const graphs = new Map<boolean, Graph>();
@@ -68,7 +68,7 @@ export function fitMemory(
   const attempt = ({ microBatch, recompute }: Candidate, limit: number) => {
     const graph = graphOf(recompute);
     const maxRows = microBatch * wishes.window;
-    // without scratch, and without asking the system for any memory
+    // a lower bound without scratch, computed without allocating memory
     const known = graphBytes(graph, maxRows) + overhead;
     if (known > limit) {
       least = Math.min(least, known);
@@ -88,7 +88,7 @@ export function fitMemory(
     if (fitted !== undefined) return fitted;
   }
   const last = { microBatch: wishes.microBatch ?? 1, recompute: true };
-  // nobody set a limit: the system may know better what it can give
+  // without a budget, try anyway: free memory is only an estimate
   const smallest = attempt(last, Infinity) as NonNullable<ReturnType<typeof attempt>>;
   if (wishes.memory === undefined) return smallest;
   smallest.plan.dispose();
@@ -100,7 +100,7 @@ export function fitMemory(
   );
 }
 
-/** From the fastest to the slowest that are worth trying. */
+/** Lists candidates, fastest first. */
 function candidatesFor({ window, batch, microBatch, memory }: MemoryWishes): Candidate[] {
   const divisors = Array.from({ length: batch }, (_, i) => batch - i).filter((size) => batch % size === 0);
   const usual = divisors.find((size) => size * window <= TOKENS_AT_ONCE) ?? 1;
@@ -109,7 +109,7 @@ function candidatesFor({ window, batch, microBatch, memory }: MemoryWishes): Can
   const cost = ({ microBatch: size, recompute }: Candidate) =>
     (1 + TOKENS_A_MICRO_BATCH / (size * window)) * (recompute ? RECOMPUTATION : 1);
   const all = sizes.flatMap((size) => [false, true].map((recompute) => ({ microBatch: size, recompute })));
-  // without a budget the micro-batch decides results: it shrinks only where recomputation alone does not help
+  // without a budget the micro-batch shrinks only if recomputation alone does not suffice, since it changes results
   return memory === undefined ? all : all.sort((a, b) => cost(a) - cost(b));
 }
 

@@ -1,25 +1,25 @@
-/** How far a run has come, as its checkpoint keeps it. */
+/** Progress of a run, as stored in its checkpoint. */
 
 import { MbokError } from '../base/errors';
 import { show } from '../base/validate';
 import { isJsonObject, type JsonObject } from '../io/json';
 import type { FinetuneProgress } from './finetune_options';
 
-/** What one step showed. */
+/** Record of one step. */
 export type FinetuneRecord = Omit<FinetuneProgress, 'steps' | 'tokensPerSecond'>;
 
-/** How far a run has come. */
+/** Progress of a run. */
 export interface Progress {
-  /** One entry a step. */
+  /** One entry per step. */
   readonly history: readonly FinetuneRecord[];
-  /** Perplexity of the model as it was left, and after how many steps that was: the best of the evaluations. */
+  /** Best evaluation: its perplexity and its step. The run restores that model at its end. */
   readonly best: { readonly perplexity: number; readonly step: number } | undefined;
 }
 
 /**
- * Checks what a checkpoint says of a run of `steps` steps. A perplexity beyond all numbers is null in JSON.
+ * Checks the progress in a checkpoint of a run of `steps` steps. An infinite perplexity is null in JSON.
  *
- * @param json - of progress.json
+ * @param json - content of progress.json
  * @param place - its path, for messages
  * @throws MbokError MBOK_FORMAT naming the entry that no run can have written
  */

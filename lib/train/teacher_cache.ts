@@ -1,4 +1,7 @@
-/** A teacher's predictions on the windows of a run, kept in a file: its likeliest tokens, and all others as one. */
+/**
+ * Teacher cache: a teacher's predictions on the windows of a run, in a file. It stores the likeliest tokens and
+ * combines all others.
+ */
 
 import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
@@ -18,14 +21,14 @@ import { expectOwnFile } from '../io/output_path';
 import { openRegular } from '../io/regular_file';
 import type { ModelCore } from '../models/model_core';
 
-/** Everything that the kept predictions depend on. */
+/** Everything that determines the stored predictions. */
 export interface CacheKey {
-  /** A hash of the teacher's weights and configuration; undefined where it is not at hand: any will do. */
+  /** Hash of the teacher's weights and configuration. Undefined accepts any teacher. */
   readonly teacher: string | undefined;
-  /** A hash of the data. */
+  /** Hash of the data. */
   readonly data: string;
   readonly window: number;
-  /** What every window begins with; null: whatever the text has there. */
+  /** Start token of every window; null: windows begin with the text itself. */
   readonly startId: number | null;
   readonly batch: number;
   readonly seed: number;
@@ -41,37 +44,43 @@ interface Header extends Omit<CacheKey, 'teacher'> {
   readonly teacher: string;
 }
 
-/** What was kept of a run's positions. */
+/** Stored predictions of a step's positions. */
 export interface KeptTokens {
   readonly logarithms: Float32Array;
   readonly ids: Int32Array;
 }
 
 const HEADER_BYTES = 1024;
-/** Holds the mean KL(teacher ‖ kept, the rest spread evenly over all other tokens) in nats, known in the end. */
+/**
+ * Bytes of the trailer, which holds a mean KL in nats. It is KL(teacher ‖ stored) with the remaining probability spread
+ * evenly over all other tokens. It is known only at the end.
+ */
 const TRAILER_BYTES = 64;
-/** Rows of the head at once, which share the time that packing it takes. */
+/** Rows of the head per run, which share the cost of packing the head. */
 const HEAD_ROWS = 2048;
 
-/** A hash of a model's weights and configuration. */
+/** Hashes a model's weights and configuration. */
 export function modelDigest(model: ModelCore): string {
   const hash = createHash('sha256').update(JSON.stringify(model.savedJson));
   for (const [name, matrix] of model.parameters) hash.update(name).update(matrix.raw());
   return hash.digest('hex');
 }
 
-/** An open cache. Logarithms are f16, ids 16 bits or 32 where the vocabulary needs them. Close it. */
+/** An open teacher cache. Logarithms are f16; ids have 16 bits, or 32 for large vocabularies. Close it. */
 export class TeacherCache {
   private constructor(
     readonly path: string,
-    /** Mean KL in nats of what was kept from the teacher's full predictions, measured while they were written. */
+    /** Mean KL in nats between the teacher's full predictions and the stored ones, measured while writing. */
     readonly error: number,
     private readonly file: FileHandle,
     private readonly key: CacheKey,
     private readonly vocabulary: number,
   ) {}
 
-  /** Opens the cache in a file if it was made for this key; undefined where there is none or another's. Throws MBOK_IO. */
+  /**
+   * Opens a cache file if it belongs to this key. Returns undefined if it is missing or belongs to another. Throws
+   * MBOK_IO.
+   */
   static async open(path: string, key: CacheKey, vocabulary: number): Promise<TeacherCache | undefined> {
     const file = await ifPresent(openRegular(path));
     if (file === undefined) return undefined;
@@ -86,7 +95,7 @@ export class TeacherCache {
       const { error } = await json(Math.max(0, size - TRAILER_BYTES), TRAILER_BYTES);
       const wide = vocabulary > 0x10000;
       const whole = size === HEADER_BYTES + key.steps * stepBytes(key, wide) + TRAILER_BYTES;
-      // those of earlier versions were made of windows without a start token
+      // files of earlier versions have no startId: their windows had no start token
       if (whole && header.format === FORMAT && matches({ startId: null, ...header }, key) && Number.isFinite(error)) {
         return new TeacherCache(path, error as number, file, key, vocabulary);
       }
@@ -99,8 +108,8 @@ export class TeacherCache {
   }
 
   /**
-   * Runs the teacher over the windows of every step and keeps what it says. The file appears whole or not at all.
-   * Throws MBOK_IO, MBOK_ABORTED, MBOK_OUT_OF_MEMORY.
+   * Runs the teacher over the windows of every step and stores its predictions. The file is written atomically. Throws
+   * MBOK_IO, MBOK_ABORTED, MBOK_OUT_OF_MEMORY.
    */
   static async write(
     path: string,
@@ -136,7 +145,10 @@ export class TeacherCache {
     return (await TeacherCache.open(path, key, teacher.config.vocabularySize)) as TeacherCache;
   }
 
-  /** What was kept of the positions of step `step` (from 0). Throws MBOK_IO, MBOK_FORMAT for ids that are no tokens. */
+  /**
+   * Reads the stored predictions of step `step` (from 0). Throws MBOK_IO, MBOK_FORMAT if an id is outside the
+   * vocabulary.
+   */
   async read(step: number): Promise<KeptTokens> {
     const { key, vocabulary } = this;
     const wide = vocabulary > 0x10000;
@@ -169,7 +181,7 @@ function matches(header: JsonObject, key: CacheKey): boolean {
   );
 }
 
-/** Empty for what is no JSON object. */
+/** Parses a JSON object; returns an empty one for other text. */
 function parseIfJson(text: string): JsonObject {
   try {
     const json: unknown = JSON.parse(text);
@@ -179,12 +191,12 @@ function parseIfJson(text: string): JsonObject {
   }
 }
 
-/** Logarithms [rows, k + 1] in f16, then ids [rows, k]. */
+/** Returns the bytes of a step: logarithms [rows, k + 1] in f16, then ids [rows, k]. */
 function stepBytes({ batch, window, topK }: CacheKey, wide: boolean): number {
   return batch * window * (2 * (topK + 1) + (wide ? 4 : 2) * topK);
 }
 
-/** Runs the teacher: blocks over a sequence at a time, the head over the rows of many. */
+/** A runner of the teacher: blocks one sequence at a time, the head over rows of many sequences. */
 class Writer {
   readonly #states: Plan;
   readonly #head: Plan;
@@ -206,7 +218,7 @@ class Writer {
     this.#head = new Plan(head, { maxRows: Math.min(HEAD_ROWS, batch * window) });
   }
 
-  /** The bytes of one step and its mean error. */
+  /** Computes the bytes of one step and its mean error. */
   async predict(ids: Int32Array, signal: AbortSignal | undefined): Promise<{ bytes: Uint8Array; error: number }> {
     const { window, topK, batch } = this.key;
     const width = this.teacher.config.hiddenSize;

@@ -1,4 +1,4 @@
-/** Which of a model's matrices finetuning changes. */
+/** Matrices of a model that finetuning changes. */
 
 import { MbokError } from '../base/errors';
 import type { ModelCore } from '../models/model_core';
@@ -7,7 +7,7 @@ import type { BitMatrix } from '../native/bit_matrix';
 import type { Matrix } from '../native/matrix';
 
 export const TRAINABLE = ['scales', 'norms', 'embeddings', 'biases'] as const;
-/** Groups of f32 parameters; 'embeddings' holds an untied head, learned positions and projections too. */
+/** Groups of f32 parameters. 'embeddings' includes an untied head, learned positions and projections. */
 export type Trainable = (typeof TRAINABLE)[number];
 
 const GROUPS = {
@@ -19,7 +19,7 @@ const GROUPS = {
   bias: 'biases',
 } as const;
 
-/** The f32 parameters of the given groups, by checkpoint name. */
+/** Returns the f32 parameters of these groups, by checkpoint name. */
 export function trainedParameters(model: ModelCore, groups: readonly Trainable[]): Map<string, Matrix> {
   const trained = new Map<string, Matrix>();
   const { parameters } = model;
@@ -30,13 +30,13 @@ export function trainedParameters(model: ModelCore, groups: readonly Trainable[]
   return trained;
 }
 
-/** The group that a matrix is trained in by AdamW; undefined where it is not. */
+/** Returns the group in which AdamW trains a matrix; undefined if it does not. */
 function groupOf({ role, frozen, owner }: ModelPart): Trainable | undefined {
   if (role === 'scale' && owner.role === 'linear') return frozen ? undefined : 'scales';
   return owner.role === 'linear' ? undefined : GROUPS[owner.role];
 }
 
-/** Makes f32 in memory what training these groups changes. Throws MBOK_INVALID_ARGUMENT for embeddings in 8 bits. */
+/** Widens the parameters of these groups to f32 in memory. Throws MBOK_INVALID_ARGUMENT for 8-bit embeddings. */
 export async function widenTrained(
   model: ModelCore,
   groups: readonly Trainable[],
@@ -45,11 +45,11 @@ export async function widenTrained(
   await model.widen(trainedParameters(model, groups).keys(), signal);
 }
 
-/** ±1 matrices of a linear module: `count` of them, rows × cols each, one below the other. */
+/** ±1 matrices of a linear module: `count` of them, rows × cols each, stacked vertically. */
 export interface BooleanPart {
-  /** Of the matrix in checkpoints. */
+  /** Name of the matrix in checkpoints. */
   readonly name: string;
-  /** What its optimizer is called: by its module where that has no others. */
+  /** Name of its optimizer: the module's name if it is the module's only ±1 part. */
   readonly label: string;
   readonly bits: BitMatrix;
   readonly count: number;
@@ -57,7 +57,7 @@ export interface BooleanPart {
   readonly cols: number;
 }
 
-/** Every part of ±1. Throws MBOK_INVALID_ARGUMENT for a model without one. */
+/** Returns every ±1 part. Throws MBOK_INVALID_ARGUMENT for a model without one. */
 export function booleanParts(model: ModelCore): readonly BooleanPart[] {
   const parts = model.parts.filter(({ role }) => role === 'bits');
   if (parts.length === 0) {

@@ -1,4 +1,4 @@
-/** One model's training: the plan of a step, the optimizers' state, and running it micro-batch by micro-batch. */
+/** Trainer of one model: the plan of a step, the optimizers' state, and the loop over micro-batches. */
 
 import { MbokError } from '../base/errors';
 import type { Precision } from '../graph/arithmetic';
@@ -29,12 +29,12 @@ import { fitMemory, type TrainingMemory } from './memory';
 import { type BooleanPart, booleanParts, type Trainable, trainedParameters } from './trained';
 
 export interface TrainerOptions {
-  /** Absent: next-token cross-entropy on the text itself, or what `kept` says. */
+  /** Original model. If absent, the loss is next-token cross-entropy, or imitates stored predictions (`kept`). */
   readonly teacher?: ModelCore | undefined;
-  /** Tokens that were kept of a teacher's predictions at every position; the step is given them instead of a teacher. */
+  /** Number of tokens stored per position of a teacher's predictions, which the step receives instead of a teacher. */
   readonly kept?: number | undefined;
   readonly train: readonly Trainable[];
-  /** How bits are trained: natively, by latent weights, or not at all. */
+  /** Training of bits: natively, by latent weights, or not at all. */
   readonly bits: BooleanOptimizerSettings | 'latent' | 'frozen';
   readonly hiddenLoss: HiddenLoss;
   readonly gamma: number;
@@ -46,30 +46,33 @@ export interface TrainerOptions {
   readonly batch: number;
   /** Sequences of a micro-batch. Default: chosen to fit the memory. */
   readonly microBatch?: number | undefined;
-  /** Bytes that the process may use. Default: half of what is free, micro-batches of up to 2048 tokens. */
+  /**
+   * Memory budget of the process in bytes. Default: the present use plus half of the free memory, with micro-batches of
+   * up to 2048 tokens.
+   */
   readonly memory?: number | undefined;
 }
 
 export interface StepOptions {
   /** From 0. */
   readonly step: number;
-  /** One sequence after the other; a whole number of micro-batches. */
+  /** Concatenated sequences; a whole number of micro-batches. */
   readonly ids: Int32Array;
-  /** What follows each, −1 where that does not count; read where there is no teacher. */
+  /** Successor of each token, −1 if it does not count. Read only without a teacher. */
   readonly targets: Int32Array;
-  /** With {@link TrainerOptions.kept}: logarithms and ids of every position's kept tokens. */
+  /** With {@link TrainerOptions.kept}: logarithms and ids of the stored tokens of every position. */
   readonly kept?: { readonly logarithms: Float32Array; readonly ids: Int32Array } | undefined;
   readonly learningRate: number;
   readonly flipRate: number;
-  /** Heeded until the first update of the step. */
+  /** Obeyed until the first update of the step. */
   readonly signal: AbortSignal | undefined;
 }
 
 export interface StepResult {
   readonly loss: number;
-  /** What the loss consists of. */
+  /** Terms of the loss. */
   readonly parts: Readonly<Record<string, number>>;
-  /** Norm of the gradient of all f32 parameters together, before clipping; 0 where none is trained. */
+  /** Norm of the gradient of all f32 parameters together, before clipping; 0 if none is trained. */
   readonly gradientNorm: number;
   /** Weights moved by module; empty unless bits are trained natively. */
   readonly moved: ReadonlyMap<string, number>;
@@ -80,11 +83,11 @@ export interface StepResult {
 const LOSS = 'loss';
 const NORM = 'gradient norm';
 
-/** Owns plan and optimizer state; the student's matrices are changed in place. Dispose it. */
+/** A trainer. It owns the plan and the optimizer state, and changes the student's matrices in place. Dispose it. */
 export class Trainer {
-  /** What training computes with, known before the first step. */
+  /** Memory of training, known before the first step. */
   readonly memory: TrainingMemory;
-  /** Weights whose bits are trained: those of one kernel of every Boolean module. */
+  /** Number of weights with trained bits: those of one kernel of every Boolean module. */
   readonly trainedBits: number;
   readonly #options: TrainerOptions;
   readonly #booleans: readonly BooleanPart[];
@@ -115,7 +118,7 @@ export class Trainer {
     this.memory = fitted.memory;
   }
 
-  /** What training changes in the student: f32 parameters and bits, by checkpoint name. */
+  /** The student's matrices that training changes: f32 parameters and bits, by checkpoint name. */
   get changed(): ReadonlyMap<string, Matrix> {
     const frozen = this.#options.bits === 'frozen';
     const bits = frozen ? [] : this.#booleans.map((part) => [part.name, part.bits] as const);
@@ -131,10 +134,12 @@ export class Trainer {
   }
 
   /**
-   * One optimizer step. Rejects with MBOK_ABORTED before anything has changed, or with MBOK_NON_FINITE naming the step.
-   * Where the loss is not finite no weight has changed, but with several micro-batches state of the optimizers may have.
-   * Where the loss is finite and a gradient is not, f32 parameters have not changed, but bits may have moved: each
-   * layer's move while its gradient is at hand, before the norm of all gradients is known.
+   * Runs one optimizer step. Rejects with MBOK_ABORTED before anything has changed, or with MBOK_NON_FINITE naming the
+   * step.
+   *
+   * If the loss is not finite, no weight has changed, but with several micro-batches optimizer state may have. If the
+   * loss is finite and a gradient is not, f32 parameters have not changed, but bits may have moved. Each layer's bits
+   * move as soon as its gradient is computed, before the norm of all gradients is known.
    */
   async step({ step, ids, targets, kept, learningRate, flipRate, signal }: StepOptions): Promise<StepResult> {
     const { window, teacher, kept: count } = this.#options;
@@ -176,14 +181,14 @@ export class Trainer {
     return { ...this.#flips(), loss: sums.get(LOSS) as number, parts: this.#parts(sums), gradientNorm };
   }
 
-  /** Frees plan and optimizer state; the student keeps what it has learnt. */
+  /** Frees plan and optimizer state. The student stays as trained. */
   dispose(): void {
     this.#plan.dispose();
     this.#adamw.dispose();
     for (const optimizer of [...this.#native.values(), ...this.#latent.values()]) optimizer.dispose();
   }
 
-  /** The graph of a micro-batch, with the blocks' activations kept or computed again. */
+  /** Builds the graph of a micro-batch, with activations of blocks stored or recomputed. */
   #graph(student: ModelCore, recompute: boolean): Graph {
     const graph = new Graph({ precision: this.#options.precision });
     const seed = lossSeed(graph);
@@ -191,7 +196,8 @@ export class Trainer {
     const { teacher, window } = this.#options;
     const wanted = teacher && forwardPass(graph, teacher, ids, { role: 'teacher', window });
     const pass = forwardPass(graph, student, ids, { role: 'weights', window });
-    // before the loss, which adds to gradients; the blocks' part is still ahead when it turns out not to be finite
+    // before the loss, which already adds to gradients; if the loss is not finite, the run stops before those of the
+    // blocks
     const accumulators = this.#adamw.accumulators(graph);
     const { loss, parts } = this.#loss(graph, pass, wanted, { seed, accumulators });
     requireFinite(loss);
@@ -236,7 +242,7 @@ export class Trainer {
   }
 }
 
-/** Of all targets that count, of which there must be one, the share that each micro-batch has. */
+/** Returns each micro-batch's share of the targets that count. At least one must count. */
 function countedShares(targets: Int32Array, rows: number): number[] {
   const count = (part: Int32Array) => part.reduce((sum, target) => sum + (target >= 0 ? 1 : 0), 0);
   const total = count(targets);

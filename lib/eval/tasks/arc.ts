@@ -1,4 +1,4 @@
-/** AI2 Reasoning Challenge (arXiv 1803.05457): grade-school science questions, three to five choices. */
+/** AI2 Reasoning Challenge (arXiv 1803.05457): grade-school science questions with three to five choices. */
 
 import { choiceIndex, expectChoices, malformed } from '../records';
 import { choose, type TaskDefinition } from '../task';

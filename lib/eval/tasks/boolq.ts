@@ -10,7 +10,7 @@ export const boolq: TaskDefinition = {
   files: ['boolq/dev.jsonl', 'boolq/val.jsonl'],
   exampleFiles: ['boolq/train.jsonl'],
   question(record) {
-    // SuperGLUE's edition, which the harness reads, has the title in the passage
+    // the harness reads SuperGLUE's edition, which has the title in the passage
     const title = record.has('title') ? `${record.string('title')} -- ` : '';
     const context = `${title}${record.string('passage')}\nQuestion: ${record.string('question')}?\nAnswer:`;
     const answer = choiceIndex(record, record.has('label') ? 'label' : 'answer', ['false', 'true']);

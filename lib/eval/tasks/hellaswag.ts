@@ -1,14 +1,14 @@
-/** HellaSwag (arXiv 1905.07830): which of four endings follows a description. */
+/** HellaSwag (arXiv 1905.07830): choice among four endings of a description. */
 
 import { choiceIndex, strings } from '../records';
 import { choose, type TaskDefinition } from '../task';
 
-/** The harness' cleaning: square brackets are leftovers of the WikiHow part. */
+/** Cleans a text as the harness does: square brackets are leftovers of the WikiHow part. */
 export function clean(text: string): string {
   return text.trim().replaceAll(' [title]', '. ').replace(/.+/g, withoutBrackets).replaceAll('  ', ' ');
 }
 
-/** A line without what is in brackets: /\[.*?\]/g takes the square of the time where brackets stay open. */
+/** Removes bracketed parts of a line. The expression /\[.*?\]/g takes quadratic time if many brackets stay open. */
 function withoutBrackets(line: string): string {
   let rest = '';
   let at = 0;
@@ -21,7 +21,7 @@ function withoutBrackets(line: string): string {
   }
 }
 
-/** Python's str.capitalize, which also makes the rest small. */
+/** Capitalizes like Python's str.capitalize, which also lowercases the other letters. */
 export function capitalize(text: string): string {
   const first = text === '' ? '' : String.fromCodePoint(text.codePointAt(0) as number);
   return first.toUpperCase() + text.slice(first.length).toLowerCase();

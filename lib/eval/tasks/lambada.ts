@@ -1,4 +1,4 @@
-/** LAMBADA (arXiv 1606.06031) as OpenAI prepared it: the last word of a passage that needs all of the passage. */
+/** LAMBADA (arXiv 1606.06031) as prepared by OpenAI: the last word of a passage, which depends on the whole passage. */
 
 import { choose, type TaskDefinition } from '../task';
 
@@ -9,7 +9,7 @@ export const lambada: TaskDefinition = {
   files: ['lambada_openai/lambada_openai.jsonl', 'lambada_openai/test.jsonl', 'lambada_test.jsonl'],
   exampleFiles: [],
   question(record) {
-    // published whole, or with the last word apart
+    // some editions have the last word in a separate field
     if (record.has('continuation')) return choose(record.string('context'), [record.string('continuation')], 0);
     const text = record.string('text');
     const last = text.lastIndexOf(' ');

@@ -1,4 +1,4 @@
-/** PIQA (arXiv 1911.11641): which of two solutions reaches a goal in the physical world. */
+/** PIQA (arXiv 1911.11641): choice between two solutions of a goal in the physical world. */
 
 import { MbokError } from '../../base/errors';
 import { choose, type TaskDefinition } from '../task';

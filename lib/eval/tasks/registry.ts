@@ -1,4 +1,4 @@
-/** All tasks; a new one is a file beside this and a row here. */
+/** List of all tasks. To add one, write a file in this folder and a row here. */
 
 import type { TaskDefinition } from '../task';
 import { arcChallenge, arcEasy } from './arc';

@@ -1,4 +1,4 @@
-/** WinoGrande (arXiv 1907.10641): which of two names fills the blank. */
+/** WinoGrande (arXiv 1907.10641): choice between two names for a blank. */
 
 import { choiceIndex, malformed } from '../records';
 import type { TaskDefinition } from '../task';
@@ -9,7 +9,7 @@ export const winogrande: TaskDefinition = {
   normalized: false,
   files: ['winogrande_1.1/dev.jsonl', 'winogrande/dev.jsonl'],
   exampleFiles: ['winogrande_1.1/train_xl.jsonl', 'winogrande/train_xl.jsonl'],
-  // partial scoring (arXiv 1806.02847): the options stand in the context, what follows the blank is scored
+  // partial scoring (arXiv 1806.02847): the options stand in the context, and the text after the blank is scored
   question(record) {
     const sentence = record.string('sentence');
     const blank = sentence.indexOf('_');
