@@ -1,4 +1,4 @@
-/** Options of the commands that run models. */
+/** Arithmetic options of commands that run models. */
 
 import { ACTIVATION_BITS, type ActivationBits, PRECISIONS, type Precision } from '../graph/arithmetic';
 import { type CommandCall, given, type OptionTable } from './command';
@@ -13,7 +13,7 @@ export const ARITHMETIC_OPTIONS: OptionTable = {
   },
 };
 
-/** What was given of them. */
+/** Reads the arithmetic options of a call. */
 export function givenArithmetic(call: CommandCall): { precision?: Precision; activations?: ActivationBits } {
   const bits = call.text('activations');
   return given({

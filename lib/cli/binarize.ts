@@ -17,7 +17,7 @@ import { expectTarget, OUTPUT_OPTIONS } from './output';
 import { readStorage } from './storage';
 import { megabytes, RemainingTime, StatusLine, say } from './terminal';
 
-/** Those that only the calibrated method reads. */
+/** Options that only the calibrated method reads. */
 const CALIBRATED_OPTIONS = [...Object.keys(CALIBRATION_OPTIONS), 'target-mix', 'residual-mix'];
 const METHODS: readonly ConversionMethod[] = ['svid', 'refit', 'calibrated'];
 const mix = { kind: 'number', value: 'A', minimum: 0, maximum: 1, byDefault: '0.5' } as const;
@@ -200,7 +200,7 @@ function conversionOptions(
   return given({ method, calibration, nested, embeddings, restart });
 }
 
-/** How many kernels: everywhere, or under a budget. Throws UsageError. */
+/** Reads the number of kernels, or the budget. Throws UsageError. */
 function allocationOptions(call: CommandCall): AllocationOptions {
   const named = ['kernels', 'bits', 'size'].filter((name) => call.has(name));
   if (call.flag('nested') && (call.has('bits') || call.has('size')))
@@ -227,7 +227,7 @@ function readKept(text: string): readonly [string, KeptAt] {
   throw new UsageError(`--keep takes NAME=dense, NAME=int8 or NAME=K with K from 1 to ${MAX_KERNELS}, got '${text}'`);
 }
 
-/** How many layers have how many kernels. */
+/** Formats how many layers have each number of kernels. */
 function histogram(kernels: readonly (readonly [string, number | string])[]): string {
   const kinds = [...new Set(kernels.map(([, kind]) => kind))].sort();
   const layers = (kind: number | string) => kernels.filter(([, own]) => own === kind).length;

@@ -13,7 +13,7 @@ const UNITS: Readonly<Record<string, number>> = {
   TIB: 2 ** 40,
 };
 
-/** A size such as 8GB, 512 MiB or a plain number of bytes. Throws UsageError. */
+/** Parses a size such as 8GB, 512 MiB or a plain number of bytes. Throws UsageError. */
 export function readBytes(name: string, text: string): number {
   const [, number, unit] = /^\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*$/i.exec(text) ?? [];
   const factor = unit === undefined ? undefined : UNITS[unit.toUpperCase()];

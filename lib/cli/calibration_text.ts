@@ -1,4 +1,4 @@
-/** What calibration keeps a model's outputs on: files, or text of the model's own. */
+/** Text for calibration: files, or text that the model writes. */
 
 import { dirname } from 'node:path';
 import { MbokError } from '../base/errors';
@@ -14,7 +14,7 @@ import { type CommandCall, type OptionTable, UsageError } from './command';
 import { cutNote, DATA_OPTIONS, openText, textFiles } from './data';
 import type { StatusLine } from './terminal';
 
-/** Options of calibration, whatever is calibrated. */
+/** Calibration options of all commands that calibrate. */
 export const CALIBRATION_OPTIONS: OptionTable = {
   calibration: {
     kind: 'text',
@@ -41,17 +41,17 @@ export const CALIBRATION_OPTIONS: OptionTable = {
   seed: { kind: 'integer', value: 'N', minimum: 0, help: 'of the text that the model writes', byDefault: '0' },
 };
 
-/** In place of a file: the model writes the text. */
+/** Value of --calibration for which the model writes the text. */
 const SELF = 'self';
-/** Windows of the model's own text: it writes a few hundred tokens a second at most. */
+/** Default windows of the model's text. It writes at most a few hundred tokens per second. */
 const SELF_WINDOWS = 16;
 
-/** Files and folders of the option --calibration. */
+/** Returns the files and folders of the option --calibration. */
 export function calibrationFiles(call: CommandCall): readonly string[] {
   return call.texts('calibration').filter((name) => name !== SELF);
 }
 
-/** What a report says of its calibration, for people. */
+/** Formats a report's calibration for people. */
 export function calibrationLine({
   windows,
   length,
@@ -60,7 +60,7 @@ export function calibrationLine({
   return `calibrated on ${windows} windows of ${length} tokens, ${cutNote(startToken)}`;
 }
 
-/** The text of the option --calibration and how many windows it is worth by default. Throws as `loadDataset`. */
+/** Reads the text of the option --calibration, with its default number of windows. Throws as `loadDataset`. */
 export async function calibrationText(
   call: CommandCall,
   source: string,
@@ -85,7 +85,7 @@ async function encode(call: CommandCall, source: string, status: StatusLine): Pr
   return await openText(files, call, { tokenizer, chatTemplate }, status);
 }
 
-/** Documents that the model writes at temperature 1, from nothing, until there are as many tokens as the windows hold. */
+/** Lets the model write documents at temperature 1 from an empty prompt, until they fill the windows. */
 async function ownText(call: CommandCall, source: string, windows: number, status: StatusLine): Promise<string> {
   const { signal } = call;
   await using model = await Model.load(source, { signal, onProgress: status.progress('load') });
@@ -94,7 +94,7 @@ async function ownText(call: CommandCall, source: string, windows: number, statu
   const wanted = windows * length;
   const documents: string[] = [];
   for (let tokens = 0; tokens < wanted; ) {
-    // each document has a seed of its own and counts its start, so that one which ends at once does not count for nothing
+    // each document has another seed, and its start token counts, so that empty documents also make progress
     const options = { temperature: 1, topK: 0, topP: 1, minP: 0, repetitionPenalty: 1, seed: seed + documents.length };
     const generation = model.generate('', { ...options, maxTokens: length - 1, signal });
     for await (const _ of generation);

@@ -1,21 +1,21 @@
-/** What a command is: its options as data, from which parsing and help are made. */
+/** Commands: their options are data, from which parsing and help are derived. */
 
 import { parseArgs } from 'node:util';
 import { MbokError } from '../base/errors';
 
-/** A mistake in how a command was called; the process ends with code 2. */
+/** A mistake in the call of a command; the process ends with code 2. */
 export class UsageError extends Error {}
 
 interface OptionBase {
   readonly help: string;
-  /** Shown in the help. */
+  /** Default, as the help shows it. */
   readonly byDefault?: string;
 }
 
 export type OptionSpecification = OptionBase &
   (
     | { readonly kind: 'flag' }
-    /** `many`: may be given several times */
+    /** `many`: may be repeated. */
     | { readonly kind: 'text'; readonly value: string; readonly many?: boolean }
     | { readonly kind: 'choice'; readonly choices: readonly string[] }
     | {
@@ -26,10 +26,10 @@ export type OptionSpecification = OptionBase &
       }
   );
 
-/** Options by the name they have on the command line, without dashes. */
+/** Options by their names on the command line, without dashes. */
 export type OptionTable = Readonly<Record<string, OptionSpecification>>;
 
-/** What a command has to give: an object for `--json` (seconds and memory are added), the same for people as lines. */
+/** Result of a command: an object for `--json` (seconds and memory are added), and the same for people as lines. */
 export interface Outcome {
   readonly json: Readonly<Record<string, unknown>>;
   readonly lines: readonly string[];
@@ -40,16 +40,16 @@ export interface Command {
   readonly name: string;
   /** One line for the list of commands. */
   readonly summary: string;
-  /** Positional arguments as the help shows them, e.g. ['SRC', 'OUT']; after a last one 'MODEL...' more may follow. */
+  /** Positional arguments as the help shows them, e.g. ['SRC', 'OUT']. A last 'MODEL...' may be repeated. */
   readonly operands: readonly string[];
   readonly options: OptionTable;
-  /** What one has to know to use the command well. */
+  /** Explanation of the command. */
   readonly help: string;
   readonly examples: readonly string[];
   run(call: CommandCall): Promise<Outcome>;
 }
 
-/** A command's arguments, checked. */
+/** Checked arguments of a command. */
 export class CommandCall {
   constructor(
     readonly operands: readonly string[],
@@ -58,7 +58,7 @@ export class CommandCall {
     readonly signal: AbortSignal,
   ) {}
 
-  /** The i-th positional argument. */
+  /** Returns the i-th positional argument. */
   operand(i: number): string {
     return this.operands[i] as string;
   }
@@ -83,7 +83,7 @@ export class CommandCall {
     return this.values[name] as number | undefined;
   }
 
-  /** The option, without which the command makes no sense. */
+  /** Returns a required option. Throws UsageError if it is missing. */
   required(name: string): string {
     return this.text(name) ?? missing(name);
   }
@@ -97,13 +97,13 @@ function missing(name: string): never {
   throw new UsageError(`option --${name} is needed`);
 }
 
-/** Options that every command has. */
+/** Options of every command. */
 const COMMON: OptionTable = {
   json: { kind: 'flag', help: 'print the result as one JSON object on the last line' },
   help: { kind: 'flag', help: 'explain the command' },
 };
 
-/** Parses what follows the command's name. Throws UsageError. */
+/** Parses the arguments after the command's name. Throws UsageError. */
 export function parseCall(command: Command, args: readonly string[], signal: AbortSignal): CommandCall {
   const table = { ...command.options, ...COMMON };
   const config = Object.fromEntries(
@@ -135,7 +135,7 @@ export function parseCall(command: Command, args: readonly string[], signal: Abo
   return new CommandCall(positionals, checked, signal);
 }
 
-/** `--lr -1` is a wrong number, not an option without its value. */
+/** Joins a negative number to its option: `--lr -1` is an invalid number, not an option without a value. */
 function joinNegativeNumbers(args: readonly string[], table: OptionTable): string[] {
   const joined: string[] = [];
   for (const arg of args) {
@@ -167,7 +167,7 @@ function range(minimum: number, maximum: number): string {
   return maximum < Infinity ? ` of at most ${maximum}` : '';
 }
 
-/** The text of `mbok COMMAND --help`. */
+/** Formats the text of `mbok COMMAND --help`. */
 export function describeCommand({ name, operands, options, help, examples, summary }: Command): string {
   const rows = Object.entries({ ...options, ...COMMON }).map(([option, specification]) => [
     `--${option}${placeholder(specification)}`,
@@ -196,13 +196,13 @@ function placeholder(option: OptionSpecification): string {
   return ` ${option.kind === 'choice' ? option.choices.join('|') : option.value}`;
 }
 
-/** The options given, without those that were not: what the library's options objects want. */
+/** Removes undefined options, as the library's options objects require. */
 export function given<T extends object>(options: T): { [Key in keyof T]: Exclude<T[Key], undefined> } {
   const entries = Object.entries(options).filter(([, value]) => value !== undefined);
   return Object.fromEntries(entries) as { [Key in keyof T]: Exclude<T[Key], undefined> };
 }
 
-/** A comma-separated list of choices. Throws UsageError. */
+/** Parses a comma-separated list of choices. Throws UsageError. */
 export function choiceList<T extends string>(
   name: string,
   text: string | undefined,
@@ -218,7 +218,7 @@ export function choiceList<T extends string>(
   return parts as T[];
 }
 
-/** Whether an error is the user's interruption. */
+/** Tells whether an error comes from the user's interruption. */
 export function isAbort(error: unknown): boolean {
   return error instanceof MbokError && error.code === 'MBOK_ABORTED';
 }

@@ -1,4 +1,4 @@
-/** Text on the command line: what commands that read it have in common. */
+/** Text on the command line: options and functions of the commands that read text. */
 
 import type { Dataset } from '../data/dataset';
 import { loadDataset } from '../data/load_dataset';
@@ -7,7 +7,7 @@ import { START_TOKENS, type StartToken } from '../data/windows';
 import { type CommandCall, type OptionTable, UsageError } from './command';
 import type { StatusLine } from './terminal';
 
-/** How text is cut. */
+/** Option for the start of windows. */
 export const START_TOKEN_OPTION: OptionTable = {
   'start-token': {
     kind: 'choice',
@@ -17,17 +17,17 @@ export const START_TOKEN_OPTION: OptionTable = {
   },
 };
 
-/** The option --start-token. */
+/** Reads the option --start-token. */
 export function givenStartToken(call: CommandCall): StartToken | undefined {
   return call.text('start-token') as StartToken | undefined;
 }
 
-/** What printed results say of it. */
+/** Describes it in printed results. */
 export function cutNote(startToken: string): string {
   return startToken === 'auto' ? 'windows begin with the start token' : 'windows cut from a stream';
 }
 
-/** How text is read. */
+/** Options for reading text. */
 export const DATA_OPTIONS: OptionTable = {
   field: {
     kind: 'text',
@@ -45,25 +45,25 @@ export const DATA_OPTIONS: OptionTable = {
   ...START_TOKEN_OPTION,
 };
 
-/** An option for text: files and folders, one at a time. */
+/** Creates an option for text: a file or folder, repeatable. */
 export function textOption(help: string): OptionTable[string] {
   return { kind: 'text', value: 'PATH', many: true, help: `${help}: a file or folder; may be given several times` };
 }
 
-/** The files of an option that a command cannot do without. Throws UsageError, and as {@link textFiles}. */
+/** Returns the files of a required option. Throws UsageError, and as {@link textFiles}. */
 export async function requiredTextFiles(call: CommandCall, name: string): Promise<readonly string[]> {
   if (call.has(name)) return await textFiles(call, name);
   throw new UsageError(`option --${name} is needed`);
 }
 
-/** The files of an option. Throws MBOK_IO where one is missing: before a model is loaded for nothing. */
+/** Returns the files of an option. Throws MBOK_IO if one is missing, before a model is loaded in vain. */
 export async function textFiles(call: CommandCall, name: string): Promise<readonly string[]> {
   const files = call.texts(name);
   await listFiles(files);
   return files;
 }
 
-/** Encodes files as {@link DATA_OPTIONS} say, as far as `maxTokens`. Throws as `loadDataset`. */
+/** Encodes files by {@link DATA_OPTIONS}, up to `maxTokens`. Throws as `loadDataset`. */
 export async function openText(
   files: readonly string[],
   call: CommandCall,

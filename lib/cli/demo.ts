@@ -16,12 +16,12 @@ import { stepLine } from './finetune';
 import { readStorage } from './storage';
 import { megabytes, StatusLine, say, table } from './terminal';
 
-/** The model and the texts that come with the package. */
+/** Folder of the embedded model and its texts. */
 const SOURCE = resolve(__dirname, '../../assets/tiny-stories');
 const KERNELS = 2;
-/** Of the held-out text, the same for every row. */
+/** Windows of the held-out text, the same for every row. */
 const EVALUATION = { window: 256, maxWindows: 64 };
-/** Chosen once on this model's held-out text; choosing again would take longer than all the rest. */
+/** Calibration settings, chosen on this model's held-out text. */
 const CALIBRATION = { windows: 64, length: 256 };
 const PROMPT = 'Once upon a time';
 const STORY = { maxTokens: 250, temperature: 0.7, topP: 0.9, seed: 1 };
@@ -70,7 +70,7 @@ async function demonstrate(call: CommandCall, status: StatusLine): Promise<Outco
   await using original = await Model.load(SOURCE, { signal });
 
   const rows: Row[] = [];
-  /** Saves and measures a model; the table's next row. */
+  /** Saves and measures a model, and adds its row to the table. */
   const measure = async (name: string, model: Model) => {
     const place = model === original ? SOURCE : join(folder, name);
     if (model !== original) await model.save(place, { signal });
@@ -122,14 +122,14 @@ async function demonstrate(call: CommandCall, status: StatusLine): Promise<Outco
   };
 }
 
-/** A line that is drawn over on a terminal; now and then one that stays where output is kept. */
+/** Shows a step: on a terminal as a status line, otherwise every tenth step as a line. */
 function follow(progress: FinetuneProgress, status: StatusLine, tell: (line: string) => void): void {
   const { step, steps } = progress;
   status.show(stepLine(progress));
   if (!process.stderr.isTTY && (step % 10 === 0 || step === steps)) tell(stepLine(progress));
 }
 
-/** From the files, as any other program would have it. */
+/** Loads the finished model from its files, as another program would, and lets it write a story. */
 async function tellStory(folder: string, signal: AbortSignal): Promise<string> {
   await using model = await Model.load(folder, { signal });
   const generation = model.generate(PROMPT, { ...STORY, signal });
@@ -138,7 +138,7 @@ async function tellStory(folder: string, signal: AbortSignal): Promise<string> {
   return story;
 }
 
-/** Draws the losses into a file; undefined where the optional packages that draw are not installed. */
+/** Draws the losses into a file. Returns undefined if the optional drawing packages are not installed. */
 async function drawTraining(history: readonly FinetuneRecord[], path: string): Promise<string | undefined> {
   const losses = history.map(({ step, loss }) => ({ x: step, y: loss }));
   const [color] = COLORS;

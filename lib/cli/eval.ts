@@ -5,7 +5,7 @@ import { cutNote, DATA_OPTIONS, givenStartToken, openText, requiredTextFiles, te
 import { LOAD_OPTIONS, loadModel } from './load_model';
 import { StatusLine } from './terminal';
 
-/** The usual window; a text need not be read further than its windows reach. */
+/** Default window. Text beyond the last window need not be read. */
 const LONGEST_DEFAULT_WINDOW = 2048;
 
 export const perplexityCommand: Command = {
@@ -67,7 +67,7 @@ async function run(call: CommandCall): Promise<Outcome> {
   try {
     await using model = await loadModel(call, call.operand(0), status);
     const [window, maxWindows] = [call.number('window'), call.number('max-windows')];
-    // of conversations the windows that are scored may lie anywhere
+    // in conversations the scored windows may lie anywhere, so read all
     const maxTokens = call.flag('chat') ? undefined : maxWindows && (window ?? LONGEST_DEFAULT_WINDOW) * maxWindows + 1;
     await using data = await openText(text, call, model, status, maxTokens);
     const options = given({

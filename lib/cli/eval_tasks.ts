@@ -88,16 +88,16 @@ async function run(call: CommandCall): Promise<Outcome> {
     }
   } finally {
     status.clear();
-    // an interrupted run keeps the tasks that it has finished
+    // an interrupted run saves its finished tasks
     const finished = models.filter(({ results }) => results.length > 0);
     if (out !== undefined && finished.length > 0) await writeFile(out, `${JSON.stringify(finished, null, 2)}\n`);
   }
   return { json: { models }, lines: table(rows(models)) };
 }
 
-/** Throws MBOK_IO where a file could not or must not be written: better before an hour of work than after it. */
+/** Throws MBOK_IO if the file cannot or must not be written, before an hour of work instead of after it. */
 async function expectWritable(path: string): Promise<void> {
-  // as JSON.stringify begins a list of results, the model first
+  // JSON.stringify starts a list of results like this
   await expectOwnFile(path, 'results of tasks', (beginning) => /^\[\s*\{\s*"model":/.test(beginning));
   try {
     await access(dirname(resolve(path)), constants.W_OK);
@@ -106,13 +106,13 @@ async function expectWritable(path: string): Promise<void> {
   }
 }
 
-/** Short names of models; their paths where two names are the same. */
+/** Returns short names of models, or their paths if two names are equal. */
 function labelsOf(paths: readonly string[]): readonly string[] {
   const names = paths.map((path) => basename(resolve(path)));
   return new Set(names).size === names.length ? names : paths;
 }
 
-/** A row for every metric of every task, a column for every model. */
+/** Returns a row per metric and task, with a column per model. */
 function rows(models: readonly ModelResults[]): string[][] {
   const [first] = models as [ModelResults, ...ModelResults[]];
   const labels = labelsOf(models.map(({ model }) => model));
@@ -140,7 +140,7 @@ function summary({ metrics }: TaskResult): string {
 }
 
 function show({ value, standardError }: Measurement, metric: Metric): string {
-  // a model that has lost its language has perplexities of any size
+  // a broken model has perplexities of any size
   const write = (x: number) => (value < 1e5 ? x.toFixed(metric === 'perplexity' ? 2 : 4) : x.toExponential(2));
   return `${write(value)} ± ${write(standardError)}`;
 }

@@ -169,7 +169,7 @@ async function run(call: CommandCall): Promise<Outcome> {
     const result = await finetune(student, { ...chosen, signal, onMemory, onProgress });
     await student.save(target, { overwrite: call.flag('overwrite'), signal });
     status.clear();
-    // what it held is in OUT now
+    // OUT now contains the model
     await Checkpoint.remove(folder);
     return outcome(result, target, data);
   } catch (error) {
@@ -218,13 +218,13 @@ function evaluationOptions(call: CommandCall) {
   return { every: call.number('eval-every') ?? 100, ...given({ windows: call.number('eval-windows') }) };
 }
 
-/** What training fits into, for people. */
+/** Formats the memory of training for people. */
 function memoryLine({ total, overhead, microBatch, recompute }: TrainingMemory, window: number): string {
   const activations = recompute ? 'computed again' : 'kept';
   return `memory ${gigabytes(total + overhead)}: ${microBatch} × ${window} tokens at once, activations ${activations}`;
 }
 
-/** What of conversations is learnt, for people. */
+/** Formats which tokens of conversations count, for people. */
 async function countedLine(data: Dataset, shape: WindowShape): Promise<string> {
   const { counted, length, conversations } = data;
   const silent = conversations?.unanswered
@@ -237,7 +237,7 @@ async function countedLine(data: Dataset, shape: WindowShape): Promise<string> {
   return `${counted} of ${length} tokens count: what the assistant says${silent}${left}`;
 }
 
-/** One step for people to follow. */
+/** Formats one step for people. */
 export function stepLine({ step, steps, loss, parts, flips, tokensPerSecond, perplexity }: FinetuneProgress): string {
   const named = Object.entries(parts).map(([name, value]) => `${name} ${value.toFixed(4)}`);
   const detail = named.length > 1 ? ` (${named.join(', ')})` : '';
@@ -246,7 +246,7 @@ export function stepLine({ step, steps, loss, parts, flips, tokensPerSecond, per
   return `step ${step}/${steps}  loss ${loss.toFixed(4)}${detail}  flips ${(flips * 100).toFixed(3)} %${measured}  ${speed}`;
 }
 
-/** What a perplexity is of, where that is not the whole text. */
+/** Describes the scored tokens if they are not all. */
 function scoredOf(scored: FinetuneResult['scored']): string {
   return scored === 'assistant' ? ' of what the assistant says' : '';
 }

@@ -38,7 +38,7 @@ async function run(call: CommandCall): Promise<Outcome> {
   };
 }
 
-/** What people call the parts. */
+/** Titles of the parts for people. */
 const TITLES: Readonly<Record<PartOfFile, string>> = {
   kernels: 'linear layers: kernels',
   scales: 'linear layers: scales',

@@ -1,4 +1,4 @@
-/** The model that a command reads. */
+/** Loading of the model that a command reads. */
 
 import { Model } from '../model';
 import { MAX_KERNELS } from '../structures/kernels';
@@ -16,7 +16,7 @@ export const LOAD_OPTIONS: OptionTable = {
   },
 };
 
-/** Loads the model at `path`, with as many kernels as were asked for. Throws as {@link Model.load}. */
+/** Loads the model at `path`, with the requested number of kernels. Throws as {@link Model.load}. */
 export async function loadModel(call: CommandCall, path: string, status: StatusLine): Promise<Model> {
   const onProgress = status.progress('load');
   return await Model.load(path, { kernels: call.number('kernels'), signal: call.signal, onProgress });

@@ -49,7 +49,7 @@ function overview(): string {
   ].join('\n');
 }
 
-/** The command that the arguments begin with. Throws UsageError. */
+/** Finds the command at the start of the arguments. Throws UsageError. */
 function findCommand(args: readonly string[]): { command: Command; rest: readonly string[] } {
   for (const command of COMMANDS) {
     const words = command.name.split(' ');
@@ -91,10 +91,16 @@ async function main(args: readonly string[]): Promise<number> {
   }
 }
 
-/** npm and npx pass on a Ctrl-C that the terminal has sent to their child already: within so many ms it is the same one. */
+/**
+ * Milliseconds in which two signals count as one. npm and npx forward a Ctrl-C that the terminal has already sent to
+ * their child.
+ */
 const SAME_INTERRUPTION = 500;
 
-/** The first Ctrl-C, or closing the terminal, asks the command to stop cleanly; a later one does not ask. */
+/**
+ * Returns the controller of the command's signal. The first Ctrl-C or a closed terminal stops the command cleanly; a
+ * later one ends the process at once.
+ */
 function interruption(): AbortController {
   const controller = new AbortController();
   let first = 0;
@@ -105,7 +111,7 @@ function interruption(): AbortController {
       controller.abort(new Error(signal));
     });
   }
-  // one that a report has started shall not outlive it: the report that goes on would run it beside itself
+  // a command started by a report must not outlive it: the resumed report would start it a second time
   if (process.connected) {
     process.once('disconnect', () => controller.abort(new Error('disconnect')));
     process.channel?.unref();
@@ -132,14 +138,14 @@ for (const [name, stream] of [
   ['stderr', process.stderr],
 ] as const) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
-    // a reader that has seen enough, as in `mbok inspect MODEL | head`
+    // the reader has seen enough, as in `mbok inspect MODEL | head`
     if (error.code === 'EPIPE') process.exit(EXIT.success);
     if (stream === process.stdout) say(`mbok: ${(ioFailure('write', name, error) as Error).message} (MBOK_IO)`);
     process.exit(EXIT.failure);
   });
 }
 
-// Node's own way tells how to trace a warning
+// Node's default handler also prints how to trace a warning
 process.removeAllListeners('warning');
 process.on('warning', ({ name, message }) => say(`mbok: ${name === 'MbokWarning' ? 'warning' : name}: ${message}`));
 

@@ -2,7 +2,7 @@ import { MbokError } from '../base/errors';
 import { expectOutput } from '../models/model_folder';
 import { type CommandCall, type OptionTable, UsageError } from './command';
 
-/** Of commands that write a model's folder. */
+/** Options of commands that write a model's folder. */
 export const OUTPUT_OPTIONS: OptionTable = {
   overwrite: {
     kind: 'flag',
@@ -11,8 +11,8 @@ export const OUTPUT_OPTIONS: OptionTable = {
 };
 
 /**
- * Throws before a command loads a model: UsageError where its output is or holds one of its inputs, MBOK_IO where it must
- * not write there, or could not.
+ * Checks the output before a command loads a model. Throws UsageError if it is or contains an input, and MBOK_IO if
+ * mbok must not or cannot write it.
  */
 export async function expectTarget(call: CommandCall, target: string, inputs: readonly string[]): Promise<void> {
   try {

@@ -8,7 +8,7 @@ import { type Command, type CommandCall, choiceList, isAbort, type Outcome, Usag
 import { givenStartToken, START_TOKEN_OPTION, textOption } from './data';
 import { StatusLine, say } from './terminal';
 
-/** Texts that lie beside a model, as beside the embedded one. */
+/** Default texts in the model's folder, as for the embedded model. */
 const BESIDE = { text: 'corpus/train.txt', 'eval-text': 'corpus/valid.txt' } as const;
 
 export const reportCommand: Command = {
@@ -98,7 +98,10 @@ async function run(call: CommandCall): Promise<Outcome> {
   }
 }
 
-/** What was given, or what lies beside the model. Throws UsageError where there is neither, MBOK_IO for missing files. */
+/**
+ * Returns the files of an option, or the default text in the model's folder. Throws UsageError if there is neither,
+ * MBOK_IO for missing files.
+ */
 async function textsOf(call: CommandCall, name: keyof typeof BESIDE, source: string): Promise<readonly string[]> {
   const given = call.texts(name);
   const texts = given.length > 0 ? given : [join(source, BESIDE[name])];

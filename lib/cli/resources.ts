@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 
-/** What a process has taken since it began. */
+/** Resources that a process has used since its start. */
 export interface Resources {
   readonly seconds: number;
-  /** Most bytes that it held in memory at once. */
+  /** Peak memory in bytes. */
   readonly peakMemory: number;
 }
 
@@ -13,11 +13,11 @@ export function usedResources(): Resources {
 
 function peakMemory(): number {
   try {
-    // the kernel's figure for a process, getrusage, begins with the size of the program that started it
+    // unlike VmHWM, getrusage starts with the size of the program that launched this one
     const [, kilobytes] = /^VmHWM:\s*(\d+) kB/m.exec(readFileSync('/proc/self/status', 'utf8')) ?? [];
     if (kilobytes !== undefined) return Number(kilobytes) * 1024;
   } catch {
-    // no Linux
+    // not Linux
   }
   return process.resourceUsage().maxRSS * 1024;
 }

@@ -1,11 +1,11 @@
-/** Options of the commands that generate text. */
+/** Options of commands that generate text. */
 
 import type { GenerateOptions, GenerationResult } from '../generate/request';
 import { ARITHMETIC_OPTIONS, givenArithmetic } from './arithmetic';
 import { type CommandCall, given, type OptionTable } from './command';
 import { megabytes } from './terminal';
 
-/** By what is likely, and how much of it. `byDefault`: what is said of the temperature and the rest. */
+/** Creates the sampling options. `byDefault` holds the defaults that the help shows; `other` is that of the filters. */
 export function samplingOptions(byDefault: { maxTokens: string; temperature: string; other?: string }): OptionTable {
   const share = { kind: 'number', value: 'X', minimum: 0, maximum: 1 } as const;
   const { other } = byDefault;
@@ -40,7 +40,7 @@ export function samplingOptions(byDefault: { maxTokens: string; temperature: str
   };
 }
 
-/** What was given of them. */
+/** Reads the sampling options of a call. */
 export function givenSampling(call: CommandCall): GenerateOptions {
   return given({
     maxTokens: call.number('max-tokens'),
@@ -55,13 +55,13 @@ export function givenSampling(call: CommandCall): GenerateOptions {
   });
 }
 
-/** How a generation went, for `--json`. */
+/** Returns the result of a generation for `--json`. */
 export function resultJson(result: GenerationResult): Record<string, unknown> {
   const { text, reason, tokens, promptTokens, seed, cacheBytes, prefillSeconds } = result;
   return { text, reason, tokens, promptTokens, seed, cacheBytes, prefillSeconds, tokensPerSecond: speed(result) };
 }
 
-/** The same for people. */
+/** Formats the result of a generation for people. */
 export function resultLine(result: GenerationResult): string {
   const { reason, tokens, seed, cacheBytes } = result;
   const rate = speed(result).toFixed(1);

@@ -1,4 +1,4 @@
-/** What a model's files hold, told from their headers alone. */
+/** Storage of a model's files, read from their headers only. */
 
 import { stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -19,15 +19,15 @@ export interface LayerStorage {
   readonly module: string;
   readonly rows: number;
   readonly cols: number;
-  /** What the weight is made up of. */
+  /** Format of the weight. */
   readonly format: LayerFormat;
-  /** ±1 kernels; 0 where it has none. */
+  /** Number of ±1 kernels; 0 if there are none. */
   readonly kernels: number;
-  /** Whether the weight is in 8 bits with a scale a row. */
+  /** Whether the weight has 8 bits with a scale per row. */
   readonly int8: boolean;
   /** ‖W − Ŵ‖ / ‖W‖ at conversion; undefined for a dense layer. */
   readonly residual: number | undefined;
-  /** All of the layer's tensors: kernels and scales, or the weight; and the bias. */
+  /** Bytes of all tensors of the layer: kernels and scales, or the weight, and the bias. */
   readonly bytes: number;
   /** bytes · 8 / (rows · cols). */
   readonly bitsPerWeight: number;
@@ -35,42 +35,42 @@ export interface LayerStorage {
 
 const PARTS = ['kernels', 'scales', 'dense', 'biases', 'embeddings', 'head', 'norms', 'tokenizer', 'other'] as const;
 /**
- * What bytes are for. Linear layers: 'kernels' with their 'scales', 'dense' weights and 'biases'. 'embeddings' has learned
- * positions and projections too; 'norms' other biases. 'tokenizer': files beside the weights; a GGUF file has its
- * tokenizer in its metadata, which are 'other' as headers and configuration are.
+ * Purpose of bytes. Linear layers have 'kernels' with their 'scales', 'dense' weights and 'biases'. 'embeddings'
+ * includes learned positions and projections, and 'norms' includes other biases. 'tokenizer' counts files beside the
+ * weights. A GGUF file has its tokenizer in its metadata, which counts as 'other', like headers and configuration.
  */
 export type PartOfFile = (typeof PARTS)[number];
 
 export interface ModelStorage {
   readonly family: string;
-  /** Elements of the tensors of the dense architecture. */
+  /** Number of elements of the dense architecture's tensors. */
   readonly parameters: number;
-  /** Weights of the linear layers. */
+  /** Number of weights of the linear layers. */
   readonly linearWeights: number;
-  /** Strict: every byte of the stored linear layers · 8 / their weights. */
+  /** Strict: every stored byte of the linear layers · 8 / number of their weights. */
   readonly bitsPerWeight: number;
-  /** Every byte of the model, tokenizer included, · 8 / its parameters. */
+  /** Every byte of the model, tokenizer included, · 8 / number of its parameters. */
   readonly bitsPerParameter: number;
-  /** Of the files that hold weights. */
+  /** Bytes of the weight files. */
   readonly bytes: number;
   readonly linearBytes: number;
-  /** Bytes of every file by what they are for. */
+  /** Bytes of all files by purpose. */
   readonly parts: Readonly<Record<PartOfFile, number>>;
-  /** The structure of embeddings and head; undefined for real numbers. */
+  /** Structure of embeddings and head; undefined for real numbers. */
   readonly embeddings: string | undefined;
-  /** Bytes of the scales that prefixes of the kernels have of their own; undefined where these are not nested. */
+  /** Bytes of the scales that belong only to prefixes of the kernels; undefined without nesting. */
   readonly prefixBytes: number | undefined;
   readonly layers: readonly LayerStorage[];
-  /** Modules in the file that are no part of the model. */
+  /** Modules in the file that the model does not use. */
   readonly unread: readonly UnreadModule[];
-  /** What a user should know of the files. */
+  /** Notes about the files for the user. */
   readonly notes: readonly string[];
   readonly conversion: ConversionReport | undefined;
 }
 
 /**
- * Reads what a Hugging Face folder or a GGUF file says of itself; no weight is loaded. Throws MBOK_IO, MBOK_FORMAT,
- * MBOK_UNSUPPORTED, MBOK_SHAPE where a tensor is missing or not as the configuration says.
+ * Reads the storage of a Hugging Face folder or a GGUF file without loading weights. Throws MBOK_IO, MBOK_FORMAT,
+ * MBOK_UNSUPPORTED, and MBOK_SHAPE if a tensor is missing or differs from the configuration.
  */
 export async function readStorage(path: string): Promise<ModelStorage> {
   await using source = await ModelSource.open(path);
@@ -123,13 +123,13 @@ export async function readStorage(path: string): Promise<ModelStorage> {
   };
 }
 
-/** Of a part, as the file stores it. */
+/** Returns the stored bytes of a part. */
 function bytesOf({ weights }: ModelSource, { name }: ModelPart): number {
   const entry = weights.tensors.get(name) as WeightEntry;
   return entry.storedBytes ?? entry.byteLength;
 }
 
-/** What the bytes of parts of linear layers are for. */
+/** Purpose of the parts of linear layers. */
 const LINEAR_PARTS = { bits: 'kernels', scale: 'scales', int8: 'dense', real: 'dense' } as const;
 
 function partOf({ role, owner }: ModelPart, ofLinear: boolean): PartOfFile {

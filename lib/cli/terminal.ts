@@ -1,16 +1,16 @@
-/** What people see while a command works: on a terminal a bar or a line that is drawn over, otherwise nothing. */
+/** Terminal output while a command works: a bar or status line on a terminal, otherwise nothing. */
 
 const { stderr } = process;
 const WIDTH = 24;
-/** Milliseconds between two drawings. */
+/** Milliseconds between two updates. */
 const PAUSE = 100;
 
-/** A line of stderr that is drawn over and over. */
+/** A line of stderr that is overwritten. */
 export class StatusLine {
   #drawn = 0;
   #shown = '';
 
-  /** Shows `text` instead of what was there. */
+  /** Replaces the line by `text`. */
   show(text: string, { always = false } = {}): void {
     const now = performance.now();
     if (!stderr.isTTY || text === this.#shown || (!always && now - this.#drawn < PAUSE)) return;
@@ -19,14 +19,14 @@ export class StatusLine {
     stderr.write(`\r\x1b[2K${text.slice(0, (stderr.columns ?? 80) - 1)}`);
   }
 
-  /** A bar for the share of the work done, from 0 to 1, and what is being worked on. */
+  /** Shows a bar for the finished share of the work, from 0 to 1, and the current part. */
   bar(title: string, done: number, what: string): void {
     const filled = Math.round(done * WIDTH);
     const bar = '█'.repeat(filled) + '░'.repeat(WIDTH - filled);
     this.show(`${title} ${bar} ${String(Math.round(done * 100)).padStart(3)} %  ${what}`, { always: done >= 1 });
   }
 
-  /** For `onProgress` of the library's long calls. */
+  /** Returns a callback for `onProgress` of long library calls. */
   progress(title: string): (progress: { readonly done: number; readonly what?: string }) => void {
     return ({ done, what = '' }) => this.bar(title, done, what);
   }
@@ -38,7 +38,7 @@ export class StatusLine {
   }
 }
 
-/** How long a piece of work will still take, from what its own progress says: text to put behind what is being done. */
+/** An estimate of the remaining time of a task from its progress, as text for the status line. */
 export class RemainingTime {
   #first: { readonly done: number; readonly at: number } | undefined;
 
@@ -46,19 +46,19 @@ export class RemainingTime {
     const now = performance.now();
     this.#first ??= { done, at: now };
     const share = done - this.#first.done;
-    // a first part may be unlike the rest
+    // the first percent may not be representative
     if (share < 0.01) return '';
     const seconds = ((now - this.#first.at) / 1000 / share) * (1 - done);
     return seconds < 90 ? `, ${Math.ceil(seconds)} s left` : `, ${Math.ceil(seconds / 60)} min left`;
   }
 }
 
-/** A message for people; results go to stdout, everything else here. */
+/** Prints a message for people to stderr; only results go to stdout. */
 export function say(text: string): void {
   stderr.write(`${text}\n`);
 }
 
-/** Rows as columns of equal width; numbers to the right. */
+/** Formats rows as aligned columns, with numbers aligned right. */
 export function table(rows: readonly (readonly string[])[]): string[] {
   const columns = Math.max(...rows.map((row) => row.length));
   const widths = Array.from({ length: columns }, (_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)));
@@ -72,7 +72,7 @@ export function table(rows: readonly (readonly string[])[]): string[] {
   );
 }
 
-/** 1234567 as '1.23 MB'. */
+/** Formats 1234567 as '1.23 MB'. */
 export function megabytes(bytes: number): string {
   return `${(bytes / 1e6).toFixed(2)} MB`;
 }
