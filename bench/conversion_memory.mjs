@@ -1,11 +1,11 @@
-// Peak memory and time of a conversion from disk to disk, beside what the planner says before it begins.
+// Measures peak memory and time of a conversion from disk to disk, and compares them with the plan made beforehand.
 //
 //   node bench/synthetic.mjs /tmp/synthetic && node bench/conversion_memory.mjs /tmp/synthetic
 //     [--methods refit,calibrated] [--kernels 2] [--windows 16] [--length 1024] [--seconds 0]
 //
-// The peak is that of anonymous memory (RssAnon), sampled every 20 ms from outside: pages of files do not count, the
-// kernel takes them back when it needs to. Calibration is on random token ids: memory and time do not depend on the text.
-// --seconds ends a conversion after that time: the first blocks need as much as the later ones.
+// The peak is that of anonymous memory (RssAnon), sampled every 20 ms from outside. Pages of files do not count, since
+// the kernel reclaims them when needed. Calibration uses random token ids, because memory and time do not depend on the
+// text. --seconds ends a conversion after that time; the first blocks need as much memory as the later ones.
 
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
@@ -40,7 +40,7 @@ function optionsOf(method) {
   return { kernels, method, calibration: { data, windows, length } };
 }
 
-/** What the child does: converts, and tells what it is working on. */
+/** Converts in the child process and reports its progress. */
 async function convert(method, output) {
   const { binarizeFolder, planConversion } = require('../dist/index.js');
   const plan = await planConversion(source, optionsOf(method));

@@ -1,5 +1,5 @@
-// Draws the training curves of several runs from the logs that `mbok finetune --log FILE` wrote: the mean of the
-// Kullback-Leibler divergence from the teacher over each step and those around it.
+// Draws the training curves of several runs from the logs of `mbok finetune --log FILE`. A curve is the
+// Kullback-Leibler divergence from the teacher, smoothed over neighboring steps.
 //
 //   node bench/curves.mjs OUT.svg "K = 1=k1.jsonl" "K = 2=k2.jsonl" … [--title TEXT]
 
@@ -11,7 +11,7 @@ const require = createRequire(import.meta.url);
 const { lineChart, smooth } = require('../dist/plot/line_chart.js');
 const { COLORS } = require('../dist/plot/style.js');
 
-/** Steps on either side of one that its point is the mean of. */
+/** Radius of the smoothing in steps. */
 const RADIUS = 5;
 
 const { values, positionals } = parseArgs({

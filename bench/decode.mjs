@@ -1,20 +1,20 @@
 /**
- * One row of inputs through one layer, weights from memory: what decoding is made of. Bytes of weights a second against
- * what memory gives, and the time against that of the same layer in F16 from the same run.
+ * Times decode: one row of inputs through one layer, with weights from memory. Rates of weight bytes are relative to
+ * the measured memory bandwidth. Times are relative to the same layer in F16 in the same run.
  */
 
 import { measureLimits } from './limits.mjs';
 import { linear, Matrix, multiBooleanLinear, randomMatrix, secondsPerOperation } from './measure.mjs';
 import { emitter, tiledOperands } from './products.mjs';
 
-/** Outputs × inputs: the layers of a LLaMA of 13 B parameters. */
+/** Outputs × inputs of the layers of a LLaMA with 13 B parameters. */
 const SHAPES = [
   [5120, 5120],
   [13824, 5120],
   [5120, 13824],
 ];
 const KERNELS = [1, 2, 4];
-/** Of different weights in one run, more than any cache holds. */
+/** Bytes of different weights in a run, more than any cache holds. */
 const BYTES = 256e6;
 
 function randomHalves(rows, cols) {
@@ -25,7 +25,7 @@ function randomHalves(rows, cols) {
   return matrix;
 }
 
-/** Every scale is finite: rows have an even number of bytes. */
+/** Creates random q8 weights. All scales are finite, since rows have an even number of bytes. */
 function randomQ8(rows, cols) {
   const matrix = new Matrix({ rows, cols, type: 'q8' });
   const bytes = new Uint8Array(matrix.byteLength);
@@ -35,9 +35,11 @@ function randomQ8(rows, cols) {
 }
 
 /**
- * The read limit is measured anew beside every shape: on a shared machine it changes within minutes.
+ * Times decode. The memory bandwidth is measured again for every shape, since it changes within minutes on a shared
+ * machine.
  *
- * @yields {{what: string, shape: string, seconds: number, rate: number, unit: string, fraction: number, speedup: number}}
+ * @yields {{what: string, shape: string, seconds: number, rate: number, unit: string, fraction: number, speedup:
+ * number}}
  */
 export async function* timeDecode() {
   for (const [m, n] of SHAPES) {

@@ -1,8 +1,10 @@
 /**
- * node bench/decode_rows.mjs [ISA …]: seconds of a multi-Boolean product of few rows when its bits are streamed, as a fraction of
- * those when its weights are rebuilt, by instruction set, precision, kernels and rows: where the tables of
- * native/operations/decode_rows.cc come from. Without names of instruction sets all that the machine has. As a program with
- * MBOK_DECODE_ROWS set: the seconds of one way.
+ * node bench/decode_rows.mjs [ISA …]
+ *
+ * Times multi-Boolean products of few rows in two ways: streaming the bits, and rebuilding the weights. It prints the
+ * ratio by instruction set, precision, kernels and rows, which are the tables of native/operations/decode_rows.cc.
+ * Without arguments it runs all instruction sets of the machine. With MBOK_DECODE_ROWS set it prints the seconds of one
+ * way.
  */
 
 import { execFileSync } from 'node:child_process';
@@ -15,7 +17,7 @@ const PRECISIONS = ['f32', 'bf16', 'int8'];
 const KERNELS = [1, 2, 3, 4, 6, 8];
 const ROWS = [1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 28, 32];
 const [OUTPUTS, INPUTS] = [2048, 4096];
-/** Of different weights in one run, more than most caches hold. */
+/** Bytes of different weights in a run, more than most caches hold. */
 const BYTES = 48e6;
 const PAIRS = 3;
 

@@ -2,10 +2,11 @@
  * node bench/head.mjs [--isa avx2,avx512,amx] [--threads 1,2] [--shapes gemma,smollm] [--weights f16,i8]
  *                     [--precisions f32,bf16] [--uses evaluation,…] [--pairs 3]
  *
- * Measures what a head of a large vocabulary costs in each of its uses, as a multiple of its limit. The limit of products is
- * the rate of a product of 2048 × 2048 × 2048 in the same precision. The limit of decoding one row is the rate at which memory
- * is read. Both are measured in turn: the figure is the median ratio of CPU time of the pairs (of
- * decoding: of the best of 40 tokens to the best reading). The losses are checked against float64 before anything is timed.
+ * Measures the cost of a head with a large vocabulary in each of its uses, as a multiple of its limit. For products the
+ * limit is the rate of a 2048 × 2048 × 2048 product in the same precision. For decode of one row it is the memory
+ * bandwidth. Use and limit are measured in turn. The figure is the median ratio of CPU times of the pairs; for decode
+ * it compares the best of 40 tokens with the best read. The losses are verified against float64 before anything is
+ * timed.
  */
 
 import { execFileSync } from 'node:child_process';
@@ -45,7 +46,7 @@ const { values: given } = parseArgs({
 });
 const chosen = (name) => given[name].split(',').filter((item) => item !== '');
 
-/** Numbers of about ±0.05, with scales where they are i8. */
+/** Creates random weights of about ±0.05, with scales if they are i8. */
 function randomHead(type, rows, cols) {
   const weights = new Matrix({ rows, cols, type });
   const values = type === 'i8' ? new Int8Array(rows * cols) : new Uint16Array(rows * cols);
@@ -58,13 +59,13 @@ function randomHead(type, rows, cols) {
   return { weights, scales, values };
 }
 
-/** What the bits of f16 stand for. */
+/** Values of all F16 bit patterns. */
 const HALVES = Float64Array.from({ length: 2 ** 16 }, (_, bits) => {
   const size = (1 + (bits & 0x3ff) / 1024) * 2 ** (((bits >> 10) & 31) - 15);
   return bits & 0x8000 ? -size : size;
 });
 
-/** −log softmax of a row in float64. */
+/** Computes −log softmax of a row in float64. */
 function referenceLoss(x, { values, scales }, cols, target) {
   const logits = new Float64Array(values.length / cols);
   for (let v = 0; v < logits.length; v++) {
@@ -83,10 +84,7 @@ function targetsOf(rows, vocabulary) {
   return Int32Array.from({ length: rows }, (_, i) => (Math.imul(i + 1, 2654435761) >>> 0) % vocabulary);
 }
 
-/**
- * Each use: the products of rows × vocabulary × hidden size that it cannot do without, how many rows it has at once, and the
- * output that it makes of the head.
- */
+/** Uses of a head: the required products of rows × vocabulary × hidden size, the rows per run, and the output. */
 const USES = {
   evaluation: { products: 1, rows: 2048, output: evaluate },
   tasks: { products: 1, rows: 256, output: evaluate },
@@ -111,14 +109,14 @@ const cpuSeconds = () => {
   return (user + system) / 1e6;
 };
 
-/** CPU seconds of a run. */
+/** Measures the CPU seconds of a run. */
 async function seconds(plan, rows) {
   const start = cpuSeconds();
   await plan.run({ scalars: { rows, sequenceLength: rows } });
   return cpuSeconds() - start;
 }
 
-/** A plan of one use, with the matrices it reads. */
+/** Creates the plan of one use, with the matrices that it reads. */
 function planOf({ output, rows, trains }, [vocabulary, hidden], head, precision) {
   const graph = new Graph({ precision });
   const matrices = [];
@@ -152,7 +150,7 @@ function planOf({ output, rows, trains }, [vocabulary, hidden], head, precision)
   };
 }
 
-/** The limit of products: one of LARGE³. */
+/** Creates the limit of products: a product of size LARGE³. */
 function largeProduct(precision) {
   const graph = new Graph({ precision });
   const [a, b] = [randomMatrix(LARGE, LARGE, 1), randomMatrix(LARGE, LARGE, 2)];
@@ -190,7 +188,7 @@ async function timeProducts(use, shape, head, precision, pairs) {
   };
 }
 
-/** Decoding: the head of one row as a generation has it, and a token drawn from its logits. */
+/** Times decode: the head of one row as in generation, and sampling from its logits. */
 async function timeDecode(sampling, shape, head, precision) {
   const graph = new Graph({ precision });
   const x = randomMatrix(1, shape[1], 5);
@@ -242,7 +240,7 @@ async function verify(head, [, hidden], precision) {
   dispose();
 }
 
-/** Of this process's instruction set and threads. */
+/** Measures with this process's instruction set and threads. */
 async function measureAll() {
   const { isa, threads } = addon().info();
   const uses = chosen('uses');

@@ -1,4 +1,4 @@
-/** Builds and runs bench/native/limits.cc: the machine's own limits, in the same run as what is compared with them. */
+/** Builds and runs bench/native/limits.cc, which measures the machine's limits in the same run as the benchmarks. */
 
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';

@@ -1,10 +1,11 @@
 /**
  * npm run bench:loading -- MODEL [ROUNDS]
  *
- * Measures what loading a model takes, with and without encoding a first text, each time in a process of its own. Prints CPU
- * seconds (user and system time of all threads) of the whole process and of loading alone, and peak memory as the kernel
- * counts it. Where bench/peers is installed and MODEL is a GGUF file, llama.cpp takes turns with mbok. It maps the file, whose
- * pages count as memory. Fails where loading takes more than 1.4 of llama.cpp's CPU time.
+ * Measures the loading of a model, with and without encoding a first text, each in a new process. It prints the CPU
+ * seconds (user and system time of all threads) of the process and of loading alone, and the kernel's peak memory. If
+ * bench/peers is installed and MODEL is a GGUF file, llama.cpp and mbok take turns. llama.cpp maps the file, and the
+ * mapped pages count as memory. The benchmark fails if mbok's loading takes more than 1.4 times the CPU time of
+ * llama.cpp.
  */
 
 import { execFileSync } from 'node:child_process';
@@ -16,7 +17,7 @@ const require = createRequire(import.meta.url);
 const MOST = 1.4;
 const TEXT = 'Once upon a time there was a fox who could not sleep.';
 
-/** Loads in this process. */
+/** Loaders for this process. */
 const loaders = {
   async mbok(path) {
     const { Model } = require('../dist/index.js');
@@ -33,7 +34,7 @@ const loaders = {
   },
 };
 
-/** Where node-llama-cpp is, or nothing. */
+/** Finds node-llama-cpp; undefined if it is not installed. */
 function peer() {
   try {
     return createRequire(new URL('./peers/package.json', import.meta.url)).resolve('node-llama-cpp');
@@ -51,7 +52,7 @@ async function measure(name, path) {
   const loading = seconds(process.cpuUsage(since));
   const { maxRSS } = process.resourceUsage();
   console.log(JSON.stringify({ loading, process: seconds(process.cpuUsage()), peak: maxRSS * 1024 }));
-  // without waiting for what would be disposed of
+  // exit without waiting for disposal
   process.exit(0);
 }
 
@@ -64,7 +65,7 @@ const [path, given = '5'] = process.argv.slice(2);
 if (path === undefined) throw new Error('which model?');
 if (given in loaders) await measure(given, path);
 else {
-  // not in the processes that are measured: it loads mbok
+  // imported only here: it loads mbok, and the measured processes must not
   const { median } = await import('./measure.mjs');
   const isFile = statSync(path).isFile();
   const names = Object.keys(loaders).filter((name) => name !== 'llama.cpp' || (isFile && peer()));

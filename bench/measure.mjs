@@ -20,7 +20,7 @@ const RUNS = 9;
 
 export const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
 
-/** Whether MBOK_ISA may be so on this machine. */
+/** Tells whether this machine supports the value for MBOK_ISA. */
 export function hasIsa(isa) {
   const program = `require(${JSON.stringify(require.resolve('../dist/native/addon.js'))}).addon().info()`;
   try {
@@ -31,7 +31,7 @@ export function hasIsa(isa) {
   }
 }
 
-/** Seeded numbers in [−1, 1): xorshift32. */
+/** Returns seeded numbers in [−1, 1) by xorshift32. */
 export function uniforms(count, seed = 1) {
   const values = new Float32Array(count);
   let x = seed;
@@ -57,8 +57,8 @@ export function randomBits(rows, cols, seed) {
 }
 
 /**
- * Median seconds of one operation. `emit` adds it to the graph once per call; enough copies run in one plan that the
- * call into native code does not count.
+ * Returns the median seconds of one operation. `emit` adds it to the graph once per call. A plan contains enough copies
+ * to hide the cost of the native call.
  */
 export async function secondsPerOperation(emit, { rows, copies = 1 }) {
   const graph = new Graph(emit.precision ? { precision: emit.precision } : {});

@@ -1,8 +1,10 @@
 /**
- * npm run bench:memory: what finetuning keeps in memory. Two steps (cross-entropy, no teacher) on a random Boolean LLaMA
- * of 154 million linear weights that never exist densely, natively and with latent weights, each in a process of its
- * own: the planner's figures, known before the first step, against the anonymous memory that the kernel counted at its
- * peak. Fails where they are more than 10 % apart, or where native state is more than K + 16 bits a weight and O(m + n).
+ * npm run bench:memory
+ *
+ * Measures the memory of finetuning. It runs two steps (cross-entropy, no teacher) on a random Boolean LLaMA with 154
+ * million linear weights, which never exist densely. Native training and latent weights each run in a new process. The
+ * planner's figures, known before the first step, are compared with the kernel's peak of anonymous memory. The
+ * benchmark fails if they differ by more than 10 %, or if native state exceeds K + 16 bits per weight and O(m + n).
  */
 
 import { execFileSync } from 'node:child_process';
@@ -25,13 +27,13 @@ const CONFIG = {
 };
 const TOLERANCE = 0.1;
 
-/** Anonymous memory of this process in bytes. */
+/** Returns the anonymous memory of this process in bytes. */
 function anonymous() {
   const [, kilobytes] = /^RssAnon:\s*(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'latin1'));
   return Number(kilobytes) * 1024;
 }
 
-/** Bits are random, scales such that activations keep their size. */
+/** Creates a model with random bits, and with scales that preserve the size of activations. */
 function randomModel() {
   const { Model, BitMatrix, Matrix } = require('../dist/index.js');
   const { llama } = require('../dist/models/llama.js');
@@ -58,7 +60,7 @@ function randomModel() {
   return new Model({ ...parts, parameters, formats, use: 'training' });
 }
 
-/** Trains in this process and prints what it measured as JSON. */
+/** Trains in this process and prints the measurements as JSON. */
 async function measure(latent) {
   const { finetune } = require('../dist/index.js');
   require('../dist/native/addon.js').addon().info();
@@ -67,7 +69,7 @@ async function measure(latent) {
   const model = randomModel();
   globalThis.gc(); // the arrays that the model was filled from
   let peak = 0;
-  // the event loop is free while a step runs
+  // the event loop is free during a step, so this samples the peak
   const timer = setInterval(() => {
     peak = Math.max(peak, anonymous());
   }, 2);
@@ -101,7 +103,8 @@ if (mode === 'native' || mode === 'latent') {
     const output = execFileSync(process.execPath, ['--expose-gc', import.meta.filename, name], { encoding: 'utf8' });
     const result = JSON.parse(output);
     good = report(name, result) && good;
-    // accumulator, then statistics, scale gradients and their moments: 4 + (3 · K) f32 numbers a row or column, and norms
+    // accumulator, then statistics, scale gradients and their moments: 4 + (3 · K) f32 numbers per row or column, and
+    // norms
     const { memory, weights, lines } = result;
     const most = weights * 2 + lines * 4 * (2 + 3 * KERNELS) + 1e6;
     if (name === 'native') good = memory.state + memory.gradients <= most && good;

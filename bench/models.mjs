@@ -1,10 +1,13 @@
 /**
- * npm run bench:models [-- --models tiny-stories,smollm2,synthetic --kernels 1,2,3,4 --folder TMP/mbok-bench]: whole models.
- * Each is loaded, reads a prompt of 512 tokens (tiny-stories: its 512 positions) and decodes 64, in a process of its own:
- * dense and at every K, at K = 2 on 1, 2, 4, … threads and with every instruction set; then two finetuning steps of
- * 8 × 512 tokens with the original as teacher. Speeds are medians of three, the rate at which decoding reads weights is a
- * fraction of what memory gave in the same run. Models are converted without data, which makes no difference to their speed, and
- * stay in --folder; smollm2 is read from ../shared/models, synthetic is a random LLaMA of 1.9 B parameters (5 GB of disk).
+ * npm run bench:models [-- --models tiny-stories,smollm2,synthetic --kernels 1,2,3,4 --folder TMP/mbok-bench]
+ *
+ * Measures whole models. Each is loaded, reads a prompt of 512 tokens (the position limit of tiny-stories) and decodes
+ * 64 tokens, in a new process. It runs dense and at every K; at K = 2 also on 1, 2, 4, … threads and with each
+ * instruction set. Two finetuning steps of 8 × 512 tokens follow, with the original as teacher.
+ *
+ * Speeds are medians of three. The rate at which decode reads weights is a fraction of the memory bandwidth in the same
+ * run. Models are converted without data, which does not affect their speed, and stay in --folder. smollm2 is read from
+ * ../shared/models; synthetic is a random LLaMA with 1.9 B parameters (5 GB of disk).
  */
 
 import { execFileSync } from 'node:child_process';
@@ -32,10 +35,10 @@ const kernels = values.kernels.split(',').map(Number);
 const say = (line) => values.json || console.log(line);
 mkdirSync(values.folder, { recursive: true });
 
-/** Bytes of the synthetic model that a token reads one row of: its embedding table. */
+/** Bytes of the synthetic model's embedding table, of which a token reads only one row. */
 const TABLE = 32000 * 4096;
 
-/** The last line of a command of mbok, which is JSON. */
+/** Runs a command of mbok and parses the JSON of its last line. */
 function mbok(args, env = {}) {
   const output = execFileSync(process.execPath, [CLI, ...args, '--json'], {
     encoding: 'utf8',
@@ -46,7 +49,7 @@ function mbok(args, env = {}) {
   return JSON.parse(output.trimEnd().split('\n').at(-1));
 }
 
-/** Where a dense model is, or why there is none. */
+/** Returns the path of each dense model, or the reason why it is missing. */
 const SOURCES = {
   'tiny-stories': () => EMBEDDED,
   smollm2: () => join(root, '../shared/models/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf'),
@@ -73,8 +76,8 @@ const speeds = [];
 function speed(name, kernelsOf, path, env, precision) {
   const figures = mbok(['eval', 'speed', path, '--precision', precision, '--repeats', '3'], env);
   const row = { model: name, kernels: kernelsOf, ...figures };
-  // a token reads every weight once but the table that its embedding is a row of; a tied head is that table. Dense models
-  // of a GGUF are wider in memory than in their file.
+  // a token reads all weights except the embedding table, of which it reads a row; a tied head is that table. Dense
+  // models from GGUF are wider in memory than in the file.
   if (kernelsOf !== undefined) {
     const read = figures.bytes - (name === 'synthetic' ? TABLE : 0);
     row.readFraction = (figures.decode.median * read) / limits.read_bytes_per_second;

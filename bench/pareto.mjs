@@ -1,10 +1,12 @@
 /**
- * node bench/pareto.mjs [POINTS.json [OUT.svg]]: perplexity against bytes of the file, for several ways of making a model
- * small. Prints a table, and for every point of the first family the nearest one of the second; draws both.
+ * node bench/pareto.mjs [POINTS.json [OUT.svg]]
  *
- * POINTS.json: { title, parameters, families: [{ name, points: [{ label, bytes, ratio }] }] }; `bytes` of all weights,
- * embeddings included (a GGUF file without its metadata, which hold the tokenizer; model.safetensors); `ratio` of the
- * perplexity to the original's. Default: pareto.json beside this script.
+ * Compares perplexity against file size for several compression methods. It prints a table, with the nearest point of
+ * the second family for every point of the first, and draws both.
+ *
+ * POINTS.json: { title, parameters, families: [{ name, points: [{ label, bytes, ratio }] }] }. `bytes` counts all
+ * weights, embeddings included: a GGUF file without its metadata, which contain the tokenizer, or model.safetensors.
+ * `ratio` is perplexity / perplexity of the original. Default: pareto.json beside this script.
  */
 
 import { readFile, writeFile } from 'node:fs/promises';

@@ -1,6 +1,6 @@
 /**
- * The products that models are made of, as fractions of the limit that binds each: floating-point peak for dense and
- * multi-Boolean products of many rows, popcount peak for ±1 × ±1.
+ * Products of models, as fractions of their limits: the floating-point peak for dense and multi-Boolean products of
+ * many rows, and the popcount peak for ±1 × ±1.
  */
 
 import {
@@ -18,7 +18,7 @@ import {
 
 const KERNELS = [1, 2, 4];
 
-/** Reads an f32 result of a one-operation graph. */
+/** Evaluates an f32 graph of one operation. */
 async function evaluate(rows, build) {
   const graph = new Graph();
   graph.output('y', build(graph));
@@ -28,7 +28,7 @@ async function evaluate(rows, build) {
   return y;
 }
 
-/** y = x wᵀ in float64 for a few rows: what every timed product is checked against. */
+/** Computes y = x wᵀ in float64 for a few rows, the reference of every timed product. */
 function reference(x, w, rows, m, n) {
   const y = new Float64Array(rows * m);
   for (let r = 0; r < rows; r++)
@@ -48,7 +48,7 @@ export function booleanOperands(kernels, m, n) {
   };
 }
 
-/** Of decoding: `copies` of them, whose bits lie in places of their own. */
+/** Creates operands for decode: `copies` of them, whose bits lie in different memory. */
 export async function tiledOperands(kernels, m, n, copies) {
   const { bits, sOut, sIn } = booleanOperands(kernels, m, n);
   const operands = [];
@@ -66,7 +66,7 @@ function denseOf({ bits, sOut, sIn }, m, n) {
   return w;
 }
 
-/** Every product on a small odd shape against float64, before anything is timed. */
+/** Verifies every product on a small odd shape against float64, before anything is timed. */
 export async function verifyProducts() {
   const [rows, m, n] = [19, 37, 101];
   for (const count of [rows, 3]) {
@@ -118,7 +118,7 @@ export async function* timeProducts(limits, { rows = 512, m = 2048, n = 2048 } =
     for (const kernels of KERNELS) {
       const { bits, sOut, sIn } = booleanOperands(kernels, m, n);
       const bind = (graph) => [bits, sOut, sIn].map((matrix) => graph.bind(matrix));
-      // bits lie in tiles to be read, in rows to be trained
+      // inference stores bits in tiles, training in rows
       for (const [what, matrix] of [
         ['prefill', await tiled(bits, kernels)],
         ['forward', bits],
@@ -155,7 +155,7 @@ export async function* timeProducts(limits, { rows = 512, m = 2048, n = 2048 } =
       );
     }
   }
-  // on AMX tiles 8 bits are multiplied as bf16
+  // AMX multiplies 8-bit tiles as bf16
   for (const kernels of limits.int8_flops_per_second > 0 && limits.isa !== 'amx' ? KERNELS : []) {
     const { bits, sOut, sIn } = booleanOperands(kernels, m, n);
     const tiles = await tiled(bits, kernels);

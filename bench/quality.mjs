@@ -1,10 +1,12 @@
 /**
- * npm run bench:quality [-- SECTION …]: what conversion and finetuning do to the embedded model's perplexity; the tables
- * of README.md, docs/models.md and docs/baselines.md. Sections: conversion, calibrated, nested, allocation, finetuned, long,
- * normalizer, accumulator, baselines. Default: all.
+ * npm run bench:quality [-- SECTION …]
  *
- * Perplexity is measured on 256 windows of 256 tokens of TinyStories validation text, training is 8 × 256 tokens a step
- * of TinyStories training text (../shared/data/tinystories, which is not part of this repository).
+ * Measures how conversion and finetuning affect the embedded model's perplexity; the results are the tables of
+ * README.md, docs/models.md and docs/baselines.md. Sections: conversion, calibrated, nested, allocation, finetuned,
+ * long, normalizer, accumulator, baselines. Default: all.
+ *
+ * Perplexity is measured on 256 windows of 256 tokens of TinyStories validation text. Training takes 8 × 256 tokens of
+ * TinyStories training text per step (../shared/data/tinystories, not part of this repository).
  */
 
 import { existsSync } from 'node:fs';
@@ -31,7 +33,7 @@ const calibration = { data: train, windows: 64, length: 256 };
 
 const perplexity = async (model) =>
   (await evaluatePerplexity(model, valid, { window: 256, maxWindows: 256 })).perplexity;
-/** `amount`: {kernels}, or {bits, allocation}. */
+/** Converts by `amount`: {kernels}, or {bits, allocation}. */
 const convert = (amount, method) =>
   binarize(teacher, {
     ...amount,
@@ -39,7 +41,7 @@ const convert = (amount, method) =>
     ...(method === 'calibrated' && { calibration }),
   });
 
-/** Calibrated once for every amount. */
+/** Folder of calibrated models; each amount is calibrated once. */
 const cache = await mkdtemp(join(tmpdir(), 'mbok-quality-'));
 async function calibrated(amount) {
   const folder = join(cache, Object.values(amount).join('-'));
@@ -60,7 +62,7 @@ function row(what, figures) {
   console.log(`${what.padEnd(56)} ${cells.join('  ')}`);
 }
 
-/** Finetunes a converted model with scales, norms and embeddings training as well, and evaluates. */
+/** Finetunes a converted model, training scales, norms and embeddings too, and evaluates it. */
 async function finetuned({ kernels = 2, amount = { kernels }, steps = 300, method = 'calibrated', ...options }) {
   const student = method === 'calibrated' ? await calibrated(amount) : await convert(amount, method);
   const before = await perplexity(student);
@@ -165,7 +167,7 @@ const sections = {
         model.dispose();
       }
     }
-    // OneBit's
+    // OneBit's method
     for (const gamma of [2, 10]) {
       await finetuned({ kernels: 1, method: 'svid', latent: true, hiddenLoss: 'relative', gamma });
     }

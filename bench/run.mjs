@@ -1,7 +1,9 @@
 /**
- * npm run bench [-- --json] [--svg FILE]: the machine's limits, then our products as fractions of them, as a table or
- * JSON, and as a chart. Everything is verified against float64 before it is timed; figures are medians of nine runs,
- * limits the best of fifteen.
+ * npm run bench [-- --json] [--svg FILE]
+ *
+ * Measures the machine's limits, then mbok's products as fractions of them. Prints a table or JSON, and draws a chart.
+ * Everything is verified against float64 before it is timed. Figures are medians of nine runs, limits the best of
+ * fifteen.
  */
 
 import { writeFileSync } from 'node:fs';

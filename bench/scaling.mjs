@@ -1,7 +1,9 @@
 /**
- * npm run bench:scaling [-- --threads 1,2,4,…] [--json]: the same work on more and more threads, each number of them in
- * processes of its own that take turns. Efficiency is the rate against as many times that of one thread; beside it what the
- * machine itself gives: its clock falls with every busy core, and memory serves them all.
+ * npm run bench:scaling [-- --threads 1,2,4,…] [--json]
+ *
+ * Measures the same work on increasing numbers of threads, each in processes that take turns. Efficiency is the rate
+ * relative to as many times that of one thread. Beside it stands the machine's limit: its clock falls with every busy
+ * core, and all cores share the memory.
  */
 
 import { execFileSync } from 'node:child_process';
@@ -13,14 +15,17 @@ import { booleanOperands, emitter, tiledOperands } from './products.mjs';
 
 const ROUNDS = 3;
 
-/** @returns {Promise<number>} operations a second of dense products */
+/** @returns {Promise<number>} operations per second of dense products */
 async function dense(precision, rows, m, n) {
   const [x, w] = [randomMatrix(rows, n, 1), randomMatrix(m, n, 2)];
   const emit = emitter(precision, (graph) => linear(graph.bind(x), graph.bind(w)));
   return (2 * rows * m * n) / (await secondsPerOperation(emit, { rows }));
 }
 
-/** @returns {Promise<number>} operations a second where two kernels are rebuilt, from tiles for a prompt, from rows in training */
+/**
+ * @returns {Promise<number>} operations per second with two rebuilt kernels, from tiles for a prompt, from rows in
+ * training
+ */
 async function boolean(rows, m, n, tiles) {
   const x = randomMatrix(rows, n, 1);
   const { bits, sOut, sIn } = booleanOperands(2, m, n);
@@ -31,7 +36,7 @@ async function boolean(rows, m, n, tiles) {
   return (2 * rows * m * n) / (await secondsPerOperation(emit, { rows }));
 }
 
-/** @returns {Promise<number>} bytes of bits a second for one row of inputs; more of them than caches hold */
+/** @returns {Promise<number>} bytes of bits per second for one row of inputs; more bytes than caches hold */
 async function decode(m, n) {
   const copies = 60;
   const x = randomMatrix(1, n, 1);
@@ -58,8 +63,9 @@ async function ratesHere() {
 }
 
 /**
- * @param {number[]} counts of threads, the first of which the others are compared with
- * @returns {{work: string, threads: number, rate: number, speedup: number, limit: number, limitSpeedup: number}[]} medians
+ * @param {number[]} counts numbers of threads; the first is the reference of the others
+ * @returns {{work: string, threads: number, rate: number, speedup: number, limit: number, limitSpeedup: number}[]}
+ * medians
  */
 export function measureScaling(counts) {
   const runs = counts.map(() => []);
@@ -86,7 +92,7 @@ export function measureScaling(counts) {
   });
 }
 
-/** A line for each row of measureScaling(). */
+/** Formats a row of measureScaling(). */
 export function scalingLine({ work, threads, rate, speedup, limit, limitSpeedup }) {
   const percent = (fraction) => `${(100 * fraction).toFixed(0).padStart(3)} %`;
   return [

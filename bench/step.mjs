@@ -1,4 +1,4 @@
-/** One finetuning step of the embedded model: tokens per second, and how long the event loop was held meanwhile. */
+/** Times finetuning steps of the embedded model: tokens per second, and how long the event loop is blocked. */
 
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';

@@ -1,10 +1,10 @@
-// Writes a LLaMA of any size with random weights, for measurements of memory and speed: a Hugging Face folder of F16
-// safetensors, in one file or several, written piece by piece, so that it needs no memory of its own.
+// Writes a LLaMA of any size with random weights, for measurements of memory and speed. It is a Hugging Face folder of
+// F16 safetensors, in one file or several, written piece by piece in little memory.
 //
 //   node bench/synthetic.mjs OUT [--hidden 4096] [--ffn 11008] [--layers 8] [--heads 32] [--kv-heads 32] [--vocab 32000]
 //                                [--shards 1] [--seed 1]
 //
-// Without options a LLaMA of 1.9 B parameters: eight blocks of LLaMA-7B. It has no tokenizer: calibrate it on token ids.
+// By default it has 1.9 B parameters: eight blocks of LLaMA-7B. It has no tokenizer, so calibrate it on token ids.
 
 import { mkdir, open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -74,7 +74,7 @@ const tensors = [
 const bytesOf = ([, rows, cols]) => rows * cols * 2;
 const total = tensors.reduce((sum, tensor) => sum + bytesOf(tensor), 0);
 
-// a table of normal numbers as F16 bits, read from a place that is random for each row: fast, and different everywhere
+// a table of normal numbers as F16 bits; each row reads it from a random offset, which is fast and varies the weights
 let state = seed >>> 0 || 1;
 const random = () => {
   state ^= state << 13;
@@ -90,7 +90,7 @@ const half = (value) => {
   return ((bits >>> 16) & 0x8000) | (exponent <= 0 ? 0 : (exponent << 10) | ((bits >> 13) & 0x3ff));
 };
 const TABLE = 1 << 20;
-/** Standard deviations follow the usual 1 / √inputs. */
+/** Creates a table of normal numbers; standard deviations are the usual 1 / √inputs. */
 const tableOf = (deviation) =>
   Uint16Array.from({ length: TABLE }, () => {
     const radius = Math.sqrt(-2 * Math.log(random() || 1e-9));

@@ -1,6 +1,6 @@
-// Development build: cmake-js into native/build, where the loader looks first. The N-API headers are those of the
-// node-api-headers package (package.json's binary.napi_versions asks for that), so nothing is downloaded and no
-// `nodedir` of an .npmrc matters.
+// Builds the development add-on by cmake-js into native/build, where the loader looks first. The N-API headers come
+// from the package node-api-headers, because package.json sets binary.napi_versions. So nothing is downloaded, and a
+// `nodedir` of an .npmrc does not matter.
 import { spawnSync } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-// configured anew each time, so that lines added to sources.txt are seen; objects that are up to date stay
+// configure each time, so that new lines of sources.txt are seen; up-to-date objects are not rebuilt
 for (const command of ['configure', 'build']) {
   const result = spawnSync(
     process.execPath,

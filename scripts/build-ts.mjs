@@ -1,5 +1,5 @@
-// Compiles lib/ to CommonJS in dist/ and writes the ESM entry beside it. The entry re-exports the CommonJS module's names
-// one by one, so a program that imports and a library that requires mbok share one instance of every class.
+// Compiles lib/ to CommonJS in dist/ and writes the ESM entry beside it. The entry re-exports the CommonJS module's
+// names one by one. A program that imports mbok and a library that requires it thus share one instance of every class.
 import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,7 +9,7 @@ import ts from 'typescript';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const dist = join(root, 'dist');
 
-// compiled beside the old output and swapped in whole: a failed build leaves what worked
+// compile to a temporary folder and swap it in: a failed build leaves the working one
 const output = join(root, `dist.${process.pid}.tmp`);
 process.on('exit', () => rmSync(output, { recursive: true, force: true }));
 const compiler = join(root, 'node_modules/typescript/bin/tsc');
@@ -29,12 +29,12 @@ const lines = [
 ];
 writeFileSync(join(output, 'index.mjs'), lines.join('\n'));
 writeFileSync(join(output, 'index.d.mts'), "export * from './index.js';\n");
-// npm makes commands executable where it installs a package; here nobody does, and npx runs them too
+// npm makes commands executable when it installs a package, but not here, where npx also runs them
 chmodSync(join(output, 'cli/main.js'), 0o755);
 rmSync(dist, { recursive: true, force: true });
 renameSync(output, dist);
 
-/** The names that `file` exports as values: classes, functions and constants, but neither interfaces nor types. */
+/** Returns the names that `file` exports as values: classes, functions and constants, but no interfaces or types. */
 function exportedValues(file) {
   const program = ts.createProgram([file], {
     module: ts.ModuleKind.Node16,

@@ -1,6 +1,6 @@
-// Release build: prebuildify runs node-gyp and puts the binary into prebuilds/<platform>-<arch>/mbok.node. The headers are
-// the running Node's own, or the node-api-headers package where Node was installed without them: never those that a
-// `nodedir` of an .npmrc names, never a download.
+// Builds the release add-on: prebuildify runs node-gyp and puts the binary into prebuilds/<platform>-<arch>/mbok.node.
+// The headers are those of the running Node, or of the package node-api-headers if Node was installed without them.
+// They are never those of a `nodedir` in an .npmrc, and never downloaded.
 import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -29,11 +29,11 @@ try {
   process.exitCode = result.status ?? 1;
 } finally {
   rmSync(scratch, { recursive: true, force: true });
-  // node-gyp's folder: the loader would find build/Release before the prebuilt binary
+  // remove node-gyp's folder: the loader would find build/Release before the prebuilt binary
   rmSync(join(root, 'build'), { recursive: true, force: true });
 }
 
-/** A folder with include/node/{node_api.h, common.gypi} for node-gyp. */
+/** Returns a folder with include/node/{node_api.h, common.gypi} for node-gyp. */
 function headerFolder() {
   const prefix = resolve(dirname(process.execPath), '..');
   const include = join(prefix, 'include/node');
@@ -42,7 +42,7 @@ function headerFolder() {
   const own = join(scratch, 'include/node');
   mkdirSync(own, { recursive: true });
   cpSync(createRequire(import.meta.url)('node-api-headers').include_dir, own, { recursive: true });
-  // binding.gyp sets every flag that matters; position-independent code is all that a shared library needs besides
+  // binding.gyp sets all other flags; a shared library also needs position-independent code
   const settings = { target_defaults: { configurations: { Release: {}, Debug: {} }, cflags: ['-fPIC'] } };
   writeFileSync(join(own, 'common.gypi'), JSON.stringify(settings));
   writeFileSync(join(own, 'config.gypi'), JSON.stringify(process.config));

@@ -1,5 +1,5 @@
-// Builds the plain C++ test program with AddressSanitizer and UndefinedBehaviorSanitizer and runs it.
-// Arguments go to the test program.
+// Builds the plain C++ test program with AddressSanitizer and UndefinedBehaviorSanitizer and runs it. Arguments are
+// passed to the test program.
 import { spawnSync } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';

@@ -1,5 +1,6 @@
-// Pairs of commands write the same OUT and are killed at random moments. After each pair nothing foreign may have changed,
-// and OUT is nothing or a whole model that one command makes by itself. At last the commands run undisturbed.
+// Runs pairs of commands that write the same OUT, and kills them at random moments. After each pair foreign files must
+// be unchanged, and OUT must be absent or a whole model that one command writes on its own. At the end the commands run
+// undisturbed.
 //
 //   node scripts/test-kills.mjs [--kills 200] [--seed 1]
 import { spawn } from 'node:child_process';
@@ -15,7 +16,7 @@ const { values } = parseArgs({ options: { kills: { type: 'string' }, seed: { typ
 const wanted = Number(values.kills ?? 200);
 let state = Number(values.seed ?? 1);
 
-/** Numbers from 0 to 1 (mulberry32). */
+/** Returns numbers from 0 to 1 (mulberry32). */
 function random() {
   state = (state + 0x6d2b79f5) | 0;
   let t = Math.imul(state ^ (state >>> 15), state | 1);
@@ -31,7 +32,7 @@ const small = join(work, 'small');
 const text = join(work, 'text.txt');
 writeFileSync(text, readFileSync(join(tiny, 'corpus/valid.txt'), 'utf8').slice(0, 20_000));
 
-/** What may become of OUT, by the arguments that lead there. */
+/** Commands that write OUT, by name. */
 const commands = {
   refit: (out) => ['binarize', tiny, out, '--kernels', '2', '--method', 'refit', '--rounds', '4'],
   three: (out) => ['binarize', tiny, out, '--kernels', '3', '--method', 'refit', '--rounds', '6'],
@@ -46,14 +47,14 @@ const commands = {
     ...['--batch', '2', '--window', '32', '--micro-batch', '1'],
   ],
 };
-/** Flags that change nothing of what a command makes. */
+/** Returns flags that do not change a command's result. */
 const flags = (name) => [
   '--overwrite',
   ...(name === 'finetune' && random() < 0.7 ? ['--resume'] : []),
   ...(['refit', 'three', 'calibrated', 'rtn'].includes(name) && random() < 0.4 ? ['--restart'] : []),
 ];
 
-/** Runs a command; kills it after so many milliseconds. */
+/** Runs a command and kills it after `killAfter` milliseconds. */
 function run(args, killAfter) {
   return new Promise((resolve) => {
     const env = { ...process.env, MBOK_THREADS: '1', MBOK_CACHE: join(work, 'cache') };
@@ -75,7 +76,7 @@ function run(args, killAfter) {
 }
 
 const sha = (path) => createHash('sha256').update(readFileSync(path)).digest('hex');
-/** Hash of a model's files; undefined where there is no model. */
+/** Hashes a model's files; undefined if there is no model. */
 function modelOf(folder) {
   if (!existsSync(join(folder, 'config.json'))) return undefined;
   const names = readdirSync(folder).filter((name) => /\.(json|safetensors|jinja)$/.test(name));
@@ -90,7 +91,7 @@ function fail(message) {
   process.exit(1);
 }
 
-/** Somebody else's files, in every place that the commands write to. */
+/** Foreign files, planted in every folder to which the commands write. */
 const foreign = new Map();
 function plant(path) {
   mkdirSync(dirname(path), { recursive: true });
@@ -108,7 +109,7 @@ const workFolders = [
   ['partial', 'conversion.json'],
   ['checkpoint', 'progress.json'],
 ];
-/** Takes what was planted out of a work folder: one that holds somebody else's files alone is refused from then on. */
+/** Removes planted files from a work folder, since a folder with only foreign files is refused from then on. */
 function takeAway(folder) {
   for (const path of [...foreign.keys()].filter((path) => dirname(path) === folder)) {
     rmSync(path);
@@ -147,7 +148,7 @@ while (kills < wanted) {
       const name = oneOf(Object.keys(commands));
       const from = second * random() * 300;
       await new Promise((resolve) => setTimeout(resolve, from));
-      // two at once take longer than one; some are left to end by themselves
+      // two commands at once take longer than one; some are not killed
       const killAfter = random() < 0.9 ? 100 + random() * durations.get(name) * 1.5 : undefined;
       return { name, ...(await run([...commands[name](out), ...flags(name)], killAfter)) };
     }),
@@ -157,7 +158,7 @@ while (kills < wanted) {
     if (signal === 'SIGKILL') kills++;
     const reason = /\((MBOK_\w+)\)$/.exec(stderr.split('\n').at(-1))?.[1];
     count(signal ?? (code === 0 ? 'done' : (reason ?? `exit ${code}`)));
-    // busy, or another conversion's or run's work is in the way, or what was planted alone: all else is a fault
+    // expected: busy, work of another conversion or run in the way, or only a planted file; all other errors are faults
     const inTheWay =
       ['MBOK_BUSY', 'MBOK_INVALID_ARGUMENT'].includes(reason) || /'stranger-\d+\.txt' but no/.test(stderr);
     const expected = code === 0 || signal === 'SIGKILL' || inTheWay;

@@ -1,7 +1,7 @@
-// Builds the plain C++ test program for aarch64 and runs it under qemu: on a processor that has everything with each
-// MBOK_ISA, and on one that has plain NEON only. Needs g++-aarch64-linux-gnu and qemu-user (Debian) and skips where they
-// are missing. Arguments go to the test program: without a name of cases a run takes about ten minutes of a core, six of
-// them the cases of head_loss, whose logits need several chunks.
+// Builds the plain C++ test program for aarch64 and runs it under qemu: on a processor with all features for each
+// MBOK_ISA, and on one with plain NEON. It needs g++-aarch64-linux-gnu and qemu-user (Debian), and skips if they are
+// missing. Arguments are passed to the test program. Without names of cases a run takes about ten minutes on one core,
+// six of them for head_loss, whose logits need several chunks.
 import { spawnSync } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
@@ -20,7 +20,7 @@ const toolchain = join(root, 'scripts/aarch64-linux-gnu.cmake');
 run('cmake', ['-S', root, '-B', build, `-DCMAKE_TOOLCHAIN_FILE=${toolchain}`, '-DMBOK_TESTS=ON']);
 run('cmake', ['--build', build, '--target', 'mbok_test', '--parallel', String(availableParallelism())]);
 
-// what is asked for and what must be chosen
+// requested and expected instruction sets
 for (const [cpu, isa, chosen] of [
   ['max', '', 'i8mm'],
   ['max', 'dotprod', 'dotprod'],
@@ -29,7 +29,7 @@ for (const [cpu, isa, chosen] of [
   ['cortex-a72', '', 'neon'],
 ]) {
   console.log(`\nprocessor ${cpu}, MBOK_ISA=${isa}`);
-  // a name that no case has: the instruction set alone
+  // no case has this name, so only the instruction set is printed
   const { stdout } = emulate(cpu, isa, ['no such case'], 'pipe');
   if (!stdout.startsWith('on ') || !stdout.split('\n')[0].endsWith(`: ${chosen}`))
     throw new Error(`${chosen} was not chosen: ${stdout}`);

@@ -1,7 +1,7 @@
 /**
- * Contenders: programs that each measure one thing in a process of their own, so that a peer that crashes ends nobody
- * else's run and everyone has his own threads. They prepare, say so, and measure once for every line they are sent;
- * whatever they say is a line of JSON (serve.mjs is the other end, and torch/step.py).
+ * Contenders: programs that each measure one thing in a separate process. A crash of a peer then ends no other run, and
+ * each has its threads to itself. A contender prepares, reports that it is ready, and measures once per line that it
+ * receives. It answers in lines of JSON; serve.mjs and torch/step.py are the other end.
  */
 
 import { spawn } from 'node:child_process';
@@ -15,7 +15,7 @@ class Contender {
   #answers;
   #stderr = '';
 
-  /** `settings` reach the program as JSON, its last argument. */
+  /** Starts the program with `settings` as JSON in its last argument. */
   constructor({ command = process.execPath, args, settings }) {
     this.#child = spawn(command, [...args, JSON.stringify(settings)], { stdio: 'pipe' });
     this.#child.stderr.setEncoding('utf8').on('data', (text) => {
@@ -29,7 +29,7 @@ class Contender {
     });
   }
 
-  /** What the program says next. Throws what it fails with. */
+  /** Returns the program's next answer. Throws its error. */
   async answer() {
     const { value, done } = await this.#answers.next();
     if (done) throw new Error(`${await this.ended}: ${this.#stderr.trim().split('\n').at(-1)}`);
@@ -50,12 +50,12 @@ class Contender {
 }
 
 /**
- * Starts all, then measures in rounds in which everyone has his turn: what disturbs the machine for a while disturbs all
- * alike.
+ * Starts all contenders, then measures in rounds in which each has a turn, so that disturbances of the machine affect
+ * all alike.
  *
- * @param entries - { name, command, args, settings, … }; or { name, error } for one that could not even be prepared
- * @returns the entries with `info`, what each said of itself; `figures`, medians over the rounds by name; `runs`, all that
- * was measured; or `error`
+ * @param entries - { name, command, args, settings, … }; or { name, error } if preparation failed
+ * @returns the entries with `info`, the contender's description; `figures`, medians over the rounds by name; `runs`,
+ * all measurements; or `error`
  */
 export async function race(entries, { rounds, say }) {
   const field = [];

@@ -25,7 +25,7 @@ const NUMBERS = {
   vocab: 32000,
 };
 
-/** @returns {{sections: string[], options: Record<string, string | number>}} numbers as numbers */
+/** @returns {{sections: string[], options: Record<string, string | number>}} options, with numbers parsed */
 export function readOptions() {
   const entries = Object.entries({ ...TEXTS, ...NUMBERS });
   const options = Object.fromEntries(
@@ -41,7 +41,7 @@ export function readOptions() {
   return { sections: positionals, options: values };
 }
 
-/** '8x1024,1x512' as pairs of numbers. */
+/** Parses '8x1024,1x512' to pairs of numbers. */
 export function pairs(text) {
   return text.split(',').map((pair) => {
     const numbers = pair.split('x').map(Number);

@@ -1,4 +1,4 @@
-/** What sections found, as tables on the console and as files. */
+/** Output of sections: tables on the console, and files. */
 
 import { mkdir, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
@@ -10,10 +10,10 @@ const { scatterChart } = require('../../dist/plot/scatter_chart.js');
 const folder = join(import.meta.dirname, 'results');
 
 /**
- * Prints a table and writes it to results/<name>.json beside its conditions; charts to results/<chart>.svg.
+ * Prints a table and writes it with its conditions to results/<name>.json, and charts to results/<chart>.svg.
  *
  * @param {{title: string, columns: string[], rows: {name: string, error?: string, cells?: string[]}[], notes: string[],
- *   charts: Record<string, object>}} section
+ * charts: Record<string, object>}} section
  */
 export async function report(name, { title, columns, rows, notes, charts, ...data }, conditions) {
   console.log(`\n${title}`);
@@ -36,6 +36,6 @@ export async function report(name, { title, columns, rows, notes, charts, ...dat
   }
 }
 
-/** A number for a table. */
+/** Formats a number for a table. */
 export const digits = (value, places = 1) => value.toFixed(places);
 export const percent = (fraction) => `${(100 * fraction).toFixed(0)} %`;

@@ -1,14 +1,16 @@
 /**
- * npm run bench:peers [-- SECTION …] [--threads 2] [--rounds 3] [--folder TMP/mbok-peers] …: mbok beside its peers, on the
- * same shapes, with the same number of threads, in turns within one run. Medians over rounds; results/ gets the figures as
- * JSON and charts. What one peer fails with is told in its row and ends no other.
+ * npm run bench:peers [-- SECTION …] [--threads 2] [--rounds 3] [--folder TMP/mbok-peers] …
  *
- *   llama  prefill and decoding of a random LLaMA of 1.88 B parameters, against node-llama-cpp: --types --kernels --prompt
+ * Compares mbok with its peers on the same shapes and number of threads, in turns within one run. It prints medians
+ * over rounds and writes figures (JSON) and charts to results/. The error of a peer appears in its row and does not
+ * affect others.
+ *
+ *   llama  prefill and decode of a random LLaMA with 1.88 B parameters, against node-llama-cpp: --types --kernels --prompt
  *          --tokens --hidden --ffn --layers --heads --kv-heads --vocab. Takes 16 GB of disk and of memory by default.
- *   onnx   one row through layers of a LLaMA of 13 B parameters, against MatMulNBits of onnxruntime-node: --layer-shapes
+ *   onnx   one row through layers of a LLaMA with 13 B parameters, against MatMulNBits of onnxruntime-node: --layer-shapes
  *   torch  a finetuning step of SmolLM2-135M, against PyTorch with latent weights: --python --step-shapes BATCHxWINDOW,…
  *
- * Models are random and stay in --folder for the next run. Packages of this folder are installed if they are missing.
+ * Models are random and stay in --folder for the next run. Missing packages of this folder are installed.
  */
 
 import { spawnSync } from 'node:child_process';
@@ -22,13 +24,13 @@ const unknown = sections.find((name) => !SECTIONS.includes(name));
 if (unknown !== undefined) throw new Error(`no section '${unknown}'; there are ${SECTIONS.join(', ')}`);
 
 if (!existsSync(join(import.meta.dirname, 'node_modules'))) {
-  // their prebuilt binaries come in packages; their scripts would look for others elsewhere
+  // packages contain the prebuilt binaries; their scripts would look for others elsewhere
   const install = ['ci', '--ignore-scripts', '--no-audit', '--no-fund'];
   const { status } = spawnSync('npm', install, { cwd: import.meta.dirname, stdio: 'inherit' });
   if (status !== 0) console.log(`npm ci failed in ${import.meta.dirname}: peers from npm will be missing`);
 }
 process.env.NODE_LLAMA_CPP_SKIP_DOWNLOAD = 'true';
-// before mbok is loaded, here and in the processes of the contenders
+// set before mbok is loaded, here and in the contenders' processes
 for (const name of ['MBOK_THREADS', 'OMP_NUM_THREADS']) process.env[name] = String(options.threads);
 
 const { addon } = await import('../measure.mjs');
@@ -60,7 +62,7 @@ function gflops(type) {
   return `${(limits[`${type}_flops_per_second`] / 1e9).toFixed(0)} GFLOP/s`;
 }
 
-/** Of the packages installed here. */
+/** Returns the versions of the packages installed here. */
 function versions() {
   const read = (...path) => JSON.parse(readFileSync(join(import.meta.dirname, ...path, 'package.json'), 'utf8'));
   const installed = (name) => existsSync(join(import.meta.dirname, 'node_modules', name));

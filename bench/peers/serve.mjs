@@ -4,7 +4,10 @@ import { createInterface } from 'node:readline';
 
 const say = (answer) => process.stdout.write(`${JSON.stringify(answer)}\n`);
 
-/** `prepare` resolves to `info` about the contender, and `measure`, which resolves to figures by name. */
+/**
+ * Serves measurements. `prepare` resolves to `info` about the contender and to `measure`, which resolves to figures by
+ * name.
+ */
 export async function serve(prepare) {
   try {
     const { info, measure } = await prepare(JSON.parse(process.argv.at(-1)));
@@ -16,7 +19,7 @@ export async function serve(prepare) {
   process.exit(); // peers may hold handles that keep a process alive
 }
 
-/** Seconds that `work` takes. */
+/** Returns the seconds that `work` takes. */
 export async function secondsOf(work) {
   const start = performance.now();
   await work();

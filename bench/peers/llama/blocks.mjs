@@ -1,6 +1,6 @@
 /**
- * Weights in the block types of ggml, random: speed does not depend on the values, so only layouts and scales have to be
- * right. Layouts are those of ggml-common.h.
+ * Random weights in ggml's block types. Speed does not depend on the values, so only layouts and scales must be right.
+ * The layouts are those of ggml-common.h.
  */
 
 import { randomFillSync } from 'node:crypto';
@@ -10,10 +10,10 @@ import { uniforms } from '../../measure.mjs';
 const require = createRequire(import.meta.url);
 const { f32ToHalf } = require('../../../dist/io/half.js');
 
-/** Of random weights that tensors are cut from, each row at a random place. */
+/** Bytes of the pool of random weights, from which tensors take each row at a random offset. */
 const POOL_BYTES = 1 << 24;
 
-/** `id` in GGUF; `weights` and `bytes` of a block; `scales`: where its F16 scales lie in it. Everything else is bits. */
+/** `id` in GGUF; `weights` and `bytes` per block; `scales`: offsets of its F16 scales. All other bytes are bits. */
 export const TYPES = {
   F32: { id: 0, weights: 1, bytes: 4 },
   F16: { id: 1, weights: 1, bytes: 2 },
@@ -33,12 +33,12 @@ export const TYPES = {
 
 export const bitsOf = (type) => (8 * TYPES[type].bytes) / TYPES[type].weights;
 
-/** Keeps products of some thousand inputs near 1 for numbers of a few units: 2^-10 as F16. */
+/** Scale 2^-10 in F16, which makes products of thousands of inputs about 1 for numbers of a few units. */
 const SCALE = 0x1400;
-/** Standard deviation 1/64, the usual one for 4096 inputs. */
+/** Half range for a standard deviation of 1/64, as usual for 4096 inputs. */
 const HALF_RANGE = Math.sqrt(3) / 64;
 
-/** A function that fills whole rows of `cols` weights with random blocks of `type`. */
+/** Returns a function that fills whole rows of `cols` weights with random blocks of `type`. */
 export function randomRows(type, cols) {
   const { weights, bytes } = TYPES[type];
   if (cols % weights !== 0) throw new Error(`${type} has blocks of ${weights} weights, a row has ${cols}`);

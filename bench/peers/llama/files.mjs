@@ -1,4 +1,4 @@
-/** The model's files in the folder of options, made where they are missing. */
+/** Model files in the benchmark's folder, created if they are missing. */
 
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
@@ -9,7 +9,10 @@ import { bytesOf, tensorsOf, writeGguf } from './gguf.mjs';
 const require = createRequire(import.meta.url);
 const { binarizeFolder } = require('../../../dist/index.js');
 
-/** @returns {Promise<{path: string, bytes: number, readBytes: number}>} bytes of all weights; of those a token reads */
+/**
+ * @returns {Promise<{path: string, bytes: number, readBytes: number}>} bytes of all weights, and of those that a token
+ * reads
+ */
 export async function ggufFile(folder, shape, type) {
   const path = join(folder, `${nameOf(shape)}-${type}.gguf`);
   await mkdir(folder, { recursive: true });
@@ -19,7 +22,9 @@ export async function ggufFile(folder, shape, type) {
   return { path, bytes, readBytes: bytes - sizes[0] };
 }
 
-/** A conversion of the F16 file: the same model, and no second copy of it on disk. How it is converted leaves no trace in speed. */
+/**
+ * Converts the F16 file, so that the dense model exists only once on disk. The conversion method does not affect speed.
+ */
 export async function booleanFolder(folder, shape, kernels) {
   const path = join(folder, `${nameOf(shape)}-K${kernels}`);
   if (!existsSync(path)) {

@@ -1,18 +1,18 @@
-/** Writes a random LLaMA as a GGUF file: there is no quantizer to be had from npm, and none is needed to time a format. */
+/** Writer of a random LLaMA as a GGUF file. npm offers no quantizer, and timing a format needs none. */
 
 import { open, rename } from 'node:fs/promises';
 import { randomRows, TYPES } from './blocks.mjs';
 
 const ALIGNMENT = 32;
 const PIECE_BYTES = 1 << 24;
-/** Numbers of the metadata's types in GGUF. */
+/** Type numbers of GGUF metadata. */
 const KINDS = { uint32: 4, int32: 5, float32: 6, bool: 7, string: 8, array: 9 };
-/** Of tokens, as SentencePiece tells them apart. */
+/** Token types of SentencePiece. */
 const [NORMAL, UNKNOWN, CONTROL, BYTE] = [1, 2, 3, 6];
 
 /**
- * Tensors of a LLaMA by GGUF's names. `type` is that of the linear layers; embeddings and head are Q8_0 beside any type
- * but F16, as mbok's are int8 here, so that files differ in what they make of linear layers alone.
+ * Lists the tensors of a LLaMA by GGUF's names. `type` is that of the linear layers. Embeddings and head are Q8_0
+ * unless `type` is F16, like mbok's int8 here, so that files differ only in their linear layers.
  */
 export function tensorsOf({ hidden, ffn, layers, heads, kvHeads, vocab }, type) {
   const table = type === 'F16' ? 'F16' : 'Q8_0';
@@ -42,7 +42,7 @@ export function bytesOf({ rows, cols, type }) {
   return ((rows * cols) / TYPES[type].weights) * TYPES[type].bytes;
 }
 
-/** The file appears whole or not at all. */
+/** Writes the file atomically. */
 export async function writeGguf(path, shape, type) {
   const tensors = tensorsOf(shape, type);
   const fills = tensors.map((tensor) =>
@@ -139,7 +139,7 @@ function metadataOf({ hidden, ffn, layers, heads, kvHeads, vocab, context }) {
   ];
 }
 
-/** The least that loads as SentencePiece's: special tokens, all bytes, and words that no text has. */
+/** Creates the smallest vocabulary that loads as SentencePiece: special tokens, all bytes, and unused words. */
 function vocabulary(size) {
   const special = ['<unk>', '<s>', '</s>'].map((text, id) => ({ text, kind: id === 0 ? UNKNOWN : CONTROL }));
   const bytes = Array.from({ length: 256 }, (_, byte) => byte.toString(16).toUpperCase().padStart(2, '0'));

@@ -1,4 +1,4 @@
-/** A GGUF file in llama.cpp, through node-llama-cpp's prebuilt binary. */
+/** Contender: a GGUF file in llama.cpp, through node-llama-cpp's prebuilt binary. */
 
 import { basename } from 'node:path';
 import { getLlama, LlamaLogLevel } from 'node-llama-cpp';
@@ -27,7 +27,7 @@ await serve(async ({ path, threads, prompt, tokens, first }) => {
   });
   const sequence = context.getSequence();
 
-  /** The likeliest token after `ids`. Low-level, because generation would end at an end token. */
+  /** Returns the likeliest token after `ids`, by the low-level API: generation would stop at an end token. */
   async function next(ids) {
     const results = await sequence.controlledEvaluate([...ids.slice(0, -1), [ids.at(-1), GREEDY]]);
     const token = results.at(-1)?.next.token;
@@ -52,7 +52,7 @@ await serve(async ({ path, threads, prompt, tokens, first }) => {
       system: llama.systemInfo.trim(),
       release: llama.llamaCppRelease.release,
       threads: context.currentThreads || context.idealThreads,
-      // of weights that it rearranged for this CPU when it loaded them
+      // size of the weights that it rearranged for this CPU when loading
       repacked: Number(/CPU_REPACK model buffer size =\s*([\d.]+) MiB/.exec(log)?.[1] ?? 0) * 2 ** 20,
     },
     measure: async () => ({

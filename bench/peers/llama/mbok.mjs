@@ -1,4 +1,7 @@
-/** A Boolean model in mbok: the loop of `generate` without its tokenizer, since random weights may end a text anywhere. */
+/**
+ * Contender: a Boolean model in mbok. It runs the loop of `generate` without a tokenizer, since random weights may end
+ * a text anywhere.
+ */
 
 import { createRequire } from 'node:module';
 import { secondsOf, serve } from '../serve.mjs';
@@ -28,7 +31,7 @@ await serve(async ({ path, prompt, tokens, first }) => {
       },
     };
   };
-  // tokens are decoded alike in int8 and bf16
+  // int8 and bf16 decode in the same way
   const [int8, bf16, f32] = ['int8', 'bf16', 'f32'].map(decoderOf);
   await int8.decode(2); // reads the weights once
   const read = [...model.parameters].filter(([name]) => !name.includes('embed_tokens'));

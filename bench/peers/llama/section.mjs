@@ -1,6 +1,6 @@
 /**
- * Prefill and decoding of one random LLaMA: llama.cpp in its types, mbok at K bits. As in llama-bench, a prompt is computed
- * from an empty context, and tokens are decoded from an empty context; each of both ends with choosing the likeliest token.
+ * Prefill and decode of a random LLaMA: llama.cpp with its types, mbok at K bits. As in llama-bench, prompts and
+ * decoded tokens start from an empty context. Both include the choice of the likeliest token.
  */
 
 import { statSync } from 'node:fs';
@@ -10,7 +10,7 @@ import { digits, percent } from '../report.mjs';
 import { bitsOf, TYPES } from './blocks.mjs';
 import { booleanFolder, ggufFile } from './files.mjs';
 
-/** Bits of a linear weight at which a type competes with K = 2. */
+/** Bits per linear weight up to which a type competes with K = 2. */
 const FEW_BITS = 3;
 
 export async function llamaSection(options, { limits, say }) {
@@ -94,7 +94,7 @@ function rowsOf({ name, family, error, bytes, readBytes, figures }, limits) {
   ];
 }
 
-/** How llama.cpp ran, which is the same for all of its types but for what it rearranged. */
+/** Describes the conditions of llama.cpp, which are the same for all types except for rearranged weights. */
 function conditionsOf(peers) {
   if (peers.length === 0) return [];
   const { release, variant, system, threads } = peers[0].info;

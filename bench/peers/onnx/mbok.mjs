@@ -1,4 +1,4 @@
-/** One row through a layer of K kernels in mbok, as bench/decode.mjs times it. */
+/** Contender: one row through a layer of K kernels in mbok, timed as in bench/decode.mjs. */
 
 import { multiBooleanLinear, randomMatrix, secondsPerOperation } from '../../measure.mjs';
 import { emitter, tiledOperands } from '../../products.mjs';

@@ -1,8 +1,8 @@
-/** A model of MatMulNBits nodes as ONNX's protobuf (onnx.proto3): the few messages of it that this needs. */
+/** Writer of a model of MatMulNBits nodes in ONNX's protobuf (onnx.proto3), with only the required messages. */
 
 import { randomFillSync } from 'node:crypto';
 
-/** Numbers of onnx.proto3. */
+/** Type numbers of onnx.proto3. */
 const DATA_TYPES = { f32: 1, u8: 2 };
 const INTEGER_ATTRIBUTE = 2;
 const OPSETS = [
@@ -12,10 +12,10 @@ const OPSETS = [
 const IR_VERSION = 8;
 
 /**
- * `copies` nodes y<i> = x · W<i>ᵀ of one input x [1, inputs], each with weights of its own.
+ * Builds `copies` nodes y<i> = x · W<i>ᵀ of one input x [1, inputs], each with different weights.
  *
- * @returns {{bytes: Uint8Array, first: {packed: Uint8Array, scales: Float32Array}, weightBytes: number}} the file, what the
- *   first node multiplies with, and the bytes of one node's packed weights and scales
+ * @returns {{bytes: Uint8Array, first: {packed: Uint8Array, scales: Float32Array}, weightBytes: number}} the file, the
+ * weights of the first node, and the bytes of one node's packed weights and scales
  */
 export function matMulNBitsModel({ outputs, inputs, bits, block, accuracy, copies }) {
   const blocks = inputs / block;
@@ -68,7 +68,7 @@ function value(name, shape) {
 
 const message = (...fields) => Buffer.concat(fields);
 
-/** Numbers as varints, everything else as bytes with their length. */
+/** Encodes a field: numbers as varints, everything else as bytes with their length. */
 function field(number, content) {
   if (typeof content === 'number') return Buffer.concat([varint(number << 3), varint(content)]);
   const bytes = Buffer.from(content);

@@ -1,4 +1,4 @@
-/** One row through a layer of few bits in ONNX Runtime. */
+/** Contender: one row through a layer of few bits in ONNX Runtime. */
 
 import { createRequire } from 'node:module';
 import { median, uniforms, verify } from '../../measure.mjs';
@@ -9,7 +9,7 @@ const { InferenceSession, Tensor } = createRequire(import.meta.url)('onnxruntime
 
 const BLOCKS = [128, 32];
 const RUNS = 9;
-/** The first outputs are checked; inputs are rounded to 8 bits where the accuracy level allows it. */
+/** Number of verified outputs, and their error bound. Inputs are rounded to 8 bits if the accuracy level allows it. */
 const CHECKED = { rows: 256, error: 0.02 };
 
 await serve(async ({ outputs, inputs, bits, accuracy, lookup, threads, bytes }) => {
@@ -41,7 +41,7 @@ await serve(async ({ outputs, inputs, bits, accuracy, lookup, threads, bytes }) 
   };
 });
 
-/** With the largest block that the runtime accepts; what it says of larger ones is told. */
+/** Opens the largest block size that the runtime accepts, and records its errors for larger ones. */
 async function open(shape, options) {
   const refused = [];
   for (const block of BLOCKS) {
@@ -56,7 +56,7 @@ async function open(shape, options) {
   throw new Error(refused.join('; '));
 }
 
-/** In float64. Weights are (q − 2^(bits − 1)) · scale, the lowest bits of a byte first. */
+/** Computes the product in float64. Weights are (q − 2^(bits − 1)) · scale, with the lowest bits of a byte first. */
 function reference(x, { packed, scales }, { rows, inputs, bits, block }) {
   const [perByte, mask, zero] = [8 / bits, (1 << bits) - 1, 1 << (bits - 1)];
   const y = new Float64Array(rows);

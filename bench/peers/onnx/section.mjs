@@ -1,4 +1,4 @@
-/** One row of inputs through one layer, weights from memory: ONNX Runtime's products of few bits beside mbok's. */
+/** One row of inputs through one layer, with weights from memory: ONNX Runtime's low-bit products beside mbok's. */
 
 import { join } from 'node:path';
 import { verifyProducts } from '../../products.mjs';
@@ -6,12 +6,12 @@ import { race } from '../contender.mjs';
 import { pairs } from '../options.mjs';
 import { digits, percent } from '../report.mjs';
 
-/** Of different weights in one run, more than any cache holds. */
+/** Bytes of different weights in a run, more than any cache holds. */
 const BYTES = 256e6;
 /** MatMulNBits's accuracy levels: f32 throughout, or inputs in 8 bits. */
 const [FLOAT, INT8] = [1, 4];
 
-/** 2 bits with inputs in f32 unpack every weight first, a hundred times as slow: nobody's choice. */
+/** Peers. 2 bits with f32 inputs are missing: they unpack every weight first and are a hundred times slower. */
 const PEERS = [
   { name: 'ONNX Runtime 4 bits, inputs in 8', bits: 4, accuracy: INT8 },
   { name: 'ONNX Runtime 4 bits, f32', bits: 4, accuracy: FLOAT },
@@ -83,7 +83,7 @@ function refusals({ name, info }) {
   return (info.refused ?? []).map((message) => `${name} runs with blocks of ${info.block}: it refuses ${message}`);
 }
 
-/** mbok at 2 bits or less against the fastest peer of any width. */
+/** Compares mbok at 2 bits or less with the fastest peer of any width. */
 function ratios(good) {
   return shapesOf(good).flatMap((shape) => {
     const here = at(shape, good);

@@ -1,4 +1,4 @@
-/** A finetuning step in mbok: bits flipped natively, scales and norms by AdamW. */
+/** Contender: a finetuning step in mbok, with natively flipped bits, and scales and norms trained by AdamW. */
 
 import { createRequire } from 'node:module';
 import { uniforms } from '../../measure.mjs';

@@ -1,6 +1,6 @@
 /**
- * A finetuning step of SmolLM2-135M's shapes at K = 2: mbok's, which flips bits, beside PyTorch's with latent weights. Both
- * train scales and norms too, keep embeddings and head as they are, and multiply in bf16.
+ * A finetuning step with SmolLM2-135M's shapes at K = 2: mbok's flipped bits beside PyTorch's latent weights. Both also
+ * train scales and norms, freeze embeddings and head, and multiply in bf16.
  */
 
 import { execFileSync } from 'node:child_process';
@@ -17,7 +17,7 @@ const { binarizeFolder } = require('../../../dist/index.js');
 
 const KERNELS = 2;
 const SHAPE = { hidden: 576, ffn: 1536, layers: 30, heads: 9, kvHeads: 3, vocab: 49152 };
-/** Tokens computed at once: as many as mbok takes by default. */
+/** Tokens per micro-batch, as mbok chooses by default. */
 const MICRO_BATCH_TOKENS = 2048;
 
 export async function torchSection({ folder, python, threads, rounds, 'step-shapes': shapes }, { say }) {
@@ -53,14 +53,14 @@ export async function torchSection({ folder, python, threads, rounds, 'step-shap
   };
 }
 
-/** Sequences computed at once: a divisor of the batch. */
+/** Returns the sequences of a micro-batch: a divisor of the batch. */
 function microBatchOf(batch, window) {
   let count = Math.max(1, Math.min(batch, Math.floor(MICRO_BATCH_TOKENS / window)));
   while (batch % count !== 0) count--;
   return count;
 }
 
-/** Undefined where `python` has torch. */
+/** Returns why `python` has no torch; undefined if it has. */
 function whyNoTorch(python) {
   try {
     execFileSync(python, ['-c', 'import torch'], { stdio: 'pipe', encoding: 'utf8' });
@@ -70,7 +70,7 @@ function whyNoTorch(python) {
   }
 }
 
-/** The dense model and its conversion, made where they are missing. */
+/** Creates the dense model and its conversion if they are missing. */
 async function models(folder) {
   const name = `step-${Object.values(SHAPE).join('-')}`;
   const dense = join(folder, name);
