@@ -1,9 +1,9 @@
-# What .ci/run and .ci/release share: steps that are timed, an empty room, and what was left outside of it.
-# To be sourced, with the repository as the current folder.
+# Shared parts of .ci/run and .ci/release: timed steps, an empty room, and the search for leftovers outside of it.
+# Source it with the repository as the current folder.
 
-# Starts the calling script anew in a group that nobody else has. Files get the group of the process that makes them, so
-# leftovers of this run can be told from what others put into /tmp and the home folder meanwhile. Choosing a group takes
-# root; without it leftovers are searched in the room and in the checkout only.
+# Restarts the calling script in a unique group. Files get the group of the process that creates them. So leftovers of this
+# run can be distinguished from files that others put into /tmp and the home folder meanwhile. Choosing a group requires
+# root. Without it only the room and the checkout are searched for leftovers.
 use_own_group() {
   local group=$((50000 + $$ % 10000))
   [[ -z ${MBOK_CI_GROUP-} ]] || return 0
@@ -13,8 +13,8 @@ use_own_group() {
   echo 'no group for this run alone: leftovers in /tmp and in the home folder are not searched'
 }
 
-# Puts all that programs keep outside of the checkout into new empty folders below $room, which end with the script.
-# Configuration stays the user's: it says where npm's registry is and which repositories git may read.
+# Redirects everything that programs store outside the checkout to new folders below $room, which end with the script.
+# The user's configuration stays: it defines npm's registry and the repositories that git may read.
 enter_empty_room() {
   real_home="$HOME" checkout_before="$(checkout_contents)"
   room="$(mktemp -d "${TMPDIR:-/tmp}/mbok-ci-XXXXXX")"
@@ -26,7 +26,7 @@ enter_empty_room() {
   export npm_config_cache="$room/npm" NODE_COMPILE_CACHE="$room/node"
 }
 
-# Runs a command, with a heading before and its seconds after: step NAME COMMAND [ARGUMENT...]
+# Runs a command, with a heading before it and its seconds after it: step NAME COMMAND [ARGUMENT...]
 step() {
   local name="$1" began=$SECONDS status=0
   printf '\n== %s\n' "$name"
@@ -35,19 +35,19 @@ step() {
   return "$status"
 }
 
-# Prints the files that belong to a group, below folders: made_by GROUP FOLDER... What others remove meanwhile is no error.
+# Prints the files of a group below folders: made_by GROUP FOLDER... Files that others remove meanwhile are no error.
 made_by() {
   find "${@:2}" -xdev \( -path "$PWD" -o -path "$room" \) -prune -o -group "$1" -print 2>/dev/null || true
 }
 
-# Prints what the checkout has beside its commit, folders of packages, builds and figures aside.
+# Prints the files of the checkout that are not in its commit, except folders of packages, builds and figures.
 checkout_contents() {
   local folders='node_modules|dist|build|native/build|prebuilds|bench/peers/node_modules|bench/peers/results'
   git status --porcelain --ignored | grep -vxE "!! ($folders)/" || true
 }
 
-# Fails, and names it, if anything was left: in the room (but for caches of npm, swc, biome and Node, whose purpose that is), in
-# the checkout, or, under a group of this run, in folders that every program may write.
+# Fails and lists leftovers: in the room (except caches of npm, swc, biome and Node), in the checkout, and under a group of
+# this run also in folders that every program may write.
 nothing_is_left() {
   local left
   left="$(
