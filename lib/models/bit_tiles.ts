@@ -1,21 +1,21 @@
-/** The ±1 kernels of a module in the order that inference or training reads them. */
+/** Conversion of a module's ±1 kernels between the layouts for inference and for training. */
 
 import { filled } from '../graph/filled';
 import { arrangeBits, tiledRows } from '../graph/operations/arrange_bits';
 import { BitMatrix } from '../native/bit_matrix';
 import { Matrix } from '../native/matrix';
 
-/** 'tiles' for inference, 'rows' for training: files and everything that changes bits. */
+/** Layout of ±1 kernels: 'tiles' for inference; 'rows' for training, files and all code that changes bits. */
 export type BitOrder = 'tiles' | 'rows';
 
-/** A copy of kernels [K·m, n] as tiles. Dispose it. */
+/** Copies kernels [K·m, n] to tiles. Dispose the result. */
 export async function tiled(bits: BitMatrix, kernels: number, signal?: AbortSignal): Promise<Matrix> {
   const rows = tiledRows(kernels, bits.rows / kernels);
   const tiles = new Matrix({ rows, cols: bits.cols, type: 'bitTiles' });
   return filled(tiles, (graph, target) => arrangeBits(graph.bind(bits), target, kernels), signal);
 }
 
-/** A copy of tiles as kernels [K·m, n], m being `rows`. Dispose it. */
+/** Copies tiles to kernels [K·m, n]; m is `rows`. Dispose the result. */
 export async function untiled(
   tiles: Matrix,
   { kernels, rows }: { readonly kernels: number; readonly rows: number },

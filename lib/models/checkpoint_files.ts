@@ -1,19 +1,22 @@
-/** What opening the files of a model gives, whatever their format. */
+/** The contents of a model's files after opening, independent of their format. */
 
 import type { WeightReader } from '../io/weight_reader';
 import type { GgufTokenizer } from './gguf/tokenizer';
 
-/** What a checkpoint's files hold, in the terms of Hugging Face whatever their format. */
+/** The contents of a checkpoint, in the terms of Hugging Face. */
 export interface Checkpoint {
-  /** config.json. */
+  /** The configuration, as in config.json. */
   readonly json: Readonly<Record<string, unknown>>;
-  /** Where the configuration came from, for messages. */
+  /** File of the configuration, for messages. */
   readonly place: string;
-  /** Contents of the small files beside it, by name. */
+  /** Contents of the small files next to it, by name. */
   readonly companions: ReadonlyMap<string, Buffer>;
-  /** Where the file describes a tokenizer in a way of its own: quicker to build than from the companions, and the same. */
+  /**
+   * Tokenizer as the file describes it, if it has such a description. It equals that of the companions and is faster to
+   * build.
+   */
   readonly tokenizer?: GgufTokenizer | undefined;
   readonly weights: WeightReader;
-  /** What a user should know of the files although they can be read. */
+  /** Notes for the user about files that can be read. */
   readonly notes: readonly string[];
 }

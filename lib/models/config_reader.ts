@@ -1,35 +1,36 @@
-/** Reads values of a config.json with errors that name the file and the key. */
+/** A reader for the values of config.json. Its errors name file and key. */
 
 import { MbokError } from '../base/errors';
 import { show } from '../base/validate';
 import { layersWithin } from './layer_count';
 
-/** A JSON object with its place, for messages. */
+/** A JSON object, and its file for messages. The methods throw MBOK_FORMAT if a value has another type. */
 export class ConfigReader {
-  /** Keys that have been asked for. */
+  /** Keys that were read. */
   readonly #read = new Set<string>();
 
   constructor(
     readonly json: Readonly<Record<string, unknown>>,
     readonly place: string,
-    /** Tensors of the checkpoint that the configuration belongs to. */
+    /** Number of tensors in the checkpoint of the configuration. */
     private readonly tensors = Infinity,
   ) {}
 
+  /** Tells whether a key is present and not null. */
   has(key: string): boolean {
     return this.json[key] !== undefined && this.json[key] !== null;
   }
 
-  /** What a key holds. */
+  /** Returns the value of a key. */
   value(key: string): unknown {
     this.#read.add(key);
     return this.json[key];
   }
 
   /**
-   * Throws MBOK_UNSUPPORTED for a key that nothing has asked for, although it changes the numbers of a model.
+   * Throws MBOK_UNSUPPORTED if a key was not read although it changes the numbers of a model.
    *
-   * @param isNeutral - whether what a key holds changes nothing; null is never asked about
+   * @param isNeutral - tells whether the value of a key changes nothing; it is not called for null
    */
   expectUnderstood(isNeutral: (key: string, value: unknown, json: ConfigReader['json']) => boolean): void {
     for (const [key, value] of Object.entries(this.json)) {
@@ -41,7 +42,7 @@ export class ConfigReader {
     }
   }
 
-  /** A positive integer; `fallback` where the key is absent. Throws MBOK_FORMAT. */
+  /** Returns a positive integer; `fallback` if the key is absent. */
   count(key: string, fallback?: number): number {
     const value = this.value(key) ?? fallback;
     if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 1 || value > 2 ** 31) {
@@ -51,21 +52,21 @@ export class ConfigReader {
   }
 
   /**
-   * The number of blocks, which lists are made for: a claim that is held against the tensors of the checkpoint. Throws
-   * MBOK_FORMAT, MBOK_SHAPE.
+   * Returns the number of blocks, checked against the number of tensors, because lists of this length follow. Also
+   * throws MBOK_SHAPE.
    */
   layers(key: string): number {
     return layersWithin(this.count(key), this.tensors, `${this.place}: '${key}'`);
   }
 
-  /** A positive finite number. */
+  /** Returns a positive finite number; `fallback` if the key is absent. */
   number(key: string, fallback?: number): number {
     const value = this.value(key) ?? fallback;
     if (typeof value !== 'number' || !Number.isFinite(value) || value <= 0) this.#fail(key, 'a positive number', value);
     return value;
   }
 
-  /** A finite number of at least 0. */
+  /** Returns a finite number of at least 0. */
   amount(key: string): number {
     const value = this.value(key);
     if (typeof value !== 'number' || !Number.isFinite(value) || value < 0) {
@@ -86,17 +87,17 @@ export class ConfigReader {
     return value;
   }
 
-  /** A list of strings; undefined where absent or null. */
+  /** Returns a list of strings; undefined if absent or null. */
   strings(key: string): readonly string[] | undefined {
     return this.#list(key, 'a list of strings', (value): value is string => typeof value === 'string');
   }
 
-  /** A list of finite numbers; undefined where absent or null. */
+  /** Returns a list of finite numbers; undefined if absent or null. */
   numbers(key: string): readonly number[] | undefined {
     return this.#list(key, 'a list of numbers', (value): value is number => Number.isFinite(value));
   }
 
-  /** A nested object; undefined where absent or null. */
+  /** Returns a nested object; undefined if absent or null. */
   object(key: string): ConfigReader | undefined {
     if (!this.has(key)) return undefined;
     const value = this.value(key);
@@ -104,7 +105,7 @@ export class ConfigReader {
     return new ConfigReader(value as Record<string, unknown>, `${this.place}: ${key}`);
   }
 
-  /** A list of objects; empty where absent or null. */
+  /** Returns a list of objects; empty if absent or null. */
   objects(key: string): ConfigReader[] {
     const list = this.value(key) ?? [];
     if (!Array.isArray(list)) this.#fail(key, 'a list of objects', list);

@@ -1,8 +1,11 @@
-/** The constants of a model, as long as the longest context that has been in use. */
+/** The constant tables of a model, as long as the longest context in use. */
 
 import type { Constants, DecoderConfig, Family } from './family';
 
-/** Grows with the context: a configuration's limit may be a million positions, of which most runs reach a thousand. */
+/**
+ * Constants that grow with the context. A configuration may allow a million positions, of which typical runs use a
+ * thousand.
+ */
 export class ConstantTables implements Disposable {
   #constants: Constants = {};
   #positions = 0;
@@ -13,8 +16,8 @@ export class ConstantTables implements Disposable {
   ) {}
 
   /**
-   * The constants for runs that reach `positions` positions. Shorter ones are left to the graphs and plans that use them.
-   * Throws MBOK_UNSUPPORTED for a context that is too long for a table, MBOK_OUT_OF_MEMORY.
+   * Returns the constants for up to `positions` positions. Shorter tables are not disposed, since graphs and plans may
+   * use them. Throws MBOK_UNSUPPORTED if a context is too long for a table, MBOK_OUT_OF_MEMORY.
    */
   upTo(positions: number): Constants {
     if (positions > this.#positions) {

@@ -1,52 +1,54 @@
-/** How a Boolean model was made from a dense one; kept with it and saved in its `quantization_config`. */
+/** The report of a conversion. It belongs to the model and is saved in its `quantization_config`. */
 
 import type { ConfigReader } from './config_reader';
 
-/** How a Boolean model was made from the dense one. */
+/** The conversion of a dense model to a Boolean one. */
 export interface ConversionReport {
-  /** 'svid', 'refit' or 'calibrated'. */
+  /** Method: 'svid', 'refit' or 'calibrated'. */
   readonly method: string;
-  /** Mean over the converted modules of ‖W − Ŵ‖ / ‖W‖, at conversion. */
+  /** Mean of ‖W − Ŵ‖ / ‖W‖ over the converted modules, at conversion. */
   readonly residual: number;
   /** ‖W − Ŵ‖ / ‖W‖ by module. */
   readonly residuals: Readonly<Record<string, number>>;
-  /** How kernels were chosen under a budget: the method, and bits a weight in linear layers or bytes of the file. */
+  /** Allocation under a budget: its method, and bits per weight in linear layers or bytes of the file. */
   readonly allocation?: AllocationReport;
-  /** Of the calibrated method. */
+  /** Settings of the calibrated method. */
   readonly calibration?: CalibrationReport;
-  /** ‖W − Ŵ‖ / ‖W‖ by embedding table and head, where these were put into 8 bits. */
+  /** ‖W − Ŵ‖ / ‖W‖ of embedding and head by name, if they were converted to 8 bits. */
   readonly embeddingErrors?: Readonly<Record<string, number>>;
 }
 
 export interface AllocationReport {
-  /** 'measured', 'uniform' or 'paper'. */
+  /** Method: 'measured', 'uniform' or 'paper'. */
   readonly method: string;
   readonly bits?: number;
   readonly size?: number;
 }
 
 export interface CalibrationReport {
-  /** Windows of text that were used; fewer than asked for where the text was short. */
+  /** Number of text windows; fewer than requested if the text was short. */
   readonly windows: number;
-  /** Tokens of a window, the start token included. */
+  /** Tokens per window, the start token included. */
   readonly length: number;
   /** Tokens of all windows. */
   readonly tokens: number;
-  /** 'auto': every window began with the tokenizer's start token; 'stream': windows were cut as the text came. */
+  /**
+   * 'auto': every window began with the tokenizer's start token. 'stream': windows were cut from the text without one.
+   */
   readonly startToken: string;
-  /** How far layers aimed at their original outputs. */
+  /** Weight of the correction towards the original outputs. */
   readonly targetMix: number;
-  /** How far layers aimed at the original hidden states. */
+  /** Weight of the correction towards the original hidden states. */
   readonly residualMix: number;
   /** Rounds of signs and scales. */
   readonly rounds: number;
-  /** What was added to the diagonal of H, in units of its mean. */
+  /** Damping of H in units of mean(diag H). */
   readonly damping: number;
-  /** Of the products that saw tokens, 'f32' or 'bf16'. */
+  /** Precision of products with tokens: 'f32' or 'bf16'. */
   readonly precision: string;
 }
 
-/** Reads the `conversion` of a `quantization_config`; undefined where a model has none. Throws MBOK_FORMAT. */
+/** Reads the `conversion` of a `quantization_config`; undefined if there is none. Throws MBOK_FORMAT. */
 export function readConversion(settings: ConfigReader | undefined): ConversionReport | undefined {
   const json = settings?.object('conversion');
   if (json === undefined) return undefined;
@@ -72,7 +74,10 @@ function readAmounts(json: ConfigReader | undefined): Record<string, number> {
   return Object.fromEntries(Object.keys(json?.json ?? {}).map((name) => [name, json?.amount(name) ?? 0]));
 }
 
-/** Models of earlier versions lack what these did not have: they aimed at outputs alone, in f32, on streams. */
+/**
+ * Reads the calibration settings. Files of older versions lack some: those versions corrected outputs only, in f32, on
+ * windows without start token.
+ */
 function readCalibration(json: ConfigReader): CalibrationReport {
   const [windows, length] = [json.count('windows'), json.count('length')];
   const earlier = !json.has('tokens');
@@ -89,7 +94,7 @@ function readCalibration(json: ConfigReader): CalibrationReport {
   };
 }
 
-/** The entry that {@link readConversion} reads, with names as configurations have them. */
+/** Writes the entry that {@link readConversion} reads, with the names of configurations. */
 export function writeConversion({
   calibration,
   embeddingErrors,

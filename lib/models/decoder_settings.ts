@@ -1,4 +1,4 @@
-/** What the configurations of several families say in the same words. */
+/** Settings that the configurations of several families share. */
 
 import { MbokError } from '../base/errors';
 import { show } from '../base/validate';
@@ -16,7 +16,7 @@ const ACTIVATIONS: ReadonlyMap<string, ActivationKind> = new Map([
   ['relu', 'relu'],
 ]);
 
-/** The activation function that `key` names. Throws MBOK_UNSUPPORTED. */
+/** Returns the activation function that `key` names. Throws MBOK_UNSUPPORTED. */
 export function readActivation(json: ConfigReader, key: string, fallback: string): ActivationKind {
   const name = json.string(key, fallback);
   const kind = ACTIVATIONS.get(name);
@@ -29,23 +29,26 @@ export function readActivation(json: ConfigReader, key: string, fallback: string
   return kind;
 }
 
-/** The native attention's scratch is laid out for heads up to this size. */
+/** Maximum head dimension; the native attention lays out its scratch for it. */
 export const MOST_HEAD_DIMENSION = 256;
 
-/** What a family takes for granted where its configurations are silent. */
+/** Defaults of a family for keys that a configuration lacks. */
 export interface Defaults {
   readonly headDimension?: number;
   readonly keyValueHeads?: number;
   readonly tied?: boolean;
   readonly theta?: number;
   readonly epsilon?: number;
-  /** Of its rotary embedding. */
+  /** Defaults of the rotary embedding. */
   readonly rotary?: Pick<RotaryShape, 'partial' | 'originalPositions'>;
-  /** Reads its rotary tables, by name. Default: one, 'rotary', for all layers. */
+  /** Reads the rotary tables, by name. Default: one table 'rotary' for all layers. */
   readonly rotaries?: (json: ConfigReader, shape: RotaryShape) => GatedDecoderConfig['rotaries'];
 }
 
-/** A decoder as LLaMA's, without biases; families override what they do otherwise. */
+/**
+ * Reads the configuration of a decoder like LLaMA, without biases. Families override what differs. Throws MBOK_FORMAT,
+ * MBOK_SHAPE, MBOK_UNSUPPORTED.
+ */
 export function readGatedDecoder(json: ConfigReader, defaults: Defaults = {}): GatedDecoderConfig {
   const hiddenSize = json.count('hidden_size');
   const heads = json.count('num_attention_heads');
@@ -87,33 +90,36 @@ export function readGatedDecoder(json: ConfigReader, defaults: Defaults = {}): G
   };
 }
 
-/** `attention_bias`: of q, k, v and the output. */
+/** Reads `attention_bias`, which applies to q, k, v and the output. */
 export function readAttentionBiases(json: ConfigReader, fallback = false): GatedDecoderConfig['biases'] {
   const attention = json.boolean('attention_bias', fallback);
   return { queryKeyValue: attention, output: attention, mlp: false };
 }
 
-/** The sliding window: 0, none, where it is null. */
+/** Reads `sliding_window`: 0 (no window) if it is null, `absent` if it is absent. */
 export function readWindow(json: ConfigReader, absent = 0): number {
   if (json.value('sliding_window') === undefined) return absent;
   return json.has('sliding_window') ? json.count('sliding_window') : 0;
 }
 
-/** The sliding window of a family in which `use_sliding_window` must say that there is one: 0 where it does not. */
+/** Reads `sliding_window` of a family with the switch `use_sliding_window`: 0 if that is off. */
 export function readSwitchedWindow(json: ConfigReader, absent = 0): number {
   const isOn = json.boolean('use_sliding_window', false);
-  // its length is told even so
+  // mark the key as read, although its value has no effect then
   json.value('sliding_window');
   return isOn ? readWindow(json, absent) : 0;
 }
 
-/** Whether layers of a type slide. */
+/** Layer types, and whether their attention has a sliding window. */
 const LAYER_TYPES: ReadonlyMap<string, boolean> = new Map([
   ['full_attention', false],
   ['sliding_attention', true],
 ]);
 
-/** Which layers slide: what `layer_types` says or, where a configuration lacks it, what its family would say. */
+/**
+ * Returns for every layer whether it has a sliding window: by `layer_types`, or by `fallback` if that is absent. Throws
+ * MBOK_FORMAT, MBOK_UNSUPPORTED.
+ */
 export function readSliding(json: ConfigReader, layers: number, fallback: (layer: number) => boolean): boolean[] {
   const types = json.strings('layer_types');
   if (types === undefined) return Array.from({ length: layers }, (_, layer) => fallback(layer));

@@ -1,4 +1,4 @@
-/** The dense Hugging Face folder that transformers and everything else loads, whatever its numbers come from. */
+/** Writer of dense Hugging Face folders, which transformers and other programs load. */
 
 import { MbokError } from '../base/errors';
 import { writeSafetensors } from '../io/safetensors';
@@ -10,33 +10,34 @@ import { CONFIG_FILE, type FileContent, type OutputOptions, writeModelFolder } f
 import { type ModelPart, modelParts } from './parts';
 import { type ProgressOptions, partTensor, WEIGHTS_METADATA, watched } from './stored_matrix';
 
-/** What transformers calls the types; recent versions read `dtype`, earlier ones `torch_dtype`. */
+/** Element types as transformers names them. Recent versions read `dtype`, older ones `torch_dtype`. */
 const NAMES = { F32: 'float32', F16: 'float16' } as const;
 
-/** What the folder is to hold beside its weights. */
+/** The contents of a dense folder except its weights. */
 export interface DenseDescription {
   /** Element type of all tensors. */
   readonly type: keyof typeof NAMES;
-  /** config.json but for the element type. */
+  /** config.json without the element type. */
   readonly json: Readonly<Record<string, unknown>>;
-  /** Contents of the other small files by name. */
+  /** Contents of the other small files, by name. */
   readonly companions: ReadonlyMap<string, Buffer>;
 }
 
-/** What the folder is to hold. */
+/** The contents of a dense folder. */
 export interface DenseContents extends DenseDescription {
   readonly specifications: readonly ParameterSpecification[];
-  /** A tensor in f32 [rows, cols], freed when it is written. */
+  /** Reads a tensor in f32 [rows, cols]; it is freed after writing. */
   readonly read: (specification: ParameterSpecification) => Promise<Matrix>;
 }
 
-/** The tensors of the folder. */
+/** Lists the tensors of the folder. */
 export function denseParts(specifications: readonly ParameterSpecification[]): readonly ModelPart[] {
   return modelParts(specifications, ALL_DENSE);
 }
 
 /**
- * Writes the folder. One tensor is in memory at a time. Throws as {@link writeModelFolder}, MBOK_NON_FINITE and as `read`.
+ * Writes the folder with one tensor in memory at a time. Throws as {@link writeModelFolder} and `read` do, and
+ * MBOK_NON_FINITE.
  */
 export async function writeDenseFolder(
   folder: string,
@@ -55,7 +56,9 @@ export async function writeDenseFolder(
   await putDenseFolder(folder, description, write, options);
 }
 
-/** Writes the folder, its weights as `writeWeights` does at a path. Throws as both. */
+/**
+ * Writes the folder; `writeWeights` writes the weights file at a path. Throws as it and {@link writeModelFolder} do.
+ */
 export async function putDenseFolder(
   folder: string,
   { type, json, companions }: DenseDescription,
@@ -72,10 +75,10 @@ export async function putDenseFolder(
   await writeModelFolder(folder, { signal, overwrite }, files);
 }
 
-/** Positive numbers up to this become 0 in F16. */
+/** Largest positive number that F16 rounds to 0. */
 const VANISHING = 2 ** -25;
 
-/** Throws MBOK_NON_FINITE for weights so small that most of them would be 0. */
+/** Throws MBOK_NON_FINITE if more than half of a linear weight's nonzero numbers would become 0 in F16. */
 function expectInF16({ name, owner }: ModelPart, matrix: Matrix): void {
   if (owner.role !== 'linear') return;
   let [present, vanished] = [0, 0];

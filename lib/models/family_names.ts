@@ -1,15 +1,15 @@
-/** Checkpoints whose tensors have the names of their family behind another prefix than transformers writes. */
+/** Names of tensors in checkpoints that have another prefix than transformers writes. */
 
 import type { ReadType, WeightEntry, WeightReader } from '../io/weight_reader';
 import type { Matrix } from '../native/matrix';
 import type { Family, ParameterSpecification } from './family';
 
-/** What a tensor of a family is called in a file. */
+/** Maps a tensor's name in the family to its name in a file. */
 export type FileName = (name: string) => string;
 
 /**
- * Finds what a checkpoint calls the tensors of a family, told by its embedding. Most have the family's names. Models saved
- * without their head lack the prefix (`layers.0…`). A language model within a larger one has a longer prefix
+ * Determines the names in a checkpoint by the name of its embedding. By default they are the family's. Models saved
+ * without their head lack the prefix (`layers.0…`). Language models within a larger model have a longer prefix
  * (`language_model.model.layers.0…`, `model.language_model.layers.0…`).
  */
 export function fileNames(
@@ -32,7 +32,7 @@ export function fileNames(
   return ways.find((nameOf) => embedding !== undefined && tensors.has(nameOf(embedding.name))) ?? own;
 }
 
-/** A checkpoint's tensors of the given names by these, which are the family's. Takes over the reader. */
+/** Wraps a reader so that it uses the family's names. Takes ownership of the reader. */
 export function byFamilyNames(weights: WeightReader, names: readonly string[], nameOf: FileName): WeightReader {
   return names.every((name) => nameOf(name) === name) ? weights : new RenamedWeights(weights, names, nameOf);
 }

@@ -1,4 +1,4 @@
-/** Decoders of RMS norms, rotary attention and gated MLPs: LLaMA and what descends from it. Families set the flags. */
+/** Decoders with RMS norms, rotary attention and gated MLPs: LLaMA and its descendants. Families set the flags. */
 
 import { MbokError } from '../base/errors';
 import type { Tensor } from '../graph/graph';
@@ -17,11 +17,11 @@ import { type RotaryConfig, rotaryTable } from '../nn/rotary';
 import type { Constants, DecoderConfig, Family } from './family';
 import { blocks, linears, vector } from './specifications';
 
-/** What differs between the layers of one model. */
+/** Settings that differ between the layers of a model. */
 export interface LayerKind {
-  /** Latest tokens that attention sees; 0: all. */
+  /** Number of latest tokens that attention sees; 0: all. */
   readonly window: number;
-  /** Name of its rotary table; undefined: no positions at all. */
+  /** Name of the rotary table; undefined: no positions (NoPE). */
   readonly rotary: string | undefined;
 }
 
@@ -30,15 +30,15 @@ export interface GatedDecoderConfig extends DecoderConfig {
   readonly heads: number;
   readonly epsilon: number;
   readonly activation: ActivationKind;
-  /** Which linear layers have biases. */
+  /** Whether these linear layers have biases. */
   readonly biases: { readonly queryKeyValue: boolean; readonly output: boolean; readonly mlp: boolean };
-  /** One matrix holds q, k and v, one gate and up. */
+  /** Whether q, k and v are one matrix, and gate and up are another. */
   readonly fused: boolean;
-  /** Every head's query and key is normalized before it is turned. */
+  /** Whether the query and key of every head are normalized before rotation. */
   readonly headNorm: boolean;
-  /** What attention and MLP return is normalized too, not only what they read. */
+  /** Whether the outputs of attention and MLP are normalized too, not only their inputs. */
   readonly outerNorm: boolean;
-  /** Added to the weights of norms: 1 where checkpoints store them around 0. */
+  /** Number added to the weights of norms: 1 if checkpoints store them around 0. */
   readonly normOffset: number;
   /** Factor of the embeddings. */
   readonly embeddingScale: number;
@@ -54,7 +54,7 @@ export interface GatedDecoderConfig extends DecoderConfig {
 const path = (layer: number) => `model.layers.${layer}`;
 const attentionPath = (layer: number) => `${path(layer)}.self_attn`;
 
-/** A family of such decoders, which differ in their configuration alone. */
+/** Defines a family of such decoders; families differ only in their configuration. */
 export function gatedDecoder(
   family: Pick<Family<GatedDecoderConfig>, 'name' | 'architectures' | 'modelType' | 'config'>,
 ): Family<GatedDecoderConfig> {

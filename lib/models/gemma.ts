@@ -12,13 +12,16 @@ import {
 import { type GatedDecoderConfig, gatedDecoder } from './gated_decoder';
 import { type RotaryShape, rotaryConfig } from './rotary_settings';
 
-/** A soft cap: null is none, an absent key the family's own. */
+/** Reads a soft cap: 0 (none) if it is null, `fallback` if it is absent. */
 function readCap(json: ConfigReader, key: string, fallback: number): number {
   if (json.value(key) === undefined) return fallback;
   return json.has(key) ? json.number(key) : 0;
 }
 
-/** What both have: four norms a block, weights stored around 1, embeddings scaled by √hidden. */
+/**
+ * Reads the settings that both share: four norms per block, norm weights stored around 0, embeddings scaled by √hidden
+ * size.
+ */
 function readGemma(
   json: ConfigReader,
   caps: { score: number; logit: number },
@@ -73,12 +76,15 @@ export const gemma3 = gatedDecoder({
   },
 });
 
-/** Two tables: long wavelengths, perhaps stretched, for layers that see everything, plain short ones for the others. */
+/**
+ * Reads the two tables of Gemma 3. Layers with full attention have long, possibly scaled wavelengths; layers with a
+ * window have short ones without scaling.
+ */
 function readRotaries(json: ConfigReader, shape: RotaryShape): GatedDecoderConfig['rotaries'] {
   const recent = json.object('rope_parameters');
   const kinds = { full: recent?.object('full_attention'), sliding: recent?.object('sliding_attention') };
   recent?.expectUnderstood(() => false);
-  // as transformers has it, what `rope_scaling` says replaces single settings
+  // as in transformers, `rope_scaling` replaces single settings
   const scaling = json.object('rope_scaling');
   const full = new ConfigReader(
     { ...(recent === undefined && { rope_type: 'default' }), ...kinds.full?.json, ...scaling?.json },

@@ -18,7 +18,7 @@ interface Gpt2Config extends DecoderConfig {
   readonly innerSize: number;
   readonly epsilon: number;
   readonly activation: ActivationKind;
-  /** Factor of the attention scores of each layer. */
+  /** Factor of the attention scores, by layer. */
   readonly scoreScales: readonly number[];
 }
 

@@ -1,13 +1,13 @@
 import { MbokError } from '../base/errors';
 
-/** Tensors of a block of the family that has the fewest, Phi-3: two norms and four matrices. */
+/** Minimum number of tensors per block. Phi-3 has the fewest: two norms and four matrices. */
 const LEAST_LAYER_TENSORS = 6;
 
 /**
- * Returns a number of blocks, for which lists are made, if a checkpoint of so many tensors can have them; else throws
- * MBOK_SHAPE.
+ * Returns `layers` if a checkpoint with this number of tensors can have as many blocks. Throws MBOK_SHAPE otherwise,
+ * before lists of that length are created.
  *
- * @param what - names the number in the message: file and key
+ * @param what - file and key, for the message
  */
 export function layersWithin(layers: number, tensors: number, what: string): number {
   if (layers * LEAST_LAYER_TENSORS <= tensors) return layers;

@@ -1,4 +1,4 @@
-/** LLaMA 1, 2 and 3.x, SmolLM 1 and 2, and the many models that publish their weights under its architecture. */
+/** LLaMA 1, 2 and 3.x, SmolLM 1 and 2, and the many models published with LLaMA's architecture. */
 
 import { readAttentionBiases, readGatedDecoder } from './decoder_settings';
 import { gatedDecoder } from './gated_decoder';

@@ -1,4 +1,4 @@
-/** Mistral: LLaMA whose layers may all see a sliding window of tokens only (arXiv 2310.06825). */
+/** Mistral (arXiv 2310.06825): LLaMA with an optional sliding window in all layers. */
 
 import { readGatedDecoder, readWindow } from './decoder_settings';
 import { gatedDecoder } from './gated_decoder';

@@ -1,10 +1,10 @@
 /**
- * Folders of models as mbok writes them: complete or not at all, and never at the expense of somebody else's files.
+ * Writer of model folders. A folder appears completely or not at all, and other people's files in it stay.
  *
- * A marker file tells the folders that mbok has written, and which files it put there. Such a folder is replaced as a
- * whole, by two renames, since Node has no exchange of names. A folder that holds anything else is refused or, where the
- * caller asks to overwrite, gets the files of the model one by one while all others stay. Whatever a killed process has
- * left half way, the next one that reads or writes the folder completes or takes back.
+ * A marker file identifies folders that mbok wrote, and lists its files. Such a folder is replaced as a whole by two
+ * renames, since Node cannot exchange names atomically. A folder with other files is refused. With `overwrite`, files
+ * of the model are written into it one by one and all others stay. If a process dies in between, the next reader or
+ * writer of the folder completes or reverts its work.
  */
 
 import { lstat, mkdir, readdir, readlink, realpath, rename, rm, rmdir, unlink } from 'node:fs/promises';
@@ -22,7 +22,7 @@ import { WEIGHTS_FILE } from '../io/safetensors_shards';
 import { TOKENIZER_FILE } from '../text/tokenizer';
 
 export const CONFIG_FILE = 'config.json';
-/** Small files that belong to a model and are copied along with it as they are. */
+/** Small files of a model that are copied unchanged. */
 export const COMPANIONS = [
   TOKENIZER_FILE,
   'tokenizer_config.json',
@@ -30,37 +30,37 @@ export const COMPANIONS = [
   'generation_config.json',
   'chat_template.jinja',
 ];
-/** How a baseline was made, for people and reports. */
+/** Describes how a baseline was produced, for people and reports. */
 export const BASELINE_FILE = 'baseline.json';
-/** Tells the folders that mbok has written, and which files it put there. */
+/** Identifies folders that mbok wrote, and lists its files there. */
 export const MARKER_FILE = 'mbok.json';
-/** Names that files of a model have; those of models without a marker, and those that overwriting replaces. */
+/** Names of model files: those assumed for folders without a marker, and those that overwriting replaces. */
 const MODEL_FILES: readonly string[] = [CONFIG_FILE, WEIGHTS_FILE, ...COMPANIONS, BASELINE_FILE, MARKER_FILE];
-/** A marker is a claim like any other: it can name no other files than such as models consist of. */
+/** Names that a marker may list. It is untrusted input, so it may only name files that models consist of. */
 const OWN_NAME = /^[\w-][\w.-]*\.(json|jinja|safetensors)$/;
 
-/** Milliseconds that a writer waits for another one to put its folder in the same place: renames, no work. */
+/** Maximum milliseconds that a writer waits for another to move its folder into place: renames only. */
 const LONGEST_EXCHANGE = 10_000;
 
-/** A file's content, or what writes the file at a path. */
+/** Content of a file, or a function that writes the file at a path. */
 export type FileContent = string | Uint8Array | ((path: string) => Promise<void>);
 
-/** How a model's folder is written. */
+/** Options for writing a model folder. */
 export interface OutputOptions {
   /**
-   * Write into a folder that mbok has not made, or that holds other files too: those with names of a model's files are
+   * Write into a folder that mbok did not create, or that has other files. Files with names of model files are
    * replaced, all others stay. Default false: such a folder is refused with MBOK_IO.
    */
   readonly overwrite?: boolean | undefined;
 }
 
 /**
- * Writes a model's folder. It appears complete or not at all; an older one stays until then.
+ * Writes a model folder. It appears completely or not at all; an older folder stays until then.
  *
- * @param path - the folder; missing parents are made, links are followed
+ * @param path - the folder; missing parents are created, links are followed
  * @param files - contents by name
- * @throws MbokError MBOK_IO naming `path`, or the first file in it that mbok has not written. MBOK_BUSY where another
- *   process holds the place for longer than renaming takes. MBOK_ABORTED
+ * @throws MbokError MBOK_IO naming `path`, or the first file in it that mbok did not write. MBOK_BUSY if another
+ * process holds the lock longer than renames take. MBOK_INVALID_ARGUMENT, MBOK_ABORTED
  */
 export async function writeModelFolder(
   path: string,
@@ -84,11 +84,11 @@ export async function writeModelFolder(
 }
 
 /**
- * Throws what {@link writeModelFolder} would throw before it writes a file: better before an hour of work than after it.
- * Missing parents are made.
+ * Checks that {@link writeModelFolder} can write a folder, so that errors appear before an hour of work. Creates
+ * missing parents.
  *
  * @param inputs - files and folders that the work reads
- * @throws MbokError MBOK_INVALID_ARGUMENT where the output is one of the inputs or holds one; MBOK_IO
+ * @throws MbokError MBOK_INVALID_ARGUMENT if the output is one of the inputs or contains one; MBOK_IO
  */
 export async function expectOutput(
   path: string,
@@ -103,7 +103,7 @@ export async function expectOutput(
   }
 }
 
-/** Where `path` leads, with what earlier writers have left there settled. Throws as {@link expectOutput}. */
+/** Resolves `path` and completes or reverts unfinished work of earlier writers. Throws as {@link expectOutput} does. */
 async function prepare(
   path: string,
   { inputs, overwrite }: OutputOptions & { readonly inputs: readonly string[] },
@@ -123,7 +123,7 @@ async function prepare(
   }
 }
 
-/** The marker comes first, so that it is known whose files they are whenever the process dies. */
+/** Writes the files, the marker first, so that the folder is identified whenever the process dies. */
 async function fill(folder: string, files: ReadonlyMap<string, FileContent>): Promise<void> {
   const names = [...files.keys(), MARKER_FILE];
   await writeFile(join(folder, MARKER_FILE), `${JSON.stringify({ mbok: version(), files: names }, null, 2)}\n`);
@@ -133,11 +133,11 @@ async function fill(folder: string, files: ReadonlyMap<string, FileContent>): Pr
   }
 }
 
-/** Gives a complete folder its name. The lock of `target` is held. */
+/** Moves a complete folder to its name. The lock of `target` must be held. */
 async function put(complete: string, target: string, path: string, overwrite: boolean | undefined): Promise<void> {
   const names = await namesIn(target);
   if (names === undefined) return await rename(complete, target);
-  // anything may have happened to the folder during the work
+  // check again: other processes may have changed the folder during the work
   const own = await expectReplaceable(target, path, overwrite);
   if (names.every((name) => own.has(name))) return await exchange(complete, target);
   const installed = temporaryName(target, 'new');
@@ -145,7 +145,7 @@ async function put(complete: string, target: string, path: string, overwrite: bo
   await install(installed, target);
 }
 
-/** Replaces a folder as a whole: in between, {@link recoverModelFolder} finds the old one. */
+/** Replaces a whole folder. If the process dies between the renames, {@link recoverModelFolder} finds the old one. */
 async function exchange(complete: string, target: string): Promise<void> {
   const aside = temporaryName(target, 'old');
   await rename(target, aside);
@@ -158,7 +158,7 @@ async function exchange(complete: string, target: string): Promise<void> {
   await dissolve(aside, target);
 }
 
-/** Removes a folder that has been replaced, but for what somebody has put there while it was being moved. */
+/** Removes a replaced folder. Files that others added while it was moved go to the new folder. */
 async function dissolve(aside: string, target: string): Promise<void> {
   await removeOwn(aside);
   for (const name of (await namesIn(aside)) ?? []) {
@@ -168,9 +168,9 @@ async function dissolve(aside: string, target: string): Promise<void> {
 }
 
 /**
- * Moves the files of a complete folder into one that holds other files too. config.json goes first and comes back last:
- * until then it is no model, rather than one of two. The marker of `complete` stays to the end, so that a process that
- * goes on after a kill knows the files that have been moved from those that are to go.
+ * Moves the files of a complete folder into one that has other files. config.json is removed first and added back last:
+ * in between, the folder is not a model, rather than a mix of two. The marker of `complete` moves last of all. So a
+ * process that resumes after a kill can tell moved files from files to remove.
  */
 async function install(complete: string, target: string): Promise<void> {
   const listed = await markedNames(complete);
@@ -188,21 +188,21 @@ async function install(complete: string, target: string): Promise<void> {
 }
 
 /**
- * Completes or takes back what a process that died has left of replacing a model's folder. Call it before reading one; it
- * does nothing when all is well.
+ * Completes or reverts the unfinished replacement of a model folder by a process that died. Call it before reading a
+ * folder; it does nothing if config.json exists.
  */
 export async function recoverModelFolder(path: string): Promise<void> {
   try {
     const target = await followLinks(path);
     if ((await ifPresent(lstat(join(target, CONFIG_FILE)))) === undefined) await settle(target, path);
   } catch (error) {
-    // nothing to recover: whoever reads the folder reports that it is not there
+    // nothing to recover: the reader of the folder reports that it does not exist
     if (isSystemError(error) && ['ENOENT', 'ENOTDIR', 'EACCES'].includes(error.code as string)) return;
     throw ioFailure('recover', path, error);
   }
 }
 
-/** Whoever has the lock knows that no living process is at work between two renames. */
+/** Completes or reverts unfinished work. With the lock held, no living process is between two renames. */
 async function settle(target: string, path: string): Promise<void> {
   if ((await leftovers(target, 'old', 'new')).length === 0) return;
   await using _ = await takeLock(`${target}.lock`, `is writing '${path}'`, { wait: LONGEST_EXCHANGE });
@@ -214,8 +214,8 @@ async function settle(target: string, path: string): Promise<void> {
 }
 
 /**
- * Names of the files in `target` that may be replaced. Throws MBOK_IO where something else is there than a folder, or
- * where the folder holds a file that mbok has not written.
+ * Lists the files in `target` that may be replaced. Throws MBOK_IO if `target` is not a folder, or contains a file that
+ * mbok did not write.
  */
 async function expectReplaceable(
   target: string,
@@ -247,20 +247,20 @@ async function expectReplaceable(
   );
 }
 
-/** Names of the files that the folder's marker says mbok has written; undefined without a marker. */
+/** Lists the files that the folder's marker names; undefined without a marker. */
 async function markedNames(folder: string): Promise<ReadonlySet<string> | undefined> {
   const files = (await readIfJson(join(folder, MARKER_FILE)))?.files;
   if (!Array.isArray(files)) return undefined;
   return new Set([...files.filter((name) => typeof name === 'string' && OWN_NAME.test(name)), MARKER_FILE]);
 }
 
-/** Of a Boolean model that a version without markers has written; undefined for anybody else's folder. */
+/** Lists the files of a Boolean model written by a version without markers; undefined for other folders. */
 async function unmarkedNames(folder: string): Promise<ReadonlySet<string> | undefined> {
   const settings = (await readIfJson(join(folder, CONFIG_FILE)))?.quantization_config;
   return isJsonObject(settings) && settings.quant_method === 'mbok' ? new Set(MODEL_FILES) : undefined;
 }
 
-/** Undefined where there is no such file, or another program's that happens to have its name. */
+/** Reads JSON; undefined if the file does not exist, or is another program's file of the same name. */
 async function readIfJson(path: string): Promise<JsonObject | undefined> {
   try {
     return await ifPresent(readJson(path));
@@ -270,7 +270,7 @@ async function readIfJson(path: string): Promise<JsonObject | undefined> {
   }
 }
 
-/** Removes what mbok has written of a model's folder, and the folder where nothing else is in it. Throws MBOK_IO. */
+/** Removes the files that mbok wrote from a model folder, and the folder if it is empty then. Throws MBOK_IO. */
 export async function removeModelFolder(path: string): Promise<void> {
   try {
     if ((await ifPresent(lstat(path)))?.isDirectory()) await removeOwn(path);
@@ -287,12 +287,12 @@ async function removeOwn(folder: string): Promise<void> {
   await removeIfEmpty(folder);
 }
 
-/** Names in a folder; undefined where there is none. */
+/** Lists the names in a folder; undefined if it does not exist. */
 async function namesIn(folder: string): Promise<string[] | undefined> {
   return await ifPresent(readdir(folder));
 }
 
-/** Where a path leads, whether or not anything is there. */
+/** Resolves the links of a path that may not exist. */
 async function followLinks(path: string): Promise<string> {
   const real = await ifPresent(realpath(path));
   if (real !== undefined) return real;
@@ -308,12 +308,12 @@ async function followLinksOfParent(path: string): Promise<string> {
   return parent === undefined ? path : join(parent, basename(path));
 }
 
-/** What reading a link says of something that is none. */
+/** Tells whether the error means that a path is not a link. */
 function isNoLink(error: unknown): boolean {
   return isSystemError(error) && error.code === 'EINVAL';
 }
 
-/** Errors of files within the folder shall name them by the path that the caller knows. */
+/** Replaces the temporary folder in an error message by the path that the caller passed. */
 function withoutTemporaryName(error: unknown, temporary: string, path: string): unknown {
   if (!(error instanceof MbokError) || !error.message.includes(temporary)) return error;
   return new MbokError(error.code, error.message.replaceAll(temporary, path), { cause: error });

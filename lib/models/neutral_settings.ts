@@ -1,6 +1,7 @@
 /**
- * Settings of a config.json that change a model's numbers in some architecture. One that does not read them is right only
- * where their value changes nothing. What shapes and names of tensors show, such as biases, is not here.
+ * Settings of config.json that change a model's numbers in some architectures. A family that does not read such a
+ * setting is correct only if its value is neutral. Settings that show in shapes and names of tensors, such as biases,
+ * are not listed.
  */
 
 type Json = Readonly<Record<string, unknown>>;
@@ -14,7 +15,7 @@ const isAll =
   (value) =>
     Array.isArray(value) && value.every((item) => item === wanted);
 
-/** What a key holds if it is a number: objects may have a `valueOf` that is none. */
+/** Converts numbers only: objects may have a `valueOf` that returns something else. */
 const numberOf = (value: unknown) => (typeof value === 'number' ? value : Number.NaN);
 
 function headDimension(json: Json): number {
@@ -24,11 +25,11 @@ function headDimension(json: Json): number {
 
 const isHeadDimension: Neutral = (value, json) => value === headDimension(json);
 const isUsualScale: Neutral = (value, json) => Math.abs(numberOf(value) * Math.sqrt(headDimension(json)) - 1) < 1e-6;
-/** A window that is switched off, or that no text reaches past. */
+/** A window that is switched off, or at least as long as the context. */
 const isNoWindow: Neutral = (value, json) =>
   isOff(value, json) || json.use_sliding_window === false || numberOf(value) >= numberOf(json.max_position_embeddings);
 
-/** Keys, and what changes nothing; null never does. */
+/** Keys with a test of their neutral values. null is always neutral and not tested. */
 const NEUTRAL: Readonly<Record<string, Neutral>> = {
   add_cross_attention: isOff,
   alibi: isOff,
@@ -68,6 +69,6 @@ const NEUTRAL: Readonly<Record<string, Neutral>> = {
   use_qk_norm: isOff,
 };
 
-/** Whether a setting that a family does not read leaves its numbers as they are. */
+/** Tells whether a setting that a family does not read is neutral. */
 export const isNeutralSetting = (key: string, value: unknown, json: Json): boolean =>
   !Object.hasOwn(NEUTRAL, key) || NEUTRAL[key]?.(value, json) === true;

@@ -1,5 +1,5 @@
 /**
- * OPT (arXiv 2205.01068): layer norms before attention and MLP or, in the 350M model, after them; learned positions;
+ * OPT (arXiv 2205.01068): layer norms before attention and MLP (in the 350M model after them), learned positions, and
  * embeddings that may be narrower than the blocks.
  */
 
@@ -18,20 +18,20 @@ import { blocks, linears, vector } from './specifications';
 
 interface OptConfig extends DecoderConfig {
   readonly innerSize: number;
-  /** Width of the embeddings; where it is not the hidden size, projections lie between. */
+  /** Embedding size; if it is not the hidden size, projections lie between. */
   readonly embeddingSize: number;
   readonly activation: ActivationKind;
   readonly biases: boolean;
-  /** Norms stand before attention and MLP, not after the sum. */
+  /** Whether norms precede attention and MLP, instead of following the sum. */
   readonly normBefore: boolean;
   readonly finalNorm: boolean;
 }
 
 const ROOT = 'model.decoder';
 const path = (layer: number) => `${ROOT}.layers.${layer}`;
-/** Rows of the position table before that of position 0. */
+/** Row of position 0 in the position table. */
 const POSITION_OFFSET = 2;
-/** OPT's configurations do not name it. */
+/** Epsilon of the layer norms; OPT's configurations do not contain it. */
 const EPSILON = 1e-5;
 
 export const opt: Family<OptConfig> = {
@@ -118,7 +118,7 @@ export const opt: Family<OptConfig> = {
   },
 
   block(builder, layer, x, { headDimension, activation, normBefore }) {
-    /** One half of the block: x + inner(x), normalized before or after. */
+    /** Adds half of a block: x + inner(x), normalized before or after. */
     const half = (t: Tensor, name: string, inner: (t: Tensor) => Tensor) => {
       const norm = (value: Tensor) => layerNormLayer(builder, `${path(layer)}.${name}`, value, EPSILON);
       return normBefore ? residual(builder, t, inner(norm(t))) : norm(residual(builder, t, inner(t)));

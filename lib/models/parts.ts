@@ -1,4 +1,4 @@
-/** The matrices that a model's files hold, by the structures of its weights. */
+/** The matrices in a model's files, by the structures of its weights. */
 
 import { structureOf } from '../structures/registry';
 import type { Formats, LayerFormat, Part } from '../structures/structure';
@@ -6,42 +6,42 @@ import type { ParameterRole, ParameterSpecification } from './family';
 
 /** A matrix of a model. */
 export interface ModelPart extends Part {
-  /** In full, as the checkpoint has it. */
+  /** Full name, as in the checkpoint. */
   readonly name: string;
-  /** The tensor of the dense architecture that it is of. */
+  /** The tensor of the dense architecture that it belongs to. */
   readonly owner: ParameterSpecification;
 }
 
-/** Where a matrix of a loaded model comes from: the first rows of one in its file. */
+/** The source of a loaded matrix: the first rows of a matrix in a file. */
 export interface ModelSlice {
   readonly part: ModelPart;
   readonly from: ModelPart;
 }
 
-/** Module name of a weight's tensor name. */
+/** Returns the module of a weight's tensor name. */
 export function moduleOf(weight: string): string {
   return weight.replace(/\.weight$/, '');
 }
 
-/** Tensors that layers read in the structure that they have; everything else is f32 in memory. */
+/** Roles of tensors that operations read in their stored structure; all others are f32 in memory. */
 const WEIGHTS: readonly ParameterRole[] = ['linear', 'embedding', 'head'];
 
-/** Whether a tensor of the architecture is a weight, which structures are for. */
+/** Tells whether a tensor is a weight, that is, has a structure. */
 export function isWeight({ role }: ParameterSpecification): boolean {
   return WEIGHTS.includes(role);
 }
 
-/** Whether a weight is a table, of the embedding or of the head. */
+/** Tells whether a weight is the table of the embedding or the head. */
 export function isTable(owner: ParameterSpecification): boolean {
   return isWeight(owner) && owner.role !== 'linear';
 }
 
-/** Everything that the file of a model must hold. */
+/** Lists all matrices in a model's file. */
 export function modelParts(specifications: readonly ParameterSpecification[], formats: Formats): readonly ModelPart[] {
   return specifications.flatMap((owner) => partsOf(owner, formats.get(moduleOf(owner.name))));
 }
 
-/** The parts of one tensor of the architecture, dense unless a format is given. */
+/** Lists the parts of a tensor; without a format it is dense. */
 export function partsOf(owner: ParameterSpecification, format: LayerFormat | undefined): readonly ModelPart[] {
   const { name, rows, cols, transposed } = owner;
   if (!isWeight(owner)) return [{ name, rows, cols, role: 'real', transposed, owner }];
@@ -53,18 +53,21 @@ function placed(part: Part, owner: ParameterSpecification): ModelPart {
   return { ...part, name: `${moduleOf(owner.name)}.${part.name}`, owner };
 }
 
-/** What a part of a weight is called in its structure. */
+/** Returns the name of a part in its structure. */
 export function nameInModule({ name, owner }: ModelPart): string {
   return name.slice(moduleOf(owner.name).length + 1);
 }
 
-/** What there is to load of a model, and the formats that its weights have then. */
+/** The matrices to load of a model, and the resulting formats of its weights. */
 export interface LoadedParts {
   readonly formats: Formats;
   readonly slices: readonly ModelSlice[];
 }
 
-/** The whole model, or of every weight that has prefixes one of at most `most`; {@link mostOf} says what there is. */
+/**
+ * Lists the matrices to load: the whole model, or prefixes of at most `most` for weights that have prefixes.
+ * {@link mostOf} returns the maximum.
+ */
 export function loadedParts(
   specifications: readonly ParameterSpecification[],
   formats: Formats,
@@ -86,18 +89,18 @@ export function loadedParts(
   return { formats: loaded, slices };
 }
 
-/** The largest prefix that a weight of the model has; undefined where none has any. */
+/** Returns the largest prefix size in the model; undefined if no weight has prefixes. */
 export function mostOf(formats: Formats): number | undefined {
   const sizes = [...formats.values()].flatMap((format) => structureOf(format).prefixes?.most(format) ?? []);
   return sizes.length === 0 ? undefined : Math.max(...sizes);
 }
 
-/** Whether some weights are of ±1. */
+/** Tells whether a weight has ±1 parts. */
 export function isBoolean(specifications: readonly ParameterSpecification[], formats: Formats): boolean {
   return modelParts(specifications, formats).some(({ role }) => role === 'bits');
 }
 
-/** How many ±1 matrices the weight that has most of them consists of. */
+/** Returns the largest number of ±1 matrices in a weight. */
 export function mostPlanes(parts: readonly ModelPart[]): number {
   const planes = new Map<ParameterSpecification, number>();
   for (const { role, owner, planes: count = 1 } of parts) {

@@ -1,4 +1,4 @@
-/** The `quantization_config` of a config.json: what the weights of a model are made up of, and how it was converted. */
+/** The `quantization_config` of config.json: formats of the weights, and the conversion report. */
 
 import { MbokError } from '../base/errors';
 import { show } from '../base/validate';
@@ -13,13 +13,13 @@ import { type ConversionReport, writeConversion } from './conversion_report';
 import type { ParameterSpecification } from './family';
 import { isTable, isWeight, moduleOf } from './parts';
 
-/** Raised when the layout of saved models changes; later versions are refused. */
+/** Version of the layout of saved models. Later versions are refused. */
 const FORMAT_VERSION = 2;
 
 /**
- * Reads the formats of the modules of an architecture; none for a dense model. Throws MBOK_UNSUPPORTED for methods, versions
- * and structures of others. MBOK_FORMAT for a module that the architecture does not have, or that cannot have its format:
- * what is said of it would be ignored.
+ * Reads the formats of an architecture's modules; empty for a dense model. Throws MBOK_UNSUPPORTED for methods,
+ * versions and structures of other programs. Throws MBOK_FORMAT if the architecture lacks a module, or its weight
+ * cannot have the format; such an entry would otherwise be ignored.
  */
 export function readFormats(json: ConfigReader, specifications: readonly ParameterSpecification[]): Formats {
   const settings = json.object('quantization_config');
@@ -36,7 +36,7 @@ export function readFormats(json: ConfigReader, specifications: readonly Paramet
     );
   }
   const formats = version === 1 ? readLists(settings, specifications) : readModules(settings);
-  // also what this version does not know changes numbers, if it is there
+  // an unknown setting may change numbers, so it is refused too
   settings.value('conversion');
   settings.expectUnderstood(() => false);
   expectFormats(settings.place, formats, specifications);
@@ -64,14 +64,14 @@ function readFormat(modules: ConfigReader, module: string): LayerFormat {
   return format;
 }
 
-/** An object that must be there. Throws MBOK_FORMAT. */
+/** Returns an object that must be present. Throws MBOK_FORMAT. */
 function present(json: ConfigReader, key: string): ConfigReader {
   const value = json.object(key);
   if (value !== undefined) return value;
   throw new MbokError('MBOK_FORMAT', `${json.place}: '${key}' must be an object, got ${show(json.value(key))}`);
 }
 
-/** Of the first version, whose lists each stood for a structure. */
+/** Reads format version 1, which has one list per structure. */
 function readLists(settings: ConfigReader, specifications: readonly ParameterSpecification[]): Formats {
   const counts = settings.object('kernels');
   const nested = settings.boolean('nested', false);
@@ -101,7 +101,7 @@ function readLists(settings: ConfigReader, specifications: readonly ParameterSpe
   return formats;
 }
 
-/** Throws MBOK_FORMAT for formats of modules that the architecture does not have, or that cannot have them. */
+/** Throws MBOK_FORMAT if the architecture lacks a module, or its weight cannot have the format. */
 function expectFormats(place: string, formats: Formats, specifications: readonly ParameterSpecification[]): void {
   const weights = new Map(specifications.filter(isWeight).map((weight) => [moduleOf(weight.name), weight]));
   for (const [module, format] of formats) {
@@ -118,12 +118,12 @@ function expectFormats(place: string, formats: Formats, specifications: readonly
   }
 }
 
-/** A format as config.json has it. */
+/** Converts a format to its JSON in config.json. */
 export function formatJson(format: LayerFormat): Readonly<Record<string, unknown>> {
   return { format: format.kind, ...structureOf(format).write(format) };
 }
 
-/** The entry that {@link readFormats} and `readConversion` read; undefined for a dense model. */
+/** Writes the entry that {@link readFormats} and `readConversion` read; undefined for a dense model. */
 export function writeQuantization(
   formats: Formats,
   conversion: ConversionReport | undefined,

@@ -4,7 +4,7 @@ import type { ConfigReader } from './config_reader';
 import { readAttentionBiases, readGatedDecoder, readSliding, readSwitchedWindow } from './decoder_settings';
 import { type GatedDecoderConfig, gatedDecoder } from './gated_decoder';
 
-/** With `use_sliding_window` the layers from `max_window_layers` on see a window only. */
+/** Reads the sliding windows: with `use_sliding_window`, layers from `max_window_layers` on have one. */
 function withWindows(base: GatedDecoderConfig, json: ConfigReader): GatedDecoderConfig {
   const window = readSwitchedWindow(json, 4096);
   const full = json.has('max_window_layers') ? json.amount('max_window_layers') : 28;

@@ -1,4 +1,4 @@
-/** All families; a new one is a file beside this and a row here. */
+/** The table of families. To add one, write a file next to this one and add a row here. */
 
 import { MbokError } from '../base/errors';
 import { show } from '../base/validate';
@@ -14,10 +14,10 @@ import { phi3 } from './phi3';
 import { qwen2, qwen3 } from './qwen';
 import { smollm3 } from './smollm3';
 
-/** A family among others: nothing but itself reads the part of its configuration that is its own. */
+/** Erases the type of a family's configuration, which only the family itself reads. */
 const member = <Config extends DecoderConfig>(family: Family<Config>): Family => family as unknown as Family;
 
-/** Every family there is. */
+/** All families. */
 export const FAMILIES: readonly Family[] = [
   member(llama),
   member(smollm3),
@@ -31,13 +31,14 @@ export const FAMILIES: readonly Family[] = [
   member(gpt2),
 ];
 
-/** What transformers calls a model without its head, whose checkpoints have the same tensors. */
+/**
+ * Suffix that transformers replaces by 'Model' for a model without its head; such checkpoints have the same tensors.
+ */
 const HEADLESS = /(ForCausalLM|LMHeadModel)$/;
 
 /**
- * The family that a config.json names by `architectures` or, where that is absent, by `model_type`. Throws MBOK_UNSUPPORTED
- * naming the architecture and those supported, or both names where they are those of two families: transformers goes by one,
- * other programs by the other.
+ * Finds the family by `architectures` or, if that is absent, by `model_type`. Throws MBOK_UNSUPPORTED if it is not
+ * supported, or if the two name different families: transformers uses one of them, other programs the other.
  */
 function findFamily(json: ConfigReader): Family {
   const { architectures, model_type: type } = json.json;
@@ -63,15 +64,15 @@ function findFamily(json: ConfigReader): Family {
   return family;
 }
 
-/** A family and what it reads of a config.json. */
+/** A family and its reading of config.json. */
 export interface Description {
   readonly family: Family;
   readonly config: DecoderConfig;
 }
 
 /**
- * Reads a config.json by its family. Throws as {@link findFamily} and `Family.config`, and MBOK_UNSUPPORTED for a setting that
- * changes numbers but that the family does not read.
+ * Reads config.json by its family. Throws as {@link findFamily} and `Family.config` do. Throws MBOK_UNSUPPORTED if the
+ * family does not read a setting that changes numbers.
  */
 export function readDescription(json: ConfigReader): Description {
   const family = findFamily(json);

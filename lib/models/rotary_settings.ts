@@ -1,25 +1,26 @@
-/** The rotary settings of a config.json. */
+/** The rotary settings of config.json. */
 
 import { MbokError } from '../base/errors';
 import { show } from '../base/validate';
 import type { RotaryConfig } from '../nn/rotary';
 import type { ConfigReader } from './config_reader';
 
-/** What the settings apply to. */
+/** The shape that the settings apply to, and defaults of the family. */
 export interface RotaryShape {
   readonly headDimension: number;
   readonly positions: number;
-  /** Where neither place names one. */
+  /** Default of `rope_theta`; 10000 if undefined. */
   readonly theta?: number;
-  /** Whether the family turns a part of each head where `partial_rotary_factor` says so. */
+  /** Whether the family rotates only a part of each head if `partial_rotary_factor` says so. */
   readonly partial?: boolean;
-  /** Of LongRoPE and Llama 3's scaling, where `original_max_position_embeddings` is absent. Default `positions`. */
+  /** Default of `original_max_position_embeddings` in LongRoPE and Llama 3's scaling; `positions` if undefined. */
   readonly originalPositions?: number;
 }
 
 /**
- * Recent configurations write `rope_parameters`, older ones `rope_theta` and `rope_scaling`. Where both are there,
- * transformers takes `rope_scaling` for the whole. Throws MBOK_FORMAT where that drops another base or part of the heads.
+ * Reads the rotary settings. Recent configurations have `rope_parameters`, older ones `rope_theta` and `rope_scaling`.
+ * If both are present, transformers uses `rope_scaling` alone. Throws MBOK_FORMAT if that would drop a different base
+ * or part of the heads.
  */
 export function readRotary(json: ConfigReader, shape: RotaryShape): RotaryConfig {
   const recent = json.object('rope_parameters');
@@ -39,8 +40,8 @@ export function readRotary(json: ConfigReader, shape: RotaryShape): RotaryConfig
 }
 
 /**
- * The rotary table that one object of settings asks for. Throws MBOK_UNSUPPORTED for a type that changes the angles in
- * another way than default, linear, llama3 and longrope, and for settings that are not of the type.
+ * Reads the rotary table of one settings object. Throws MBOK_UNSUPPORTED for types other than default, linear, llama3
+ * and longrope, and for settings that the type does not have.
  */
 export function rotaryConfig(json: ConfigReader, settings: ConfigReader | undefined, shape: RotaryShape): RotaryConfig {
   const config = scaledConfig(json, settings, shape);
@@ -48,9 +49,9 @@ export function rotaryConfig(json: ConfigReader, settings: ConfigReader | undefi
   return config;
 }
 
-/** Whether a setting that its type does not have changes nothing. */
+/** Tells whether a setting that the type does not have is neutral. */
 function isNeutralScaling(key: string, value: unknown): boolean {
-  // settings by the type of a layer, in a family that has one table for all
+  // settings per layer type, in a family with one table for all layers
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return false;
   if (/^(factor|attention_factor|partial_rotary_factor|mscale|mscale_all_dim|alpha)$/.test(key)) return value === 1;
   if (/^(short|long)_factor$/.test(key)) return Array.isArray(value) && value.every((factor) => factor === 1);
@@ -89,7 +90,7 @@ function scaledConfig(json: ConfigReader, settings: ConfigReader | undefined, sh
       },
     };
   }
-  // 'su' is what the first configurations of Phi-3 call it
+  // the first configurations of Phi-3 call it 'su'
   if (type === 'longrope' || type === 'su') return { ...plain, ...longRope(json, settings, plain, shape) };
   throw new MbokError(
     'MBOK_UNSUPPORTED',
@@ -97,7 +98,7 @@ function scaledConfig(json: ConfigReader, settings: ConfigReader | undefined, sh
   );
 }
 
-/** `rope_type`, which older configurations call `type`. Throws MBOK_FORMAT where they differ. */
+/** Reads `rope_type`, or its older name `type`. Throws MBOK_FORMAT if they differ. */
 function ropeType(settings: ConfigReader): string {
   const older = settings.string('type', 'default');
   const type = settings.string('rope_type', older);
@@ -109,8 +110,8 @@ function ropeType(settings: ConfigReader): string {
 }
 
 /**
- * The context before it was extended. transformers gives the configuration's own key priority over that of the settings, in
- * Phi-3 even its default. Throws MBOK_FORMAT where the two differ.
+ * Reads the context length before extension. transformers prefers the key in config.json to that of the settings, in
+ * Phi-3 even its default. Throws MBOK_FORMAT if the two differ.
  */
 function originalPositions(json: ConfigReader, settings: ConfigReader, shape: RotaryShape): number {
   const key = 'original_max_position_embeddings';
@@ -121,8 +122,9 @@ function originalPositions(json: ConfigReader, settings: ConfigReader, shape: Ro
 }
 
 /**
- * LongRoPE (arXiv 2402.13753) has two sets of stretches, for texts within the original context and for longer ones. A
- * text that grows past it would need all its keys anew: the short set serves, and the original context is the limit.
+ * Reads LongRoPE (arXiv 2402.13753). It has two sets of divisors: for texts within the original context, and for longer
+ * ones. A text that grows beyond it would need all its keys recomputed. Therefore only the short set is used, and the
+ * original context is the limit.
  */
 function longRope(
   json: ConfigReader,

@@ -11,7 +11,7 @@ export const smollm3 = gatedDecoder({
   config(json) {
     const base = readGatedDecoder(json, { tied: true, theta: 2e6 });
     const interval = json.count('no_rope_layer_interval', 4);
-    // in spite of its name the list is 1 where a layer has rotary positions
+    // despite its name, the list is 1 for layers with rotary positions
     const turned =
       json.numbers('no_rope_layers') ?? base.layerKinds.map((_, layer) => ((layer + 1) % interval === 0 ? 0 : 1));
     if (turned.length !== base.layers) {

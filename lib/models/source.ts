@@ -1,4 +1,4 @@
-/** Models on disk, opened but not loaded: what is known of them before any weight is read. */
+/** Opened models on disk: everything known before a weight is read. */
 
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -37,7 +37,7 @@ import { describeUnread, HEAD, type UnreadModule, unreadModules } from './unread
 import { withWidened } from './widen';
 
 /**
- * An open model: configuration, tokenizer and the list of its tensors, which are read one by one. Close it.
+ * An open model: configuration, tokenizer and list of tensors, which are read one by one. Close it.
  *
  * @example
  * await using source = await ModelSource.open('models/llama');
@@ -52,21 +52,21 @@ export class ModelSource {
   readonly place: string;
   readonly family: Family;
   readonly config: DecoderConfig;
-  /** Every tensor of the dense architecture, in the order of the layers. */
+  /** All tensors of the dense architecture, in the order of the layers. */
   readonly specifications: readonly ParameterSpecification[];
-  /** What the weights are made up of that are not dense, by module. */
+  /** Formats of the weights that are not dense, by module. */
   readonly formats: Formats;
-  /** How the model was converted; undefined for a dense model. */
+  /** Report of the conversion; undefined for a dense model. */
   readonly conversion: ConversionReport | undefined;
   readonly companions: ReadonlyMap<string, Buffer>;
-  /** Undefined where the model has no tokenizer.json. */
+  /** Undefined if the model has no tokenizer. */
   readonly tokenizer: Tokenizer | undefined;
   readonly weights: WeightReader;
-  /** Everything that the files must hold. */
+  /** All matrices that the files must contain. */
   readonly parts: readonly ModelPart[];
-  /** Modules of the checkpoint that are no part of the model. */
+  /** Modules of the checkpoint that do not belong to the model. */
   readonly unread: readonly UnreadModule[];
-  /** What a user should know of the files: these modules, a tokenizer of which a part is guessed. */
+  /** Notes for the user: unread modules, a tokenizer that is partly guessed. */
   readonly notes: readonly string[];
 
   private constructor(checkpoint: Checkpoint) {
@@ -96,8 +96,9 @@ export class ModelSource {
   }
 
   /**
-   * Opens a Hugging Face folder (config.json; model.safetensors or several with an index; tokenizer.json), dense or
-   * Boolean, or a GGUF file, whatever its name. Throws MBOK_IO, MBOK_FORMAT, MBOK_UNSUPPORTED.
+   * Opens a Hugging Face folder (config.json, model.safetensors or shards with an index, tokenizer.json), dense or
+   * Boolean. A path to a file is opened as GGUF. Throws MBOK_INVALID_ARGUMENT, MBOK_IO, MBOK_FORMAT, MBOK_SHAPE,
+   * MBOK_UNSUPPORTED, and MBOK_BUSY if another process keeps replacing the folder.
    */
   static async open(path: string): Promise<ModelSource> {
     string('path', path);
@@ -110,14 +111,14 @@ export class ModelSource {
     }
   }
 
-  /** What there is to read of the model: all of it, or the prefixes of at most `most` where weights have some. */
+  /** Lists the matrices to load: all, or the prefixes of at most `most` for weights that have prefixes. */
   loaded(most?: number): LoadedParts {
     return loadedParts(this.specifications, this.formats, most);
   }
 
   /**
-   * Reads one matrix; the caller owns it. Throws as {@link readPart}, and MBOK_FORMAT where the model is tied but its file
-   * has a head that differs.
+   * Reads a matrix; the caller owns it. Throws as {@link readPart} does. Throws MBOK_FORMAT if the model is tied but
+   * its file has a different head.
    */
   async read(slice: ModelSlice, use?: ModelUse): Promise<StoredMatrix> {
     const stored = await readPart(this.weights, slice, use);
@@ -151,7 +152,7 @@ export class ModelSource {
     }
   }
 
-  /** Tells the notes, if there are any, in one warning. */
+  /** Emits the notes as one warning, if there are any. */
   warn(): void {
     if (this.notes.length > 0) warn(`${this.weights.path}: ${this.notes.join('; ')}`);
   }
@@ -166,7 +167,7 @@ export class ModelSource {
   }
 }
 
-/** The formats with that of weights whose blocks in a GGUF file are exactly those of 'q8'. */
+/** Adds the format q8 for weights whose GGUF blocks it stores exactly. */
 function blocksOf(
   { tensors }: WeightReader,
   formats: Formats,
@@ -177,7 +178,7 @@ function blocksOf(
   return new Map([...formats, ...inBlocks.map(({ name }) => [moduleOf(name), Q8] as const)]);
 }
 
-/** What JSON can say of a configuration: a number that is NaN or infinite, which nothing has read, is left out. */
+/** Removes what JSON cannot express: numbers that are NaN or infinite, which nothing has read. */
 function writable(json: Checkpoint['json']): Checkpoint['json'] {
   const text = JSON.stringify(json, (_, value: unknown) =>
     typeof value === 'number' && !Number.isFinite(value) ? undefined : value,
@@ -194,7 +195,9 @@ async function sameNumbers(a: Matrix, b: Matrix): Promise<boolean> {
   return true;
 }
 
-/** Whether a model is in one file: caches call files by hashes, so the name only tells where there is nothing. */
+/**
+ * Tells whether the path is a file. Caches name files by hashes, so the extension counts only if nothing exists there.
+ */
 async function isFile(path: string): Promise<boolean> {
   try {
     const found = await ifPresent(stat(path));
@@ -204,7 +207,7 @@ async function isFile(path: string): Promise<boolean> {
   }
 }
 
-/** `config`: config.json. Undefined where the model has no tokenizer. */
+/** Opens the tokenizer; `config` is config.json. Undefined if the model has none. */
 function openTokenizer({ companions, tokenizer, place }: Checkpoint, config: JsonObject): Tokenizer | undefined {
   const folder = join(place, '..');
   if (tokenizer !== undefined) {
@@ -221,12 +224,12 @@ function openTokenizer({ companions, tokenizer, place }: Checkpoint, config: Jso
   return Tokenizer.fromFiles(new Map(companions).set(CONFIG_FILE, Buffer.from(JSON.stringify(config))), folder);
 }
 
-/** Tries to open a folder that other processes keep replacing. */
+/** Maximum attempts to open a folder that other processes replace. */
 const MOST_TRIES = 10;
 
 /**
- * Opens a folder's files, all of one model: where another process replaces it meanwhile, or died while it did, they are
- * opened again.
+ * Opens the files of a folder so that all belong to one model. If another process replaces the folder meanwhile, or
+ * died while replacing it, they are opened again.
  */
 async function openFolder(folder: string): Promise<Checkpoint> {
   const place = join(folder, CONFIG_FILE);
@@ -251,7 +254,7 @@ async function readFolder(folder: string, place: string): Promise<Checkpoint> {
   return { json, place, companions, weights: await openSafetensors(folder), notes: [] };
 }
 
-/** Tells a file from one that takes its place; undefined where there is none. */
+/** Identifies a file, to detect its replacement; undefined if it does not exist. */
 async function identity(path: string): Promise<string | undefined> {
   const found = await ifPresent(stat(path, { bigint: true }));
   return found && `${found.dev} ${found.ino} ${found.mtimeNs}`;

@@ -1,13 +1,16 @@
-/** Writes the tensor lists of families. */
+/** Helpers that build the tensor lists of families. */
 
 import type { ParameterRole, ParameterSpecification } from './family';
 
-/** One vector. */
+/** Describes a vector. */
 export function vector(name: string, cols: number, role: ParameterRole): ParameterSpecification {
   return { name, rows: 1, cols, role };
 }
 
-/** Weights and, with `bias`, biases of linear modules: [outputs, inputs] by name, behind a common `prefix`. */
+/**
+ * Describes the weights of linear modules and, with `bias`, their biases. `shapes` are [outputs, inputs] by name after
+ * `prefix`.
+ */
 export function linears(
   prefix: string,
   shapes: Readonly<Record<string, readonly [rows: number, cols: number]>>,
@@ -19,7 +22,7 @@ export function linears(
   ]);
 }
 
-/** The tensors of all blocks. */
+/** Describes the tensors of all blocks. */
 export function blocks(
   layers: number,
   block: (layer: number) => readonly ParameterSpecification[],

@@ -1,4 +1,4 @@
-/** A model's matrices from and to its files: every part of a weight has one reader and one writer here. */
+/** Conversion of a model's matrices from and to files: one reader and one writer for all parts. */
 
 import { MbokError } from '../base/errors';
 import { throwIfAborted } from '../base/validate';
@@ -14,42 +14,41 @@ import { isWeight, type ModelPart, type ModelSlice } from './parts';
 import { replacedBy, transposed } from './transposed';
 
 /**
- * A matrix and the element type that files store it in; bits are stored packed. Weights are stored as they are in memory,
- * f32 matrices perhaps rounded to 16 bits.
+ * A matrix and its element type in files; bits are packed there. Weights are stored as in memory; f32 matrices may be
+ * rounded to 16 bits.
  */
 export interface StoredMatrix {
   readonly matrix: Matrix;
   readonly storage: PartType;
 }
 
-/** A matrix of a model with what it is in it. */
+/** A matrix with the part of the model that it is. */
 export interface PlacedMatrix extends StoredMatrix {
   readonly part: ModelPart;
 }
 
 /**
- * How real numbers are stored: in an element type of files, or as the rows of a 'q8' matrix, because a GGUF file had them
- * in such a format.
+ * Storage of real numbers: an element type of files, or rows of a 'q8' matrix if a GGUF file has them in such a format.
  */
 export type DenseStorage = FloatType | 'Q8';
 
-/** What a model is loaded for. Inference reads ±1 in tiles; training, as files do, row by row. */
+/** Use of a model. Inference reads ±1 in tiles; training reads rows, as files do. */
 export type ModelUse = 'inference' | 'training';
 
-/** What every long call takes. */
+/** Options of all long calls. */
 export interface ProgressOptions {
-  /** Stops the call, which then throws MBOK_ABORTED. */
+  /** Aborts the call, which then throws MBOK_ABORTED. */
   readonly signal?: AbortSignal | undefined;
-  /** Told how much of the work is done, from 0 to 1, and what is being worked on. */
+  /** Called with the completed share of the work, from 0 to 1, and the current item. */
   readonly onProgress?: ((progress: { readonly done: number; readonly what: string }) => void) | undefined;
 }
 
-/** What transformers wants the file of a model to say of itself. */
+/** Metadata that transformers expects in a weights file. */
 export const WEIGHTS_METADATA = { format: 'pt' } as const;
 
 /**
- * What a checkpoint has of a part, held against it without reading it. Throws MBOK_SHAPE where it is missing or of another
- * shape than the configuration says, MBOK_UNSUPPORTED for a type that does not stand for numbers.
+ * Checks the entry of a part in a checkpoint without reading it, and returns it. Throws MBOK_SHAPE if it is missing, or
+ * its shape or type contradicts the configuration. Throws MBOK_UNSUPPORTED if its type is not numeric.
  */
 export function expectPart({ path, tensors }: WeightReader, part: ModelPart): WeightEntry {
   const info = tensors.get(part.name);
@@ -74,14 +73,14 @@ function expectStored(path: string, info: WeightEntry, { dtype, shape }: Pick<We
   );
 }
 
-/** How the real numbers of a part are stored that stay as the checkpoint has them. Throws as {@link expectPart}. */
+/** Returns the storage type of a part of real numbers that is copied unchanged. Throws as {@link expectPart} does. */
 export function denseStorage(weights: WeightReader, part: ModelPart): DenseStorage {
   return realType(weights.path, expectPart(weights, part), part);
 }
 
 /**
- * Tells how real numbers are saved when they have been read. Their element type stays. Block formats of GGUF become Q8
- * where that is exact, else F16; what is f32 in memory becomes F32.
+ * Returns the type in which real numbers are saved after reading. Element types stay. Block formats of GGUF become Q8
+ * if that is exact, otherwise F16. Tensors that are f32 in memory become F32.
  */
 function realType(path: string, { name, dtype, isQ8 }: WeightEntry, part: ModelPart): DenseStorage {
   if (part.type === 'Q8') return 'Q8';
@@ -90,7 +89,7 @@ function realType(path: string, { name, dtype, isQ8 }: WeightEntry, part: ModelP
   throw new MbokError('MBOK_UNSUPPORTED', `${path}: tensor '${name}' is ${dtype}; weights must be real numbers`);
 }
 
-/** Whether operations read real numbers where they lie, in the bits that the file has for them; others are f32. */
+/** Tells whether operations read these numbers in their stored type; all others are f32 in memory. */
 function isReadInPlace({ role, owner }: ModelPart): boolean {
   return role === 'real' && isWeight(owner);
 }
@@ -98,8 +97,8 @@ function isReadInPlace({ role, owner }: ModelPart): boolean {
 const MEMORY_TYPES = { F32: 'f32', F16: 'f16', BF16: 'bf16', Q8: 'q8' } as const;
 
 /**
- * Reads one part, and of bits no more than it has. Throws MBOK_IO, MBOK_FORMAT, MBOK_SHAPE where configuration and file
- * disagree, and MBOK_NON_FINITE for NaN or infinite weights, naming the tensor.
+ * Reads a part; of bits only the rows that it has. Throws MBOK_IO, MBOK_FORMAT, MBOK_UNSUPPORTED, MBOK_SHAPE if
+ * configuration and file disagree, and MBOK_NON_FINITE, naming the tensor, for NaN or infinite weights.
  */
 export async function readPart(
   weights: WeightReader,
@@ -127,14 +126,14 @@ function firstRows(rows: number): (matrix: Matrix) => Promise<Matrix> {
   };
 }
 
-/** What the header of a file says of a part that is stored in this type. */
+/** Returns the header entry of a part with this storage type. */
 export function partHead(part: ModelPart, storage: PartType): TensorHead {
   return { name: part.name, ...storedShape(part, storage) };
 }
 
 /**
- * A part as safetensors files hold it. `matrix`: the part in memory, or what reads it for this alone. Its bytes throw
- * MBOK_NON_FINITE for numbers that its type does not hold.
+ * Describes a part for a safetensors file. `matrix` is in memory, or a function that reads it temporarily. Its bytes
+ * throw MBOK_NON_FINITE if a number does not fit the type.
  */
 export function partTensor(part: ModelPart, storage: PartType, matrix: Matrix | (() => Promise<Matrix>)): TensorSource {
   const bytes = async () => {
@@ -148,13 +147,13 @@ export function partTensor(part: ModelPart, storage: PartType, matrix: Matrix | 
   return { ...partHead(part, storage), bytes };
 }
 
-/** What brings the rows of a matrix into the order that files have; undefined where they are. */
+/** Returns the conversion of a matrix to the layout of files; undefined if it has that layout. */
 function fileOrder({ planes = 1, rows, transposed: turned }: ModelPart, { type }: Matrix) {
   if (type === 'bitTiles') return (tiles: Matrix) => untiled(tiles, { kernels: planes, rows: rows / planes });
   return turned ? transposed : undefined;
 }
 
-/** The bytes of a matrix in the element type that it is saved in. It is then freed if it `isTemporary`. */
+/** Yields the bytes of a matrix in its storage type. Then disposes it if it `isTemporary`. */
 function* storedBytes(
   name: string,
   matrix: Matrix,
@@ -174,7 +173,7 @@ function bytesOf({ buffer, byteOffset, byteLength }: Uint16Array): Uint8Array {
   return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
-/** Tensors that tell as they are written how far a file is, and that stop it when `signal` says so. */
+/** Wraps tensors so that they report progress when they are written, and stop if `signal` is aborted. */
 export function watched(
   tensors: readonly TensorSource[],
   { signal, onProgress }: ProgressOptions,

@@ -1,4 +1,4 @@
-/** Tensors of a checkpoint that its model does not read. */
+/** Tensors of a checkpoint that the model does not read. */
 
 import { MbokError } from '../base/errors';
 import { show } from '../base/validate';
@@ -6,30 +6,32 @@ import type { WeightReader } from '../io/weight_reader';
 import type { ParameterSpecification } from './family';
 import type { FileName } from './family_names';
 
-/** Name of the head, which is its embedding where a model is tied. */
+/** Name of the head's weight. In tied models the embedding is the head. */
 export const HEAD = 'lm_head.weight';
 
-/** A module of a checkpoint that is no part of its model: a vision tower, layers that predict several tokens. */
+/**
+ * A module of a checkpoint that does not belong to the model, such as a vision tower or multi-token prediction layers.
+ */
 export interface UnreadModule {
   readonly name: string;
   readonly tensors: number;
-  /** Of the tensors. */
+  /** Bytes of its tensors. */
   readonly bytes: number;
 }
 
 /**
- * What transformers computes from the configuration or keeps from training, and some files hold: frequencies of rotary
- * embeddings, masks of attention, ids of positions.
+ * Buffers that transformers derives from the configuration or training leaves behind, present in some files: rotary
+ * frequencies, attention masks, position ids.
  */
 const BUFFERS =
   /(^|\.)(inv_freq|original_inv_freq|cos_cached|sin_cached|masked_bias|attn\.bias|position_ids|embed_scale|_extra_state)$/;
 
 /**
- * Finds the modules that nothing reads. Throws MBOK_UNSUPPORTED for a tensor within a module that the family builds, such as
- * a bias of a layer that has none: it would change the model's numbers.
+ * Lists the modules that nothing reads. Throws MBOK_UNSUPPORTED for an unread tensor within a module that the family
+ * builds, such as a bias of a layer without one. Ignoring it would change the model's numbers.
  *
- * @param parameters - what the family builds
- * @param stored - the tensors that are read: a head under tied embeddings is compared with these
+ * @param parameters - the tensors that the family builds
+ * @param stored - the tensors that are read; the head of a tied model is compared with the embedding
  */
 export function unreadModules(
   { path, tensors }: WeightReader,
@@ -58,10 +60,10 @@ export function unreadModules(
   return [...unread.values()];
 }
 
-/** Modules that a message names; a hostile file has a hundred thousand. */
+/** Maximum number of modules in a message; a hostile file may have a hundred thousand. */
 const MOST_NAMED = 8;
 
-/** The modules in one sentence. */
+/** Describes the modules in one sentence. */
 export function describeUnread(modules: readonly UnreadModule[]): string {
   const named = modules
     .slice(0, MOST_NAMED)
@@ -70,12 +72,15 @@ export function describeUnread(modules: readonly UnreadModule[]): string {
   return `not read, since they are no part of the language model: ${named.join(', ')}${others > 0 ? ` and ${others} more` : ''}`;
 }
 
-/** The block that a tensor is in, or the module that it is of. */
+/** Returns the block that contains a tensor, otherwise its module. */
 function ownerOf(name: string): string {
   return /^.*?\.\d+(?=\.)/.exec(name)?.[0] ?? name.slice(0, Math.max(0, name.lastIndexOf('.')));
 }
 
-/** The first part of a name, the first two, and so on, at most `depth`: names of hostile files have millions. */
+/**
+ * Lists the first component of a name, the first two, and so on, up to `depth`. Names in hostile files may have
+ * millions.
+ */
 function beginnings(name: string, depth = 2 ** 31): string[] {
   const parts = name.split('.', depth);
   return parts.map((_, i) => parts.slice(0, i + 1).join('.'));

@@ -1,4 +1,4 @@
-/** Weights of any structure as f32, for the few things that need one matrix so. */
+/** Conversion of weights of any structure to f32. */
 
 import { filled } from '../graph/filled';
 import { widenInto } from '../graph/operations/weights';
@@ -8,13 +8,13 @@ import type { LayerFormat } from '../structures/structure';
 import type { ParameterSpecification } from './family';
 import { isWeight, nameInModule, partsOf } from './parts';
 
-/** A copy of real numbers in f32. Dispose it. */
+/** Copies real numbers to f32. Dispose the result. */
 export async function widened(weight: Matrix, signal?: AbortSignal): Promise<Matrix> {
   const wide = new Matrix({ rows: weight.rows, cols: weight.cols });
   return filled(wide, (graph, target) => widenInto(target, graph.bind(weight)), signal);
 }
 
-/** A tensor of the architecture in f32 [rows, cols], whatever its parts are. Dispose it. */
+/** Computes a tensor of the architecture in f32 [rows, cols] from its parts. Dispose it. */
 export async function multipliedOut(
   owner: ParameterSpecification,
   format: LayerFormat | undefined,
@@ -29,7 +29,9 @@ export async function multipliedOut(
   });
 }
 
-/** Calls `use` with the matrix in f32: itself where it is, else a copy that lives as long as the call. */
+/**
+ * Calls `use` with the matrix in f32: the matrix itself if it is f32, otherwise a copy that is freed after the call.
+ */
 export async function withWidened<T>(
   weight: Matrix,
   signal: AbortSignal | undefined,

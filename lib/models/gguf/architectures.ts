@@ -1,35 +1,39 @@
 /**
- * The architectures of GGUF files in the terms of Hugging Face: config.json and names of tensors. A table of its own
- * rather than a property of the families, since the two do not match one to one: Mistral's files say 'llama'.
+ * Mapping of GGUF architectures to Hugging Face: config.json and names of tensors. It is a separate table, because
+ * families and GGUF architectures differ: Mistral's files are of architecture 'llama'.
  */
 
 import type { JsonObject } from '../../io/json';
 import type { ArchitectureReader } from './metadata';
 import { ROPE_TENSORS } from './rope_factors';
 
-/** What llama.cpp's conversion did to a tensor, to be undone. */
+/** A change by llama.cpp's conversion that has to be undone. */
 export type Change =
-  /** rows of each head: pairs (j, j + d/2) were put side by side */
+  /** rows of each head were reordered: pairs (j, j + d/2) became neighbors */
   | { readonly kind: 'interleaved'; readonly heads: number }
   /** 1 was added (Gemma's norms multiply by 1 + w) */
   | { readonly kind: 'plusOne' }
-  /** the file has the matrix as [outputs, inputs], the checkpoint as [inputs, outputs] (GPT-2) */
+  /** the file has [outputs, inputs], the checkpoint [inputs, outputs] (GPT-2) */
   | { readonly kind: 'transposed' };
 
+/** A GGUF architecture. */
 export interface Architecture {
-  /** config.json. */
+  /** Returns the configuration, as in config.json. */
   config(reader: ArchitectureReader): JsonObject;
-  /** Hugging Face's names of the modules outside of blocks; a tensor is MODULE.weight or MODULE.bias. */
+  /** Hugging Face's names of modules outside blocks. Their tensors are MODULE.weight and MODULE.bias. */
   readonly modules: Readonly<Record<string, string>>;
-  /** What begins the names of a block's modules, before its number. */
+  /** Prefix of the names in blocks, before the block's number. */
   readonly blocks: string;
-  /** The modules of a block. */
+  /** Hugging Face's names of the modules in a block. */
   readonly block: Readonly<Record<string, string>>;
-  /** `name`: as in the file, without the number of the block: 'attn_q.weight'. */
+  /**
+   * Returns the change to undo for a tensor. `name` is that in the file without the number of the block:
+   * 'attn_q.weight'.
+   */
   change?(name: string, config: JsonObject): Change | undefined;
 }
 
-/** What all decoders with rotary embeddings and RMS norms have. */
+/** Returns the settings that all decoders with rotary embeddings and RMS norms share. */
 function decoderConfig(reader: ArchitectureReader): JsonObject {
   const heads = reader.integer('attention.head_count');
   const hidden = reader.integer('embedding_length');
@@ -49,14 +53,17 @@ function decoderConfig(reader: ArchitectureReader): JsonObject {
   };
 }
 
-/** The number of blocks, of which the last must be there. */
+/** Returns the number of blocks; checks that the last one exists. */
 function blockCount(reader: ArchitectureReader): number {
   const count = reader.layers('block_count');
   reader.shape(`blk.${count - 1}.attn_norm.weight`);
   return count;
 }
 
-/** As llama.cpp has it: without a type the scaling is linear, a factor of 0 is none, and files once called it otherwise. */
+/**
+ * Reads the scaling of rotary embeddings as llama.cpp does: the default type is linear, and a factor of 0 means none.
+ * `rope.scale_linear` is the older name of the factor.
+ */
 function ropeScaling(reader: ArchitectureReader): JsonObject {
   const type = reader.has('rope.scaling.type') ? reader.string('rope.scaling.type') : 'linear';
   const key = reader.has('rope.scaling.factor') ? 'rope.scaling.factor' : 'rope.scale_linear';
@@ -65,7 +72,7 @@ function ropeScaling(reader: ArchitectureReader): JsonObject {
   return { rope_scaling: { rope_type: type, ...(factor !== 1 && { factor }) } };
 }
 
-/** What LongRoPE multiplies all cosines and sines by. */
+/** Reads LongRoPE's factor of all cosines and sines. */
 function attentionFactor(reader: ArchitectureReader): JsonObject {
   const key = 'rope.scaling.attn_factor';
   return reader.has(key) ? { attention_factor: reader.number(key) } : {};
@@ -91,7 +98,10 @@ const llamaBlock = {
 const headNorms = { attn_q_norm: 'self_attn.q_norm', attn_k_norm: 'self_attn.k_norm' };
 const llamaNames = { modules: llamaModules, blocks: 'model.layers.', block: llamaBlock };
 
-/** llama.cpp turns neighboring numbers of a head for these, Hugging Face those half a head apart. */
+/**
+ * Undoes the order of rows for architectures where llama.cpp rotates neighboring numbers of a head. Hugging Face
+ * rotates numbers half a head apart.
+ */
 function interleaved(name: string, config: JsonObject): Change | undefined {
   if (name.startsWith('attn_q.')) return { kind: 'interleaved', heads: config.num_attention_heads as number };
   if (name.startsWith('attn_k.')) return { kind: 'interleaved', heads: config.num_key_value_heads as number };
@@ -121,7 +131,7 @@ const smollm3: Architecture = {
     attention_bias: false,
     mlp_bias: false,
     use_sliding_window: false,
-    // every fourth layer knows no positions; the file does not say so
+    // every fourth layer has no positions; the file does not contain this
     no_rope_layers: Array.from({ length: blockCount(reader) }, (_, layer) => ((layer + 1) % 4 === 0 ? 0 : 1)),
     no_rope_layer_interval: 4,
   }),
@@ -165,8 +175,9 @@ const gemmaNames = {
 };
 
 /**
- * Layers that see a window, in turn with those that see everything. `largest`: layers of the 27 B model, whose queries are
- * scaled by hidden size / heads and not by the head dimension; the file does not say so (llama.cpp goes by the same).
+ * Returns Gemma's settings. Of each `every` layers all but the last have a sliding window. `largest` is the number of
+ * layers of the 27 B model. Its queries are scaled by hidden size / heads instead of the head dimension; files do not
+ * contain this, and llama.cpp decides in the same way.
  */
 function gemmaConfig(reader: ArchitectureReader, every: number, largest: number): JsonObject {
   const decoder = decoderConfig(reader);
@@ -264,7 +275,7 @@ const gpt2: Architecture = {
     /^(attn_qkv|attn_output|ffn_up|ffn_down)\.weight$/.test(name) ? { kind: 'transposed' } : undefined,
 };
 
-/** By `general.architecture`. */
+/** Architectures by `general.architecture`. */
 export const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
   llama,
   smollm3,

@@ -1,4 +1,6 @@
-/** Byte-level byte-pair encodings of GGUF files: the vocabulary is GPT-2's kind, the cutting of words has a name. */
+/**
+ * Byte-level byte-pair encodings of GGUF files. The vocabulary is like GPT-2's; a named rule splits text into words.
+ */
 
 import { MbokError } from '../../base/errors';
 import { show } from '../../base/validate';
@@ -12,7 +14,7 @@ import type { GgufTokenizerParts, GgufVocabulary } from './vocabulary';
 interface PreRule {
   readonly preTokenizer: JsonObject;
   readonly normalizer?: JsonObject;
-  /** Whole words of the vocabulary are taken as they are, whatever the merges give. */
+  /** Whether whole words of the vocabulary become one token, regardless of the merges. */
   readonly ignoresMerges?: true;
   readonly addsBos?: true;
 }
@@ -35,14 +37,14 @@ const tekken: PreRule = {
   addsBos: true,
 };
 const gpt4o: PreRule = { preTokenizer: pattern(PATTERNS.gpt4o) };
-/** What llama.cpp does with files that were made before there were rules: its own, no model's. */
+/** Rule of llama.cpp for files without a rule. It is llama.cpp's default and not that of a model. */
 const unnamed: PreRule = {
   preTokenizer: pattern(PATTERNS.signs, PATTERNS.gpt2, PATTERNS.numbers, PATTERNS.threeDigits),
 };
 
 /**
- * Rules by their names in `tokenizer.ggml.pre`, of which llama.cpp gives many to one rule (llama-vocab.cpp); the patterns are
- * those of the models' own tokenizer.json.
+ * Rules by their names in `tokenizer.ggml.pre`; llama.cpp has many names for one rule (llama-vocab.cpp). The patterns
+ * are from the tokenizer.json files of the models.
  */
 const RULES: Readonly<Record<string, PreRule>> = {
   'gpt-2': gpt2,
@@ -76,7 +78,10 @@ const RULES: Readonly<Record<string, PreRule>> = {
 const MERGES = "GGUF metadata 'tokenizer.ggml.merges'";
 const PAIR = /^[^ ]+ [^ ]+$/s;
 
-/** Throws MBOK_UNSUPPORTED for a rule that is not known. */
+/**
+ * Returns the parts of a byte-level tokenizer. Throws MBOK_UNSUPPORTED for an unknown rule, MBOK_FORMAT for a malformed
+ * merge.
+ */
 export function byteLevelParts({ tokens, merges, pre, unknown }: GgufVocabulary): GgufTokenizerParts {
   const name = pre ?? 'default';
   const rule = Object.hasOwn(RULES, name) ? RULES[name] : undefined;

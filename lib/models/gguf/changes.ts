@@ -1,6 +1,6 @@
 /**
- * Undoes the order that llama.cpp's conversion gives to rows: 0, d/2, 1, d/2 + 1, … in each group of d (a head). `bytes`: of
- * whole groups.
+ * Restores the order of rows that llama.cpp's conversion changed to 0, d/2, 1, d/2 + 1, … in each group of d rows (a
+ * head). `bytes` contain whole groups.
  */
 export function inOrder(bytes: Uint8Array, rowBytes: number, d: number): Uint8Array {
   const ordered = new Uint8Array(bytes.length);

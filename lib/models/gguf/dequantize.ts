@@ -4,28 +4,29 @@ import { Plan } from '../../graph/plan';
 import { GGML_TYPES, type GgmlType } from '../../native/ggml_types';
 import { Matrix } from '../../native/matrix';
 
-/** Element types that values can have in memory. */
+/** Element types of dequantized tensors in memory. */
 export type ValueType = 'f32' | 'f16' | 'bf16' | 'q8';
 
-/** What a tensor becomes in memory. */
+/** Shape and type of a tensor in memory. */
 export interface ValueShape {
   readonly rows: number;
   readonly cols: number;
   readonly type: ValueType;
 }
 
-/** A tensor as a file stores it. */
+/** A tensor as stored in a file. */
 export interface StoredBlocks {
   readonly dtype: GgmlType;
-  /** The bytes of all rows, at most `pieceRows` whole rows at a time. */
+  /** The bytes of all rows, in pieces of at most `pieceRows` whole rows. */
   readonly pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
   readonly pieceRows: number;
 }
 
 /**
- * The values of a tensor, rounded once to the type of `shape`; q8 holds those of its types exactly. Besides the matrix a piece is in memory.
+ * Dequantizes a tensor, rounding once to the type of `shape`; q8 stores its source types exactly. Memory holds the
+ * result and one piece.
  *
- * @throws MbokError MBOK_NON_FINITE, MBOK_OUT_OF_MEMORY, and what `pieces` throws
+ * @throws MbokError MBOK_NON_FINITE, MBOK_OUT_OF_MEMORY, and the errors of `pieces`
  */
 export async function dequantized(shape: ValueShape, { dtype, pieces, pieceRows }: StoredBlocks): Promise<Matrix> {
   const values = new Matrix(shape);

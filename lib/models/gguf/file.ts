@@ -2,13 +2,13 @@ import { MbokError } from '../../base/errors';
 import { PositionedFile } from '../../io/positioned';
 import { type GgufHeader, type GgufTensor, type MetadataValue, parseGgufHeader } from './header';
 
-/** Read at first; enough for the headers of small vocabularies. */
+/** Bytes of the first read; enough for headers with small vocabularies. */
 const FIRST_BYTES = 1 << 20;
 const GROWTH = 8;
-/** A vocabulary of 256 k tokens and its merges take about 10 MB. */
+/** Maximum header size, 64 MiB. A vocabulary of 256 k tokens with its merges takes about 10 MB. */
 const MOST_HEADER_BYTES = FIRST_BYTES * GROWTH * GROWTH;
 
-/** A GGUF file, opened for reading: its metadata and its tensors by the names of the file. */
+/** An open GGUF file: metadata and tensors by their names in the file. */
 export class GgufFile implements AsyncDisposable {
   private constructor(
     private readonly file: PositionedFile,
@@ -18,8 +18,8 @@ export class GgufFile implements AsyncDisposable {
   /**
    * Opens a file and checks its header.
    *
-   * @throws MbokError MBOK_IO (cannot be read), MBOK_FORMAT (not a whole, consistent GGUF file), MBOK_UNSUPPORTED (a
-   *   version, byte order or element type that mbok does not read)
+   * @throws MbokError MBOK_IO if it cannot be read, MBOK_FORMAT if it is not a complete, consistent GGUF file,
+   * MBOK_UNSUPPORTED for versions, byte orders and element types that mbok does not read
    */
   static async open(path: string): Promise<GgufFile> {
     const file = await PositionedFile.open(path);
@@ -31,12 +31,12 @@ export class GgufFile implements AsyncDisposable {
     }
   }
 
-  /** As given to `open`. */
+  /** Path as passed to `open`. */
   get path(): string {
     return this.file.path;
   }
 
-  /** Of the file. */
+  /** Bytes of the file. */
   get byteLength(): number {
     return this.file.size;
   }
@@ -45,17 +45,20 @@ export class GgufFile implements AsyncDisposable {
     return this.header.metadata;
   }
 
-  /** By name, in the order of their bytes. */
+  /** Tensors by name, in the order of their offsets. */
   get tensors(): ReadonlyMap<string, GgufTensor> {
     return this.header.tensors;
   }
 
-  /** Fills `target` with the bytes of a tensor from byte `from` on. Throws MBOK_FORMAT (truncated since), MBOK_IO. */
+  /**
+   * Fills `target` with the bytes of a tensor, from byte `from` on. Throws MBOK_FORMAT if the file was truncated,
+   * MBOK_IO.
+   */
   async fill({ name, byteOffset }: GgufTensor, from: number, target: Uint8Array): Promise<void> {
     await this.file.fill(name, byteOffset + from, target);
   }
 
-  /** Further reads fail. Closing twice is allowed. */
+  /** Closes the file; later reads fail. Closing twice is allowed. */
   async close(): Promise<void> {
     await this.file.close();
   }
@@ -65,11 +68,11 @@ export class GgufFile implements AsyncDisposable {
   }
 }
 
-/** The header's length is not written down: more is read until it ends. */
+/** Reads the header. Its length is not stored, so growing pieces are read until it is complete. Throws MBOK_FORMAT. */
 async function readHeader(file: PositionedFile): Promise<GgufHeader> {
   for (let length = FIRST_BYTES; length <= MOST_HEADER_BYTES; length *= GROWTH) {
     const start = await file.upTo(0, Math.min(length, file.size));
-    // a file that has shrunk since it was opened ends where it ends now
+    // if the file has shrunk since it was opened, its current end counts
     const bytes = start.length < Math.min(length, file.size) ? start.length : file.size;
     const header = parseGgufHeader(start, bytes, file.path);
     if (header !== undefined) return header;

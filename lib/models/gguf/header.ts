@@ -1,12 +1,12 @@
 /**
- * Headers of GGUF files, versions 2 and 3. https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+ * Parser for headers of GGUF files, versions 2 and 3 (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md).
  *
- * A parser of its own, because those there are trust the file: `@huggingface/gguf` 0.4 pads what it has read with zeros,
- * so that a truncated header parses as empty strings and tensors, cuts strings that reach past the end, and lets the
- * later of two equal names win. A check before it would have to walk the same bytes with the same care.
+ * Existing parsers trust the file. `@huggingface/gguf` 0.4 pads its input with zeros, so a truncated header parses as
+ * empty strings and tensors. It also cuts strings that exceed the file, and lets the later of two equal names win. A
+ * separate check would need the same work as a parser.
  *
- * Every length is held against the bytes that the file has left before anything is allocated, so that memory and time
- * are bounded by the size of the header, whatever it says.
+ * Every length is checked against the remaining bytes before anything is allocated. So memory and time are bounded by
+ * the size of the header.
  */
 
 import { isUtf8 } from 'node:buffer';
@@ -15,7 +15,7 @@ import { show } from '../../base/validate';
 import { expectNoStandIn } from '../../io/stand_in';
 import { GGML_TYPES, type GgmlType, ggmlType, ggmlTypeName } from '../../native/ggml_types';
 
-/** A value of the metadata. 64-bit integers beyond 2⁵³ are bigints; lists of numbers are typed arrays where they can be. */
+/** A metadata value. 64-bit integers beyond 2⁵³ are bigints; lists of numbers are typed arrays if possible. */
 export type MetadataValue =
   | string
   | number
@@ -24,31 +24,38 @@ export type MetadataValue =
   | ArrayLike<number>
   | readonly (string | number | bigint | boolean)[];
 
-/** A tensor as the header describes it. */
+/** The header entry of a tensor. */
 export interface GgufTensor {
   readonly name: string;
   readonly dtype: GgmlType;
-  /** Row-major: the last size is that of consecutive elements. */
+  /** Dimensions, row-major: the last one counts consecutive elements. */
   readonly shape: readonly number[];
-  /** From the start of the file. */
+  /** Offset from the start of the file. */
   readonly byteOffset: number;
   readonly byteLength: number;
 }
 
+/** A parsed header. */
 export interface GgufHeader {
   readonly metadata: ReadonlyMap<string, MetadataValue>;
-  /** By name, in the order of their bytes. */
+  /** Tensors by name, in the order of their offsets. */
   readonly tensors: ReadonlyMap<string, GgufTensor>;
 }
 
 const MAGIC = 'GGUF';
 const DEFAULT_ALIGNMENT = 32;
 const MOST_DIMENSIONS = 4;
-/** Far more than any model has; a description in memory is several times what it takes in the file. */
+/**
+ * Maximum number of tensors, and of metadata entries: far more than any model has. An entry takes several times as much
+ * memory as space in the file.
+ */
 const MOST_ENTRIES = 1 << 16;
-/** Texts, truth values and integers of 64 bits in lists, each a value of its own in memory: vocabularies have 800 thousand. */
+/**
+ * Maximum number of strings, booleans and 64-bit integers in lists; each is a separate value in memory. Vocabularies
+ * have up to 800 thousand.
+ */
 const MOST_LISTED = 2 ** 21;
-/** Bytes of the shortest entries: an empty key with a bool, a name with no dimension. */
+/** Bytes of the shortest entries: an empty key with a bool, and an empty name with no dimension. */
 const LEAST_METADATA_BYTES = 8 + 4 + 1;
 const LEAST_TENSOR_BYTES = 8 + 4 + 4 + 8;
 
@@ -57,9 +64,9 @@ const LEAST_TENSOR_BYTES = 8 + 4 + 4 + 8;
  *
  * @param start - the first bytes of the file
  * @param fileBytes - size of the whole file
- * @returns undefined where the header goes on after `start`: try again with more
- * @throws MbokError MBOK_FORMAT (not a whole, consistent GGUF file), MBOK_UNSUPPORTED (its version, byte order or an
- *   element type)
+ * @returns the header; undefined if it continues beyond `start`, so that more bytes are needed
+ * @throws MbokError MBOK_FORMAT if it is not a complete, consistent GGUF file; MBOK_UNSUPPORTED for its version, byte
+ * order or an element type
  */
 export function parseGgufHeader(start: Uint8Array, fileBytes: number, path: string): GgufHeader | undefined {
   try {
@@ -70,10 +77,10 @@ export function parseGgufHeader(start: Uint8Array, fileBytes: number, path: stri
   }
 }
 
-/** Thrown where the header goes on beyond the bytes at hand. */
+/** Thrown if the header continues beyond the bytes in memory. */
 const MORE = Symbol('more');
 
-/** Bytes and reader of the types of numbers, by their number in the file. */
+/** Sizes and readers of the number types, by their codes in files. */
 const NUMBERS: Readonly<
   Record<number, { bytes: number; read: (view: DataView, at: number) => number | bigint; list?: TypedArray }>
 > = {
@@ -100,7 +107,7 @@ function exact(value: bigint): number | bigint {
 
 class HeaderParser {
   #at = 0;
-  /** Values in lists so far. */
+  /** Number of values in lists so far. */
   #listed = 0;
   readonly #view: DataView;
   readonly #bytes: Buffer;
@@ -150,7 +157,7 @@ class HeaderParser {
     return isPower ? value : this.#wrong('general.alignment', 'a power of two of at most 2^20', value);
   }
 
-  /** Gives every tensor its place: one after the other, each at the next multiple of the alignment. */
+  /** Computes the offsets of the tensors, which must follow each other at multiples of the alignment. */
   #place(described: readonly GgufTensor[], alignment: number): Map<string, GgufTensor> {
     const start = Math.ceil(this.#at / alignment) * alignment;
     const placed = described
@@ -209,22 +216,22 @@ class HeaderParser {
     const number = NUMBERS[type];
     if (number !== undefined) return number.read(this.#view, this.#take(number.bytes, `'${key}'`));
     if (type === BOOLEAN) return this.#view.getUint8(this.#take(1, `'${key}'`)) !== 0;
-    // texts may hold anything, even half a character
+    // strings may contain anything, even half a character
     if (type === STRING) return this.#text(`'${key}'`);
     throw this.#refuse(`metadata '${key}' has a value of the unknown type ${type}`);
   }
 
-  /** Lists of lists are in the format but in no model; llama.cpp refuses them too. */
+  /** Reads a list. Lists of lists are part of the format, but no model has them, and llama.cpp refuses them too. */
   #list(key: string): MetadataValue {
     const type = this.#number(`'${key}'`);
     const number = NUMBERS[type];
     const least = number?.bytes ?? (type === STRING ? 8 : 1);
     const length = this.#count(least, `values in '${key}'`);
-    // before anything is made of that length
+    // check before anything of that length is allocated
     if (this.#at + length * least > this.#bytes.length) throw MORE;
     if (number?.list !== undefined) {
       const start = this.#take(length * number.bytes, `'${key}'`);
-      // files and all processors that mbok runs on are little endian
+      // files, and all processors that mbok supports, are little endian
       return new number.list(new Uint8Array(this.#bytes.subarray(start, this.#at)).buffer);
     }
     this.#listed += length;
@@ -245,7 +252,10 @@ class HeaderParser {
     return this.#bytes.toString('utf8', start, start + length);
   }
 
-  /** How many of something follow, of which each takes at least so many bytes. */
+  /**
+   * Reads the number of items that follow, each of at least `leastBytes` bytes. Throws MBOK_FORMAT if they exceed the
+   * file.
+   */
   #count(leastBytes: number, what: string, most = Infinity): number {
     const count = this.#size(what);
     if (count > most || count * leastBytes > this.fileBytes - this.#at) {
@@ -256,7 +266,7 @@ class HeaderParser {
     return count;
   }
 
-  /** An integer of 64 bits that is a size. */
+  /** Reads a 64-bit integer that is a size. Throws MBOK_FORMAT above 2⁵³ − 1. */
   #size(what: string): number {
     const value = this.#view.getBigUint64(this.#take(8, what), true);
     if (value > Number.MAX_SAFE_INTEGER) throw this.#refuse(`it claims a size of ${value} for ${what}`);
@@ -267,7 +277,7 @@ class HeaderParser {
     return this.#view.getUint32(this.#take(4, what), true);
   }
 
-  /** Position of the next bytes, which are passed over. */
+  /** Returns the position of the next bytes and skips them. */
   #take(bytes: number, what: string): number {
     const start = this.#at;
     if (start + bytes > this.fileBytes) throw this.#refuse(`it ends within ${what}: truncated`);

@@ -4,9 +4,9 @@ import { layersWithin } from '../layer_count';
 import type { GgufFile } from './file';
 import { isNeutral } from './neutral_metadata';
 
-/** Reads the metadata of a GGUF file's architecture (keys `ARCHITECTURE.…`) with errors that name file and key. */
+/** A reader for the metadata of a GGUF file's architecture (keys `ARCHITECTURE.…`). Its errors name file and key. */
 export class ArchitectureReader {
-  /** Keys that the architecture has asked for. */
+  /** Keys that were read. */
   readonly #read = new Set<string>();
 
   constructor(
@@ -14,12 +14,12 @@ export class ArchitectureReader {
     readonly architecture: string,
   ) {}
 
-  /** Whether the file has a tensor. */
+  /** Tells whether the file has a tensor. */
   hasTensor(name: string): boolean {
     return this.file.tensors.has(name);
   }
 
-  /** Sizes of a tensor. Throws MBOK_FORMAT where it is missing. */
+  /** Returns the dimensions of a tensor. Throws MBOK_FORMAT if it is missing. */
   shape(name: string): readonly number[] {
     const tensor = this.file.tensors.get(name);
     if (tensor === undefined) throw new MbokError('MBOK_FORMAT', `'${this.file.path}' has no tensor '${name}'`);
@@ -30,7 +30,10 @@ export class ArchitectureReader {
     return this.file.metadata.has(`${this.architecture}.${key}`);
   }
 
-  /** An integer of at least `least`. A list that has one a layer must have the same for all. */
+  /**
+   * Returns an integer of at least `least`. A list with one value per layer must have equal values. Throws MBOK_FORMAT,
+   * MBOK_UNSUPPORTED.
+   */
   integer(key: string, least = 1): number {
     const value = this.#get(key);
     const number = isList(value) && value.length <= this.#tensors && isUniform(value) ? value[0] : value;
@@ -44,7 +47,7 @@ export class ArchitectureReader {
     return this.#fail(key, `an integer of at least ${least}`, number);
   }
 
-  /** The number of blocks, as {@link layersWithin} bounds it. */
+  /** Returns the number of blocks, bounded as in {@link layersWithin}. */
   layers(key: string): number {
     return layersWithin(
       this.integer(key),
@@ -53,20 +56,20 @@ export class ArchitectureReader {
     );
   }
 
-  /** A finite number, {@link asWritten}. */
+  /** Returns a finite number, {@link asWritten}. */
   number(key: string): number {
     const value = this.#get(key);
     if (typeof value !== 'number' || !Number.isFinite(value)) return this.#fail(key, 'a finite number', value);
     return asWritten(value);
   }
 
-  /** The size of each head. */
+  /** Dimension of each head. */
   get headDimension(): number {
     if (this.has('attention.key_length')) return this.integer('attention.key_length');
     return Math.floor(this.integer('embedding_length') / this.integer('attention.head_count'));
   }
 
-  /** Throws MBOK_UNSUPPORTED for metadata that has not been read although it changes the numbers of a model. */
+  /** Throws MBOK_UNSUPPORTED for metadata that was not read although it changes the numbers of a model. */
   expectUnderstood(): void {
     const read = new Set(this.#read);
     for (const [name, value] of this.file.metadata) {
@@ -103,7 +106,7 @@ export class ArchitectureReader {
   }
 }
 
-/** An f32 as the decimal that its author wrote: files have 9.99999997e-7 for 1e-6. */
+/** Returns the shortest decimal that rounds to an f32. Files have 9.99999997e-7 where the author wrote 1e-6. */
 export function asWritten(value: number): number {
   for (let digits = 1; digits < 9; digits++) {
     const short = Number(value.toPrecision(digits));
@@ -112,7 +115,7 @@ export function asWritten(value: number): number {
   return value;
 }
 
-/** Whether all numbers of a list are the same. */
+/** Tells whether all values of a list are equal and there is one. */
 function isUniform(list: ArrayLike<unknown>): boolean {
   for (let i = 1; i < list.length; i++) if (list[i] !== list[0]) return false;
   return list.length > 0;

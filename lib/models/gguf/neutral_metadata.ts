@@ -1,9 +1,9 @@
 /**
- * Metadata that changes a model's numbers where llama.cpp reads it. An architecture that does not is right only where the
- * value changes nothing. Keys of layouts, sizes that shapes show, and names are not here.
+ * Metadata that llama.cpp reads and that changes a model's numbers. An architecture that does not read it is correct
+ * only if its value is neutral. Keys of layouts, sizes that show in shapes, and names are not listed.
  */
 
-/** What neutral values depend on. */
+/** The settings on which neutral values depend. */
 interface Architecture {
   readonly headDimension: number;
   has(key: string): boolean;
@@ -17,12 +17,12 @@ const oneOf =
   (...values: unknown[]): Neutral =>
   (value) =>
     values.includes(value);
-/** llama.cpp takes factors of 0 for absent. */
+/** llama.cpp treats a factor of 0 as absent. */
 const isFactorOfOne = oneOf(0, 1);
 const isOff = oneOf(0, false);
 const isHeadDimension: Neutral = (value, reader) => value === reader.headDimension;
 
-/** Keys below that of the architecture, and what changes nothing. */
+/** Keys after that of the architecture, with a test of their neutral values. */
 const NEUTRAL: Readonly<Record<string, Neutral>> = {
   'attention.causal': oneOf(true),
   'attention.clamp_kqv': isOff,
@@ -56,22 +56,22 @@ const NEUTRAL: Readonly<Record<string, Neutral>> = {
   'rope.scaling.alpha': isFactorOfOne,
   'rope.scaling.attn_factor': isFactorOfOne,
   'rope.scaling.factor': isFactorOfOne,
-  // where an extended context begins, and whether the model was finetuned for it: of YaRN and LongRoPE, or of nothing
+  // begin of an extended context, and whether the model was finetuned for it: used only by YaRN and LongRoPE
   'rope.scaling.finetuned': () => true,
   'rope.scaling.original_context_length': () => true,
   'rope.scaling.type': oneOf('none', 'linear'),
   'rope.scaling.yarn_attn_factor': isFactorOfOne,
-  // the bounds of YaRN's ramp, of which nothing is left without the factor of extrapolation
+  // bounds of YaRN's ramp, without effect if the extrapolation factor is 0
   'rope.scaling.yarn_beta_fast': () => true,
   'rope.scaling.yarn_beta_slow': () => true,
   'rope.scaling.yarn_ext_factor': oneOf(0, -1),
   'rope.scaling.yarn_log_multiplier': isOff,
 };
 
-/** What is not known below these would change numbers. */
+/** Keys that change numbers unless they are listed above. */
 const CHANGES_NUMBERS = /^rope\./;
 
-/** Whether metadata that an architecture does not read leaves its numbers as they are. */
+/** Tells whether metadata that an architecture does not read is neutral. */
 export function isNeutral(key: string, value: unknown, reader: Architecture): boolean {
   const neutral = Object.hasOwn(NEUTRAL, key) ? NEUTRAL[key] : undefined;
   if (neutral === undefined) return !CHANGES_NUMBERS.test(key);

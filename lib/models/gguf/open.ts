@@ -18,8 +18,8 @@ import { type GgufTokenizer, readGgufTokenizer } from './tokenizer';
 /**
  * Opens a GGUF file of a supported architecture.
  *
- * @throws MbokError MBOK_IO, MBOK_FORMAT, MBOK_SHAPE (a tensor that does not fit the metadata), MBOK_UNSUPPORTED (an
- * architecture, an element type, a tokenizer, a part of a model in several files)
+ * @throws MbokError MBOK_IO, MBOK_FORMAT, MBOK_SHAPE if a tensor contradicts the metadata, MBOK_UNSUPPORTED for an
+ * architecture, element type or tokenizer, or for a model split into several files
  */
 export async function openGguf(path: string): Promise<Checkpoint> {
   const file = await GgufFile.open(path);
@@ -63,7 +63,10 @@ function findArchitecture({ path, metadata }: GgufFile): { name: string; archite
   );
 }
 
-/** Every tensor by Hugging Face's name. A tensor of no known name would be left out of the model: that is refused. */
+/**
+ * Maps every tensor to Hugging Face's name. Throws MBOK_UNSUPPORTED for an unknown name: ignoring it would change the
+ * model.
+ */
 function mapTensors(file: GgufFile, architecture: Architecture, config: Checkpoint['json']): MappedTensor[] {
   return [...file.tensors.values()].flatMap((tensor) => {
     if (Object.values(ROPE_TENSORS).includes(tensor.name)) return [];
@@ -114,7 +117,7 @@ async function readRopeFactors(file: GgufFile): Promise<RopeFactors> {
   return factors;
 }
 
-/** Undefined where the file has no vocabulary. */
+/** Reads the tokenizer; undefined if the file has no vocabulary. */
 function readTokenizer({ metadata, path }: GgufFile): GgufTokenizer | undefined {
   const model = metadata.get('tokenizer.ggml.model');
   if (model === undefined || model === 'none' || model === 'no_vocab') return undefined;
@@ -133,7 +136,7 @@ function isGuessed({ metadata }: GgufFile): boolean {
   return metadata.get('tokenizer.ggml.model') === 'gpt2' && !metadata.has('tokenizer.ggml.pre');
 }
 
-/** The files of a Hugging Face folder; tokenizer.json is made when it is asked for. */
+/** Creates the small files of a Hugging Face folder. tokenizer.json is created on demand. */
 function companionsOf(tokenizer: GgufTokenizer | undefined): LazyFiles {
   if (tokenizer === undefined) return new LazyFiles(new Map());
   return new LazyFiles(

@@ -12,7 +12,7 @@ import type { GgufTensor } from './header';
 /** Numbers of a tensor that are read and converted at a time. */
 const PIECE_ELEMENTS = 1 << 19;
 
-/** A tensor of a checkpoint and where it comes from. */
+/** A tensor of a checkpoint and its source in the file. */
 export interface MappedTensor {
   /** Hugging Face's name. */
   readonly name: string;
@@ -20,13 +20,13 @@ export interface MappedTensor {
   readonly change: Change | undefined;
 }
 
-/** A GGUF file by Hugging Face's names, with the changes of llama.cpp's conversion undone. */
+/** A GGUF file read by Hugging Face's names, with the changes of llama.cpp's conversion undone. */
 export class GgufReader implements WeightReader {
   readonly path: string;
   readonly tensors: ReadonlyMap<string, WeightEntry>;
   readonly #mapped: ReadonlyMap<string, MappedTensor>;
 
-  /** Takes over the file. */
+  /** Takes ownership of the file. */
   constructor(
     private readonly file: GgufFile,
     mapped: readonly MappedTensor[],
@@ -40,7 +40,7 @@ export class GgufReader implements WeightReader {
     return this.file.byteLength;
   }
 
-  /** Blocks of a matrix that has to be transposed are read as F16. */
+  /** Reads the bytes of a tensor. Blocks of a matrix that must be transposed are read as F16. */
   async read(name: string, length?: number): Promise<Uint8Array> {
     const mapped = this.#find(name);
     const { dtype, byteLength } = present(mapped);
@@ -66,7 +66,7 @@ export class GgufReader implements WeightReader {
     return values;
   }
 
-  /** As for any {@link WeightReader}; matrices of any type can be read as f32, f16 and bf16, to which they are rounded once. */
+  /** Reads a matrix, as any {@link WeightReader}. All types can be read as f32, f16 and bf16, rounded once. */
   async readMatrix(name: string, type: ReadType): Promise<Matrix> {
     const mapped = this.#find(name);
     const { tensor, change } = mapped;
@@ -97,7 +97,10 @@ export class GgufReader implements WeightReader {
     return entry;
   }
 
-  /** The stored bytes of a tensor in the order of the checkpoint, some rows at a time; each piece overwrites the one before. */
+  /**
+   * Yields the stored bytes of a tensor in the order of the checkpoint, some rows at a time. Each piece overwrites the
+   * one before.
+   */
   async *#pieces(mapped: MappedTensor): AsyncGenerator<Uint8Array> {
     const { tensor, change } = mapped;
     const { rows } = extent(mapped);
@@ -118,7 +121,7 @@ export class GgufReader implements WeightReader {
   }
 }
 
-/** What the elements of a type are in memory; undefined for blocks. */
+/** Types in memory of element types; block types are absent. */
 const PLAIN_TYPES: Readonly<Record<string, ValueType>> = { F32: 'f32', F16: 'f16', BF16: 'bf16' };
 
 function present({ name, tensor, change }: MappedTensor): WeightEntry {
@@ -133,7 +136,10 @@ function elements({ shape }: GgufTensor): number {
   return shape.reduce((product, size) => product * size, 1);
 }
 
-/** The numbers of a vector have an order like the rows of a matrix; else a vector is one row. */
+/**
+ * Returns rows and columns. A vector with interleaved numbers counts as a column, so that they are reordered like rows;
+ * other vectors are one row.
+ */
 function extent({ tensor, change }: MappedTensor): { rows: number; cols: number } {
   const { shape } = tensor;
   const cols = shape.length === 1 && change?.kind === 'interleaved' ? 1 : (shape.at(-1) as number);

@@ -1,4 +1,4 @@
-/** Tensors of GGUF files that say how rotary angles are stretched, as the `rope_scaling` of a config.json. */
+/** Tensors of GGUF files with divisors of rotary angles, converted to the `rope_scaling` of config.json. */
 
 import { MbokError } from '../../base/errors';
 import { show } from '../../base/validate';
@@ -6,7 +6,10 @@ import type { JsonObject } from '../../io/json';
 import { rotaryFrequencies } from '../../nn/rotary';
 import { asWritten } from './metadata';
 
-/** What each pair's angle is divided by: for all lengths, or for texts up to the original length and for longer ones. */
+/**
+ * Divisors of the angle of each pair: for all lengths, or separately for texts within the original context and for
+ * longer ones.
+ */
 export interface RopeFactors {
   readonly all?: Float32Array;
   readonly short?: Float32Array;
@@ -21,8 +24,8 @@ export const ROPE_TENSORS: Readonly<Record<keyof RopeFactors, string>> = {
 };
 
 /**
- * Adds the settings that the factors stand for to a config.json. Throws MBOK_UNSUPPORTED where there are none, or where the
- * metadata asks for another scaling besides.
+ * Adds the settings that correspond to the factors to config.json. Throws MBOK_UNSUPPORTED if there are none, or if the
+ * metadata contains another scaling too.
  */
 export function withRopeFactors(config: JsonObject, { all, short, long }: RopeFactors, path: string): JsonObject {
   if (all === undefined && short === undefined && long === undefined) return config;
@@ -45,14 +48,14 @@ export function withRopeFactors(config: JsonObject, { all, short, long }: RopeFa
   return { ...config, rope_scaling: scaling };
 }
 
-/** Powers of two that an original context length is looked for among. */
+/** Candidates for the original context length: powers of two. */
 const LENGTHS = Array.from({ length: 20 }, (_, i) => 2 ** (i + 1));
-/** f32 factors computed in f32. */
+/** Relative tolerance: the factors are f32, computed in f32. */
 const TOLERANCE = 1e-4;
 
 /**
- * Llama 3's settings from its factors, which files hold in their stead: `factor` is the largest; all models have 1 and 4
- * for the lowest and highest frequency; then only one original length gives the factors between.
+ * Derives Llama 3's settings from the factors that files contain instead. `factor` is the largest one. All models have
+ * 1 and 4 as lowest and highest frequency factor. Then a single original length gives the factors in between.
  */
 function llama3Scaling(config: JsonObject, factors: Float32Array, path: string): JsonObject {
   const shape = { theta: config.rope_theta as number, dimension: 2 * factors.length };

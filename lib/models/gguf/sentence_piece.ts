@@ -1,4 +1,4 @@
-/** SentencePiece's byte-pair encodings of GGUF files: pieces with scores, from which merges are derived. */
+/** SentencePiece byte-pair encodings of GGUF files: pieces with scores, from which merges are derived. */
 
 import { MbokError } from '../../base/errors';
 import type { JsonObject } from '../../io/json';
@@ -8,22 +8,20 @@ import { Vocabulary } from '../../text/vocabulary';
 import { BYTE_TOKENS, SPACE } from '../../text/words';
 import type { GgufTokenizerParts, GgufVocabulary } from './vocabulary';
 
-/** SentencePiece's sign for a space. */
-
-/** Characters up to which pieces are merged from others; no model has longer ones that are. */
+/** Maximum characters of pieces that are merged from others; no model has longer ones. */
 const LONGEST = 256;
-/** Ways to put pieces together of two others, for each piece, that a file may list; honest vocabularies have two or three. */
+/** Maximum merges per piece that a file may list; regular vocabularies have two or three. */
 const MOST_MERGES = 8;
-/** Milliseconds in which they are found: in any case, and for each piece. */
+/** Time limit in milliseconds to list the merges: a constant, and an amount per piece. */
 const TIME = { always: 150, piece: 2e-2 };
 
-/** Throws MBOK_FORMAT where the scores are missing. */
+/** Returns the parts of a SentencePiece tokenizer. Throws MBOK_FORMAT if the scores are missing. */
 export function sentencePieceParts(vocabulary: GgufVocabulary): GgufTokenizerParts {
   const { tokens, type, scores, unknown, addsSpacePrefix = true } = vocabulary;
   if (scores === undefined) {
     throw new MbokError('MBOK_FORMAT', "GGUF metadata 'tokenizer.ggml.scores' is missing, which merges come from");
   }
-  // spaces of user-defined pieces are written out in these files
+  // these files write out the spaces of user-defined pieces
   const words = new Vocabulary(
     tokens.map((token, id) => (type(id) === 'userDefined' ? token.replaceAll(' ', SPACE) : token)),
   );
@@ -59,14 +57,14 @@ export function sentencePieceParts(vocabulary: GgufVocabulary): GgufTokenizerPar
 }
 
 /**
- * SentencePiece merges the two neighbors whose joint piece has the highest score. Every way to put a piece together of
- * two others is thus a merge, and their order is that of the scores; among those of one piece, the shortest first part
- * is first. They need not be listed: whether two pieces are one is seen from the piece that they would be.
+ * The merges of SentencePiece, which merges the two neighbors whose joint piece has the highest score. So every split
+ * of a piece into two pieces is a merge, ordered by the piece's score. Splits of one piece are ordered by the length of
+ * the first part. No list is needed: two pieces merge if their concatenation is a piece.
  */
 class ScoredPieces implements Merges {
-  /** By id: place in the order of scores, from the highest; -1 for tokens that are not merged. */
+  /** Rank by score of each id, 0 for the highest score; −1 for tokens that are not merged. */
   readonly #order: Int32Array;
-  /** Ids by place. */
+  /** Ids by rank. */
   readonly #pieces: Uint32Array;
 
   constructor(
@@ -75,7 +73,7 @@ class ScoredPieces implements Merges {
     scores: ArrayLike<number>,
   ) {
     const ids = Array.from(words.entries(), ([, id]) => id).filter(isPiece);
-    // most files have them in order
+    // typical files are already sorted
     this.#pieces = Uint32Array.from(ids.sort((a, b) => (scores[b] as number) - (scores[a] as number) || a - b));
     this.#order = new Int32Array(words.tokens.length).fill(-1);
     this.#pieces.forEach((id, place) => {
@@ -94,7 +92,7 @@ class ScoredPieces implements Merges {
     return this.#pieces[Math.floor(rank / LONGEST)] as number;
   }
 
-  /** All merges in their order. Throws LimitError where they are far more than the pieces. */
+  /** Lists all merges in order. Throws LimitError if there are far more merges than pieces. */
   list(): [string, string][] {
     const { words } = this;
     const merges: [string, string][] = [];

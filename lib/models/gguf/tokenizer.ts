@@ -1,4 +1,4 @@
-/** Tokenizers from the metadata of GGUF files, as the files of a Hugging Face folder. */
+/** Tokenizers from the metadata of GGUF files, converted to the files of a Hugging Face folder. */
 
 import { MbokError } from '../../base/errors';
 import { show } from '../../base/validate';
@@ -9,7 +9,7 @@ import { byteLevelParts } from './byte_level';
 import { sentencePieceParts } from './sentence_piece';
 import { type GgufTokenizerParts, type GgufVocabulary, TOKEN_TYPES } from './vocabulary';
 
-/** Names under which models end messages or texts besides their end-of-text token. */
+/** Tokens that end messages or texts in some models, in addition to the end-of-text token. */
 const END_TOKENS = [
   '<|eot_id|>',
   '<|eom_id|>',
@@ -22,24 +22,24 @@ const END_TOKENS = [
 
 /** A tokenizer as a GGUF file describes it. */
 export interface GgufTokenizer extends TokenizerDescription {
-  /** tokenizer_config.json, with the chat template */
+  /** tokenizer_config.json, with the chat template. */
   readonly config: JsonObject;
-  /** generation_config.json: the ids that begin a text and those that end one */
+  /** generation_config.json: ids of the tokens that begin and end a text. */
   readonly generation: JsonObject;
   /**
-   * tokenizer.json with its vocabulary and merges, which takes a second where many are derived. Throws MBOK_FORMAT where
-   * there are far more than pieces.
+   * Creates tokenizer.json with vocabulary and merges. This takes a second if many merges are derived. Throws
+   * MBOK_FORMAT if there are far more merges than pieces.
    */
   file(): JsonObject;
 }
 
 /**
- * Reads a tokenizer from the metadata of a GGUF file: byte-level byte-pair encodings (`tokenizer.ggml.model` 'gpt2') and
- * SentencePiece's ('llama').
+ * Reads a tokenizer from the metadata of a GGUF file: byte-level BPE (`tokenizer.ggml.model` 'gpt2') or SentencePiece
+ * BPE ('llama').
  *
- * @param metadata - by key, as the file has it: 'tokenizer.ggml.tokens', 'tokenizer.chat_template', …
- * @throws MbokError MBOK_UNSUPPORTED for other tokenizers and unknown rules of cutting words, MBOK_FORMAT for entries that
- * are missing, of the wrong type or do not fit together
+ * @param metadata - by key, as in the file: 'tokenizer.ggml.tokens', 'tokenizer.chat_template', …
+ * @throws MbokError MBOK_UNSUPPORTED for other tokenizers and unknown rules for splitting words, MBOK_FORMAT for
+ * entries that are missing, of the wrong type, or inconsistent
  */
 export function readGgufTokenizer(metadata: Readonly<Record<string, unknown>>): GgufTokenizer {
   const reader = new MetadataReader(metadata);
@@ -118,7 +118,7 @@ function readVocabulary(reader: MetadataReader): GgufVocabulary {
   const unknown = reader.id('unknown_token_id', tokens.length);
   return {
     tokens,
-    // undefined types (0) occur in old files
+    // old files have the undefined type 0
     type: (id) => names[Number(types?.[id] ?? TOKEN_TYPES.normal) - 1] ?? 'normal',
     scores: reader.numbers('scores', tokens.length),
     merges: reader.strings('merges') ?? [],
@@ -128,7 +128,10 @@ function readVocabulary(reader: MetadataReader): GgufVocabulary {
   };
 }
 
-/** `trims`: Phi-3's control tokens take in the white space after them, all but the three that its text begins or ends with. */
+/**
+ * Lists the added tokens. `trims`: Phi-3's control tokens absorb the white space after them, except the three that
+ * begin or end texts.
+ */
 function addedTokens({ tokens, type }: GgufVocabulary, { content }: GgufTokenizerParts, trims: boolean): JsonObject[] {
   return tokens.flatMap((token, id) => {
     const kind = type(id);
@@ -171,7 +174,7 @@ function postProcessor(before: SpecialToken | undefined, after: SpecialToken | u
   };
 }
 
-/** Reads `tokenizer.ggml.*` with errors that name the key. */
+/** A reader for `tokenizer.ggml.*`. Its errors name the key. */
 class MetadataReader {
   constructor(private readonly metadata: Readonly<Record<string, unknown>>) {}
 
@@ -196,7 +199,7 @@ class MetadataReader {
     return fits ? (value as string[]) : this.fail(name, 'a list of strings', value);
   }
 
-  /** One number a token. */
+  /** Returns a list with one number per token. Throws MBOK_FORMAT. */
   numbers(name: string, length: number): ArrayLike<number> | undefined {
     const value = this.#get(name);
     if (value === undefined) return undefined;
@@ -209,13 +212,13 @@ class MetadataReader {
     return list;
   }
 
-  /** The id of a token. */
+  /** Returns the id of a token; undefined if the file has none. Throws MBOK_FORMAT. */
   id(name: string, limit: number): number | undefined {
     const value = this.#get(name);
     if (value === undefined) return undefined;
     const id = Number(value);
     const isId = typeof value === 'number' || typeof value === 'bigint';
-    // written so where there is none
+    // values that mean no token
     if (isId && (id === 0xffffffff || id === -1)) return undefined;
     if (!isId || !Number.isSafeInteger(id) || id < 0 || id >= limit) this.fail(name, `an id below ${limit}`, value);
     return id;

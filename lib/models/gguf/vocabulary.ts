@@ -1,4 +1,4 @@
-/** What GGUF files say of a vocabulary, and what the kinds of tokenizers make of it. */
+/** The vocabulary in a GGUF file, and the parts of a tokenizer that depend on its kind. */
 
 import type { JsonObject } from '../../io/json';
 import type { Merges } from '../../text/merge_table';
@@ -13,25 +13,25 @@ export interface GgufVocabulary {
   readonly type: (id: number) => keyof typeof TOKEN_TYPES;
   readonly scores: ArrayLike<number> | undefined;
   readonly merges: readonly string[];
-  /** The rule by which texts are cut into words. */
+  /** Name of the rule that splits text into words. */
   readonly pre: string | undefined;
   readonly addsSpacePrefix: boolean | undefined;
   readonly unknown: string | undefined;
 }
 
-/** What depends on the kind of a tokenizer. */
+/** The parts of a tokenizer that depend on its kind. */
 export interface GgufTokenizerParts {
   readonly normalizer: JsonObject | null;
   readonly preTokenizer: JsonObject | null;
   readonly decoder: JsonObject;
-  /** The settings of the byte-pair model, without vocabulary and merges. */
+  /** Settings of the byte-pair model, without vocabulary and merges. */
   readonly model: JsonObject;
   readonly words: Vocabulary;
   readonly merges: Merges;
-  /** The merges as tokenizer.json lists them. */
+  /** Lists the merges as in tokenizer.json. */
   readonly listMerges: () => readonly (readonly [string, string])[];
-  /** Whether a begin-of-text token is put before a text where the file does not say. */
+  /** Whether texts begin with a begin-of-text token if the file does not say so. */
   readonly addsBos: boolean;
-  /** What an added token is in texts, where the vocabulary writes it otherwise. */
+  /** Returns the text of an added token, if the vocabulary writes it differently. */
   readonly content?: (token: string) => string;
 }
