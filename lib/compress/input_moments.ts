@@ -1,4 +1,7 @@
-/** Second moments of the inputs of linear layers, summed over calibration tokens, for calibrated conversion. */
+/**
+ * Second moments of the inputs of linear layers, summed over calibration tokens: step 1 of calibrated conversion.
+ * kernels/calibrated_matrix.ts explains their use.
+ */
 
 import { Graph, type Tensor } from '../graph/graph';
 import { add } from '../graph/operations/add';
@@ -122,13 +125,13 @@ export async function collectMoments(
 }
 
 /**
- * Computes the output error Z that a module should correct; undefined if both weights are 0.
+ * Computes the output error Z that a module should correct; undefined if no term applies.
  *
  *   Z = targetMix · (X − X̃) Wᵀ + residualMix · (h − h̃)
  *
  * X and X̃ are the layer's inputs in the original and the student. h and h̃ are their residual streams before the
- * layer's output is added; other layers have no second term. If a norm lies between output and residual stream, the
- * second term is mapped to before the norm ({@link beforeNorm}).
+ * layer's output is added. Layers that do not write to the residual stream have no second term. If a norm lies between
+ * output and residual stream, the second term is mapped to before the norm ({@link beforeNorm}).
  */
 function missing({
   module,

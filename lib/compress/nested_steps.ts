@@ -1,10 +1,10 @@
 /**
- * The steps of a nested conversion. In a nested model the first k kernels of every layer are a model too, for each k <
- * K. All prefixes share the bits; each has separate scales.
+ * The steps of a nested conversion. In a nested model the first k of K kernels of every layer are a model too, for each
+ * k. All prefixes share the bits; each has separate scales.
  *
  * The model is converted once for each k, in this order:
  *
- * 1. k = 2 ({@link JOINT_KERNELS}): all signs and scales are chosen;
+ * 1. k = 2 ({@link JOINT_KERNELS}; 1 if K = 1): all signs and scales are chosen;
  * 2. k = 1: the first kernel's signs of step 1 stay; scales are fitted;
  * 3. k = 3 … K: the signs of k − 1 kernels stay, those of kernel k are chosen, all scales are fitted.
  *

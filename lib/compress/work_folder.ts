@@ -1,12 +1,12 @@
 /**
- * The folder next to an output from which its conversion resumes. It contains the chosen formats of the layers, the
- * output's weights, one small file per finished block, and the hidden states before the next block. A fingerprint
- * identifies the source and the options.
+ * The folder next to an output from which its conversion resumes. It contains the chosen formats of the layers and the
+ * output's weights. For each finished block it has a small file, and for the next block the hidden states. A
+ * fingerprint identifies the source and the options.
  *
- * One process at a time works in it. All files carry the random number (nonce) of their conversion, so a model never
- * mixes blocks of two conversions. A conversion that is killed resumes from this folder and gives the same bits. A
- * block is finished when its file exists; that file is written last, after the block's weights and hidden states are on
- * the disk.
+ * One process at a time works in it. Blocks and the weights file carry a random number (nonce) of their conversion. So
+ * a model never mixes blocks of two conversions. A conversion that is killed resumes from this folder and gives the
+ * same bits. A block is finished when its file exists; that file is written last, after the block's weights and hidden
+ * states are on the disk.
  */
 
 import { createHash, randomUUID } from 'node:crypto';

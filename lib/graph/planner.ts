@@ -30,8 +30,8 @@ export interface ArenaLayout {
 
 /**
  * Lays out all intermediate tensors in one arena, so that tensors alive at the same time never overlap. An output
- * reuses the memory of an input that is read for the last time, if the operation allows it and the sizes match. Other
- * tensors are placed first fit, in descending order of size.
+ * reuses the memory of an input after its last use, if the operation allows it and the sizes match. Other tensors are
+ * placed first fit, in descending order of size.
  */
 export function layOutArena(graph: Graph, maxRows: number): ArenaLayout {
   const last = new Map<Tensor, number>();

@@ -1,6 +1,6 @@
 /**
- * OPT (arXiv 2205.01068): layer norms before attention and MLP (in the 350M model after them), learned positions, and
- * embeddings that may be narrower than the blocks.
+ * OPT (arXiv 2205.01068). Layer norms precede attention and MLP, but follow them in the 350M model. Positions are
+ * learned. Embeddings may be narrower than the blocks.
  */
 
 import { MbokError } from '../base/errors';

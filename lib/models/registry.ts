@@ -38,7 +38,8 @@ const HEADLESS = /(ForCausalLM|LMHeadModel)$/;
 
 /**
  * Finds the family by `architectures` or, if that is absent, by `model_type`. Throws MBOK_UNSUPPORTED if it is not
- * supported, or if the two name different families: transformers uses one of them, other programs the other.
+ * supported. Throws it too if the two name different families, since transformers uses one of them and other programs
+ * the other.
  */
 function findFamily(json: ConfigReader): Family {
   const { architectures, model_type: type } = json.json;

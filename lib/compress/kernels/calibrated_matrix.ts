@@ -1,23 +1,30 @@
 /**
  * Calibrated conversion of one matrix: signs and scales that minimize the error of the layer's outputs on real inputs.
+ * It extends the paper (arXiv 2505.22811).
  *
- * It extends the paper (arXiv 2505.22811). Its moments come from calibration tokens (input_moments.ts): H = X̃ᵀX̃ / N
- * [n, n] of the layer's inputs X̃ in the model as converted so far, and R = ZᵀX̃ / N [m, n] of the output errors Z to
- * correct. The error is tr(D H Dᵀ), D = W' − Ŵ, with Ŵ = Σₖ diag(sOut[k]) · B[k] · diag(sIn[k]). The steps:
+ * The input is two moments over calibration tokens (input_moments.ts). H = X̃ᵀX̃ / N [n, n] is of the layer's inputs X̃
+ * in the model as converted so far. R = ZᵀX̃ / N [m, n] is of the output errors Z to correct. The error of Ŵ = Σₖ
+ * diag(sOut[k]) · B[k] · diag(sIn[k]) is tr(D H Dᵀ), D = W' − Ŵ.
  *
- * 1. target: W' = W + R Ĥ⁻¹, Ĥ = H + {@link DAMPING} · mean(diag H) · I. The layer so corrects errors of the layers
- *    before it;
- * 2. start: successive SVID and the joint refit of W' give the scales, with columns weighted by H_jj if K ≥ 2;
- * 3. signs with error compensation (GPTQ's order and feedback, arXiv 2210.17323). Columns are permuted by falling H_jj.
- *    U is upper triangular with UᵀU = Ĥ⁻¹ (permuted), and w starts at W'. For each column j every row takes the level
- *    Σₖ ± sOut[k, i] sIn[k, j] nearest to w_j. Then err = (w_j − level) / U_jj, and every later column l loses err ·
- *    U_jl;
- * 4. output scales by least squares per row i: (A + 10⁻⁵ · mean(diag A) · I) s = P H w'ᵢ, with A = P H Pᵀ and P[k] =
- *    B[k, i, ·] ⊙ sIn[k]. This H is not damped;
- * 5. input scales by one sweep of coordinate descent under H, then steps 3 and 4 again. The last round ends with step
- *    4.
+ * 1. Target. W' makes up for the errors of the layers before it; {@link DAMPING} is 0.03.
  *
- * The round with the least error wins. If H is zero, only step 2 runs, on W. All steps are deterministic.
+ *      Ĥ = H + 0.03 · mean(diag H) · I,  W' = W + R Ĥ⁻¹
+ *
+ * 2. Starting scales. Successive SVID and the joint refit of W', with columns weighted by H_jj if K ≥ 2.
+ * 3. Signs with error compensation, in the order and with the feedback of GPTQ (arXiv 2210.17323). Columns are taken in
+ *    descending order of H_jj. U is upper triangular with UᵀU = Ĥ⁻¹ in that order, and w starts at W'. For each column
+ *    j, every row i takes the level Σₖ ± sOut[k, i] sIn[k, j] nearest to w_j. Later columns l make up for the error:
+ *
+ *      e = (w_j − level) / U_jj,  w_l ← w_l − e · U_jl
+ *
+ * 4. Output scales s = sOut[·, i] of every row i by least squares; this H is not damped.
+ *
+ *      (A + 10⁻⁵ · mean(diag A) · I) s = P H w'ᵢ,  A = P H Pᵀ,  P[k] = B[k, i, ·] ⊙ sIn[k]
+ *
+ * 5. Input scales by one sweep of coordinate descent under H; then steps 3 and 4 again, for `rounds` rounds.
+ *
+ * The last round omits step 5. The result is the round with the least error. If H is zero, only step 2 runs, on W. All
+ * steps are deterministic.
  */
 
 import { Graph, matrixShape, SCALAR_SHAPE } from '../../graph/graph';

@@ -71,14 +71,14 @@ export function disposeKernels({ kernels, sOut, sIn }: KernelMatrices): void {
 const LARGEST_EXPONENT = 40;
 
 /**
- * Rounds the scales of `module` to F16, the type in which they are saved, in place. So later blocks are calibrated on
- * the weights that a reader of the file gets.
+ * Rounds the scales of `module` to F16, the type in which they are saved. So later blocks are calibrated on the weights
+ * that a reader of the file gets. Changes the matrices.
  *
- * If a kernel's output or input scales do not fit F16, one set is multiplied by a power of two and the other divided by
- * it. The product, and so the weight, stays the same. A scale that still underflows becomes 0.
+ * If a kernel's scales do not fit F16, one set is multiplied by a power of two and the other divided by it. The
+ * product, and so the weight, stays the same. A scale that still underflows becomes 0.
  *
- * Throws MBOK_NON_FINITE if a scale stays infinite, or if the rounding changes the weight by more than
- * {@link LARGEST_F16_LOSS} of its largest kernel's norm.
+ * Throws MBOK_NON_FINITE if a scale stays infinite, or if the weight changes by more than {@link LARGEST_F16_LOSS} of
+ * its largest kernel's norm.
  */
 export function roundScales(module: string, { sOut, sIn }: KernelMatrices): void {
   const [out, inputs] = [sOut.toFloat32(), sIn.toFloat32()];

@@ -1,9 +1,12 @@
 /**
  * The joint refit of one matrix: least squares over all kernels at once. It extends the paper (arXiv 2505.22811, §4).
  *
- * Successive SVID fits each kernel to a residual and never returns to the kernels before it. The refit minimizes ‖W −
- * Ŵ‖², Ŵ = Σₖ diag(sOut[k]) · B[k] · diag(sIn[k]), by block coordinate descent. It starts from SVID and repeats three
- * exact steps:
+ * Successive SVID fits each kernel to a residual and never returns to the kernels before it. The refit starts from its
+ * result and minimizes the error over all kernels by block coordinate descent:
+ *
+ *   ‖W − Ŵ‖²,  Ŵ = Σₖ diag(sOut[k]) · B[k] · diag(sIn[k])
+ *
+ * A round has three exact steps:
  *
  * 1. rows: solve K × K least squares for sOut[·, i]; kernel k has the design row B[k, i, ·] ⊙ sIn[k];
  * 2. columns: solve the same for sIn[·, j] with design rows B[k, ·, j] ⊙ sOut[k];

@@ -83,8 +83,8 @@ const activationDefinition: OperationDefinition = {
 
 /**
  * Applies the Boolean activation of BOLD to pre-activations s [rows, n] of a layer with `fanIn` inputs. The result is
- * +1 where s ≥ `threshold` (default 0), otherwise −1. The backward pass multiplies by 1 − tanh²(α(s − threshold)), α =
- * π / (2√(3 · fanIn)).
+ * +1 where s ≥ `threshold` (default 0), otherwise −1. The backward pass multiplies by 1 − tanh²(α(s − threshold)) with
+ * α = π / (2√(3 · fanIn)).
  *
  * @returns ±1 [rows, n]
  * @throws MbokError MBOK_INVALID_ARGUMENT, MBOK_SHAPE if s is not f32

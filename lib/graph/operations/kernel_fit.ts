@@ -76,8 +76,8 @@ export function calibrationTarget(
 }
 
 /**
- * Emits the factor of the damped H [n, n] for error compensation: `factor` [n, n] is the upper triangular U with UᵀU =
- * Ĥ⁻¹, rows and columns in `order` i32 [n, 1] (falling H_jj). Ĥ = H + damping · mean(diag H) · I.
+ * Emits the factor of the damped H [n, n] for error compensation. `factor` [n, n] is the upper triangular U with UᵀU =
+ * Ĥ⁻¹. Its rows and columns are in `order` i32 [n, 1], descending by H_jj. Ĥ = H + damping · mean(diag H) · I.
  */
 export function compensationFactor(h: Tensor, factor: Tensor, order: Tensor, damping: number): void {
   h.graph.emit('compensation_factor', [h], [factor, order], [damping]);
