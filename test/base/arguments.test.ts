@@ -1,4 +1,4 @@
-/** Whatever a public function is given, it answers, or it throws an MbokError. */
+/** Public functions with arbitrary arguments: they return, or throw an MbokError. */
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -37,10 +37,10 @@ afterAll(() => {
 });
 
 type Call = (...args: never[]) => unknown;
-/** A function and arguments that it takes. */
+/** A function and valid arguments. */
 type Case = readonly [call: Call, ...args: unknown[]];
 
-/** A graph with one tensor of each kind. */
+/** Creates a graph with one tensor of each kind. */
 function tensors() {
   const graph = new mbok.Graph();
   const x = graph.input('x', { rows: 'tokens', cols: 64 });
@@ -249,7 +249,7 @@ class Foreign {
   readonly rows = 1;
 }
 
-/** What is put in the place of arguments. */
+/** Hostile replacements of arguments. */
 const hostile: Record<string, () => unknown> = {
   undefined: () => undefined,
   null: () => null,
@@ -280,7 +280,7 @@ const hostile: Record<string, () => unknown> = {
   'a disposed model': () => disposed,
 };
 
-/** The places in the arguments that are changed: each of them, and each property of plain objects. */
+/** Lists the paths in the arguments that are replaced: each argument, and each property of plain objects. */
 function places(value: unknown, depth = 0): (string | number)[][] {
   if (Array.isArray(value) && depth === 0) {
     return value.flatMap((item, i) => [[i], ...places(item, 1).map((path) => [i, ...path])]);
@@ -326,7 +326,7 @@ test.each(Object.keys(cases))('%s throws nothing but MbokErrors', async (name) =
   const [, ...valid] = make();
   for (const path of places(valid)) {
     for (const [what, value] of Object.entries(hostile)) {
-      // an option that is undefined takes its default, which may be long
+      // an undefined option takes its default, which may take long
       if (what === 'undefined' && path.length > 1) continue;
       const [call, ...args] = make();
       const fault = await outcome(call, changed(args, path, value()) as unknown[]);
@@ -364,7 +364,7 @@ describe('a run of a plan', () => {
       code: 'MBOK_INVALID_ARGUMENT',
       message: expect.stringMatching(message),
     });
-    // and the plan can be run
+    // the plan is runnable
     expect(Object.keys(await own.run({ inputs: { x } }))).toEqual(['y']);
   });
 

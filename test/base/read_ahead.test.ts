@@ -1,9 +1,9 @@
-/** Work under way ahead of its use: in order, not more than asked for, and nothing is left behind. */
+/** Read-ahead: results stay in order, the width is respected, and nothing leaks. */
 
 import { setTimeout } from 'node:timers/promises';
 import { ahead } from '../../lib/base/read_ahead';
 
-/** Takes the longer the earlier; what is under way, the most there was, and what was released. */
+/** Creates work that takes longer for earlier items, and counts running, peak, started and released items. */
 function worker(fails?: number) {
   const seen = { now: 0, most: 0, begun: 0, released: [] as number[] };
   const work = async (item: number) => {
@@ -42,6 +42,6 @@ test('who leaves early gets no more, and nothing stays', async () => {
     expect(result).toBe(0);
     break;
   }
-  // item 2 failed, which nobody waited for
+  // item 2 failed although nobody awaited it
   expect(seen).toEqual({ now: 0, most: 3, begun: 3, released: [10] });
 });

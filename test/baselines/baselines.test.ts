@@ -1,4 +1,4 @@
-/** Round to nearest and GPTQ: against a reference in float64, by their properties, and as folders. */
+/** Round to nearest and GPTQ: against a float64 reference, by properties, and as folders. */
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -25,7 +25,7 @@ interface Case extends GridSettings {
   readonly without_f16: number;
 }
 
-/** √(tr(D H Dᵀ) / tr(W H Wᵀ)), D = W − Q. */
+/** Computes √(tr(D H Dᵀ) / tr(W H Wᵀ)), D = W − Q. */
 function outputError(weight: ArrayLike<number>, quantized: Float32Array, h: ArrayLike<number>, cols: number): number {
   const norm = (of: (at: number) => number) => {
     let sum = 0;
@@ -59,7 +59,7 @@ describe('on the golden matrix and H', () => {
     const error = outputError(weight, quantized, h, cols);
     expect(Math.abs(error / item.output_error - 1)).toBeLessThanOrEqual(1e-5);
     expect(Math.abs(relativeError(quantized, weight) / item.residual - 1)).toBeLessThanOrEqual(1e-5);
-    // scales in F16 change next to nothing
+    // F16 scales change almost nothing
     expect(Math.abs(error / item.without_f16 - 1)).toBeLessThanOrEqual(0.02);
   });
 });
@@ -119,7 +119,7 @@ test.each([
 
 describe('GPTQ', () => {
   const random = new Random(3);
-  /** XᵀX of inputs that are alike. */
+  /** Computes XᵀX of correlated inputs. */
   function gram(cols: number, tokens: number): Float32Array {
     const common = random.normals(tokens);
     const x = random.normals(tokens * cols).map((value, i) => value + (common[Math.floor(i / cols)] as number));
@@ -177,7 +177,7 @@ describe('GPTQ', () => {
     },
   );
 
-  /** Without blocks, row by row in float64. */
+  /** Runs GPTQ without blocks, row by row in float64. */
   function oneByOne(weight: Float32Array, { factor: matrix, order }: InputFactor, { bits, group }: GridSettings) {
     const cols = order.length;
     const u = matrix.toFloat32();
@@ -252,7 +252,7 @@ test.each([
 describe('a folder', () => {
   const folder = temporaryFolder();
   const at = (name: string) => join(folder, name);
-  /** Some thousand tokens. */
+  /** Returns a few thousand tokens of text. */
   const corpus = (name: 'train' | 'valid') =>
     readFileSync(join(TINY_STORIES, 'corpus', `${name}.txt`), 'utf8').slice(0, 30_000);
   const calibration = { data: corpus('train'), windows: 8, length: 128 };
@@ -271,7 +271,7 @@ describe('a folder', () => {
         calibration: { windows: 8, length: 128, tokens: 1024, precision: 'bf16', damping: 0.01 },
       });
       expect(Object.keys(report.residuals)).toHaveLength(42);
-      // codes, and for every row of 64 to 128 weights a scale and a zero point
+      // codes, plus a scale and a zero point per row of 64 to 128 weights
       expect(report.packed.bitsPerWeight).toBeGreaterThan(bits + 0.14);
       expect(report.packed.bitsPerWeight).toBeLessThan(bits + 0.25);
     }

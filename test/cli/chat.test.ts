@@ -1,4 +1,4 @@
-/** `mbok chat`, end to end, as a shell runs it: needs the compiled package (`npm run build:ts`). */
+/** `mbok chat`, end to end in a shell. Needs the compiled package (`npm run build:ts`). */
 
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';

@@ -1,4 +1,4 @@
-/** The command line, end to end, as a shell runs it: needs the compiled package (`npm run build:ts`). */
+/** The command line, end to end in a shell. Needs the compiled package (`npm run build:ts`). */
 
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -12,7 +12,7 @@ const at = (name: string) => join(folder, name);
 
 const mbok = (...args: string[]) => runMbok(folder, args);
 
-/** Runs a command that must succeed and be quiet; parses the last line of its output. */
+/** Runs a command that must succeed quietly; parses the last line of its output. */
 function json(...args: string[]): Record<string, unknown> {
   const { status, stdout, stderr } = mbok(...args, '--json');
   expect({ args, status, stderr }).toEqual({ args, status: 0, stderr: '' });
@@ -105,7 +105,7 @@ describe('the way from a dense model to a Boolean one that tells a story', () =>
     const args = ['--prompt', 'Once upon a time', '--max-tokens', '12', '--temperature', '0'];
     const result = json('generate', at('tuned'), ...args);
     expect(result).toMatchObject({ reason: 'max-tokens', tokens: 12 });
-    // without --json the text itself, and nothing else
+    // without --json it prints only the text
     const { stdout, stderr, status } = mbok('generate', at('tuned'), ...args);
     expect({ stdout, stderr, status }).toEqual({ stdout: `${result.text}\n`, stderr: '', status: 0 });
   });
@@ -116,7 +116,7 @@ describe('the way from a dense model to a Boolean one that tells a story', () =>
     const layers = result.layers as { kernels: number; bytes: number }[];
     expect(layers).toHaveLength(42);
     expect(layers.every(({ kernels }) => kernels === 2)).toBe(true);
-    // strict: from the bytes of the tensors in the file
+    // strict: computed from the bytes of the file's tensors
     const bytes = layers.reduce((sum, layer) => sum + layer.bytes, 0);
     expect(result.bitsPerWeight).toBe((bytes * 8) / 2359296);
     expect(mbok('inspect', at('tuned')).stdout).toContain('2.276 bits a weight');
@@ -203,7 +203,7 @@ test.each<[string, () => string[]]>([
 ])('%s tells before it begins that it cannot write', (command, args) => {
   mkdirSync(at('photos'), { recursive: true });
   writeFileSync(join(at('photos'), 'cat.jpg'), '');
-  // a model that does not exist: nothing has been read yet
+  // the model does not exist, which shows that nothing has been read yet
   const { status, stdout, stderr } = mbok(command, at('nothing-here'), at('photos'), ...args());
   expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
   expect(stderr).toMatch(/will not replace the folder .*photos.*\(MBOK_IO\)/);
@@ -225,7 +225,7 @@ test('failures end with code 1, the message and its code', () => {
     expect({ status: demo.status, stdout: demo.stdout }).toEqual({ status: 1, stdout: '' });
     expect(demo.stderr).toContain(`cannot create '${place}'`);
   }
-  // a full disk behind stdout
+  // stdout on a full disk
   if (existsSync('/dev/full')) {
     const full = spawnSync('sh', ['-c', `"$0" "$1" info --json > /dev/full`, process.execPath, MAIN], {
       encoding: 'utf8',
@@ -276,7 +276,7 @@ describe('Ctrl-C', () => {
       if (!ready()) return;
       clearInterval(timer);
       child.kill('SIGINT');
-      // as a terminal and npm do it together; later, a second one would end the process at once
+      // a terminal and npm send both at once; a later second signal would end the process at once
       if (twice) setTimeout(() => child.kill('SIGINT'), 5);
     }, 10);
     const status = await new Promise((resolve) => child.on('close', (code, signal) => resolve(code ?? signal)));

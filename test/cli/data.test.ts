@@ -1,4 +1,4 @@
-/** Text on the command line: lists, folders, lines of JSON and conversations; needs the compiled package. */
+/** Text on the command line: lists, folders, JSON lines and conversations. Needs the compiled package. */
 
 import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -19,7 +19,7 @@ function json(...args: string[]): Record<string, unknown> {
   return JSON.parse(stdout.trimEnd().split('\n').at(-1) as string);
 }
 
-/** Finetunes in two short steps and returns the loss. */
+/** Finetunes for two short steps and returns the loss. */
 function finetune(...args: string[]): unknown {
   const { loss } = json('finetune', at('small'), at('out'), ...args, '--steps', '2', '--batch', '1', '--window', '32');
   return loss;

@@ -1,4 +1,4 @@
-/** `mbok eval`, end to end, as a shell runs it: needs the compiled package (`npm run build:ts`). */
+/** `mbok eval`, end to end in a shell. Needs the compiled package (`npm run build:ts`). */
 
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,7 +8,6 @@ import { TINY_STORIES, temporaryFolder } from '../helpers/folders';
 const VALID = join(TINY_STORIES, 'corpus/valid.txt');
 const folder = temporaryFolder();
 const at = (name: string) => join(folder, name);
-// the commands below keep tokens there
 
 const mbok = (...args: string[]) => runMbok(folder, args);
 
@@ -37,7 +36,7 @@ describe('eval tasks', () => {
     expect(mbok(...small)).toMatchObject({ status: 0 });
     const { status, stdout, stderr } = mbok('eval', 'tasks', TINY_STORIES, 'small', ...questions, '--out', 'all.json');
     expect(status).toBe(0);
-    // what is done, since a whole run takes long
+    // finished tasks are reported, since a whole run takes long
     expect(stderr.trimEnd().split('\n')).toEqual([
       expect.stringMatching(/^tiny-stories: winogrande acc 1\.0000 ± 0\.0000$/),
       expect.stringMatching(/^tiny-stories: lambada_openai acc .*, perplexity /),

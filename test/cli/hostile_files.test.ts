@@ -1,13 +1,13 @@
 /**
- * Hostile files end in a result or in one error, soon and in little memory. All are opened in one process of their own, since
- * one that hung would take the tests along. Its limits of CPU time and memory are not those of the tests.
+ * Hostile files end in a result or in one error, quickly and in little memory. All are opened in a separate process,
+ * since a hang would block the tests. Its limits of CPU time and memory are separate from those of the tests.
  */
 
 import { temporaryFolder } from '../helpers/folders';
 import { HOSTILE } from '../helpers/hostile_file_cases';
 import { runTypeScript } from '../helpers/run_typescript';
 
-/** Of CPU time, as the machine may be busy; what is no longer possible took from 20 seconds to forever. */
+/** Limit of CPU time, since the machine may be busy. Past faults took from 20 seconds to forever. */
 const MOST_SECONDS = 30;
 const MOST_BYTES = 512e6;
 

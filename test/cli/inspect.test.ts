@@ -1,4 +1,4 @@
-/** What inspect tells of a model, from its headers alone. */
+/** `mbok inspect`: a model's storage, from its headers only. */
 
 import { cpSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -15,7 +15,7 @@ const total = (parts: Readonly<Record<string, number>>) => Object.values(parts).
 const folderBytes = (place: string) =>
   readdirSync(place).reduce((sum, name) => sum + statSync(join(place, name)).size, 0);
 
-/** A golden family with kernels, and embeddings in 8 bits, in a folder of its own. */
+/** Converts a golden family to kernels, with embeddings in 8 bits, in a new folder. */
 async function convert(family: string, kernels: number): Promise<string> {
   const place = join(folder, `${family}-${kernels}`);
   await using model = await Model.load(join(GOLDEN, family));
@@ -42,7 +42,7 @@ test('a Boolean folder: every byte of its files is told by what it is for', asyn
   await using file = await SafetensorsFile.open(join(place, 'model.safetensors'));
   const { shape } = file.entry('model.embed_tokens.weight');
   const [rows, cols] = shape as [number, number];
-  // a byte a number and an F16 scale a row
+  // one byte per number and one F16 scale per row
   expect([parts.embeddings, parts.head]).toEqual([rows * (cols + 2), rows * (cols + 2)]);
   expect(storage.embeddings).toBe('int8');
   for (const { module, kernels, residual, bytes, bitsPerWeight, rows: m, cols: n } of layers) {
@@ -66,7 +66,7 @@ test('a dense folder, with its tokenizer', async () => {
   expect(storage.layers.every(({ kernels, residual }) => kernels === 0 && residual === undefined)).toBe(true);
 });
 
-// 'gpt2' is stored the other way round and 'opt-350m-like' has projections
+// 'gpt2' is stored transposed, and 'opt-350m-like' has projections
 test.each(['llama', 'gemma2', 'phi3', 'gpt2', 'opt', 'opt-350m-like', 'qwen3-tied'])(
   '%s: all parts together are the files',
   async (family) => {
@@ -75,7 +75,7 @@ test.each(['llama', 'gemma2', 'phi3', 'gpt2', 'opt', 'opt-350m-like', 'qwen3-tie
     copyGolden(family, place);
     const { parts, parameters } = await readStorage(place);
     expect(total(parts)).toBe(folderBytes(place));
-    // f32 checkpoints: what is not a tensor of the model is headers and configuration
+    // f32 checkpoints: everything except the model's tensors is headers and configuration
     expect(total(parts) - parts.other).toBe(4 * parameters);
   },
 );
@@ -140,7 +140,7 @@ describeWithShared('SmolLM2', [SMOLLM2], () => {
     expect(storage).toMatchObject({ family: 'llama', parameters: 134_515_008, bytes: statSync(path).size });
     expect(total(storage.parts)).toBe(storage.bytes);
     expect(storage.layers).toHaveLength(30 * 7);
-    // blocks of 32 numbers of 4 bits with two F16: 5 bits a weight at least
+    // a block of 32 4-bit numbers has two F16: at least 5 bits per weight
     expect(Math.min(...storage.layers.map(({ bitsPerWeight }) => bitsPerWeight))).toBe(5);
     expect(storage.bitsPerParameter).toBe((storage.bytes * 8) / storage.parameters);
   });

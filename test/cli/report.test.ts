@@ -1,4 +1,4 @@
-/** `mbok report`, end to end, of a model of one layer: needs the compiled package (`npm run build:ts`). */
+/** `mbok report`, end to end, for a model of one layer. Needs the compiled package (`npm run build:ts`). */
 
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
@@ -12,7 +12,7 @@ import { expectWellFormed } from '../helpers/xml';
 
 const folder = temporaryFolder();
 const at = (name: string) => join(folder, name);
-// two words in the name: a shell would have to quote it
+// a name with a space, which a shell must quote
 const model = at('one layer');
 
 beforeAll(() => {

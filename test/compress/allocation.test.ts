@@ -1,4 +1,4 @@
-/** Kernel allocation: each method on problems small enough to check, and budgets that are kept to the byte. */
+/** Kernel allocation: each method on problems small enough to check by hand, and budgets met to the byte. */
 
 import fc from 'fast-check';
 import { uniformAllocation } from '../../lib/compress/allocation/allocate';
@@ -31,29 +31,29 @@ import { INT8 } from '../../lib/structures/int8';
 import { isKernels, kernelsFormat } from '../../lib/structures/kernels';
 import type { Formats } from '../../lib/structures/structure';
 
-/** Kernels by module, of those that have some. */
+/** Returns kernels by module, for modules with kernels. */
 function kernelCounts(formats: Formats): ReadonlyMap<string, number> {
   return new Map(
     [...formats].flatMap(([module, format]) => (isKernels(format) ? [[module, format.count] as const] : [])),
   );
 }
 
-/** 1 to `most` kernels, each of so many bytes. */
+/** Returns the choices of 1 to `most` kernels, each of `bytes` bytes. */
 const kernelChoices = (bytes: number, most = 8): readonly Choice[] =>
   Array.from({ length: most }, (_, i) => ({ format: kernelsFormat(i + 1), bytes: (i + 1) * bytes }));
 
-/** Choices of these sizes, whatever they are. */
+/** Returns choices of these sizes, with arbitrary formats. */
 const choicesOfSizes = (sizes: readonly number[]): readonly Choice[] =>
   sizes.map((bytes) => ({ format: { kind: `of ${bytes} bytes` }, bytes }));
 
-/** The same with costs. */
+/** Adds costs to choices. */
 const withCosts = (choices: readonly Choice[], cost: (index: number) => number): readonly JudgedChoice[] =>
   choices.map((choice, index) => ({ ...choice, cost: cost(index) }));
 
 const totalCost = (layers: readonly AllocatableLayer<JudgedChoice>[], chosen: Chosen) =>
   layers.reduce((sum, { choices }, i) => sum + (choices[chosen[i] as number]?.cost as number), 0);
 
-/** The least cost within a budget, by trying everything. */
+/** Finds the least cost within a budget by exhaustive search. */
 function leastCost(layers: readonly AllocatableLayer<JudgedChoice>[], budget: number): number {
   const all = layers.reduce<Chosen[]>(
     (before, { choices }) => before.flatMap((chosen) => choices.map((_, index) => [...chosen, index])),
@@ -64,7 +64,7 @@ function leastCost(layers: readonly AllocatableLayer<JudgedChoice>[], budget: nu
 }
 
 describe("the paper's greedy rule", () => {
-  // shares ¼, ¼ and ½, so f = 4·ln 4 = 5.545 and 2·ln 2 = 1.386; a kernel of the third layer costs twice as much
+  // shares ¼, ¼ and ½, so f = 4·ln 4 = 5.545 and 2·ln 2 = 1.386; a kernel of the third layer has twice the bytes
   const layers: readonly PaperLayer[] = [
     { module: 'a', weights: 8, choices: kernelChoices(1, 4), importance: 0.1, residuals: [4, 2, 1, 0.5] },
     { module: 'b', weights: 8, choices: kernelChoices(1, 4), importance: 0.2, residuals: [4, 3, 2.5, 2.25] },
@@ -76,8 +76,8 @@ describe("the paper's greedy rule", () => {
     expect(sizeFactor(0.5)).toBeCloseTo(1.386, 3);
   });
 
-  // drops a byte by hand: c 0.5·5·1.386/2 = 1.733; a 0.1·2·5.545 = b 0.2·1·5.545 = 1.109; c 0.5·3·1.386/2 = 1.040;
-  // a 0.1·1·5.545 = b 0.2·0.5·5.545 = 0.555; c 0.5·1·1.386/2 = 0.347; a 0.1·0.5·5.545 = b 0.2·0.25·5.545 = 0.277
+  // drops per byte by hand: c 0.5·5·1.386/2 = 1.733; a 0.1·2·5.545 = b 0.2·1·5.545 = 1.109; c 0.5·3·1.386/2 = 1.040; a
+  // 0.1·1·5.545 = b 0.2·0.5·5.545 = 0.555; c 0.5·1·1.386/2 = 0.347; a 0.1·0.5·5.545 = b 0.2·0.25·5.545 = 0.277
   test.each([
     [4, [1, 1, 1]],
     [5, [2, 1, 1]],
@@ -135,7 +135,7 @@ describe('the knapsack', () => {
       minLength: 1,
       maxLength: 4,
     }),
-    // costs need not fall, nor fall by less and less
+    // costs need neither fall nor be convex
     costs: fc.array(fc.array(fc.integer({ min: 0, max: 100 }), { minLength: 8, maxLength: 8 }), {
       minLength: 4,
       maxLength: 4,
@@ -170,7 +170,7 @@ describe('the knapsack', () => {
     const budget = Math.floor(2.3 * totalBytes(layers, smallest(layers)));
     const found = solveKnapsack(layers, budget);
     expect(totalBytes(layers, found)).toBeLessThanOrEqual(budget);
-    // Lagrange: for every price of a byte the least of cost + price · bytes bounds the optimum from below
+    // Lagrange: for every price per byte the least of cost + price · bytes is a lower bound of the optimum
     const bound = Math.max(
       ...Array.from({ length: 400 }, (_, step) => {
         const price = 10 ** (-9 + step / 100);
@@ -231,7 +231,7 @@ describe('choices of any sizes', () => {
   });
 
   test('the knapsack weighs every choice by bytes of its own', () => {
-    // 7 bytes more save 5 of cost, and one byte more saves 4
+    // 7 more bytes save 5 of cost, and one byte more saves 4
     const own = () => ({
       module: 'a',
       weights: 1,
@@ -269,7 +269,7 @@ describe('choices of any sizes', () => {
       { module: 'a', weights: 1, choices: choicesOfSizes([3, 10, 11]) },
       { module: 'b', weights: 1, choices: choicesOfSizes([3, 5, 20]) },
     ];
-    // gains a byte: a 14/7 = 2, then 5/1; b 6/2 = 3, then 15/15 = 1
+    // gains per byte: a 14/7 = 2, then 5/1; b 6/2 = 3, then 15/15 = 1
     const gains = [
       [14, 5],
       [6, 15],
@@ -295,7 +295,7 @@ describe('choices of any sizes', () => {
   });
 });
 
-/** A model of linear layers of these shapes, some with biases, and an embedding table. */
+/** Creates a model of linear layers of these shapes, some with biases, and an embedding table. */
 function modelOf(given: readonly { rows: number; cols: number }[]): DenseSource {
   const specifications = given.flatMap(({ rows, cols }, i) => [
     { name: `layers.${i}.linear.weight`, rows, cols, role: 'linear' as const },
@@ -309,7 +309,7 @@ function modelOf(given: readonly { rows: number; cols: number }[]): DenseSource 
   } as unknown as DenseSource;
 }
 
-/** What the model's file holds, told in another way than by the code under test. */
+/** Lists the tensors of the model's file, by other code than that under test. */
 function tensorsOf(given: readonly { rows: number; cols: number }[], kernels: ReadonlyMap<string, number>) {
   const linears = given.flatMap(({ rows, cols }, i) => {
     const module = `layers.${i}.linear`;
@@ -375,7 +375,7 @@ test.each(['bits', 'size'] as const)(
           new Map(given.map((_, i) => [`layers.${i}.linear`, count] as const).filter(([module]) => !kept.has(module)));
         const [low, high] = [stored(all(1)), stored(new Map())];
         const limit = Math.floor(low + fill * Math.max(0, high - low));
-        // tiny layers may take more as a kernel than they do dense
+        // a kernel of a tiny layer may take more bytes than its dense weight
         fc.pre(low <= high);
         const goal = kind === 'size' ? { size: limit } : { bits: ((limit + 0.5) * 8) / weights };
         fc.pre(limit < high);
@@ -406,7 +406,7 @@ test('a uniform allocation spreads what is left over the model', () => {
       uniformAllocation(allocationProblem(source, { goal: { bits }, method: 'uniform', kept: new Map() }, new Map())),
     ).values(),
   ];
-  // a kernel has 8 · 8 bytes of bits and 2 · 72 of scales for 512 weights: 3.25 bits; half of the biases are ¼ bit each
+  // a kernel has 8 · 8 bytes of bits and 2 · 72 of scales for 512 weights: 3.25 bits; half of the biases add ¼ bit each
   expect(kernels(3.25 * 2 + 0.25)).toEqual([2, 2, 2, 2, 2, 2, 2, 2]);
   expect(kernels(3.25 * 2.5 + 0.25)).toEqual([2, 3, 2, 3, 2, 3, 2, 3]);
   expect(kernels(3.25 * 1.25 + 0.25)).toEqual([1, 1, 1, 2, 1, 1, 1, 2]);

@@ -1,4 +1,4 @@
-/** Conversion under a budget: mixed numbers of kernels and dense layers in everything that a model does. */
+/** Conversion under a budget: mixed kernel counts and dense layers in all uses of a model. */
 
 import { mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -24,7 +24,7 @@ const contents = (output: string) =>
   Object.fromEntries(readdirSync(output).map((name) => [name, readFileSync(join(output, name)).toString('base64')]));
 const fileBytes = (output: string) => statSync(join(output, 'model.safetensors')).size;
 
-/** Strict bits a weight of all linear layers, from the file alone. */
+/** Computes strict bits per weight of all linear layers, from the file alone. */
 function linearBits(output: string): number {
   const file = readFileSync(join(output, 'model.safetensors'));
   const { __metadata__, ...header } = JSON.parse(file.toString('utf8', 8, 8 + Number(file.readBigUInt64LE(0))));
@@ -81,7 +81,7 @@ test('a conversion that is stopped in its analysis or after it ends as one that 
   const straight = newOutput();
   let modules = 0;
   await binarizeFolder(LLAMA, straight, { ...options, onProgress: () => ++modules });
-  // seven layers a block, two blocks, seen twice; and the end
+  // seven layers per block, two blocks, two passes, plus the end
   expect(modules).toBe(2 * 14 + 1);
   const stopped = newOutput();
   const stopAt = async (at: number) => {
@@ -95,10 +95,10 @@ test('a conversion that is stopped in its analysis or after it ends as one that 
     await expect(binarizeFolder(LLAMA, stopped, stop)).rejects.toMatchObject({ code: 'MBOK_ABORTED' });
     return seen;
   };
-  // in the analysis, which begins again
+  // stopped in the analysis, which starts again
   expect((await stopAt(10))[0]).toBe(0);
   expect(readdirSync(`${stopped}.partial`)).not.toContain('allocation.json');
-  // in the second block, when the choice and the first block are kept
+  // stopped in the second block: the choice and the first block are saved
   expect((await stopAt(14 + 10))[0]).toBe(0);
   expect(readdirSync(`${stopped}.partial`)).toEqual(expect.arrayContaining(['allocation.json', 'block-0.json']));
   const seen: number[] = [];
@@ -172,7 +172,7 @@ describe('mbok', () => {
     const made = json('binarize', TINY_STORIES, at('mixed'), '--bits', '2.5', '--method', 'svid', ...keep);
     expect(made).toMatchObject({ allocation: { method: 'uniform', bits: 2.5 } });
     expect(made.bitsPerWeight as number).toBeLessThanOrEqual(2.5);
-    // a kernel of 64 × 192 weights is the smallest
+    // the smallest kernel has 64 × 192 weights
     expect(made.bitsPerWeight as number).toBeGreaterThan(2.5 - (8 * 2048) / 1_916_928);
     const { layers } = json('inspect', at('mixed')) as { layers: { module: string; kernels: number; int8: boolean }[] };
     const kernels = new Map(layers.map((layer) => [layer.module, layer.kernels]));

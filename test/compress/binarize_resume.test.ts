@@ -1,4 +1,4 @@
-/** Conversion from disk to disk: what it writes, and that one which was stopped, even killed, ends as one that was not. */
+/** Conversion from disk to disk: its output, and the same output after it was stopped or killed. */
 
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -28,7 +28,7 @@ const contents = (output: string) =>
   Object.fromEntries(readdirSync(output).map((name) => [name, readFileSync(join(output, name)).toString('base64')]));
 const blocks = (output: string) => readdirSync(`${output}.partial`).filter((name) => /^block-\d+[.]json/.test(name));
 
-/** Converts and aborts before the module of this number; resolves to whether it was aborted. */
+/** Converts and aborts before module number `stopAt`; resolves to whether it was aborted. */
 async function convert(output: string, options: BinarizeFolderOptions, stopAt = Infinity): Promise<boolean> {
   const controller = new AbortController();
   let modules = 0;
@@ -73,7 +73,7 @@ test.each<[string, BinarizeOptions]>([
   const [stopped, straight] = [newOutput(), newOutput()];
   await convert(straight, options);
   for (const finished of [1, 2, 3]) {
-    // within the block after the first one that is done now
+    // stops inside the block after the newly finished one
     expect(await convert(stopped, options, 7 + 3)).toBe(true);
     expect(blocks(stopped)).toHaveLength(finished);
     expect(existsSync(stopped)).toBe(false);
@@ -104,7 +104,7 @@ test('a conversion that is killed at any moment goes on to the same bits', async
         complaints += data;
       });
       child.stdout.on('data', (data) => {
-        // the last attempts are left alone
+        // the last attempts are not killed
         if (said === '' && kills < 6) setTimeout(() => child.kill('SIGKILL'), random.integer(0, 500));
         said += data;
       });
@@ -176,7 +176,7 @@ test('a plan tells the bytes of the output and the largest moment, and needs mor
   const dataFree = await planConversion(TINY_STORIES, { kernels: 3 });
   const file = readFileSync(join(output, 'model.safetensors'));
   expect(dataFree.outputBytes).toBe(file.length - 8 - Number(file.readBigUInt64LE()));
-  // 512 × 192 weights in f16, in f32, and what is left of them
+  // 512 × 192 weights in f16, in f32, and their residual
   expect(dataFree.peakBytes).toBeGreaterThan(512 * 192 * 10);
   const calibrated = await planConversion(TINY_STORIES, { ...CALIBRATED, kernels: 3 });
   expect(calibrated.outputBytes).toBe(dataFree.outputBytes);

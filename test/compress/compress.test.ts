@@ -29,7 +29,7 @@ const TINY_STORIES = join(__dirname, '../../assets/tiny-stories');
 const corpus = (name: 'train' | 'valid') => readFileSync(join(TINY_STORIES, 'corpus', `${name}.txt`), 'utf8');
 
 const TOLERANCE = 1e-4;
-/** Two choices of a sign that lie this close may go either way. */
+/** Distance below which a choice of sign is a tie and may go either way. */
 const TIE = 1e-5;
 
 function matrix({ data, shape }: GoldenTensor): Matrix {
@@ -37,7 +37,7 @@ function matrix({ data, shape }: GoldenTensor): Matrix {
   return Matrix.from(Float32Array.from(data), { rows, cols });
 }
 
-/** Indices at which signs differ from the golden ones. */
+/** Returns the indices at which signs differ from the golden ones. */
 function differences(signs: Int8Array, golden: Float64Array): number[] {
   return [...golden.keys()].filter((i) => signs[i] !== golden[i]);
 }
@@ -131,7 +131,7 @@ describe('calibrated conversion of one matrix', () => {
   const weight = matrix(golden('W'));
   const settings = { iterations: SVID_ITERATIONS, refitRounds: 0, rounds: 1, columnPower: 0 };
 
-  /** H and, for a mix a, R = a · W (C − H), which the golden target is W + R Ĥ⁻¹ of. */
+  /** Prepares H and, for a mix a, R = a · W (C − H); the golden target is W + R Ĥ⁻¹. */
   async function prepare(mix: number, rounds = 1) {
     const { rows, cols } = weight;
     const [w, h, c] = ['W', 'H', 'C'].map((name) => golden(name).data) as [Float64Array, Float64Array, Float64Array];
@@ -214,7 +214,9 @@ describe('calibrated conversion of one matrix', () => {
   });
 });
 
-/** Layers that share an input, whose hidden states they count relative to, what they are added to and after which norm. */
+/**
+ * Layers that share an input: the hidden states to which they are relative, their residual, and the norm after them.
+ */
 interface MomentsCase {
   readonly modules: readonly string[];
   readonly relative?: string;
@@ -287,7 +289,7 @@ test.each([
       const moments = await collectMoments(walk, { layer: 1, modules: modules.map(path), sides, aims });
       const input = /\w+$/.exec(modules[0] as string)?.[0];
       const [own, original] = [part(`student ${input}`), part(`teacher ${input}`)];
-      // of a layer before a norm: its outputs' sizes, and the norm's gains
+      // for a layer before a norm: the sizes of its outputs, and the gains of the norm
       const outputs = product(own, model.parameters.get(`${path(modules[0] as string)}.weight`) as Matrix);
       const gains = norm && (model.parameters.get(`${path(norm)}.weight`) as Matrix).toFloat32().map((w) => 1 + w);
       const weights = Float64Array.from({ length: rows }, (_, row) => {
@@ -316,7 +318,7 @@ test.each([
   },
 );
 
-/** x wᵀ in float64. */
+/** Computes x wᵀ in float64. */
 function product(x: Float32Array, weight: Matrix): Float64Array {
   const { rows: m, cols: n } = weight;
   const w = weight.toFloat32();
@@ -328,7 +330,7 @@ function product(x: Float32Array, weight: Matrix): Float64Array {
   });
 }
 
-/** What y lacks for its norm to gain z, row by row. */
+/** Computes what y lacks for its norm to gain z, row by row. */
 function beforeNorm(z: Float64Array, y: Float64Array, gains: Float32Array): Float64Array {
   const cols = gains.length;
   const u = z.map((error, at) => {
@@ -350,7 +352,7 @@ function meanSquare(x: Float32Array | Float64Array, row: number, cols: number): 
   return sum / cols;
 }
 
-/** Mean over rows of weight · xᵀ y, in float64. */
+/** Computes the mean over rows of weight · xᵀ y, in float64. */
 function gram(x: Float32Array | Float64Array, y: Float32Array, weights: Float64Array): Float64Array {
   const rows = weights.length;
   const [m, n] = [x.length / rows, y.length / rows];

@@ -1,4 +1,4 @@
-/** Perplexity of the embedded model, converted without training, on the validation text of TinyStories. */
+/** Perplexity of the embedded model, converted without training, on TinyStories validation text. */
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-/** Conversion to nested kernels: every smaller number of them is a model too. */
+/** Conversion to nested kernels: every smaller number of kernels is a model too. */
 
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -101,7 +101,7 @@ test('an input that hardly occurs gets no boundless scale to make up for one tha
   const random = new Random(5);
   const [rows, cols, tokens] = [48, 32, 400];
   const silent = 7;
-  // one massive channel, and one whose little follows it
+  // one massive channel, and a small one that follows it closely
   const x = Array.from({ length: tokens }, () => {
     const token = random.normals(cols);
     token[0] = 300 * (token[0] as number);

@@ -1,4 +1,4 @@
-/** What long calls write, and what they leave alone: sources, other people's files, other calls' work. */
+/** Outputs of long calls, and what they must not touch: sources, foreign files, work of other calls. */
 
 import { spawn } from 'node:child_process';
 import {
@@ -30,14 +30,14 @@ const at = (name: string) => join(folder, name);
 let folders = 0;
 const fresh = () => at(String(++folders));
 
-/** Every file below a folder with its content. */
+/** Reads every file below a folder. */
 function contents(path: string): Record<string, string> {
   const names = readdirSync(path, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
   const files = names.map(({ parentPath, name }) => join(parentPath, name));
   return Object.fromEntries(files.sort().map((file) => [file, readFileSync(file).toString('base64')]));
 }
 
-/** The content of a file, or of all files of a folder. */
+/** Reads a file, or all files of a folder. */
 const state = (path: string) => (statSync(path).isDirectory() ? contents(path) : readFileSync(path, 'utf8'));
 
 const SVID = { kernels: 1, method: 'svid' } as const;
@@ -48,7 +48,7 @@ const calls = {
     quantizeFolder(source, output, { method: 'rtn', bits: 4, ...more }),
 } as const;
 
-/** A folder with a dense model in it, and what its owner keeps beside it. */
+/** Creates a folder with a dense model in it and foreign files beside it. */
 function belongings(): string {
   const path = fresh();
   mkdirSync(join(path, 'dense'), { recursive: true });
@@ -158,7 +158,7 @@ describe('an unfinished conversion', () => {
   const calibration = { data: ids, windows: 8, length: 64, rounds: 1 };
   const options: BinarizeFolderOptions = { bits: 2, method: 'calibrated', calibration };
 
-  /** Converts as far as the module of this number. */
+  /** Converts up to module number `modules`. */
   async function stopped(output: string, given: BinarizeFolderOptions, modules: number): Promise<void> {
     const controller = new AbortController();
     let seen = 0;
@@ -212,7 +212,7 @@ describe('an unfinished conversion', () => {
     await expect(mixed).rejects.toMatchObject({ code: 'MBOK_FORMAT', message: expect.stringContaining('prefix-1') });
   });
 
-  /** The weights that wait in a work folder. */
+  /** Finds the weights file in a work folder. */
   const weightsIn = (output: string) => {
     const [name] = readdirSync(`${output}.partial`).filter((file) => file.startsWith('weights-'));
     return join(`${output}.partial`, name as string);
@@ -248,7 +248,7 @@ describe('an unfinished conversion', () => {
 
   test('that could not be put into its place is not made again', async () => {
     const [output, straight] = [fresh(), fresh()];
-    // somebody takes the place meanwhile
+    // another program creates the output folder meanwhile
     const onProgress = () => mkdirSync(join(output, 'photos'), { recursive: true });
     const call = binarizeFolder(TINY_STORIES, output, { ...SVID, embeddings: 'int8', onProgress });
     await expect(call).rejects.toMatchObject({ code: 'MBOK_IO' });
@@ -264,7 +264,7 @@ describe('an unfinished conversion', () => {
     expect(Object.values(contents(output))).toEqual(Object.values(contents(straight)));
   });
 
-  // what a process has written is known on Linux only
+  // only Linux counts the bytes that a process writes
   (existsSync('/proc/self/io') ? test : test.skip)('is written to the disk once', async () => {
     const output = fresh();
     const written = () => Number(/^wchar: (\d+)$/m.exec(readFileSync('/proc/self/io', 'utf8'))?.[1]);
@@ -338,7 +338,7 @@ describe('a model that is being finetuned', () => {
         code(finetune(student, { data, steps: 1, window: 16, batch: 1 })),
         code(evaluatePerplexity(student, data, { window: 16, maxWindows: 1 })),
         code(finetune(student, { data, teacher: student, steps: 1, window: 16, batch: 1 })),
-        // its teacher is read by the training, so it cannot be trained itself
+        // training reads its teacher, so the teacher cannot be trained meanwhile
         code(binarize(model, SVID).then((other) => other.dispose())),
       );
     };
@@ -468,7 +468,7 @@ describe('the command line', () => {
       });
       const timer = setInterval(() => {
         if (!existsSync(`${output}.partial/block-0.json`)) return;
-        // once: a signal that comes while the process ends anyway would kill it
+        // only once: a signal while the process is ending would kill it
         clearInterval(timer);
         child.kill(signal);
       }, 5);

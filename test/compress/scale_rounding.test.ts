@@ -1,4 +1,7 @@
-/** Scales are saved in F16: what it cannot hold is moved between a kernel's two vectors or refused, and residuals say so. */
+/**
+ * Scales are saved in F16: values beyond it are moved between a kernel's two vectors or refused, and residuals include
+ * the rounding.
+ */
 
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -17,7 +20,7 @@ import { changeWeights, copyGolden, temporaryFolder } from '../helpers/folders';
 const folder = temporaryFolder();
 let folders = 0;
 
-/** The golden LLaMA with every tensor whose name matches multiplied by `factor`. */
+/** Copies the golden LLaMA with every matching tensor multiplied by `factor`. */
 function scaled(factor: number, pattern = /_proj/): string {
   const path = join(folder, `model-${folders++}`);
   mkdirSync(path);
@@ -38,7 +41,7 @@ async function weightOf(source: string, module: string): Promise<Float32Array> {
   return await file.readF32(`${module}.weight`);
 }
 
-/** ‖W − Ŵ‖ / ‖W‖ of a saved module in f64. */
+/** Computes ‖W − Ŵ‖ / ‖W‖ of a saved module in f64. */
 async function savedResidual(weight: Float32Array, saved: string, module: string): Promise<number> {
   await using file = await SafetensorsFile.open(join(saved, 'model.safetensors'));
   const bits = await file.read(`${module}.boolean_kernels`);
@@ -180,7 +183,7 @@ describe('a model in memory', () => {
   });
 
   test('whose scales leave F16 in training is named, and can be used and trained again', async () => {
-    // as if a step had done it
+    // as if a step had changed them
     change('s_out', (value) => value * 1e8);
     change('s_in', (value) => value / 1e8);
     const options = { data: tokens, steps: 1, window: 32, batch: 1, train: ['scales'], learningRate: 0 } as const;

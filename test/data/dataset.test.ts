@@ -1,4 +1,4 @@
-/** Texts on disk become streams of tokens, whatever their format, and are encoded once. */
+/** Text files of all formats become token streams, and are encoded only once. */
 
 import {
   appendFileSync,
@@ -37,7 +37,7 @@ beforeAll(async () => {
 });
 
 let count = 0;
-/** A new folder with files in it. */
+/** Creates a new folder with files in it. */
 function files(contents: Record<string, string | Uint8Array>): string {
   const place = join(folder, `texts${count++}`);
   for (const [name, content] of Object.entries(contents)) {
@@ -47,7 +47,7 @@ function files(contents: Record<string, string | Uint8Array>): string {
   return place;
 }
 
-/** All tokens of what is loaded. */
+/** Returns all tokens of a loaded dataset. */
 async function tokensOf(options: DatasetOptions): Promise<number[]> {
   await using data = await loadDataset({ cache: false, ...options }, talker());
   return [...(await data.read(0, data.length))];
@@ -123,7 +123,7 @@ describe('formats', () => {
   });
 
   test('markers and characters that lie across the parts in which a file is read stay whole', async () => {
-    // parts are of a mebibyte: each of these has its middle there
+    // chunks have 1 MiB: each of these texts is cut inside a marker or character
     const fill = (end: string) => 'word '.repeat(1 << 18).slice(0, (1 << 20) - end.length);
     const marked = `${fill('one<|end')}one<|endoftext|>two`;
     expect(await tokensOf({ files: files({ 'a.txt': marked }) })).toEqual(await encoded(marked));
@@ -348,7 +348,7 @@ describe('batches', () => {
 
 describe('kept tokens', () => {
   const keptFiles = () => readdirSync(join(cache, 'datasets'));
-  /** A dataset's tokens, and whether the text was encoded for it. */
+  /** Loads a dataset; returns its tokens, and whether the text was encoded for it. */
   async function load(options: DatasetOptions) {
     const encode = jest.spyOn(tokenizer, 'encode');
     await using data = await loadDataset({ cache, ...options }, tokenizer);
@@ -444,7 +444,7 @@ describe('kept tokens', () => {
       process.env.XDG_CACHE_HOME = join(folder, 'xdg');
       await (await loadDataset({ files: place }, tokenizer)).close();
       expect(readdirSync(join(folder, 'xdg/mbok/datasets'))).toHaveLength(1);
-      // a file in the way, as even root cannot write there
+      // a file in the place of the folder, since even root cannot write there
       process.env.XDG_CACHE_HOME = join(place, 'a.txt');
       await using data = await loadDataset({ files: place }, tokenizer);
       expect(data.length).toBe((await encoded('one')).length);
@@ -592,7 +592,7 @@ describe('what cannot be read', () => {
     });
   });
 
-  // bytes, then Python's UnicodeDecodeError of them
+  // bytes, then the byte and position of Python's UnicodeDecodeError
   test.each([
     ['Latin-1', '636166e92e2078', 'e9', 3],
     ['a lead byte without its continuation', 'c328', 'c3', 0],
@@ -690,7 +690,7 @@ describe('finetuning', () => {
   test('with a dataset is as with the same text, and on conversations only what the assistant says counts', async () => {
     const original = await ModelCore.load(TINY_STORIES);
     const options = { steps: 2, batch: 2, window: 16, train: ['scales'] as const, flipRate: 0 };
-    /** What the first step's loss is: that of the student as it was converted. */
+    /** Returns the loss of the first step, which is that of the converted student. */
     const lossOn = async (data: FinetuneOptions['data'], teacher?: ModelCore) => {
       const student = await binarize(original, { kernels: 2, method: 'svid' });
       const { history } = await finetune(student, { ...options, data, ...(teacher && { teacher }) });
@@ -709,9 +709,9 @@ describe('finetuning', () => {
     await using counted = await loadDataset({ files: place, chat: true, cache }, talker());
     await using all = await toDataset('data', await counted.read(0, counted.length), original);
     const [own, both] = [await lossOn(counted), await lossOn(all)];
-    // what the user says is gibberish to a model of stories
+    // the user's text is gibberish to a model of stories
     expect(own[0]).toBeLessThan((both[0] as number) * 0.8);
-    // a teacher is imitated everywhere
+    // a teacher is imitated at every token
     expect(await lossOn(counted, original)).toEqual(await lossOn(all, original));
     original.dispose();
   });

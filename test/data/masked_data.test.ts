@@ -1,4 +1,4 @@
-/** Conversations: which tokens count, which windows are drawn, what a step's loss and gradient and a perplexity are of. */
+/** Conversations: tokens that count, drawn windows, and the loss, gradient and perplexity over them. */
 
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -19,14 +19,14 @@ import { contents, loadTeacher, makeStudent } from '../helpers/training_models';
 const folder = temporaryFolder();
 const VOCABULARY = 160;
 
-/** Random tokens of which those count for which `counts` is true. */
+/** Creates random tokens; those for which `counts` is true count. */
 function masked(length: number, counts: (at: number) => boolean): Dataset {
   const random = new Random(5);
   const ids = Int32Array.from({ length }, () => random.integer(0, VOCABULARY - 1));
   return new Dataset(new MemoryTokens(ids.map((id, at) => (counts(at) ? id : id | UNCOUNTED))));
 }
 
-/** Answers of 3 to 5 tokens among long questions, some of them so long that most windows have no part of an answer. */
+/** Answers of 3 to 5 tokens among long questions. Some questions are so long that most windows contain no answer. */
 const isAnswer = (at: number) => at % 97 >= 90 || (at > 400 && at % 13 < 3);
 
 describe('windows', () => {
@@ -71,7 +71,7 @@ describe('windows', () => {
   });
 });
 
-/** log Σ e^x of a row, in float64. */
+/** Computes log Σ e^x of a row, in float64. */
 function logSum(row: Float32Array): number {
   const largest = row.reduce((most, value) => Math.max(most, value), -Infinity);
   return largest + Math.log(row.reduce((sum, value) => sum + Math.exp(value - largest), 0));
@@ -85,7 +85,7 @@ const divergenceOf: Judge = (row, _, teacher = row) => {
   return teacher.reduce((sum, z, i) => sum + Math.exp(z - its) * (z - its - ((row[i] as number) - own)), 0);
 };
 
-/** The mean of a judge's values over all rows of all sequences together, in float64. */
+/** Computes the mean of a judge's values over all rows of all sequences, in float64. */
 async function meanOver(
   [model, teacher]: readonly [Model, Model?],
   { ids, targets }: { readonly ids: Int32Array; readonly targets: Int32Array },
@@ -120,7 +120,7 @@ describe('a step', () => {
     student.dispose();
   });
 
-  /** The same model, with logits. */
+  /** Saves the model and loads it with logits. */
   async function saved(model: ModelCore): Promise<Model> {
     const path = join(folder, 'student');
     await model.save(path);
@@ -128,7 +128,7 @@ describe('a step', () => {
     return await Model.load(path);
   }
 
-  /** The loss and the norm of the gradient of one step. */
+  /** Returns the loss and the gradient norm of one step. */
   async function stepOf(more: Partial<FinetuneOptions>) {
     await using fresh = await Model.load(join(folder, 'student'));
     const log = join(folder, 'log.jsonl');
@@ -141,7 +141,7 @@ describe('a step', () => {
   test.each([1, 2, 4])('takes the mean over its counted tokens, %i sequences at once', async (microBatch) => {
     const batch = await data.batch({ window, counted: true, batch: 4, seed: 2, step: 0 });
     const counts = [0, 1, 2, 3].map((i) => batch.targets.subarray(i * window, (i + 1) * window).filter((t) => t >= 0));
-    // a mean of the sequences' means would be another number
+    // so a mean of the sequences' means would differ
     expect(new Set(counts.map(({ length }) => length)).size).toBeGreaterThan(1);
     const { loss } = await stepOf({ microBatch });
     expect(loss).toBeCloseTo(await meanOver([student], batch, window, crossEntropyOf), 5);
@@ -174,7 +174,7 @@ describe('a step', () => {
     const expected = await meanOver([student, teacher], batch, window, divergenceOf);
     expect((await stepOf({ microBatch, teacher, gamma: 0 })).loss).toBeCloseTo(expected, 5);
     const teacherCache = { file: join(folder, `teacher${microBatch}`), topK: VOCABULARY - 1 };
-    // logarithms are kept in 16 bits
+    // logarithms are stored in 16 bits
     expect((await stepOf({ microBatch, teacher, teacherCache })).loss).toBeCloseTo(expected, 3);
   });
 });

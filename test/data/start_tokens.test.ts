@@ -1,4 +1,4 @@
-/** Start tokens in every use of text: each against windows that are cut here by hand. */
+/** Start tokens in every use of text, against windows cut by hand. */
 
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -24,7 +24,7 @@ import { contents } from '../helpers/training_models';
 const folder = temporaryFolder();
 const at = (name: string) => join(folder, name);
 const place = at('model');
-/** One document. */
+/** A single document. */
 const story = readFileSync(join(TINY_STORIES, 'corpus/valid.txt'), 'utf8')
   .slice(0, 4000)
   .replaceAll('<|endoftext|>', '\n');
@@ -32,7 +32,7 @@ const SECOND = '<|endoftext|>Once there was a second story, about a bear who sle
 
 /** The model with a start token. */
 let model: Model;
-/** The same without: as the embedded model is. */
+/** The embedded model, which has no start token. */
 let plain: Model;
 /** Tokens of the story alone. */
 let ids: readonly number[];
@@ -48,7 +48,7 @@ afterAll(() => {
   plain.dispose();
 });
 
-/** The start token, then `window − 1` tokens of the text, which the next window goes on after. */
+/** Cuts windows of the start token and `window − 1` text tokens. */
 function cutByHand(text: readonly number[], window: number, stride = window - 1): number[][] {
   const windows: number[][] = [];
   for (let from = 0; from + window - 1 <= text.length; from += stride) {
@@ -61,7 +61,7 @@ describe('the start token of a tokenizer', () => {
   test('is what its tokenizer.json puts first, whatever separates documents', async () => {
     expect(model.tokenizer).toMatchObject({ startTokenId: START_ID, documentStartId: START_ID });
     expect((await tinyTokenizer('byte-fallback', folder)).startTokenId).toBe(1);
-    // settings that the class of the embedded model's tokenizer does not read; its documents are separated all the same
+    // the class of the embedded model's tokenizer does not read these settings; its documents are separated anyway
     expect(plain.tokenizer).toMatchObject({ startTokenId: undefined, documentStartId: START_ID });
   });
 
@@ -76,7 +76,7 @@ describe('the start token of a tokenizer', () => {
 });
 
 describe('perplexity', () => {
-  /** Mean negative log-likelihood, in float64 from the logits, of what `scored` says of each window. */
+  /** Computes the mean negative log-likelihood in float64 from the logits, from `scored` on in each window. */
   async function reference(windows: readonly number[][], scored: (window: number) => number) {
     let [sum, tokens] = [0, 0];
     for (const [index, window] of windows.entries()) {
@@ -99,7 +99,7 @@ describe('perplexity', () => {
     expect(expected.tokens).toBe(windows.length * 63);
     const result = { ...conditions, perplexity: near(expected.perplexity) };
     expect(await evaluatePerplexity(model, story, { window: 64 })).toMatchObject(result);
-    // ids are a text's, with or without its start
+    // ids are treated as a text, with or without its start token
     expect(await evaluatePerplexity(model, ids, { window: 64 })).toMatchObject(result);
     expect(await evaluatePerplexity(model, [START_ID, ...ids], { window: 64 })).toMatchObject(result);
     await using dataset = await loadDataset({ files: at('story.txt'), cache: false }, model);
@@ -130,7 +130,7 @@ describe('perplexity', () => {
   });
 
   test('never begins a window with two start tokens: one of the text is as good', async () => {
-    // the second document begins just where the second window does
+    // the second document begins exactly at the second window
     const first = ids.slice(0, 31);
     const second = ids.slice(100, 162);
     const windows = [
@@ -182,7 +182,7 @@ describe('questions', () => {
 
   test('are asked so, and say so', async () => {
     mkdirSync(at('tasks/lambada_openai'), { recursive: true });
-    // 512 positions are the model's limit
+    // the model's limit is 512 positions
     const record = { context: `${context} `.repeat(10).trim(), continuation: 'slept' };
     writeFileSync(at('tasks/lambada_openai/lambada_openai.jsonl'), `${JSON.stringify(record)}\n`);
     const options = { data: at('tasks'), tasks: ['lambada_openai'] };
@@ -196,7 +196,7 @@ describe('questions', () => {
 });
 
 describe('calibration', () => {
-  /** Three windows, of which there are no more in the text: all are taken. */
+  /** Three windows of text, of which all are taken. */
   const short = () => ids.slice(0, 3 * 31);
   const calibration = (given: Partial<CalibrationOptions>): CalibrationOptions => ({
     ...{ data: short(), windows: 3, length: 32, rounds: 1 },
@@ -295,7 +295,7 @@ describe('training', () => {
     ['with latent weights', { latent: true }],
     ['on the text itself', { teacher: undefined } as Partial<FinetuneOptions>],
   ])('%s sees each window as it is cut here', async (_, given) => {
-    // of a text of just one window there is one choice
+    // with a text of exactly one window there is no choice
     const [window] = cutByHand(ids, 32) as [number[]];
     const teacher = 'teacher' in given ? {} : { teacher: model };
     const auto = await train({ ...teacher, ...given, data: window.slice(1) });
@@ -314,7 +314,7 @@ describe('training', () => {
     const stream = await train({ ...given, teacher: model, startToken: 'stream' });
     expect(stream.losses).not.toEqual(auto.losses);
     await expect(train(given)).rejects.toMatchObject({ message: missing });
-    // one of an earlier version, which knew streams alone
+    // a cache of an earlier version, which had no start tokens
     const bytes = readFileSync(teacherCache.file);
     const { startId: _, ...header } = JSON.parse(bytes.subarray(0, 1024).toString());
     bytes.fill(' ', 0, 1024).write(JSON.stringify(header));
@@ -350,7 +350,7 @@ describe('training', () => {
       expect([...targets]).toEqual([...drawn.subarray(1), -1]);
       seen.add([...drawn].join());
     }
-    // a window at every place that 5 more tokens follow; the place of a start token and that after it have the same one
+    // a window at every place followed by 5 more tokens; the places of and after a start token give the same window
     expect(seen.size).toBe(all.length - 4 - 2);
     expect(seen).toContain([START_ID, ...text.slice(0, 5)].join());
     expect(seen).toContain([START_ID, ...text.slice(-5)].join());

@@ -1,4 +1,4 @@
-/** Windows of text: what they begin with, what of the text they hold and what of it is scored. For every use of them. */
+/** Windows of text: their start, extent and scored tokens, for every use. */
 
 import fc from 'fast-check';
 import { Dataset } from '../../lib/data/dataset';
@@ -21,7 +21,7 @@ describe('a stream is cut', () => {
     expect(await data.windows({ window }, { stride, most: 1 })).toEqual(windows.slice(0, 1));
   });
 
-  /** Windows as ids, those that are scored negative. */
+  /** Cuts windows and returns their ids, with scored ones negated. */
   async function cut(ids: readonly number[], window: number, stride?: number): Promise<number[][]> {
     const data = datasetOf(ids);
     const shape = { window, startId: 9 };
@@ -103,7 +103,7 @@ describe('a stream is cut', () => {
             if (own === windows[0] || stride === window - 1)
               expect(own.filter((id) => id < 0)).toHaveLength(window - 1);
           }
-          // what is scored is the text in its order, but for start tokens that begin a window
+          // scored tokens are the text in order, except start tokens that begin a window
           const scored = windows.flatMap((own) => own.filter((id) => id < 0).map((id) => -id));
           let at = 0;
           for (const id of scored) {

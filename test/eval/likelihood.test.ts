@@ -1,4 +1,4 @@
-/** Log-likelihoods of options: their tokens, the cache that they share, and what is made of them. */
+/** Log-likelihoods of options: their tokens, the shared cache, and the scores. */
 
 import { uniformInteger } from '../../lib/base/random';
 import { binarize } from '../../lib/compress/binarize';
@@ -56,7 +56,7 @@ describe('context and continuation', () => {
   });
 });
 
-/** Groups that share a start, of which the members share more, as random ids. */
+/** Creates groups of random ids with a common prefix; members of a group share more. */
 function randomGroups(vocabularySize: number, longest: number): ScoredSequence[][] {
   const ids = (count: number, ...seeds: number[]) =>
     Array.from({ length: count }, (_, i) => uniformInteger(vocabularySize, 7, i, ...seeds));
@@ -70,7 +70,7 @@ function randomGroups(vocabularySize: number, longest: number): ScoredSequence[]
   });
 }
 
-/** The same from the logits of the whole sequence, in float64. */
+/** Recomputes the score from the logits of the whole sequence, in float64. */
 async function recompute(model: Model, { ids, scoredFrom }: ScoredSequence) {
   const { data, shape } = await model.logits(ids.subarray(0, -1));
   let logLikelihood = 0;

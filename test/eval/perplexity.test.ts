@@ -1,4 +1,6 @@
-/** Perplexity: its definition and its independence of grouping and threads. For figures see conversion_table.test.ts. */
+/**
+ * Perplexity: its definition, and its independence of grouping and threads. Figures are in conversion_table.test.ts.
+ */
 
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -20,7 +22,7 @@ beforeAll(async () => {
 });
 afterAll(() => model.dispose());
 
-/** Mean negative log-likelihood of all but the first token of each window, in float64 from the logits. */
+/** Computes the mean negative log-likelihood of all but the first token of each window, in float64 from the logits. */
 async function reference(ids: ArrayLike<number>, window: number): Promise<{ perplexity: number; tokens: number }> {
   let sum = 0;
   let tokens = 0;
@@ -57,7 +59,7 @@ test('of a text is that of its documents, each after the token that starts one',
 
 describe('of a single document', () => {
   const story = 'Once upon a time there was a cat. The cat was very happy and sat in the sun.';
-  /** The same model, whose tokenizer puts something before a text or does not. */
+  /** Creates the same model with a tokenizer that does or does not put a token before a text. */
   async function variant(name: string, addsStart: boolean): Promise<Model> {
     const path = join(folder, name);
     cpSync(TINY_STORIES, path, { recursive: true });
@@ -91,7 +93,7 @@ describe('windows', () => {
     const ids = (await encodeCorpus(model.tokenizer, text)).subarray(0, 30);
     let sum = 0;
     for (let at = 1; at + 1 <= 28; at++) {
-      // windows of 12 begin at 0, 4, 8, …: the first one that holds a token scores it
+      // windows of 12 begin at 0, 4, 8, …; the first window that contains a token scores it
       const start = at < 12 ? 0 : 4 * Math.ceil((at - 11) / 4);
       const before = ids.subarray(start, at);
       const { data, shape } = await model.logits(before);

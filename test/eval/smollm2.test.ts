@@ -37,7 +37,7 @@ describeWithShared('SmolLM2', [FILE, TEXT, VALUES, 'data/tasks'], () => {
       expect(scores.map((group) => group.length)).toEqual(expected.map((group) => group.length));
       for (const [i, value] of scores.flat().entries()) {
         const wanted = expected.flat()[i] as number;
-        // weights dequantized to f16 here, to f32 there
+        // weights are dequantized to f16 here, to f32 there
         expect(Math.abs(value.logLikelihood - wanted)).toBeLessThan(1e-3 * Math.max(10, -wanted));
       }
     },

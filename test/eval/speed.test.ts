@@ -1,4 +1,4 @@
-/** Speed: that the figures are of what was asked for, and that measuring them can be stopped. */
+/** Speed: the figures match the request, and measurements can be stopped. */
 
 import { measureSpeed } from '../../lib/eval/speed';
 import type { ModelCore } from '../../lib/models/model_core';

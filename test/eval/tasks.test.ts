@@ -1,4 +1,4 @@
-/** Question sets: prompts as the harness writes them, what a model is asked and what comes of it, bad files. */
+/** Tasks: prompts as in the harness, results of a model, and malformed files. */
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -14,7 +14,7 @@ import { CASES, lines } from '../helpers/task_records';
 
 const folder = temporaryFolder();
 
-/** Writes files below the temporary folder and returns the folder that they are in. */
+/** Writes files below the temporary folder and returns their folder. */
 function dataFolder(name: string, files: Record<string, string | Uint8Array>): string {
   const data = join(folder, name);
   for (const [path, content] of Object.entries(files)) {
@@ -88,7 +88,7 @@ describe('a model is asked', () => {
     model = await Model.load(TINY_STORIES);
     const story = (end: string) => ({ context: 'Once upon a time, there was a little', continuation: end });
     data = dataFolder('asked', {
-      // the first choice is the likelier one, but long: the second one wins by log-likelihood per character
+      // the first choice is likelier but long: the second wins by log-likelihood per character
       'piqa/valid.jsonl': lines(
         { goal: 'The cat', sol1: 'q', sol2: 'is a very happy cat and she likes to play with her friends' },
         { goal: 'The cat', sol1: 'was happy', sol2: 'zebra quantum' },

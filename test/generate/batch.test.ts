@@ -1,4 +1,4 @@
-/** Texts generated side by side are those that are generated one by one. */
+/** Batched generation gives the same texts as generation one by one. */
 
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-/** Conversations with a model: what it is asked is what its template writes, and its answers end where messages end. */
+/** Conversations with a model: its prompt is the template's text, and its answers end where messages end. */
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ import { type ChatOptions, Model } from '../../lib/model';
 import type { ChatMessage } from '../../lib/text/messages';
 import { copyTinyStories, TINY_STORIES, temporaryFolder } from '../helpers/folders';
 
-/** Stories as a conversation; the tag is not special to the tokenizer. */
+/** Formats a conversation as a story; the tag is not special to the tokenizer. */
 const TEMPLATE =
   "{{ bos_token }}{% for m in messages %}{{ m.role + ': ' + m.content + '\\n' }}{% endfor %}" +
   "{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}";
@@ -66,7 +66,7 @@ test('an answer ends at the token that ends messages', async () => {
   const { text } = await answer(ASK, { temperature: 0, maxTokens: 12 });
   const place = join(folder, 'ends');
   mkdirSync(place);
-  // every answer's fourth word ends a message
+  // the fourth word of every answer ends a message
   const ids = model.tokenizer.encode(text, { addSpecialTokens: false });
   const end = ids[4] as number;
   await using other = await Model.load(
@@ -92,7 +92,7 @@ test('the key-value cache is stated before it exists', async () => {
 
 describe('a prompt cache', () => {
   const options = { temperature: 0, maxTokens: 12 };
-  /** Three turns; the answers and what was computed for their prompts. */
+  /** Runs three turns; returns the answers and the computed tokens of their prompts. */
   async function converse(promptCache?: PromptCache) {
     const messages = [...ASK];
     const computed: number[] = [];
@@ -113,10 +113,10 @@ describe('a prompt cache', () => {
     const kept = await converse(promptCache);
     expect(kept.messages).toEqual(fresh.messages);
     expect(kept.computed[0]).toBe(fresh.computed[0]);
-    // the answer may be encoded otherwise than it was generated, the question before it is not
+    // an answer may be encoded differently than it was generated, but not the question before it
     expect(kept.computed[1]).toBeLessThan(fresh.computed[1] as number);
     expect(kept.computed[2]).toBeLessThan((fresh.computed[2] as number) / 2);
-    // the same prompt again: its last token's logits are computed anew
+    // for the same prompt again, only the logits of its last token are computed
     const again = await answer(ASK, { ...options, promptCache });
     expect(again.text).toBe(fresh.messages[1]?.content);
   });

@@ -1,4 +1,7 @@
-/** Generation: the text is the model's, pieces are whole, it ends for a reason that is told, and nothing is left behind. */
+/**
+ * Generation: its text is the model's, pieces contain whole characters, the reason of its end is reported, and nothing
+ * leaks.
+ */
 
 import { uniform } from '../../lib/base/random';
 import { GenerationCache } from '../../lib/generate/cache';
@@ -63,7 +66,7 @@ describe('it ends', () => {
   test('when the context is full', async () => {
     const ids = Int32Array.from({ length: 509 }, (_, i) => 300 + i);
     const { reason, tokens } = await generate(ids, { temperature: 0, maxTokens: 50 });
-    // 509 tokens of the prompt, 3 more have a place, and the one after them needs none
+    // 509 prompt tokens, 3 more fit, and the token after them needs no position
     expect({ reason, tokens }).toEqual({ reason: 'context', tokens: 4 });
   });
 
@@ -137,7 +140,7 @@ test('the same seed gives the same text, whatever seed was drawn', async () => {
 });
 
 test('pieces never split a character', async () => {
-  // bytes of emoji that no single token holds
+  // bytes of emoji that no single token contains
   const emoji = model.tokenizer.encode('🐸🦊', { addSpecialTokens: false });
   expect(emoji.length).toBeGreaterThan(4);
   const { pieces } = await generate('🐸🦊🐸🦊🐸', { temperature: 1.5, maxTokens: 100, seed: 5 });
@@ -191,7 +194,7 @@ test('a model without a tokenizer says so at once', async () => {
 
 describe('the sampler', () => {
   const LOGITS = [1, 3, 2, 0, -1];
-  /** Shares of each token in many draws. */
+  /** Returns the share of each token in many draws. */
   function shares(options: ConstructorParameters<typeof Sampler>[0], seen: number[] = []): number[] {
     const sampler = new Sampler({ seed: 9, ...options });
     for (const id of seen) sampler.see(id);
@@ -232,7 +235,7 @@ describe('the sampler', () => {
     });
   });
 
-  /** By the definition: everything sorted, then top-k, top-p and min-p one after another. */
+  /** Samples by the definition: sorts all tokens, then applies top-k, top-p and min-p in turn. */
   function defined(logits: Float32Array, { temperature, topK, topP, minP }: Required<SamplingOptions>, share: number) {
     const largest = Math.max(...logits);
     const weighed = Array.from(logits, (logit, id) => ({ id, weight: Math.exp((logit - largest) / temperature) }));

@@ -1,4 +1,4 @@
-/** Every operation's gradient against central differences along random directions, over random shapes. */
+/** Gradient of every operation against central differences along random directions, over random shapes. */
 
 import { appendGradients } from '../../lib/graph/gradients';
 import { Graph, type Tensor } from '../../lib/graph/graph';
@@ -31,7 +31,7 @@ import { Matrix } from '../../lib/native/matrix';
 import { rotaryTable } from '../../lib/nn/rotary';
 import { Random } from '../helpers/random';
 
-/** Builds one operation over fresh random operands; `operand` makes one that is differentiated. */
+/** A builder of one operation over new random operands; `operand` creates a differentiated one. */
 interface Bench {
   readonly graph: Graph;
   readonly random: Random;
@@ -41,7 +41,7 @@ interface Bench {
   ids(limit: number): Tensor;
 }
 
-/** Returns a tensor to be compared with a random target, or a [1, 1] loss. */
+/** Returns a tensor that is compared with a random target, or a [1, 1] loss. */
 type Build = (bench: Bench) => Tensor;
 
 const activationCases = (['silu', 'gelu', 'geluTanh', 'relu'] as const).flatMap((kind): [string, Build][] => [
@@ -197,7 +197,7 @@ const CASES: readonly [string, Build][] = [
   ],
 ];
 
-/** Rows of one run: two sequences, so that operations that mix positions must keep them apart. */
+/** Rows per run: two sequences, so that operations that mix positions must separate them. */
 const LENGTH = 7;
 const ROWS = 2 * LENGTH;
 
@@ -234,7 +234,7 @@ async function checkDirection(build: Build, seed: number): Promise<{ measured: n
   const forward = new Plan(graph, { maxRows: ROWS });
   const wanted = appendGradients(loss, lossSeed(graph), { wanted: operands.map(({ tensor }) => tensor) });
   const accumulators = new Map(operands.map(({ tensor, gradient }) => [tensor, graph.bind(gradient, 'gradients')]));
-  // parameters as results where the rule returns them, and as accumulators where it adds
+  // parameters as results if the rule returns them, as accumulators if it adds
   wanted.forEach((gradient, i) => {
     if (gradient !== undefined) graph.output(`gradient ${i}`, gradient);
   });
@@ -283,14 +283,14 @@ describe('gradients agree with central differences', () => {
   });
 });
 
-/** A head without a cap. */
+/** Creates a head without a cap. */
 function plainHead(states: Tensor, weights: Tensor): Head {
   return { states, weights, scales: undefined, cap: 0 };
 }
 
 type Judge = (graph: Graph, head: Head, options: HeadLossOptions) => Tensor;
 
-/** Gradients and losses of a head over `judge`, whole and in one operation. */
+/** Computes gradients and losses of a head over `judge`, as separate operations and as one. */
 async function bothWays(judge: Judge, cap: number) {
   const random = new Random(5);
   const [rows, cols, vocabulary] = [40, 12, 90];
@@ -374,7 +374,7 @@ test('a divergence from kept tokens falls to what was not kept of the teacher', 
     inputs: { x, kept: found.kept as Float32Array, ids: Int32Array.from(found.ids as Float32Array) },
     scalars: { rows },
   });
-  // the student is the teacher: nothing is left but the rounding of what was kept
+  // the student is the teacher: only the rounding of the stored predictions remains
   expect(Math.abs((run.loss as Float32Array)[0] as number)).toBeLessThan(1e-3);
   expect(Math.min(...(found.error as Float32Array))).toBeGreaterThan(0);
 });

@@ -1,4 +1,4 @@
-/** Graphs, the memory planner and plans: what they refuse, and that planned memory never changes a result. */
+/** Graphs, the memory planner and plans: their errors, and results that do not depend on memory planning. */
 
 import { Graph, type Tensor } from '../../lib/graph/graph';
 import { activation } from '../../lib/graph/operations/activation';
@@ -15,7 +15,7 @@ import { Random } from '../helpers/random';
 
 const COLS = 24;
 
-/** A random chain of operations that reuse earlier tensors. */
+/** Creates a random chain of operations that reuse earlier tensors. */
 function randomGraph(seed: number): { graph: Graph; tensors: Tensor[] } {
   const random = new Random(seed);
   const graph = new Graph();
@@ -44,7 +44,7 @@ test('sharing memory between tensors changes no result', async () => {
     const shared = randomGraph(seed);
     shared.graph.output('last', shared.tensors.at(-1) as Tensor);
     const separate = randomGraph(seed);
-    // every tensor read by the caller: none is reused
+    // the caller reads every tensor, so no memory is reused
     separate.tensors.slice(1).forEach((tensor, i, all) => {
       separate.graph.output(i === all.length - 1 ? 'last' : `tensor ${i}`, tensor);
     });

@@ -1,4 +1,4 @@
-/** What tests of built files need: builds that are made when the sources are newer, by one test file at a time. */
+/** Builds for tests: a build runs if the sources are newer, and for one test file at a time. */
 
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, rmdirSync, statSync } from 'node:fs';
@@ -9,9 +9,9 @@ export const root = join(__dirname, '../..');
 
 const platform = `${process.platform}-${process.arch}`;
 const outputs = {
-  /** The add-on by cmake-js. */
+  /** The add-on, built by cmake-js. */
   native: join(root, 'native/build/Release/mbok.node'),
-  /** The add-on by node-gyp and prebuildify. */
+  /** The add-on, built by node-gyp and prebuildify. */
   prebuild: join(root, 'prebuilds', platform, 'mbok.node'),
   /** The compiled TypeScript. */
   dist: join(root, 'dist/index.mjs'),
@@ -23,7 +23,7 @@ const steps: Record<keyof typeof outputs, { script: string; sources: string[] }>
   dist: { script: 'build-ts.mjs', sources: ['lib', 'tsconfig.json'] },
 };
 
-/** Makes sure that a build is there and not older than its sources; returns its path. */
+/** Ensures that a build exists and is not older than its sources; returns its path. */
 export function built(kind: keyof typeof outputs): string {
   const { script, sources } = steps[kind];
   exclusively(kind, () => {
@@ -34,7 +34,7 @@ export function built(kind: keyof typeof outputs): string {
   return outputs[kind];
 }
 
-/** Builds the plain C++ test program, out of the objects of the add-on, and returns its path. */
+/** Builds the plain C++ test program from the objects of the add-on, and returns its path. */
 export function nativeTestProgram(): string {
   built('native');
   const folder = join(root, 'native/build');
@@ -60,7 +60,7 @@ function newest(path: string): number {
   return Math.max(0, ...names.map((name) => newest(join(path, name))));
 }
 
-/** Test files run in processes of their own; making a folder is what only one of them can do. */
+/** Runs `body` under a lock. Test files run in separate processes, and only one of them can create the lock folder. */
 function exclusively(name: string, body: () => void): void {
   const lock = join(tmpdir(), `mbok-build-${name}-${Buffer.from(root).toString('hex').slice(-40)}`);
   const deadline = Date.now() + 15 * 60_000;
@@ -69,7 +69,7 @@ function exclusively(name: string, body: () => void): void {
       mkdirSync(lock);
       break;
     } catch (error) {
-      // a test run that was killed leaves its lock: no build takes a quarter of an hour
+      // a killed test run leaves its lock: no build takes 15 minutes
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
       if (Date.now() > deadline) break;
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 250);

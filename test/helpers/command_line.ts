@@ -1,10 +1,10 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 
-/** What a shell runs as `mbok`: needs the compiled package (`npm run build:ts`). */
+/** Path that a shell runs as `mbok`. Needs the compiled package (`npm run build:ts`). */
 export const MAIN = join(__dirname, '../../dist/cli/main.js');
 
-/** Environment of a command in `folder`: it keeps tokens of texts there, not in the user's cache. */
+/** Returns the environment of a command in `folder`, which caches tokens there and not in the user's cache. */
 export function commandEnvironment(folder: string): NodeJS.ProcessEnv {
   return { ...process.env, MBOK_CACHE: join(folder, 'cache') };
 }

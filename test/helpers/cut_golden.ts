@@ -1,9 +1,9 @@
 /**
- * Makes the golden files that the repository keeps out of whole ones: inputs, loss and logits as they are, hidden states
- * and gradients as projections. The whole ones are those of ../shared or, where the environment names a folder VARIANTS,
- * what golden/make_variants.py wrote there. To be run by hand from the repository's folder:
+ * Creates the repository's golden files from the complete ones: inputs, loss and logits unchanged, hidden states and
+ * gradients as projections. The complete files are those of ../shared. If the environment names a folder VARIANTS, they
+ * are those that golden/make_variants.py wrote there. Run it by hand in the repository's folder:
  *
- *   npx jest --runTestsByPath test/cut_golden.ts --testMatch '**\/cut_golden.ts'
+ *   npx jest --runTestsByPath test/helpers/cut_golden.ts --testMatch '**\/cut_golden.ts'
  */
 
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';

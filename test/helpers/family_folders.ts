@@ -1,4 +1,4 @@
-/** Where the golden checkpoints of the model families lie: some in the repository, all in ../shared. */
+/** Paths of the families' golden checkpoints: some are in the repository, all in ../shared. */
 
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -24,7 +24,7 @@ export const FAMILIES = [
   'gpt2',
 ] as const;
 
-/** Settings of published checkpoints that those leave out; see golden/make_variants.py. */
+/** Settings of published checkpoints that FAMILIES does not cover; see golden/make_variants.py. */
 export const VARIANTS = [
   'llama-linear',
   'mistral-head',
@@ -42,7 +42,10 @@ export function variantFolder(variant: (typeof VARIANTS)[number]): string {
   return join(__dirname, '../golden/variants', variant);
 }
 
-/** The folder in the repository; variants that add nothing to another are left to ../shared, to keep clones small. */
+/**
+ * Returns the folder in the repository. Variants that test nothing further are only in ../shared, which keeps clones
+ * small.
+ */
 export function repositoryFolder(family: string): string | undefined {
   const folder = join(__dirname, '../golden', family);
   return existsSync(folder) ? folder : undefined;

@@ -1,4 +1,4 @@
-/** Temporary folders, and copies of a small model with something changed in them. */
+/** Temporary folders, and modified copies of a small model. */
 
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -7,7 +7,7 @@ import { join } from 'node:path';
 export const GOLDEN = join(__dirname, '../golden');
 export const TINY_STORIES = join(__dirname, '../../assets/tiny-stories');
 
-/** A folder that is removed after the tests of the file. */
+/** Creates a folder that is removed after the tests of the file. */
 export function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'mbok-test-'));
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -20,7 +20,7 @@ export function copyGolden(family: string, folder: string): string {
   return folder;
 }
 
-/** Copies the embedded model to `folder`, with what tokenizer_config.json and generation_config.json shall say besides. */
+/** Copies the embedded model to `folder`, with changes to tokenizer_config.json and generation_config.json. */
 export function copyTinyStories(
   folder: string,
   changes: { readonly tokenizer?: Record<string, unknown>; readonly generation?: Record<string, unknown> } = {},

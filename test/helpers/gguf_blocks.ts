@@ -1,4 +1,4 @@
-/** GGUF files whose matrices are in formats that are held exactly. */
+/** GGUF files with matrices in formats that q8 represents exactly. */
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,10 +11,10 @@ import { Random } from './random';
 
 export const EXACT = ['Q8_0', 'Q4_0', 'Q5_0', 'IQ4_NL'] as const;
 export type ExactType = (typeof EXACT)[number];
-/** Magnitude of a type's whole numbers. */
+/** Typical magnitude of a type's integers. */
 const TYPICAL = { Q8_0: 74, Q4_0: 4.6, Q5_0: 9.2, IQ4_NL: 70 };
 
-/** A golden GGUF file with random blocks in place of its F16 matrices, in `folder`. */
+/** Writes a golden GGUF file to `folder`, with random blocks instead of its F16 matrices. */
 export async function ggufWithBlocks(folder: string, family: string, type: ExactType): Promise<string> {
   const path = join(GOLDEN, 'gguf', `${family}.gguf`);
   const bytes = readFileSync(path);

@@ -1,11 +1,11 @@
-/** Tokenizers of test/golden as the metadata of GGUF files. */
+/** Tokenizers of test/golden as GGUF metadata. */
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { readGgufTokenizer } from '../../lib/models/gguf/tokenizer';
 import { GOLDEN } from './folders';
 
-/** A file of test/golden/tokenizers. */
+/** Reads a file of test/golden/tokenizers. */
 export const readTokenizerGolden = <T>(name: string) =>
   JSON.parse(readFileSync(join(GOLDEN, 'tokenizers', name), 'utf8')) as T;
 
@@ -36,7 +36,7 @@ export function pieceMetadata(changes: Record<string, unknown> = {}): Record<str
   return metadata({ model: 'llama', tokens, token_type, scores, ...ids, ...changes });
 }
 
-/** The files of a Hugging Face folder that make the tokenizer. */
+/** Returns the Hugging Face files of the tokenizer. */
 export function tokenizerFiles(metadata: Readonly<Record<string, unknown>>) {
   const { file, config, generation } = readGgufTokenizer(metadata);
   return { tokenizer: file(), config, generation };

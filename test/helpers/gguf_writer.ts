@@ -1,4 +1,4 @@
-/** Writes small GGUF files for tests, right or wrong. */
+/** Writer of small GGUF files for tests, valid or invalid. */
 
 import { GGML_TYPES } from '../../lib/native/ggml_types';
 
@@ -16,9 +16,9 @@ export interface GgufTensorToWrite {
   /** Row-major. */
   readonly shape: readonly number[];
   readonly type?: keyof typeof GGML_TYPES;
-  /** In place of that of `type`. */
+  /** Replaces the number of `type`. */
   readonly id?: number;
-  /** In place of the next free place. */
+  /** Replaces the next free offset. */
   readonly offset?: number;
 }
 
@@ -27,10 +27,10 @@ export interface GgufToWrite {
   readonly version?: number;
   readonly metadata?: readonly (readonly [string, Value])[];
   readonly tensors?: readonly GgufTensorToWrite[];
-  /** In place of the true ones. */
+  /** Replaces the true counts. */
   readonly tensorCount?: bigint;
   readonly metadataCount?: bigint;
-  /** Bytes of data, in place of what the tensors need. */
+  /** Bytes of data, instead of those that the tensors need. */
   readonly dataBytes?: number;
 }
 
@@ -59,7 +59,7 @@ function encode(value: Value): Buffer {
   return Buffer.concat([u32(value.type), value.raw]);
 }
 
-/** The bytes of a file whose tensors are zeros. */
+/** Returns the bytes of a file whose tensors are zeros. */
 export function ggufBytes(file: GgufToWrite): Buffer {
   const { metadata = [], tensors = [] } = file;
   let next = 0;
@@ -83,7 +83,7 @@ export function ggufBytes(file: GgufToWrite): Buffer {
   return Buffer.concat([header, padding, Buffer.alloc(file.dataBytes ?? next)]);
 }
 
-/** A LLaMA of one block without a tokenizer: a file of less than 4 KB. */
+/** A LLaMA of one block without a tokenizer, in less than 4 KB. */
 export const SMALL_LLAMA = {
   metadata: [
     ['general.architecture', { text: 'llama' }],

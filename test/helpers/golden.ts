@@ -1,11 +1,11 @@
-/** Reads test/golden: values of another implementation in float64. */
+/** Reader of test/golden: float64 values of another implementation. */
 
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 
 export interface GoldenTensor {
   readonly shape: readonly number[];
-  /** As JavaScript numbers, whatever the stored type. */
+  /** Converted to JavaScript numbers from the stored type. */
   readonly data: Float64Array;
 }
 
@@ -17,12 +17,12 @@ const READERS: Readonly<Record<string, { size: number; read: (view: DataView, at
   I8: { size: 1, read: (view, at) => view.getInt8(at) },
 };
 
-/** Gives a tensor by its name; `names` are those that there are. */
+/** Returns a tensor by name; `names` lists all. */
 export type Golden = ((tensor: string) => GoldenTensor) & { readonly names: readonly string[] };
 
 /**
- * All tensors of test/golden/NAME, or of the file at an absolute path, by name. A reader of its own, so that the
- * library's is not its own judge.
+ * Reads all tensors of test/golden/NAME, or of the file at an absolute path. It does not use the library's reader,
+ * which it serves to test.
  */
 export function readGolden(name: string): Golden {
   const file = readFileSync(resolve(__dirname, '../golden', name));
@@ -45,12 +45,12 @@ export function readGolden(name: string): Golden {
   return Object.assign(read, { names: Object.keys(header).filter((key) => key !== '__metadata__') });
 }
 
-/** Numbers that stand for a tensor of any size in {@link projections}. */
+/** Number of projections per tensor in {@link projections}. */
 export const PROJECTIONS = 32;
 
 /**
- * Sums of the values with random signs, the same for every tensor of a size: 32 numbers whose relative distance from
- * another tensor's estimates that of the tensors themselves within about a quarter (Johnson and Lindenstrauss).
+ * Computes sums of the values with random signs, which are the same for all tensors of a size. Relative distances of
+ * the 32 numbers estimate those of the tensors within about a quarter (Johnson and Lindenstrauss).
  */
 export function projections(values: ArrayLike<number>): Float64Array {
   const sums = new Float64Array(PROJECTIONS);

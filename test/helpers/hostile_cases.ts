@@ -1,12 +1,12 @@
-/** Cases of hostile files, run in a process of their own that may hang or die. */
+/** Hostile cases, run in a separate process that may hang or die. */
 
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { runTypeScript } from './run_typescript';
 
-/** How a case went. */
+/** Outcome of a case. */
 export interface Outcome {
-  /** What it gave, as text; or the code of an error, and its message. */
+  /** Its result as text; or the code and message of an error. */
   readonly result?: string;
   readonly code?: string;
   readonly message?: string;
@@ -17,21 +17,21 @@ export interface Outcome {
 }
 
 /**
- * Milliseconds of processor time after which a call counts as one that does not end. Calls that are interrupted take up to
- * 300 on a fast machine, and start again on a busy one: `npm run test:fuzz` measures that, no test does.
+ * Limit in milliseconds of processor time, beyond which a call counts as endless. Interrupted calls take up to 300 ms
+ * on a fast machine, and start again on a busy one. `npm run test:fuzz` measures that, no test does.
  */
 export const MOST_TIME = 30_000;
-/** Bytes by which a call may let the process grow. */
+/** Limit on the growth of the process in a call, in bytes. */
 export const MOST_GROWTH = 512 << 20;
 
 /**
- * Runs cases one after the other.
+ * Runs cases in order.
  *
- * @param folder - for the cases
- * @param imports - TypeScript: what `work` needs of the repository
- * @param work - TypeScript: the body of a function of `input` that returns a text
- * @param inputs - what JSON can write, by case
- * @returns outcomes by case; a case that hangs or ends the process has none, nor have those after it
+ * @param folder - folder for the cases
+ * @param imports - TypeScript: imports of `work` from the repository
+ * @param work - TypeScript: body of a function of `input` that returns a text
+ * @param inputs - JSON values, one per case
+ * @returns outcomes by case; a case that hangs or ends the process has none, and neither have those after it
  */
 export function runCases(
   folder: string,

@@ -1,4 +1,4 @@
-/** Files whose counts, depths and names are claims that nothing stands behind, each with what opening it must end in. */
+/** Files whose counts, depths and names are false claims, each with the expected result of opening it. */
 
 import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
@@ -15,16 +15,16 @@ import { type GgufToWrite, ggufBytes, SMALL_LLAMA, u32, u64 } from './gguf_write
 
 export interface HostileCase {
   readonly name: string;
-  /** Makes the file in a folder that is there, and returns what is opened. */
+  /** Creates the file in an existing folder, and returns the path to open. */
   make(folder: string): string;
   open(path: string): Promise<unknown>;
-  /** What the one error says, with its code before it; undefined where the file is read. */
+  /** Pattern of the error, with its code in front; undefined if the file is valid. */
   readonly error?: RegExp;
 }
 
 const PIECE = 1 << 20;
 
-/** Writes `begin`, `unit` as often as said, and `end`, with a megabyte in memory. */
+/** Writes `begin`, `count` times `unit`, and `end`, with a megabyte in memory. */
 function repeated(path: string, [begin, unit, end]: readonly [string, string, string], count: number): string {
   const file = openSync(path, 'w');
   writeSync(file, begin);
@@ -150,7 +150,7 @@ const gguf = (name: string, changes: GgufToWrite, error?: RegExp): HostileCase =
   ...(error && { error }),
 });
 
-/** A list of `length` values of a type, all of whose bytes are `fill`. */
+/** Creates a list of `length` values of a type, with all bytes `fill`. */
 const list = (type: number, length: number, bytes: number, fill = 0) =>
   ({ raw: Buffer.concat([u32(type), u64(length), Buffer.alloc(length * bytes, fill)]), type: 9 }) as const;
 
@@ -200,7 +200,7 @@ const safetensors = (
     const path = join(folder, 'model.safetensors');
     const [begin, unit, end] = parts;
     const length = u64(begin.length + unit.length * count + end.length).toString('latin1');
-    // a length below 2^56 has no byte that UTF-8 writes as two where each is below 128
+    // the length replaces eight placeholder bytes afterwards, since it is not valid UTF-8
     const header = repeated(path, [`\0\0\0\0\0\0\0\0${begin}`, unit, end], count);
     const file = openSync(header, 'r+');
     writeSync(file, Buffer.from(length, 'latin1'), 0, 8, 0);

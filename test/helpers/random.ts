@@ -1,4 +1,4 @@
-/** Seeded numbers for tests: the same on every machine. */
+/** Seeded random numbers for tests, the same on every machine. */
 export class Random {
   #state: bigint;
 
@@ -6,7 +6,7 @@ export class Random {
     this.#state = BigInt(seed);
   }
 
-  /** Uniform in [0, 1): splitmix64. */
+  /** Returns uniform numbers in [0, 1) by splitmix64. */
   uniform(): number {
     this.#state = (this.#state + 0x9e3779b97f4a7c15n) & 0xffffffffffffffffn;
     let z = this.#state;
@@ -32,7 +32,7 @@ export class Random {
   }
 }
 
-/** ‖a − b‖ / ‖b‖ (‖a‖ where b is zero). */
+/** Computes ‖a − b‖ / ‖b‖ (‖a‖ if b is zero). */
 export function relativeError(a: ArrayLike<number>, b: ArrayLike<number>): number {
   if (a.length !== b.length) return Number.POSITIVE_INFINITY;
   let difference = 0;

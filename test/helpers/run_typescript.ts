@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 
-/** Arguments of a Node process that runs TypeScript; its imports are relative to the repository. */
+/** Returns the arguments of a Node process that runs TypeScript; its imports are relative to the repository. */
 export function typeScriptArguments(source: string): string[] {
   const program = `
     const { compile } = require(${JSON.stringify(join(__dirname, '../typescript.cjs'))});
@@ -13,10 +13,10 @@ export function typeScriptArguments(source: string): string[] {
 }
 
 /**
- * Runs TypeScript in a process of its own, with the repository as the current folder and the place of its imports.
+ * Runs TypeScript in a separate process, with the repository as the current folder and the base of its imports.
  *
- * @param options - `limits`: arguments of the shell's ulimit; `env`: added to the environment; `seconds`: after which it is
- * killed
+ * @param options - `limits`: arguments of the shell's ulimit; `env`: added to the environment; `seconds`: time limit
+ * after which it is killed
  */
 export function runTypeScript(
   source: string,

@@ -3,16 +3,16 @@ import { join } from 'node:path';
 
 const root = join(__dirname, '../../../shared');
 
-/** Path of a file or folder of the data beside the repository (../shared), which a plain clone does not have. */
+/** Returns the path of data beside the repository (../shared), which a plain clone lacks. */
 export function sharedPath(path: string): string {
   return join(root, path);
 }
 
 /**
- * `describe` for tests that need data of ../shared: without it they are skipped under a name that says so, but where
- * CI=true they fail, so that a machine which should have the data cannot pass by losing it.
+ * Describes tests that need data of ../shared. Without the data they are skipped under a name that says so. With
+ * CI=true they fail instead, so that a machine cannot pass by losing its data.
  *
- * @param paths - the files and folders needed, relative to ../shared
+ * @param paths - required files and folders, relative to ../shared
  */
 export function describeWithShared(name: string, paths: readonly string[], body: () => void): void {
   const missing = paths.filter((path) => !existsSync(sharedPath(path)));

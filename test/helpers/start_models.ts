@@ -1,13 +1,15 @@
-/** The embedded model with a tokenizer that puts a start token before a text, as those of Gemma, LLaMA and Mistral do. */
+/**
+ * The embedded model with a tokenizer that puts a start token before a text, like those of Gemma, LLaMA and Mistral.
+ */
 
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { copyTinyStories } from './folders';
 
-/** The start token, which separates documents too. */
+/** The start token, which also separates documents. */
 export const START_ID = 0;
 
-/** Writes the model to `folder`; its tokenizer.json asks for the start token. */
+/** Writes the model to `folder`, with a tokenizer.json that adds the start token. */
 export function writeStartModel(folder: string): string {
   mkdirSync(folder, { recursive: true });
   copyTinyStories(folder);

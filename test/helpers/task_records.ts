@@ -1,9 +1,9 @@
-/** Records of published question sets. */
+/** Records of published tasks. */
 
-/** Records as the lines of a file. */
+/** Formats records as the lines of a file. */
 export const lines = (...records: object[]) => records.map((record) => `${JSON.stringify(record)}\n`).join('');
 
-/** A record in the published format of each task, with the texts that lm-evaluation-harness 0.4 makes of it. */
+/** A record of each task in its published format, with the texts that lm-evaluation-harness 0.4 derives from it. */
 export const CASES: readonly {
   readonly task: string;
   readonly files: Record<string, string>;

@@ -5,10 +5,10 @@ import { join } from 'node:path';
 import { Tokenizer } from '../../lib/text/tokenizer';
 import { TINY_STORIES } from './folders';
 
-/** Byte-level byte pairs with words split as in GPT-2; or metaspace, byte fallback and `<s>` before every text. */
+/** Byte-level byte pairs with GPT-2's word splitting; or metaspace, byte fallback and `<s>` before every text. */
 export type TokenizerKind = 'byte-level' | 'byte-fallback';
 
-/** Gives a tokenizer, which is written below `folder` where the project has none of its kind. */
+/** Returns a tokenizer, written below `folder` if the project has none of its kind. */
 export async function tinyTokenizer(kind: TokenizerKind, folder: string): Promise<Tokenizer> {
   if (kind === 'byte-level') return Tokenizer.fromFolder(TINY_STORIES);
   const path = join(folder, 'llama-like');
@@ -17,7 +17,7 @@ export async function tinyTokenizer(kind: TokenizerKind, folder: string): Promis
   return Tokenizer.fromFolder(path);
 }
 
-/** As SentencePiece makes them. */
+/** Writes a tokenizer like those converted from SentencePiece. */
 function writeLlamaLike(path: string): void {
   const bytes = Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`);
   const pieces = ['<unk>', '<s>', '</s>', ...bytes, '▁', 'a', 'b', 'c', '▁a', 'ab', '▁ab'];

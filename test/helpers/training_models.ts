@@ -7,13 +7,13 @@ import { ModelCore } from '../../lib/models/model_core';
 import { type Matrix, rowBytes } from '../../lib/native/matrix';
 import { Random } from './random';
 
-/** A LLaMA of two layers with random weights. */
+/** Loads a LLaMA of two layers with random weights. */
 export const loadTeacher = () => ModelCore.load(join(__dirname, '../golden/llama'));
 
-/** The teacher with `kernels` kernels a weight, scales rounded as they are saved. */
+/** Converts the teacher to `kernels` kernels per weight, with scales rounded as when saved. */
 export const makeStudent = (teacher: ModelCore, kernels = 2) => binarize(teacher, { kernels, method: 'svid' });
 
-/** Token ids below `limit` that a model can learn something from: each follows from the one before, but for some noise. */
+/** Creates learnable token ids below `limit`: each follows from its predecessor, with some noise. */
 export function learnableIds(count: number, { seed = 1, limit = 160 } = {}): number[] {
   const random = new Random(seed);
   const ids = [3];
@@ -24,7 +24,7 @@ export function learnableIds(count: number, { seed = 1, limit = 160 } = {}): num
   return ids;
 }
 
-/** The ±1 kernels of a module, row by row in whole bytes, in whichever order they lie in memory. */
+/** Returns the ±1 kernels of a module, row by row in whole bytes, independent of their order in memory. */
 export function kernelRows(model: ModelCore, module: string): Uint8Array {
   const matrix = model.parameters.get(`${module}.boolean_kernels`) as Matrix;
   const rows = (model.parameters.get(`${module}.s_out`) as Matrix).cols;
@@ -39,7 +39,7 @@ export function kernelRows(model: ModelCore, module: string): Uint8Array {
   });
 }
 
-/** A digest of every matrix by name. */
+/** Returns a digest of every matrix by name. */
 export function contents(model: ModelCore): Map<string, string> {
   const hash = (bytes: NodeJS.TypedArray) => createHash('sha256').update(bytes).digest('hex');
   const bytes = (name: string, matrix: Matrix) =>
@@ -47,7 +47,7 @@ export function contents(model: ModelCore): Map<string, string> {
   return new Map([...model.parameters].map(([name, matrix]) => [name, hash(bytes(name, matrix))]));
 }
 
-/** Names of the matrices that differ. */
+/** Returns the names of the matrices that differ. */
 export function differences(before: ReadonlyMap<string, string>, after: ReadonlyMap<string, string>): string[] {
   return [...before.keys()].filter((name) => before.get(name) !== after.get(name));
 }

@@ -1,17 +1,17 @@
 import { spawnSync } from 'node:child_process';
 
-/** Namespaces whose functions run only after the CPU has been asked. */
+/** Namespaces whose functions run only after a check of the CPU. */
 const ALLOWED = /\bmbok::avx(2|512\w*)::/;
 
 /**
- * Instructions beyond the baseline of x86-64: VEX and EVEX encodings (their mnemonics begin with v and work on vector or
- * mask registers) and the later scalar bit operations. tzcnt is left out: compilers write it for `rep bsf`.
+ * Instructions beyond the baseline of x86-64: VEX and EVEX encodings (their mnemonics begin with v and use vector or
+ * mask registers), and later scalar bit operations. tzcnt is missing because compilers write it for `rep bsf`.
  */
 const VECTOR = /^v\w+\s.*%([xyz]mm\d|k\d)/;
 const MASK = /^k(mov|and|or|xor|not|shift|test|unpck|add|xnor)\w*\s/;
 const SCALAR = /^(popcnt|lzcnt|pdep|pext|mulx|rorx|sarx|shlx|shrx|andn|bextr|blsi|blsr|blsmsk|bzhi)[lq]?\s/;
 
-/** The functions of a binary that use what only newer CPUs have although they may run on every one. */
+/** Lists the functions of a binary that use newer instructions without a check of the CPU. */
 export function misplacedInstructions(binary: string): string[] {
   const result = spawnSync('objdump', ['-d', '-C', '--no-show-raw-insn', binary], {
     encoding: 'utf8',
@@ -33,7 +33,7 @@ export function misplacedInstructions(binary: string): string[] {
   return [...found].map(([name, instruction]) => `${name}: ${instruction}`);
 }
 
-/** How many functions of the namespaces that may use wide registers do. */
+/** Counts the functions that use wide registers in the namespaces that may. */
 export function wideFunctions(binary: string): number {
   const result = spawnSync('objdump', ['-t', '-C', binary], { encoding: 'utf8', maxBuffer: 1 << 30 });
   return result.stdout.split('\n').filter((line) => ALLOWED.test(line)).length;

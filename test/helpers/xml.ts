@@ -1,4 +1,7 @@
-/** Throws where a text is not well-formed XML of one element: tags that do not match, bare '<' or '&', attributes without quotes. */
+/**
+ * Throws if a text is not well-formed XML with one element: mismatched tags, bare '<' or '&', attributes without
+ * quotes.
+ */
 export function expectWellFormed(xml: string): void {
   const open: string[] = [];
   const token = /<(\/?)([a-zA-Z][\w:-]*)((?:\s+[\w:-]+="[^"<]*")*)\s*(\/?)>|<!--[\s\S]*?-->|([^<]+)/gy;

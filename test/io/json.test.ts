@@ -1,4 +1,4 @@
-/** Bounds of JSON, which hold before anything is made of it; UTF-8 and lists that come in parts. */
+/** Limits of JSON, which apply before it is parsed; UTF-8 and lists that arrive in parts. */
 
 import { isUtf8 } from 'node:buffer';
 import { writeFileSync } from 'node:fs';
@@ -75,7 +75,7 @@ test('a checkpoint may tell of a hundred thousand steps', async () => {
   expect(checkpoint.fingerprint).toEqual({ steps: 1e5 });
 });
 
-/** The parts of a text or of bytes that end at these places. */
+/** Cuts a text or bytes at these places. */
 function cut<T extends { slice(from: number, to?: number): T; readonly length: number }>(
   whole: T,
   ends: number[],

@@ -38,7 +38,7 @@ test('a lock that is waited for is taken when its holder gives it back', async (
   expect(readdirSync(at)).toEqual([]);
 });
 
-/** A lock file as its holder would have written it. */
+/** Writes a lock file as its holder would. */
 function writeLock(path: string, holder: object): void {
   writeFileSync(path, '');
   writeFileSync(path, JSON.stringify({ file: String(statSync(path).ino), ...holder }));
@@ -107,11 +107,11 @@ test('of processes that contend and are killed at any moment, no two hold it at 
   expect(lines.length).toBeGreaterThanOrEqual(160);
   let holder: string | undefined;
   for (const [what, pid] of lines) {
-    // whoever was killed inside has not come out
+    // a process killed while it held the lock leaves no 'out'
     if (what === 'in') holder = pid;
     else expect(pid).toBe(holder);
   }
-  // one may have been killed when all others had ended
+  // one process may have been killed after all others had ended
   await (await takeLock(join(at, 'lock'), ''))[Symbol.asyncDispose]();
   expect(readdirSync(at)).toEqual(['journal']);
 });
@@ -131,7 +131,7 @@ describe('a claimed folder', () => {
       await using claim = await claimFolder(at, kind);
       expect(claim.marker).toBeUndefined();
       await expect(claimFolder(at, kind)).rejects.toMatchObject({ code: 'MBOK_BUSY' });
-      // what a process that died at its first file has left is nobody's
+      // the first file of a process that died is nobody's
       writeFileSync(join(at, `test.json.tmp-${2 ** 30}-00000000`), '');
     }
     await using again = await claimFolder(at, kind);

@@ -1,4 +1,4 @@
-/** Safetensors files whose tensors are written to their places, in any order, over several processes. */
+/** Safetensors files whose tensors are written at fixed positions, in any order, over several processes. */
 
 import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -18,7 +18,7 @@ const HEADS: readonly TensorHead[] = [
 ];
 const METADATA = { format: 'pt' };
 
-/** Bytes that differ from tensor to tensor, in pieces. */
+/** Creates a tensor with bytes that differ between tensors, in pieces. */
 function filled(head: TensorHead, bytes: number, pieces = 1): TensorSource {
   const first = head.name.charCodeAt(0);
   const data = Uint8Array.from({ length: bytes }, (_, i) => first + i);

@@ -1,4 +1,4 @@
-/** Pipes, devices, sockets and folders in place of files: refused at once, not opened. */
+/** Pipes, devices, sockets and folders in the place of files: refused at once, without opening them. */
 
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -22,7 +22,7 @@ function pipe(path = place('pipe')): string {
   return path;
 }
 
-/** A folder with a pipe in place of one of its files. */
+/** Creates a folder with a pipe in the place of one of its files. */
 function folder(name: string, copy: (at: string) => string): string {
   const at = place('model');
   mkdirSync(at);
@@ -79,7 +79,7 @@ test.each<[string, () => string | Promise<string>, RegExp]>([
   });
 });
 
-/** What each entrance is given a pipe for; all must have ended when the process does. */
+/** Functions that receive a pipe, in various roles. All must have ended when the process does. */
 const ENTRANCES: [string, () => string, string][] = [
   ['the configuration of a model', () => folder('config.json', golden), 'Model.load(path)'],
   ['the weights of a model', () => folder('model.safetensors', golden), 'Model.load(path)'],

@@ -46,7 +46,7 @@ describe('half precision', () => {
       const rounded = fromF32(Float32Array.of(middle - step / 8, middle, middle + step / 8, -middle));
       const even = bits % 2 === 0 ? bits : bits + 1;
       const wanted = [bits, even, bits + 1, even | 0x8000];
-      // the smallest bf16 lie next to f32's own limit, where the points between them cannot be written
+      // the smallest bf16 lie near f32's limit, where points between them are not representable
       const representable = Math.fround(middle - step / 8) === middle - step / 8;
       if (representable && rounded.join() !== wanted.join()) throw new Error(`${middle}: ${rounded}, not ${wanted}`);
     }
@@ -350,7 +350,7 @@ describe('atomic files', () => {
   });
 
   test('a folder that cannot be made is an error, also where the system says that its parent is not there', async () => {
-    // Linux: /proc refuses new names with ENOENT, on which Node's recursive mkdir never ends
+    // Linux: /proc refuses new names with ENOENT, and Node's recursive mkdir then never ends
     writeFileSync(at('file'), '');
     const places = [
       [at('file/a'), 'ENOTDIR'],

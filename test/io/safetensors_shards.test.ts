@@ -21,7 +21,7 @@ import { copyGolden, temporaryFolder } from '../helpers/folders';
 const folder = temporaryFolder();
 const ids = [1, 2, 3, 4, 5];
 
-/** A copy of the golden llama with its tensors dealt out to `count` files. */
+/** Copies the golden llama with its tensors distributed over `count` files. */
 async function sharded(name: string, count: number): Promise<string> {
   const at = join(folder, name);
   mkdirSync(at);
@@ -53,7 +53,7 @@ const INDEX = 'model.safetensors.index.json';
 const indexOf = (at: string) => JSON.parse(readFileSync(join(at, INDEX), 'utf8')) as Index;
 const writeIndex = (at: string, index: unknown) => writeFileSync(join(at, INDEX), JSON.stringify(index));
 
-/** Changes where the index places a tensor. */
+/** Changes the shard of a tensor in the index. */
 function place(at: string, tensor: string, shard: unknown): void {
   const index = indexOf(at);
   index.weight_map[tensor] = shard;
@@ -61,7 +61,7 @@ function place(at: string, tensor: string, shard: unknown): void {
 }
 
 const NORM = 'model.norm.weight';
-/** The other of two shards than the one that holds a tensor. */
+/** Returns the one of two shards that does not contain a tensor. */
 const otherShard = (at: string, tensor: string) =>
   indexOf(at).weight_map[tensor] === 'model-0.safetensors' ? 'model-1.safetensors' : 'model-0.safetensors';
 
@@ -201,7 +201,7 @@ describe('what does not fit together is refused by one error:', () => {
   });
 });
 
-/** Removes a tensor from whichever of the first two shards holds it. */
+/** Removes a tensor from the first two shards. */
 async function removeFrom(at: string, tensor: string): Promise<void> {
   for (const shard of ['model-0.safetensors', 'model-1.safetensors']) {
     const path = join(at, shard);
@@ -215,7 +215,7 @@ async function removeFrom(at: string, tensor: string): Promise<void> {
   }
 }
 
-/** Of this process. */
+/** Counts the open files of this process. */
 function openFiles(): number {
   return existsSync('/proc/self/fd') ? readdirSync('/proc/self/fd').length : 0;
 }
@@ -230,7 +230,7 @@ test('tensors beyond the first 4 GiB of a file are read from where they are', as
   const header = Buffer.from(JSON.stringify(json));
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(header.length));
-  // what is between is a hole, which takes no room on the disk
+  // the data in between is a hole, which takes no disk space
   const file = openSync(path, 'w');
   writeSync(file, Buffer.concat([length, header]));
   writeSync(file, Buffer.from(Float32Array.of(1.5, -2).buffer), 0, 8, 8 + header.length + first);

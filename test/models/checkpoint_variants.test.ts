@@ -1,6 +1,6 @@
 /**
- * The many forms in which one model is published: each loads to the same numbers, which families.test.ts holds against
- * transformers; and what takes a file's place is called by its name.
+ * The many forms in which a model is published. Each loads to the same numbers, which families.test.ts compares with
+ * transformers. Stand-ins for files are named in errors.
  */
 
 import { cpSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -26,7 +26,7 @@ function newFolder(): string {
   return path;
 }
 
-/** A copy of a golden family, changed. */
+/** Copies a golden family with a change. */
 function variant(change: (folder: string) => void, family = 'llama'): string {
   const folder = copyGolden(family, newFolder());
   change(folder);
@@ -140,7 +140,7 @@ describe('what nothing reads does not matter', () => {
   });
 });
 
-/** Gives tensors other names. */
+/** Renames tensors. */
 function renameTensors(folder: string, nameOf: (name: string) => string): void {
   const renamed = (name: string) => (name === '__metadata__' ? name : nameOf(name));
   changeWeights(folder, ({ header, data }) => ({
@@ -304,7 +304,7 @@ describe('tensors that nothing reads', () => {
 
 describe('a head in the file of a tied model', () => {
   const EMBEDDING = 'model.embed_tokens.weight';
-  /** With a head made of the embedding, which `round` may change first. */
+  /** Creates a variant with a head copied from the embedding, which `round` may change first. */
   const withHead = (head: (embedding: Buffer) => Buffer, dtype = 'F32', round = (embedding: Buffer) => embedding) =>
     variant((folder) => {
       changeWeights(folder, ({ header, data }) => {
@@ -427,7 +427,7 @@ describe('what takes the place of a file is called by its name', () => {
   });
 });
 
-/** The warnings of the process while something is done. */
+/** Collects the process's warnings during `work`. */
 async function warnings(work: () => Promise<void>): Promise<string[]> {
   const warned = jest.spyOn(process, 'emitWarning').mockImplementation(() => {});
   try {

@@ -1,4 +1,4 @@
-/** What families declare of a model's structure: conversion and losses go by it, and guess nothing from operations. */
+/** Structures that families declare. Conversion and losses use them and infer nothing from operations. */
 
 import { type LinearPlace, traceBlock } from '../../lib/compress/block_trace';
 import { loadedSource } from '../../lib/compress/dense_source';
@@ -7,11 +7,11 @@ import { Model } from '../../lib/model';
 import { FAMILIES as REGISTERED } from '../../lib/models/registry';
 import { FAMILIES, repositoryFolder, VARIANTS, variantFolder } from '../helpers/family_folders';
 
-/** Names within a block. */
+/** Layers by name within a block. */
 interface Structure {
-  /** Layers whose outputs attention carries to other tokens. */
+  /** Layers whose outputs attention mixes into other tokens. */
   readonly mixed: readonly string[];
-  /** Layers whose outputs are added to the hidden states, in order, and the norms that come between. */
+  /** Layers whose outputs are added to the hidden states, in order, and the norms in between. */
   readonly added: readonly (readonly [module: string, norm?: string])[];
   /** The embeddings, which are a tied head. */
   readonly table: string;
@@ -98,7 +98,7 @@ describe.each(FOLDERS)('%s', (_, folder) => {
       [...linears.values()].filter(which).map(({ module }) => module.replace(/^.*?\.0\./, ''));
     expect(names(({ mixed }) => mixed)).toEqual(structure.mixed);
     expect(names(({ residual }) => residual !== undefined)).toEqual(structure.added.map(([module]) => module));
-    // the first addition of a block is to what it is given
+    // the first addition of a block adds to the block's input
     const first = [...linears.values()].find(({ residual }) => residual !== undefined);
     expect(first?.residual?.x).toBe(x);
     expect(names(({ hidden }) => hidden === x)).toEqual(structure.mixed);

@@ -1,6 +1,6 @@
 /**
- * Every model family against transformers: logits, hidden states, loss and the gradient of every parameter; then its life:
- * converted, trained, saved, loaded, continued token by token.
+ * Every model family against transformers: logits, hidden states, loss and the gradient of every parameter. Then its
+ * life: converted, trained, saved, loaded, continued token by token.
  */
 
 import { join } from 'node:path';
@@ -24,11 +24,11 @@ import { Random, relativeError } from '../helpers/random';
 import { describeWithShared } from '../helpers/shared';
 
 const TOLERANCE = 1e-4;
-/** What is rounding alone, in a model whose gradients are about 1. */
+/** Size below which a value is only rounding, in a model whose gradients are about 1. */
 const VANISHING = 1e-6;
 const temporary = temporaryFolder();
 
-/** The model in `folder` against the values beside it, whole or projected. */
+/** Compares the model in `folder` with the values beside it, complete or projected. */
 function compareWithTransformers(folder: string): void {
   const golden = readGolden(join(folder, 'golden.safetensors'));
   const { data, shape } = golden('input_ids');
@@ -42,17 +42,17 @@ function compareWithTransformers(folder: string): void {
   });
   afterAll(() => model.dispose());
 
-  /** The relative error of what was computed for the golden tensor `name`. */
+  /** Returns the relative error of computed values for the golden tensor `name`. */
   function errorOf(name: string, values: Float32Array): number {
     const whole = golden.names.includes(name);
     const got = whole ? values : projections(values);
     const expected = golden(whole ? name : `projections.${name}`).data;
-    // a softmax does not see what is added to all its scores: the bias of keys without rotary positions has no gradient
+    // softmax ignores a constant added to all scores: the bias of keys without rotary positions has no gradient
     if (size(expected) < VANISHING) return size(got) < VANISHING ? 0 : Number.POSITIVE_INFINITY;
     return relativeError(got, expected);
   }
 
-  /** The outputs of one run over all sequences. */
+  /** Returns the outputs of one run over all sequences. */
   async function run(build: (graph: Graph) => void): Promise<Record<string, Float32Array>> {
     const graph = new Graph();
     build(graph);
@@ -119,7 +119,7 @@ function size(values: ArrayLike<number>): number {
   return Math.sqrt(Array.from(values).reduce((sum, value) => sum + value * value, 0));
 }
 
-/** A matrix as a file holds it that has inputs as rows. */
+/** Returns a matrix as a file with transposed weights stores it. */
 function columnsFirst(matrix: Matrix): Float32Array {
   const { rows, cols } = matrix;
   const data = matrix.toFloat32();
@@ -140,13 +140,13 @@ describe.each(FAMILIES)('%s, by all values', (family) => {
   });
 });
 
-/** Token ids of no meaning. */
+/** Creates random token ids. */
 function randomIds(count: number, seed: number): Int32Array {
   const random = new Random(seed);
   return Int32Array.from({ length: count }, () => random.integer(3, 159));
 }
 
-/** The logits after the first token of `ids`, after some more, and after each of the rest, by the key-value cache. */
+/** Returns the logits after the first `first` tokens, then after each later one, by the key-value cache. */
 async function cachedLogits(model: Model, ids: Int32Array, first: number): Promise<Float32Array[]> {
   await using decoder = new Decoder(model, { context: ids.length, arithmetic: arithmeticOf({}) });
   const logits = [(await decoder.append(ids.subarray(0, first), undefined)).slice()];
@@ -221,7 +221,7 @@ function liveThrough(folder: string): void {
     const expected = (await student.logits(ids)).data;
     expect((await loaded.logits(ids)).data).toEqual(expected);
 
-    // greedy: ten tokens by the cache, each the likeliest of the whole text so far
+    // greedy: ten tokens by the cache, each the likeliest continuation of the whole text
     await using decoder = new Decoder(loaded, { context: 60, arithmetic: arithmeticOf({}) });
     const text = [...ids];
     let next = await decoder.append(ids, undefined);

@@ -1,4 +1,4 @@
-/** What families read from the configurations that published checkpoints have, old and new. */
+/** Configurations of published checkpoints, old and new, as families read them. */
 
 import { ConfigReader } from '../../lib/models/config_reader';
 import type { GatedDecoderConfig } from '../../lib/models/gated_decoder';
@@ -90,7 +90,7 @@ describe('older and newer words for the same', () => {
         rope_parameters: { rope_theta: 10000, rope_type: 'longrope', short_factor: short, long_factor: short },
       },
     ],
-    // what follows holds as transformers 5.24 standardizes it
+    // the following cases hold as transformers 5.24 standardizes them
     [
       'rope_scaling beside rope_parameters, which it replaces',
       'LlamaForCausalLM',

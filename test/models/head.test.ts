@@ -1,4 +1,4 @@
-/** The head of a large vocabulary: how often it is computed, and what comes out. */
+/** The head of a large vocabulary: how often it is computed, and its results. */
 
 import { scoreGroups } from '../../lib/eval/likelihood';
 import { evaluatePerplexity } from '../../lib/eval/perplexity';

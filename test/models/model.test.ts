@@ -19,7 +19,7 @@ function digest(data: Float32Array): string {
   return createHash('sha256').update(data).digest('hex');
 }
 
-/** The logits of the model in `place`, computed by another process. */
+/** Computes the logits of the model in `place` in another process. */
 function reloaded(place: string): { logits: string; stderr: string } {
   const { stdout, stderr } = runTypeScript(`
     import { createHash } from 'node:crypto';
@@ -121,7 +121,7 @@ test.each(['load', 'save'] as const)('%s stops between two tensors', async (whic
   expect(readdirSync(folder).filter((name) => name.startsWith('stopped'))).toEqual([]);
 });
 
-/** A file system that is full after 2 MB (tmpfs), or a process that may not write longer files (RLIMIT_FSIZE). */
+/** A file system that is full after 2 MB (tmpfs), or a process with a limit on file size (RLIMIT_FSIZE). */
 describe('a disk that is full', () => {
   const run = (place: string, limits?: string) =>
     runTypeScript(
@@ -144,7 +144,7 @@ describe('a disk that is full', () => {
       limits === undefined ? {} : { limits },
     );
 
-  /** Leaves room for the old model of 1.5 MB, for neither a checkpoint nor the dense model. */
+  /** Saves an old model of 1.5 MB, after which neither a checkpoint nor the dense model fits. */
   async function oldModel(place: string): Promise<void> {
     await using model = await Model.load(TINY_STORIES);
     await using small = await binarize(model, { kernels: 1, method: 'svid' });
@@ -232,7 +232,7 @@ describe('calls side by side', () => {
     const timer = setInterval(() => ticks++, 1);
     await model.logits(ids);
     clearInterval(timer);
-    // a loop that stood still would give none; how many there are is the machine's affair
+    // a blocked loop would give no tick; the number of ticks depends on the machine
     expect(ticks).toBeGreaterThan(2);
   });
 });
@@ -251,12 +251,12 @@ describe('processes', () => {
       }
       cycles(400).then(async (before) => console.log((await cycles(1000)) - before));`);
     expect(stderr).toBe('');
-    // the models have 370 MB together; what is left of that waits for the garbage collector, or is the heap's own
+    // the models have 370 MB together; of these only memory that awaits collection, or the heap's, may stay
     expect(Number(stdout) / 1e6).toBeLessThan(40);
   });
 
   const library = JSON.stringify(join(__dirname, '../../dist/index.js'));
-  /** Resolves `start` when work that goes on and on has begun. */
+  /** Resolves `start` when endless work has begun. */
   const BEGIN = {
     inference: `
       const { Model } = require(${library});

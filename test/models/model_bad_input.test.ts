@@ -1,4 +1,4 @@
-/** What goes wrong outside: each case gives an MbokError with its code, and no process dies. */
+/** External faults: each gives an MbokError with its code, and no process dies. */
 
 import { mkdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,7 +12,7 @@ import { changeConfig, changeWeights, copyGolden, GOLDEN, TINY_STORIES, temporar
 const folder = temporaryFolder();
 const WEIGHT = 'model.layers.0.mlp.up_proj.weight';
 
-/** A copy of the golden LLaMA, changed. */
+/** Copies the golden LLaMA with a change. */
 function spoiled(name: string, change: (folder: string) => void): string {
   const copy = join(folder, name);
   mkdirSync(copy);

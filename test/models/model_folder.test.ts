@@ -1,4 +1,4 @@
-/** Folders of models: complete or not at all, and never at the expense of somebody else's files. */
+/** Folders of models: complete or absent, and never at the expense of foreign files. */
 
 import { execFileSync, spawnSync } from 'node:child_process';
 import {
@@ -44,7 +44,7 @@ const model = (config: string, more: Files = {}): Files => ({ 'config.json': con
 const write = (name: string, files: Files, options: OutputOptions & { signal?: AbortSignal } = {}) =>
   writeModelFolder(at(name), options, new Map(Object.entries(files)));
 
-/** The number of a process that has ended. */
+/** Process id of a process that has ended. */
 const dead = spawnSync(process.execPath, ['-e', '']).pid;
 
 describe('writing a folder', () => {
@@ -174,7 +174,7 @@ describe("somebody else's files", () => {
     expect(readdirSync(at('out')).sort()).toEqual(names.sort());
     expect(read('out/config.json')).toBe('ours');
     expect(readdirSync(folder)).toEqual(['out']);
-    // it is as much somebody else's as before
+    // it is still a foreign folder
     await expect(write('out', model('again'))).rejects.toMatchObject({ code: 'MBOK_IO' });
   });
 
@@ -283,13 +283,13 @@ describe('what a process that died has left', () => {
     const complete = `model.new-${dead}-00000000`;
     for (const name of files) put(`${complete}/${name}`, `ours ${name}`);
     put(`${complete}/mbok.json`, JSON.stringify({ files: [...files, 'mbok.json'] }));
-    // as the process that died had done it: config.json goes first and comes back last but for the marker
+    // as the dead process would have left it: config.json is removed first and restored last, before the marker
     rmSync(at('model/config.json'));
     rmSync(at('model/generation_config.json'), { force: moved > 0 });
     for (const name of ['tokenizer.json', 'model.safetensors', 'config.json', 'mbok.json'].slice(0, moved)) {
       renameSync(at(`${complete}/${name}`), at(`model/${name}`));
     }
-    // a model that has its configuration is whole: its reader need not look further, its next writer does
+    // a folder with a configuration is complete: readers do nothing, but the next writer cleans up
     if (moved < 3) await recoverModelFolder(at('model'));
     else await write('model', model('ours config.json'), { overwrite: true });
     expect(read('model/notes.md')).toBe('precious');

@@ -1,4 +1,6 @@
-/** Each part of a weight states its type: scales that a file has in F32 or BF16 stay so, whatever F16 would make of them. */
+/**
+ * Each part of a weight has its type: scales stored in F32 or BF16 stay in that type, even if F16 would change them.
+ */
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -29,7 +31,10 @@ const training = { data: learnableIds(400), window: 16, batch: 2, steps: 3, flip
 
 type Wide = 'F32' | 'BF16';
 
-/** The folder with every scale times 1 + 2^-12, which F16 does not hold, or rounded to BF16; in this type. */
+/**
+ * Copies the folder with every scale multiplied by 1 + 2^-12, which F16 cannot represent, or rounded to BF16, in this
+ * type.
+ */
 async function widened(place: string, type: Wide): Promise<string> {
   const target = newPlace();
   await using model = await Model.load(place);
@@ -37,7 +42,7 @@ async function widened(place: string, type: Wide): Promise<string> {
   await using opened = await ModelSource.open(place);
   await using source = await SafetensorsFile.open(join(place, 'model.safetensors'));
   const tensors: TensorSource[] = [];
-  // in the order of a model, which a file's depends on
+  // in the model's order, which determines that of the file
   for (const { name } of opened.parts) {
     const { dtype, shape } = source.entry(name);
     const bytes = await source.read(name);
@@ -56,7 +61,7 @@ async function widened(place: string, type: Wide): Promise<string> {
   return target;
 }
 
-/** Types of the scales in a file; of a model as it is saved. */
+/** Returns the types of the scales in a saved model's file. */
 async function scaleTypes(place: string): Promise<ReadonlySet<string>> {
   await using source = await SafetensorsFile.open(join(place, 'model.safetensors'));
   return new Set([...source.tensors].filter(([name]) => isScale(name)).map(([, { dtype }]) => dtype));
@@ -142,7 +147,7 @@ describe.each(['F32', 'BF16'] as const)('scales in %s', (type) => {
         const values = matrix.toFloat32();
         const rounded =
           type === 'F32' ? halfToF32(f32ToHalf(values, 'F16'), 'F16') : halfToF32(f32ToHalf(values, type), type);
-        // left at numbers of their type, which in F32 are more than F16 has
+        // numbers of the type are unchanged; in F32 they have more digits than F16
         if (type === 'F32') expect(values).not.toEqual(rounded);
         else expect(values).toEqual(rounded);
       }

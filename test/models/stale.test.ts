@@ -1,4 +1,6 @@
-/** What was made for a model's weights before they changed: it computes with the new ones or refuses, never with the old. */
+/**
+ * Objects created for a model's old weights: they compute with the new weights or refuse, and never use the old ones.
+ */
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -65,7 +67,7 @@ describe('a plan', () => {
   });
 });
 
-/** What replaces the weights of a model, or changes them where they lie. */
+/** Actions that replace the weights of a model, or change them in place. */
 const CHANGES: readonly (readonly [string, ModelUse, (model: Model) => Promise<unknown>])[] = [
   ['finetuning a model for inference', 'inference', (model) => finetune(model, training)],
   ['finetuning a model for training', 'training', (model) => finetune(model, training)],
@@ -74,7 +76,7 @@ const CHANGES: readonly (readonly [string, ModelUse, (model: Model) => Promise<u
   ['widening', 'inference', (model) => model.widen(['model.embed_tokens.weight'])],
 ];
 
-/** The same, and whether matrices are others afterwards. */
+/** Tells whether the action replaces the matrices. */
 const replaces = (use: ModelUse, name: string) => !(use === 'training' && name.startsWith('finetuning'));
 
 describe.each(CHANGES)('after %s', (name, use, change) => {
@@ -168,7 +170,7 @@ test('matrices of a model that others read are not replaced', async () => {
     const busy = { code: 'MBOK_BUSY', message: expect.stringContaining('while another call reads it') };
     await expect(model.arrangeFor('training')).rejects.toMatchObject(busy);
     await expect(model.widen(['model.embed_tokens.weight'])).rejects.toMatchObject(busy);
-    // there is nothing to do
+    // nothing to do
     await model.arrangeFor('inference');
     await model.widen(['model.norm.weight']);
   }
@@ -185,7 +187,7 @@ describe('a model that is loaded for training', () => {
     expect([trained.use, run.use]).toEqual(['training', 'inference']);
     expect(differences(contents(trained), contents(run))).toEqual([]);
     const [rows, tiles] = [(await trained.logits(IDS)).data, (await run.logits(IDS)).data];
-    // weights rebuilt from rows and looked-up sums of tiles differ in the order of f32 additions
+    // rebuilt rows and looked-up tiles differ in the order of f32 additions
     expect(relativeError(rows, tiles)).toBeLessThan(1e-5);
   });
 

@@ -1,4 +1,4 @@
-/** Weights that stay in 16 bits in memory give what the same numbers give in f32. */
+/** Weights that stay in 16 bits in memory give the same results as the same numbers in f32. */
 
 import { createHash, randomFillSync } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -21,7 +21,7 @@ const MEMORY = { F16: 'f16', BF16: 'bf16' } as const;
 
 const digest = (values: NodeJS.TypedArray) => createHash('sha256').update(values).digest('hex');
 
-/** A copy of a golden family whose numbers are those of `type`, stored in `as`. */
+/** Copies a golden family with numbers rounded to `type`, stored in `as`. */
 async function rounded(family: string, type: HalfType, as: FloatType): Promise<string> {
   const place = join(folder, `${family}-${type}-${as}`);
   mkdirSync(place, { recursive: true });
@@ -37,7 +37,7 @@ async function rounded(family: string, type: HalfType, as: FloatType): Promise<s
   return place;
 }
 
-/** A model in 16 bits and one of the same numbers in f32. */
+/** Loads a model in 16 bits, and one with the same numbers in f32. */
 async function pair(family: string, type: HalfType): Promise<{ narrow: Model; wide: Model } & AsyncDisposable> {
   const narrow = await Model.load(await rounded(family, type, type));
   const wide = await Model.load(await rounded(family, type, 'F32'));
@@ -61,7 +61,7 @@ describe.each(['F16', 'BF16'] as const)('%s', (type) => {
       expect([name, narrow.parameters.get(name)?.type]).toEqual([name, kept ? MEMORY[type] : 'f32']);
       expect(wide.parameters.get(name)?.type).toBe('f32');
     }
-    // a prompt, and as few rows as decoding has
+    // a prompt, and as few rows as in decode
     for (const ids of [IDS, IDS.subarray(0, 3)]) {
       expect((await narrow.logits(ids)).data).toEqual((await wide.logits(ids)).data);
     }
@@ -170,7 +170,7 @@ test('a tensor is read in its own element type or as f32, and in no other', asyn
   expect(Object.keys(TENSOR_TYPES)).toEqual(expect.arrayContaining(['f16', 'bf16', 'i8']));
 });
 
-/** A sanitizer's own memory would be counted. */
+/** Whether a sanitizer runs, whose memory would be counted. */
 const sanitized = /asan|tsan|ubsan/.test(process.env.LD_PRELOAD ?? '');
 (sanitized || process.platform !== 'linux' ? test.skip : test)(
   'loading needs the model and a piece: memory grows by less than 1.15 times a model of 200 MB',
@@ -225,7 +225,7 @@ const sanitized = /asan|tsan|ubsan/.test(process.env.LD_PRELOAD ?? '');
     const [before, peak] = JSON.parse(stdout) as [number, number];
     expect(bytes).toBeGreaterThan(200e6);
     expect((peak - before) / bytes).toBeLessThan(1.15);
-    // pages that were counted, not just promised
+    // counts touched pages, not reserved ones
     expect((peak - before) / bytes).toBeGreaterThan(0.9);
   },
 );
@@ -242,7 +242,7 @@ test('matrices are copied and saved piece by piece, whole', async () => {
   await writeSafetensors(place, [tensor]);
   await using file = await SafetensorsFile.open(place);
   expect(digest(await file.read('w'))).toBe(digest(data));
-  // pieces that are too few or too many leave the file that was there
+  // too few or too many bytes leave the old file untouched
   for (const shape of [[data.length + 1], [data.length - 1]]) {
     await expect(writeSafetensors(place, [{ ...tensor, shape }])).rejects.toMatchObject({ code: 'MBOK_SHAPE' });
   }

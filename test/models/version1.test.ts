@@ -1,4 +1,4 @@
-/** Files of the first format version are read to the bits that they had, and both versions mean one thing or are refused. */
+/** Files of format version 1 load to the same bits, and both versions have one meaning or are refused. */
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -23,7 +23,7 @@ const IDS = Array.from({ length: 12 }, (_, i) => (i * 37 + 5) % 160);
 const MODELS = ['kernels', 'nested', 'kept', 'q8'];
 const json = (place: string) => JSON.parse(readFileSync(join(place, 'config.json'), 'utf8'));
 
-/** NAME or, of its first kernels, NAME.K. */
+/** Models by NAME, or by NAME.K for their first K kernels. */
 const LOADED = golden.names.map((name) => {
   const [model, kernels] = name.split('.') as [string, string?];
   return [name, join(OLD, model), kernels === undefined ? {} : { kernels: Number(kernels) }] as const;
@@ -77,7 +77,7 @@ describe('models of the first version', () => {
     const { quant_method, format_version, modules, ...others } = quantization;
     expect([quant_method, format_version]).toEqual(['mbok', 2]);
     expect(others).toEqual('kernels' in options ? {} : { conversion: earlier.conversion });
-    // a loaded model is not nested, and one of fewer kernels has other tensors
+    // a loaded model is not nested, and one with fewer kernels has other tensors
     if ('kernels' in options) return;
     expect(formatsOf(modules)).toEqual(listed(earlier));
     await using old = await SafetensorsFile.open(join(place, 'model.safetensors'));
@@ -107,7 +107,7 @@ const formatsOf = (modules: Record<string, { format: string }>): Formats =>
     Object.entries(modules).map(([module, { format, ...rest }]) => [module, { kind: format, ...rest }]),
   );
 
-/** What the lists of the first version say. */
+/** Returns the formats that the lists of version 1 describe. */
 function listed(quantization: {
   kernels?: Record<string, number>;
   int8?: string[];
@@ -127,7 +127,7 @@ const UP = 'model.layers.0.mlp.up_proj';
 const DOWN = 'model.layers.1.mlp.down_proj';
 type Json = Record<string, unknown>;
 
-/** A quantization_config with something changed that cannot be meant. */
+/** Invalid changes of a quantization_config. */
 const HOSTILE: readonly (readonly [string, (quantization: Json) => void, RegExp])[] = [
   ['format_version 3', (q) => set(q, 'format_version', 3), /^MBOK_UNSUPPORTED: .*format version 3 is not supported/],
   ['format_version "2"', (q) => set(q, 'format_version', '2'), /^MBOK_UNSUPPORTED: .*format version "2" is not/],

@@ -1,6 +1,6 @@
 /**
- * The boundary of the native add-on, called as `lib/` never would: whatever JavaScript hands over is an error with a
- * code or harmless, and never memory that is not the add-on's.
+ * The boundary of the native add-on, called as `lib/` never would. Any JavaScript value gives an error with a code or
+ * is harmless, and never accesses foreign memory.
  */
 
 import {
@@ -38,7 +38,7 @@ const withOperation = (fields: object) => () => planOf({ operations: [operation(
 const scalars = (fields: Partial<Record<(typeof SCALARS)[number], number>> = {}) =>
   Float64Array.from(SCALARS, (name) => fields[name] ?? (name === 'rows' || name === 'sequenceLength' ? 1 : 0));
 
-/** An array whose first element, when read, makes the array longer. */
+/** Creates an array that grows when its first element is read. */
 function growing(): number[] {
   const array: number[] = [];
   Object.defineProperty(array, 0, {

@@ -12,7 +12,7 @@ describe('the plain C++ test program', () => {
     program = nativeTestProgram();
   }, 900_000);
 
-  // the cases call every candidate that the machine can run by themselves; the rest is what MBOK_ISA chooses
+  // the cases themselves call every candidate that the machine supports; MBOK_ISA chooses the others
   test.each(['', 'scalar'])(
     'passes with MBOK_ISA=%j',
     (isa) => {

@@ -1,4 +1,4 @@
-/** Tables of rotary embeddings are as long as the context in use, whatever limit a configuration names. */
+/** Tables of rotary embeddings are as long as the context in use, not as the limit in a configuration. */
 
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -16,7 +16,7 @@ import { changeConfig, copyGolden, GOLDEN, temporaryFolder } from '../helpers/fo
 
 const temporary = temporaryFolder();
 
-/** A golden model whose configuration claims two billion positions. */
+/** Creates a golden model whose configuration claims two billion positions. */
 function endless(family: string): string {
   const at = join(temporary, family);
   mkdirSync(at, { recursive: true });

@@ -1,4 +1,4 @@
-/** The documents' commands and programs work as they are written; needs the compiled package. */
+/** The documents' commands and programs work as written. Needs the compiled package. */
 
 import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -9,7 +9,7 @@ const root = join(__dirname, '../..');
 const folder = temporaryFolder();
 const documents = readdirSync(join(root, 'docs')).filter((name) => name.endsWith('.md'));
 
-/** The blocks of a language that a document has. */
+/** Returns a document's code blocks of a language. */
 function blocks(document: string, language: string): string[] {
   const text = readFileSync(join(root, 'docs', document), 'utf8');
   return [...text.matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm)]
@@ -17,7 +17,7 @@ function blocks(document: string, language: string): string[] {
     .map(([, , block]) => block as string);
 }
 
-/** The files that a document refers to. */
+/** Returns the files to which a document links. */
 function links(document: string): string[] {
   const text = readFileSync(join(root, 'docs', document), 'utf8');
   return [...text.matchAll(/\]\(([^)#]+)\)/g)].map(([, target]) => target as string);

@@ -1,4 +1,4 @@
-/** The examples run as they are; needs the compiled package. */
+/** The examples run unchanged. Needs the compiled package. */
 
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';

@@ -3,7 +3,7 @@ import { dirname, join, normalize, relative } from 'node:path';
 
 const LIB = join(__dirname, '../../lib');
 
-/** The files of lib that each imports from, types included. */
+/** Reads the imports of each file in lib, including types. */
 function readImports(): ReadonlyMap<string, readonly string[]> {
   const files = readdirSync(LIB, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'));
   const imports = (name: string) => {
@@ -16,7 +16,7 @@ function readImports(): ReadonlyMap<string, readonly string[]> {
   return new Map(files.map((name) => [relative('.', name), imports(name)]));
 }
 
-/** A path from a file back to itself; undefined where there is none. */
+/** Finds an import cycle; undefined if there is none. */
 function findCircle(imports: ReadonlyMap<string, readonly string[]>): readonly string[] | undefined {
   const done = new Set<string>();
   const follow = (name: string, path: readonly string[]): readonly string[] | undefined => {

@@ -1,4 +1,4 @@
-/** `.ci/run` notices what a test leaves behind. */
+/** `.ci/run` notices leftovers of tests. */
 
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
@@ -11,7 +11,7 @@ const checkout = join(folder, 'checkout');
 const home = join(folder, 'home');
 const script = `set -eu; source .ci/steps.sh; use_own_group "$@"; enter_empty_room; eval "$1"; nothing_is_left`;
 
-/** Runs shell commands in an empty room, as `.ci/run` does its steps, and then the check. */
+/** Runs shell commands in an empty room, like a step of `.ci/run`, and then the check. */
 function leave(commands: string) {
   const { MBOK_CI_GROUP: _, ...env } = process.env;
   const options = { cwd: checkout, encoding: 'utf8', env: { ...env, HOME: home } } as const;

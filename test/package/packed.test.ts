@@ -4,12 +4,12 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { built, root } from '../helpers/builds';
 
-/** A project of somebody who has installed the packed tarball, with neither a registry nor a cache. */
+/** Project of a user who has installed the packed tarball, without registry and cache. */
 let project: string;
 let packed: { filename: string; files: { path: string }[] };
 let installation: { stdout: string; stderr: string; status: number | null };
 
-/** Runs npm with an empty cache: what the user's cache happens to hold must not decide whether a test passes. */
+/** Runs npm with an empty cache, so that the result does not depend on the user's cache. */
 const npm = (...args: string[]) =>
   spawnSync('npm', args, {
     cwd: project,
@@ -17,7 +17,7 @@ const npm = (...args: string[]) =>
     env: { ...process.env, npm_config_loglevel: 'notice', npm_config_cache: join(project, 'cache') },
   });
 
-/** The names of the packages that `npm install mbok --omit=optional` brings: dependencies, theirs, and so on. */
+/** Lists the packages that `npm install mbok --omit=optional` installs: dependencies, and theirs. */
 function productionDependencies(): string[] {
   const { packages } = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as {
     packages: Record<string, { dev?: boolean; optional?: boolean; devOptional?: boolean }>;
@@ -27,7 +27,7 @@ function productionDependencies(): string[] {
     .map(([folder]) => folder.replace(/^node_modules\//, ''));
 }
 
-/** Packs a folder into the project without running anything and returns npm's report. */
+/** Packs a folder into the project without running anything, and returns npm's report. */
 function pack(folder: string): typeof packed {
   const args = ['pack', folder, '--ignore-scripts', '--json', '--pack-destination', project];
   const output = execFileSync('npm', args, { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
@@ -51,7 +51,7 @@ beforeAll(() => {
       dependencies: { mbok: `file:${packed.filename}`, ...Object.fromEntries(tarballs) },
     }),
   );
-  // scripts may run: the tarball must not have any
+  // scripts may run, but the tarball must have none
   const quiet = ['--no-audit', '--no-fund'];
   installation = npm('install', '--offline', '--omit=optional', '--foreground-scripts', ...quiet);
 }, 900_000);
@@ -62,7 +62,7 @@ function readPackage(folder: string): Record<string, unknown> {
   return JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as Record<string, unknown>;
 }
 
-/** Runs a program in the project, outside the repository's own node_modules. */
+/** Runs a program in the project, outside the repository's node_modules. */
 function run(name: string, source: string, env: Record<string, string> = {}) {
   writeFileSync(join(project, name), source);
   const { PREBUILDS_ONLY: _, ...inherited } = process.env;
@@ -95,7 +95,7 @@ describe('the packed tarball', () => {
 
   test('installs offline without running a script', () => {
     expect(installation).toMatchObject({ status: 0 });
-    // npm announces every script that it runs by a line "> name@version script"
+    // npm announces every script by a line "> name@version script"
     expect(installation.stdout).not.toMatch(/^> /m);
     expect(readPackage(join(project, 'node_modules/mbok'))).toMatchObject({ gypfile: false });
     expect(existsSync(join(project, 'node_modules/mbok/build'))).toBe(false);

@@ -1,4 +1,4 @@
-/** Charts: that points lie where their values say, and that labels can be read. */
+/** Charts: points lie at their values, and labels are readable. */
 
 import { smooth } from '../../lib/plot/line_chart';
 import { front } from '../../lib/plot/scatter_chart';
@@ -7,7 +7,7 @@ import { expectWellFormed } from '../helpers/xml';
 
 const labels = { title: 'a < b & "c"', xLabel: 'bytes', yLabel: 'ratio' };
 
-/** Draws charts in one process, since the packages that draw are ES modules, which Jest cannot load. */
+/** Draws charts in another process, since the drawing packages are ES modules, which Jest cannot load. */
 function draw(charts: readonly (readonly [module: string, name: string, ...given: object[]])[]): string[] {
   const { status, stdout, stderr } = runTypeScript(`
     async function main() {
@@ -120,7 +120,7 @@ test('a scatter chart puts no label over another', () => {
 });
 
 test('a heat map has a cell for each that is given, and its text', () => {
-  // in it and around it
+  // in the cell and on the axis
   expect(mapped.match(/>3<\/text>/g)?.length).toBeGreaterThanOrEqual(2);
   expect(mapped).toContain('>kernels</text>');
 });

@@ -1,12 +1,12 @@
-/** The page of a report, of recorded results: whole, escaped, readable without anything else. */
+/** The page of a report from recorded results: complete, escaped, self-contained. */
 
 import { runTypeScript } from '../helpers/run_typescript';
 import { expectWellFormed } from '../helpers/xml';
 
 /**
- * Renders the page of a plan's made-up results in a process of its own, where the packages that draw can be loaded.
+ * Renders the page of a plan's made-up results in a separate process, where the drawing packages can be loaded.
  *
- * @param failing - a pattern of the names of commands that are to have failed
+ * @param failing - pattern of the names of commands that failed
  */
 function render(failing: string, settings: object = {}): string {
   const { status, stdout, stderr } = runTypeScript(`

@@ -1,4 +1,4 @@
-/** The plan of a report and how it is run: like make. */
+/** The plan of a report and its execution, which works like make. */
 
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -86,7 +86,7 @@ describe('running a plan', () => {
     calls = [];
   });
 
-  /** Runs the plan with commands that write what a real one would, and forgets the calls before. */
+  /** Runs the plan with commands that write what a real one would, and clears the recorded calls. */
   async function run(commands = plan, changes: Partial<RunOptions> & { readonly text?: string } = {}) {
     calls = [];
     const workFolder = join(folder, 'work');
@@ -155,7 +155,7 @@ describe('running a plan', () => {
     const changed = completePlan([look('a.look', make('a', ['--better', '$SRC']))]);
     const controller = new AbortController();
     const execute: RunOptions['execute'] = async (args) => {
-      // made, but its result never came to be written
+      // the model is written, but its result is not
       writeFileSync(join(args.at(-1) as string, '../made'), '');
       controller.abort();
       throw Object.assign(new Error('aborted'), { code: 'MBOK_ABORTED' });
@@ -182,7 +182,7 @@ describe('running a plan', () => {
     await run();
     expect(calls).toEqual(all.slice(2));
     expect(existsSync(partial)).toBe(true);
-    // of other text it would be another command's
+    // with another text it would be another command's
     await run(plan, { text: 'another text' });
     expect(existsSync(partial)).toBe(false);
   });

@@ -1,4 +1,4 @@
-/** Embeddings and head in 8 bits: computed with, saved, trained around, exported. */
+/** Embeddings and head in 8 bits: computed with, saved, left alone by training, exported. */
 
 import { cpSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -25,13 +25,13 @@ const IDS = Int32Array.from({ length: 40 }, (_, i) => (i * 37) % 160);
 const TABLE = 'model.embed_tokens.weight';
 const HEAD = 'lm_head.weight';
 
-/** A golden family with two kernels and tables in 8 bits. */
+/** Converts a golden family to two kernels, with embedding tables in 8 bits. */
 async function small(family: string): Promise<Model> {
   await using model = await Model.load(join(GOLDEN, family));
   return await binarize(model, { kernels: 2, method: 'svid', embeddings: 'int8' });
 }
 
-/** What a weight of the model stands for, in f32. */
+/** Returns the f32 values of a weight. */
 function numbersOf(model: Model, name: string): Promise<Matrix> {
   const owner = model.family.parameters(model.config).find((parameter) => parameter.name === name);
   return multipliedOut(owner as NonNullable<typeof owner>, model.formats.get(moduleOf(name)), model.parameters);
@@ -61,7 +61,7 @@ test.each([
   const formats = new Map([...model.formats].filter(([module]) => !tables.some((name) => name === `${module}.weight`)));
   await using wide = model.derive(replaced, formats);
   expect(wide.embeddings).toBeUndefined();
-  // a prompt, and as few rows as decoding has
+  // a prompt, and as few rows as in decode
   for (const ids of [IDS, IDS.subarray(0, 3)]) {
     const { data } = await model.logits(ids);
     expect(relativeError(data, (await wide.logits(ids)).data)).toBeLessThan(2e-6);

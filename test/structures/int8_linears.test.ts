@@ -1,4 +1,4 @@
-/** Linear layers in 8 bits beside Boolean ones: computed with, saved, read, trained around. */
+/** Linear layers in 8 bits beside Boolean ones: computed with, saved, read, left alone by training. */
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,7 +14,7 @@ import { contents, differences, learnableIds } from '../helpers/training_models'
 
 const folder = temporaryFolder();
 const IDS = Int32Array.from({ length: 40 }, (_, i) => (i * 37) % 160);
-/** Layers of the second block in 8 bits. */
+/** Options that put the layers of the second block into 8 bits. */
 const options = { kernels: 2, method: 'svid', keep: { '*.1.*': 'int8' } } as const;
 
 async function small(family: string): Promise<Model> {
@@ -24,7 +24,7 @@ async function small(family: string): Promise<Model> {
 
 const eightBits = (model: Model) => model.linears.filter(({ name }) => model.stored.get(name)?.storage === 'I8');
 
-// GPT-2's files hold its matrices the other way round
+// GPT-2's files store matrices transposed
 describe.each(['llama', 'gpt2'])('%s', (family) => {
   test('computes what the numbers stand for, which are close to the original', async () => {
     await using original = await Model.load(join(GOLDEN, family));
@@ -43,7 +43,7 @@ describe.each(['llama', 'gpt2'])('%s', (family) => {
       expect(residual).toBeLessThan(1e-2);
     }
     await using wide = model.derive(replaced, formats);
-    // a prompt, and as few rows as decoding has
+    // a prompt, and as few rows as in decode
     for (const ids of [IDS, IDS.subarray(0, 3)]) {
       const [got, expected] = [(await model.logits(ids)).data, (await wide.logits(ids)).data];
       const largest = Math.max(...expected.map(Math.abs));

@@ -1,4 +1,4 @@
-/** A structure for tests alone: K kernels that share their input scales, W ≈ (Σₖ diag(s_out[k]) · B[k]) · diag(s_in). */
+/** A structure only for tests: K kernels with shared input scales, W ≈ (Σₖ diag(s_out[k]) · B[k]) · diag(s_in). */
 
 import { MbokError } from '../../lib/base/errors';
 import type { WeightConverter } from '../../lib/compress/converter';
@@ -82,7 +82,7 @@ export const sharedInputScaleConverter: WeightConverter<SharedInputScale> = {
         ),
       ];
     };
-    // nothing of an earlier conversion depends on how many kernels other weights have
+    // nothing of an earlier conversion depends on the kernels of other weights
     const earlier = calibration?.earlier?.map((matrix) => matrix.clone());
     const matrices = earlier ?? (await withWidened(weight, signal, convert));
     const placed = partsOf(owner, format).map((part, i) => {
@@ -100,7 +100,7 @@ export const sharedInputScaleConverter: WeightConverter<SharedInputScale> = {
   },
 };
 
-/** What one plane takes of a weight, and ‖W − Ŵ‖ with it. */
+/** One plane of a weight, and ‖W − Ŵ‖ with it. */
 interface Taken {
   readonly signs: Float32Array;
   readonly sOut: Float32Array;
@@ -108,8 +108,8 @@ interface Taken {
 }
 
 /**
- * Input scales of the best single kernel, and plane after plane: the signs of what those before it leave, with output
- * scales by least squares, where columns count by their inputs' squares if H is known. Scales are numbers of F16.
+ * Extracts the input scales of the best single kernel, then plane after plane: the signs of the residual, with output
+ * scales by least squares. If H is known, columns are weighted by the squares of their inputs. Scales are F16 numbers.
  */
 async function remainders(
   module: string,

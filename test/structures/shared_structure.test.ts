@@ -1,6 +1,6 @@
 /**
- * The structure layer holds: a structure that the library does not know comes by one file (structures/shared_input_scale.ts)
- * and one line here, and everything that models do works with it.
+ * The structure layer is extensible: an unknown structure needs one file (structures/shared_input_scale.ts) and one
+ * line here, and all functions of models work with it.
  */
 
 import { readdirSync, readFileSync, statSync } from 'node:fs';
@@ -33,7 +33,7 @@ const newPlace = () => join(folder, `place-${++places}`);
 const LLAMA = join(GOLDEN, 'llama');
 const IDS = Array.from({ length: 48 }, (_, i) => (i * i * 7 + i) % 160);
 const shared = (count: number) => ({ kind: 'shared_input_scale', count }) as const;
-/** Every layer in the structure. */
+/** Converts every layer to the structure. */
 const all = (count: number) => ({ kernels: 1, method: 'svid', keep: { '*': shared(count) } }) as const;
 const calibration = { data: learnableIds(400), windows: 6, length: 32, rounds: 1 };
 const calibrated = (count: number) => ({ ...all(count), method: 'calibrated', calibration }) as const;
@@ -193,7 +193,7 @@ describe('a budget', () => {
       const choices = choicesOf(linear, { storage: () => undefined });
       const sizes = choices.map(({ bytes }) => bytes);
       expect(sizes).toEqual([...new Set(sizes)].sort((a, b) => a - b));
-      // eight kernels and four of the structure, of which the smallest is as large as one kernel
+      // eight kernel counts and four of the structure, whose smallest equals one kernel in size
       expect(choices.length).toBe(8 + 4 - 1);
     }
   });
@@ -288,7 +288,7 @@ async function textOf(model: Model, prompt: string, options: object): Promise<st
 }
 
 describe('training', () => {
-  // a text that can be learnt, and bits that move within a few steps
+  // a learnable text, and a flip rate that moves bits within a few steps
   const story: Partial<FinetuneOptions> = { window: 64, batch: 4, steps: 16, flipRate: 0.12 };
   const short: Partial<FinetuneOptions> = { window: 32, batch: 4, steps: 6, flipRate: 0.2 };
   let stories: string;
@@ -299,14 +299,16 @@ describe('training', () => {
     await binarizeFolder(TINY_STORIES, converted, all(2));
     await binarizeFolder(LLAMA, `${converted}-small`, all(2));
   });
-  // the process of a test grows as it likes
+  // fixed, since the memory of a test process varies
   beforeEach(() => {
     const usage = { rss: 1e8, heapTotal: 0, heapUsed: 0, external: 0, arrayBuffers: 0 };
     jest.spyOn(process, 'memoryUsage').mockImplementation(Object.assign(() => usage, { rss: () => usage.rss }));
   });
   afterEach(() => jest.restoreAllMocks());
 
-  /** Finetunes a converted model and saves it: what it is then, what changed, and the losses; stopped after `stop` steps. */
+  /**
+   * Finetunes a converted model and saves it. Returns its state, the changes and the losses; stops after `stop` steps.
+   */
   async function run(dense: string, place: string, options: Omit<FinetuneOptions, 'teacher'>, stop = Infinity) {
     await using teacher = await Model.load(dense);
     await using student = await Model.load(place);

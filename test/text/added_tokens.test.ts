@@ -1,6 +1,6 @@
 /**
- * Added tokens, against Hugging Face's tokenizers 0.23.3. Its Python package made four small tokenizers with tokens of all
- * settings (`add_tokens([AddedToken(…)])`) and encoded texts of them, of spaces and of letters beside them:
+ * Added tokens, against Hugging Face's tokenizers 0.23.3. Its Python package made four small tokenizers with tokens of
+ * all settings (`add_tokens([AddedToken(…)])`). It encoded texts of these tokens, with spaces and letters beside them:
  * `[text, tokenizer.encode(text, add_special_tokens=False).ids]`.
  */
 

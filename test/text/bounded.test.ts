@@ -1,4 +1,4 @@
-/** Limits of time, stack and memory for work that files decide about. */
+/** Limits of time, stack and memory for work that depends on files. */
 
 import { bounded, LimitError, limited } from '../../lib/text/bounded';
 import { Realm } from '../../lib/text/realm';

@@ -1,4 +1,4 @@
-/** Byte-pair encoding: the ids are those of the Python package `tokenizers`, however long a word is. */
+/** Byte-pair encoding: the ids are those of the Python package `tokenizers`, for words of any length. */
 
 import { createHash } from 'node:crypto';
 import fc from 'fast-check';
@@ -25,13 +25,13 @@ const tokenizerOf = (description: GgufTokenizer) => {
   const { config, generation } = description;
   return Tokenizer.fromParts({ description, config, others: [generation], files: () => [], place: 'model.gguf' });
 };
-/** By way of the file that a model is saved with. */
+/** Builds the tokenizer from the file with which a model is saved. */
 const saved = (description: GgufTokenizer) =>
   Tokenizer.fromFiles(new Map([['tokenizer.json', Buffer.from(JSON.stringify(description.file()))]]), 'model');
 
 const plain = { addSpecialTokens: false };
 
-/** Letters by a linear congruential generator. */
+/** Creates a word by a linear congruential generator. */
 function wordOf(alphabet: string, length: number): string {
   const letters = [...alphabet];
   let seed = 1;
@@ -65,7 +65,7 @@ describe('words of a hundred thousand and of a million letters have the ids of `
   });
 });
 
-/** Counts how often it is asked. */
+/** Counts the queries to a merge table. */
 class Counted implements Merges {
   asked = 0;
 
@@ -90,7 +90,7 @@ test.each([
     const model = bytePairModel({ ...description, merges }) as BytePairModel;
     const length = 50_000;
     model.encode(wordOf(alphabet, length));
-    // once for each pair of letters, and for the two neighbors of every merge
+    // once per pair of letters, and for the two neighbors of every merge
     expect(merges.asked).toBeLessThan(3 * length);
     expect(merges.asked).toBeGreaterThanOrEqual(length - 1);
   }

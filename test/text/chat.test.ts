@@ -1,4 +1,4 @@
-/** Conversations as the model's template writes them, and which of their tokens the assistant says. */
+/** Conversations as formatted by the model's template, and the tokens of the assistant. */
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -24,7 +24,7 @@ const files = (contents: Record<string, unknown>) =>
     ]),
   );
 
-/** A tokenizer of the fixtures: byte-level with ChatML's tokens, or SentencePiece's with LLaMA 2's. */
+/** Creates a tokenizer of the fixtures: byte-level with ChatML's tokens, or SentencePiece's with LLaMA 2's. */
 function tokenizerOf(kind: 'byte_level' | 'sentence_piece'): Tokenizer {
   const { tokenizer, config, generation } = tokenizerFiles(
     kind === 'byte_level' ? byteLevelMetadata({ pre: 'smollm', eos_token_id: 3 }) : pieceMetadata(),
@@ -146,7 +146,7 @@ describe('what the assistant says', () => {
     { role: 'user', content: 'Sing!' },
     { role: 'assistant', content: 'La la la\n' },
   ];
-  /** The runs of tokens that are marked, decoded. */
+  /** Decodes the runs of marked tokens. */
   function said(kind: 'byte_level' | 'sentence_piece', template: string | ChatTemplate, messages = CHAT): string[] {
     const tokenizer = tokenizerOf(kind);
     const chosen = typeof template === 'string' ? templateNamed(template) : template;
@@ -200,7 +200,7 @@ describe('what the assistant says', () => {
   });
 
   describe('where earlier messages are written otherwise once a conversation goes on', () => {
-    /** Like Qwen 3's: thoughts are those of the messages after the last question alone. */
+    /** A template like Qwen 3's: it writes thoughts only for messages after the last question. */
     const THINKING = `{%- set ns = namespace(last=-1) %}
 {%- for m in messages %}{% if m.role == 'user' %}{% set ns.last = loop.index0 %}{% endif %}{% endfor %}
 {%- for m in messages %}

@@ -1,4 +1,4 @@
-/** Long documents are encoded in pieces to the tokens of the whole. */
+/** Long documents, encoded in pieces, give the tokens of the whole. */
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,7 +13,7 @@ const folder = temporaryFolder();
 const kinds: TokenizerKind[] = ['byte-level', 'byte-fallback'];
 const stories = readFileSync(join(TINY_STORIES, 'corpus/train.txt'), 'utf8').replaceAll('<|endoftext|>', '\n');
 
-/** Encodes a document that comes in parts of random lengths. */
+/** Encodes a document that arrives in parts of random lengths. */
 function encodeInParts(tokenizer: Tokenizer, text: string, longest: number): number[] {
   const random = new Random(5);
   const encoder = new DocumentEncoder(tokenizer);
@@ -26,7 +26,7 @@ function encodeInParts(tokenizer: Tokenizer, text: string, longest: number): num
   return [...ids, ...encoder.end()].flat();
 }
 
-/** The document start, then the tokens of the text encoded at once. */
+/** Returns the document start, then the tokens of the whole text. */
 const whole = (tokenizer: Tokenizer, text: string) => [
   tokenizer.documentStartId as number,
   ...tokenizer.encode(text, { addSpecialTokens: false }),

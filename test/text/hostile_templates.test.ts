@@ -1,13 +1,13 @@
-/** Chat templates as programs of strangers: each gives a text or one MbokError, in bounded time and memory. */
+/** Chat templates as untrusted programs: each gives a text or one MbokError, in bounded time and memory. */
 
 import { temporaryFolder } from '../helpers/folders';
 import { MOST_GROWTH, MOST_TIME, type Outcome, runCases } from '../helpers/hostile_cases';
 
 const spaces = ' \n'.repeat(100_000);
-/** Does something sixty times to `ns.s`, a text, and `ns.l`, a list. */
+/** Repeats statements sixty times on `ns.s`, a text, and `ns.l`, a list. */
 const sixty = (statements: string) =>
   `{% set ns = namespace(s='ab', l=[1]) %}{% for i in range(60) %}${statements}{% endfor %}{{ ns.s | length }}`;
-/** A text of 2^power letters in `ns.s`. */
+/** Creates a text of 2^power letters in `ns.s`. */
 const long = (power: number, letter = 'a') =>
   `{% set ns = namespace(s='${letter}', l=[]) %}{% for i in range(${power}) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}`;
 const nested = (count: number) => `{{ ${'['.repeat(count)}1${']'.repeat(count)} }}`;
@@ -15,7 +15,7 @@ const nested = (count: number) => `{{ ${'['.repeat(count)}1${']'.repeat(count)} 
 const FORMAT = 'MBOK_FORMAT';
 const ARGUMENT = 'MBOK_INVALID_ARGUMENT';
 
-/** A template, and the code of an error or the text that it gives. */
+/** A template, and its text or the code of its error. */
 const cases: [name: string, template: string, expected: string][] = [
   // time
   ['a billion rounds', '{% for i in range(1000000000) %}x{% endfor %}', FORMAT],
@@ -91,7 +91,7 @@ const cases: [name: string, template: string, expected: string][] = [
     '{"__proto__": {"a": 1}}',
   ],
   ['globals', '{{ process }}{{ require }}{{ globalThis }}', ''],
-  // what honest templates do
+  // what benign templates do
   ['a conversation', '{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}', '<user>Hi'],
   ['many alternatives', `{% if false %}${'{% elif false %}x'.repeat(300)}{% else %}y{% endif %}`, 'y'],
   ['deep blocks', `${'{% if true %}'.repeat(300)}x${'{% endif %}'.repeat(300)}`, 'x'],

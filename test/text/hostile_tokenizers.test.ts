@@ -1,4 +1,4 @@
-/** Files of tokenizers as strangers write them: each gives ids or one MbokError, in bounded time and memory. */
+/** Untrusted tokenizer files: each gives ids or one MbokError, in bounded time and memory. */
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -15,7 +15,7 @@ interface TokenizerJson extends JsonObject {
   added_tokens: JsonObject[];
 }
 const original = readFileSync(join(TINY_STORIES, 'tokenizer.json'), 'utf8');
-/** The embedded tokenizer with something changed. */
+/** Returns the embedded tokenizer with a change. */
 const changed = (change: (json: TokenizerJson) => void): JsonObject => {
   const json = JSON.parse(original) as TokenizerJson;
   change(json);
@@ -34,7 +34,7 @@ const addedTokens = (tokens: readonly string[]) =>
   changed((json) => {
     json.added_tokens.push(...tokens.map((content, index) => ({ id: VOCABULARY + index, content, special: true })));
   });
-/** Without what belongs to the model of the embedded tokenizer. */
+/** Creates a tokenizer of a model, without the other parts of the embedded tokenizer. */
 const ofModel = (model: JsonObject) => {
   const none = { added_tokens: [], normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null };
   return { ...none, model };
@@ -63,7 +63,7 @@ const many = <T>(count: number, item: T): T[] => Array.from({ length: count }, (
 const textItem = { Sequence: { id: 'A', type_id: 0 } };
 const EXPONENTIAL = '(a|a)+Q';
 
-/** A tokenizer.json, what becomes of a text with it, and settings: the code of an error, or the text decoded again. */
+/** A tokenizer.json, a text, the decoded text or the code of the error, and settings. */
 const cases: [name: string, tokenizer: JsonObject, text: string, expected: string, settings?: JsonObject][] = [
   ['the embedded tokenizer', changed(() => {}), 'Once upon a time', 'Once upon a time'],
   // time
@@ -217,7 +217,7 @@ const cases: [name: string, tokenizer: JsonObject, text: string, expected: strin
     'a',
     { target_lang: 'constructor' },
   ],
-  // as with byte pairs, what the vocabulary lacks and has no token for is left out, also within words
+  // as for byte pairs, text outside the vocabulary is dropped if there is no unknown token, also within words
   [
     'pieces without an unknown token',
     {
@@ -233,7 +233,7 @@ const cases: [name: string, tokenizer: JsonObject, text: string, expected: strin
     'axb x',
     'a b',
   ],
-  // what replacements mean
+  // meaning of replacements
   ['special patterns of a replacement', normalizer(replace(string('a'), "$&$'")), 'ab', "$&$'b"],
   [
     'special patterns of a replacement after another',

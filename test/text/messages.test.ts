@@ -1,10 +1,10 @@
-/** What messages show of values and names: little, whatever these are. */
+/** Messages show little of values and names, however large these are. */
 
 import { MbokError } from '../../lib/base/errors';
 import { show } from '../../lib/base/validate';
 import { ConfigReader } from '../../lib/models/config_reader';
 
-/** Lists within one another. */
+/** Creates nested lists. */
 function deep(levels: number): unknown {
   let value: unknown = [];
   for (let i = 0; i < levels; i++) value = [value];

@@ -10,7 +10,7 @@ import { Tokenizer } from '../../lib/text/tokenizer';
 import { tinyTokenizer } from '../helpers/tokenizers';
 
 const assets = join(__dirname, '../../assets/tiny-stories');
-/** The package itself: Hugging Face's way, without words that are remembered. */
+/** Hugging Face's package itself, without the word cache. */
 const { Tokenizer: Reference } = require('@huggingface/tokenizers') as {
   Tokenizer: new (
     tokenizer: object,
@@ -40,7 +40,7 @@ describe('added tokens', () => {
         for (let at = 0; at < text.length; ) {
           const here = contents.filter((content) => text.startsWith(content, at));
           const longest = here.sort((a, b) => b.length - a.length)[0];
-          // the second half of a character begins none
+          // the second half of a character starts no token
           if (longest === undefined || isInside(text, at)) {
             between += text[at++];
             continue;
@@ -58,7 +58,7 @@ describe('added tokens', () => {
   });
 });
 
-/** Whether a place lies between the halves of a character outside the basic plane. */
+/** Tells whether a place lies between the halves of a character outside the basic plane. */
 function isInside(text: string, at: number): boolean {
   return (text.codePointAt(at - 1) ?? 0) > 0xffff;
 }
@@ -195,7 +195,7 @@ describe('stream decoder', () => {
     const decoder = new StreamDecoder(t);
     return [...ids.map((id) => decoder.push(id)), decoder.flush()];
   };
-  /** Both kinds of tokenizer spread characters over several tokens, each in its own way. */
+  /** Both kinds of tokenizer spread characters over several tokens, in different ways. */
   const kinds: [string, () => Promise<Tokenizer>][] = [
     ['byte-level', async () => tokenizer],
     ['byte-fallback', () => tinyTokenizer('byte-fallback', folder)],

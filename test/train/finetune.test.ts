@@ -1,4 +1,4 @@
-/** Finetuning: that it learns, what it changes, and what it leaves behind when it is stopped. */
+/** Finetuning: it learns, changes only what it should, and leaves a defined state when stopped. */
 
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -26,7 +26,7 @@ beforeAll(async () => {
 });
 afterAll(() => teacher.dispose());
 
-/** Finetunes a fresh student and returns what changed. */
+/** Finetunes a new student and returns what changed. */
 async function train(options: Partial<FinetuneOptions> = {}, kernels = 2) {
   const student = await makeStudent(teacher, kernels);
   const before = contents(student);
@@ -126,7 +126,7 @@ test('the same options give the same bits, another seed others', async () => {
 });
 
 test('a batch in parts gives the step of the whole batch', async () => {
-  // without bits, whose flips amplify rounding
+  // without flips, which amplify rounding
   const [whole, parts] = [await train({ flipRate: 0 }), await train({ flipRate: 0, microBatch: 1 })];
   for (const [step, loss] of losses(whole.result.history).entries()) {
     expect(losses(parts.result.history)[step]).toBeCloseTo(loss, 4);
@@ -139,7 +139,7 @@ test('a batch in parts gives the step of the whole batch', async () => {
 describe('memory', () => {
   const options = { train: ['scales', 'norms', 'embeddings'], steps: 3 } as const;
   const run = (more: Partial<FinetuneOptions>) => train({ ...options, ...more });
-  // the process of a test grows as it likes
+  // fixed, since the memory of a test process varies
   beforeEach(() => {
     const usage = { rss: 1e8, heapTotal: 0, heapUsed: 0, external: 0, arrayBuffers: 0 };
     jest.spyOn(process, 'memoryUsage').mockImplementation(Object.assign(() => usage, { rss: () => usage.rss }));
@@ -155,7 +155,7 @@ describe('memory', () => {
     const kept = await run({ microBatch: 4, ...more });
     const { memory } = kept.result;
     expect(memory.recompute).toBe(false);
-    // a budget that all but the activations fit
+    // a budget that fits everything except the activations
     const budget = memory.total + memory.overhead - 1000;
     const recomputed = await run({ microBatch: 4, ...more, memory: budget });
     expect(recomputed.result.memory.recompute).toBe(true);
@@ -255,7 +255,7 @@ describe('a run that cannot go on', () => {
 
   test('names a gradient that is not finite under a finite loss, and neither moves f32 parameters nor saves it', async () => {
     const student = await makeStudent(teacher);
-    // up and down cancel in the forward pass; the gradient of what lies between them overflows
+    // up and down cancel in the forward pass, but the gradient between them overflows
     const by = (name: string, factor: number) => {
       const scales = student.parameters.get(`model.layers.0.mlp.${name}`) as Matrix;
       scales.write(scales.toFloat32().map((value) => value * factor));

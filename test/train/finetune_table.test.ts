@@ -1,4 +1,7 @@
-/** Perplexity of the embedded model after finetuning on TinyStories: a row of README's table. The others take longer. */
+/**
+ * Perplexity of the embedded model after finetuning on TinyStories: a row of README's table. The other rows take
+ * longer.
+ */
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

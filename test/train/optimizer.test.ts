@@ -1,4 +1,4 @@
-/** The optimizers against values of another implementation in float64, and the Boolean optimizer's rules of use. */
+/** The optimizers against float64 values of another implementation, and the Boolean optimizer's interface. */
 
 import { appendGradients } from '../../lib/graph/gradients';
 import { Graph, type Tensor } from '../../lib/graph/graph';
@@ -121,7 +121,7 @@ describe('the multi-Boolean linear layer', () => {
   const [count, m, n] = golden('sign').shape as [number, number, number];
   const rows = golden('x').shape[0] as number;
 
-  /** Output and gradients where the upstream gradient is z. */
+  /** Computes output and gradients for the upstream gradient z. */
   async function run(kernel: number) {
     const graph = new Graph();
     const x = graph.input('x', { rows: 'tokens', cols: n });
@@ -166,7 +166,7 @@ describe('the Boolean optimizer', () => {
   const COUNT = 2;
   const TOKENS = 120;
 
-  /** A layer with its optimizer; `step` runs one step over micro-batches of the given tokens. */
+  /** Creates a layer with its optimizer; `step` runs one step over micro-batches of these tokens. */
   function layer(settings: Partial<BooleanOptimizerSettings>) {
     const random = new Random(5);
     const kernels = BitMatrix.fromSigns(random.signs(COUNT * ROWS * COLS), { rows: COUNT * ROWS, cols: COLS });
@@ -320,7 +320,7 @@ test('latent weights behind a Boolean layer cross zero against their gradient, a
     for (let i = 0; i < rows; i++) signal += (z[i * m + row] as number) * (x[i * n + col] as number);
     return -Math.sign(signal);
   });
-  // Adam's first step is the learning rate whatever the gradient; latents start 0.02 from zero
+  // Adam's first step is the learning rate for any gradient; latents start 0.02 from zero
   await plan.run({ scalars: { learningRate: 0.019, step: 1 } });
   expect(Array.from(kernels.toSigns())).toEqual(Array.from(start));
   await plan.run({ scalars: { learningRate: 0.019, step: 2 } });

@@ -1,4 +1,4 @@
-/** Checkpoints: a run that was stopped, even killed, goes on to the bits of one that was not. */
+/** Checkpoints: a stopped or killed run continues with the same bits as an uninterrupted one. */
 
 import { spawn } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -30,7 +30,7 @@ const options = {
   evaluation: { data: learnableIds(200, { seed: 3 }), every: 2 },
 } as const;
 
-/** Finetunes a fresh student, stopping it after `stop` steps if given; results without timings. */
+/** Finetunes a new student, stopping after `stop` steps if passed; returns results without timings. */
 async function run(more: Partial<FinetuneOptions> = {}, stop = Number.POSITIVE_INFINITY) {
   const student = await makeStudent(teacher);
   const controller = new AbortController();
@@ -54,7 +54,7 @@ test.each([
 ] as [string, Partial<FinetuneOptions>][])('a resumed run ends as one without interruption: %s', async (name, more) => {
   const uninterrupted = await run(more);
   const checkpoint = { folder: place(name), every: 2 };
-  // stopped by abort, which saves at once; twice, and resumed after its end once more
+  // stopped by abort, which saves at once, twice; then resumed once more after its end
   await run({ ...more, checkpoint }, 3);
   await run({ ...more, checkpoint, resume: true }, 6);
   expect(await run({ ...more, checkpoint, resume: true })).toEqual(uninterrupted);
@@ -193,7 +193,7 @@ describe('resuming', () => {
     const kept = readFileSync(join(broken.folder, file));
     writeFileSync(join(broken.folder, file), change(kept));
     await expect(run({ checkpoint: broken, resume: true })).rejects.toMatchObject({ code });
-    // as it was, it can be gone on from: nothing else made it refused
+    // the original file can be resumed: nothing else caused the refusal
     writeFileSync(join(broken.folder, file), kept);
     await run({ checkpoint: broken, resume: true }, 2);
   });
@@ -237,7 +237,7 @@ test('a checkpoint folder that cannot be written is an error that names it', asy
 });
 
 describe('a run that is killed', () => {
-  /** MBOK_KILLS=20 for a long try. */
+  /** Set MBOK_KILLS=20 for a long run. */
   const kills = Number(process.env.MBOK_KILLS ?? 3);
 
   test(`${kills} times resumes to the bits of one that was not`, async () => {
@@ -248,7 +248,7 @@ describe('a run that is killed', () => {
       const died = signal === 'SIGKILL';
       if (died) killed++;
       else expect(code).toBe(0);
-      // a run that is near its end is begun anew, so that there is something left to resume
+      // restart a run that is near its end, so that steps remain to resume
       if (!died || step > 37) rmSync(checkpoint.folder, { recursive: true, force: true });
     }
     expect(await run({ steps: 40, checkpoint, resume: true })).toEqual(uninterrupted);
@@ -257,8 +257,8 @@ describe('a run that is killed', () => {
 });
 
 /**
- * Resumes the run of 40 steps in a process of its own and kills it within its next steps and the writing of their
- * checkpoints, unless it ends before. Resolves to how it ended and the last step that it told of.
+ * Resumes the run of 40 steps in a separate process. Kills it during its next steps and checkpoints, unless it ends
+ * before. Resolves to how it ended, and its last reported step.
  */
 function killedRun(
   checkpointFolder: string,

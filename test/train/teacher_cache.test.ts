@@ -1,4 +1,4 @@
-/** Training on what was kept of a teacher's predictions. */
+/** Training on stored predictions of a teacher. */
 
 import { existsSync, mkdtempSync, rmSync, statSync, truncateSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,4 @@
-/** Files that are not what GGUF says: one MbokError each, which names the file and what is wrong. */
+/** Malformed GGUF files: one MbokError each, naming the file and the fault. */
 
 import { open, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -20,7 +20,7 @@ async function file(bytes: Uint8Array): Promise<string> {
 const { metadata, tensors } = SMALL_LLAMA;
 const whole = ggufBytes(SMALL_LLAMA);
 const llama = (changes: GgufToWrite) => ggufBytes({ ...SMALL_LLAMA, ...changes });
-/** The metadata with one value replaced, or added. */
+/** Builds a file with one metadata value replaced or added. */
 const withValue = (...entry: NonNullable<GgufToWrite['metadata']>[number]) =>
   llama({ metadata: [...metadata.filter(([key]) => key !== entry[0]), entry] });
 const withTensor = (tensor: NonNullable<GgufToWrite['tensors']>[number]) =>

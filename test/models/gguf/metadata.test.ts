@@ -1,4 +1,4 @@
-/** Metadata of GGUF files that changes a model's numbers is understood as llama.cpp does, or refused by name. */
+/** GGUF metadata that changes a model's numbers: interpreted as in llama.cpp, or refused by name. */
 
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,7 +13,7 @@ const temporary = temporaryFolder();
 type Entry = NonNullable<GgufToWrite['metadata']>[number];
 let files = 0;
 
-/** A LLaMA of heads of two numbers with further metadata; `change` makes another architecture's of it. */
+/** Creates a LLaMA with heads of two numbers and further metadata; `change` turns it into another architecture. */
 function withMetadata(entries: readonly Entry[], change: (file: GgufToWrite) => GgufToWrite = (file) => file): string {
   const path = join(temporary, `${files++}.gguf`);
   const keys = new Set(entries.map(([key]) => key));
@@ -35,7 +35,7 @@ const floats = (key: string, values: number[]): Entry => [`llama.${key}`, { floa
 
 const CASES = 'cases/2-gguf-linear-rope-without-type';
 describeWithShared('rope scaling without a type is linear', [CASES], () => {
-  // made of one checkpoint; llama.cpp gives the same logits for all three
+  // made from one checkpoint; llama.cpp gives the same logits for all three
   test.each(['factor_without_type', 'scale_linear'])('%s', async (name) => {
     const ids = Array.from({ length: 40 }, (_, i) => (i * 37) % 160);
     const logits = async (file: string) => {

@@ -1,4 +1,6 @@
-/** GGUF files that llama.cpp's own converter made of the golden checkpoints (matrices in F16): the same models. */
+/**
+ * GGUF files that llama.cpp's converter made from the golden checkpoints (matrices in F16): they give the same models.
+ */
 
 import { join } from 'node:path';
 import { f32ToHalf, halfToF32 } from '../../../lib/io/half';
@@ -19,12 +21,12 @@ const FAMILIES = [
   'phi3',
   'gpt2',
 ];
-/** Of logits, from weights of 11 significant bits. */
+/** Tolerance of logits from weights with 11 significant bits. */
 const TOLERANCE = 2e-3;
 
 const goldenPath = (...names: string[]) => join(__dirname, '../../golden', ...names);
 
-/** What F16 leaves of numbers. */
+/** Rounds numbers to F16. */
 const rounded = (values: Float32Array) => halfToF32(f32ToHalf(values, 'F16'), 'F16');
 
 describe.each(FAMILIES)('%s', (family) => {
@@ -42,7 +44,7 @@ describe.each(FAMILIES)('%s', (family) => {
       expect(entry?.shape).toEqual(expected.weights.tensors.get(name)?.shape);
       const values = await expected.weights.readF32(name);
       const got = await source.weights.readF32(name);
-      // 1 was added to Gemma's norms and is taken away again, both rounded
+      // the converter added 1 to Gemma's norms, and loading subtracts it, both with rounding
       const close = role === 'norm' ? relativeError(got, values) < 1e-6 : undefined;
       const exact = entry?.dtype === 'F32' ? values : rounded(values);
       const same = close ?? Buffer.from(got.buffer).equals(Buffer.from(exact.buffer));

@@ -1,4 +1,4 @@
-/** Weights of GGUF's formats that are a scale in F16 times whole numbers: held as they are, exactly. */
+/** Weights in GGUF formats of an F16 scale times integers: represented exactly. */
 
 import { randomFillSync } from 'node:crypto';
 import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
@@ -36,7 +36,7 @@ function largestDifference(got: ArrayLike<number>, expected: ArrayLike<number>):
   return error / largest;
 }
 
-/** The same model in F32, as a Hugging Face folder. */
+/** Writes the same model in F32 as a Hugging Face folder. */
 async function wideFolder(path: string): Promise<string> {
   const place = path.replace(/\.gguf$/, '-wide');
   mkdirSync(place, { recursive: true });
@@ -51,7 +51,7 @@ async function wideFolder(path: string): Promise<string> {
   return place;
 }
 
-/** A model in blocks and the same in F32. */
+/** Loads a model in blocks and the same model in F32. */
 async function pair(
   family: string,
   type: ExactType = 'Q8_0',
@@ -69,7 +69,7 @@ async function pair(
 }
 
 describeWithShared('a file with weights in Q8_0', ['golden3/gguf-whole'], () => {
-  // 2.7e-4 where d q is rounded to F16
+  // 2.7e-4 if d q is rounded to F16
   test('has the logits of transformers on the exact values, to 1e-4 of the largest', async () => {
     const golden = readGolden(sharedPath('golden3/gguf-whole/golden.safetensors'));
     const { data: ids, shape } = golden('input_ids');
@@ -85,7 +85,7 @@ describeWithShared('a file with weights in Q8_0', ['golden3/gguf-whole'], () => 
 });
 
 describe.each(EXACT)('%s', (type) => {
-  // permuted rows and an untied head; a tied head; matrices that Hugging Face has the other way round; biases
+  // permuted rows and an untied head; a tied head; matrices that Hugging Face stores transposed; biases
   test.each(['llama', 'gemma3', 'gpt2', 'qwen2'])('%s computes the bits of its values in F32', async (family) => {
     await using models = await pair(family, type);
     const { blocks, wide } = models;
@@ -95,7 +95,7 @@ describe.each(EXACT)('%s', (type) => {
       expect([name, matrix?.type, storage]).toEqual(isMatrix ? [name, 'q8', 'Q8'] : [name, 'f32', 'F32']);
       if (isMatrix) expect(matrix?.byteLength).toBe((rows * cols * 17) / 16);
     }
-    // prompts, and as few rows as decoding has
+    // prompts, and as few rows as in decode
     for (const count of [40, 8, 3, 1]) {
       const ids = IDS.subarray(0, count);
       expect((await blocks.logits(ids)).data).toEqual((await wide.logits(ids)).data);
@@ -266,7 +266,7 @@ describe('what a file says of blocks', () => {
   test('is read piece by piece, whole', async () => {
     const place = join(folder, 'large.safetensors');
     const [rows, cols] = [2500, 4000];
-    // every scale is finite
+    // clear the top exponent bit of every number, so that all scales are finite
     const halves = randomFillSync(new Uint16Array(rows * (cols / 32) * 17)).map((bits) => bits & 0xbfff);
     const bytes = new Uint8Array(halves.buffer);
     const tensor = { name: 'w', dtype: 'U8', shape: [rows, (cols / 32) * 34], bytes: () => bytes } as const;

@@ -1,4 +1,4 @@
-/** Rotary settings that GGUF files hold as factors of each pair's angle. */
+/** Rotary settings that GGUF files store as factors of each pair's angle. */
 
 import { withRopeFactors } from '../../../lib/models/gguf/rope_factors';
 import { rotaryFrequencies } from '../../../lib/nn/rotary';

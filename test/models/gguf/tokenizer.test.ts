@@ -1,4 +1,4 @@
-/** Tokenizers rebuilt from GGUF metadata give the ids that the programs give which they come from. */
+/** Tokenizers rebuilt from GGUF metadata give the same ids as the original programs. */
 
 import fc from 'fast-check';
 import { MbokError } from '../../../lib/base/errors';
@@ -18,8 +18,8 @@ import {
 } from '../../helpers/gguf_tokenizers';
 
 /**
- * Texts over an alphabet, and their ids where the vocabulary has all pairs of it, so that nearly every place of a cut shows:
- * those of llama.cpp by rule, with the names that it gives to one. `words`: of byteLevel.texts.
+ * Texts over an alphabet, with llama.cpp's ids by rule. The vocabulary has all pairs of letters, so that almost every
+ * cut position shows in the ids. `same` lists further names of a rule. `words` are those of byteLevel.texts.
  */
 const wordRules = readTokenizerGolden<{
   readonly alphabet: string;
@@ -29,7 +29,7 @@ const wordRules = readTokenizerGolden<{
   readonly words: Record<string, string[][]>;
 }>('word_rules.json');
 
-/** 256 bytes in the order of their values, then the pairs of the alphabet, which merge in this order. */
+/** Creates a vocabulary of 256 bytes by value, then the pairs of the alphabet, which merge in this order. */
 function pairMetadata(): Record<string, unknown> {
   const spelled = bytesAsGpt2();
   const letters = [...wordRules.alphabet].map((letter) => spelled[letter.charCodeAt(0)] as string);
@@ -43,14 +43,14 @@ function pairMetadata(): Record<string, unknown> {
   });
 }
 
-/** Printable bytes stand for themselves, the others for characters from U+0100 on. */
+/** Spells bytes as GPT-2: printable ones as themselves, the others as characters from U+0100 on. */
 function bytesAsGpt2(): string[] {
   let next = 256;
   const prints = (byte: number) => (byte > 32 && byte < 127) || (byte > 160 && byte !== 173);
   return Array.from({ length: 256 }, (_, byte) => String.fromCharCode(prints(byte) ? byte : next++));
 }
 
-/** All that two letters can spell in 14 places, so that every cut of a piece gives two others. */
+/** Creates all words of up to 14 letters of two kinds, so that every cut of a piece gives two other pieces. */
 function piecesOfTwoLetters(): Record<string, unknown> {
   const tokens = ['?'];
   for (let length = 1; length <= 14; length++) {
@@ -59,7 +59,7 @@ function piecesOfTwoLetters(): Record<string, unknown> {
   return pieceMetadata({ tokens, token_type: tokens.map(() => 1), scores: tokens.map(() => 0) });
 }
 
-/** The tokenizer, by way of the files that a converted model is saved with. */
+/** Builds the tokenizer from the files with which a converted model is saved. */
 function build(values: Record<string, unknown>): Tokenizer {
   const { tokenizer, config, generation } = tokenizerFiles(values);
   const files = { 'tokenizer.json': tokenizer, 'tokenizer_config.json': config, 'generation_config.json': generation };
@@ -127,7 +127,7 @@ describe('SentencePiece', () => {
     ['without', false, pieces.ids_without_prefix],
   ])('merges follow the scores, bytes stand in for unknown characters: %s', (_, add_space_prefix, ids) => {
     const tokenizer = build(pieceMetadata({ add_space_prefix }));
-    // runs of spaces are pieces of their own in Gemma, which puts none before a text
+    // runs of spaces are separate pieces in Gemma, which adds no space before a text
     const texts = pieces.texts.filter((text) => !add_space_prefix || !/^ | {2}/.test(text));
     expect(Object.fromEntries(texts.map((text) => [text, tokenizer.encode(text, plain)]))).toEqual(
       Object.fromEntries(texts.map((text) => [text, ids[pieces.texts.indexOf(text)]])),
@@ -137,7 +137,7 @@ describe('SentencePiece', () => {
   test('what is decoded is what SentencePiece decodes', () => {
     const tokenizer = build(pieceMetadata());
     const decoded = pieces.ids.map((ids) => tokenizer.decode(ids));
-    // Hugging Face's decoder takes no byte order mark from bytes at the beginning of a word
+    // Hugging Face's decoder drops a byte order mark from bytes at the start of a word
     const comparable = (texts: readonly string[]) => texts.map((text) => text.replace('\ufeff', ''));
     expect(comparable(decoded)).toEqual(comparable(pieces.decoded));
   });
@@ -233,7 +233,7 @@ test('whatever an entry holds, there is a tokenizer or one MbokError', () => {
 
 test('a piece of a million characters is not cut into all its parts', () => {
   const piece = 'a'.repeat(1e6);
-  // 10¹² characters otherwise, which would not end
+  // without merging limits this would take 10¹² characters and never end
   const { tokenizer } = tokenizerFiles(pieceMetadata({ tokens: pieces.tokens.with(-1, piece) }));
   expect(JSON.stringify(tokenizer)).toContain(piece);
 });

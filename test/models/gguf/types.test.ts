@@ -1,4 +1,4 @@
-/** Every element type of GGUF files against the values of the Python package `gguf`, bit for bit. */
+/** Every element type of GGUF files against the Python package `gguf`, bit for bit. */
 
 import { Graph } from '../../../lib/graph/graph';
 import { dequantize } from '../../../lib/graph/operations/dequantize';
