@@ -1,4 +1,4 @@
-/** Models on disk: configurations, headers of safetensors and GGUF files, with something changed in them. */
+/** Generator of models on disk: configurations, and headers of safetensors and GGUF files, with changes. */
 
 import { linkSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -30,7 +30,7 @@ import type { Generator, Trial } from './trial';
 
 type Contents = Record<string, string | Uint8Array>;
 
-/** A model to begin with. */
+/** A valid model to start from. */
 interface Honest {
   readonly config: Record<string, unknown>;
   readonly weights: Buffer;
@@ -55,7 +55,7 @@ const GGUF: readonly GgufParts[] = [
 ].map(takeApart);
 const TOKENIZER: Contents = Object.fromEntries(smallTokenizer());
 
-/** Every key that a configuration of some family has, with the values that it has. */
+/** Every key of any family's configuration, with its values. */
 const KEYS = new Map<string, unknown[]>();
 for (const { config } of HONEST) {
   for (const [key, value] of [...Object.entries(config), ...Object.entries(config.rope_parameters ?? {})]) {
@@ -87,7 +87,7 @@ function joinFile(header: string, data: Uint8Array): Buffer {
   return Buffer.concat([length, Buffer.from(header), data]);
 }
 
-/** The model with kernels of arbitrary bits in place of its linear weights, its configuration of either format version. */
+/** Replaces the model's linear weights by kernels of arbitrary bits, with a configuration of either format version. */
 function booleanOf({ config, weights }: Honest, kernels: number, version: 1 | 2): Honest {
   const { header, data } = splitFile(weights);
   const counts: Record<string, number> = {};
@@ -147,7 +147,7 @@ export const configurations: Generator = {
 
 type Made = [label: string, files: Contents];
 
-/** A folder with everything that is honest; `changes` in place of it. */
+/** Creates a folder with all valid files, some replaced by `changes`. */
 function folderOf({ config, weights }: Honest, changes: Contents): Contents {
   return { ...TOKENIZER, 'config.json': JSON.stringify(config), 'model.safetensors': weights, ...changes };
 }
@@ -160,7 +160,7 @@ function changedConfig(draw: Draw): Made {
   ];
 }
 
-/** Keys that some family knows, with values that are honest elsewhere or hostile. */
+/** Sets keys that some family knows, to values valid elsewhere or hostile. */
 function changedKeys(draw: Draw): Made {
   const honest = draw.pick(HONEST);
   const config = jsonMap(honest.config);
@@ -178,7 +178,7 @@ function changedKeys(draw: Draw): Made {
   ];
 }
 
-/** A value of the kind that is expected, or of another. */
+/** Returns a value of the expected type, or of another. */
 function valueLike(draw: Draw, honest: Json): Json {
   if (draw.chance(0.2)) return hostileValue(draw);
   if (draw.chance(0.2)) return honest;
@@ -248,7 +248,7 @@ function changedHeader(draw: Draw): Made {
   return ['header of safetensors', folderOf(honest, { 'model.safetensors': joinFile(writeJson(changed), data) })];
 }
 
-/** Two files and an index. */
+/** Splits the weights into two files with an index. */
 function changedIndex(draw: Draw): Made {
   const honest = draw.pick(HONEST);
   const { header, data } = splitFile(honest.weights);
@@ -295,7 +295,7 @@ function changedQuantization(draw: Draw): Made {
   return ['quantization_config', folderOf(honest, { 'config.json': writeJson(changed) })];
 }
 
-/** Gives a module another format, or settings that it may not have. */
+/** Sets another format of a module, or invalid settings. */
 function changeFormat(draw: Draw, modules: JsonMap): void {
   const names = ['model.layers.0.mlp.up_proj', 'lm_head', 'model.norm', ...INHERITED];
   const format = jsonMap({ format: draw.pick(['kernels', 'int8', 'q8', 'dense', ...INHERITED]) });
@@ -370,10 +370,10 @@ function assemble({ metadata, tensors, data }: GgufParts): Buffer {
 }
 
 let temporary: string | undefined;
-/** Honest weights that are on disk already: linked, since writing them takes longer than reading. */
+/** Valid weights that are on disk already. They are linked, since writing them takes longer than reading. */
 const written = new Map<string | Uint8Array, string>();
 
-/** Puts the files of a case where those of the last were; returns the folder or the GGUF file. */
+/** Replaces the files of the last case by those of this one; returns the folder or the GGUF file. */
 function place(files: Contents): string {
   temporary ??= mkdtempSync(join(tmpdir(), 'mbok-fuzz-'));
   const folder = join(temporary, 'model');
@@ -394,7 +394,7 @@ function place(files: Contents): string {
 
 const openFiles = () => readdirSync('/proc/self/fd').length;
 
-/** What a person does with a model: looks at it, loads it, reads logits, generates. */
+/** Uses a model as a person would: inspects it, loads it, reads logits, generates. */
 async function tryModel(trial: Trial, files: Contents): Promise<void> {
   const path = place(files);
   const bytes = Object.values(files).reduce((sum, content) => sum + content.length, 0);

@@ -1,9 +1,9 @@
 import { Random } from '../helpers/random';
 
-/** Seeds of a run lie below this, so that every case of every seed draws from numbers of its own. */
+/** Exclusive limit on the seeds of runs, so that every case of every seed draws different numbers. */
 export const MOST_SEEDS = 2 ** 20;
 
-/** Seeded choices: one object a case, so that a case depends on nothing but its seed and number. */
+/** Seeded random choices. Each case has its generator, so that it depends only on its seed and number. */
 export class Draw extends Random {
   /**
    * @param seed - of the run, below {@link MOST_SEEDS}
@@ -16,7 +16,7 @@ export class Draw extends Random {
     super(seed * 2 ** 32 + number);
   }
 
-  /** True with a probability of `share`. */
+  /** Returns true with probability `share`. */
   chance(share: number): boolean {
     return this.uniform() < share;
   }
@@ -25,12 +25,12 @@ export class Draw extends Random {
     return list[this.integer(0, list.length - 1)] as T;
   }
 
-  /** An integer from 1 to `most` whose logarithm is uniform: small sizes are as likely as sizes near the limit. */
+  /** Returns an integer from 1 to `most` with uniform logarithm, so that small sizes are as likely as large ones. */
   size(most: number): number {
     return Math.floor(most ** this.uniform());
   }
 
-  /** Between `least` and `most` things. */
+  /** Returns `least` to `most` items. */
   several<T>(least: number, most: number, make: (index: number) => T): T[] {
     return Array.from({ length: this.integer(least, most) }, (_, index) => make(index));
   }

@@ -4,7 +4,7 @@ import { templates } from './templates';
 import { tokenizers } from './tokenizers';
 import type { Generator } from './trial';
 
-/** Every generator by its name. `planted` makes faults, to prove that the runner sees them. */
+/** Generators by name. `planted` makes faults, to test that the runner sees them. */
 export const GENERATORS: Readonly<Record<GeneratorName, Generator>> = {
   templates,
   tokenizers,

@@ -1,10 +1,10 @@
-/** GGUF files taken apart, so that any piece can be replaced, and hostile metadata. */
+/** Decomposition of GGUF files, so that any part can be replaced, and hostile metadata. */
 
 import { text, u32, u64 } from '../helpers/gguf_writer';
 import type { Draw } from './draw';
 import { hostileNumber, hostileString } from './hostile';
 
-/** A value of metadata as its bytes; `type`: the number that precedes it. */
+/** A metadata value in bytes; `type` is the number in front of it. */
 export interface GgufValue {
   readonly raw: Buffer;
   readonly type: number;
@@ -16,7 +16,7 @@ export interface GgufTensorInfo {
   readonly shape: readonly number[];
   /** Number of the element type. */
   readonly id: number;
-  /** From the beginning of the data. */
+  /** From the start of the data. */
   readonly offset: number;
 }
 
@@ -31,10 +31,10 @@ const TYPE = { u8: 0, u32: 4, f32: 6, flag: 7, text: 8, list: 9, u64: 10 } as co
 const SIZES: Readonly<Record<number, number>> = { 0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8 };
 const ALIGNMENT = 32;
 
-/** Takes a sound file of version 2 or 3 apart. */
+/** Decomposes a valid file of version 2 or 3. */
 export function takeApart(file: Buffer): GgufParts {
   let at = 8;
-  /** Goes on by some bytes; returns where it was. */
+  /** Advances by some bytes; returns the position before. */
   const pass = (bytes: number) => {
     at += bytes;
     return at - bytes;
@@ -73,7 +73,7 @@ function f32(value: number): Buffer {
   return Buffer.from(Float32Array.of(value).buffer);
 }
 
-/** Any value where another is expected. */
+/** Returns an arbitrary value instead of the expected one. */
 export function hostileMetadata(draw: Draw): GgufValue {
   const unsigned = (most: number) => Math.trunc(Math.min(most, Math.abs(hostileNumber(draw))));
   return draw.pick<() => GgufValue>([
@@ -100,7 +100,7 @@ export function hostileMetadata(draw: Draw): GgufValue {
       ),
     () => list(TYPE.flag, Array(draw.size(1e5)).fill(Buffer.of(1))),
     () => list(TYPE.u64, Array(draw.size(1e4)).fill(u64(2n ** 60n))),
-    // a claim that the file does not keep
+    // a count that exceeds the file
     () => ({
       type: TYPE.list,
       raw: Buffer.concat([u32(draw.integer(0, 13)), u64(unsigned(2 ** 53)), Buffer.alloc(16)]),

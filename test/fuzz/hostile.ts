@@ -1,14 +1,14 @@
-/** Values that programs are seldom ready for, and changes to JSON and bytes. */
+/** Values for which programs are seldom prepared, and changes of JSON and bytes. */
 
 import type { Draw } from './draw';
 
-/** JSON text that is written as it is: what no value of JavaScript stands for, or what is too deep to be walked. */
+/** JSON text that is written unchanged: no JavaScript value stands for it, or it is too deep to traverse. */
 export class RawJson {
   constructor(readonly text: string) {}
 }
 
 export type Json = null | boolean | number | string | RawJson | Json[] | JsonMap;
-/** An object of JSON as a list of its entries, so that keys may be there twice or be called `__proto__`. */
+/** A JSON object as a list of entries, so that keys may repeat or be `__proto__`. */
 export class JsonMap {
   constructor(readonly entries: [string, Json][]) {}
 
@@ -25,7 +25,7 @@ export class JsonMap {
   }
 }
 
-/** Makes changeable JSON of values as JSON.parse gives them. */
+/** Converts values of JSON.parse to mutable JSON. */
 export function json(value: unknown): Json {
   if (Array.isArray(value)) return value.map(json);
   if (value instanceof RawJson || value instanceof JsonMap) return value;
@@ -48,7 +48,7 @@ export function writeJson(value: Json): string {
   return JSON.stringify(value);
 }
 
-/** At limits of integers, of floats and of good sense. */
+/** Numbers at limits of integers, of floats and of plausible sizes. */
 const NUMBERS = [0, 1, -1, 2, 3, 0.5, -0.5, 1.5, 7, 31, 64, 100, 255, 256, 1e3, 65535, 65536, 1e5, 1e6, 2 ** 24].concat(
   [2 ** 30, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 1, 2 ** 32, 2 ** 33, 1e9, 1e12, 2 ** 53 - 1, 2 ** 53, 2 ** 63, 2 ** 64],
   [1e100, 1e300, Number.MAX_VALUE, Number.MIN_VALUE, 1e-300, 1e-20, 1e-9, -(2 ** 31), -(2 ** 63), -1e300],
@@ -60,7 +60,7 @@ export function hostileNumber(draw: Draw): number {
   return draw.pick(NUMBERS);
 }
 
-/** Names that every object of JavaScript has. */
+/** Names that every JavaScript object inherits. */
 export const INHERITED = [
   'constructor',
   '__proto__',
@@ -88,7 +88,7 @@ export function hostileString(draw: Draw): string {
   ])();
 }
 
-/** Any value where another is expected. */
+/** Returns an arbitrary value instead of the expected one. */
 export function hostileValue(draw: Draw): Json {
   return draw.pick<() => Json>([
     () => hostileNumber(draw),
@@ -102,7 +102,7 @@ export function hostileValue(draw: Draw): Json {
     () => [hostileValue(draw)],
     () => new JsonMap([[hostileString(draw), hostileValue(draw)]]),
     () => draw.several(1, 5, () => hostileNumber(draw)),
-    // what is deep is refused before anything else is looked at
+    // deep values are refused before anything else, so they are rare
     () => (draw.chance(0.2) ? new RawJson(deep(draw, draw.size(1e5))) : [[[[1]]]]),
     () => new RawJson(`[${many(draw.pick(['0', '1', 'null', '""', '{}', '[]', '"a"']), draw.size(1e5))}]`),
     () =>
@@ -113,7 +113,7 @@ export function hostileValue(draw: Draw): Json {
   ])();
 }
 
-/** `depth` lists or objects in each other. */
+/** Creates `depth` nested lists or objects. */
 function deep(draw: Draw, depth: number): string {
   return draw.chance(0.5) ? '['.repeat(depth) + ']'.repeat(depth) : `${'{"a":'.repeat(depth)}1${'}'.repeat(depth)}`;
 }
@@ -122,7 +122,7 @@ function many(item: string, count: number): string {
   return `${`${item},`.repeat(count - 1)}${item}`;
 }
 
-/** Changes one to three places of a value, which may be anywhere in it. Returns what the value is now. */
+/** Changes one to three parts of a value, at any depth. Returns the changed value. */
 export function changeJson(draw: Draw, value: Json): Json {
   let changed = value;
   for (let rounds = draw.size(4); rounds > 0; rounds--) changed = changeOnce(draw, changed);
@@ -181,7 +181,7 @@ function changedMap(draw: Draw, { entries }: JsonMap): Json {
   ])();
 }
 
-/** Changes one to four places of a text: characters, pieces and numbers. */
+/** Changes one to four parts of a text: characters, pieces and numbers. */
 export function changeText(draw: Draw, text: string, pieces: readonly string[]): string {
   let changed = text;
   for (let rounds = draw.size(5); rounds > 0; rounds--) {
@@ -202,7 +202,7 @@ export function changeText(draw: Draw, text: string, pieces: readonly string[]):
   return changed;
 }
 
-/** Changes one to four places of some bytes. */
+/** Changes one to four parts of some bytes. */
 export function changeBytes(draw: Draw, bytes: Uint8Array, end = bytes.length): Uint8Array {
   let changed = Buffer.from(bytes);
   for (let rounds = draw.size(5); rounds > 0; rounds--) {
@@ -222,7 +222,7 @@ export function changeBytes(draw: Draw, bytes: Uint8Array, end = bytes.length): 
   return changed;
 }
 
-/** A number that stands at a limit, in 64 bits. */
+/** Encodes a number at a limit in 64 bits. */
 function littleEndian(draw: Draw): Buffer {
   const bytes = Buffer.alloc(8);
   const number = hostileNumber(draw);

@@ -22,7 +22,7 @@ to build/fuzz/findings.json; the exit code is 1 if there are any.
 `;
 const OUTPUT = join(__dirname, '../../build/fuzz');
 const NAMES: readonly GeneratorName[] = ['templates', 'tokenizers', 'configurations'];
-/** Of the content of a file that is put into the list of findings. */
+/** Characters of a file's content that the list of findings shows. */
 const MOST_SHOWN = 2000;
 
 const { values } = parseArgs({

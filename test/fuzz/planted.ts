@@ -5,14 +5,14 @@ import type { Draw } from './draw';
 import type { Generator, Trial } from './trial';
 
 const later = () => new Promise((resolve) => setTimeout(resolve, 60_000));
-/** Computes for so much of the processor's time. */
+/** Uses the processor for this time. */
 const spin = (milliseconds: number) => {
   const used = () => process.cpuUsage().user + process.cpuUsage().system;
   const end = used() + 1000 * milliseconds;
   while (used() < end);
 };
 
-/** By the kind of finding that each is to give, or 'none'. */
+/** Planted faults by the kind of their finding, or 'none'. */
 export const PLANTED = {
   none: (trial: Trial) => trial.call('plain', 0, () => 1),
   refused: (trial: Trial) =>
@@ -22,7 +22,7 @@ export const PLANTED = {
   error: (trial: Trial) => trial.call('raise', 0, () => (undefined as unknown as { a: { b: number } }).a.b),
   message: (trial: Trial) =>
     trial.call('chatter', 0, () => {
-      // the constructor would shorten it
+      // the constructor would shorten the message
       throw Object.assign(new MbokError('MBOK_FORMAT', ''), { message: 'x'.repeat(3000) });
     }),
   code: (trial: Trial) =>

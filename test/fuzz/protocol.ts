@@ -1,15 +1,15 @@
-/** What the runner and its workers tell each other. */
+/** Messages between the runner and its workers. */
 
 import type { GeneratorName } from './generators';
 import type { Fault } from './trial';
 
-/** Cases that a worker is to try: `from` to `to` - 1. */
+/** Cases for a worker: `from` to `to` - 1. */
 export interface Assignment {
   readonly generator: GeneratorName;
   readonly seed: number;
   readonly from: number;
   readonly to: number;
-  /** By which a case may make the process grow. */
+  /** Limit on the growth of the process in a case. */
   readonly mostMegabytes: number;
 }
 
@@ -23,5 +23,5 @@ export type Report =
       readonly notes: readonly string[];
       readonly fault: Fault | undefined;
     }
-  /** The worker ends here, perhaps before the last case. */
+  /** The worker stops here, perhaps before the last case. */
   | { readonly kind: 'done' };

@@ -1,4 +1,4 @@
-/** Spreads cases over processes, watches these and sums up what they find. */
+/** Runner of fuzz cases: distributes them over processes, supervises these and summarizes the findings. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -16,11 +16,11 @@ export interface FuzzOptions {
   readonly from: number;
   readonly to: number;
   readonly seed: number;
-  /** Processes at a time. */
+  /** Number of parallel processes. */
   readonly jobs: number;
-  /** A case that takes longer hangs. */
+  /** Seconds after which a case counts as hanging. */
   readonly seconds: number;
-  /** Told now and then how things stand. */
+  /** Receives the state of the run from time to time. */
   readonly onProgress?: (summary: Summary) => void;
 }
 
@@ -34,31 +34,31 @@ export interface Finding extends Fault {
   readonly bytes: number;
 }
 
-/** Findings that probably have one cause. */
+/** Findings that probably have the same cause. */
 export interface Group {
   count: number;
   smallest: Finding;
 }
 
 export interface Summary {
-  /** How many cases ended how, by generator: 'result', the code of the first MbokError, or the kind of a fault. */
+  /** Number of cases by generator and ending: 'result', the code of the first MbokError, or the kind of a fault. */
   readonly outcomes: Record<string, Record<string, number>>;
-  /** How many cases had what is worth counting. */
+  /** Number of cases by note. */
   readonly notes: Record<string, number>;
   readonly groups: Map<string, Group>;
 }
 
-/** A case may make its process grow by this much. */
+/** Limit on the growth of a process in a case. */
 const MOST_MEGABYTES = 512;
-/** Cases that a process is given at a time. */
+/** Cases assigned to a process at a time. */
 const CASES_AT_A_TIME = 100;
 const WATCH_MILLISECONDS = 25;
-/** What is slow or large must be so every time. */
+/** Repetitions of a slow or large case, which must fail every time. */
 const RETRIES = 2;
-/** So many faults of one cause are tried again; those after them are believed. */
+/** Number of faults with the same cause that are repeated; later ones are accepted. */
 const MOST_RETRIED = 3;
 
-/** Tries all cases. Throws where a process dies before its first case or a case cannot be made. */
+/** Tries all cases. Throws if a process dies before its first case, or if a case cannot be generated. */
 export async function fuzz(options: FuzzOptions): Promise<Summary> {
   const { generators, from, to, seed, jobs, seconds, onProgress } = options;
   const folder = mkdtempSync(join(tmpdir(), 'mbok-fuzz-'));
@@ -85,7 +85,9 @@ export async function fuzz(options: FuzzOptions): Promise<Summary> {
       if (bytes < group.smallest.bytes) group.smallest = finding;
     }
   };
-  /** A machine that is busy makes cases slow, and the garbage of others makes them large: such faults are tried again alone. */
+  /**
+   * Repeats slow and large cases alone, since a busy machine slows them and the garbage of other cases enlarges them.
+   */
   const confirmed = async (assignment: Assignment, outcome: Outcome): Promise<Outcome> => {
     const { generator, seed } = assignment;
     let last = outcome;
@@ -110,7 +112,7 @@ export async function fuzz(options: FuzzOptions): Promise<Summary> {
       const next = await worker.run(current, async (outcome) => record(current, await confirmed(current, outcome)));
       onProgress?.(summary);
       assignment = next < current.to ? { ...current, from: next } : queue.shift();
-      // it died, was killed or has grown too large
+      // the process died, was killed or has grown too large
       if (next < current.to) {
         await worker.stop();
         worker = undefined;
@@ -126,7 +128,7 @@ export async function fuzz(options: FuzzOptions): Promise<Summary> {
   return summary;
 }
 
-/** How one case ended. */
+/** Outcome of a case. */
 interface Outcome {
   readonly number: number;
   readonly label: string;
@@ -136,7 +138,10 @@ interface Outcome {
   readonly fault: Fault | undefined;
 }
 
-/** What the faults of one cause have in common. Where an error says what it is, it does not matter how it was reached. */
+/**
+ * Returns a signature that faults of the same cause share. For errors that name their cause, the path to them does not
+ * matter.
+ */
 function signature({ generator, kind, call, what, label }: Finding): string {
   const cause = kind === 'error' || kind === 'message' ? what : `${label} ${what.replace(/\d+/g, 'N')}`;
   return [generator, kind, call, cause].join(' | ');
@@ -146,29 +151,29 @@ function count(counts: Record<string, number>, key: string): void {
   counts[key] = (counts[key] ?? 0) + 1;
 }
 
-/** The case that a process is at. */
+/** The current case of a process. */
 interface Current {
   readonly number: number;
   readonly label: string;
   readonly bytes: number;
   call: string;
-  /** On the clock of `performance`. */
+  /** In the time of `performance`. */
   readonly since: number;
-  /** Megabytes of the process at its beginning. */
+  /** Megabytes of the process at the start of the case. */
   readonly rss: number | undefined;
 }
 
-/** One process that tries cases. */
+/** A process that tries cases. */
 class Worker {
   readonly #child: ChildProcess;
   #onReport: (report: Report) => void = () => {};
   readonly #closed: Promise<string>;
   #current: Current | undefined;
-  /** Why it was killed. */
+  /** Reason why it was killed. */
   #killed: Fault | undefined;
   #errors = '';
 
-  /** `folder`: for the worker's temporary files, which it has no time to remove when it is killed. */
+  /** `folder` holds the worker's temporary files, which it cannot remove when it is killed. */
   constructor(
     private readonly seconds: number,
     folder: string,
@@ -186,7 +191,7 @@ class Worker {
       received = lines.pop() as string;
       for (const line of lines) this.#onReport(JSON.parse(line) as Report);
     });
-    // a pipe that could be written to stays open after its other end is gone
+    // a pipe that is still writable stays open after its other end is gone
     reports.on('end', () => reports.destroy());
     (this.#child.stderr as Readable).setEncoding('utf8').on('data', (text: string) => {
       this.#errors = (this.#errors + text).slice(-20_000);
@@ -197,9 +202,9 @@ class Worker {
   }
 
   /**
-   * Tries cases until all are done or the process is.
+   * Tries cases until all are done or the process has ended.
    *
-   * @param onOutcome - told of each case
+   * @param onOutcome - receives the outcome of each case
    * @returns the number of the first case that was not tried
    */
   async run(assignment: Assignment, onOutcome: (outcome: Outcome) => Promise<void>): Promise<number> {
@@ -232,7 +237,7 @@ class Worker {
   }
 
   async stop(): Promise<void> {
-    // a process that is waiting for work has nothing to lose
+    // a process that waits for work has nothing to lose
     this.#child.kill('SIGKILL');
     await this.#closed;
   }
@@ -258,7 +263,7 @@ class Worker {
     if (this.#killed !== undefined) this.#child.kill('SIGKILL');
   }
 
-  /** Megabytes of the process; undefined where that cannot be told. */
+  /** Returns the megabytes of the process; undefined if unknown. */
   #rss(): number | undefined {
     try {
       const match = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${this.#child.pid}/status`, 'utf8'));

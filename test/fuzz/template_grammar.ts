@@ -1,4 +1,4 @@
-/** Programs in Jinja, of the whole language and of what is dangerous in it. */
+/** Generator of Jinja programs from the whole language and its dangerous parts. */
 
 import type { Draw } from './draw';
 import { hostileNumber, INHERITED } from './hostile';
@@ -137,7 +137,7 @@ const OPERATORS = [
 ];
 const STRINGS = ["''", "'a'", "'\\n'", "'xxxxxxxx'", '"role"', "'é\\u0301'", "'{{'", "'%s'", "'a b c'", "'\ud800'"];
 
-/** A number as Jinja writes it. */
+/** Formats a number in Jinja's syntax. */
 function numeral(draw: Draw): string {
   const number = hostileNumber(draw);
   return Number.isInteger(number) && Math.abs(number) < 1e21 ? String(BigInt(number)) : String(number);
@@ -147,7 +147,7 @@ function member(draw: Draw): string {
   return draw.pick(draw.chance(0.1) ? INHERITED : MEMBERS);
 }
 
-/** An expression of at most `depth` levels. */
+/** Returns an expression of at most `depth` levels. */
 export function expression(draw: Draw, depth: number): string {
   const inner = () => expression(draw, depth - 1);
   if (depth <= 0) {
@@ -196,13 +196,13 @@ function slice(draw: Draw): string {
   return draw.chance(0.5) ? `${end()}:${end()}` : `${end()}:${end()}:${end()}`;
 }
 
-/** A tag with or without control of white space. */
+/** Returns a tag with or without white space control. */
 function tag(draw: Draw, content: string): string {
   const trim = () => (draw.chance(0.02) ? '+' : draw.pick(['', '', '-']));
   return `{%${trim()} ${content} ${trim()}%}`;
 }
 
-/** A few statements of at most `depth` levels. */
+/** Returns a few statements of at most `depth` levels. */
 export function body(draw: Draw, depth: number): string {
   return draw.several(0, 3, () => statement(draw, depth)).join('');
 }
@@ -249,11 +249,11 @@ function statement(draw: Draw, depth: number): string {
   ])();
 }
 
-/** What loops do, with the loop variable `x` and a namespace `ns`. */
+/** Loop bodies, with the loop variable `x` and a namespace `ns`. */
 const WORK = ['', 'x', '{{ x }}', '{% set ns.s = x %}', '{% if x == 3 %}{% endif %}', '{{ messages | length }}'].concat(
   ['{% set ns.s = ns.s ~ "a" %}', '{% set ns.s = ns.s + ["a"] %}', '{{ loop.index }}', '{{ f(x) }}', '{% continue %}'],
 );
-/** Each makes a value about twice as large as before. */
+/** Expressions that about double a value. */
 const DOUBLING = ['ns.s + ns.s', 'ns.s ~ ns.s', '[ns.s, ns.s]', '(ns.s, ns.s)', "{'a': ns.s, 'b': ns.s}"].concat(
   ['[ns.s, ns.s] | join(ns.s)', "ns.s | replace('a', ns.s)", "ns.s.replace('a', 'aaaa')", 'ns.s | tojson | tojson'],
   [
@@ -289,7 +289,7 @@ const USE = [
     '{{ ns.s | indent(9) }}',
   ],
 );
-/** With a number N that may be anything. */
+/** Expressions with an arbitrary number N. */
 const COSTLY = [
   "'a\\nb' | indent(N)",
   'messages | tojson(indent=N)',
@@ -333,7 +333,7 @@ const COSTLY = [
 
 type Maker = (draw: Draw) => string;
 
-/** Templates that are made to cost much, by what they are called in findings. */
+/** Expensive templates, by their names in findings. */
 export const DANGERS: Readonly<Record<string, Maker>> = {
   'nested loops': (draw) => {
     const levels = draw.integer(1, 5);

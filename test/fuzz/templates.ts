@@ -1,4 +1,6 @@
-/** Chat templates: programs of a grammar, programs made to cost much, and changed templates of well-known kinds. */
+/**
+ * Generator of chat templates: programs of a grammar, expensive programs, and changed templates of well-known kinds.
+ */
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -15,7 +17,7 @@ const HONEST = Object.values(
   (JSON.parse(readFileSync(join(GOLDEN, 'chat_templates.json'), 'utf8')) as { templates: Record<string, string> })
     .templates,
 );
-/** What a changed template is given at any place. */
+/** Pieces that are inserted into a changed template. */
 const PIECES = HONEST.flatMap((template) => template.match(/\{[{%].*?[}%]\}/gs) ?? []).concat(
   [
     '{{',
@@ -73,7 +75,7 @@ function changed(draw: Draw): Labeled {
   return ['changed text', changeText(draw, draw.pick(HONEST), PIECES)];
 }
 
-/** A template that is still well formed: some of its literals and names are other expressions. */
+/** Replaces some literals and names of a template by other expressions; it stays well formed. */
 function changedValues(draw: Draw): Labeled {
   const share = draw.uniform() / 4;
   const source = draw
@@ -147,6 +149,6 @@ async function tryTokens(
   tokenizer ??= Tokenizer.fromFiles(smallTokenizer(), 'tokenizer');
   const known = tokenizer;
   await trial.call('endTokens', bytes, () => endTokens(known, template));
-  // each message of the assistant is written three times and encoded twice
+  // each assistant's message is rendered three times and encoded twice
   await trial.call('encodeChat', bytes * (1 + messages.length), () => encodeChat(known, template, messages));
 }

@@ -1,4 +1,4 @@
-/** Honest tokenizers of every kind to begin with, and hostile parts of every kind to put into them. */
+/** Valid tokenizers of every kind, and hostile parts of every kind to put into them. */
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,7 +8,7 @@ import type { Draw } from './draw';
 import { hostileNumber, hostileString, hostileValue, INHERITED, type Json, JsonMap, json, jsonMap } from './hostile';
 
 const LETTERS = [...'abcdefghijklmnopqrstuvwxyz'];
-/** Words and pieces that texts are made of. */
+/** Words and pieces of which texts consist. */
 const WORDS = ['the', 'there', 'once', 'upon', 'a', 'time', 'was', 'in', 'and', 'sky', 'blue'];
 
 function vocabulary(tokens: readonly string[]): Record<string, number> {
@@ -96,7 +96,7 @@ const pairs = tokenizerJson(
   },
 );
 
-/** Metadata of GGUF files, from the trained vocabularies of test/golden. */
+/** GGUF metadata, from the trained vocabularies of test/golden. */
 export const GGUF_METADATA = ['byte_level', 'sentence_piece'].map((name) => {
   const file = readFileSync(join(GOLDEN, 'tokenizers', `${name}.json`), 'utf8');
   const { tokens, token_type, merges, scores } = JSON.parse(file) as Record<string, unknown>;
@@ -111,7 +111,7 @@ function fromGguf(index: number): object {
 
 const [byteLevel, byteFallback] = [fromGguf(0), fromGguf(1)];
 
-/** By kind, as tokenizer.json. */
+/** Valid tokenizer.json content by kind. */
 export const HONEST: Readonly<Record<string, () => JsonMap>> = {
   WordPiece: () => jsonMap(wordPiece),
   Unigram: () => jsonMap(unigram),
@@ -121,13 +121,13 @@ export const HONEST: Readonly<Record<string, () => JsonMap>> = {
   'byte-fallback BPE': () => jsonMap(byteFallback),
 };
 
-/** Files of a tokenizer with ids below 64. */
+/** Returns the files of a tokenizer with ids below 64. */
 export function smallTokenizer(): Map<string, Buffer> {
   const files = { 'tokenizer.json': pairs, 'tokenizer_config.json': { bos_token: '<s>', eos_token: '</s>' } };
   return new Map(Object.entries(files).map(([name, content]) => [name, Buffer.from(JSON.stringify(content))]));
 }
 
-/** Patterns that take exponential or high polynomial time on the texts beside them, and what only Oniguruma knows. */
+/** Patterns that take exponential or high polynomial time on matching texts, and patterns that only Oniguruma knows. */
 const PATTERNS: readonly string[] = [
   '(a+)+$',
   '(a|a)*b',
@@ -215,7 +215,7 @@ export function pattern(draw: Draw): string {
   ])();
 }
 
-/** What a Replace, Split or similar looks for. */
+/** Returns the search pattern of a Replace, Split or similar component. */
 function matcher(draw: Draw): Json {
   if (draw.chance(0.03)) return hostileValue(draw);
   return draw.chance(0.6)
@@ -225,7 +225,7 @@ function matcher(draw: Draw): Json {
 
 type Part = (draw: Draw) => Json;
 
-/** `type` with some fields of wrong values. */
+/** Creates a component of `type` with some wrong fields. */
 function part(draw: Draw, type: string, fields: Readonly<Record<string, Json>>): JsonMap {
   const entries = Object.entries(fields).map(([key, value]): [string, Json] => [
     key,
@@ -242,7 +242,7 @@ function sequence(draw: Draw, key: string, inner: Part): JsonMap {
   return part(draw, 'Sequence', { [key]: draw.several(0, most, () => inner(draw)) });
 }
 
-/** A part within sequences of one within sequences. */
+/** Nests a component in sequences. */
 function nested(draw: Draw, key: string, inner: Json): Json {
   let value = inner;
   for (let depth = draw.size(500); depth > 0; depth--)
@@ -277,7 +277,7 @@ export function normalizer(draw: Draw): Json {
   ])();
 }
 
-/** Replacements that make a text 2ⁿ times as long. */
+/** Creates replacements that multiply the length of a text by 2ⁿ. */
 function doubling(draw: Draw, key: string): JsonMap {
   const replace = () =>
     draw.pick([
@@ -324,7 +324,7 @@ export function preTokenizer(draw: Draw): Json {
   ])();
 }
 
-/** As LLaMA 3 and Qwen have it: the patterns that are compiled here and not by the library. */
+/** Creates a pre-tokenizer like that of LLaMA 3 and Qwen, whose patterns mbok compiles instead of the library. */
 function byteLevelAfter(draw: Draw): JsonMap {
   const behavior = draw.pick(['Isolated', 'Removed']);
   const split = new JsonMap([
@@ -383,7 +383,7 @@ export function decoder(draw: Draw): Json {
   ])();
 }
 
-/** Tokens with ids that may be no ids. */
+/** Assigns ids to tokens, some of them invalid. */
 function idsOf(draw: Draw, tokens: readonly string[]): JsonMap {
   const makeId = draw.pick<(id: number) => Json>([
     (id) => id,
@@ -436,7 +436,7 @@ export function model(draw: Draw): Json {
       }),
     () => part(draw, 'WordLevel', { vocab: idsOf(draw, tokens), unk_token: unknown }),
     () => part(draw, draw.pick(['bpe', '', ...INHERITED]), { vocab: idsOf(draw, tokens), merges: [] }),
-    // older files do not name the kind
+    // older files do not name the type
     () =>
       new JsonMap([
         ['vocab', idsOf(draw, tokens)],
@@ -459,7 +459,7 @@ function merges(draw: Draw, tokens: readonly string[]): Json {
   );
 }
 
-/** Tokens that are cut out of texts. */
+/** Creates added tokens. */
 export function addedTokens(draw: Draw): Json {
   const flag = () => draw.chance(0.3);
   const content = draw.pick<(i: number) => string>([
@@ -493,7 +493,7 @@ export function addedTokens(draw: Draw): Json {
   );
 }
 
-/** Texts that are hard on tokenizers. */
+/** Creates texts that are hard for tokenizers. */
 export function hardText(draw: Draw): string {
   const most = draw.chance(0.05) ? 1e5 : 2000;
   const unit = draw.pick([

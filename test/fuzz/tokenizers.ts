@@ -1,4 +1,4 @@
-/** Tokenizers: honest ones with something changed, and ones made of hostile parts; with texts that are hard on them. */
+/** Generator of tokenizers: valid ones with changes, and ones of hostile parts, with texts that are hard for them. */
 
 import { StreamDecoder } from '../../lib/text/stream';
 import { Tokenizer } from '../../lib/text/tokenizer';
@@ -54,7 +54,7 @@ interface Made {
   readonly tokenizer: string | Uint8Array;
 }
 
-/** One hostile part in an honest tokenizer. */
+/** Puts one hostile part into a valid tokenizer. */
 function withPart(draw: Draw, json: JsonMap): Made {
   const name = draw.pick(Object.keys(PARTS));
   return { label: name, tokenizer: writeJson(json.set(name, (PARTS[name] as (draw: Draw) => Json)(draw))) };
@@ -73,7 +73,7 @@ function torn(draw: Draw, json: JsonMap): Made {
   return { label: 'changed bytes', tokenizer: changeBytes(draw, Buffer.from(writeJson(json))) };
 }
 
-/** tokenizer_config.json. */
+/** Creates the content of tokenizer_config.json. */
 function settings(draw: Draw): string {
   const config = jsonMap({ bos_token: '<s>', eos_token: { content: '</s>' }, add_bos_token: draw.chance(0.3) });
   if (draw.chance(0.1)) config.set('added_tokens_decoder', new JsonMap([[hostileString(draw), hostileValue(draw)]]));
@@ -93,11 +93,11 @@ type Files = Readonly<Record<string, string | Uint8Array>>;
 function caseOf(draw: Draw, label: string, files: Files): FuzzCase {
   const texts = [
     ...draw.several(1, 3, () => hardText(draw)),
-    // what the tokenizer may look for: pieces of its own file
+    // texts that the tokenizer may search for: pieces of its file
     sample(draw, String(files['tokenizer.json'] ?? '')),
   ];
   const ids = draw.several(0, 200, () => draw.integer(0, 1000));
-  /** Whether ids outside of the vocabulary are decoded too. */
+  /** Whether to decode also ids outside the vocabulary. */
   const outside = draw.chance(0.05);
   const bytes = Object.values(files).reduce((sum, content) => sum + content.length, 0);
   return {
@@ -122,7 +122,7 @@ function caseOf(draw: Draw, label: string, files: Files): FuzzCase {
   };
 }
 
-/** The files as bytes; made of a GGUF file's metadata where there are none. */
+/** Returns the files as bytes; without files it converts a GGUF file's metadata. */
 async function read(trial: Trial, files: Files, bytes: number): Promise<Map<string, Uint8Array> | undefined> {
   let contents = Object.entries(files);
   const metadata = files['metadata.json'];
@@ -138,7 +138,7 @@ async function read(trial: Trial, files: Files, bytes: number): Promise<Map<stri
   return new Map(contents.map(([name, content]) => [name, Buffer.from(content)]));
 }
 
-/** Metadata with the prefix of their keys; undefined where the text is not JSON or no object. */
+/** Parses metadata and adds the prefix of their keys. Returns undefined if the text is not a JSON object. */
 function parsed(text: string): Record<string, unknown> | undefined {
   try {
     const values: unknown = JSON.parse(text);
@@ -150,12 +150,12 @@ function parsed(text: string): Record<string, unknown> | undefined {
   }
 }
 
-/** GGUF knows numbers, texts, booleans and lists of these. */
+/** Tells whether GGUF can represent the value: numbers, texts, Booleans and lists of these. */
 function canBeMetadata(value: unknown): boolean {
   return Array.isArray(value) ? value.flat(1000).every((item) => typeof item !== 'object') : typeof value !== 'object';
 }
 
-/** There and back; `index` says with which options. */
+/** Encodes and decodes a text; `index` selects the options. */
 async function tryText(trial: Trial, tokenizer: Tokenizer, text: string, index: number): Promise<void> {
   const { vocabSize } = tokenizer;
   const addSpecialTokens = index % 2 === 0;
@@ -174,7 +174,7 @@ async function tryIds(trial: Trial, tokenizer: Tokenizer, ids: readonly number[]
   if (text !== undefined && typeof text !== 'string') trial.wrong('decode', `gave a ${typeof text}`);
 }
 
-/** Decodes one token after the other. */
+/** Decodes token by token. */
 async function tryStream(trial: Trial, tokenizer: Tokenizer, ids: readonly number[]): Promise<void> {
   const stream = new StreamDecoder(tokenizer);
   for (const id of ids) {
@@ -183,7 +183,7 @@ async function tryStream(trial: Trial, tokenizer: Tokenizer, ids: readonly numbe
   await trial.call('StreamDecoder.flush', 8, () => stream.flush());
 }
 
-/** A piece of a text. */
+/** Returns a piece of a text. */
 function sample(draw: Draw, text: string): string {
   const at = draw.integer(0, text.length);
   return text.slice(at, at + draw.size(2000));

@@ -1,57 +1,57 @@
-/** What is tried, and how its outcome is judged. */
+/** Fuzz cases, and the judgment of their outcomes. */
 
 import { MbokError, MbokErrorCode } from '../../lib/base/errors';
 import type { Draw } from './draw';
 
 /** One input. */
 export interface FuzzCase {
-  /** What was made hostile in it: findings are grouped by this. */
+  /** The hostile part, by which findings are grouped. */
   readonly label: string;
-  /** All that the product reads, by name. */
+  /** All files that the product reads, by name. */
   readonly files: Readonly<Record<string, string | Uint8Array>>;
-  /** Gives the input to the product, one {@link Trial.call} for each call of a user. */
+  /** Passes the input to the product, with one {@link Trial.call} per call of a user. */
   try(trial: Trial): Promise<void>;
 }
 
-/** Makes cases of one kind. */
+/** A generator of cases of one kind. */
 export interface Generator {
   make(draw: Draw): FuzzCase;
 }
 
 export type FindingKind = 'error' | 'message' | 'wrong' | 'polluted' | 'slow' | 'memory' | 'hang' | 'crash';
 
-/** A case that ended in another way than with a result or one MbokError. */
+/** A case that ended with neither a result nor one MbokError. */
 export interface Fault {
   readonly kind: FindingKind;
-  /** The call that was under way. */
+  /** The call that was running. */
   readonly call: string;
-  /** What happened; equal for faults of one cause. */
+  /** What happened; equal for faults of the same cause. */
   readonly what: string;
 }
 
-/** Longest message that a person can be expected to read. */
+/** Longest acceptable message in characters. */
 const LONGEST_MESSAGE = 2000;
-/** A call may take this much longer than an honest one of its size. */
+/** Time allowed beyond that of a benign call of the same size. */
 const MOST_MILLISECONDS = 300;
-/** Of an honest call: encoding by @huggingface/tokenizers, the slowest there is, needs 0.9 µs a character. */
+/** Time of a benign call. Encoding by @huggingface/tokenizers, the slowest one, takes 0.9 µs per character. */
 const HONEST_MICROSECONDS_PER_BYTE = 1;
 
-/** Runs the calls of one case and collects what they do. */
+/** A runner of the calls of one case, which collects their results. */
 export class Trial {
   /** Codes of the MbokErrors, in the order of the calls. */
   readonly codes: string[] = [];
-  /** What is worth counting, but no fault. */
+  /** Noteworthy events that are not faults. */
   readonly notes: string[] = [];
   fault: Fault | undefined;
 
-  /** `onCall` is told of each call before it begins. */
+  /** `onCall` receives the name of each call before it starts. */
   constructor(private readonly onCall: (name: string) => void) {}
 
   /**
    * Makes one call of the product.
    *
-   * @param bytes - size of the call's input: an honest call takes time in proportion
-   * @returns the result; undefined where the call threw, which is a fault unless it threw a proper MbokError
+   * @param bytes - size of the call's input, to which the time of a benign call is proportional
+   * @returns the result; undefined if the call threw, which is a fault unless it threw a proper MbokError
    */
   async call<T>(name: string, bytes: number, work: () => T | Promise<T>): Promise<T | undefined> {
     this.onCall(name);
@@ -66,7 +66,7 @@ export class Trial {
       return undefined;
     } finally {
       const { user, system } = process.cpuUsage(cpu);
-      // a busy machine stretches the one, threads of the garbage collector the other
+      // a busy machine lengthens the first, threads of the garbage collector the second
       const milliseconds = Math.min(performance.now() - wall, (user + system) / 1000);
       const limit = MOST_MILLISECONDS + (bytes * HONEST_MICROSECONDS_PER_BYTE) / 1000;
       if (milliseconds > limit) {
@@ -75,7 +75,7 @@ export class Trial {
     }
   }
 
-  /** Records a result that is wrong. */
+  /** Records a wrong result. */
   wrong(call: string, what: string): void {
     this.#record({ kind: 'wrong', call, what });
   }
@@ -84,13 +84,13 @@ export class Trial {
     this.notes.push(what);
   }
 
-  /** The first fault counts: it may be the cause of those after it. */
+  /** Records the first fault only, since it may cause later ones. */
   #record(fault: Fault): void {
     this.fault ??= fault;
   }
 }
 
-/** What is wrong with something thrown; undefined for an MbokError that a person can read. */
+/** Returns the fault of a thrown value; undefined for a readable MbokError. */
 export function judge(error: unknown): Pick<Fault, 'kind' | 'what'> | undefined {
   if (!(error instanceof MbokError)) {
     const { name, message, stack } = (error ?? {}) as Partial<Error>;
@@ -105,7 +105,7 @@ export function judge(error: unknown): Pick<Fault, 'kind' | 'what'> | undefined 
   return { kind: 'message', what: `${code}, over ${LONGEST_MESSAGE} characters: ${withoutValues(message)}` };
 }
 
-/** The beginning of a message without what differs from case to case. */
+/** Returns the start of a message without parts that differ between cases. */
 function withoutValues(message: string): string {
   return message
     .slice(0, 400)
@@ -114,7 +114,7 @@ function withoutValues(message: string): string {
     .slice(0, 120);
 }
 
-/** The innermost function that is the project's or a package's. */
+/** Returns the innermost function of the project or of a package. */
 function place(stack: string): string {
   const frame = /at (?:async )?(\S+) \(\S*?((?:lib|node_modules)\/[^)]+?):\d+:\d+\)/.exec(stack);
   return frame ? `(${frame[1]}, ${frame[2]})` : '';

@@ -1,6 +1,6 @@
 /**
- * A process that tries cases, one after the other, and tells each beginning and end. It may hang, run out of memory or die
- * at any moment: all that is to be known of a case is written before it begins, and without going through the event loop.
+ * A process that tries cases in order and reports the start and end of each. It may hang, run out of memory or die at
+ * any moment. So everything about a case is reported before it starts, without the event loop.
  */
 
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
@@ -9,11 +9,11 @@ import { GENERATORS } from './generators';
 import type { Assignment, Report } from './protocol';
 import { Trial } from './trial';
 
-/** The pipe to the parent. */
+/** Pipe to the parent. */
 const REPORTS = 3;
-/** Of the built-in objects that a key from a file could write to. */
+/** Prototypes of built-in objects that a key from a file could modify. */
 const PROTOTYPES = [Object, Array, String, Function, Map].map((type) => type.prototype as object);
-/** A process that stays larger than this ends early, so that its size hides nothing. */
+/** A process that stays larger than this ends early, so that its size does not hide the growth of a case. */
 const LARGEST_IDLE_MEGABYTES = 700;
 const megabytes = () => process.memoryUsage.rss() / 2 ** 20;
 const countProperties = () => PROTOTYPES.reduce((sum, type) => sum + Object.getOwnPropertyNames(type).length, 0);
@@ -22,14 +22,14 @@ function tell(report: Report): void {
   writeSync(REPORTS, `${JSON.stringify(report)}\n`);
 }
 
-/** Makes the peak of the resident memory begin anew (proc(5): clear_refs). */
+/** Resets the peak of the resident memory (proc(5): clear_refs). */
 function forgetPeak(): void {
   const file = openSync('/proc/self/clear_refs', 'w');
   writeSync(file, '5');
   closeSync(file);
 }
 
-/** Megabytes at the peak. */
+/** Returns the peak in megabytes. */
 function readPeak(): number {
   return Number(/VmHWM:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]) / 1024;
 }
@@ -49,7 +49,7 @@ async function tryCase({ generator, seed, mostMegabytes }: Assignment, number: n
   if (growth > mostMegabytes) fault ??= { kind: 'memory', call: '', what: `grew by over ${mostMegabytes} MB` };
   if (countProperties() !== properties) fault = { kind: 'polluted', call: '', what: 'built-in objects have changed' };
   tell({ kind: 'end', codes, notes, fault });
-  // nothing in this process can be trusted any more
+  // the process can no longer be trusted
   if (fault?.kind === 'polluted') process.exit();
 }
 
@@ -60,5 +60,5 @@ process.on('message', async (assignment: Assignment) => {
   }
   tell({ kind: 'done' });
 });
-// the runner is gone
+// the runner has ended
 process.on('disconnect', () => process.exit());
