@@ -61,7 +61,7 @@ export interface BinarizeFolderOptions extends BinarizeOptions, OutputOptions {
  * @throws MbokError as {@link binarize} and ModelSource.open do. MBOK_INVALID_ARGUMENT if the output is the source, or
  * contains it or a text that is read. MBOK_INVALID_ARGUMENT if `<output>.partial` belongs to another source or other
  * options. MBOK_BUSY if another call converts to the same output. MBOK_IO if the output contains files that mbok did
- * not write
+ * not write, unless `overwrite` is set
  */
 export async function binarizeFolder(
   source: string,

@@ -104,7 +104,7 @@ export interface BooleanOptimizerState {
   readonly settings: readonly [rule: number, normalizer: number, decay: number];
 }
 
-/** A differentiable operation: its shape rule and its gradient rule. */
+/** The definition of an operation: its shape rule and, if it is differentiable, its gradient rule. */
 export interface OperationDefinition {
   /** Name in the native table of operations. */
   readonly name: string;
@@ -128,7 +128,7 @@ export interface Node {
   readonly phase: Phase;
   /** Index of the input whose memory output 0 may overwrite, if nothing reads the input later. */
   readonly inPlace: number | undefined;
-  /** Undefined for operations without a gradient rule. */
+  /** Undefined for operations that were emitted without one; they have no gradient. */
   readonly definition: OperationDefinition | undefined;
 }
 
@@ -214,7 +214,7 @@ export class Graph {
     return tensor;
   }
 
-  /** Adds a differentiable operation that creates its outputs. */
+  /** Adds an operation by its definition, and creates its outputs. Throws MBOK_SHAPE, MBOK_INVALID_ARGUMENT. */
   apply(
     definition: OperationDefinition,
     inputs: readonly (Tensor | undefined)[],

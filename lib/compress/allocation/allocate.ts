@@ -1,15 +1,20 @@
 /**
  * Kernel allocation: chooses the format of each linear layer for a budget (arXiv 2505.22811, §5).
  *
- * For layers l with formats K_l it minimizes Σ_l cost(l, K_l) subject to Σ_l bytes(l, K_l) ≤ budget. Three methods
- * differ in the cost:
+ * For layers l with formats K_l it minimizes the total cost within the bytes of the budget:
  *
- * - 'measured' (block_errors.ts): the error that the calibrated layer leaves in its block's output; solved exactly
- *   (knapsack.ts). It extends the paper.
- * - 'paper' (paper.ts): importance × residual × size factor; solved greedily.
- * - 'uniform' (uniform.ts): no cost; the same number of kernels in every layer.
+ *   min Σ_l cost(l, K_l)  subject to  Σ_l bytes(l, K_l) ≤ budget
  *
- * 'measured' and 'paper' analyze the original model block by block on part of the calibration text.
+ * Three methods differ in the cost:
+ *
+ * - 'measured' (block_errors.ts): the error that the calibrated layer causes in its block's output. Solved by dynamic
+ *   programming (knapsack.ts). It extends the paper.
+ * - 'paper' (paper.ts): importance × residual × size factor. Solved greedily.
+ * - 'uniform' (uniform.ts): no cost. All layers get the same number of kernels; the remaining bytes raise evenly spread
+ *   layers by one.
+ *
+ * Bytes that remain after the choice go greedily to single layers (layers.ts). 'measured' and 'paper' analyze the
+ * original model block by block on part of the calibration text.
  */
 
 import type { ProgressOptions } from '../../models/stored_matrix';
