@@ -126,8 +126,7 @@ __attribute__((target("avx512f,avx512vpopcntdq"))) double popcount512() {
   for (int64_t i = 0; i < kSteps; ++i) {
     __asm__ volatile("" : "+v"(a));  // a new operand each step, as far as the compiler knows
 #pragma GCC unroll 12
-    for (int j = 0; j < 12; ++j)
-      sums[j] = _mm512_add_epi64(sums[j], _mm512_popcnt_epi64(_mm512_xor_si512(a, b[j])));
+    for (int j = 0; j < 12; ++j) sums[j] = _mm512_add_epi64(sums[j], _mm512_popcnt_epi64(_mm512_xor_si512(a, b[j])));
   }
   __m512i total = sums[0];
   for (int j = 1; j < 12; ++j) total = _mm512_add_epi64(total, sums[j]);
@@ -313,12 +312,14 @@ int main() {
     for (int64_t i = 0; i < share; i += 64) memory.data()[task * share + i] = static_cast<std::byte>(i);
   });
   std::vector<double> results(static_cast<size_t>(pool.threads()));
-  const double seconds = best_seconds(
-      pool, [&](int64_t task) { results[static_cast<size_t>(task)] = read(memory.data() + task * share, share); });
+  const double seconds = best_seconds(pool, [&](int64_t task) {
+    results[static_cast<size_t>(task)] = read(memory.data() + task * share, share);
+  });
   sink = results[0];
   std::printf(
       "{\"cpu\": \"%s\", \"isa\": \"%s\", \"threads\": %d, \"read_bytes_per_second\": %.6g, "
-      "\"f32_flops_per_second\": %.6g, \"bf16_flops_per_second\": %.6g, \"int8_flops_per_second\": %.6g, \"popcount_bits_per_second\": %.6g}\n",
+      "\"f32_flops_per_second\": %.6g, \"bf16_flops_per_second\": %.6g, \"int8_flops_per_second\": %.6g, "
+      "\"popcount_bits_per_second\": %.6g}\n",
       mbok::cpu_name(), mbok::isa_name(), pool.threads(), static_cast<double>(share) * pool.threads() / seconds,
       rate(pool, f32), rate(pool, bf16), rate(pool, int8), rate(pool, popcount));
   return 0;

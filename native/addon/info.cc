@@ -8,8 +8,7 @@ namespace {
 
 Napi::Array most_rows_by_kernels(Napi::Env env, Precision precision) {
   Napi::Array rows = Napi::Array::New(env, kDecodedKernels);
-  for (uint32_t k = 0; k < kDecodedKernels; ++k)
-    rows.Set(k, static_cast<double>(most_decoded_rows(precision, k + 1)));
+  for (uint32_t k = 0; k < kDecodedKernels; ++k) rows.Set(k, static_cast<double>(most_decoded_rows(precision, k + 1)));
   return rows;
 }
 

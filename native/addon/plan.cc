@@ -150,11 +150,10 @@ class Run : public Napi::AsyncWorker {
 }  // namespace
 
 Napi::Function PlanHandle::define(Napi::Env env) {
-  return DefineClass(
-      env, "NativePlan",
-      {InstanceAccessor<&PlanHandle::scratch_bytes>("scratchBytes"), InstanceMethod<&PlanHandle::seconds>("seconds"),
-       InstanceMethod<&PlanHandle::run>("run"),
-       InstanceMethod<&PlanHandle::abort>("abort"), InstanceMethod<&PlanHandle::dispose>("dispose")});
+  return DefineClass(env, "NativePlan",
+                     {InstanceAccessor<&PlanHandle::scratch_bytes>("scratchBytes"),
+                      InstanceMethod<&PlanHandle::seconds>("seconds"), InstanceMethod<&PlanHandle::run>("run"),
+                      InstanceMethod<&PlanHandle::abort>("abort"), InstanceMethod<&PlanHandle::dispose>("dispose")});
 }
 
 PlanHandle::PlanHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<PlanHandle>(info) {

@@ -28,7 +28,8 @@ void weigh(const Napi::CallbackInfo& call) {
   const auto cols = static_cast<int64_t>(logits.ElementLength()), runs = cols / run + (cols % run > 0 ? 1 : 0);
   for (const auto& made : {largest, weights})
     if (static_cast<int64_t>(made.ElementLength()) != runs)
-      throw to_js_error(call.Env(), "MBOK_INVALID_ARGUMENT", "'largest' and 'weights' must have an element for each run of 'logits'");
+      throw to_js_error(call.Env(), "MBOK_INVALID_ARGUMENT",
+                        "'largest' and 'weights' must have an element for each run of 'logits'");
   weigh_runs_table.best()({logits.Data(), cols, run, factor}, largest.Data(), weights.Data());
 }
 

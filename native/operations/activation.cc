@@ -18,9 +18,8 @@ void run(const Call& call) {
   const ActivationKind kind = activation_kind(call, 0);
   const float* x = call.input(0).f32();
   float* y = call.output(0).f32();
-  for_element_tasks(*call.pool, call.input(0).size(), [=](int64_t first, int64_t count) {
-    activation_table.best()(kind, x + first, y + first, count);
-  });
+  for_element_tasks(*call.pool, call.input(0).size(),
+                    [=](int64_t first, int64_t count) { activation_table.best()(kind, x + first, y + first, count); });
 }
 
 }  // namespace

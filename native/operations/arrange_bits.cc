@@ -27,7 +27,8 @@ void check(const Call& call) {
   const Arrangement a(call);
   expect(call, a.kernels >= 1 && a.rows.rows % a.kernels == 0, "the rows must be a multiple of the number of kernels");
   expect_tensor(call, a.rows, "rows", TensorType::kBits, a.rows.rows, a.rows.cols);
-  expect_tensor(call, a.tiles, "tiles", TensorType::kBitTiles, a.kernels * a.tiles_of_kernel() * kTileRows, a.rows.cols);
+  expect_tensor(call, a.tiles, "tiles", TensorType::kBitTiles, a.kernels * a.tiles_of_kernel() * kTileRows,
+                a.rows.cols);
 }
 
 void run(const Call& call) {

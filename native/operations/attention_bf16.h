@@ -65,7 +65,8 @@ class AttentionBf16Operands {
     pool.parallel_for(x.rows / length_ * tasks, [&](int64_t task, int) {
       const int64_t sequence = task / tasks, first = task % tasks * kRows;
       const int64_t count = length_ - first < kRows ? length_ - first : kRows;
-      dense_panel_columns_bf16_table.best()({x.f32() + (sequence * length_ + first) * x.cols, x.cols, x.cols, count, x.cols},
+      dense_panel_columns_bf16_table.best()({x.f32() + (sequence * length_ + first) * x.cols, x.cols, x.cols, count,
+                                             x.cols},
                                             to + (sequence * steps() + first / 2) * x.cols);
     });
   }

@@ -22,7 +22,7 @@ namespace {
 struct Block {
   int64_t row, count;  // of the run
   int64_t slot;
-  int64_t position;    // of the first row in its slot
+  int64_t position;  // of the first row in its slot
 };
 
 void* element(const Tensor& cache, int64_t i) {
@@ -73,8 +73,8 @@ int64_t cut(const Call& call, int64_t rows, Block* blocks) {
       throw Error("MBOK_INVALID_ARGUMENT", "position " + std::to_string(position) + " lies beyond the cache of " +
                                                std::to_string(capacity) + " rows");
     if (slot < 0 || slot >= longest / capacity)
-      throw Error("MBOK_INVALID_ARGUMENT", "slot " + std::to_string(slot) + " lies beyond the cache's " +
-                                               std::to_string(longest / capacity));
+      throw Error("MBOK_INVALID_ARGUMENT",
+                  "slot " + std::to_string(slot) + " lies beyond the cache's " + std::to_string(longest / capacity));
     Block* last = count > 0 ? blocks + count - 1 : nullptr;
     if (last != nullptr && last->count < kAttentionQueries && last->slot == slot &&
         last->position + last->count == position) {

@@ -30,9 +30,9 @@ void check(const Call& call) {
   expect_tensor(call, call.output(2), "dv", TensorType::kF32, s.rows, kv_cols);
 }
 
-constexpr int64_t kRun = 16;     // floats added at once: one cache line, and a count that compilers vectorize
-constexpr int64_t kEnough = 32;  // tasks that need no further splitting
-constexpr int64_t kWanted = 64;  // tasks to split into otherwise
+constexpr int64_t kRun = 16;        // floats added at once: one cache line, and a count that compilers vectorize
+constexpr int64_t kEnough = 32;     // tasks that need no further splitting
+constexpr int64_t kWanted = 64;     // tasks to split into otherwise
 constexpr int64_t kSums = 1 << 23;  // maximal floats of dk in scratch, unless one share of every head needs more
 
 // Returns the shares per head when there are `heads` heads in all sequences.
@@ -184,7 +184,8 @@ void run(const Call& call) {
   Pieces pieces(call, split, call.pool->threads(), Scratch(call.scratch));
   pieces.operands.convert(*call.pool, call.input(kK), call.input(kV), split.length);
   if (split.in_place) return run_in_place(call, split, pieces);
-  call.pool->parallel_for(split.tasks(), [&](int64_t task, int worker) { run_share(call, split, pieces, task, worker); });
+  call.pool->parallel_for(split.tasks(),
+                          [&](int64_t task, int worker) { run_share(call, split, pieces, task, worker); });
   call.pool->parallel_for(split.sequences * s.kv_heads * split.blocks,
                           [&](int64_t task, int) { add_sums(call, split, pieces, task); });
 }

@@ -26,7 +26,12 @@ inline AttentionShape attention_shape(const Call& call, const Tensor& q, const T
   expect_tensor(call, q, "q", TensorType::kF32, q.rows, q.cols);
   expect_tensor(call, k, "k", TensorType::kF32, q.rows, k.cols);
   expect_tensor(call, v, "v", TensorType::kF32, q.rows, k.cols);
-  return {q.rows,         d, q.cols / d, k.cols / d, static_cast<float>(call.attribute(1)), call.integer(2),
+  return {q.rows,
+          d,
+          q.cols / d,
+          k.cols / d,
+          static_cast<float>(call.attribute(1)),
+          call.integer(2),
           static_cast<float>(call.attribute(3))};
 }
 

@@ -12,7 +12,7 @@ BooleanPanelFunction* panel_function(Precision precision) {
   if (precision == Precision::kInt8) return boolean_panel_i8_table.best();
   return (precision == Precision::kBf16 ? boolean_panel_bf16_table : boolean_panel_f32_table).best();
 }
-}
+}  // namespace
 
 BooleanOperand::BooleanOperand(const BooleanLayer& weights, Depth depth, Precision precision)
     : weights_(weights),
@@ -72,8 +72,18 @@ void BooleanOperand::pack(int64_t col, int64_t cols, int64_t depth_begin, int64_
 
 BooleanPanels BooleanOperand::source(int64_t col, int64_t cols, int64_t depth_begin, int64_t depth) const {
   const BooleanLayer& w = weights_;
-  return {w.block(0, col, depth_begin / 64), w.kernel_bytes(), w.tile_bytes(), w.s_in + depth_begin, w.n,
-          w.s_out + col, w.m, w.kernels, cols, depth, nullptr, 0};
+  return {w.block(0, col, depth_begin / 64),
+          w.kernel_bytes(),
+          w.tile_bytes(),
+          w.s_in + depth_begin,
+          w.n,
+          w.s_out + col,
+          w.m,
+          w.kernels,
+          cols,
+          depth,
+          nullptr,
+          0};
 }
 
 }  // namespace mbok

@@ -92,8 +92,8 @@ class UpdateSink final : public TileSink {
       return flip_table.best()(m, layer.row(last, i) + j / 64, cols);
     float s_out[kMaxMoveKernels];
     for (int64_t k = 0; k <= last; ++k) s_out[k] = layer.s_out[k * layer.m + i];
-    const MoveRow row = {layer.row(0, i) + j / 64, layer.m * layer.words(),        s_out, layer.s_in + j,
-                         layer.n,                  static_cast<int>(layer.kernels)};
+    const MoveRow row = {layer.row(0, i) + j / 64,       layer.m * layer.words(), s_out, layer.s_in + j, layer.n,
+                         static_cast<int>(layer.kernels)};
     return move_table.best()(m, row, cols);
   }
 

@@ -32,7 +32,7 @@ void read_boolean_rule(const Call& call, int first, BooleanUpdate& update);
 void check_boolean_update(const Call& call, const BooleanUpdate& update);
 
 size_t boolean_update_scratch(const BooleanUpdate& update, const TileGrid& grid);
-void run_boolean_update(ThreadPool& pool, const BooleanUpdate& update, TileSource& source,
-                        const Scalars& scalars, std::byte* scratch);
+void run_boolean_update(ThreadPool& pool, const BooleanUpdate& update, TileSource& source, const Scalars& scalars,
+                        std::byte* scratch);
 
 }  // namespace mbok

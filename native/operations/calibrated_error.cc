@@ -58,8 +58,8 @@ void run(const Call& call) {
     call.pool->parallel_for(rows, [&](int64_t i, int) {
       float scales[kMaxRefitKernels];
       for (int k = 0; k < kernels; ++k) scales[k] = s_out[k * m + first + i];
-      const CodeRow<const uint64_t> row = {call.input(2).bits() + (first + i) * words, m * words, scales,
-                                           call.input(4).f32(), n, kernels};
+      const CodeRow<const uint64_t> row = {
+          call.input(2).bits() + (first + i) * words, m * words, scales, call.input(4).f32(), n, kernels};
       residual_row_table.best()(target + (first + i) * n, row, n, rest + i * n);
     });
     error += trace(rest, rows);

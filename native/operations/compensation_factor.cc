@@ -57,9 +57,8 @@ void run(const Call& call) {
     if (!std::isfinite(diagonal[j])) throw Error("MBOK_NON_FINITE", "compensation_factor: H is not finite");
     order[j] = static_cast<int32_t>(j);
   }
-  std::sort(order, order + n, [=](int32_t a, int32_t b) {
-    return diagonal[a] > diagonal[b] || (diagonal[a] == diagonal[b] && a < b);
-  });
+  std::sort(order, order + n,
+            [=](int32_t a, int32_t b) { return diagonal[a] > diagonal[b] || (diagonal[a] == diagonal[b] && a < b); });
 
   const TiledFactor& factor = parts.factor;
   const double shift = damping_shift(h, n, call.attribute(0));

@@ -44,7 +44,6 @@ void run(const Call& call) {
 }  // namespace
 
 extern const Operation cross_entropy_gradient_operation;
-const Operation cross_entropy_gradient_operation = {"cross_entropy_gradient", check, scratch_bytes, run,
-                                                    false};
+const Operation cross_entropy_gradient_operation = {"cross_entropy_gradient", check, scratch_bytes, run, false};
 
 }  // namespace mbok

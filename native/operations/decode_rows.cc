@@ -11,7 +11,7 @@ namespace mbok {
 namespace {
 
 struct Measured {
-  uint32_t needs;  // Feature bits
+  uint32_t needs;                   // Feature bits
   int8_t rows[3][kDecodedKernels];  // for f32, bf16 and int8
 };
 

@@ -26,8 +26,9 @@ void check(const Call& call) {
   const Tensor &bytes = call.input(0), &w = call.output(0);
   const BlockType* type = find_block_type(call.integer(0));
   expect(call, type != nullptr, "the type of the blocks is not known");
-  expect(call, w.type == TensorType::kF32 || w.type == TensorType::kF16 || w.type == TensorType::kBf16 ||
-                   (w.type == TensorType::kQ8 && type->whole),
+  expect(call,
+         w.type == TensorType::kF32 || w.type == TensorType::kF16 || w.type == TensorType::kBf16 ||
+             (w.type == TensorType::kQ8 && type->whole),
          "'w' must be f32, f16 or bf16, or q8 of blocks that it holds exactly");
   expect(call, w.cols % type->elements == 0, "the columns of 'w' must be whole blocks");
   expect_tensor(call, bytes, "bytes", TensorType::kU8, bytes.rows, w.cols / type->elements * type->bytes);

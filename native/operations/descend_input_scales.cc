@@ -46,9 +46,10 @@ struct Layout {
     s = align_up(rest + static_cast<size_t>(m * n) * sizeof(float));
     gram = align_up(s + static_cast<size_t>(m * width) * sizeof(float));
     product = align_up(gram + static_cast<size_t>((width - kBlock) * width) * sizeof(float));
-    bytes = product + std::max({product_scratch(block_times_h(m, n, std::min(n, kBlock), width), Precision::kF32, threads),
-                                product_scratch(block_times_h(m, n, n % kBlock, width), Precision::kF32, threads),
-                                product_scratch(gram_shape(m, width), Precision::kF32, threads)});
+    bytes =
+        product + std::max({product_scratch(block_times_h(m, n, std::min(n, kBlock), width), Precision::kF32, threads),
+                            product_scratch(block_times_h(m, n, n % kBlock, width), Precision::kF32, threads),
+                            product_scratch(gram_shape(m, width), Precision::kF32, threads)});
   }
 };
 
@@ -108,7 +109,8 @@ void run(const Call& call) {
       }
       std::fill_n(s + i * width + kernels * kBlock, kBlock, 0.0f);
     });
-    product(*call.pool, rest, h + b * n, s + kernels * kBlock, block_times_h(m, n, cols, width), Precision::kF32, scratch);
+    product(*call.pool, rest, h + b * n, s + kernels * kBlock, block_times_h(m, n, cols, width), Precision::kF32,
+            scratch);
     product(*call.pool, s, s, gram, gram_shape(m, width), Precision::kF32, scratch);
     double d[kMaxUnknowns * kBlock] = {};
     solve_block(gram, width, h + b * n + b, n, cols, kernels, d);

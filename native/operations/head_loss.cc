@@ -78,7 +78,8 @@ ProductShape weight_gradient_shape(const Call& call, int64_t rows) {
 class StudentSink final : public LogitSink {
  public:
   // halves: where logits are stored, or null
-  StudentSink(double cap, RowLosses& losses, const HalfLogits* halves) : LogitSink(cap), losses_(losses), halves_(halves) {}
+  StudentSink(double cap, RowLosses& losses, const HalfLogits* halves)
+      : LogitSink(cap), losses_(losses), halves_(halves) {}
 
  private:
   void see(int64_t row, int64_t col, const float* logits, int64_t cols, int) override {
@@ -91,7 +92,8 @@ class StudentSink final : public LogitSink {
 
 class TeacherSink final : public LogitSink {
  public:
-  TeacherSink(double cap, RowLosses& losses, const HalfLogits* halves) : LogitSink(cap), losses_(losses), halves_(halves) {}
+  TeacherSink(double cap, RowLosses& losses, const HalfLogits* halves)
+      : LogitSink(cap), losses_(losses), halves_(halves) {}
 
  private:
   void see(int64_t row, int64_t col, const float* logits, int64_t cols, int) override {
@@ -155,13 +157,13 @@ struct Pieces {
     bytes = scratch.used();
   }
 
-  double* values;            // [R]
+  double* values;  // [R]
   bool has_teacher, in_halves;
   HalfLogits half_logits, half_teacher;  // or
   float* logits = nullptr;               // [chunk, V]; then their gradient if it is stored
   float* teacher = nullptr;
   RowLosses losses;
-  int64_t counted;           // rows
+  int64_t counted;  // rows
   std::byte* product;
   size_t bytes;
 };
@@ -265,7 +267,8 @@ void run(const Call& call) {
                kTeacherW, kTeacherScales, false, pieces.product);
     }
     call.pool->parallel_for((count + kRowsPerTask - 1) / kRowsPerTask, [&](int64_t task, int worker) {
-      for (int64_t r = task * kRowsPerTask; r < std::min(count, (task + 1) * kRowsPerTask); ++r) losses.conclude(r, worker);
+      for (int64_t r = task * kRowsPerTask; r < std::min(count, (task + 1) * kRowsPerTask); ++r)
+        losses.conclude(r, worker);
     });
     // a teacher's divergence is summed while the gradient is computed
     const bool stores = stores_gradient(call) || (pieces.has_teacher && !differentiates(call));

@@ -32,7 +32,8 @@ void check(const Call& call) {
   const int64_t k = call.integer(2);
   expect_weights(call, kW, kScales, "w");
   expect_tensor(call, x, "x", TensorType::kF32, x.rows, w.cols);
-  expect(call, w.cols >= 1 && k >= 1 && k < w.rows && w.rows < (1 << 24), "k must be from 1 to less than the vocabulary");
+  expect(call, w.cols >= 1 && k >= 1 && k < w.rows && w.rows < (1 << 24),
+         "k must be from 1 to less than the vocabulary");
   expect_tensor(call, call.output(kKept), "kept", TensorType::kF32, x.rows, k + 1);
   expect_tensor(call, call.output(kIds), "ids", TensorType::kF32, x.rows, k);
   expect_tensor(call, call.output(kError), "error", TensorType::kF32, x.rows, 1);
@@ -117,7 +118,8 @@ struct Pieces {
 
   static PanelProduct describe(const Call& call, LogitSink& sink) {
     const Tensor& x = call.input(kX);
-    return logits_product(x, {nullptr, x.rows, call.input(kW).rows, TensorType::kF32}, sink, precision_attribute(call, 0));
+    return logits_product(x, {nullptr, x.rows, call.input(kW).rows, TensorType::kF32}, sink,
+                          precision_attribute(call, 0));
   }
   static WeightOperand operand(const Call& call) {
     return WeightOperand(Weights(call, kW, kScales), false, precision_attribute(call, 0));
@@ -165,9 +167,10 @@ void run(const Call& call) {
     float* const scratch = pieces.sums + worker * pieces.parts.scratch_floats();
     for (int64_t r = task * kRowsPerTask; r < std::min(rows, (task + 1) * kRowsPerTask); ++r) {
       const SoftmaxSum of = pieces.parts.sum(r, scratch);
-      call.output(kError).f32()[r] = static_cast<float>(
-          keep(selection.likeliest(r), k, vocabulary, of, pieces.parts.expected(r, of, scratch), call.output(kKept).f32() + r * (k + 1),
-               call.output(kIds).f32() + r * k, pieces.halves + worker * (k + 1)));
+      call.output(kError).f32()[r] =
+          static_cast<float>(keep(selection.likeliest(r), k, vocabulary, of, pieces.parts.expected(r, of, scratch),
+                                  call.output(kKept).f32() + r * (k + 1), call.output(kIds).f32() + r * k,
+                                  pieces.halves + worker * (k + 1)));
     }
   });
 }

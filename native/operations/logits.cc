@@ -29,7 +29,8 @@ PanelProduct logits_product(const Tensor& states, const Tensor& z, LogitSink& si
 }
 
 HalfLogits::HalfLogits(Scratch& scratch, int64_t rows, int64_t vocabulary)
-    : stride_((vocabulary + kLogitPart - 1) / kLogitPart * kLogitPart), halves_(scratch.take<uint16_t>(rows * stride_)) {}
+    : stride_((vocabulary + kLogitPart - 1) / kLogitPart * kLogitPart),
+      halves_(scratch.take<uint16_t>(rows * stride_)) {}
 
 void HalfLogits::put(int64_t row, int64_t col, const float* logits, int64_t cols, float largest) const {
   alignas(64) float distances[kLogitPart];
@@ -37,7 +38,8 @@ void HalfLogits::put(int64_t row, int64_t col, const float* logits, int64_t cols
   for (int64_t i = 0; i < cols; ++i) distances[i] = logits[i] - largest;
   for (int64_t i = cols; i < kLogitPart; ++i) distances[i] = 0;
   f16_narrow_table.best()(distances, halves, kLogitPart);
-  stream(reinterpret_cast<float*>(halves_ + row * stride_ + col), reinterpret_cast<const float*>(halves), kLogitPart / 2);
+  stream(reinterpret_cast<float*>(halves_ + row * stride_ + col), reinterpret_cast<const float*>(halves),
+         kLogitPart / 2);
 }
 
 void HalfLogits::get(int64_t row, int64_t col, int64_t count, float* to) const {
@@ -53,7 +55,8 @@ LogitParts::LogitParts(Scratch& scratch, int64_t rows, int64_t vocabulary, bool 
 
 float LogitParts::add(int64_t row, int64_t col, const float* logits, int64_t cols) const {
   const int64_t i = at(row, col / kLogitPart);
-  exp_sums_table.best()({logits, cols, 1, cols}, largest_ + i, sums_ + i, products_ == nullptr ? nullptr : products_ + i);
+  exp_sums_table.best()({logits, cols, 1, cols}, largest_ + i, sums_ + i,
+                        products_ == nullptr ? nullptr : products_ + i);
   return largest_[i];
 }
 

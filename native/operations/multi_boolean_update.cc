@@ -45,10 +45,9 @@ struct Pieces {
     const Tensor &dy = call.input(0), &x = call.input(1);
     const BooleanUpdate u = describe(call);
     Scratch scratch(base);
-    update = scratch.take<std::byte>(
-        static_cast<int64_t>(boolean_update_scratch(u, product_tile_grid(dy.cols, x.cols))));
-    if (u.normalizer != Normalizer::kNone && u.decay == 0)
-      kept = scratch.take<float>(ProductTiles::kept_size(dy, x));
+    update =
+        scratch.take<std::byte>(static_cast<int64_t>(boolean_update_scratch(u, product_tile_grid(dy.cols, x.cols))));
+    if (u.normalizer != Normalizer::kNone && u.decay == 0) kept = scratch.take<float>(ProductTiles::kept_size(dy, x));
     product = scratch.take<std::byte>(
         static_cast<int64_t>(ProductTiles::scratch_bytes(dy, x, precision_attribute(call, 0), threads)));
     bytes = scratch.used();

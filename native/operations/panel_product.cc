@@ -23,7 +23,7 @@ constexpr int64_t kTasks = 12;          // and in total
 constexpr int64_t kMatrixRows = 512, kMatrixPanels = 4;
 static_assert(kMostSinkPanels == kMatrixPanels, "a task has whole tiles for a sink");
 constexpr int64_t kMatrixTasksPerThread = 4;
-constexpr int64_t kMatrixTile = 32;  // rows of register tiles
+constexpr int64_t kMatrixTile = 32;                // rows of register tiles
 constexpr int64_t kMatrixDepth = kDepthBlock / 2;  // of one of several blocks: 32 rows of A, 20 KB, stay in L1
 // A very deep product is computed in parts of its depth, so that a part of A and all of B's panels stay in cache. One
 // is the gradient of a head's hidden states, whose depth is the vocabulary.
@@ -35,7 +35,7 @@ constexpr int64_t kStreamedBytes = 16 << 20;  // of C, which would leave the cac
 constexpr int64_t kSinkRows = 384;  // maximum; the tile is in scratch
 constexpr int64_t kSinkTasks = 48;  // minimum
 
-constexpr int64_t kRowMultiple = 48;  // whole register tiles: of 6 rows, of 32 and 16 on AMX
+constexpr int64_t kRowMultiple = 48;       // whole register tiles: of 6 rows, of 32 and 16 on AMX
 constexpr int64_t kPackedBytes = 1 << 20;  // of B packed at once, per thread: stays in its cache
 constexpr int64_t kMatrixPackedBytes = 8 << 20, kMostPackedBytes = 32 << 20;  // for a matrix unit: in the last cache
 
@@ -85,9 +85,7 @@ int64_t step_size(Precision precision) {
   return precision == Precision::kInt8 ? 4 : precision == Precision::kBf16 ? 2 : 1;
 }
 
-bool matrix_unit(Precision precision) {
-  return precision == Precision::kBf16 && (cpu_features() & kAmxBf16) != 0;
-}
+bool matrix_unit(Precision precision) { return precision == Precision::kBf16 && (cpu_features() & kAmxBf16) != 0; }
 
 // The cut of the depth: blocks of equal size except the last, so that no short block remains.
 struct Depth {
@@ -157,8 +155,7 @@ struct Work {
     panel_bytes = depth.panel_steps * kPanelCols * kStepBytes;
     const bool matrix = matrix_unit(p.precision);
     const int64_t whole_panel = panel_bytes * depth.at_once;
-    const int64_t packed =
-        matrix ? std::min(kMatrixPackedBytes * threads, kMostPackedBytes) : kPackedBytes * threads;
+    const int64_t packed = matrix ? std::min(kMatrixPackedBytes * threads, kMostPackedBytes) : kPackedBytes * threads;
     at_once = round_up(equal_parts(panels, packed / whole_panel), p.sink_panels);
     const int64_t rows = chunk_rows(p, threads), tasks = std::max(kTasks, kTasksPerThread * threads);
     if (p.sink != nullptr) sink_tile = {sink_rows(p.m, p.n, p.sink_panels), p.sink_panels};
@@ -177,8 +174,8 @@ struct Work {
     }
     packed_at = align_up(static_cast<size_t>(a.steps * kStepBytes));
     // no less than a smaller product takes, even if this one is cut into more and smaller parts
-    workers_at = packed_at + static_cast<size_t>(std::min(
-                                 panels * whole_panel, std::max(packed, whole_panel) + (p.sink_panels - 1) * whole_panel));
+    workers_at = packed_at + static_cast<size_t>(std::min(panels * whole_panel, std::max(packed, whole_panel) +
+                                                                                    (p.sink_panels - 1) * whole_panel));
     streams = (matrix || p.sink != nullptr) && p.c != nullptr && !p.accumulate && depth.whole() &&
               p.m * p.n * kStepBytes >= kStreamedBytes;
     collects = p.sink != nullptr || streams || (matrix && depth.blocks > 1);
@@ -331,8 +328,15 @@ ProductBlock block_of(const Work& w, const Task& t, int64_t i, float* tile, cons
 class Tasks {
  public:
   Tasks(const Work& w, DepthPart part, int64_t origin, int64_t rows, int64_t first, int64_t count, std::byte* scratch)
-      : w_(w), part_(part), origin_(origin), rows_(rows), first_(first), count_(count), across_(ceil_div(count, w.cut.panels)),
-        scratch_(scratch), multiply_(product_function(w.p.precision)) {}
+      : w_(w),
+        part_(part),
+        origin_(origin),
+        rows_(rows),
+        first_(first),
+        count_(count),
+        across_(ceil_div(count, w.cut.panels)),
+        scratch_(scratch),
+        multiply_(product_function(w.p.precision)) {}
 
   void run(ThreadPool& pool) {
     const int64_t tasks = across_ * ceil_div(rows_, w_.cut.rows);
@@ -349,7 +353,9 @@ class Tasks {
   Task task(int64_t index) const {
     const int64_t row = index / across_ * w_.cut.rows, col = (first_ + index % across_ * w_.cut.panels) * kPanelCols;
     const int64_t end = std::min(w_.p.n, (first_ + count_) * kPanelCols);
-    return {part_, origin_, row, std::min(w_.cut.rows, rows_ - row), col, std::min(w_.cut.panels * kPanelCols, end - col)};
+    return {part_, origin_,
+            row,   std::min(w_.cut.rows, rows_ - row),
+            col,   std::min(w_.cut.panels * kPanelCols, end - col)};
   }
 
   std::byte* own(int worker) const { return scratch_ + w_.workers_at + w_.worker_bytes * static_cast<size_t>(worker); }
@@ -357,7 +363,8 @@ class Tasks {
   void finish(const Task& t, int worker) const {
     if (!w_.collects) return;
     const float* const tile = reinterpret_cast<const float*>(own(worker));
-    hand_over(w_, w_.p.accumulate || t.part.begin > 0, tile, w_.cut.panels * kPanelCols, t.origin + t.row, t.col, t.rows, t.cols, worker);
+    hand_over(w_, w_.p.accumulate || t.part.begin > 0, tile, w_.cut.panels * kPanelCols, t.origin + t.row, t.col,
+              t.rows, t.cols, worker);
   }
 
   // Returns the panels of one block of the depth, which all threads packed or which this task packs for itself.
@@ -446,8 +453,7 @@ DenseOperand::DenseOperand(const float* data, int64_t stride, bool transposed, P
     pack_ = (bf16 ? dense_panel_rows_bf16_table : dense_panel_rows_f32_table).best();
 }
 
-void DenseOperand::pack(int64_t col, int64_t cols, int64_t depth_begin, int64_t depth, void* panel,
-                        std::byte*) const {
+void DenseOperand::pack(int64_t col, int64_t cols, int64_t depth_begin, int64_t depth, void* panel, std::byte*) const {
   const float* source = transposed_ ? data_ + depth_begin * stride_ + col : data_ + col * stride_ + depth_begin;
   pack_({source, stride_, cols, depth, kPanelCols}, panel);
 }

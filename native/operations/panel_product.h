@@ -74,10 +74,10 @@ struct PanelProduct {
   Precision precision;  // usable_precision() of the requested one, as in b; kInt8 only if A is not transposed
   float* c;             // may be null with a sink, which sees every tile before C does
   int64_t c_stride;
-  bool accumulate;      // C += instead of C =
-  const float* bias;    // [n], added to every row; null for none; not with accumulate
+  bool accumulate;    // C += instead of C =
+  const float* bias;  // [n], added to every row; null for none; not with accumulate
   TileSink* sink;
-  int64_t sink_panels = 1;  // width of the sink's tiles in panels, at most kMostSinkPanels
+  int64_t sink_panels = 1;            // width of the sink's tiles in panels, at most kMostSinkPanels
   const RowSource* source = nullptr;  // computes A's rows; bf16 only
 };
 

@@ -27,7 +27,8 @@ inline void expect_positions(const Call& call, int index, int64_t rows) {
 inline Positions checked_positions(const Call& call, int64_t rows, const Tensor& table, int64_t offset, int index) {
   const auto expect_within = [&](int64_t position) {
     if (position < 0 || offset + position >= table.rows)
-      throw Error("MBOK_INVALID_ARGUMENT", "position " + std::to_string(position) + " lies beyond the model's limit of " +
+      throw Error("MBOK_INVALID_ARGUMENT", "position " + std::to_string(position) +
+                                               " lies beyond the model's limit of " +
                                                std::to_string(table.rows - offset));
   };
   if (call.has_input(index)) {

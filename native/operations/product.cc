@@ -22,8 +22,7 @@ PanelProduct describe(const float* a, float* c, const ProductShape& s, Precision
   return p;
 }
 
-PanelProduct describe_tiles(const float* z, int64_t depth, int64_t m, int64_t n, Precision precision,
-                            TileSink* sink) {
+PanelProduct describe_tiles(const float* z, int64_t depth, int64_t m, int64_t n, Precision precision, TileSink* sink) {
   PanelProduct p = describe(z, nullptr, {m, n, depth, m, n, 0, true, true, false}, precision);
   p.sink = sink;
   return p;
@@ -42,8 +41,8 @@ Precision precision_attribute(const Call& call, int index, bool has_int8) {
   return usable_precision(wanted == Precision::kInt8 && !has_int8 ? Precision::kBf16 : wanted);
 }
 
-void product(ThreadPool& pool, const float* a, const float* b, float* c, const ProductShape& shape,
-             Precision precision, std::byte* scratch) {
+void product(ThreadPool& pool, const float* a, const float* b, float* c, const ProductShape& shape, Precision precision,
+             std::byte* scratch) {
   precision = usable_precision(precision);
   const DenseOperand operand(b, shape.b_stride, shape.b_transposed, precision);
   panel_product(pool, describe(a, c, shape, precision), operand, scratch);

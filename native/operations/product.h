@@ -61,8 +61,8 @@ struct ProductShape {
   bool a_transposed, b_transposed;  // see above
   bool accumulate;                  // C += instead of C =
 };
-void product(ThreadPool& pool, const float* a, const float* b, float* c, const ProductShape& shape,
-             Precision precision, std::byte* scratch);
+void product(ThreadPool& pool, const float* a, const float* b, float* c, const ProductShape& shape, Precision precision,
+             std::byte* scratch);
 // Suffices for every product that is nowhere larger.
 size_t product_scratch(const ProductShape& shape, Precision precision, int threads);
 

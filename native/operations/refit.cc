@@ -79,8 +79,8 @@ void solve_columns(const Model& model, const double* diagonal, int64_t word) {
   const int64_t first = word * 64, cols = std::min<int64_t>(64, model.n - first);
   double grams[kMaxRefitKernels * kMaxRefitKernels * 64] = {}, moments[kMaxRefitKernels * 64] = {};
   for (int64_t i = 0; i < model.m; i += kStripRows) {
-    const CodeStrip strip = {model.bits + i * model.words + word, model.m * model.words, model.words,
-                             model.s_out + i, model.m, kernels};
+    const CodeStrip strip = {
+        model.bits + i * model.words + word, model.m * model.words, model.words, model.s_out + i, model.m, kernels};
     column_sums_table.best()(model.w + i * model.n + first, model.n, std::min(kStripRows, model.m - i), strip, cols,
                              grams, moments);
   }
@@ -99,8 +99,14 @@ void solve_columns(const Model& model, const double* diagonal, int64_t word) {
 
 void run(const Call& call) {
   const Tensor& w = call.input(0);
-  const Model model = {w.f32(), w.rows, w.cols, w.words(), static_cast<int>(call.output(1).rows),
-                       call.output(0).bits(), call.output(1).f32(), call.output(2).f32()};
+  const Model model = {w.f32(),
+                       w.rows,
+                       w.cols,
+                       w.words(),
+                       static_cast<int>(call.output(1).rows),
+                       call.output(0).bits(),
+                       call.output(1).f32(),
+                       call.output(2).f32()};
   const int64_t m = model.m, tasks = row_tasks(m);
   const int64_t rounds = model.kernels == 1 ? 0 : call.integer(0);
   const auto each_row = [m](int64_t task, auto&& body) {

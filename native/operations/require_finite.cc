@@ -15,8 +15,7 @@ void check(const Call& call) {
 
 void run(const Call& call) {
   const float x = *call.input(0).f32();
-  if (!std::isfinite(x))
-    throw Error("MBOK_NON_FINITE", "a number that must be finite is " + std::to_string(x));
+  if (!std::isfinite(x)) throw Error("MBOK_NON_FINITE", "a number that must be finite is " + std::to_string(x));
 }
 
 }  // namespace

@@ -114,7 +114,8 @@ void RowLosses::gradient(int64_t row, int64_t col, int64_t count, const LogitPie
     cross_entropy_gradient_table.best()(z, count, judge_.targets[first_ + row] - col, of, judge_.factor, dz);
   } else {
     cross_entropy_gradient_table.best()(z, count, -1, of, at.share, dz);
-    for (const Kept* k = kept_from(row, col); k != kept_end(row) && k->id < col + count; ++k) dz[k->id - col] = k->gradient;
+    for (const Kept* k = kept_from(row, col); k != kept_end(row) && k->id < col + count; ++k)
+      dz[k->id - col] = k->gradient;
   }
   if (cap > 0) softcap_gradient_table.best()(cap, dz, logits.numbers, to, count);
 }

@@ -23,7 +23,7 @@ struct Judge {
   KeptTokens kept;         // of count 0 if there are none
   bool teacher;
   double cap, teacher_cap;
-  float factor;            // of the gradient
+  float factor;  // of the gradient
 };
 
 // A piece of a row's logits: numbers[i] + from.
@@ -50,7 +50,8 @@ class RowLosses {
   void conclude(int64_t row, int worker);
   // to[0 … count) = factor · gradient with respect to logits [col, col + count) of a concluded row, count ≤ kMostMade.
   // With a cap, the student's and the teacher's logits are those before it, with from = 0. `to` may be the logits.
-  void gradient(int64_t row, int64_t col, int64_t count, const LogitPiece& logits, const LogitPiece& teacher, float* to);
+  void gradient(int64_t row, int64_t col, int64_t count, const LogitPiece& logits, const LogitPiece& teacher,
+                float* to);
   // Returns the value of a concluded row; with a teacher, after the gradient of all of its logits has been computed.
   double value(int64_t row) const;
 

@@ -21,9 +21,9 @@ void ScaleGradients::consume(const Tile& tile) const {
   for (int64_t k = 0; k < layer_.kernels; ++k) {
     std::memset(in + k * n, 0, static_cast<size_t>(tile.cols) * sizeof(float));
     for (int64_t r = 0; r < tile.rows; ++r)
-      out[k * m + r] = scale_gradient(tile.data + r * tile.stride, layer_.row(k, tile.row + r) + tile.col / 64,
-                                      layer_.s_out[k * m + tile.row + r], layer_.s_in + k * n + tile.col, in + k * n,
-                                      tile.cols);
+      out[k * m + r] =
+          scale_gradient(tile.data + r * tile.stride, layer_.row(k, tile.row + r) + tile.col / 64,
+                         layer_.s_out[k * m + tile.row + r], layer_.s_in + k * n + tile.col, in + k * n, tile.cols);
   }
 }
 

@@ -23,7 +23,7 @@ class SignalStatistics {
   // Computes the means below, after every tile has been consumed.
   void finish(ThreadPool& pool);
 
-  double magnitude() const { return magnitude_; }  // mean of |Q|
+  double magnitude() const { return magnitude_; }                  // mean of |Q|
   const float* row_squares() const { return row_squares_; }        // [m]: meanⱼ Qᵢⱼ²
   const float* column_squares() const { return column_squares_; }  // [n]: meanᵢ Qᵢⱼ²
 

@@ -19,9 +19,8 @@ void run(const Call& call) {
   const float cap = static_cast<float>(call.attribute(0));
   const float* x = call.input(0).f32();
   float* y = call.output(0).f32();
-  for_element_tasks(*call.pool, call.input(0).size(), [=](int64_t first, int64_t count) {
-    softcap_table.best()(cap, x + first, y + first, count);
-  });
+  for_element_tasks(*call.pool, call.input(0).size(),
+                    [=](int64_t first, int64_t count) { softcap_table.best()(cap, x + first, y + first, count); });
 }
 
 }  // namespace

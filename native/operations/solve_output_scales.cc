@@ -59,8 +59,7 @@ void run(const Call& call) {
         const float* own = weighted + (i * kernels + k) * n;
         moment[k] = dot_table.best()(own, target + (first + i) * n, n);
         for (int l = 0; l <= k; ++l)
-          gram[k * kernels + l] = gram[l * kernels + k] =
-              dot_table.best()(own, design + (i * kernels + l) * n, n);
+          gram[k * kernels + l] = gram[l * kernels + k] = dot_table.best()(own, design + (i * kernels + l) * n, n);
       }
       solve_normal_equations(gram, moment, kernels, kRidge, x);
       for (int k = 0; k < kernels; ++k) s_out[k * m + first + i] = static_cast<float>(x[k]);

@@ -72,8 +72,7 @@ Tensor Plan::tensor(int index, int64_t run_rows) const {
 void Plan::resolve(int64_t run_rows) {
   if (run_rows == resolved_rows_) return;
   resolved_rows_ = run_rows;
-  for (size_t i = 0; i < indices_.size(); ++i)
-    views_[i] = indices_[i] < 0 ? Tensor{} : tensor(indices_[i], run_rows);
+  for (size_t i = 0; i < indices_.size(); ++i) views_[i] = indices_[i] < 0 ? Tensor{} : tensor(indices_[i], run_rows);
 }
 
 Call Plan::call_of(size_t index, const Scalars* scalars) const {

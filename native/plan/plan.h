@@ -28,7 +28,7 @@ enum class Phase : int32_t { kAlways = 0, kFirstMicroBatch = 1, kLastMicroBatch 
 
 struct OperationDescription {
   std::string name;
-  std::vector<int32_t> inputs;   // tensor indices; -1: optional tensor left out
+  std::vector<int32_t> inputs;  // tensor indices; -1: optional tensor left out
   std::vector<int32_t> outputs;
   std::vector<double> attributes;
   Phase phase = Phase::kAlways;
@@ -75,7 +75,7 @@ class Plan {
   std::unique_ptr<Memory> arena_;
   std::unique_ptr<Memory> scratch_;
   size_t scratch_bytes_ = 0;
-  std::vector<double> seconds_;   // per step
+  std::vector<double> seconds_;  // per step
   std::vector<Step> steps_;
   std::vector<int32_t> indices_;  // tensor index of each view
   std::vector<Tensor> views_;     // valid for `resolved_rows_` rows

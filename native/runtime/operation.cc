@@ -64,8 +64,7 @@ void expect_counts_between(const Call& call, int min_inputs, int max_inputs, int
     fail(call, "takes " + std::to_string(min_outputs) + " to " + std::to_string(max_outputs) + " outputs, got " +
                    std::to_string(call.output_count));
   if (call.attribute_count != attributes)
-    fail(call,
-         "takes " + std::to_string(attributes) + " attributes, got " + std::to_string(call.attribute_count));
+    fail(call, "takes " + std::to_string(attributes) + " attributes, got " + std::to_string(call.attribute_count));
   for (int i = 0; i < min_inputs; ++i)
     if (!call.has_input(i)) fail(call, "input " + std::to_string(i) + " is missing");
   for (int i = 0; i < min_outputs; ++i)

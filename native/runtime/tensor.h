@@ -9,11 +9,11 @@ namespace mbok {
 enum class TensorType : int32_t {
   kF32 = 0,
   kI32 = 1,
-  kF16 = 2,   // IEEE half, 16 bits
-  kBf16 = 3,  // the upper half of an f32
-  kBits = 4,  // ±1 as bits, least significant first; each row padded with zeros to whole 64-bit words
-  kU8 = 5,    // raw bytes: blocks of a file format
-  kI8 = 6,    // quantized weights with one scale per row
+  kF16 = 2,       // IEEE half, 16 bits
+  kBf16 = 3,      // the upper half of an f32
+  kBits = 4,      // ±1 as bits, least significant first; each row padded with zeros to whole 64-bit words
+  kU8 = 5,        // raw bytes: blocks of a file format
+  kI8 = 6,        // quantized weights with one scale per row
   kBitTiles = 7,  // ±1 as bits in tiles of 64 rows (kernels/bit_tiles); rows is a multiple of 64
   kQ8 = 8,        // quantized weights with one f16 scale per 32 columns of a row (kernels/q8)
 };

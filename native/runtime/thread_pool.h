@@ -25,7 +25,8 @@ class ThreadPool {
   template <class Body>
   void parallel_for(int64_t tasks, Body&& body) {
     using Plain = std::remove_reference_t<Body>;
-    run(tasks, [](void* context, int64_t task, int worker) { (*static_cast<Plain*>(context))(task, worker); },
+    run(
+        tasks, [](void* context, int64_t task, int worker) { (*static_cast<Plain*>(context))(task, worker); },
         const_cast<void*>(static_cast<const void*>(&body)));
   }
 

@@ -39,8 +39,7 @@ TEST("activation: slopes are finite differences of the functions") {
   for (int kind = 0; kind < kActivationKinds; ++kind)
     for (double x = -6.05; x < 6; x += 0.1) {
       const ActivationKind k = static_cast<ActivationKind>(kind);
-      const double slope =
-          (scalar::activation_value(k, x + 1e-5) - scalar::activation_value(k, x - 1e-5)) / 2e-5;
+      const double slope = (scalar::activation_value(k, x + 1e-5) - scalar::activation_value(k, x - 1e-5)) / 2e-5;
       CHECK(std::fabs(scalar::activation_slope(k, x) - slope) < 1e-8,
             std::string(kNames[kind]) + " " + std::to_string(x));
     }

@@ -37,7 +37,8 @@ TEST("round_activations: errors of normal numbers are those of their widths, als
         std::vector<float> x = random.normals(40 * cols);
         for (size_t at = 7; at < x.size(); at += static_cast<size_t>(cols)) x[at] *= channel;
         const double error = relative_error(x, rounded(test::one_thread(), x, 40, cols, bits));
-        CHECK((error > bound / 2 || channel > 1) && error <= bound, std::to_string(bits) + " bits: " + std::to_string(error));
+        CHECK((error > bound / 2 || channel > 1) && error <= bound,
+              std::to_string(bits) + " bits: " + std::to_string(error));
       }
 }
 
@@ -48,7 +49,8 @@ TEST("round_activations: a block's rotated numbers take as many levels as their 
     std::vector<double> seen;
     for (size_t i = 0; i < 64; ++i) {
       double sum = 0;
-      for (size_t j = 0; j < 64; ++j) sum += (__builtin_popcountll(i & j) % 2 == 0 ? 1 : -1) * static_cast<double>(y[j]);
+      for (size_t j = 0; j < 64; ++j)
+        sum += (__builtin_popcountll(i & j) % 2 == 0 ? 1 : -1) * static_cast<double>(y[j]);
       bool known = false;
       for (const double value : seen) known = known || std::abs(value - sum) < 1e-3;
       if (!known) seen.push_back(sum);
@@ -68,7 +70,8 @@ TEST("round_activations: zeros stay, what is not finite does not look finite, th
       y[3] = bad;
       CHECK(!std::isfinite(rounded(test::one_thread(), y, 1, 100, bits)[3]), "not finite");
     }
-    CHECK(test::same_bits(rounded(test::one_thread(), x, 33, 100, bits), rounded(test::three_threads(), x, 33, 100, bits)),
+    CHECK(test::same_bits(rounded(test::one_thread(), x, 33, 100, bits),
+                          rounded(test::three_threads(), x, 33, 100, bits)),
           "threads");
   }
   for (const double bits : {0.0, 3.0, 16.0})

@@ -36,11 +36,12 @@ struct Shape {
 };
 
 const Shape kShapes[] = {
-    {1, 1, 1, 1, 2, 0},     {2, 5, 2, 1, 4, 0},     {3, 7, 3, 3, 6, 2},      {1, 64, 2, 2, 32, 0},
-    {3, 65, 4, 2, 16, 0},   {1, 130, 6, 2, 32, 0},  {2, 100, 3, 3, 10, 17},  {1, 200, 4, 1, 64, 70},
-    {1, 129, 2, 1, 256, 0}, {1, 67, 3, 1, 18, 64},  {1, 150, 2, 2, 6, 1},    {2, 128, 2, 1, 34, 128},
-    {1, 90, 2, 1, 16, 0, 60}, {1, 400, 3, 1, 8, 0}, {2, 330, 2, 2, 8, 90}, {16, 70, 4, 2, 8, 0},
-    {2, 70, 4, 2, 16, 0, 5, 3},  {1, 131, 2, 1, 10, 40, 3, 2.5},
+    {1, 1, 1, 1, 2, 0},       {2, 5, 2, 1, 4, 0},         {3, 7, 3, 3, 6, 2},
+    {1, 64, 2, 2, 32, 0},     {3, 65, 4, 2, 16, 0},       {1, 130, 6, 2, 32, 0},
+    {2, 100, 3, 3, 10, 17},   {1, 200, 4, 1, 64, 70},     {1, 129, 2, 1, 256, 0},
+    {1, 67, 3, 1, 18, 64},    {1, 150, 2, 2, 6, 1},       {2, 128, 2, 1, 34, 128},
+    {1, 90, 2, 1, 16, 0, 60}, {1, 400, 3, 1, 8, 0},       {2, 330, 2, 2, 8, 90},
+    {16, 70, 4, 2, 8, 0},     {2, 70, 4, 2, 16, 0, 5, 3}, {1, 131, 2, 1, 10, 40, 3, 2.5},
 };
 
 struct Tensors {
@@ -131,8 +132,8 @@ void check_forward(bool bf16) {
     const Vectors start = {std::vector<float>(t.o.size()), std::vector<float>(t.lse.size())};
     const Vectors got = test::same_for_any_threads(start, s.name(), [&](ThreadPool& pool, Vectors& out) {
       test::run_operation(pool, "attention", qkv(s, t),
-                          {matrix(out[0], s.rows(), s.q_cols()), matrix(out[1], s.rows(), s.heads)}, attributes(s, bf16),
-                          s.scalars());
+                          {matrix(out[0], s.rows(), s.q_cols()), matrix(out[1], s.rows(), s.heads)},
+                          attributes(s, bf16), s.scalars());
     });
     check_close(got[0], t.o, tolerance(s, bf16), s.name() + "o");
     check_close(got[1], t.lse, bf16 ? tolerance(s, true) : 1e-6, s.name() + "lse");
@@ -202,9 +203,23 @@ TEST("attention: every candidate agrees with the reference") {
       std::vector<float> o(t.o.size()), lse(t.lse.size());
       Memory scratch(static_cast<size_t>(attention_scratch(s.d)) * 4);
       for (const int64_t rows : {count, int64_t{1}, std::min<int64_t>(count, 3)}) {
-        AttentionBlock b = {t.q.data() + first * s.q_cols(), t.k.data(), t.v.data(), false, o.data() + first * s.q_cols(),
-                            lse.data() + first * s.heads, s.q_cols(), s.kv_cols(), s.kv_cols(), s.q_cols(), s.heads,
-                            first, rows, s.d, static_cast<float>(s.scale()), s.window, s.softcap};
+        AttentionBlock b = {t.q.data() + first * s.q_cols(),
+                            t.k.data(),
+                            t.v.data(),
+                            false,
+                            o.data() + first * s.q_cols(),
+                            lse.data() + first * s.heads,
+                            s.q_cols(),
+                            s.kv_cols(),
+                            s.kv_cols(),
+                            s.q_cols(),
+                            s.heads,
+                            first,
+                            rows,
+                            s.d,
+                            static_cast<float>(s.scale()),
+                            s.window,
+                            s.softcap};
         function(b, reinterpret_cast<float*>(scratch.data()));
         for (int64_t i = first; i < first + rows; ++i) {
           const int64_t at = i * s.q_cols();
@@ -220,10 +235,26 @@ TEST("attention: every candidate agrees with the reference") {
       const int64_t group = s.heads / s.kv_heads;
       for (int64_t kv_head = 0; kv_head < s.kv_heads; ++kv_head) {
         const int64_t q = kv_head * group * s.d, kv = kv_head * s.d;
-        const AttentionGradientGroup g = {t.q.data() + q, t.k.data() + kv, t.v.data() + kv, t.o.data() + q,
-                                          t.d_o.data() + q, t.lse.data() + kv_head * group, dq.data() + q,
-                                          dk.data() + kv, dv.data() + kv, s.q_cols(), s.kv_cols(), s.kv_cols(), s.heads,
-                                          0, s.length, group, s.d, static_cast<float>(s.scale()), s.window, s.softcap};
+        const AttentionGradientGroup g = {t.q.data() + q,
+                                          t.k.data() + kv,
+                                          t.v.data() + kv,
+                                          t.o.data() + q,
+                                          t.d_o.data() + q,
+                                          t.lse.data() + kv_head * group,
+                                          dq.data() + q,
+                                          dk.data() + kv,
+                                          dv.data() + kv,
+                                          s.q_cols(),
+                                          s.kv_cols(),
+                                          s.kv_cols(),
+                                          s.heads,
+                                          0,
+                                          s.length,
+                                          group,
+                                          s.d,
+                                          static_cast<float>(s.scale()),
+                                          s.window,
+                                          s.softcap};
         function(g, reinterpret_cast<float*>(scratch.data()));
       }
       if (s.length > 1 && s.window != 1) {
@@ -299,7 +330,9 @@ void check_chunks(TensorType cache) {
 TEST("attention_cached: a sequence in chunks of any size gives what attention gives at once") {
   check_chunks(TensorType::kF32);
 }
-TEST("attention_cached: an f16 cache gives the attention of rounded keys and values") { check_chunks(TensorType::kF16); }
+TEST("attention_cached: an f16 cache gives the attention of rounded keys and values") {
+  check_chunks(TensorType::kF16);
+}
 
 TEST("attention_cached: rows of several sequences, in any order and pace, give what each sequence alone gives") {
   Random random(77);
@@ -327,7 +360,8 @@ TEST("attention_cached: rows of several sequences, in any order and pace, give w
       const int64_t count = static_cast<int64_t>(rows.size());
       const auto gather = [&](const std::vector<float>& from, int64_t cols) {
         std::vector<float> chosen;
-        for (const int64_t row : rows) chosen.insert(chosen.end(), from.begin() + row * cols, from.begin() + (row + 1) * cols);
+        for (const int64_t row : rows)
+          chosen.insert(chosen.end(), from.begin() + row * cols, from.begin() + (row + 1) * cols);
         return chosen;
       };
       const auto q = gather(t.q, s.q_cols()), k = gather(t.k, s.kv_cols()), v = gather(t.v, s.kv_cols());
@@ -353,19 +387,26 @@ TEST("attention_cached: places outside the cache are errors") {
   const auto run = [&](std::vector<Tensor> places, double capacity) {
     std::vector<Tensor> inputs = {one, one, one};
     inputs.insert(inputs.end(), places.begin(), places.end());
-    test::run_operation(ThreadPool::shared(), "attention_cached", inputs, {one, all, all}, {4, 0.5, 0, 0, capacity}, scalars);
+    test::run_operation(ThreadPool::shared(), "attention_cached", inputs, {one, all, all}, {4, 0.5, 0, 0, capacity},
+                        scalars);
   };
   CHECK(test::throws("MBOK_INVALID_ARGUMENT", [&] { run({}, 0); }), "full cache");
   const Tensor half = {cache.data(), 4, 4, TensorType::kF16};
-  CHECK(test::throws("MBOK_SHAPE", [&] {
-          test::run_operation(ThreadPool::shared(), "attention_cached", {one, one, one}, {one, half, all}, {4, 0.5, 0, 0, 0});
-        }), "caches of two types");
+  CHECK(test::throws("MBOK_SHAPE",
+                     [&] {
+                       test::run_operation(ThreadPool::shared(), "attention_cached", {one, one, one}, {one, half, all},
+                                           {4, 0.5, 0, 0, 0});
+                     }),
+        "caches of two types");
   const std::vector<int32_t> zero = {0}, first = {1}, second = {2}, below = {-1};
   run({test::integers(first), test::integers(first)}, 2);
   CHECK(test::throws("MBOK_INVALID_ARGUMENT", [&] { run({test::integers(second), test::integers(zero)}, 2); }), "slot");
-  CHECK(test::throws("MBOK_INVALID_ARGUMENT", [&] { run({test::integers(below), test::integers(zero)}, 2); }), "slot -1");
-  CHECK(test::throws("MBOK_INVALID_ARGUMENT", [&] { run({test::integers(zero), test::integers(second)}, 2); }), "position");
-  CHECK(test::throws("MBOK_INVALID_ARGUMENT", [&] { run({test::integers(zero), test::integers(below)}, 2); }), "position -1");
+  CHECK(test::throws("MBOK_INVALID_ARGUMENT", [&] { run({test::integers(below), test::integers(zero)}, 2); }),
+        "slot -1");
+  CHECK(test::throws("MBOK_INVALID_ARGUMENT", [&] { run({test::integers(zero), test::integers(second)}, 2); }),
+        "position");
+  CHECK(test::throws("MBOK_INVALID_ARGUMENT", [&] { run({test::integers(zero), test::integers(below)}, 2); }),
+        "position -1");
   CHECK(test::throws("MBOK_SHAPE", [&] { run({test::integers(zero), test::integers(zero)}, 3); }), "capacity");
   CHECK(test::throws("MBOK_SHAPE", [&] { run({test::integers(zero)}, 2); }), "slots without positions");
   CHECK(test::throws("MBOK_SHAPE", [&] { run({}, 2); }), "capacity without slots");

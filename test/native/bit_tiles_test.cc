@@ -96,7 +96,8 @@ TEST("lookup tables: every candidate makes those of scalar, which hold the input
               // entries with and without the input's bit differ by 2q
               const uint8_t* table = expected.first.data() + (part * words + word) * kLookupBytes + j % 64 / 4 * 32;
               const auto entry = [&](int set) { return table[set] + (table[16 + set] - kHighBias) * (1 << kLowBits); };
-              held += (entry(1 << j % 4) - entry(0)) / 2.0 * static_cast<double>(expected.second[static_cast<size_t>(part * words + word)]);
+              held += (entry(1 << j % 4) - entry(0)) / 2.0 *
+                      static_cast<double>(expected.second[static_cast<size_t>(part * words + word)]);
             }
             largest = std::fmax(largest, std::fabs(value));
             worst = std::fmax(worst, std::fabs(value - held));
@@ -109,8 +110,11 @@ TEST("lookup tables: every candidate makes those of scalar, which hold the input
 
 struct Layer {
   Layer(Random& random, int64_t kernels, int64_t m, int64_t n)
-      : bits(random.bits(kernels * m, n)), tiles(tiled(bits, kernels, m, n)), s_out(random.normals(kernels * m)),
-        s_in(random.normals(kernels * n)), bias(random.normals(m)) {}
+      : bits(random.bits(kernels * m, n)),
+        tiles(tiled(bits, kernels, m, n)),
+        s_out(random.normals(kernels * m)),
+        s_in(random.normals(kernels * n)),
+        bias(random.normals(m)) {}
   std::vector<uint64_t> bits;
   std::vector<uint8_t> tiles;
   std::vector<float> s_out, s_in, bias;
@@ -129,7 +133,8 @@ TEST("boolean lookup: every candidate gives the bits of scalar") {
           std::vector<float> scales(static_cast<size_t>(kernels * parts * words));
           for (int64_t k = 0; k < kernels; ++k)
             lookup_tables_table.best()({x.data(), w.s_in.data() + k * n, n, parts, words},
-                                       tables.data() + k * parts * words * kLookupBytes, scales.data() + k * parts * words);
+                                       tables.data() + k * parts * words * kLookupBytes,
+                                       scales.data() + k * parts * words);
           const auto run = [&](BooleanLookupFunction* function, const float* bias) {
             std::vector<float> y(static_cast<size_t>(m) + 1, 7.0f);
             function({w.tiles.data(), (m + 63) / 64 * words * kBlockBytes, words, kernels, parts, tables.data(),

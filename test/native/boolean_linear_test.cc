@@ -55,8 +55,17 @@ TEST("Boolean product: every candidate gives scalar's integers") {
           pack_bits(one_thread(), columns.data(), cols, depth, w.data());
           const std::vector<float> bias = random.normals(cols), start = random.normals(rows * (cols + 2));
           std::vector<float> expected = start;
-          BooleanProduct p = {x.data(), w.data(), rows, cols, words_per_row(depth), depth, 0.37f,
-                              cols % 2 == 1 ? bias.data() : nullptr, expected.data(), cols + 2, accumulate};
+          BooleanProduct p = {x.data(),
+                              w.data(),
+                              rows,
+                              cols,
+                              words_per_row(depth),
+                              depth,
+                              0.37f,
+                              cols % 2 == 1 ? bias.data() : nullptr,
+                              expected.data(),
+                              cols + 2,
+                              accumulate};
           scalar::boolean_product(p);
           for (const auto& candidate : boolean_product_table.candidates()) {
             if (!candidate.supported()) continue;

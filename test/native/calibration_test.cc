@@ -25,8 +25,7 @@ struct Moments {
         x[element(j)] = scale * (static_cast<double>(random.normal()) + 0.5 * common);
       }
       for (size_t i = 0; i < x.size(); ++i)
-        for (size_t j = 0; j < x.size(); ++j)
-          second[i * x.size() + j] += x[i] * x[j] / static_cast<double>(samples);
+        for (size_t j = 0; j < x.size(); ++j) second[i * x.size() + j] += x[i] * x[j] / static_cast<double>(samples);
     }
     std::copy(second.begin(), second.end(), h.begin());
   }
@@ -48,8 +47,8 @@ struct Feedback {
 
 Feedback factor_of(ThreadPool& pool, const Moments& moments) {
   Feedback f{std::vector<float>(moments.h.size(), 9.0f), std::vector<int32_t>(element(moments.n))};
-  run_operation(pool, "compensation_factor", {moments.tensor()},
-                {matrix(f.u, moments.n, moments.n), integers(f.order)}, {0.01});
+  run_operation(pool, "compensation_factor", {moments.tensor()}, {matrix(f.u, moments.n, moments.n), integers(f.order)},
+                {0.01});
   return f;
 }
 
@@ -117,8 +116,20 @@ TEST("compensate: every candidate makes the same choices for every tail") {
         for (int64_t l = 0; l < cols; ++l) u[element(l * cols + l)] = 1 + std::fabs(u[element(l * cols + l)]);
         std::vector<float> errors(element(rows * kCompensationCols)), expected_errors = errors;
         std::vector<uint64_t> signs(element(kernels * cols)), expected_signs = signs;
-        CompensationBlock block = {rows, cols, w.data(), cols, u.data(), cols, s_out.data(), rows, s_in.data(), cols,
-                                   kernels, expected_errors.data(), expected_signs.data(), cols};
+        CompensationBlock block = {rows,
+                                   cols,
+                                   w.data(),
+                                   cols,
+                                   u.data(),
+                                   cols,
+                                   s_out.data(),
+                                   rows,
+                                   s_in.data(),
+                                   cols,
+                                   kernels,
+                                   expected_errors.data(),
+                                   expected_signs.data(),
+                                   cols};
         for (float& value : u) value *= 0.1f;  // feedback that stays bounded
         scalar::compensate(block);
         for_each_candidate(compensate_table, [&](CompensateFunction* compensate, const std::string& name) {
@@ -178,9 +189,11 @@ TEST("relative_rows: divides rows by the root mean square of others") {
     for (int64_t j = 0; j < n; ++j)
       expected.push_back(static_cast<float>(factor * static_cast<double>(x[element(i * n + j)])));
   }
-  const auto got = same_for_any_threads({std::vector<float>(x.size())}, "relative_rows", [&](ThreadPool& pool, auto& out) {
-    run_operation(pool, "relative_rows", {matrix(x, rows, n), matrix(h, rows, width)}, {matrix(out[0], rows, n)}, {});
-  });
+  const auto got =
+      same_for_any_threads({std::vector<float>(x.size())}, "relative_rows", [&](ThreadPool& pool, auto& out) {
+        run_operation(pool, "relative_rows", {matrix(x, rows, n), matrix(h, rows, width)}, {matrix(out[0], rows, n)},
+                      {});
+      });
   check_close(got[0], expected, 1e-6, "relative_rows");
 }
 
@@ -270,8 +283,10 @@ TEST("compensation_factor: U is upper triangular, UᵀU inverts the permuted dam
     const std::string name = "n = " + std::to_string(n);
     double worst = 0;
     for (int64_t i = 0; i < n; ++i) {
-      if (i > 0) CHECK(moments.at(f.order[element(i - 1)], f.order[element(i - 1)]) >=
-                           moments.at(f.order[element(i)], f.order[element(i)]), name + " order");
+      if (i > 0)
+        CHECK(moments.at(f.order[element(i - 1)], f.order[element(i - 1)]) >=
+                  moments.at(f.order[element(i)], f.order[element(i)]),
+              name + " order");
       for (int64_t j = 0; j < i; ++j) CHECK(f.u[element(i * n + j)] == 0, name + " lower half");
       // row i of Uᵀ(U Ĥ)
       for (int64_t j = 0; j < n; ++j) {
@@ -407,8 +422,7 @@ TEST("solve_output_scales: solves the weighted least squares of every row") {
       for (int k = 0; k < kernels; ++k) expected[element(k * m + i)] = static_cast<float>(x[element(k)]);
     }
     const auto got = same_for_any_threads({c.s_out}, "solve_output_scales", [&](ThreadPool& pool, auto& out) {
-      run_operation(pool, "solve_output_scales",
-                    {matrix(w, m, n), moments.tensor(), c.bits_tensor(), c.s_in_tensor()},
+      run_operation(pool, "solve_output_scales", {matrix(w, m, n), moments.tensor(), c.bits_tensor(), c.s_in_tensor()},
                     {matrix(out[0], kernels, m)}, {});
     });
     check_close(got[0], expected, 5e-5, "K = " + std::to_string(kernels));

@@ -31,16 +31,22 @@ TEST("split and concatenate: runs of columns there and back, any number of threa
     for (size_t i = 0; i < widths.size(); before += widths[i++])
       for (int64_t r = 0; r < rows; ++r)
         for (int64_t c = 0; c < widths[i]; ++c)
-          CHECK(split[i][static_cast<size_t>(r * widths[i] + c)] == x[static_cast<size_t>(r * cols + before + c)], "at");
+          CHECK(split[i][static_cast<size_t>(r * widths[i] + c)] == x[static_cast<size_t>(r * cols + before + c)],
+                "at");
     const Vectors whole = {std::vector<float>(x.size())};
-    CHECK(test::same_for_any_threads(whole, "concatenate", [&](ThreadPool& pool, Vectors& out) {
-            test::run_operation(pool, "concatenate", tensors(split), {matrix(out[0], rows, cols)}, {});
-          })[0] == x, "there and back");
+    CHECK(test::same_for_any_threads(whole, "concatenate",
+                                     [&](ThreadPool& pool, Vectors& out) {
+                                       test::run_operation(pool, "concatenate", tensors(split),
+                                                           {matrix(out[0], rows, cols)}, {});
+                                     })[0] == x,
+          "there and back");
   }
   std::vector<float> x(12), y(8);
-  CHECK(test::throws("MBOK_SHAPE", [&] {
-          test::run_operation(ThreadPool::shared(), "split", {matrix(x, 2, 6)}, {matrix(y, 2, 4)}, {});
-        }), "columns left over");
+  CHECK(test::throws("MBOK_SHAPE",
+                     [&] {
+                       test::run_operation(ThreadPool::shared(), "split", {matrix(x, 2, 6)}, {matrix(y, 2, 4)}, {});
+                     }),
+        "columns left over");
 }
 
 TEST("transpose: elements of one, two and four bytes, any shape and number of threads") {
@@ -58,7 +64,8 @@ TEST("transpose: elements of one, two and four bytes, any shape and number of th
       for (int64_t r = 0; r < rows; ++r)
         for (int64_t c = 0; c < cols; ++c)
           CHECK(std::memcmp(from.data() + static_cast<size_t>(r * cols + c) * bytes,
-                            one.data() + static_cast<size_t>(c * rows + r) * bytes, bytes) == 0, "element");
+                            one.data() + static_cast<size_t>(c * rows + r) * bytes, bytes) == 0,
+                "element");
     }
 }
 

@@ -36,8 +36,8 @@ TEST("dequantize: 16-bit outputs are the f32 values rounded once, for any number
     std::vector<float> values(static_cast<size_t>(size)), three(values);
     test::run_operation(test::one_thread(), "dequantize", {bytes_of(blocks, rows)}, {test::matrix(values, rows, cols)},
                         {static_cast<double>(id)});
-    test::run_operation(test::three_threads(), "dequantize", {bytes_of(blocks, rows)}, {test::matrix(three, rows, cols)},
-                        {static_cast<double>(id)});
+    test::run_operation(test::three_threads(), "dequantize", {bytes_of(blocks, rows)},
+                        {test::matrix(three, rows, cols)}, {static_cast<double>(id)});
     CHECK(test::same_bits(values, three), "threads: " + name);
     bool varied = false;
     for (const float value : values) varied = varied || value != values[0];
@@ -73,7 +73,8 @@ TEST("dequantize: q8 holds the values of four types exactly, and no other type b
     std::vector<uint8_t> q8(row_bytes(TensorType::kQ8, cols) * rows);
     const Tensor held = {q8.data(), rows, cols, TensorType::kQ8};
     const auto run = [&](const Tensor& w) {
-      test::run_operation(test::three_threads(), "dequantize", {bytes_of(blocks, rows)}, {w}, {static_cast<double>(id)});
+      test::run_operation(test::three_threads(), "dequantize", {bytes_of(blocks, rows)}, {w},
+                          {static_cast<double>(id)});
     };
     if (id != 2 && id != 6 && id != 8 && id != 20) {
       CHECK(test::throws("MBOK_SHAPE", [&] { run(held); }), name);

@@ -24,14 +24,20 @@ TEST("embedding: rows of the table by id, gradient summed over repeated ids, any
         gradient[static_cast<size_t>(ids[static_cast<size_t>(r)] * cols + c)] += dy[static_cast<size_t>(r * cols + c)];
       }
     const std::string name = std::to_string(cols) + " columns";
-    CHECK(test::same_for_any_threads({std::vector<float>(y.size())}, name, [&](ThreadPool& pool, Vectors& out) {
-            test::run_operation(pool, "embedding", {matrix(table, vocabulary, cols), integers(ids)},
-                                {matrix(out[0], rows, cols)}, {});
-          })[0] == y, name);
-    CHECK(test::same_for_any_threads({start}, name, [&](ThreadPool& pool, Vectors& out) {
-            test::run_operation(pool, "embedding_gradient", {matrix(dy, rows, cols), integers(ids)},
-                                {matrix(out[0], vocabulary, cols)}, {});
-          })[0] == gradient, name + " gradient");
+    CHECK(test::same_for_any_threads({std::vector<float>(y.size())}, name,
+                                     [&](ThreadPool& pool, Vectors& out) {
+                                       test::run_operation(pool, "embedding",
+                                                           {matrix(table, vocabulary, cols), integers(ids)},
+                                                           {matrix(out[0], rows, cols)}, {});
+                                     })[0] == y,
+          name);
+    CHECK(test::same_for_any_threads({start}, name,
+                                     [&](ThreadPool& pool, Vectors& out) {
+                                       test::run_operation(pool, "embedding_gradient",
+                                                           {matrix(dy, rows, cols), integers(ids)},
+                                                           {matrix(out[0], vocabulary, cols)}, {});
+                                     })[0] == gradient,
+          name + " gradient");
   }
 }
 
@@ -40,13 +46,18 @@ TEST("embedding: an id outside the vocabulary is an error before anything is wri
   const std::vector<float> table(6, 1.0f);
   for (const int32_t bad : {-1, 3, 1 << 30}) {
     std::vector<float> y(4, 7.0f), gradient(6, 7.0f);
-    CHECK(test::throws("MBOK_INVALID_ARGUMENT", [&] {
-            test::run_operation(pool, "embedding", {matrix(table, 3, 2), integers({0, bad})}, {matrix(y, 2, 2)}, {});
-          }), std::to_string(bad));
-    CHECK(test::throws("MBOK_INVALID_ARGUMENT", [&] {
-            test::run_operation(pool, "embedding_gradient", {matrix(y, 2, 2), integers({0, bad})},
-                                {matrix(gradient, 3, 2)}, {});
-          }), std::to_string(bad));
+    CHECK(test::throws("MBOK_INVALID_ARGUMENT",
+                       [&] {
+                         test::run_operation(pool, "embedding", {matrix(table, 3, 2), integers({0, bad})},
+                                             {matrix(y, 2, 2)}, {});
+                       }),
+          std::to_string(bad));
+    CHECK(test::throws("MBOK_INVALID_ARGUMENT",
+                       [&] {
+                         test::run_operation(pool, "embedding_gradient", {matrix(y, 2, 2), integers({0, bad})},
+                                             {matrix(gradient, 3, 2)}, {});
+                       }),
+          std::to_string(bad));
     CHECK(y == std::vector<float>(4, 7.0f) && gradient == std::vector<float>(6, 7.0f), "written");
   }
 }
@@ -70,14 +81,21 @@ TEST("position_embedding: every sequence starts at the run's position, gradient 
       }
     const std::string name = std::to_string(cols) + " columns";
     const Tensor whole = matrix(table, offset + positions, cols);
-    CHECK(test::same_for_any_threads({std::vector<float>(y.size())}, name, [&](ThreadPool& pool, Vectors& out) {
-            test::run_operation(pool, "position_embedding", {whole}, {matrix(out[0], rows, cols)},
-                                {static_cast<double>(offset)}, scalars);
-          })[0] == y, name);
-    CHECK(test::same_for_any_threads({before}, name, [&](ThreadPool& pool, Vectors& out) {
-            test::run_operation(pool, "position_embedding_gradient", {matrix(dy, rows, cols)},
-                                {matrix(out[0], offset + positions, cols)}, {static_cast<double>(offset)}, scalars);
-          })[0] == gradient, name + " gradient");
+    CHECK(test::same_for_any_threads({std::vector<float>(y.size())}, name,
+                                     [&](ThreadPool& pool, Vectors& out) {
+                                       test::run_operation(pool, "position_embedding", {whole},
+                                                           {matrix(out[0], rows, cols)}, {static_cast<double>(offset)},
+                                                           scalars);
+                                     })[0] == y,
+          name);
+    CHECK(test::same_for_any_threads({before}, name,
+                                     [&](ThreadPool& pool, Vectors& out) {
+                                       test::run_operation(pool, "position_embedding_gradient",
+                                                           {matrix(dy, rows, cols)},
+                                                           {matrix(out[0], offset + positions, cols)},
+                                                           {static_cast<double>(offset)}, scalars);
+                                     })[0] == gradient,
+          name + " gradient");
     std::vector<int32_t> given;
     for (int64_t r = 0; r < rows; ++r) given.push_back(static_cast<int32_t>(start + r % length));
     Vectors out = {std::vector<float>(y.size()), before};
@@ -88,10 +106,12 @@ TEST("position_embedding: every sequence starts at the run's position, gradient 
                         {static_cast<double>(offset)});
     CHECK(out[0] == y && out[1] == gradient, name + " given");
     scalars.position = 11;  // 11 + 40 positions exceed 50
-    CHECK(test::throws("MBOK_INVALID_ARGUMENT", [&] {
-            test::run_operation(ThreadPool::shared(), "position_embedding", {whole}, {matrix(y, rows, cols)},
-                                {static_cast<double>(offset)}, scalars);
-          }), name);
+    CHECK(test::throws("MBOK_INVALID_ARGUMENT",
+                       [&] {
+                         test::run_operation(ThreadPool::shared(), "position_embedding", {whole},
+                                             {matrix(y, rows, cols)}, {static_cast<double>(offset)}, scalars);
+                       }),
+          name);
     scalars.position = static_cast<double>(start);
   }
 }

@@ -27,7 +27,8 @@ struct Head {
 
 // 600 rows take two chunks: of 2²⁴ logits, but at least 528 rows.
 const Head kHeads[] = {
-    {1, 3, 4, 5, 0, 0}, {20, 17, 9, 70, 2, 0}, {50, 8, 8, 131, 1.5, 2}, {600, 4, 6, 33001, 0, 0}, {521, 3, 3, 33000, 2, 3},
+    {1, 3, 4, 5, 0, 0},       {20, 17, 9, 70, 2, 0},    {50, 8, 8, 131, 1.5, 2},
+    {600, 4, 6, 33001, 0, 0}, {521, 3, 3, 33000, 2, 3},
 };
 
 struct Case {
@@ -73,7 +74,8 @@ Logits logits_of(const Tensor& x, const Tensor& w, double cap) {
   ThreadPool& pool = ThreadPool::shared();
   run_operation(pool, "linear", {x, w}, {matrix(z.raw, x.rows, w.rows)}, {0});
   z.capped = z.raw;
-  if (cap > 0) run_operation(pool, "softcap", {matrix(z.raw, x.rows, w.rows)}, {matrix(z.capped, x.rows, w.rows)}, {cap});
+  if (cap > 0)
+    run_operation(pool, "softcap", {matrix(z.raw, x.rows, w.rows)}, {matrix(z.capped, x.rows, w.rows)}, {cap});
   return z;
 }
 
@@ -83,7 +85,8 @@ Vectors through_head(const Case& c, const Logits& z, std::vector<float> dz) {
   ThreadPool& pool = ThreadPool::shared();
   const Tensor gradient = matrix(dz, head.rows, head.vocabulary);
   if (head.cap > 0)
-    run_operation(pool, "softcap_gradient", {gradient, matrix(z.raw, head.rows, head.vocabulary)}, {gradient}, {head.cap});
+    run_operation(pool, "softcap_gradient", {gradient, matrix(z.raw, head.rows, head.vocabulary)}, {gradient},
+                  {head.cap});
   Vectors out = {std::vector<float>(c.x.size()), std::vector<float>(c.w.size(), 1)};
   run_operation(pool, "linear_gradient_input", {gradient, c.weights()}, {matrix(out[0], head.rows, head.h)}, {0});
   run_operation(pool, "linear_gradient_weight", {gradient, c.states()}, {matrix(out[1], head.vocabulary, head.h)}, {0});
@@ -106,7 +109,8 @@ TEST("head_loss: cross-entropy is that of logits which exist whole") {
     const Tensor logits = matrix(z.capped, head.rows, head.vocabulary);
     std::vector<float> loss(1), values(static_cast<size_t>(head.rows)), dz(z.raw.size());
     ThreadPool& pool = ThreadPool::shared();
-    run_operation(pool, "cross_entropy", {logits, integers(c.targets)}, {matrix(loss, 1, 1), matrix(values, head.rows, 1)}, {});
+    run_operation(pool, "cross_entropy", {logits, integers(c.targets)},
+                  {matrix(loss, 1, 1), matrix(values, head.rows, 1)}, {});
     run_operation(pool, "cross_entropy_gradient", {logits, integers(c.targets), matrix(c.seed, 1, 1)},
                   {matrix(dz, head.rows, head.vocabulary)}, {});
     compare(got, loss[0], through_head(c, z, dz), name);
@@ -122,7 +126,8 @@ TEST("head_loss: divergence from a teacher is that of logits which exist whole")
     const Vectors got = fused(c, {kNone, c.teacher_states(), c.teacher_weights(), kNone}, name);
     const Logits z = logits_of(c.states(), c.weights(), head.cap);
     const Logits t = logits_of(c.teacher_states(), c.teacher_weights(), head.teacher_cap);
-    const Tensor student = matrix(z.capped, head.rows, head.vocabulary), teacher = matrix(t.capped, head.rows, head.vocabulary);
+    const Tensor student = matrix(z.capped, head.rows, head.vocabulary),
+                 teacher = matrix(t.capped, head.rows, head.vocabulary);
     std::vector<float> loss(1), dz(z.raw.size());
     ThreadPool& pool = ThreadPool::shared();
     run_operation(pool, "kl_divergence", {student, teacher}, {matrix(loss, 1, 1)}, {});
@@ -174,12 +179,14 @@ TEST("head_loss: divergence from kept tokens is that of a distribution with all 
       loss += std::exp(log_left) * (log_left - rest);
       const double share = std::exp(rest) - std::exp(log_left);
       for (size_t j = 0; j < all.size(); ++j)
-        dz[row + j] = static_cast<float>(0.7 / static_cast<double>(head.rows) * std::exp(others[j] - sum - rest) * share);
+        dz[row + j] =
+            static_cast<float>(0.7 / static_cast<double>(head.rows) * std::exp(others[j] - sum - rest) * share);
       for (int64_t i = 0; i < k; ++i) {
         const auto id = static_cast<size_t>(whole[static_cast<size_t>(r * k + i)]);
         const double log_p = kept[static_cast<size_t>(r * (k + 1) + i)];
         loss += std::exp(log_p) * (log_p - (all[id] - sum));
-        dz[row + id] = static_cast<float>(0.7 / static_cast<double>(head.rows) * (std::exp(all[id] - sum) - std::exp(log_p)));
+        dz[row + id] =
+            static_cast<float>(0.7 / static_cast<double>(head.rows) * (std::exp(all[id] - sum) - std::exp(log_p)));
       }
     }
     compare(got, static_cast<float>(loss / static_cast<double>(head.rows)), through_head(c, z, dz), name);
@@ -193,18 +200,22 @@ TEST("head_top_tokens: keeps the likeliest in order and tells what that costs") 
     const int64_t k = 6, cols = head.vocabulary;
     // ties: the first id comes first, also among logits that the cap makes equal
     for (const int64_t token : {cols - 1, int64_t{3}})
-      for (int64_t i = 0; i < head.h; ++i) c.w[static_cast<size_t>(token * head.h + i)] = 9 * c.x[static_cast<size_t>(i)];
+      for (int64_t i = 0; i < head.h; ++i)
+        c.w[static_cast<size_t>(token * head.h + i)] = 9 * c.x[static_cast<size_t>(i)];
     const Vectors got = top_tokens(head, c.states(), c.weights(), head.cap, k);
     CHECK(got[1][0] == 3 && (head.cap > 0 || got[1][1] == static_cast<float>(cols - 1)), "equals");
     const std::vector<float> logits = logits_of(c.states(), c.weights(), head.cap).capped;
     for (int64_t r = 0; r < head.rows; ++r) {
       const std::vector<double> row(logits.begin() + r * cols, logits.begin() + (r + 1) * cols);
       const double sum = log_sum(row);
-      std::vector<double> log_q(row.size(), got[0][static_cast<size_t>(r * (k + 1) + k)] - std::log(static_cast<double>(cols - k)));
+      std::vector<double> log_q(row.size(),
+                                got[0][static_cast<size_t>(r * (k + 1) + k)] - std::log(static_cast<double>(cols - k)));
       double least = INFINITY;
       for (int64_t i = 0; i < k; ++i) {
         const auto id = static_cast<size_t>(got[1][static_cast<size_t>(r * k + i)]);
-        CHECK(std::fabs(got[0][static_cast<size_t>(r * (k + 1) + i)] - (row[id] - sum)) <= 3e-3 * (1 + std::fabs(row[id] - sum)), "a logarithm in f16");
+        CHECK(std::fabs(got[0][static_cast<size_t>(r * (k + 1) + i)] - (row[id] - sum)) <=
+                  3e-3 * (1 + std::fabs(row[id] - sum)),
+              "a logarithm in f16");
         log_q[id] = got[0][static_cast<size_t>(r * (k + 1) + i)];
         CHECK(row[id] <= least + 1e-5, "order");
         least = row[id];
@@ -233,10 +244,12 @@ TEST("head_top_tokens: ids are ids even of a broken row") {
 Vectors likelihoods(const Head& head, const Tensor& x, const Tensor& w, const Tensor& targets, const Tensor& scales,
                     double precision) {
   const std::vector<float> start(static_cast<size_t>(head.rows), 7);
-  return test::same_for_any_threads({start, start}, "head_likelihood " + head.name(), [&](ThreadPool& pool, Vectors& out) {
-    run_operation(pool, "head_likelihood", {x, w, targets, scales},
-                  {matrix(out[0], head.rows, 1), matrix(out[1], head.rows, 1)}, {precision, head.cap});
-  });
+  return test::same_for_any_threads({start, start}, "head_likelihood " + head.name(),
+                                    [&](ThreadPool& pool, Vectors& out) {
+                                      run_operation(pool, "head_likelihood", {x, w, targets, scales},
+                                                    {matrix(out[0], head.rows, 1), matrix(out[1], head.rows, 1)},
+                                                    {precision, head.cap});
+                                    });
 }
 
 TEST("head_loss: in bf16 the same within its rounding, where the gradient is formed as it is read or stored") {
@@ -291,7 +304,8 @@ TEST("head_loss: in bf16 logits without a cap wait in 16 bits, and gradients are
     const Tensor kept_ids = {ids.data(), head.rows, 2, TensorType::kI32};
     const std::vector<std::vector<Tensor>> judges = {{integers(c.targets)},
                                                      {kNone, c.teacher_states(), c.teacher_weights(), kNone},
-                                                     {kNone, kNone, kNone, kNone, matrix(kept, head.rows, 3), kept_ids}};
+                                                     {kNone, kNone, kNone, kNone, matrix(kept, head.rows, 3),
+                                                      kept_ids}};
     for (size_t i = 0; i < judges.size(); ++i) {
       const std::string name = head.name() + " judge " + std::to_string(i);
       const auto in = [&](double precision) {
@@ -314,8 +328,12 @@ TEST("head_loss: in bf16 logits without a cap wait in 16 bits, and gradients are
 TEST("head_likelihood: is that of logits which exist whole") {
   Random random(86);
   ThreadPool& pool = ThreadPool::shared();
-  for (const Head& head : {Head{1, 3, 0, 1, 0, 0}, {1, 3, 0, 5, 0, 0}, {20, 17, 0, 255, 2, 0}, {50, 8, 0, 257, 1.5, 0},
-                           {130, 700, 0, 1300, 0, 0}, {461, 4, 0, 9001, 30, 0}}) {
+  for (const Head& head : {Head{1, 3, 0, 1, 0, 0},
+                           {1, 3, 0, 5, 0, 0},
+                           {20, 17, 0, 255, 2, 0},
+                           {50, 8, 0, 257, 1.5, 0},
+                           {130, 700, 0, 1300, 0, 0},
+                           {461, 4, 0, 9001, 30, 0}}) {
     const Case c(head, random);
     for (const double precision : {0.0, 1.0}) {
       const Vectors got = likelihoods(head, c.states(), c.weights(), integers(c.targets), kNone, precision);
@@ -357,7 +375,8 @@ TEST("head_likelihood: weights in 8 bits are those in f32, equals are both the l
   for (size_t i = 0; i < c.x.size(); ++i) c.x[i] = static_cast<float>(numbers[i % static_cast<size_t>(head.h)]);
   const Tensor bytes = {numbers.data(), head.vocabulary, head.h, TensorType::kI8};
   const Vectors got = likelihoods(head, c.states(), bytes, integers(c.targets), matrix(scales, head.vocabulary, 1), 0);
-  CHECK(got == likelihoods(head, c.states(), matrix(wide, head.vocabulary, head.h), integers(c.targets), kNone, 0), "bits");
+  CHECK(got == likelihoods(head, c.states(), matrix(wide, head.vocabulary, head.h), integers(c.targets), kNone, 0),
+        "bits");
   CHECK((got[1] == std::vector<float>{1, 1, 1, 1, 0, 0, 0, 0, 0}), "likeliest");
 }
 

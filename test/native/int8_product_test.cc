@@ -60,7 +60,8 @@ TEST("int8 rows: every candidate rounds as scalar does, whatever the size") {
       for (float& value : x) value *= size;
       const auto expected = int8_rows(int8_row_table.candidates().back().function, x, 1, cols);
       test::for_each_candidate(int8_row_table, [&](auto* function, const std::string& candidate) {
-        CHECK(int8_rows(function, x, 1, cols) == expected, std::to_string(cols) + " of " + std::to_string(size) + " " + candidate);
+        CHECK(int8_rows(function, x, 1, cols) == expected,
+              std::to_string(cols) + " of " + std::to_string(size) + " " + candidate);
       });
     }
 }

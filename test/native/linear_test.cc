@@ -38,8 +38,8 @@ TEST("dense decode: every candidate agrees with scalar, and a row does not depen
       const std::vector<float> bias = random.normals(outputs);
       const auto decode = [&](DenseDecodeFunction* function, int64_t rows) {
         std::vector<float> y(static_cast<size_t>(8 * outputs));
-        function({x.data(), rows, depth, w.data(), outputs, nullptr, depth % 2 == 0 ? bias.data() : nullptr,
-                  y.data(), outputs, 0, rows % 2 == 1});
+        function({x.data(), rows, depth, w.data(), outputs, nullptr, depth % 2 == 0 ? bias.data() : nullptr, y.data(),
+                  outputs, 0, rows % 2 == 1});
         return y;
       };
       const std::vector<float> expected = decode(dense_decode_f32_table.candidates().back().function, 8);
@@ -103,19 +103,31 @@ TEST("linear gradients: dx = dy W, dW += dy' x, db += sum of dy") {
         CHECK(test::relative_error(result, std::vector<float>(sum.begin(), sum.end())) <= limit, what + s.name());
       };
       std::vector<float> start = random.normals(s.rows * s.n);
-      check(start, for_any_threads(start, s.name(), [&](ThreadPool& pool, auto& out) {
-              run_operation(pool, "linear_gradient_input", {matrix(dy, s.rows, s.m), matrix(w, s.m, s.n)},
-                            {matrix(out, s.rows, s.n)}, {precision});
-            }), dx, false, tolerance(precision, s), "dx, ");
+      check(start,
+            for_any_threads(start, s.name(),
+                            [&](ThreadPool& pool, auto& out) {
+                              run_operation(pool, "linear_gradient_input",
+                                            {matrix(dy, s.rows, s.m), matrix(w, s.m, s.n)}, {matrix(out, s.rows, s.n)},
+                                            {precision});
+                            }),
+            dx, false, tolerance(precision, s), "dx, ");
       start = random.normals(s.m * s.n);
-      check(start, for_any_threads(start, s.name(), [&](ThreadPool& pool, auto& out) {
-              run_operation(pool, "linear_gradient_weight", {matrix(dy, s.rows, s.m), matrix(x, s.rows, s.n)},
-                            {matrix(out, s.m, s.n)}, {precision});
-            }), dw, true, tolerance(precision, s), "dW, ");
+      check(start,
+            for_any_threads(start, s.name(),
+                            [&](ThreadPool& pool, auto& out) {
+                              run_operation(pool, "linear_gradient_weight",
+                                            {matrix(dy, s.rows, s.m), matrix(x, s.rows, s.n)}, {matrix(out, s.m, s.n)},
+                                            {precision});
+                            }),
+            dw, true, tolerance(precision, s), "dW, ");
       start = random.normals(s.m);
-      check(start, for_any_threads(start, s.name(), [&](ThreadPool& pool, auto& out) {
-              run_operation(pool, "bias_gradient", {matrix(dy, s.rows, s.m)}, {matrix(out, 1, s.m)}, {});
-            }), db, true, tolerance(0, s), "db, ");
+      check(start,
+            for_any_threads(start, s.name(),
+                            [&](ThreadPool& pool, auto& out) {
+                              run_operation(pool, "bias_gradient", {matrix(dy, s.rows, s.m)}, {matrix(out, 1, s.m)},
+                                            {});
+                            }),
+            db, true, tolerance(0, s), "db, ");
     }
 }
 

@@ -53,8 +53,11 @@ TEST("losses: every candidate agrees with the reference on rows of any width") {
         const int64_t half = cols / 2;
         std::vector<float> parts = x;
         for (const auto& [begin, end] : {std::pair<int64_t, int64_t>{0, half}, {half, cols}})
-          if (begin < end) function(&parts[static_cast<size_t>(begin)], end - begin, target - begin, of, 0.7f, &parts[static_cast<size_t>(begin)]);
-        for (size_t j = 0; j < got.size(); ++j) CHECK(std::fabs(parts[j] - got[j]) <= 3e-7, name + shape + ", in parts");
+          if (begin < end)
+            function(&parts[static_cast<size_t>(begin)], end - begin, target - begin, of, 0.7f,
+                     &parts[static_cast<size_t>(begin)]);
+        for (size_t j = 0; j < got.size(); ++j)
+          CHECK(std::fabs(parts[j] - got[j]) <= 3e-7, name + shape + ", in parts");
       });
 
       const Divergence both = scalar::kl_divergence(x.data(), t.data(), cols);
@@ -231,10 +234,12 @@ TEST("cross_entropy: no counted row gives 0, a target outside the vocabulary an 
                       {matrix(gradient, 2, 2)}, {});
   CHECK(loss[0] == 0 && gradient == std::vector<float>(4), "nothing counted");
   for (const int32_t bad : {-2, 2})
-    CHECK(test::throws("MBOK_INVALID_ARGUMENT", [&] {
-            test::run_operation(pool, "cross_entropy", {matrix(logits, 2, 2), integers({0, bad})},
-                                {matrix(loss, 1, 1)}, {});
-          }), std::to_string(bad));
+    CHECK(test::throws("MBOK_INVALID_ARGUMENT",
+                       [&] {
+                         test::run_operation(pool, "cross_entropy", {matrix(logits, 2, 2), integers({0, bad})},
+                                             {matrix(loss, 1, 1)}, {});
+                       }),
+          std::to_string(bad));
 }
 
 TEST("kl_divergence and hidden_loss: definitions and finite differences, any number of threads") {
@@ -258,7 +263,8 @@ TEST("kl_divergence and hidden_loss: definitions and finite differences, any num
             }
           }
           const double ratio = difference / (norm + 1e-6);
-          if (kind < 3) sum += kind == 0 ? difference / static_cast<double>(cols) : kind == 1 ? ratio : std::log1p(ratio);
+          if (kind < 3)
+            sum += kind == 0 ? difference / static_cast<double>(cols) : kind == 1 ? ratio : std::log1p(ratio);
         }
         return sum / static_cast<double>(rows);
       };

@@ -84,16 +84,16 @@ TEST("a matrix unit rebuilds the panels that scalar does, between its tiles or a
             std::vector<float> magnitudes(static_cast<size_t>(kernels * kPanelCols), 0.0f);
             for (int64_t k = 0; k < kernels; ++k) {
               for (int64_t word = 0; word < words; ++word)
-                bit_planes_table.candidates().back().function(
-                    tiles.data() + k * kernel_bytes + panel * tile_bytes + word * kBlockBytes,
-                    signs.data() + (k * words + word) * 64);
+                bit_planes_table.candidates().back().function(tiles.data() + k * kernel_bytes + panel * tile_bytes +
+                                                                  word * kBlockBytes,
+                                                              signs.data() + (k * words + word) * 64);
               for (int64_t j = 0; j < std::min<int64_t>(kPanelCols, cols - panel * kPanelCols); ++j)
                 magnitudes[static_cast<size_t>(k * kPanelCols + j)] =
                     across[static_cast<size_t>(k * cols + panel * kPanelCols + j)];
             }
-            boolean_panel_bf16_table.candidates().back().function(
-                {signs.data(), words * 64, 1, along.data(), depth, magnitudes.data(), kernels, depth},
-                expected.data() + panel * steps * kPanelCols);
+            boolean_panel_bf16_table.candidates().back().function({signs.data(), words * 64, 1, along.data(), depth,
+                                                                   magnitudes.data(), kernels, depth},
+                                                                  expected.data() + panel * steps * kPanelCols);
           }
 
           // with a product of `rows` rows, whose result the rebuild must not change
@@ -105,11 +105,12 @@ TEST("a matrix unit rebuilds the panels that scalar does, between its tiles or a
           bf16_convert_table.candidates().back().function(values.data(), 1, static_cast<int64_t>(numbers.size()),
                                                           numbers.data());
           std::memcpy(a.data(), numbers.data(), a.size() * 4);
-          ProductBlock block = {a.data(), pairs, 1, expected.data(), c_alone.data(), cols, rows, cols, pairs, false,
-                                nullptr, steps * kPanelCols};
+          ProductBlock block = {a.data(), pairs, 1,     expected.data(), c_alone.data(), cols,
+                                rows,     cols,  pairs, false,           nullptr,        steps * kPanelCols};
           multiply(block);
-          const BooleanPanels source = {tiles.data(), kernel_bytes, tile_bytes, along.data(), depth, across.data(),
-                                        cols, kernels, cols, depth, rebuilt.data(), steps * kPanelCols};
+          const BooleanPanels source = {tiles.data(), kernel_bytes,  tile_bytes,     along.data(),
+                                        depth,        across.data(), cols,           kernels,
+                                        cols,         depth,         rebuilt.data(), steps * kPanelCols};
           block.c = c.data();
           block.rebuild = &source;
           multiply(block);
@@ -179,8 +180,13 @@ struct Layer {
   std::vector<double> w;
 
   Layer(Random& random, int64_t kernels_, int64_t m_, int64_t n_)
-      : kernels(kernels_), m(m_), n(n_), bits(random.bits(kernels * m, n)), s_out(random.normals(kernels * m)),
-        s_in(random.normals(kernels * n)), w(static_cast<size_t>(m * n)) {
+      : kernels(kernels_),
+        m(m_),
+        n(n_),
+        bits(random.bits(kernels * m, n)),
+        s_out(random.normals(kernels * m)),
+        s_in(random.normals(kernels * n)),
+        w(static_cast<size_t>(m * n)) {
     for (int64_t k = 0; k < kernels; ++k)
       for (int64_t i = 0; i < m; ++i)
         for (int64_t j = 0; j < n; ++j) {

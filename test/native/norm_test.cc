@@ -130,8 +130,10 @@ TEST("norms: forward of many rows, with and without bias, any number of threads"
   const std::vector<float> zeros(static_cast<size_t>(cols));
   for (int kind = 0; kind < 3; ++kind) {
     std::vector<float> expected(x.size());
-    if (kind == 0) scalar::rms_norm(x.data(), w.data(), expected.data(), rows, cols, kEps, 1);
-    else scalar::layer_norm(x.data(), w.data(), kind == 1 ? b.data() : nullptr, expected.data(), rows, cols, kEps);
+    if (kind == 0)
+      scalar::rms_norm(x.data(), w.data(), expected.data(), rows, cols, kEps, 1);
+    else
+      scalar::layer_norm(x.data(), w.data(), kind == 1 ? b.data() : nullptr, expected.data(), rows, cols, kEps);
     const std::string name = kind == 0 ? "rms_norm" : "layer_norm";
     const Vectors start = {std::vector<float>(x.size())};
     const Vectors got = test::same_for_any_threads(start, name, [&](ThreadPool& pool, Vectors& out) {
@@ -167,10 +169,13 @@ TEST("rms_norm: groups of columns are normalized like rows, weights count from t
   for (size_t i = 0; i < plain.size(); ++i) check_close(grouped[i], plain[i], 1e-6, "output " + std::to_string(i));
 
   std::vector<float> y(x.size());
-  CHECK(test::throws("MBOK_SHAPE", [&] {
-          test::run_operation(ThreadPool::shared(), "rms_norm", {matrix(x, rows * groups, cols), matrix(w, 1, 12)},
-                              {matrix(y, rows * groups, cols)}, {kEps, 0});
-        }), "12 does not divide 18");
+  CHECK(test::throws("MBOK_SHAPE",
+                     [&] {
+                       test::run_operation(ThreadPool::shared(), "rms_norm",
+                                           {matrix(x, rows * groups, cols), matrix(w, 1, 12)},
+                                           {matrix(y, rows * groups, cols)}, {kEps, 0});
+                     }),
+        "12 does not divide 18");
 }
 
 }  // namespace

@@ -16,7 +16,7 @@ using test::one_thread;
 using test::Random;
 using test::three_threads;
 
-constexpr double kF32Tolerance = 2e-6;  // the order of f32 sums
+constexpr double kF32Tolerance = 2e-6;   // the order of f32 sums
 constexpr double kBf16Tolerance = 6e-3;  // operands rounded to 8 bits: 2⁻⁹ each, independent
 
 std::string shape_name(int64_t m, int64_t n, int64_t depth) {

@@ -46,9 +46,7 @@ struct Reference {
       std::vector<double> gram(count * count), moment(count);
       for (int64_t j = 0; j < length; ++j)
         for (int k = 0; k < kernels; ++k) {
-          const auto p = [&](int l) {
-            return (rows ? sign(l, i, j) : sign(l, j, i)) * other[element(l * length + j)];
-          };
+          const auto p = [&](int l) { return (rows ? sign(l, i, j) : sign(l, j, i)) * other[element(l * length + j)]; };
           for (int l = 0; l < kernels; ++l) gram[element(k * kernels + l)] += p(k) * p(l);
           moment[element(k)] += p(k) * w[element(rows ? i * n + j : j * n + i)];
         }
@@ -180,8 +178,8 @@ TEST("refit: rounds equal their float64 definition") {
         expected.choose_signs();
       }
       refit(ThreadPool::shared(), w, c, 3);
-      const std::string name = "K = " + std::to_string(kernels) + ", " + std::to_string(s.m) + " x " +
-                               std::to_string(s.n);
+      const std::string name =
+          "K = " + std::to_string(kernels) + ", " + std::to_string(s.m) + " x " + std::to_string(s.n);
       check_close(c.s_out, {expected.s_out.begin(), expected.s_out.end()}, 1e-4, name + " s_out");
       check_close(c.s_in, {expected.s_in.begin(), expected.s_in.end()}, 1e-4, name + " s_in");
       int64_t different = 0;

@@ -92,8 +92,8 @@ TEST("rope: rows of several sequences take their positions, and the inverse undo
     return y;
   };
   for (int64_t r = 0; r < rows; ++r)
-    scalar::rope(x.data() + r * cols, table.data() + given[static_cast<size_t>(r)] * d, expected.data() + r * cols, heads,
-                 d, d, 1);
+    scalar::rope(x.data() + r * cols, table.data() + given[static_cast<size_t>(r)] * d, expected.data() + r * cols,
+                 heads, d, d, 1);
   check_close(run_given(), expected, 1e-6, "given positions");
   given[5] = 64;
   CHECK(test::throws("MBOK_INVALID_ARGUMENT", run_given), "given position beyond the table");

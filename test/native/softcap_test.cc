@@ -58,10 +58,13 @@ TEST("softcap: the gradient is finite differences of the function, over many tas
     CHECK(std::fabs(got[1][i] - dy[i] * slope) <= 1e-6 * (1 + std::fabs(dy[i])), "slope");
   }
   for (const double cap : {0.0, -1.0})
-    CHECK(test::throws("MBOK_SHAPE", [&] {
-            std::vector<float> y(4);
-            test::run_operation(ThreadPool::shared(), "softcap", {matrix(y, 2, 2)}, {matrix(y, 2, 2)}, {cap});
-          }), "a cap must be positive");
+    CHECK(test::throws("MBOK_SHAPE",
+                       [&] {
+                         std::vector<float> y(4);
+                         test::run_operation(ThreadPool::shared(), "softcap", {matrix(y, 2, 2)}, {matrix(y, 2, 2)},
+                                             {cap});
+                       }),
+          "a cap must be positive");
 }
 
 }  // namespace

@@ -24,7 +24,9 @@ class Random {
  public:
   explicit Random(uint64_t seed) : state_(seed) {}
   uint64_t next();
-  int64_t integer(int64_t low, int64_t high) { return low + static_cast<int64_t>(next() % static_cast<uint64_t>(high - low + 1)); }
+  int64_t integer(int64_t low, int64_t high) {
+    return low + static_cast<int64_t>(next() % static_cast<uint64_t>(high - low + 1));
+  }
   double uniform() { return static_cast<double>(next() >> 11) * 0x1p-53; }  // [0, 1)
   float normal();
   std::vector<float> normals(int64_t count);
@@ -42,12 +44,12 @@ double relative_error(const std::vector<float>& a, const std::vector<float>& b);
 
 #define MBOK_TEST_JOIN2(a, b) a##b
 #define MBOK_TEST_JOIN(a, b) MBOK_TEST_JOIN2(a, b)
-#define TEST(name)                                                                                              \
-  static void MBOK_TEST_JOIN(test_body_, __LINE__)();                                                           \
-  [[maybe_unused]] static const int MBOK_TEST_JOIN(test_entry_, __LINE__) =                                     \
-      ::mbok::test::register_case(name, MBOK_TEST_JOIN(test_body_, __LINE__));                                  \
+#define TEST(name)                                                             \
+  static void MBOK_TEST_JOIN(test_body_, __LINE__)();                          \
+  [[maybe_unused]] static const int MBOK_TEST_JOIN(test_entry_, __LINE__) =    \
+      ::mbok::test::register_case(name, MBOK_TEST_JOIN(test_body_, __LINE__)); \
   static void MBOK_TEST_JOIN(test_body_, __LINE__)()
-#define CHECK(condition, message)                                                        \
-  do {                                                                                   \
+#define CHECK(condition, message)                                                                         \
+  do {                                                                                                    \
     if (!(condition)) ::mbok::test::fail(__FILE__, __LINE__, std::string(#condition) + ": " + (message)); \
   } while (0)

@@ -24,10 +24,7 @@ using Shape = test::LinearShape;
 constexpr TensorType kNarrow[] = {TensorType::kF16, TensorType::kBf16, TensorType::kI8, TensorType::kQ8};
 
 const char* type_name(TensorType type) {
-  return type == TensorType::kF16    ? "f16"
-         : type == TensorType::kBf16 ? "bf16"
-         : type == TensorType::kI8   ? "i8"
-                                     : "q8";
+  return type == TensorType::kF16 ? "f16" : type == TensorType::kBf16 ? "bf16" : type == TensorType::kI8 ? "i8" : "q8";
 }
 
 // Columns that the type can have: whole blocks for q8.
@@ -186,7 +183,8 @@ TEST("q8: every candidate decodes to the bits that it gives for the same weights
 std::vector<Shape> shapes() {
   std::vector<Shape> list;
   for (const int64_t rows : {1, 3, 8, 9, 20})
-    for (const auto& [m, n] : {std::array<int64_t, 2>{1, 1}, {7, 5}, {33, 130}, {70, 65}, {192, 515}, {65, 1026}, {515, 33}})
+    for (const auto& [m, n] :
+         {std::array<int64_t, 2>{1, 1}, {7, 5}, {33, 130}, {70, 65}, {192, 515}, {65, 1026}, {515, 33}})
       list.push_back({rows, m, n});
   list.push_back({130, 192, 576});
   return list;
@@ -216,8 +214,8 @@ TEST("linear and its gradient: narrow weights give what the same numbers give in
           return for_any_threads(std::vector<float>(static_cast<size_t>(s.rows * s.n)), name,
                                  [&](ThreadPool& pool, auto& out) {
                                    run_operation(pool, "linear_gradient_input",
-                                                 {matrix(dy, s.rows, s.m), weights, scales},
-                                                 {matrix(out, s.rows, s.n)}, {precision});
+                                                 {matrix(dy, s.rows, s.m), weights, scales}, {matrix(out, s.rows, s.n)},
+                                                 {precision});
                                  });
         };
         const Tensor wide = matrix(w.values, s.m, s.n);
@@ -243,18 +241,16 @@ TEST("embedding and widen: rows of narrow tables, exactly") {
         const auto row = table.values.begin() + ids.back() * cols;
         expected.insert(expected.end(), row, row + cols);
       }
-      const auto y = for_any_threads(std::vector<float>(expected.size()), type_name(type),
-                                     [&](ThreadPool& pool, auto& out) {
-                                       run_operation(pool, "embedding",
-                                                     {table.tensor(), integers(ids), table.scale_tensor()},
-                                                     {matrix(out, rows, cols)}, {});
-                                     });
+      const auto y =
+          for_any_threads(std::vector<float>(expected.size()), type_name(type), [&](ThreadPool& pool, auto& out) {
+            run_operation(pool, "embedding", {table.tensor(), integers(ids), table.scale_tensor()},
+                          {matrix(out, rows, cols)}, {});
+          });
       CHECK(y == expected, type_name(type));
-      const auto wide = for_any_threads(std::vector<float>(table.values.size()), type_name(type),
-                                        [&](ThreadPool& pool, auto& out) {
-                                          run_operation(pool, "widen", {table.tensor(), table.scale_tensor()},
-                                                        {matrix(out, vocabulary, cols)}, {});
-                                        });
+      const auto wide =
+          for_any_threads(std::vector<float>(table.values.size()), type_name(type), [&](ThreadPool& pool, auto& out) {
+            run_operation(pool, "widen", {table.tensor(), table.scale_tensor()}, {matrix(out, vocabulary, cols)}, {});
+          });
       CHECK(wide == table.values, type_name(type));
     }
 }
@@ -266,10 +262,9 @@ struct Quantized {
 
 Quantized quantize(ThreadPool& pool, const std::vector<float>& w, int64_t rows, int64_t cols) {
   Quantized result = {std::vector<int8_t>(w.size()), std::vector<float>(static_cast<size_t>(rows)), {0}};
-  run_operation(pool, "quantize_int8", {matrix(w, rows, cols)},
-                {{result.q.data(), rows, cols, TensorType::kI8}, matrix(result.scales, rows, 1),
-                 matrix(result.error, 1, 1)},
-                {});
+  run_operation(
+      pool, "quantize_int8", {matrix(w, rows, cols)},
+      {{result.q.data(), rows, cols, TensorType::kI8}, matrix(result.scales, rows, 1), matrix(result.error, 1, 1)}, {});
   return result;
 }
 

@@ -18,8 +18,7 @@ constexpr int kActivationKinds = 4;
 
 // y may be x; dx may be dy.
 using ActivationFunction = void(ActivationKind kind, const float* x, float* y, int64_t count);
-using ActivationGradientFunction = void(ActivationKind kind, const float* dy, const float* x, float* dx,
-                                        int64_t count);
+using ActivationGradientFunction = void(ActivationKind kind, const float* dy, const float* x, float* dx, int64_t count);
 
 namespace scalar {
 ActivationFunction activation;
@@ -28,10 +27,7 @@ ActivationGradientFunction activation_gradient;
 double activation_value(ActivationKind kind, double x);
 double activation_slope(ActivationKind kind, double x);
 }  // namespace scalar
-MBOK_DECLARE_VECTOR(
-ActivationFunction activation;
-ActivationGradientFunction activation_gradient;
-)
+MBOK_DECLARE_VECTOR(ActivationFunction activation; ActivationGradientFunction activation_gradient;)
 
 extern const KernelTable<ActivationFunction> activation_table;
 extern const KernelTable<ActivationGradientFunction> activation_gradient_table;

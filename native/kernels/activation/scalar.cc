@@ -5,7 +5,7 @@
 namespace mbok::scalar {
 namespace {
 
-constexpr double kSqrtHalf = 0.70710678118654752;     // √½
+constexpr double kSqrtHalf = 0.70710678118654752;       // √½
 constexpr double kNormalDensity = 0.39894228040143268;  // 1 / √(2π)
 constexpr double kGeluTanhScale = 0.79788456080286536;  // √(2/π)
 constexpr double kGeluTanhCubic = 0.044715;

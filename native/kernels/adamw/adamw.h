@@ -14,12 +14,12 @@
 namespace mbok {
 
 struct AdamwStep {
-  float scale;         // of the gradient (clipping)
-  float keep;          // 1 − lr·decay
+  float scale;  // of the gradient (clipping)
+  float keep;   // 1 − lr·decay
   float beta1, beta2;
   float one_minus_beta1, one_minus_beta2;
-  float rate;          // lr / (1 − β₁ᵗ)
-  float root;          // 1 / √(1 − β₂ᵗ)
+  float rate;  // lr / (1 − β₁ᵗ)
+  float root;  // 1 / √(1 − β₂ᵗ)
   float eps;
 };
 

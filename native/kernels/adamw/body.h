@@ -16,10 +16,14 @@ MBOK_INLINE void step_vector(const Constants& c, Vec g, Vec& p, Vec& m, Vec& v) 
 }  // namespace
 
 void adamw(const float* g, float* p, float* m, float* v, int64_t count, const AdamwStep& step) {
-  const Constants c = {broadcast(step.scale),           broadcast(step.keep),
-                       broadcast(step.beta1),           broadcast(step.beta2),
-                       broadcast(step.one_minus_beta1), broadcast(step.one_minus_beta2),
-                       broadcast(step.rate),            broadcast(step.root),
+  const Constants c = {broadcast(step.scale),
+                       broadcast(step.keep),
+                       broadcast(step.beta1),
+                       broadcast(step.beta2),
+                       broadcast(step.one_minus_beta1),
+                       broadcast(step.one_minus_beta2),
+                       broadcast(step.rate),
+                       broadcast(step.root),
                        broadcast(step.eps)};
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {

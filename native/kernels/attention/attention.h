@@ -44,16 +44,16 @@ struct AttentionBlock {
   const float* q;  // first query of the block
   const void* k;   // key at position 0 of the sequence
   const void* v;
-  bool halves;     // keys and values are f16, not f32; bf16 is null then
+  bool halves;  // keys and values are f16, not f32; bf16 is null then
   float* o;
   float* lse;  // may be null
   int64_t q_stride, k_stride, v_stride, o_stride, lse_stride;
   int64_t first;  // position of the first query
   int64_t count;  // queries, at most kAttentionQueries; keys 0 … first + count − 1 exist
   int64_t d;
-  float scale;     // > 0
-  int64_t window;  // 0: none
-  float softcap;   // 0: none
+  float scale;                          // > 0
+  int64_t window;                       // 0: none
+  float softcap;                        // 0: none
   const AttentionBf16* bf16 = nullptr;  // null: f32
 };
 
@@ -89,10 +89,7 @@ namespace scalar {
 AttentionFunction attention;
 AttentionGradientFunction attention_gradient;
 }  // namespace scalar
-MBOK_DECLARE_VECTOR(
-AttentionFunction attention;
-AttentionGradientFunction attention_gradient;
-)
+MBOK_DECLARE_VECTOR(AttentionFunction attention; AttentionGradientFunction attention_gradient;)
 
 extern const KernelTable<AttentionFunction> attention_table;
 extern const KernelTable<AttentionGradientFunction> attention_gradient_table;

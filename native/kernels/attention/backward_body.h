@@ -6,7 +6,7 @@ struct QueryBlock {
   const float *q, *d_o;    // [query][component]
   const float *qt, *d_ot;  // [component][query]
   float* dqt;
-  const float *lse, *back;  // back: D of attention.h
+  const float *lse, *back;             // back: D of attention.h
   const float *q_panels, *d_o_panels;  // bf16: [component / 64][query / 2][64]; qt and d_ot are then panels too
   float *half, *ds_panel;              // bf16: p or ds in rows; a panel of ds
 };
@@ -120,7 +120,8 @@ void attention_gradient_group(const AttentionGradientGroup& g, float* scratch) {
           dot = fma(load_n(o + c, smaller(kLanes, d - c)), load_n(d_o + i * padded + c, smaller(kLanes, d - c)), dot);
         back[i] = reduce_add(dot);
       }
-      const QueryBlock b = {first, count, width, q, d_o, qt, d_ot, dqt, lse, back, q_panels, d_o_panels, half, ds_panel};
+      const QueryBlock b = {first, count, width, q,        d_o,        qt,   d_ot,
+                            dqt,   lse,   back,  q_panels, d_o_panels, half, ds_panel};
       for (int64_t key = first_key(first, g.window) / 2 * 2; key < first + count; key += kK) {
         const int64_t keys = smaller(kK, first + count - key);
         if (bf16 == nullptr) {

@@ -54,10 +54,10 @@ MBOK_INLINE void softmax_block(float* scores, int64_t keys, int64_t width, float
 template <class Source>
 void attention_block(const AttentionBlock& b, float* scratch) {
   const auto *const keys_at = static_cast<const typename Source::Element*>(b.k),
-             *const values_at = static_cast<const typename Source::Element*>(b.v);
+                    *const values_at = static_cast<const typename Source::Element*>(b.v);
   constexpr int64_t kQ = kAttentionQueries, kK = kAttentionKeys;
   const int64_t d = b.d, padded = round_up(d, 16), width = round_up(b.count, kLanes);
-  float* q = scratch;  // transposed
+  float* q = scratch;          // transposed
   float* o = q + padded * kQ;  // transposed
   float* k = o + padded * kQ;
   float* v = k + padded * kK;
@@ -84,8 +84,8 @@ void attention_block(const AttentionBlock& b, float* scratch) {
   for (int64_t key = begin; key < end; key += kK) {
     const int64_t keys = smaller(kK, end - key);
     if (bf16 != nullptr) {
-      bf16->product({bf16->k_rows + key * bf16->row_stride, bf16->row_stride, 1, q, scores, kQ, keys, width, d / 2, false,
-                     nullptr});
+      bf16->product({bf16->k_rows + key * bf16->row_stride, bf16->row_stride, 1, q, scores, kQ, keys, width, d / 2,
+                     false, nullptr});
     } else {
       gather_rows<Source>(keys_at + key * b.k_stride, b.k_stride, keys, d, k, padded);
       multiply({k, padded, 1, q, kQ, scores, kQ, keys, width, d, false});
@@ -103,8 +103,8 @@ void attention_block(const AttentionBlock& b, float* scratch) {
         for (int64_t x = 0; x < width; x += kLanes) store(o + c * kQ + x, load(o + c * kQ + x) * load(factor + x));
     if (bf16 != nullptr) {
       bf16->columns({scores, kQ, width, keys, kQ}, k);  // bf16 copies no keys or values, so k has room for a panel
-      bf16->product({bf16->v_pairs + key / 2 * bf16->pair_stride, 1, bf16->pair_stride, k, o, kQ, d, width, (keys + 1) / 2,
-                     key > begin, nullptr});
+      bf16->product({bf16->v_pairs + key / 2 * bf16->pair_stride, 1, bf16->pair_stride, k, o, kQ, d, width,
+                     (keys + 1) / 2, key > begin, nullptr});
     } else {
       gather_rows<Source>(values_at + key * b.v_stride, b.v_stride, keys, d, v, padded);
       multiply({v, 1, padded, scores, kQ, o, kQ, d, width, keys, key > begin});

@@ -22,11 +22,13 @@ struct Product {
 MBOK_INLINE void tile(const Product& p, int64_t r, int64_t x, int64_t rows, int64_t vecs, int64_t n) {
   Vec sum[kTileRows][kTileVecs];
   float* c = p.c + r * p.c_stride + x;
+  // clang-format off
   MBOK_UNROLL
   for (int64_t i = 0; i < rows; ++i)
     MBOK_UNROLL
     for (int64_t v = 0; v < vecs; ++v)
       sum[i][v] = p.accumulate ? load_n(c + i * p.c_stride + v * kLanes, v + 1 < vecs ? kLanes : n) : zero();
+  // clang-format on
   const float* a = p.a + x;
   const float* b = p.b + r * p.b_row;
   for (int64_t s = 0; s < p.depth; ++s, a += p.a_stride, b += p.b_step) {
@@ -40,10 +42,12 @@ MBOK_INLINE void tile(const Product& p, int64_t r, int64_t x, int64_t rows, int6
       for (int64_t v = 0; v < vecs; ++v) sum[i][v] = fma(factor, lanes[v], sum[i][v]);
     }
   }
+  // clang-format off
   MBOK_UNROLL
   for (int64_t i = 0; i < rows; ++i)
     MBOK_UNROLL
     for (int64_t v = 0; v < vecs; ++v) store_n(c + i * p.c_stride + v * kLanes, sum[i][v], v + 1 < vecs ? kLanes : n);
+  // clang-format on
 }
 
 MBOK_INLINE void column_of_tiles(const Product& p, int64_t x, int64_t vecs, int64_t n) {

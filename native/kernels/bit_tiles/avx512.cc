@@ -10,7 +10,8 @@ void bit_planes(const uint8_t* block, uint64_t* planes) {
   for (int b = 0; b < 8; ++b) {
     const __m512i bytes = _mm512_loadu_si512(block + b * kTileRows);
     MBOK_UNROLL
-    for (int j = 0; j < 8; ++j) planes[8 * b + j] = _mm512_test_epi8_mask(bytes, _mm512_set1_epi8(static_cast<char>(1 << j)));
+    for (int j = 0; j < 8; ++j)
+      planes[8 * b + j] = _mm512_test_epi8_mask(bytes, _mm512_set1_epi8(static_cast<char>(1 << j)));
   }
 }
 

@@ -32,8 +32,7 @@ void bit_planes(const uint8_t* block, uint64_t* planes) {
       groups.val[i] = vreinterpretq_u8_u64(a);
     }
     MBOK_UNROLL
-    for (int i = 0; i < 4; ++i)
-      vst1q_u64(planes + 8 * b + 2 * i, vreinterpretq_u64_u8(vqtbl4q_u8(groups, order[i])));
+    for (int i = 0; i < 4; ++i) vst1q_u64(planes + 8 * b + 2 * i, vreinterpretq_u64_u8(vqtbl4q_u8(groups, order[i])));
   }
 }
 

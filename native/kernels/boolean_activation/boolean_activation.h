@@ -14,8 +14,8 @@
 namespace mbok {
 
 using BooleanActivationFunction = void(const float* s, float threshold, uint64_t* bits, int64_t cols);
-using BooleanActivationGradientFunction = void(const float* dy, const float* s, float threshold, float alpha,
-                                               float* ds, int64_t count);
+using BooleanActivationGradientFunction = void(const float* dy, const float* s, float threshold, float alpha, float* ds,
+                                               int64_t count);
 
 extern const KernelTable<BooleanActivationFunction> boolean_activation_table;
 extern const KernelTable<BooleanActivationGradientFunction> boolean_activation_gradient_table;
@@ -23,10 +23,8 @@ extern const KernelTable<BooleanActivationGradientFunction> boolean_activation_g
 namespace scalar {
 BooleanActivationFunction boolean_activation;
 BooleanActivationGradientFunction boolean_activation_gradient;
-}
-MBOK_DECLARE_VECTOR(
-BooleanActivationFunction boolean_activation;
-BooleanActivationGradientFunction boolean_activation_gradient;
-)
+}  // namespace scalar
+MBOK_DECLARE_VECTOR(BooleanActivationFunction boolean_activation;
+                    BooleanActivationGradientFunction boolean_activation_gradient;)
 
 }  // namespace mbok

@@ -18,9 +18,7 @@ MBOK_INLINE Signs load_signs(const uint64_t* word, int v) {
   return {set};
 }
 
-MBOK_INLINE Vec flip(Vec x, Signs signs) {
-  return {_mm512_mask_xor_ps(x.v, signs.set, x.v, _mm512_set1_ps(-0.0f))};
-}
+MBOK_INLINE Vec flip(Vec x, Signs signs) { return {_mm512_mask_xor_ps(x.v, signs.set, x.v, _mm512_set1_ps(-0.0f))}; }
 
 #include "kernels/boolean_decode/body.h"
 

@@ -8,8 +8,6 @@ namespace scalar {
 void boolean_decode(const BooleanDecode& decode);
 void decode_scale(const float* x, const float* s_in, int64_t n, float* scaled);
 }  // namespace scalar
-MBOK_DECLARE_VECTOR(
-void boolean_decode(const BooleanDecode& decode);
-void decode_scale(const float* x, const float* s_in, int64_t n, float* scaled);
-)
+MBOK_DECLARE_VECTOR(void boolean_decode(const BooleanDecode& decode);
+                    void decode_scale(const float* x, const float* s_in, int64_t n, float* scaled);)
 }  // namespace mbok

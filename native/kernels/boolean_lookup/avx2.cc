@@ -56,18 +56,17 @@ MBOK_INLINE void store_table(const int16_t* q, uint8_t* table) {
   const __m256i bit1 = _mm256_setr_epi16(-1, -1, 1, 1, -1, -1, 1, 1, -1, -1, 1, 1, -1, -1, 1, 1);
   const __m256i bit2 = _mm256_setr_epi16(-1, -1, -1, -1, 1, 1, 1, 1, -1, -1, -1, -1, 1, 1, 1, 1);
   const __m256i bit3 = _mm256_setr_epi16(-1, -1, -1, -1, -1, -1, -1, -1, 1, 1, 1, 1, 1, 1, 1, 1);
-  const __m256i sums =
-      _mm256_add_epi16(_mm256_add_epi16(_mm256_sign_epi16(_mm256_set1_epi16(q[0]), bit0),
-                                        _mm256_sign_epi16(_mm256_set1_epi16(q[1]), bit1)),
-                       _mm256_add_epi16(_mm256_sign_epi16(_mm256_set1_epi16(q[2]), bit2),
-                                        _mm256_sign_epi16(_mm256_set1_epi16(q[3]), bit3)));
+  const __m256i sums = _mm256_add_epi16(_mm256_add_epi16(_mm256_sign_epi16(_mm256_set1_epi16(q[0]), bit0),
+                                                         _mm256_sign_epi16(_mm256_set1_epi16(q[1]), bit1)),
+                                        _mm256_add_epi16(_mm256_sign_epi16(_mm256_set1_epi16(q[2]), bit2),
+                                                         _mm256_sign_epi16(_mm256_set1_epi16(q[3]), bit3)));
   const __m256i low = _mm256_and_si256(sums, _mm256_set1_epi16((1 << kLowBits) - 1));
   const __m256i high = _mm256_add_epi16(_mm256_srai_epi16(sums, kLowBits), _mm256_set1_epi16(kHighBias));
   // low parts of both lanes first, then high parts
   const __m256i order = _mm256_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15,  //
                                          0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
-  const __m256i bytes = _mm256_permute4x64_epi64(
-      _mm256_shuffle_epi8(_mm256_or_si256(low, _mm256_slli_epi16(high, 8)), order), 0xd8);
+  const __m256i bytes =
+      _mm256_permute4x64_epi64(_mm256_shuffle_epi8(_mm256_or_si256(low, _mm256_slli_epi16(high, 8)), order), 0xd8);
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(table), bytes);
 }
 

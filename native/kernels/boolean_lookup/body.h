@@ -102,7 +102,8 @@ template <int kParts, int kTiles, int64_t kPrefetch>
 MBOK_INLINE void look_up_parts(const BooleanLookup& p) {
   constexpr int64_t kOutputs = kTiles * kTileRows;
   int64_t first = 0;
-  for (; p.outputs - first > kOutputs - kTileRows; first += kOutputs) look_up_tiles<kParts, kTiles, kPrefetch>(p, first);
+  for (; p.outputs - first > kOutputs - kTileRows; first += kOutputs)
+    look_up_tiles<kParts, kTiles, kPrefetch>(p, first);
   for (; first < p.outputs; first += kTileRows) look_up_tiles<kParts, 1, kPrefetch>(p, first);
 }
 

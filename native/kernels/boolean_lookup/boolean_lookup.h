@@ -41,22 +41,22 @@
 namespace mbok {
 
 constexpr int kMaxLookupParts = 3;
-constexpr int64_t kLookupBlock = 64;     // inputs that share a scale
+constexpr int64_t kLookupBlock = 64;       // inputs that share a scale
 constexpr int64_t kLookupBytes = 16 * 32;  // tables of a block: for every four inputs 16 bytes of each part of the sums
 constexpr int kLowBits = 6;  // of a sum, in the first 16 bytes; the second 16 hold the high bits plus kHighBias
 constexpr int kHighBias = 32;
 
 struct BooleanLookup {
-  const uint8_t* tiles;   // of kernel 0, from the first output's tile; kernel k follows k · kernel_stride bytes later
+  const uint8_t* tiles;  // of kernel 0, from the first output's tile; kernel k follows k · kernel_stride bytes later
   int64_t kernel_stride;
   int64_t words, kernels, parts;
   const uint8_t* tables;  // [kernels, parts, words, kLookupBytes]
   const float* scales;    // [kernels, parts, words]
   const float* s_out;     // [outputs] of kernel 0; kernel k follows k · s_out_stride floats later
   int64_t s_out_stride;
-  int64_t outputs;        // the first output is the first of a tile
-  const float* bias;      // [outputs] or null
-  float* y;               // [outputs]
+  int64_t outputs;    // the first output is the first of a tile
+  const float* bias;  // [outputs] or null
+  float* y;           // [outputs]
 };
 using BooleanLookupFunction = void(const BooleanLookup& lookup);
 extern const KernelTable<BooleanLookupFunction> boolean_lookup_table;

@@ -25,9 +25,7 @@ int entry(const int* q, int set) {
   return sum;
 }
 
-int value(const uint8_t* table, int index) {
-  return table[index] + (table[16 + index] - kHighBias) * (1 << kLowBits);
-}
+int value(const uint8_t* table, int index) { return table[index] + (table[16 + index] - kHighBias) * (1 << kLowBits); }
 
 }  // namespace
 

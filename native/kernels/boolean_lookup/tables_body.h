@@ -36,8 +36,7 @@ MBOK_INLINE void make_tables(const LookupInputs& in, uint8_t* tables, float* sca
     }
     for (int64_t part = 0; part < in.parts; ++part) {
       const int64_t first = part * in.words + word;
-      for (int64_t i = 0; i < count; ++i)
-        quantize(values + i * kLookupBlock, scales + first + i, q + i * kLookupBlock);
+      for (int64_t i = 0; i < count; ++i) quantize(values + i * kLookupBlock, scales + first + i, q + i * kLookupBlock);
       for (int64_t i = 0; i < count; ++i) store_tables(q + i * kLookupBlock, tables + (first + i) * kLookupBytes);
     }
   }

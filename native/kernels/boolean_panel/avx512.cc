@@ -32,8 +32,8 @@ MBOK_INLINE void swap_lanes(__m512i r[8], uint64_t mask) {
   const __m512i partner = _mm512_xor_si512(_mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7), _mm512_set1_epi64(kApart));
   constexpr __mmask8 kHigh = kApart == 4 ? 0xf0 : kApart == 2 ? 0xcc : 0xaa;
   const __m512i rotation = _mm512_mask_set1_epi64(_mm512_set1_epi64(kApart), kHigh, 64 - kApart);
-  const __m512i keep = _mm512_mask_set1_epi64(_mm512_set1_epi64(static_cast<long long>(mask)), kHigh,
-                                              static_cast<long long>(~mask));
+  const __m512i keep =
+      _mm512_mask_set1_epi64(_mm512_set1_epi64(static_cast<long long>(mask)), kHigh, static_cast<long long>(~mask));
   MBOK_UNROLL
   for (int i = 0; i < 8; ++i) {
     const __m512i moved = _mm512_rolv_epi64(_mm512_permutexvar_epi64(partner, r[i]), rotation);

@@ -51,15 +51,15 @@ extern const KernelTable<BooleanPanelFunction> boolean_panel_i8_table;
 //   rebuilt between tile products    8 %    16 %
 //   rebuilt before them             16 %    45 %
 struct BooleanPanels {
-  const uint8_t* tiles;  // kernel 0's block at the first panel and depth
+  const uint8_t* tiles;              // kernel 0's block at the first panel and depth
   int64_t kernel_bytes, tile_bytes;  // distances from kernel to kernel and from panel to panel
-  const float* along;  // of kernel k at depth d: along[k * along_stride + d]
+  const float* along;                // of kernel k at depth d: along[k * along_stride + d]
   int64_t along_stride;
   const float* across;  // of kernel k and column j: across[k * across_stride + j]
   int64_t across_stride;
   int64_t kernels, cols, depth;  // cols: the columns of all panels
-  float* panels;  // [panel][half][step][kStripCols]
-  int64_t panel;  // distance from panel to panel: room for the steps of both halves
+  float* panels;                 // [panel][half][step][kStripCols]
+  int64_t panel;                 // distance from panel to panel: room for the steps of both halves
 };
 constexpr int64_t kStripCols = 32;
 

@@ -53,7 +53,8 @@ MBOK_INLINE void tile(const BooleanProduct& p, int64_t row, int64_t col) {
     const __m256i low = _mm256_permutevar8x32_epi32(totals[r][0], evens);
     const __m256i high = _mm256_permutevar8x32_epi32(totals[r][1], evens);
     const __m256i different = _mm256_blend_epi32(low, high, 0xf0);
-    const __m256i product = _mm256_sub_epi32(_mm256_set1_epi32(static_cast<int>(p.depth)), _mm256_slli_epi32(different, 1));
+    const __m256i product =
+        _mm256_sub_epi32(_mm256_set1_epi32(static_cast<int>(p.depth)), _mm256_slli_epi32(different, 1));
     Vec value = Vec{_mm256_cvtepi32_ps(product)} * broadcast(p.factor) + bias;
     float* const y = p.y + (row + r) * p.y_stride + col;
     if (p.accumulate) value = load_n(y, count) + value;

@@ -19,10 +19,12 @@ void compensate_of(const CompensationBlock& block) {
   for (int64_t l = 0; l < block.cols; ++l) {
     for (int64_t r = 0; r < block.rows; ++r) column[r] = block.w[r * block.w_stride + l];
     Vec x[kGroups];
-    MBOK_UNROLL for (int g = 0; g < kGroups; ++g) x[g] = load(column + g * kLanes);
+    MBOK_UNROLL
+    for (int g = 0; g < kGroups; ++g) x[g] = load(column + g * kLanes);
     for (int64_t j = 0; j < l; ++j) {
       const Vec weight = broadcast(block.u[j * block.u_stride + l]);
-      MBOK_UNROLL for (int g = 0; g < kGroups; ++g) {
+      MBOK_UNROLL
+      for (int g = 0; g < kGroups; ++g) {
         x[g] = fma(load(errors + j * kCompensationRows + g * kLanes), weight, x[g]);
       }
     }
@@ -30,7 +32,8 @@ void compensate_of(const CompensationBlock& block) {
     uint64_t words[K] = {};
     for (int g = 0; g < kGroups; ++g) {
       Vec magnitude[K];
-      MBOK_UNROLL for (int k = 0; k < K; ++k) {
+      MBOK_UNROLL
+      for (int k = 0; k < K; ++k) {
         magnitude[k] = load(s_out[k] + g * kLanes) * broadcast(block.s_in[k * block.s_in_stride + l]);
       }
       const Vec level = choose_levels<K>(x[g], magnitude, [&](int k, uint64_t signs) MBOK_INLINE_LAMBDA {

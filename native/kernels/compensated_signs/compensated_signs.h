@@ -33,9 +33,9 @@ struct CompensationBlock {
   int64_t s_out_stride;
   const float* s_in;  // kernel k, column l: s_in[k · s_in_stride + l]
   int64_t s_in_stride;
-  int kernels;          // 1 … 8
-  float* errors;        // −e, row r at errors + r · 128
-  uint64_t* signs;      // kernel k, column l: signs[k · signs_stride + l], row r in bit r (zero beyond the rows)
+  int kernels;      // 1 … 8
+  float* errors;    // −e, row r at errors + r · 128
+  uint64_t* signs;  // kernel k, column l: signs[k · signs_stride + l], row r in bit r (zero beyond the rows)
   int64_t signs_stride;
 };
 

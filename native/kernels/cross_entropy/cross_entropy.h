@@ -52,13 +52,9 @@ SoftmaxSumOfPartsFunction softmax_sum_of_parts;
 CrossEntropyGradientFunction cross_entropy_gradient;
 WeighRunsFunction weigh_runs;
 }  // namespace scalar
-MBOK_DECLARE_VECTOR(
-SoftmaxSumFunction softmax_sum;
-ExpSumsFunction exp_sums;
-SoftmaxSumOfPartsFunction softmax_sum_of_parts;
-CrossEntropyGradientFunction cross_entropy_gradient;
-WeighRunsFunction weigh_runs;
-)
+MBOK_DECLARE_VECTOR(SoftmaxSumFunction softmax_sum; ExpSumsFunction exp_sums;
+                    SoftmaxSumOfPartsFunction softmax_sum_of_parts; CrossEntropyGradientFunction cross_entropy_gradient;
+                    WeighRunsFunction weigh_runs;)
 
 extern const KernelTable<SoftmaxSumFunction> softmax_sum_table;
 extern const KernelTable<ExpSumsFunction> exp_sums_table;

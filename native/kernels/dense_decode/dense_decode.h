@@ -35,10 +35,10 @@ struct DenseDecode {
   const void* w;  // [outputs, depth], of the table's type; for q8 the depth is a multiple of 32
   int64_t outputs;
   const float* scales;  // [outputs] with i8; null otherwise
-  const float* bias;  // [outputs] or null
-  float* y;           // [rows, outputs], row stride y_stride
+  const float* bias;    // [outputs] or null
+  float* y;             // [rows, outputs], row stride y_stride
   int64_t y_stride;
-  int64_t ahead = 0;  // prefetch distance of weights in bytes
+  int64_t ahead = 0;    // prefetch distance of weights in bytes
   bool halves = false;  // a single row reads two streams: both halves of the outputs
 };
 

@@ -92,8 +92,7 @@ void int8_row(const float* x, int64_t cols, void* y) {
     int32x4_t sum = vdupq_n_s32(0);
     for (int64_t j = 0; j < kNumbers; j += kLanes) {
       const Vec number = rounded(load(values + j), scale, kLargest);
-      const int16x8_t whole =
-          vmovn_high_s32(vmovn_s32(vcvtnq_s32_f32(number.low)), vcvtnq_s32_f32(number.high));
+      const int16x8_t whole = vmovn_high_s32(vmovn_s32(vcvtnq_s32_f32(number.low)), vcvtnq_s32_f32(number.high));
       sum = vpadalq_s16(sum, whole);
       vst1_s8(block + j, vmovn_s16(whole));
     }

@@ -264,7 +264,8 @@ class Tiles {
 void dense_product_amx(const ProductBlock& block) {
   alignas(64) float transposed[2 * kTile * kDepthBlock];
   Tiles tiles;
-  const int64_t panels = (block.cols + kPanelCols - 1) / kPanelCols, passes = (block.rows + 2 * kTile - 1) / (2 * kTile);
+  const int64_t panels = (block.cols + kPanelCols - 1) / kPanelCols,
+                passes = (block.rows + 2 * kTile - 1) / (2 * kTile);
   // tiles of steps for 32 rows
   const int64_t steps = panels * (kPanelCols / (2 * kTile)) * ((block.depth + kTile - 1) / kTile);
   Meanwhile meanwhile = {{nullptr, 0, steps},

@@ -68,9 +68,9 @@ void multiply_panel(const ProductBlock& p) {
     if (vectors >= kTileVectors)
       multiply_columns<kTileVectors>(p, col, cols);
     else if (vectors == 3)
-      multiply_columns<kTileVectors < 3 ? 1 : 3>(p, col, cols);
+      multiply_columns < kTileVectors<3 ? 1 : 3>(p, col, cols);
     else if (vectors == 2)
-      multiply_columns<kTileVectors < 2 ? 1 : 2>(p, col, cols);
+      multiply_columns < kTileVectors<2 ? 1 : 2>(p, col, cols);
     else
       multiply_columns<1>(p, col, cols);
   }

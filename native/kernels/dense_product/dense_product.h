@@ -58,10 +58,10 @@ struct ProductBlock {
   const void* b;
   float* c;
   int64_t c_stride;
-  int64_t rows, cols, depth;  // depth in steps
-  bool accumulate;            // add to C
-  const float* bias;          // [cols], added when not accumulating; may be null
-  int64_t b_panel = 0;        // distance between panels of B in 32-bit words; unused for a single panel
+  int64_t rows, cols, depth;   // depth in steps
+  bool accumulate;             // add to C
+  const float* bias;           // [cols], added when not accumulating; may be null
+  int64_t b_panel = 0;         // distance between panels of B in 32-bit words; unused for a single panel
   const void* next = nullptr;  // panels like B's to prefetch; may be null
   // For the bf16 matrix unit only: panels to rebuild between its products, as it leaves the vector units idle; null for
   // none. There may be no rows.

@@ -19,7 +19,8 @@ struct Sum {
 MBOK_INLINE Step load_step(const float* p) {
   const uint8x16_t sign = vdupq_n_u8(0x80);
   const uint8_t* const bytes = reinterpret_cast<const uint8_t*>(p);
-  return {vreinterpretq_s8_u8(veorq_u8(vld1q_u8(bytes), sign)), vreinterpretq_s8_u8(veorq_u8(vld1q_u8(bytes + 16), sign))};
+  return {vreinterpretq_s8_u8(veorq_u8(vld1q_u8(bytes), sign)),
+          vreinterpretq_s8_u8(veorq_u8(vld1q_u8(bytes + 16), sign))};
 }
 MBOK_INLINE int8x8_t broadcast_step(const float* p) { return vreinterpret_s8_f32(float32x2_t{*p, 0}); }
 MBOK_INLINE Sum multiply_add(int8x8_t a, Step b, Sum sum) {

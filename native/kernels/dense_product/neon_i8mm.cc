@@ -39,7 +39,8 @@ MBOK_INLINE void multiply_tile(const ProductBlock& p, const uint8_t* paired, int
   const float* a[2 * kPairs];
   int32x4_t sums[kPairs][kColumnPairs];  // [column, row] of two columns and two rows
   MBOK_UNROLL
-  for (int i = 0; i < 2 * kPairs; ++i) a[i] = static_cast<const float*>(p.a) + (row + (i < Rows ? i : Rows - 1)) * p.a_row;
+  for (int i = 0; i < 2 * kPairs; ++i)
+    a[i] = static_cast<const float*>(p.a) + (row + (i < Rows ? i : Rows - 1)) * p.a_row;
   MBOK_UNROLL
   for (int i = 0; i < kPairs; ++i) {
     // subtract in advance what +128 in every byte of B adds

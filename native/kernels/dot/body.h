@@ -5,7 +5,8 @@ double dot(const float* a, const float* b, int64_t n) {
   Wide sum[4] = {broadcast_wide(0), broadcast_wide(0), broadcast_wide(0), broadcast_wide(0)};
   int64_t j = 0;
   for (; j + kStep <= n; j += kStep) {
-    MBOK_UNROLL for (int64_t s = 0; s < 4; ++s) {
+    MBOK_UNROLL
+    for (int64_t s = 0; s < 4; ++s) {
       sum[s] = fma(widen(a + j + s * kWideLanes), widen(b + j + s * kWideLanes), sum[s]);
     }
   }

@@ -11,8 +11,7 @@
 namespace mbok {
 
 // y may be gate or up.
-using GatedActivationFunction = void(ActivationKind kind, const float* gate, const float* up, float* y,
-                                     int64_t count);
+using GatedActivationFunction = void(ActivationKind kind, const float* gate, const float* up, float* y, int64_t count);
 // The gradients may be any two different inputs.
 using GatedActivationGradientFunction = void(ActivationKind kind, const float* dy, const float* gate, const float* up,
                                              float* dgate, float* dup, int64_t count);
@@ -21,10 +20,8 @@ namespace scalar {
 GatedActivationFunction gated_activation;
 GatedActivationGradientFunction gated_activation_gradient;
 }  // namespace scalar
-MBOK_DECLARE_VECTOR(
-GatedActivationFunction gated_activation;
-GatedActivationGradientFunction gated_activation_gradient;
-)
+MBOK_DECLARE_VECTOR(GatedActivationFunction gated_activation;
+                    GatedActivationGradientFunction gated_activation_gradient;)
 
 extern const KernelTable<GatedActivationFunction> gated_activation_table;
 extern const KernelTable<GatedActivationGradientFunction> gated_activation_gradient_table;

@@ -26,9 +26,9 @@ extern const KernelTable<WidenFunction> bf16_widen_table;
 extern const KernelTable<NarrowFunction> f16_narrow_table;
 extern const KernelTable<NarrowFunction> bf16_narrow_table;
 
-#define MBOK_HALF_DECLARE(isa)         \
-  namespace isa {                      \
-  WidenFunction f16_widen, bf16_widen; \
+#define MBOK_HALF_DECLARE(isa)            \
+  namespace isa {                         \
+  WidenFunction f16_widen, bf16_widen;    \
   NarrowFunction f16_narrow, bf16_narrow; \
   }
 MBOK_HALF_DECLARE(scalar)

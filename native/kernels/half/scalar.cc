@@ -31,7 +31,7 @@ uint16_t narrow_f16(float value) {
   const uint32_t bits = to_bits(value);
   const uint32_t sign = (bits >> 16) & 0x8000u;
   uint32_t magnitude = bits & 0x7fffffffu;
-  if (magnitude > 0x7f800000u) return static_cast<uint16_t>(sign | 0x7e00u);    // NaN
+  if (magnitude > 0x7f800000u) return static_cast<uint16_t>(sign | 0x7e00u);   // NaN
   if (magnitude >= 0x477fe000u) return static_cast<uint16_t>(sign | 0x7bffu);  // 65504 and beyond
   if (magnitude < 0x38800000u) {
     // below 2^-14: adding 0.5 leaves the multiple of 2^-24, rounded by the adder, in the low bits

@@ -23,10 +23,7 @@ namespace scalar {
 HiddenDistanceFunction hidden_distance;
 HiddenLossGradientFunction hidden_loss_gradient;
 }  // namespace scalar
-MBOK_DECLARE_VECTOR(
-HiddenDistanceFunction hidden_distance;
-HiddenLossGradientFunction hidden_loss_gradient;
-)
+MBOK_DECLARE_VECTOR(HiddenDistanceFunction hidden_distance; HiddenLossGradientFunction hidden_loss_gradient;)
 
 extern const KernelTable<HiddenDistanceFunction> hidden_distance_table;
 extern const KernelTable<HiddenLossGradientFunction> hidden_loss_gradient_table;

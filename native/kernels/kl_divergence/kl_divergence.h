@@ -31,10 +31,7 @@ namespace scalar {
 KlDivergenceFunction kl_divergence;
 KlDivergenceGradientFunction kl_divergence_gradient;
 }  // namespace scalar
-MBOK_DECLARE_VECTOR(
-KlDivergenceFunction kl_divergence;
-KlDivergenceGradientFunction kl_divergence_gradient;
-)
+MBOK_DECLARE_VECTOR(KlDivergenceFunction kl_divergence; KlDivergenceGradientFunction kl_divergence_gradient;)
 
 extern const KernelTable<KlDivergenceFunction> kl_divergence_table;
 extern const KernelTable<KlDivergenceGradientFunction> kl_divergence_gradient_table;

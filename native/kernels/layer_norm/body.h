@@ -41,8 +41,8 @@ void layer_norm(const float* x, const float* w, const float* b, float* y, int64_
   }
 }
 
-void layer_norm_gradient(const float* dy, const float* x, const float* w, float* dx, float* dw, float* db,
-                         int64_t rows, int64_t cols, float eps) {
+void layer_norm_gradient(const float* dy, const float* x, const float* w, float* dx, float* dw, float* db, int64_t rows,
+                         int64_t cols, float eps) {
   const float inverse = 1.0f / static_cast<float>(cols);
   for (int64_t r = 0; r < rows; ++r, dy += cols, x += cols, dx += cols) {
     const Statistics s = statistics(x, cols, eps);

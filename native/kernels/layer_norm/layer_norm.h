@@ -17,17 +17,14 @@ namespace mbok {
 using LayerNormFunction = void(const float* x, const float* w, const float* b, float* y, int64_t rows, int64_t cols,
                                float eps);
 // dw and db may be null. dx may not alias dy or x.
-using LayerNormGradientFunction = void(const float* dy, const float* x, const float* w, float* dx, float* dw,
-                                       float* db, int64_t rows, int64_t cols, float eps);
+using LayerNormGradientFunction = void(const float* dy, const float* x, const float* w, float* dx, float* dw, float* db,
+                                       int64_t rows, int64_t cols, float eps);
 
 namespace scalar {
 LayerNormFunction layer_norm;
 LayerNormGradientFunction layer_norm_gradient;
 }  // namespace scalar
-MBOK_DECLARE_VECTOR(
-LayerNormFunction layer_norm;
-LayerNormGradientFunction layer_norm_gradient;
-)
+MBOK_DECLARE_VECTOR(LayerNormFunction layer_norm; LayerNormGradientFunction layer_norm_gradient;)
 
 extern const KernelTable<LayerNormFunction> layer_norm_table;
 extern const KernelTable<LayerNormGradientFunction> layer_norm_gradient_table;

@@ -27,8 +27,8 @@ void layer_norm(const float* x, const float* w, const float* b, float* y, int64_
   }
 }
 
-void layer_norm_gradient(const float* dy, const float* x, const float* w, float* dx, float* dw, float* db,
-                         int64_t rows, int64_t cols, float eps) {
+void layer_norm_gradient(const float* dy, const float* x, const float* w, float* dx, float* dw, float* db, int64_t rows,
+                         int64_t cols, float eps) {
   for (int64_t r = 0; r < rows; ++r, dy += cols, x += cols, dx += cols) {
     const Statistics s = statistics(x, cols, eps);
     double mean = 0, dot = 0;

@@ -21,19 +21,13 @@ class Q8Weights {
   MBOK_INLINE const int8_t* numbers() const { return numbers_; }
 
   // Returns columns d … d + kLanes − 1.
-  MBOK_INLINE Vec load(int64_t d) const {
-    return I8::load(numbers_ + d) * scale(d);
-  }
+  MBOK_INLINE Vec load(int64_t d) const { return I8::load(numbers_ + d) * scale(d); }
   // Returns the first n of them; the other lanes are 0.
-  MBOK_INLINE Vec load_n(int64_t d, int64_t n) const {
-    return I8::load_n(numbers_ + d, n) * scale(d);
-  }
+  MBOK_INLINE Vec load_n(int64_t d, int64_t n) const { return I8::load_n(numbers_ + d, n) * scale(d); }
 
  private:
   // Unsigned arithmetic turns the divisions into shifts.
-  MBOK_INLINE Vec scale(int64_t d) const {
-    return broadcast(held_[static_cast<uint64_t>(d) / kQ8Block % kHeld]);
-  }
+  MBOK_INLINE Vec scale(int64_t d) const { return broadcast(held_[static_cast<uint64_t>(d) / kQ8Block % kHeld]); }
 
   MBOK_INLINE void hold(int64_t first) {
     __builtin_prefetch(reinterpret_cast<const char*>(scales_ + first) + ahead_);

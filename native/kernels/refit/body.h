@@ -10,19 +10,20 @@ void nearest_levels_of(const float* w, const CodeRow<uint64_t>& row, int64_t n) 
     uint64_t words[K] = {};
     const auto choose = [&](int64_t j, int64_t count) MBOK_INLINE_LAMBDA {
       Vec magnitude[K];
-      MBOK_UNROLL for (int k = 0; k < K; ++k) {
+      MBOK_UNROLL
+      for (int k = 0; k < K; ++k) {
         magnitude[k] = broadcast(row.s_out[k]) * load_n(row.s_in + k * row.s_in_stride + j, count);
       }
       const uint64_t valid = (uint64_t{1} << count) - 1;
-      choose_levels<K>(load_n(w + j, count), magnitude, [&](int k, uint64_t signs) MBOK_INLINE_LAMBDA {
-        words[k] |= (signs & valid) << (j - start);
-      });
+      choose_levels<K>(load_n(w + j, count), magnitude,
+                       [&](int k, uint64_t signs) MBOK_INLINE_LAMBDA { words[k] |= (signs & valid) << (j - start); });
     };
     const int64_t end = start + 64 < n ? start + 64 : n;
     int64_t j = start;
     for (; j + kLanes <= end; j += kLanes) choose(j, kLanes);
     if (j < end) choose(j, end - j);
-    MBOK_UNROLL for (int k = 0; k < K; ++k) row.bits[k * row.bits_stride + start / 64] = words[k];
+    MBOK_UNROLL
+    for (int k = 0; k < K; ++k) row.bits[k * row.bits_stride + start / 64] = words[k];
   }
 }
 
@@ -35,18 +36,23 @@ constexpr int pair(int k, int l) {
 template <int K>
 void row_sums_of(const float* w, const CodeRow<const uint64_t>& row, int64_t n, double* gram, double* moment) {
   Wide products[K * (K + 1) / 2], moments[K];
-  MBOK_UNROLL for (int i = 0; i < K * (K + 1) / 2; ++i) products[i] = broadcast_wide(0);
-  MBOK_UNROLL for (int k = 0; k < K; ++k) moments[k] = broadcast_wide(0);
+  MBOK_UNROLL
+  for (int i = 0; i < K * (K + 1) / 2; ++i) products[i] = broadcast_wide(0);
+  MBOK_UNROLL
+  for (int k = 0; k < K; ++k) moments[k] = broadcast_wide(0);
   const auto add = [&](int64_t j, int64_t count) MBOK_INLINE_LAMBDA {
     Wide p[K];
     const Wide value = widen_n(w + j, count);
-    MBOK_UNROLL for (int k = 0; k < K; ++k) {
+    MBOK_UNROLL
+    for (int k = 0; k < K; ++k) {
       p[k] = signed_by(widen_n(row.s_in + k * row.s_in_stride + j, count),
                        row.bits[k * row.bits_stride + j / 64] >> (j % 64));
       moments[k] = fma(p[k], value, moments[k]);
     }
-    MBOK_UNROLL for (int k = 0; k < K; ++k) {
-      MBOK_UNROLL for (int l = k; l < K; ++l) products[pair<K>(k, l)] = fma(p[k], p[l], products[pair<K>(k, l)]);
+    MBOK_UNROLL
+    for (int k = 0; k < K; ++k) {
+      MBOK_UNROLL
+      for (int l = k; l < K; ++l) products[pair<K>(k, l)] = fma(p[k], p[l], products[pair<K>(k, l)]);
     }
   };
   int64_t j = 0;
@@ -59,31 +65,38 @@ void row_sums_of(const float* w, const CodeRow<const uint64_t>& row, int64_t n, 
 }
 
 template <int K>
-void column_sums_of(const float* w, int64_t w_stride, int64_t rows, const CodeStrip& strip, int64_t cols,
-                    double* gram, double* moment) {
+void column_sums_of(const float* w, int64_t w_stride, int64_t rows, const CodeStrip& strip, int64_t cols, double* gram,
+                    double* moment) {
   const auto add = [&](int64_t j, int64_t count) MBOK_INLINE_LAMBDA {
     Wide products[K * (K + 1) / 2], moments[K];
-    MBOK_UNROLL for (int k = 0; k < K; ++k) {
+    MBOK_UNROLL
+    for (int k = 0; k < K; ++k) {
       moments[k] = load_wide(moment + k * 64 + j);
-      MBOK_UNROLL for (int l = k + 1; l < K; ++l) products[pair<K>(k, l)] = load_wide(gram + (k * K + l) * 64 + j);
+      MBOK_UNROLL
+      for (int l = k + 1; l < K; ++l) products[pair<K>(k, l)] = load_wide(gram + (k * K + l) * 64 + j);
     }
     for (int64_t i = 0; i < rows; ++i) {
       const Wide value = widen_n(w + i * w_stride + j, count);
       Wide p[K];
-      MBOK_UNROLL for (int k = 0; k < K; ++k) {
+      MBOK_UNROLL
+      for (int k = 0; k < K; ++k) {
         p[k] = signed_by(broadcast_wide(static_cast<double>(strip.s_out[k * strip.s_out_stride + i])),
                          strip.bits[k * strip.kernel_stride + i * strip.row_stride] >> j);
         moments[k] = fma(p[k], value, moments[k]);
       }
-      MBOK_UNROLL for (int k = 0; k < K; ++k) {
-        MBOK_UNROLL for (int l = k + 1; l < K; ++l) {
+      MBOK_UNROLL
+      for (int k = 0; k < K; ++k) {
+        MBOK_UNROLL
+        for (int l = k + 1; l < K; ++l) {
           products[pair<K>(k, l)] = fma(p[k], p[l], products[pair<K>(k, l)]);
         }
       }
     }
-    MBOK_UNROLL for (int k = 0; k < K; ++k) {
+    MBOK_UNROLL
+    for (int k = 0; k < K; ++k) {
       store_wide(moment + k * 64 + j, moments[k]);
-      MBOK_UNROLL for (int l = k + 1; l < K; ++l) store_wide(gram + (k * K + l) * 64 + j, products[pair<K>(k, l)]);
+      MBOK_UNROLL
+      for (int l = k + 1; l < K; ++l) store_wide(gram + (k * K + l) * 64 + j, products[pair<K>(k, l)]);
     }
   };
   int64_t j = 0;

@@ -54,18 +54,18 @@ using ColumnSumsFunction = void(const float* w, int64_t w_stride, int64_t rows, 
 using ResidualRowFunction = double(const float* w, const CodeRow<const uint64_t>& row, int64_t n, float* out);
 using DesignRowFunction = void(const uint64_t* bits, const float* s_in, int64_t n, float* out);
 
-#define MBOK_REFIT_FUNCTIONS             \
-  NearestLevelsFunction nearest_levels;  \
-  RowSumsFunction row_sums;              \
-  ColumnSumsFunction column_sums;        \
-  ResidualRowFunction residual_row;      \
+#define MBOK_REFIT_FUNCTIONS            \
+  NearestLevelsFunction nearest_levels; \
+  RowSumsFunction row_sums;             \
+  ColumnSumsFunction column_sums;       \
+  ResidualRowFunction residual_row;     \
   DesignRowFunction design_row;
 namespace scalar {
 MBOK_REFIT_FUNCTIONS
 // Returns the code of the level nearest to w, bit k set for + in kernel k, given the kernels' magnitudes; writes the
 // level.
 unsigned nearest_code(float w, const float* magnitude, int kernels, float* level);
-}
+}  // namespace scalar
 MBOK_DECLARE_VECTOR(MBOK_REFIT_FUNCTIONS)
 #undef MBOK_REFIT_FUNCTIONS
 

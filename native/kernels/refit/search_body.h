@@ -35,7 +35,8 @@ MBOK_INLINE Vec choose_levels(Vec value, const Vec* magnitude, const Emit& emit)
   Search<K - 1>::run(magnitude[K - 1], magnitude, abs(value), 0, best);
   const Mask negative = value < zero();
   const uint64_t keep = bits_of(best.level < zero()) ^ ~bits_of(negative);
-  MBOK_UNROLL for (int k = 0; k < K; ++k) emit(k, lanes_with_bit(best.negatives, k) ^ keep);
+  MBOK_UNROLL
+  for (int k = 0; k < K; ++k) emit(k, lanes_with_bit(best.negatives, k) ^ keep);
   const Vec magnitude_of_level = abs(best.level);
   return select(negative, -magnitude_of_level, magnitude_of_level);
 }

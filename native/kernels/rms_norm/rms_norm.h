@@ -22,10 +22,7 @@ namespace scalar {
 RmsNormFunction rms_norm;
 RmsNormGradientFunction rms_norm_gradient;
 }  // namespace scalar
-MBOK_DECLARE_VECTOR(
-RmsNormFunction rms_norm;
-RmsNormGradientFunction rms_norm_gradient;
-)
+MBOK_DECLARE_VECTOR(RmsNormFunction rms_norm; RmsNormGradientFunction rms_norm_gradient;)
 
 extern const KernelTable<RmsNormFunction> rms_norm_table;
 extern const KernelTable<RmsNormGradientFunction> rms_norm_gradient_table;

@@ -26,8 +26,7 @@ void rms_norm_gradient(const float* dy, const float* x, const float* w, float* d
     double dot = 0;
     for (int64_t j = 0; j < cols; ++j) dot += dy[j] * weight(offset, w[j]) * x[j];
     const double back = rho * rho * dot / static_cast<double>(cols);
-    for (int64_t j = 0; j < cols; ++j)
-      dx[j] = static_cast<float>(rho * (dy[j] * weight(offset, w[j]) - x[j] * back));
+    for (int64_t j = 0; j < cols; ++j) dx[j] = static_cast<float>(rho * (dy[j] * weight(offset, w[j]) - x[j] * back));
     if (dw != nullptr)
       for (int64_t j = 0; j < cols; ++j) dw[j] += static_cast<float>(dy[j] * x[j] * rho);
   }

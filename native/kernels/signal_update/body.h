@@ -3,8 +3,8 @@
 namespace {
 
 // Whole vectors use plain loads, the tail masked ones: body(j, n) has n = kLanes except at the end.
-#define MBOK_FOR_VECTORS(cols)                                                        \
-  for (int64_t j = 0, n = (cols) < kLanes ? (cols) : kLanes; j < (cols);              \
+#define MBOK_FOR_VECTORS(cols)                                           \
+  for (int64_t j = 0, n = (cols) < kLanes ? (cols) : kLanes; j < (cols); \
        j += kLanes, n = (cols) - j < kLanes ? (cols) - j : kLanes)
 
 MBOK_INLINE Vec load_some(const float* p, int64_t n) { return n == kLanes ? load(p) : load_n(p, n); }
@@ -92,8 +92,7 @@ int64_t move_row(float* m, const MoveRow& row, int64_t cols) {
 
 }  // namespace
 
-float scale_gradient(const float* g, const uint64_t* bits, float s_out, const float* s_in, float* ds_in,
-                     int64_t cols) {
+float scale_gradient(const float* g, const uint64_t* bits, float s_out, const float* s_in, float* ds_in, int64_t cols) {
   Vec sum = zero();
   const Vec scale = broadcast(s_out);
   MBOK_FOR_VECTORS(cols) {

@@ -17,8 +17,7 @@ float signal(const float* g, float s_out, const float* s_in, int64_t j) {
 
 }  // namespace
 
-float scale_gradient(const float* g, const uint64_t* bits, float s_out, const float* s_in, float* ds_in,
-                     int64_t cols) {
+float scale_gradient(const float* g, const uint64_t* bits, float s_out, const float* s_in, float* ds_in, int64_t cols) {
   float sum = 0;
   for (int64_t j = 0; j < cols; ++j) {
     const float gb = bit(bits, j) ? g[j] : -g[j];

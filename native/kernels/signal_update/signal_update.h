@@ -51,12 +51,12 @@ using FlipFunction = int64_t(float* m, uint64_t* bits, int64_t cols);
 // With uₖ = sign(m)·b[k]·s_out[k]·s_in[k], flipping a set D of bits moves by −2·sign(m)·Σ_D uₖ. So gap / 2 is the least
 // sum Σ_D uₖ > 5e-10; ties go to the set with the smaller number Σ_D 2ᵏ.
 struct MoveRow {
-  uint64_t* bits;         // kernel k's words at bits + k · bits_stride
-  int64_t bits_stride;    // in words
-  const float* s_out;     // [K]
-  const float* s_in;      // [K, …]
+  uint64_t* bits;       // kernel k's words at bits + k · bits_stride
+  int64_t bits_stride;  // in words
+  const float* s_out;   // [K]
+  const float* s_in;    // [K, …]
   int64_t s_in_stride;
-  int kernels;            // K, 1 … kMaxMoveKernels
+  int kernels;  // K, 1 … kMaxMoveKernels
 };
 constexpr int kMaxMoveKernels = 8;
 constexpr float kLeastHalfGap = 5e-10f;

@@ -41,9 +41,7 @@ MBOK_INLINE void store_n(float* p, Vec a, int64_t n) {
 MBOK_INLINE Vec broadcast(float x) { return {_mm512_set1_ps(x)}; }
 MBOK_INLINE Vec zero() { return {_mm512_setzero_ps()}; }
 // Returns 0, 1, 2, …
-MBOK_INLINE Vec lane_index() {
-  return {_mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)};
-}
+MBOK_INLINE Vec lane_index() { return {_mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)}; }
 
 MBOK_INLINE Vec operator+(Vec a, Vec b) { return {_mm512_add_ps(a.v, b.v)}; }
 MBOK_INLINE Vec operator-(Vec a, Vec b) { return {_mm512_sub_ps(a.v, b.v)}; }
@@ -62,9 +60,7 @@ MBOK_INLINE Vec copy_sign(Vec a, Vec b) {
   const __m512 sign = _mm512_set1_ps(-0.0f);
   return {_mm512_or_ps(_mm512_andnot_ps(sign, a.v), _mm512_and_ps(sign, b.v))};
 }
-MBOK_INLINE Vec round_even(Vec a) {
-  return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
-}
+MBOK_INLINE Vec round_even(Vec a) { return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
 // Returns a · 2^n for integral n. Overflow and underflow are those of the exact product.
 MBOK_INLINE Vec scale_by_power(Vec a, Vec n) { return {_mm512_scalef_ps(a.v, n.v)}; }
 

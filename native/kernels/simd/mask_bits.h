@@ -24,9 +24,7 @@ MBOK_INLINE Vec signed_by(Vec a, uint64_t bits) {
   return {_mm256_xor_ps(a.v, _mm256_andnot_ps(mask_of(bits).m, _mm256_set1_ps(-0.0f)))};
 }
 // Returns a with the sign of a·b.
-MBOK_INLINE Vec times_sign(Vec a, Vec b) {
-  return {_mm256_xor_ps(a.v, _mm256_and_ps(b.v, _mm256_set1_ps(-0.0f)))};
-}
+MBOK_INLINE Vec times_sign(Vec a, Vec b) { return {_mm256_xor_ps(a.v, _mm256_and_ps(b.v, _mm256_set1_ps(-0.0f)))}; }
 }  // namespace mbok::avx2
 MBOK_TARGET_END
 
@@ -41,9 +39,7 @@ MBOK_INLINE Vec signed_by(Vec a, uint64_t bits) {
   const __mmask16 negative = static_cast<__mmask16>(~bits & 0xffff);
   return {_mm512_mask_xor_ps(a.v, negative, a.v, _mm512_set1_ps(-0.0f))};
 }
-MBOK_INLINE Vec times_sign(Vec a, Vec b) {
-  return {_mm512_xor_ps(a.v, _mm512_and_ps(b.v, _mm512_set1_ps(-0.0f)))};
-}
+MBOK_INLINE Vec times_sign(Vec a, Vec b) { return {_mm512_xor_ps(a.v, _mm512_and_ps(b.v, _mm512_set1_ps(-0.0f)))}; }
 }  // namespace mbok::avx512
 MBOK_TARGET_END
 #endif

@@ -18,7 +18,9 @@ struct F32 {
 struct F16 {
   using Element = uint16_t;
   static MBOK_INLINE Vec widen(__m256i halves) { return {_mm512_cvtph_ps(halves)}; }
-  static MBOK_INLINE Vec load(const uint16_t* p) { return widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
+  static MBOK_INLINE Vec load(const uint16_t* p) {
+    return widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  }
   static MBOK_INLINE Vec load_n(const uint16_t* p, int64_t n) {
     return n == kLanes ? load(p) : widen(_mm256_maskz_loadu_epi16(first_lanes(n).m, p));
   }
@@ -29,7 +31,9 @@ struct Bf16 {
   static MBOK_INLINE Vec widen(__m256i halves) {
     return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16))};
   }
-  static MBOK_INLINE Vec load(const uint16_t* p) { return widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
+  static MBOK_INLINE Vec load(const uint16_t* p) {
+    return widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  }
   static MBOK_INLINE Vec load_n(const uint16_t* p, int64_t n) {
     return n == kLanes ? load(p) : widen(_mm256_maskz_loadu_epi16(first_lanes(n).m, p));
   }

@@ -110,9 +110,7 @@ MBOK_INLINE float32x4_t scale_by_power(float32x4_t a, float32x4_t n) {
   const int32x4_t high = vshlq_n_s32(vaddq_s32(vsubq_s32(whole, half), bias), 23);
   return vmulq_f32(vmulq_f32(a, vreinterpretq_f32_s32(low)), vreinterpretq_f32_s32(high));
 }
-MBOK_INLINE Vec scale_by_power(Vec a, Vec n) {
-  return {scale_by_power(a.low, n.low), scale_by_power(a.high, n.high)};
-}
+MBOK_INLINE Vec scale_by_power(Vec a, Vec n) { return {scale_by_power(a.low, n.low), scale_by_power(a.high, n.high)}; }
 
 // Reduce by adding (comparing) halves until one lane is left: a fixed order.
 MBOK_INLINE float reduce_add(Vec a) {
@@ -123,8 +121,10 @@ MBOK_INLINE float reduce_max(Vec a) { return vmaxvq_f32(vmaxq_f32(a.low, a.high)
 
 // Transposes 4 × 4 by eight shuffles.
 MBOK_INLINE void transpose_four(float32x4_t (&r)[4]) {
-  const float64x2_t a = vreinterpretq_f64_f32(vtrn1q_f32(r[0], r[1])), b = vreinterpretq_f64_f32(vtrn2q_f32(r[0], r[1]));
-  const float64x2_t c = vreinterpretq_f64_f32(vtrn1q_f32(r[2], r[3])), d = vreinterpretq_f64_f32(vtrn2q_f32(r[2], r[3]));
+  const float64x2_t a = vreinterpretq_f64_f32(vtrn1q_f32(r[0], r[1])),
+                    b = vreinterpretq_f64_f32(vtrn2q_f32(r[0], r[1]));
+  const float64x2_t c = vreinterpretq_f64_f32(vtrn1q_f32(r[2], r[3])),
+                    d = vreinterpretq_f64_f32(vtrn2q_f32(r[2], r[3]));
   r[0] = vreinterpretq_f32_f64(vtrn1q_f64(a, c));
   r[1] = vreinterpretq_f32_f64(vtrn1q_f64(b, d));
   r[2] = vreinterpretq_f32_f64(vtrn2q_f64(a, c));

@@ -2,9 +2,8 @@
 
 void softcap(float cap, const float* x, float* y, int64_t count) {
   const Vec c = broadcast(cap), inverse = broadcast(1.0f / cap);
-  const auto apply = [&](int64_t i, int64_t n) MBOK_INLINE_LAMBDA {
-    store_n(y + i, c * tanh(load_n(x + i, n) * inverse), n);
-  };
+  const auto apply = [&](int64_t i, int64_t n)
+                         MBOK_INLINE_LAMBDA { store_n(y + i, c * tanh(load_n(x + i, n) * inverse), n); };
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) apply(i, kLanes);
   if (i < count) apply(i, count - i);

@@ -19,10 +19,7 @@ namespace scalar {
 SoftcapFunction softcap;
 SoftcapGradientFunction softcap_gradient;
 }  // namespace scalar
-MBOK_DECLARE_VECTOR(
-SoftcapFunction softcap;
-SoftcapGradientFunction softcap_gradient;
-)
+MBOK_DECLARE_VECTOR(SoftcapFunction softcap; SoftcapGradientFunction softcap_gradient;)
 
 extern const KernelTable<SoftcapFunction> softcap_table;
 extern const KernelTable<SoftcapGradientFunction> softcap_gradient_table;

@@ -9,7 +9,8 @@ void magnitude_step(const float* r, int64_t rows, int64_t n, const double* v, do
     Wide dot[4] = {broadcast_wide(0), broadcast_wide(0), broadcast_wide(0), broadcast_wide(0)};
     int64_t j = 0;
     for (; j + kStep <= n; j += kStep) {
-      MBOK_UNROLL for (int64_t s = 0; s < 4; ++s) {
+      MBOK_UNROLL
+      for (int64_t s = 0; s < 4; ++s) {
         const int64_t at = j + s * kWideLanes;
         dot[s] = fma(abs(widen(r + at)), load_wide(v + at), dot[s]);
       }

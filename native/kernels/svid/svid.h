@@ -23,10 +23,7 @@ namespace scalar {
 MagnitudeStepFunction magnitude_step;
 ExtractRowFunction extract_row;
 }  // namespace scalar
-MBOK_DECLARE_VECTOR(
-MagnitudeStepFunction magnitude_step;
-ExtractRowFunction extract_row;
-)
+MBOK_DECLARE_VECTOR(MagnitudeStepFunction magnitude_step; ExtractRowFunction extract_row;)
 
 extern const KernelTable<MagnitudeStepFunction> magnitude_step_table;
 extern const KernelTable<ExtractRowFunction> extract_row_table;

@@ -5,19 +5,22 @@ void subtract_tile_product(const double* a, const double* b, double* c) {
   for (int64_t i = 0; i < kTile; i += kRows)
     for (int64_t j = 0; j < kTile; j += 2 * kWideLanes) {
       Wide left[kRows], right[kRows];
-      MBOK_UNROLL for (int64_t r = 0; r < kRows; ++r) {
+      MBOK_UNROLL
+      for (int64_t r = 0; r < kRows; ++r) {
         left[r] = load_wide(c + (i + r) * kTile + j);
         right[r] = load_wide(c + (i + r) * kTile + j + kWideLanes);
       }
       for (int64_t d = 0; d < kTile; ++d) {
         const Wide b0 = load_wide(b + d * kTile + j), b1 = load_wide(b + d * kTile + j + kWideLanes);
-        MBOK_UNROLL for (int64_t r = 0; r < kRows; ++r) {
+        MBOK_UNROLL
+        for (int64_t r = 0; r < kRows; ++r) {
           const Wide own = broadcast_wide(a[(i + r) * kTile + d]);
           left[r] = fnma(own, b0, left[r]);
           right[r] = fnma(own, b1, right[r]);
         }
       }
-      MBOK_UNROLL for (int64_t r = 0; r < kRows; ++r) {
+      MBOK_UNROLL
+      for (int64_t r = 0; r < kRows; ++r) {
         store_wide(c + (i + r) * kTile + j, left[r]);
         store_wide(c + (i + r) * kTile + j + kWideLanes, right[r]);
       }
