@@ -35,7 +35,8 @@ function anonymous() {
 
 /** Creates a model with random bits, and with scales that preserve the size of activations. */
 function randomModel() {
-  const { Model, BitMatrix, Matrix } = require('../dist/index.js');
+  const { BitMatrix, Matrix } = require('../dist/index.js');
+  const { ModelCore } = require('../dist/models/model_core.js');
   const { llama } = require('../dist/models/llama.js');
   const { ConfigReader } = require('../dist/models/config_reader.js');
   const { modelParts, moduleOf } = require('../dist/models/parts.js');
@@ -57,16 +58,17 @@ function randomModel() {
     parameters.set(name, { matrix, storage: 'F16' });
   }
   const parts = { json: CONFIG, place: 'bench', tokenizer: undefined, companions: new Map(), conversion: undefined };
-  return new Model({ ...parts, parameters, formats, use: 'training' });
+  return new ModelCore({ ...parts, parameters, formats, use: 'training' });
 }
 
 /** Trains in this process and prints the measurements as JSON. */
 async function measure(latent) {
   const { finetune } = require('../dist/index.js');
+  const { modelOf } = require('../dist/model.js');
   require('../dist/native/addon.js').addon().info();
   globalThis.gc();
   const before = anonymous();
-  const model = randomModel();
+  const core = randomModel();
   globalThis.gc(); // the arrays that the model was filled from
   let peak = 0;
   // the event loop is free during a step, so this samples the peak
@@ -75,9 +77,16 @@ async function measure(latent) {
   }, 2);
   const data = Int32Array.from({ length: 2000 }, () => Math.random() * CONFIG.vocab_size);
   const collect = () => globalThis.gc();
-  const { memory } = await finetune(model, { data, steps: 2, batch: 1, window: 128, latent, onProgress: collect });
+  const { memory } = await finetune(modelOf(core), {
+    data,
+    steps: 2,
+    batch: 1,
+    window: 128,
+    latent,
+    onProgress: collect,
+  });
   clearInterval(timer);
-  const linear = model.linears.map(({ rows, cols }) => ({ weights: rows * cols, lines: rows + cols }));
+  const linear = core.linears.map(({ rows, cols }) => ({ weights: rows * cols, lines: rows + cols }));
   const sum = (key) => linear.reduce((total, entry) => total + entry[key], 0);
   console.log(JSON.stringify({ memory, peak: peak - before, weights: sum('weights'), lines: sum('lines') }));
 }

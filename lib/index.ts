@@ -15,6 +15,7 @@ export type { KeptAt } from './compress/allocation/keep';
 export { type BinarizeOptions, binarize, type ConversionMethod, type EmbeddingChoice } from './compress/binarize';
 export { type BinarizeFolderOptions, binarizeFolder } from './compress/binarize_folder';
 export type { CalibrationOptions } from './compress/calibration';
+export { type ExportOptions, type ExportType, exportDense } from './compress/export_dense';
 export { type ConversionPlan, planConversion } from './compress/memory_plan';
 export type { Dataset } from './data/dataset';
 export { type DatasetOptions, loadDataset, type TextData } from './data/load_dataset';
@@ -37,7 +38,14 @@ export type { Generation } from './generate/generate';
 export { PromptCache } from './generate/prompt_cache';
 export type { BatchOptions, EndReason, GenerateOptions, GenerationResult } from './generate/request';
 export type { SamplingOptions } from './generate/sampler';
-export { type ChatOptions, type Logits, type LogitsOptions, Model } from './model';
+export {
+  type ArrangeOptions,
+  type ChatOptions,
+  type Logits,
+  type LogitsOptions,
+  Model,
+  type ModelConfig,
+} from './model';
 export type { ConversionReport } from './models/conversion_report';
 export type { LoadOptions, SaveOptions } from './models/model_core';
 export type { OutputOptions } from './models/model_folder';

@@ -2,7 +2,7 @@
 
 import { join } from 'node:path';
 import { MbokError } from './base/errors';
-import { integers, options } from './base/validate';
+import { integers, invalid, oneOf, options } from './base/validate';
 import { generateBatch } from './generate/batch';
 import { Generation } from './generate/generate';
 import { recommendedSampling } from './generate/recommended';
@@ -19,10 +19,13 @@ import { type ActivationBits, arithmeticOf, type Precision } from './graph/arith
 import { Graph } from './graph/graph';
 import { headLogits } from './graph/operations/head';
 import { Plan } from './graph/plan';
-import { ModelCore } from './models/model_core';
-import type { ProgressOptions } from './models/stored_matrix';
+import type { ConversionReport } from './models/conversion_report';
+import { type LoadOptions, ModelCore, type SaveOptions } from './models/model_core';
+import { MODEL_USES, type ModelUse, type ProgressOptions } from './models/stored_matrix';
+import type { Formats } from './structures/structure';
 import { ChatTemplate, encodeRendered, endTokens } from './text/chat';
 import { type ChatMessage, TEMPLATE_ARGUMENTS, type TemplateArguments } from './text/messages';
+import type { Tokenizer } from './text/tokenizer';
 
 /** Options of {@link Model.logits}. */
 export interface LogitsOptions extends ProgressOptions {
@@ -48,6 +51,26 @@ export interface Logits {
   readonly shape: readonly [number, number];
 }
 
+/** Options of {@link Model.arrangeFor}. */
+export type ArrangeOptions = Pick<ProgressOptions, 'signal'>;
+
+/** Sizes of a model's architecture. */
+export interface ModelConfig {
+  /** Name of the model family, such as 'llama'. */
+  readonly family: string;
+  /** Blocks. */
+  readonly layers: number;
+  /** Numbers of a hidden state. */
+  readonly hiddenSize: number;
+  /** Tokens that the model tells apart. */
+  readonly vocabularySize: number;
+  /** Tokens of the longest sequence that the model was trained for. */
+  readonly maxPositions: number;
+}
+
+let readCore: (value: unknown) => ModelCore | undefined;
+let wrapCore: (core: ModelCore) => Model;
+
 /**
  * A decoder-only language model, dense or Boolean, with its weights in native memory. Load it with {@link Model.load},
  * dispose it after use. Calls may run side by side, but for finetuning, which excludes all others.
@@ -59,8 +82,111 @@ export interface Logits {
  * }
  * model.dispose();
  */
-export class Model extends ModelCore {
+export class Model {
+  readonly #core: ModelCore;
   #chatTemplate: ChatTemplate | undefined;
+
+  static {
+    readCore = (value) => (typeof value === 'object' && value !== null && #core in value ? value.#core : undefined);
+    wrapCore = (core) => new Model(core);
+  }
+
+  private constructor(core: ModelCore) {
+    if (!(core instanceof ModelCore)) {
+      throw new MbokError('MBOK_INVALID_ARGUMENT', "'Model' has no constructor: load a model with Model.load");
+    }
+    this.#core = core;
+  }
+
+  /**
+   * Loads a Hugging Face folder or a GGUF file, dense or Boolean. Without a tokenizer only text functions throw. One
+   * MbokWarning names modules in the file that are no part of the model, such as a vision tower.
+   *
+   * With `kernels` it is a model of that many kernels, with the scales that a nested file has for them, and is saved as
+   * such; only their bits are read. A model of fewer kernels has no `conversion`: it describes all kernels only.
+   *
+   * @param path - a folder with config.json and safetensors files, or a GGUF file
+   * @throws MbokError MBOK_INVALID_ARGUMENT (`kernels`), MBOK_IO, MBOK_FORMAT, MBOK_SHAPE, MBOK_UNSUPPORTED,
+   *   MBOK_NON_FINITE, MBOK_OUT_OF_MEMORY, MBOK_ABORTED
+   */
+  static async load(path: string, given: LoadOptions = {}): Promise<Model> {
+    return new Model(await ModelCore.load(path, given));
+  }
+
+  /**
+   * Saves the model as a Hugging Face folder that {@link Model.load} reads to identical numbers. The folder appears whole
+   * or not at all; an older one of mbok's at the same path stays until then.
+   *
+   * @throws MbokError MBOK_IO, also for a folder that mbok has not written or that holds other files, unless `overwrite` is
+   *   set; MBOK_BUSY while the model is being finetuned; MBOK_INVALID_ARGUMENT, MBOK_NON_FINITE, MBOK_ABORTED,
+   *   MBOK_DISPOSED
+   */
+  async save(folder: string, given: SaveOptions = {}): Promise<void> {
+    await this.#core.save(folder, given);
+  }
+
+  /** Frees the weights. Every later call throws MBOK_DISPOSED. */
+  dispose(): void {
+    this.#core.dispose();
+  }
+
+  /** Frees the weights, as `dispose` does, for `await using`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#core.dispose();
+  }
+
+  /** Whether the model has been disposed. */
+  get disposed(): boolean {
+    return this.#core.disposed;
+  }
+
+  /** Sizes of the architecture. */
+  get config(): ModelConfig {
+    const { family, config } = this.#core;
+    const { layers, hiddenSize, vocabularySize, maxPositions } = config;
+    return { family: family.name, layers, hiddenSize, vocabularySize, maxPositions };
+  }
+
+  /** The tokenizer in the model's files. Throws MBOK_NO_TOKENIZER where there is none. */
+  get tokenizer(): Tokenizer {
+    return this.#core.tokenizer;
+  }
+
+  /** Whether the model has a tokenizer, so that text functions can be used. */
+  get hasTokenizer(): boolean {
+    return this.#core.hasTokenizer;
+  }
+
+  /** Number of ±1 kernels of every module that consists of them; empty for a dense model. */
+  get kernels(): ReadonlyMap<string, number> {
+    return this.#core.kernels;
+  }
+
+  /** Format of every weight that is not dense, by module. */
+  get formats(): Formats {
+    return this.#core.formats;
+  }
+
+  /** Format of the embedding table where it is not dense, such as 'int8'. */
+  get embeddings(): string | undefined {
+    return this.#core.embeddings;
+  }
+
+  /** How the model was converted; undefined for a dense model. */
+  get conversion(): ConversionReport | undefined {
+    return this.#core.conversion;
+  }
+
+  /**
+   * Brings all ±1 into the order that a use reads, one matrix at a time; does nothing where they have it.
+   *
+   * @throws MbokError MBOK_INVALID_ARGUMENT, MBOK_BUSY while other calls read the model, MBOK_DISPOSED, MBOK_OUT_OF_MEMORY,
+   *   MBOK_ABORTED
+   */
+  async arrangeFor(use: ModelUse, given: ArrangeOptions = {}): Promise<void> {
+    const { signal } = options('options', given, ['signal']);
+    await this.#core.arrangeFor(oneOf('use', use, MODEL_USES), signal);
+  }
 
   /**
    * Logits after every token of one text.
@@ -73,16 +199,17 @@ export class Model extends ModelCore {
   async logits(ids: ArrayLike<number>, given: LogitsOptions = {}): Promise<Logits> {
     const { signal, onProgress, ...rest } = options('options', given, LOGITS_KEYS);
     const arithmetic = arithmeticOf(rest);
-    const { vocabularySize, maxPositions } = this.config;
+    const core = this.#core;
+    const { vocabularySize, maxPositions } = core.config;
     const rows = integers('ids', ids, 0, vocabularySize - 1).length;
     if (rows < 1 || rows > maxPositions) {
       throw new MbokError('MBOK_INVALID_ARGUMENT', `'ids' must have 1 to ${maxPositions} tokens, got ${rows}`);
     }
-    using _ = this.holdToRead();
+    using _ = core.holdToRead();
     const graph = new Graph(arithmetic);
-    const builder = this.builder(graph);
-    const { finished } = this.build(builder, graph.input('ids', { rows: 'tokens', cols: 1, type: 'i32' }), rows);
-    graph.output('logits', headLogits(this.family.head(builder, finished, this.config)));
+    const builder = core.builder(graph);
+    const { finished } = core.build(builder, graph.input('ids', { rows: 'tokens', cols: 1, type: 'i32' }), rows);
+    graph.output('logits', headLogits(core.family.head(builder, finished, core.config)));
     await using plan = new Plan(graph, { maxRows: rows });
     onProgress?.({ done: 0, what: 'logits' });
     const { logits } = await plan.run({ inputs: { ids: Int32Array.from(ids) }, scalars: { rows }, signal });
@@ -98,7 +225,7 @@ export class Model extends ModelCore {
    * @throws MbokError MBOK_INVALID_ARGUMENT, MBOK_NO_TOKENIZER, MBOK_DISPOSED
    */
   generate(prompt: string | ArrayLike<number>, given: GenerateOptions = {}): Generation {
-    return new Generation(this, readRequest(this, prompt, given));
+    return new Generation(this.#core, readRequest(this.#core, prompt, given));
   }
 
   /**
@@ -116,7 +243,7 @@ export class Model extends ModelCore {
     prompts: readonly (string | ArrayLike<number>)[],
     given: BatchOptions = {},
   ): Promise<GenerationResult[]> {
-    return await generateBatch(this, prompts, given);
+    return await generateBatch(this.#core, prompts, given);
   }
 
   /**
@@ -142,23 +269,40 @@ export class Model extends ModelCore {
     const { tools, documents, chatTemplateKwargs, continueFinalMessage, ...request } = checked;
     const told = { tools, documents, chatTemplateKwargs, continueFinalMessage };
     const text = template.apply(messages, { ...told, addGenerationPrompt: continueFinalMessage !== true });
-    expectRoom(text, tokenizer, this.config);
+    expectRoom(text, tokenizer, this.#core.config);
     const prompt = encodeRendered(tokenizer, text);
-    return new Generation(this, readRequest(this, prompt, request, endTokens(tokenizer, template)));
+    return new Generation(this.#core, readRequest(this.#core, prompt, request, endTokens(tokenizer, template)));
   }
 
   /** How the model wants conversations written. Throws MBOK_UNSUPPORTED where it does not say, MBOK_FORMAT. */
   get chatTemplate(): ChatTemplate {
-    this.#chatTemplate ??= ChatTemplate.fromFiles(this.companions, join(this.place, '..'));
+    const { companions, place } = this.#core;
+    this.#chatTemplate ??= ChatTemplate.fromFiles(companions, join(place, '..'));
     if (this.#chatTemplate !== undefined) return this.#chatTemplate;
     throw new MbokError(
       'MBOK_UNSUPPORTED',
-      `${this.place}: this model has no chat template (chat_template.jinja, or chat_template in tokenizer_config.json)`,
+      `${place}: this model has no chat template (chat_template.jinja, or chat_template in tokenizer_config.json)`,
     );
   }
 
   /** Sampling as generation_config.json recommends it; greedy where it does not ask for sampling. Throws MBOK_FORMAT. */
   get recommendedSampling(): SamplingOptions {
-    return recommendedSampling(this.companions, join(this.place, '..'));
+    const { companions, place } = this.#core;
+    return recommendedSampling(companions, join(place, '..'));
   }
+}
+
+/** A model around a core, which it takes over. */
+export function modelOf(core: ModelCore): Model {
+  return wrapCore(core);
+}
+
+/** What is inside a model: for the library and its tests, not for its users. */
+export function coreOf(model: Model): ModelCore {
+  return readCore(model) as ModelCore;
+}
+
+/** What is inside `value` if it is a model of this copy of mbok, else throws MBOK_INVALID_ARGUMENT. */
+export function expectModel(name: string, value: Model): ModelCore {
+  return readCore(value) ?? invalid(name, 'a model', value);
 }

@@ -1,4 +1,4 @@
-import { exportDense } from '../models/export_dense';
+import { EXPORT_TYPES, type ExportType, exportDense } from '../compress/export_dense';
 import type { Command, CommandCall, Outcome } from './command';
 import { LOAD_OPTIONS, loadModel } from './load_model';
 import { expectTarget, OUTPUT_OPTIONS } from './output';
@@ -11,7 +11,7 @@ export const exportCommand: Command = {
   operands: ['MODEL', 'OUT'],
   options: {
     ...LOAD_OPTIONS,
-    type: { kind: 'choice', choices: ['f32', 'f16'], help: 'element type of all weights', byDefault: 'f32' },
+    type: { kind: 'choice', choices: EXPORT_TYPES, help: 'element type of all weights', byDefault: 'f32' },
     ...OUTPUT_OPTIONS,
   },
   help: `Each layer's kernels are multiplied out to the dense matrix they stand for, one layer at a time, so that
@@ -23,7 +23,7 @@ f16 halves the size and rounds the weights.`,
 
 async function run(call: CommandCall): Promise<Outcome> {
   const [source, target] = [call.operand(0), call.operand(1)];
-  const type = call.text('type') === 'f16' ? 'F16' : 'F32';
+  const type = (call.text('type') ?? 'f32') as ExportType;
   await expectTarget(call, target, [source]);
   const status = new StatusLine();
   const { signal } = call;
@@ -33,8 +33,8 @@ async function run(call: CommandCall): Promise<Outcome> {
     await exportDense(model, target, { type, overwrite, signal, onProgress: status.progress('export') });
     const { bytes, parameters } = await readStorage(target);
     return {
-      json: { bytes, parameters, type: type.toLowerCase() },
-      lines: [`${target}: ${parameters} parameters in ${type.toLowerCase()}, ${megabytes(bytes)}`],
+      json: { bytes, parameters, type },
+      lines: [`${target}: ${parameters} parameters in ${type}, ${megabytes(bytes)}`],
     };
   } finally {
     status.clear();

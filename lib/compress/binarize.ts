@@ -3,8 +3,9 @@
 import { MbokError } from '../base/errors';
 import { integerInRange, invalid, oneOf, options, throwIfAborted } from '../base/validate';
 import type { TokenizedModel } from '../data/windows';
+import { expectModel, type Model, modelOf } from '../model';
 import type { DecoderConfig, Family } from '../models/family';
-import { expectModel, type ModelCore } from '../models/model_core';
+import type { ModelCore } from '../models/model_core';
 import { isBoolean, isTable, moduleOf } from '../models/parts';
 import type { ProgressOptions } from '../models/stored_matrix';
 import { INT8 } from '../structures/int8';
@@ -75,7 +76,7 @@ export interface ConvertibleModel extends TokenizedModel {
  * {@link binarizeFolder}.
  *
  * @param model - a dense model
- * @returns a Boolean model of the same class; dispose it after use
+ * @returns a Boolean model; dispose it after use
  * @throws MbokError MBOK_INVALID_ARGUMENT (also if the model is already Boolean), MBOK_NO_TOKENIZER for calibration by
  * text, MBOK_NON_FINITE if scales do not fit F16, MBOK_BUSY if the model is being finetuned, MBOK_DISPOSED,
  * MBOK_ABORTED, MBOK_OUT_OF_MEMORY
@@ -84,18 +85,18 @@ export interface ConvertibleModel extends TokenizedModel {
  * const small = await binarize(model, { kernels: 2, method: 'calibrated', calibration: { data: text } });
  * console.log(small.conversion.residual);
  */
-export async function binarize<T extends ModelCore>(model: T, given: BinarizeOptions): Promise<T> {
+export async function binarize(model: Model, given: BinarizeOptions): Promise<Model> {
   const checked = options('options', given, BINARIZE_KEYS);
-  expectModel('model', model);
-  using _ = model.holdToRead();
-  const task = await prepareTask(model, checked);
-  const source = loadedSource(model);
+  const core = expectModel('model', model);
+  using _ = core.holdToRead();
+  const task = await prepareTask(core, checked);
+  const source = loadedSource(core);
   const problem = allocationProblem(source, task.allocation, task.tables);
-  return await convert(source, { task, problem }, memorySink(model, checked.signal), checked);
+  return modelOf(await convert(source, { task, problem }, memorySink(core, checked.signal), checked));
 }
 
 /** Collects the converted weights in memory and builds a model from them. */
-function memorySink<T extends ModelCore>(model: T, signal: AbortSignal | undefined): ConversionSink<T> {
+function memorySink(model: ModelCore, signal: AbortSignal | undefined): ConversionSink<ModelCore> {
   return {
     linearFormats: (_, choose) => choose(new MemoryStateStore()),
     async begin(formats) {

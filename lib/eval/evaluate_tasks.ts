@@ -5,7 +5,8 @@ import { MbokError } from '../base/errors';
 import { integerInRange, invalid, oneOf, options, string, throwIfAborted } from '../base/validate';
 import { type StartToken, type StartTokenOptions, startIdFor, startTokenOf } from '../data/windows';
 import { type ActivationBits, arithmeticOf, type Precision } from '../graph/arithmetic';
-import { expectModel, type ModelCore } from '../models/model_core';
+import { expectModel, type Model } from '../model';
+import type { ModelCore } from '../models/model_core';
 import type { PartScore } from './lanes';
 import { scoreGroups } from './likelihood';
 import { type LoadedTask, loadTask, scoredTexts } from './load_task';
@@ -98,19 +99,19 @@ const KEYS = [
  * const [arc] = await evaluateTasks(model, { data: 'tasks', tasks: ['arc_easy'], limit: 500 });
  * console.log(arc.metrics.acc_norm); // { value: 0.478, standardError: 0.022 }
  */
-export async function evaluateTasks(model: ModelCore, given: TaskOptions): Promise<TaskResult[]> {
+export async function evaluateTasks(model: Model, given: TaskOptions): Promise<TaskResult[]> {
   const { data, tasks = TASK_NAMES, shots = 0, seed = 0, limit, ...others } = options('options', given, KEYS);
   const { signal, onProgress, onResult } = others;
-  expectModel('model', model);
+  const core = expectModel('model', model);
   string('data', data);
   integerInRange('shots', shots, 0);
   integerInRange('seed', seed, 0);
   if (limit !== undefined) integerInRange('limit', limit, 1);
   const arithmetic = arithmeticOf(given);
-  const startId = startIdFor(model, others.startToken);
+  const startId = startIdFor(core, others.startToken);
   const definitions = readTasks(tasks);
   throwIfAborted(signal);
-  using _ = model.holdToRead();
+  using _ = core.holdToRead();
   // load all files before the first question: an error in the last one must not appear after an hour
   const loaded: LoadedTask[] = [];
   for (const definition of definitions) {
@@ -125,7 +126,7 @@ export async function evaluateTasks(model: ModelCore, given: TaskOptions): Promi
       onProgress?.({ done: (before + questions) / total, what: definition.name });
     };
     progress(0);
-    const scores = await scoreGroups(model, await encodeQuestions(model, task, { startId, signal }), {
+    const scores = await scoreGroups(core, await encodeQuestions(core, task, { startId, signal }), {
       arithmetic,
       signal,
       onProgress: progress,

@@ -14,7 +14,8 @@ import {
   type WindowShape,
 } from '../data/windows';
 import { type ActivationBits, arithmeticOf, type Precision } from '../graph/arithmetic';
-import { expectModel, type ModelCore } from '../models/model_core';
+import { expectModel, type Model } from '../model';
+import type { ModelCore } from '../models/model_core';
 import { WindowScorer } from './window_scorer';
 
 /** Options of {@link evaluatePerplexity}. */
@@ -117,12 +118,13 @@ const DEFAULT_WINDOW = 2048;
  * const { perplexity } = await evaluatePerplexity(model, await readFile('valid.txt', 'utf8'), { window: 256 });
  */
 export async function evaluatePerplexity(
-  model: ModelCore,
+  model: Model,
   data: TextData,
   given: PerplexityOptions = {},
 ): Promise<PerplexityResult> {
-  using _ = expectModel('model', model).holdToRead();
-  return await measurePerplexity(model, data, given);
+  const core = expectModel('model', model);
+  using _ = core.holdToRead();
+  return await measurePerplexity(core, data, given);
 }
 
 /** Measures as {@link evaluatePerplexity}, for a caller that already holds the model. */

@@ -5,7 +5,7 @@ import { integerInRange, options, throwIfAborted } from '../base/validate';
 import { cacheBytes } from '../generate/cache';
 import { Decoder } from '../generate/decoder';
 import { type ActivationBits, arithmeticOf, type Precision } from '../graph/arithmetic';
-import { expectModel, type ModelCore } from '../models/model_core';
+import { expectModel, type Model } from '../model';
 
 /** Options of {@link measureSpeed}. */
 export interface SpeedOptions {
@@ -62,17 +62,18 @@ const KEYS = ['prompt', 'tokens', 'repeats', 'precision', 'activations', 'signal
  * const { prefill, decode } = await measureSpeed(model, { precision: 'bf16' });
  * console.log(`${prefill.median} tokens/s of a prompt, then ${decode.median}`);
  */
-export async function measureSpeed(model: ModelCore, given: SpeedOptions = {}): Promise<SpeedResult> {
+export async function measureSpeed(model: Model, given: SpeedOptions = {}): Promise<SpeedResult> {
   const { signal, onProgress, ...rest } = options('options', given, KEYS);
-  const { maxPositions, vocabularySize } = expectModel('model', model).config;
+  const core = expectModel('model', model);
+  const { maxPositions, vocabularySize } = core.config;
   const prompt = within('prompt', rest.prompt ?? Math.min(512, maxPositions), maxPositions);
   const tokens = within('tokens', rest.tokens ?? Math.min(64, maxPositions), maxPositions);
   const repeats = integerInRange('repeats', rest.repeats ?? 5, 1);
   const arithmetic = arithmeticOf(rest);
   throwIfAborted(signal);
-  using _ = model.holdToRead();
+  using _ = core.holdToRead();
   const context = Math.max(prompt, tokens);
-  await using decoder = new Decoder(model, { context, arithmetic });
+  await using decoder = new Decoder(core, { context, arithmetic });
   const ids = Int32Array.from({ length: context }, (_, i) => (i * 7919) % vocabularySize);
   let done = 0;
   const rate = async (count: number, work: () => Promise<void>): Promise<Rate> => {
@@ -97,7 +98,7 @@ export async function measureSpeed(model: ModelCore, given: SpeedOptions = {}): 
   const decode = await rate(tokens, async () => {
     for (let i = 0; i < tokens; i++) await decoder.append(ids.subarray(i, i + 1), signal);
   });
-  const bytes = cacheBytes(model, context, arithmetic.precision);
+  const bytes = cacheBytes(core, context, arithmetic.precision);
   return { prompt, prefill, tokens, decode, repeats, cacheBytes: bytes, ...arithmetic };
 }
 

@@ -31,7 +31,7 @@ export class Generation implements AsyncGenerator<string, GenerationResult, unde
   readonly #pieces: AsyncGenerator<string, GenerationResult, undefined>;
   #started = false;
 
-  /** Use `model.generate()` or `model.chat()`. */
+  /** @internal Use `model.generate()` or `model.chat()`. */
   constructor(model: ModelCore, request: GenerationRequest) {
     this.#run = new GenerationRun(model, request);
     this.cacheBytes = this.#run.cacheBytes;

@@ -1,9 +1,8 @@
 /** Keys and values that outlive a generation, for the next one that begins alike. */
 
 import { MbokError } from '../base/errors';
-import { integerInRange, object } from '../base/validate';
-import { arithmeticOf, sameArithmetic } from '../graph/arithmetic';
-import { expectModel, type ModelCore } from '../models/model_core';
+import { sameArithmetic } from '../graph/arithmetic';
+import type { ModelCore } from '../models/model_core';
 import { Decoder, type DecoderOptions } from './decoder';
 
 /** A decoder lent to one generation. */
@@ -27,24 +26,20 @@ export class PromptCache {
   #lent = false;
   #disposed = false;
 
-  /** Room for so many tokens will there be when a text of `context` tokens has been computed. */
+  /** @internal Room for so many tokens will there be when a text of `context` tokens has been computed. */
   capacityFor(model: ModelCore, context: number): number {
     const kept = model === this.#model ? (this.#decoder?.context ?? 0) : 0;
     // growing copies: a conversation that grows by a little each turn shall not be copied each turn
     return context <= kept ? kept : Math.max(context, Math.min(2 * kept, model.config.maxPositions));
   }
 
-  /** Lends the decoder, with what it holds. Throws MBOK_INVALID_ARGUMENT, MBOK_BUSY, MBOK_DISPOSED, MBOK_OUT_OF_MEMORY. */
-  async lend(model: ModelCore, given: DecoderOptions): Promise<Lease> {
-    const { maxPositions } = expectModel('model', model).config;
-    const { context, ...options } = object('options', given);
-    integerInRange('context', context, 1, maxPositions);
-    const arithmetic = arithmeticOf(object('arithmetic', options.arithmetic));
+  /** @internal Lends the decoder, with what it holds. Throws MBOK_BUSY, MBOK_DISPOSED, MBOK_OUT_OF_MEMORY. */
+  async lend(model: ModelCore, options: DecoderOptions): Promise<Lease> {
     if (this.#disposed) throw new MbokError('MBOK_DISPOSED', 'this prompt cache has been disposed');
     if (this.#lent) throw new MbokError('MBOK_BUSY', 'this prompt cache is in use by another generation');
     this.#lent = true;
     try {
-      const decoder = await this.#prepare(model, { context, arithmetic });
+      const decoder = await this.#prepare(model, options);
       return { decoder, [Symbol.asyncDispose]: () => this.#release() };
     } catch (error) {
       this.#lent = false;

@@ -24,6 +24,7 @@ import { writeQuantization } from './quantization';
 import { readDescription } from './registry';
 import { ModelSource } from './source';
 import {
+  MODEL_USES,
   type ModelUse,
   type ProgressOptions,
   partTensor,
@@ -51,7 +52,7 @@ export interface ModelParts {
   readonly companions: ReadonlyMap<string, Buffer>;
 }
 
-/** Options of {@link ModelCore.load}. */
+/** Options of {@link Model.load}. */
 export interface LoadOptions extends ProgressOptions {
   /**
    * Load only the first so many ±1 kernels of every module: 1 to the most that a module has; those with fewer keep theirs.
@@ -66,9 +67,7 @@ export interface LoadOptions extends ProgressOptions {
   readonly for?: ModelUse | undefined;
 }
 
-const USES = ['inference', 'training'] as const;
-
-/** Options of {@link ModelCore.save}. */
+/** Options of {@link Model.save}. */
 export interface SaveOptions extends ProgressOptions, OutputOptions {}
 
 const SAVE_KEYS = ['overwrite', 'signal', 'onProgress'] as const;
@@ -126,27 +125,11 @@ export class ModelCore {
     this.#tokenizer = tokenizer;
   }
 
-  /**
-   * Loads what {@link ModelSource.open} opens, dense or Boolean. Without a tokenizer only text functions throw. One warning
-   * (MbokWarning) tells of modules in the file that are no part of the model, such as a vision tower.
-   *
-   * With `kernels` it is a model of that many, with the scales that a nested file has for them, and is saved as such; no
-   * more bits than these are read. What the file says of the conversion holds for all kernels only: a model of fewer has
-   * no `conversion`.
-   *
-   * @throws MbokError MBOK_INVALID_ARGUMENT (`kernels`), MBOK_IO, MBOK_FORMAT, MBOK_SHAPE, MBOK_UNSUPPORTED,
-   * MBOK_NON_FINITE, MBOK_OUT_OF_MEMORY, MBOK_ABORTED
-   */
-  static async load<T extends ModelCore>(
-    this: new (
-      parts: ModelParts,
-    ) => T,
-    path: string,
-    given: LoadOptions = {},
-  ): Promise<T> {
+  /** Loads what {@link ModelSource.open} opens, as `Model.load` (lib/model.ts) tells. */
+  static async load(path: string, given: LoadOptions = {}): Promise<ModelCore> {
     const checked = options('options', given, ['kernels', 'for', 'signal', 'onProgress']);
     const { kernels: limit, signal, onProgress } = checked;
-    const use = oneOf('for', checked.for ?? 'inference', USES);
+    const use = oneOf('for', checked.for ?? 'inference', MODEL_USES);
     throwIfAborted(signal);
     await using source = await ModelSource.open(path);
     source.warn();
@@ -170,12 +153,7 @@ export class ModelCore {
       throw error;
     }
     onProgress?.({ done: 1, what: 'loaded' });
-    return new this({ json, place, parameters, formats, use, conversion, tokenizer, companions });
-  }
-
-  /** Whether `value` is a model of this copy of mbok: no proxy, and nothing that only inherits from one. */
-  static isModel(value: unknown): value is ModelCore {
-    return typeof value === 'object' && value !== null && #stored in value;
+    return new ModelCore({ json, place, parameters, formats, use, conversion, tokenizer, companions });
   }
 
   /** Throws MBOK_NO_TOKENIZER where the folder had none. */
@@ -367,7 +345,7 @@ export class ModelCore {
     replaced: ReadonlyMap<string, StoredMatrix>,
     formats: Formats,
     conversion: ConversionReport | undefined = this.conversion,
-  ): this {
+  ): ModelCore {
     const parameters = new Map(
       modelParts(this.family.parameters(this.config), formats).map(({ name }) => {
         const own = this.stored.get(name);
@@ -376,9 +354,8 @@ export class ModelCore {
         return [name, entry];
       }),
     );
-    const Self = this.constructor as new (parts: ModelParts) => this;
     const { json, place, use, companions } = this;
-    return new Self({ json, place, parameters, formats, use, conversion, tokenizer: this.#tokenizer, companions });
+    return new ModelCore({ json, place, parameters, formats, use, conversion, tokenizer: this.#tokenizer, companions });
   }
 
   /**
@@ -402,14 +379,7 @@ export class ModelCore {
     return { ...this.json, ...(quantization && { quantization_config: quantization }) };
   }
 
-  /**
-   * Saves the model as a Hugging Face folder that {@link ModelCore.load} reads to identical numbers. The folder appears
-   * whole or not at all; an older one of mbok's at the same path stays until then.
-   *
-   * @throws MbokError MBOK_IO, also for a folder that mbok has not written or that holds other files, unless `overwrite` is
-   *   set; MBOK_BUSY while the model is being finetuned; MBOK_INVALID_ARGUMENT, MBOK_NON_FINITE, MBOK_ABORTED,
-   *   MBOK_DISPOSED
-   */
+  /** Saves the model as `Model.save` (lib/model.ts) tells. */
   async save(folder: string, given: SaveOptions = {}): Promise<void> {
     const { overwrite, signal, onProgress } = options('options', given, SAVE_KEYS);
     using _ = this.holdToRead();
@@ -454,11 +424,6 @@ export class ModelCore {
     this.#alive();
     if (this.#change !== undefined) throw new MbokError('MBOK_BUSY', `this model is being ${this.#change}`);
   }
-}
-
-/** Returns `value` if it is a model, else throws MBOK_INVALID_ARGUMENT. */
-export function expectModel(name: string, value: ModelCore): ModelCore {
-  return ModelCore.isModel(value) ? value : invalid(name, 'a model', value);
 }
 
 /** The `kernels` that a model is loaded with. Throws MBOK_INVALID_ARGUMENT where no weight has so many. */

@@ -32,8 +32,9 @@ export interface PlacedMatrix extends StoredMatrix {
  */
 export type DenseStorage = FloatType | 'Q8';
 
+export const MODEL_USES = ['inference', 'training'] as const;
 /** Use of a model. Inference reads ±1 in tiles; training reads rows, as files do. */
-export type ModelUse = 'inference' | 'training';
+export type ModelUse = (typeof MODEL_USES)[number];
 
 /** Options of all long calls. */
 export interface ProgressOptions {

@@ -15,6 +15,7 @@ import {
   scoredTokens,
 } from '../eval/perplexity';
 import type { JsonObject } from '../io/json';
+import { expectModel, type Model } from '../model';
 import type { ModelCore } from '../models/model_core';
 import { Checkpoint, type Fingerprint } from './checkpoint';
 import {
@@ -71,27 +72,28 @@ export interface FinetuneResult extends Progress {
  * @example
  * await finetune(small, { teacher: model, data: await readFile('train.txt', 'utf8'), steps: 300 });
  */
-export async function finetune(student: ModelCore, given: FinetuneOptions): Promise<FinetuneResult> {
-  const settings = finetuneSettings(student, given);
+export async function finetune(student: Model, given: FinetuneOptions): Promise<FinetuneResult> {
+  const core = expectModel('student', student);
+  const settings = finetuneSettings(core, given);
   throwIfAborted(settings.signal);
   const { teacher } = settings;
-  using _ = student.holdToChange('finetuned');
-  using __ = teacher === student ? undefined : teacher?.holdToRead();
+  using _ = core.holdToChange('finetuned');
+  using __ = teacher === core ? undefined : teacher?.holdToRead();
   await using checkpoint = settings.checkpoint && (await Checkpoint.open(settings.checkpoint.folder));
-  const { use } = student;
+  const { use } = core;
   try {
-    const result = await new Run(student, settings, checkpoint).complete();
-    if (!student.disposed) student.roundToStorage();
+    const result = await new Run(core, settings, checkpoint).complete();
+    if (!core.disposed) core.roundToStorage();
     return result;
   } catch (error) {
     try {
-      student.roundToStorage();
+      core.roundToStorage();
     } catch {
       // report the error that ended the run
     }
     throw error;
   } finally {
-    if (!student.disposed) await student.arrangeFor(use);
+    if (!core.disposed) await core.arrangeFor(use);
   }
 }
 

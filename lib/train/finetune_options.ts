@@ -6,7 +6,8 @@ import type { TextData } from '../data/load_dataset';
 import { type StartTokenOptions, startIdFor } from '../data/windows';
 import { TRAINING_PRECISIONS, type TrainingPrecision } from '../graph/arithmetic';
 import { HIDDEN_LOSSES, type HiddenLoss } from '../graph/operations/losses';
-import { expectModel, type ModelCore } from '../models/model_core';
+import { expectModel, type Model } from '../model';
+import type { ModelCore } from '../models/model_core';
 import { mostPlanes } from '../models/parts';
 import { type BooleanOptimizerSettings, booleanSettings } from './boolean_optimizer';
 import type { TrainingMemory } from './memory';
@@ -43,7 +44,7 @@ export interface TeacherCacheOptions {
 /** Options of {@link finetune}. */
 export interface FinetuneOptions extends Partial<BooleanOptimizerSettings>, StartTokenOptions {
   /** Original model, for distillation. If absent, the loss is next-token cross-entropy. */
-  readonly teacher?: ModelCore;
+  readonly teacher?: Model;
   /**
    * Stores the teacher's predictions of all steps in a file, and imitates the stored ones. Several runs on the same
    * windows then compute the teacher once, and need no teacher if the file exists. Hidden states are not stored, so
@@ -137,14 +138,14 @@ export interface FinetuneProgress {
 }
 
 /** Options with all defaults filled in. */
-export type FinetuneSettings = Omit<Required<FinetuneOptions>, keyof Optional | 'startToken'> &
+export type FinetuneSettings = Omit<Required<FinetuneOptions>, keyof Optional | 'startToken' | 'teacher'> &
   Optional & {
     /** Start token of every sequence; undefined: sequences begin with the text itself. */
     readonly startId: number | undefined;
+    readonly teacher: ModelCore | undefined;
   };
 type Optional = Pick<
   FinetuneOptions,
-  | 'teacher'
   | 'evaluation'
   | 'checkpoint'
   | 'log'
@@ -194,7 +195,6 @@ const FLIP_RATE = { several: 0.03, single: 0.06 };
 
 /** Checks the options of finetuning `student` and fills in defaults. Throws MBOK_INVALID_ARGUMENT, MBOK_SHAPE. */
 export function finetuneSettings(student: ModelCore, given: FinetuneOptions): FinetuneSettings {
-  expectModel('student', student);
   options('options', object('options', given), KEYS);
   const { rule, normalizer, decay, accumulator } = given;
   const set = { rule, normalizer, decay, accumulator };
@@ -204,8 +204,8 @@ export function finetuneSettings(student: ModelCore, given: FinetuneOptions): Fi
   if (batch % integerInRange('microBatch', microBatch ?? 1, 1, batch) !== 0)
     invalid('microBatch', `a divisor of the batch of ${batch}`, microBatch);
   const single = mostPlanes(student.parts) <= 1;
-  const { teacher, evaluation, checkpoint, log, signal, onProgress, data } = given;
-  if (teacher !== undefined) checkTeacher(student, teacher);
+  const { evaluation, checkpoint, log, signal, onProgress, data } = given;
+  const teacher = given.teacher === undefined ? undefined : checkedTeacher(student, given.teacher);
   const teacherCache =
     given.teacherCache === undefined ? undefined : checkedCache(given.teacherCache, given.gamma, student);
   if (given.resume === true && checkpoint === undefined)
@@ -283,10 +283,11 @@ function checkedCheckpoint(given: CheckpointOptions): CheckpointOptions {
   return { folder: string('checkpoint.folder', folder), every: integerInRange('checkpoint.every', every, 1) };
 }
 
-function checkTeacher(student: ModelCore, teacher: ModelCore): void {
-  expectModel('teacher', teacher);
+function checkedTeacher(student: ModelCore, given: Model): ModelCore {
+  const teacher = expectModel('teacher', given);
   for (const key of ['vocabularySize', 'hiddenSize', 'layers'] as const) {
     const [own, its] = [student.config[key], teacher.config[key]];
     if (own !== its) throw new MbokError('MBOK_SHAPE', `'teacher' has ${key} ${its}, the student ${own}`);
   }
+  return teacher;
 }

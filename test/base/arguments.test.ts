@@ -238,11 +238,9 @@ const cases: Record<string, () => Case> = {
     { files: join(TINY_STORIES, 'corpus/valid.txt'), cache: false, field: 'text', signal: signal(), onProgress },
     withText,
   ],
-  'PromptCache.lend': () => [
-    (...args: [never, never]) => new mbok.PromptCache().lend(...args),
-    small,
-    { context: 8, arithmetic: { precision: 'f32', activations: undefined } },
-  ],
+  PromptCache: () => [create(mbok.PromptCache)],
+  exportDense: () => [mbok.exportDense, small, at('dense'), { type: 'f16', signal: signal(), onProgress }],
+  'Model.arrangeFor': () => [(...args: [never]) => small.arrangeFor(...args), 'inference', { signal: signal() }],
 };
 
 class Foreign {
@@ -341,10 +339,16 @@ test.each<[string, (model: mbok.Model) => Promise<unknown>]>([
   ['finetune', (model) => mbok.finetune(model, { data: ids })],
   ['evaluatePerplexity', (model) => mbok.evaluatePerplexity(model, ids)],
   ['measureSpeed', (model) => mbok.measureSpeed(model)],
+  ['exportDense', (model) => mbok.exportDense(model, at('fake'))],
 ])('%s refuses what only looks like a model', async (_, call) => {
   for (const fake of [Object.create(dense), Object.create(mbok.Model.prototype), new Proxy(dense, {})]) {
     await expect(call(fake)).rejects.toMatchObject({ code: 'MBOK_INVALID_ARGUMENT' });
   }
+});
+
+test('a model is loaded, not constructed', () => {
+  const Class = mbok.Model as unknown as new (core?: unknown) => unknown;
+  for (const core of [undefined, {}, dense]) expect(() => new Class(core)).toThrow(/Model\.load/);
 });
 
 describe('a run of a plan', () => {

@@ -17,7 +17,7 @@ import { evaluatePerplexity } from '../../lib/eval/perplexity';
 import { Graph, type Tensor } from '../../lib/graph/graph';
 import { calibrationTarget } from '../../lib/graph/operations/kernel_fit';
 import { Plan } from '../../lib/graph/plan';
-import { Model } from '../../lib/model';
+import { coreOf, Model } from '../../lib/model';
 import type { StoredMatrix } from '../../lib/models/stored_matrix';
 import { Matrix } from '../../lib/native/matrix';
 import { kernelsFormat } from '../../lib/structures/kernels';
@@ -260,14 +260,14 @@ test.each([
         );
       }
     }
-    const walk = { source: loadedSource(model), length, precision: 'f32', states, signal: undefined } as const;
+    const walk = { source: loadedSource(coreOf(model)), length, precision: 'f32', states, signal: undefined } as const;
 
     const graph = new Graph();
     for (const side of ['student', 'teacher'] as const) {
       const x = graph.input(side, { rows: 'tokens', cols: hidden });
-      const constants = model.constants(length);
-      const builder = model.builder(graph);
-      graph.output(`${side} end`, model.family.block(builder, 1, x, model.config, constants));
+      const constants = coreOf(model).constants(length);
+      const builder = coreOf(model).builder(graph);
+      graph.output(`${side} end`, coreOf(model).family.block(builder, 1, x, coreOf(model).config, constants));
       graph.output(`${side} middle`, builder.residuals[0]?.sum as Tensor);
       for (const { module, input } of builder.linears) {
         const name = /(q_proj|o_proj|gate_proj|down_proj)$/.exec(module)?.[0];
@@ -279,7 +279,7 @@ test.each([
     const part = (name: string): Float32Array =>
       seen[name] ?? (name.startsWith('student') ? given.student : given.teacher);
 
-    const block = { parameters: model.parameters, formats: model.formats };
+    const block = { parameters: coreOf(model).parameters, formats: model.formats };
     const trace = traceBlock(walk, 1, block, new Graph().input('x', { rows: 'tokens', cols: hidden }));
     const path = (module: string) => `model.layers.1.${module}`;
     expect(sharedInputs(trace)).toEqual(cases.map(({ modules }) => modules.map(path)));
@@ -290,8 +290,9 @@ test.each([
       const input = /\w+$/.exec(modules[0] as string)?.[0];
       const [own, original] = [part(`student ${input}`), part(`teacher ${input}`)];
       // for a layer before a norm: the sizes of its outputs, and the gains of the norm
-      const outputs = product(own, model.parameters.get(`${path(modules[0] as string)}.weight`) as Matrix);
-      const gains = norm && (model.parameters.get(`${path(norm)}.weight`) as Matrix).toFloat32().map((w) => 1 + w);
+      const outputs = product(own, coreOf(model).parameters.get(`${path(modules[0] as string)}.weight`) as Matrix);
+      const gains =
+        norm && (coreOf(model).parameters.get(`${path(norm)}.weight`) as Matrix).toFloat32().map((w) => 1 + w);
       const weights = Float64Array.from({ length: rows }, (_, row) => {
         if (relative === undefined) return 1;
         const ofHidden = 1 / meanSquare(part(`teacher ${relative}`), row, hidden);
@@ -299,7 +300,7 @@ test.each([
       });
       expect(relativeError(moments.h.toFloat32(), gram(own, own, weights))).toBeLessThanOrEqual(1e-5);
       for (const module of modules) {
-        const weight = model.parameters.get(`${path(module)}.weight`) as Matrix;
+        const weight = coreOf(model).parameters.get(`${path(module)}.weight`) as Matrix;
         const lacks = product(
           original.map((value, i) => value - (own[i] as number)),
           weight,
@@ -406,9 +407,9 @@ describe('binarize', () => {
     expect(Object.keys(small.conversion?.residuals ?? {})).toEqual([...small.kernels.keys()]);
     const [module, reported] = Object.entries(small.conversion?.residuals ?? {})[3] as [string, number];
     await small.arrangeFor('training');
-    const parts = small.parts.filter(({ owner }) => owner.name === `${module}.weight`);
-    const matrices = parts.map((part) => ({ part, ...(small.stored.get(part.name) as StoredMatrix) }));
-    const weight = model.parameters.get(`${module}.weight`) as Matrix;
+    const parts = coreOf(small).parts.filter(({ owner }) => owner.name === `${module}.weight`);
+    const matrices = parts.map((part) => ({ part, ...(coreOf(small).stored.get(part.name) as StoredMatrix) }));
+    const weight = coreOf(model).parameters.get(`${module}.weight`) as Matrix;
     const format = kernelsFormat(kernels);
     expect(await relativeResidual(weight, { format, matrices }, undefined)).toBe(reported);
   });
@@ -417,9 +418,9 @@ describe('binarize', () => {
     const before = await model.logits([1, 2, 3]);
     await using small = await binarize(model, { kernels: 1, method: 'svid' });
     expect(relativeError((await model.logits([1, 2, 3])).data, before.data)).toBe(0);
-    for (const [name, own] of small.parameters) {
+    for (const [name, own] of coreOf(small).parameters) {
       if (/boolean_kernels|s_out|s_in/.test(name)) continue;
-      const original = model.parameters.get(name) as Matrix;
+      const original = coreOf(model).parameters.get(name) as Matrix;
       expect(own.raw()).toEqual(original.raw());
       expect(own).not.toBe(original);
     }
@@ -444,9 +445,11 @@ describe('binarize', () => {
       await using small = await binarize(dense, { kernels });
       const { data: logits } = await small.logits(data.slice(0, 40));
       errors.push(relativeError(logits, reference));
-      const biases = [...dense.parameters.keys()].filter((name) => name.endsWith('.bias'));
+      const biases = [...coreOf(dense).parameters.keys()].filter((name) => name.endsWith('.bias'));
       for (const name of biases) {
-        expect(small.parameters.get(name)?.toFloat32()).toEqual(dense.parameters.get(name)?.toFloat32());
+        expect(coreOf(small).parameters.get(name)?.toFloat32()).toEqual(
+          coreOf(dense).parameters.get(name)?.toFloat32(),
+        );
       }
     }
     expect(errors).toEqual([...errors].sort((a, b) => b - a));

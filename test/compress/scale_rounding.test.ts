@@ -10,7 +10,7 @@ import { type BinarizeOptions, binarize } from '../../lib/compress/binarize';
 import { binarizeFolder } from '../../lib/compress/binarize_folder';
 import { f16ToF32 } from '../../lib/io/half';
 import { SafetensorsFile } from '../../lib/io/safetensors';
-import { Model } from '../../lib/model';
+import { coreOf, Model } from '../../lib/model';
 import { writeDenseFolder } from '../../lib/models/dense_folder';
 import { widened } from '../../lib/models/widen';
 import type { Matrix } from '../../lib/native/matrix';
@@ -159,7 +159,7 @@ describe('a model in memory', () => {
   });
 
   const change = (name: string, change: (value: number) => number) => {
-    const matrix = small.parameters.get(`${module}.${name}`) as Matrix;
+    const matrix = coreOf(small).parameters.get(`${module}.${name}`) as Matrix;
     matrix.write(matrix.toFloat32().map(change));
   };
 
@@ -168,8 +168,8 @@ describe('a model in memory', () => {
     ['zero', 's_in', (value) => value * 1e-8],
   ])('does not round scales that F16 makes %s', (_, name, by) => {
     change(name, by);
-    expect(() => small.roundToStorage()).toThrow(expect.objectContaining({ code: 'MBOK_NON_FINITE' }));
-    expect(() => small.roundToStorage()).toThrow(`'${module}.${name}'`);
+    expect(() => coreOf(small).roundToStorage()).toThrow(expect.objectContaining({ code: 'MBOK_NON_FINITE' }));
+    expect(() => coreOf(small).roundToStorage()).toThrow(`'${module}.${name}'`);
   });
 
   test('is not saved with infinite scales', async () => {
@@ -191,15 +191,15 @@ describe('a model in memory', () => {
       code: 'MBOK_NON_FINITE',
       message: expect.stringMatching(/'model\..*s_(out|in)'/),
     });
-    expect(small.parameters.get(`${module}.boolean_kernels`)?.type).toBe('bitTiles');
+    expect(coreOf(small).parameters.get(`${module}.boolean_kernels`)?.type).toBe('bitTiles');
     await expect(finetune(small, { ...options, data: [] })).rejects.not.toMatchObject({ code: 'MBOK_BUSY' });
   });
 
   test('is not written as F16 where its weights do not fit', async () => {
     for (const factor of [1e-9, 1e9]) {
       await using dense = await Model.load(scaled(factor, /layers\.1\.mlp\.up_proj/));
-      const { json, companions, parameters } = dense;
-      const specifications = dense.family.parameters(dense.config);
+      const { json, companions, parameters } = coreOf(dense);
+      const specifications = coreOf(dense).family.parameters(coreOf(dense).config);
       const read = async ({ name }: { name: string }) => await widened(parameters.get(name) as Matrix);
       const contents = { type: 'F16', json, companions, specifications, read } as const;
       await expect(writeDenseFolder(join(folder, `dense-${factor}`), contents, {})).rejects.toMatchObject(refused);

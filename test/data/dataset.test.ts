@@ -16,7 +16,7 @@ import { binarize } from '../../lib/compress/binarize';
 import { Dataset } from '../../lib/data/dataset';
 import { type DatasetOptions, loadDataset, toDataset } from '../../lib/data/load_dataset';
 import { readElements, readLines } from '../../lib/data/sources';
-import { ModelCore } from '../../lib/models/model_core';
+import { Model } from '../../lib/model';
 import { ChatTemplate } from '../../lib/text/chat';
 import { encodeCorpus } from '../../lib/text/corpus';
 import type { Tokenizer } from '../../lib/text/tokenizer';
@@ -688,10 +688,10 @@ describe('data given to a model', () => {
 
 describe('finetuning', () => {
   test('with a dataset is as with the same text, and on conversations only what the assistant says counts', async () => {
-    const original = await ModelCore.load(TINY_STORIES);
+    const original = await Model.load(TINY_STORIES);
     const options = { steps: 2, batch: 2, window: 16, train: ['scales'] as const, flipRate: 0 };
     /** Returns the loss of the first step, which is that of the converted student. */
-    const lossOn = async (data: FinetuneOptions['data'], teacher?: ModelCore) => {
+    const lossOn = async (data: FinetuneOptions['data'], teacher?: Model) => {
       const student = await binarize(original, { kernels: 2, method: 'svid' });
       const { history } = await finetune(student, { ...options, data, ...(teacher && { teacher }) });
       student.dispose();

@@ -7,8 +7,7 @@ import { Dataset } from '../../lib/data/dataset';
 import { loadDataset } from '../../lib/data/load_dataset';
 import { MemoryTokens, UNCOUNTED } from '../../lib/data/token_file';
 import { evaluatePerplexity } from '../../lib/eval/perplexity';
-import { Model } from '../../lib/model';
-import type { ModelCore } from '../../lib/models/model_core';
+import { coreOf, Model } from '../../lib/model';
 import { finetune } from '../../lib/train/finetune';
 import type { FinetuneOptions } from '../../lib/train/finetune_options';
 import { copyTinyStories, temporaryFolder } from '../helpers/folders';
@@ -121,7 +120,7 @@ describe('a step', () => {
   });
 
   /** Saves the model and loads it with logits. */
-  async function saved(model: ModelCore): Promise<Model> {
+  async function saved(model: Model): Promise<Model> {
     const path = join(folder, 'student');
     await model.save(path);
     model.dispose();
@@ -151,7 +150,7 @@ describe('a step', () => {
     const batch = await data.batch({ window, counted: true, batch: 4, seed: 2, step: 0 });
     const mean = () => meanOver([student], batch, window, crossEntropyOf);
     let squares = 0;
-    for (const [name, norm] of student.parameters) {
+    for (const [name, norm] of coreOf(student).parameters) {
       if (!name.endsWith('norm.weight')) continue;
       const values = norm.toFloat32();
       for (const [i, value] of values.entries()) {

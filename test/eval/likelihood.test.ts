@@ -6,7 +6,7 @@ import { scoreGroups, sharedLength } from '../../lib/eval/likelihood';
 import { PairEncoder, type ScoredSequence } from '../../lib/eval/pair_encoder';
 import { mean, perplexity } from '../../lib/eval/statistics';
 import { arithmeticOf } from '../../lib/graph/arithmetic';
-import { Model } from '../../lib/model';
+import { coreOf, Model } from '../../lib/model';
 import { FAMILIES, repositoryFolder } from '../helpers/family_folders';
 import { TINY_STORIES } from '../helpers/folders';
 
@@ -88,7 +88,7 @@ async function recompute(model: Model, { ids, scoredFrom }: ScoredSequence) {
 async function expectFullRecomputation(model: Model): Promise<void> {
   const { vocabularySize, maxPositions } = model.config;
   const groups = randomGroups(vocabularySize, Math.min(maxPositions, 200));
-  const scores = await scoreGroups(model, groups, { arithmetic: arithmeticOf({}) });
+  const scores = await scoreGroups(coreOf(model), groups, { arithmetic: arithmeticOf({}) });
   for (const [g, group] of groups.entries()) {
     for (const [s, sequence] of group.entries()) {
       const { logLikelihood, greedy } = await recompute(model, sequence);

@@ -8,7 +8,7 @@ import { PairEncoder } from '../../lib/eval/pair_encoder';
 import { evaluatePerplexity } from '../../lib/eval/perplexity';
 import { TASKS } from '../../lib/eval/tasks/registry';
 import { arithmeticOf } from '../../lib/graph/arithmetic';
-import { Model } from '../../lib/model';
+import { coreOf, Model } from '../../lib/model';
 import { GOLDEN } from '../helpers/folders';
 import { describeWithShared, sharedPath } from '../helpers/shared';
 
@@ -33,7 +33,7 @@ describeWithShared('SmolLM2', [FILE, TEXT, VALUES, 'data/tasks'], () => {
       const { questions } = await loadTask(task, { data, shots: 0, seed: 0, limit: expected.length });
       const encoder = new PairEncoder(model.tokenizer, model.config.maxPositions);
       const groups = questions.map((question) => scoredTexts(question, '').map((text) => encoder.encode(text)));
-      const scores = await scoreGroups(model, groups, { arithmetic: arithmeticOf({}) });
+      const scores = await scoreGroups(coreOf(model), groups, { arithmetic: arithmeticOf({}) });
       expect(scores.map((group) => group.length)).toEqual(expected.map((group) => group.length));
       for (const [i, value] of scores.flat().entries()) {
         const wanted = expected.flat()[i] as number;

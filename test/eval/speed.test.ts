@@ -1,14 +1,14 @@
 /** Speed: the figures match the request, and measurements can be stopped. */
 
 import { measureSpeed } from '../../lib/eval/speed';
-import type { ModelCore } from '../../lib/models/model_core';
+import type { Model } from '../../lib/model';
 import { runMbok } from '../helpers/command_line';
 import { TINY_STORIES, temporaryFolder } from '../helpers/folders';
 import { loadTeacher, makeStudent } from '../helpers/training_models';
 
 const folder = temporaryFolder();
-let dense: ModelCore;
-let boolean: ModelCore;
+let dense: Model;
+let boolean: Model;
 beforeAll(async () => {
   dense = await loadTeacher();
   boolean = await makeStudent(dense);

@@ -7,7 +7,7 @@ import { BatchDecoder } from '../../lib/generate/batch_decoder';
 import { Decoder } from '../../lib/generate/decoder';
 import type { BatchOptions, GenerateOptions, GenerationResult } from '../../lib/generate/request';
 import { arithmeticOf } from '../../lib/graph/arithmetic';
-import { Model } from '../../lib/model';
+import { coreOf, Model } from '../../lib/model';
 import { copyGolden, TINY_STORIES, temporaryFolder } from '../helpers/folders';
 
 const PROMPTS = [
@@ -76,10 +76,10 @@ test.each(['llama-bias', 'mistral-sliding', 'gemma2', 'gemma3', 'gpt2', 'opt', '
     const texts = [sequence(3, 20), sequence(11, 9), sequence(40, 14)];
     const whole: Float32Array[] = [];
     for (const ids of texts) {
-      await using decoder = new Decoder(golden, { context: 24, arithmetic: arithmeticOf({}) });
+      await using decoder = new Decoder(coreOf(golden), { context: 24, arithmetic: arithmeticOf({}) });
       whole.push((await decoder.append(ids, undefined)).slice());
     }
-    await using batch = new BatchDecoder(golden, { slots: 3, context: 24, arithmetic: arithmeticOf({}) });
+    await using batch = new BatchDecoder(coreOf(golden), { slots: 3, context: 24, arithmetic: arithmeticOf({}) });
     // all but the last tokens, in two parts of different lengths, then the last ones in another order
     const cuts = texts.map(({ length }) => [0, Math.floor(length / 3), length - 1, length]);
     for (const part of [0, 1, 2]) {

@@ -7,7 +7,7 @@ import { uniform } from '../../lib/base/random';
 import { GenerationCache } from '../../lib/generate/cache';
 import type { GenerateOptions } from '../../lib/generate/request';
 import { Sampler, type SamplingOptions } from '../../lib/generate/sampler';
-import { Model } from '../../lib/model';
+import { coreOf, Model } from '../../lib/model';
 import { Matrix } from '../../lib/native/matrix';
 import { copyGolden, TINY_STORIES, temporaryFolder } from '../helpers/folders';
 import { Random } from '../helpers/random';
@@ -171,7 +171,7 @@ test.each([
 });
 
 test('a larger f16 cache takes over what each head of a smaller one holds', () => {
-  const [small, large] = [4, 7].map((context) => new GenerationCache(model, { context, precision: 'bf16' }));
+  const [small, large] = [4, 7].map((context) => new GenerationCache(coreOf(model), { context, precision: 'bf16' }));
   const { values } = [...(small as GenerationCache).entries.values()].at(-1) as { values: Matrix };
   values.write(Uint16Array.from({ length: 4 * 64 }, (_, i) => i));
   large?.takeOver(small as GenerationCache);

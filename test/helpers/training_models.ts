@@ -3,15 +3,15 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { binarize } from '../../lib/compress/binarize';
-import { ModelCore } from '../../lib/models/model_core';
+import { coreOf, Model } from '../../lib/model';
 import { type Matrix, rowBytes } from '../../lib/native/matrix';
 import { Random } from './random';
 
 /** Loads a LLaMA of two layers with random weights. */
-export const loadTeacher = () => ModelCore.load(join(__dirname, '../golden/llama'));
+export const loadTeacher = () => Model.load(join(__dirname, '../golden/llama'));
 
 /** Converts the teacher to `kernels` kernels per weight, with scales rounded as when saved. */
-export const makeStudent = (teacher: ModelCore, kernels = 2) => binarize(teacher, { kernels, method: 'svid' });
+export const makeStudent = (teacher: Model, kernels = 2) => binarize(teacher, { kernels, method: 'svid' });
 
 /** Creates learnable token ids below `limit`: each follows from its predecessor, with some noise. */
 export function learnableIds(count: number, { seed = 1, limit = 160 } = {}): number[] {
@@ -25,9 +25,9 @@ export function learnableIds(count: number, { seed = 1, limit = 160 } = {}): num
 }
 
 /** Returns the ±1 kernels of a module, row by row in whole bytes, independent of their order in memory. */
-export function kernelRows(model: ModelCore, module: string): Uint8Array {
-  const matrix = model.parameters.get(`${module}.boolean_kernels`) as Matrix;
-  const rows = (model.parameters.get(`${module}.s_out`) as Matrix).cols;
+export function kernelRows(model: Model, module: string): Uint8Array {
+  const matrix = coreOf(model).parameters.get(`${module}.boolean_kernels`) as Matrix;
+  const rows = (coreOf(model).parameters.get(`${module}.s_out`) as Matrix).cols;
   const bytes = matrix.raw() as Uint8Array;
   const [width, kernels] = [rowBytes('bits', matrix.cols), model.kernels.get(module) as number];
   if (matrix.type === 'bits') return bytes;
@@ -40,11 +40,11 @@ export function kernelRows(model: ModelCore, module: string): Uint8Array {
 }
 
 /** Returns a digest of every matrix by name. */
-export function contents(model: ModelCore): Map<string, string> {
+export function contents(model: Model): Map<string, string> {
   const hash = (bytes: NodeJS.TypedArray) => createHash('sha256').update(bytes).digest('hex');
   const bytes = (name: string, matrix: Matrix) =>
     /\.boolean_kernels$/.test(name) ? kernelRows(model, name.replace(/\.boolean_kernels$/, '')) : matrix.raw();
-  return new Map([...model.parameters].map(([name, matrix]) => [name, hash(bytes(name, matrix))]));
+  return new Map([...coreOf(model).parameters].map(([name, matrix]) => [name, hash(bytes(name, matrix))]));
 }
 
 /** Returns the names of the matrices that differ. */

@@ -3,7 +3,7 @@
 import { type LinearPlace, traceBlock } from '../../lib/compress/block_trace';
 import { loadedSource } from '../../lib/compress/dense_source';
 import { Graph } from '../../lib/graph/graph';
-import { Model } from '../../lib/model';
+import { coreOf, Model } from '../../lib/model';
 import { FAMILIES as REGISTERED } from '../../lib/models/registry';
 import { FAMILIES, repositoryFolder, VARIANTS, variantFolder } from '../helpers/family_folders';
 
@@ -64,16 +64,16 @@ describe.each(FOLDERS)('%s', (_, folder) => {
   let structure: Structure;
   beforeAll(async () => {
     model = await Model.load(folder);
-    structure = STRUCTURES[model.family.name] as Structure;
+    structure = STRUCTURES[coreOf(model).family.name] as Structure;
   });
   afterAll(() => model.dispose());
 
   test('declares two additions to the hidden states in each block', () => {
     const { config } = model;
     const graph = new Graph();
-    const builder = model.builder(graph);
+    const builder = coreOf(model).builder(graph);
     const ids = graph.input('ids', { rows: 'tokens', cols: 1, type: 'i32' });
-    const { hiddenStates } = model.build(builder, ids, 8);
+    const { hiddenStates } = coreOf(model).build(builder, ids, 8);
     expect(builder.residuals).toHaveLength(2 * config.layers);
     const modules = new Map(builder.linears.map(({ module, output }) => [output, module]));
     builder.residuals.forEach(({ branch, norm }, i) => {
@@ -89,9 +89,9 @@ describe.each(FOLDERS)('%s', (_, folder) => {
   test('says of every linear layer what it is added to and whether attention carries it on', () => {
     const x = new Graph().input('x', { rows: 'tokens', cols: model.config.hiddenSize });
     const { linears } = traceBlock(
-      { source: loadedSource(model), length: 8 },
+      { source: loadedSource(coreOf(model)), length: 8 },
       0,
-      { parameters: model.parameters, formats: model.formats },
+      { parameters: coreOf(model).parameters, formats: model.formats },
       x,
     );
     const names = (which: (place: LinearPlace) => boolean) =>
@@ -105,15 +105,15 @@ describe.each(FOLDERS)('%s', (_, folder) => {
   });
 
   test('declares one head, of the finished hidden states', () => {
-    const { family, config } = model;
+    const { family, config } = coreOf(model);
     const graph = new Graph();
-    const builder = model.builder(graph);
+    const builder = coreOf(model).builder(graph);
     const x = graph.input('x', { rows: 'tokens', cols: config.hiddenSize });
     const { states, weights, scales, cap } = family.head(builder, x, config);
     expect(states).toBe(x);
     expect(weights).toBe(builder.parameter(`${config.tied ? structure.table : 'lm_head'}.weight`));
     expect(scales).toBeUndefined();
-    expect(cap).toBe(model.json.final_logit_softcapping ?? 0);
+    expect(cap).toBe(coreOf(model).json.final_logit_softcapping ?? 0);
     expect(graph.nodes).toEqual([]);
   });
 });

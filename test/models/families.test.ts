@@ -5,6 +5,7 @@
 
 import { join } from 'node:path';
 import { binarize } from '../../lib/compress/binarize';
+import { exportDense } from '../../lib/compress/export_dense';
 import { Decoder } from '../../lib/generate/decoder';
 import { arithmeticOf } from '../../lib/graph/arithmetic';
 import { appendGradients } from '../../lib/graph/gradients';
@@ -13,8 +14,7 @@ import { headLogits } from '../../lib/graph/operations/head';
 import { crossEntropy } from '../../lib/graph/operations/losses';
 import { lossSeed, zeroAtFirst } from '../../lib/graph/operations/training';
 import { Plan } from '../../lib/graph/plan';
-import { Model } from '../../lib/model';
-import { exportDense } from '../../lib/models/export_dense';
+import { coreOf, Model } from '../../lib/model';
 import { Matrix } from '../../lib/native/matrix';
 import { finetune } from '../../lib/train/finetune';
 import { FAMILIES, repositoryFolder, sharedFolder, VARIANTS, variantFolder } from '../helpers/family_folders';
@@ -67,10 +67,10 @@ function compareWithTransformers(folder: string): void {
 
   test('logits and every hidden state', async () => {
     const outputs = await run((graph) => {
-      const builder = model.builder(graph);
-      const { hiddenStates, finished } = model.build(builder, graph.input('ids', column), length);
+      const builder = coreOf(model).builder(graph);
+      const { hiddenStates, finished } = coreOf(model).build(builder, graph.input('ids', column), length);
       for (const [layer, state] of hiddenStates.entries()) graph.output(`hidden_states.${layer}`, state);
-      graph.output('logits', headLogits(model.family.head(builder, finished, model.config)));
+      graph.output('logits', headLogits(coreOf(model).family.head(builder, finished, coreOf(model).config)));
     });
     expect(Object.keys(outputs)).toHaveLength(model.config.layers + 2);
     for (const [name, values] of Object.entries(outputs)) {
@@ -80,12 +80,12 @@ function compareWithTransformers(folder: string): void {
 
   test('loss and the gradient of every parameter', async () => {
     const gradients = new Map(
-      [...model.parameters].map(([name, { rows, cols }]) => [name, new Matrix({ rows, cols })]),
+      [...coreOf(model).parameters].map(([name, { rows, cols }]) => [name, new Matrix({ rows, cols })]),
     );
     const { loss } = await run((graph) => {
-      const builder = model.builder(graph);
-      const { finished } = model.build(builder, graph.input('ids', column), length);
-      const logits = headLogits(model.family.head(builder, finished, model.config));
+      const builder = coreOf(model).builder(graph);
+      const { finished } = coreOf(model).build(builder, graph.input('ids', column), length);
+      const logits = headLogits(coreOf(model).family.head(builder, finished, coreOf(model).config));
       const value = crossEntropy(logits, graph.input('targets', column));
       graph.output('loss', value);
       const accumulators = new Map(
@@ -99,7 +99,9 @@ function compareWithTransformers(folder: string): void {
     });
     expect(errorOf('loss', loss as Float32Array)).toBeLessThanOrEqual(TOLERANCE);
     const transposed = new Set(
-      model.family.parameters(model.config).flatMap((entry) => (entry.transposed ? [entry.name] : [])),
+      coreOf(model)
+        .family.parameters(coreOf(model).config)
+        .flatMap((entry) => (entry.transposed ? [entry.name] : [])),
     );
     for (const [name, matrix] of gradients) {
       const values = transposed.has(name) ? columnsFirst(matrix) : matrix.toFloat32();
@@ -148,7 +150,7 @@ function randomIds(count: number, seed: number): Int32Array {
 
 /** Returns the logits after the first `first` tokens, then after each later one, by the key-value cache. */
 async function cachedLogits(model: Model, ids: Int32Array, first: number): Promise<Float32Array[]> {
-  await using decoder = new Decoder(model, { context: ids.length, arithmetic: arithmeticOf({}) });
+  await using decoder = new Decoder(coreOf(model), { context: ids.length, arithmetic: arithmeticOf({}) });
   const logits = [(await decoder.append(ids.subarray(0, first), undefined)).slice()];
   for (let i = first; i < ids.length; i++) {
     logits.push((await decoder.append(ids.subarray(i, i + 1), undefined)).slice());
@@ -183,14 +185,14 @@ function liveThrough(folder: string): void {
   test('converts calibrated on tokens', async () => {
     const calibration = { data: randomIds(512, 2), windows: 8, length: 32, targetMix: 0.5, rounds: 1 };
     await using calibrated = await binarize(dense, { kernels: 2, method: 'calibrated', calibration });
-    expect(calibrated.kernels.size).toBe(dense.linears.length);
+    expect(calibrated.kernels.size).toBe(coreOf(dense).linears.length);
     const { data } = await calibrated.logits(randomIds(40, 1));
     expect(data.every(Number.isFinite)).toBe(true);
   });
 
   test('is exported as a dense folder that computes the same', async () => {
     const place = join(temporary, `dense${folder.replace(/\W/g, '-')}`);
-    await exportDense(student, place, { type: 'F32' });
+    await exportDense(student, place, { type: 'f32' });
     await using exported = await Model.load(place);
     const ids = randomIds(40, 1);
     expect(exported.kernels.size).toBe(0);
@@ -222,7 +224,7 @@ function liveThrough(folder: string): void {
     expect((await loaded.logits(ids)).data).toEqual(expected);
 
     // greedy: ten tokens by the cache, each the likeliest continuation of the whole text
-    await using decoder = new Decoder(loaded, { context: 60, arithmetic: arithmeticOf({}) });
+    await using decoder = new Decoder(coreOf(loaded), { context: 60, arithmetic: arithmeticOf({}) });
     const text = [...ids];
     let next = await decoder.append(ids, undefined);
     for (let i = 0; i < 10; i++) {

@@ -4,7 +4,7 @@ import { scoreGroups } from '../../lib/eval/likelihood';
 import { evaluatePerplexity } from '../../lib/eval/perplexity';
 import { arithmeticOf } from '../../lib/graph/arithmetic';
 import { Plan } from '../../lib/graph/plan';
-import { Model } from '../../lib/model';
+import { coreOf, Model } from '../../lib/model';
 import { TINY_STORIES } from '../helpers/folders';
 
 const ROWS = 600;
@@ -33,7 +33,7 @@ describe('the head', () => {
     const groups = Array.from({ length: ROWS / 10 }, (_, i) => [
       { ids: tokens(11 + (i % 2)).fill(i, 0, 1), scoredFrom: 1 },
     ]);
-    const scores = await scoreGroups(model, groups, { arithmetic: arithmeticOf({}) });
+    const scores = await scoreGroups(coreOf(model), groups, { arithmetic: arithmeticOf({}) });
     expect(scores).toHaveLength(groups.length);
     const outputs = await Promise.all(
       runs.mock.results.map(({ value }) => value as Promise<Record<string, Float32Array>>),

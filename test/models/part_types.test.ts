@@ -12,7 +12,7 @@ import { loadedSource } from '../../lib/compress/dense_source';
 import { planConversion } from '../../lib/compress/memory_plan';
 import { f32ToHalf, type HalfType, halfToF32 } from '../../lib/io/half';
 import { SafetensorsFile, type TensorSource, writeSafetensors } from '../../lib/io/safetensors';
-import { Model } from '../../lib/model';
+import { coreOf, Model, modelOf } from '../../lib/model';
 import { moduleOf } from '../../lib/models/parts';
 import { ModelSource } from '../../lib/models/source';
 import type { Matrix } from '../../lib/native/matrix';
@@ -73,7 +73,7 @@ async function saved(model: Model): Promise<string> {
   return place;
 }
 
-const scales = (model: Model) => [...model.stored].filter(([name]) => isScale(name));
+const scales = (model: Model) => [...coreOf(model).stored].filter(([name]) => isScale(name));
 const logits = async (model: Model) => (await model.logits(IDS)).data;
 
 const mixed = join(folder, 'mixed');
@@ -98,7 +98,7 @@ describe.each(['F32', 'BF16'] as const)('scales in %s', (type) => {
     expect(all.length).toBe(2 * 11 + 3 + 2);
     for (const [name, { matrix, storage }] of all) {
       expect([name, storage, matrix.type]).toEqual([name, type, 'f32']);
-      const before = (narrow.parameters.get(name) as Matrix).toFloat32().map((value) => value * (1 + 2 ** -12));
+      const before = (coreOf(narrow).parameters.get(name) as Matrix).toFloat32().map((value) => value * (1 + 2 ** -12));
       const expected = type === 'F32' ? before : halfToF32(f32ToHalf(before, type), type);
       expect(matrix.toFloat32()).toEqual(expected);
     }
@@ -109,8 +109,8 @@ describe.each(['F32', 'BF16'] as const)('scales in %s', (type) => {
   test('stay so through derivation and rounding, and in either order of bits', async () => {
     await using model = await Model.load(place);
     const before = contents(model);
-    await using derived = model.derive(new Map(), model.formats);
-    derived.roundToStorage();
+    await using derived = modelOf(coreOf(model).derive(new Map(), model.formats));
+    coreOf(derived).roundToStorage();
     await derived.arrangeFor('training');
     await derived.arrangeFor('inference');
     expect(differences(before, contents(derived))).toEqual([]);
@@ -164,13 +164,13 @@ test('of one module, the types of others stay', async () => {
   const place = await widened(mixed, 'F32');
   await using wide = await Model.load(place);
   await using narrow = await Model.load(mixed);
-  const module = moduleOf(narrow.linears[0]?.name as string);
+  const module = moduleOf(coreOf(narrow).linears[0]?.name as string);
   const replaced = new Map(
-    [...wide.stored]
+    [...coreOf(wide).stored]
       .filter(([name]) => name.startsWith(`${module}.`))
       .map(([name, { matrix, storage }]) => [name, { matrix: matrix.clone(), storage }]),
   );
-  await using model = narrow.derive(replaced, narrow.formats);
+  await using model = modelOf(coreOf(narrow).derive(replaced, narrow.formats));
   const again = await saved(model);
   await using source = await SafetensorsFile.open(join(again, 'model.safetensors'));
   for (const [name, { dtype }] of source.tensors) {
@@ -181,13 +181,13 @@ test('of one module, the types of others stay', async () => {
 test('a source whose table is in 8 bits with scales in F32 keeps it so, converted in memory and on disk alike', async () => {
   const dense = newPlace();
   await using original = await Model.load(join(GOLDEN, 'llama'));
-  const table = original.family.parameters(original.config)[0]?.name as string;
+  const table = coreOf(original).family.parameters(coreOf(original).config)[0]?.name as string;
   const rounds = { iterations: 1, refitRounds: 0 };
   const inInt8 = new Map([[moduleOf(table), INT8]]);
-  const converted = await convertRest(loadedSource(original), inInt8, rounds, undefined);
+  const converted = await convertRest(loadedSource(coreOf(original)), inInt8, rounds, undefined);
   const matrices = [...converted.values()].flatMap((weight) => weight.matrices);
   const replaced = new Map(matrices.map(({ part, ...stored }) => [part.name, stored]));
-  await using small = original.derive(replaced, formatsWith(original.formats, converted));
+  await using small = modelOf(coreOf(original).derive(replaced, formatsWith(original.formats, converted)));
   await small.save(dense);
   const source = await widened(dense, 'F32');
   await using model = await Model.load(source);

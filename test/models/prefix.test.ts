@@ -6,7 +6,7 @@ import { MbokError } from '../../lib/base/errors';
 import { readStorage } from '../../lib/cli/storage';
 import { binarize } from '../../lib/compress/binarize';
 import { SafetensorsFile } from '../../lib/io/safetensors';
-import { Model } from '../../lib/model';
+import { coreOf, Model } from '../../lib/model';
 import { GOLDEN, TINY_STORIES, temporaryFolder } from '../helpers/folders';
 
 const folder = temporaryFolder();
@@ -38,8 +38,9 @@ test.each([1, 2])(
 test('all kernels are the whole model, bit for bit, and are said to be converted as it was', async () => {
   await using prefix = await Model.load(whole, { kernels: 3 });
   await using model = await Model.load(whole);
-  expect(prefix.savedJson).toEqual(model.savedJson);
-  for (const [name, { matrix }] of model.stored) expect(prefix.stored.get(name)?.matrix.raw()).toEqual(matrix.raw());
+  expect(coreOf(prefix).savedJson).toEqual(coreOf(model).savedJson);
+  for (const [name, { matrix }] of coreOf(model).stored)
+    expect(coreOf(prefix).stored.get(name)?.matrix.raw()).toEqual(matrix.raw());
 });
 
 test('a prefix is saved as an ordinary model, which loads to the same numbers', async () => {

@@ -14,7 +14,7 @@ import { Graph } from '../../lib/graph/graph';
 import { add } from '../../lib/graph/operations/add';
 import { linear } from '../../lib/graph/operations/linear';
 import { Plan } from '../../lib/graph/plan';
-import { Model } from '../../lib/model';
+import { coreOf, Model } from '../../lib/model';
 import type { ModelUse } from '../../lib/models/stored_matrix';
 import { Matrix } from '../../lib/native/matrix';
 import { finetune } from '../../lib/train/finetune';
@@ -38,7 +38,9 @@ beforeAll(async () => {
 const load = (use: ModelUse) => Model.load(place, { for: use });
 const other = (use: ModelUse): ModelUse => (use === 'training' ? 'inference' : 'training');
 const bitsOf = (model: Model) =>
-  model.parts.filter(({ role }) => role === 'bits').map(({ name }) => model.parameters.get(name));
+  coreOf(model)
+    .parts.filter(({ role }) => role === 'bits')
+    .map(({ name }) => coreOf(model).parameters.get(name));
 
 describe('a plan', () => {
   test.each(['weights', 'state'] as const)('refuses to run once a matrix among its %s is disposed', async (role) => {
@@ -73,7 +75,7 @@ const CHANGES: readonly (readonly [string, ModelUse, (model: Model) => Promise<u
   ['finetuning a model for training', 'training', (model) => finetune(model, training)],
   ['arranging for training', 'inference', (model) => model.arrangeFor('training')],
   ['arranging for inference', 'training', (model) => model.arrangeFor('inference')],
-  ['widening', 'inference', (model) => model.widen(['model.embed_tokens.weight'])],
+  ['widening', 'inference', (model) => coreOf(model).widen(['model.embed_tokens.weight'])],
 ];
 
 /** Tells whether the action replaces the matrices. */
@@ -82,7 +84,7 @@ const replaces = (use: ModelUse, name: string) => !(use === 'training' && name.s
 describe.each(CHANGES)('after %s', (name, use, change) => {
   test('a decoder refuses to go on with its text', async () => {
     await using model = await load(use);
-    await using decoder = new Decoder(model, { context: 32, arithmetic });
+    await using decoder = new Decoder(coreOf(model), { context: 32, arithmetic });
     await decoder.append(IDS.subarray(0, 4), undefined);
     expect(decoder.isStale).toBe(false);
     await change(model);
@@ -93,7 +95,7 @@ describe.each(CHANGES)('after %s', (name, use, change) => {
 
   test('a decoder of several texts does too', async () => {
     await using model = await load(use);
-    await using decoder = new BatchDecoder(model, { slots: 2, context: 32, arithmetic });
+    await using decoder = new BatchDecoder(coreOf(model), { slots: 2, context: 32, arithmetic });
     await decoder.append([{ slot: 0, position: 0, ids: IDS.subarray(0, 4) }], undefined);
     await change(model);
     const gone = decoder.append([{ slot: 0, position: 4, ids: IDS.subarray(4, 5) }], undefined);
@@ -114,7 +116,7 @@ describe.each(CHANGES)('after %s', (name, use, change) => {
     await using promptCache = new PromptCache();
     const options = { maxTokens: 12, temperature: 0 };
     const logits = async () => {
-      await using lease = await promptCache.lend(model, { context: 32, arithmetic });
+      await using lease = await promptCache.lend(coreOf(model), { context: 32, arithmetic });
       const begun = lease.decoder.rewind(IDS);
       return { begun, logits: (await lease.decoder.append(IDS.subarray(begun), undefined)).slice() };
     };
@@ -123,7 +125,7 @@ describe.each(CHANGES)('after %s', (name, use, change) => {
     await change(model);
     const after = await logits();
     expect(after.begun).toBe(0);
-    await using fresh = new Decoder(model, { context: 32, arithmetic });
+    await using fresh = new Decoder(coreOf(model), { context: 32, arithmetic });
     expect(after.logits).toEqual((await fresh.append(IDS, undefined)).slice());
     expect(await textOf(model, { ...options, promptCache })).toEqual(await textOf(model, options));
   });
@@ -131,10 +133,10 @@ describe.each(CHANGES)('after %s', (name, use, change) => {
   test('a scorer of windows reads the weights as they are, or refuses', async () => {
     await using model = await load(use);
     const settings = { window: IDS.length, windows: 1, arithmetic };
-    await using scorer = new WindowScorer(model, settings);
+    await using scorer = new WindowScorer(coreOf(model), settings);
     const before = await scorer.score(IDS, TARGETS, undefined);
     await change(model);
-    await using fresh = new WindowScorer(model, settings);
+    await using fresh = new WindowScorer(coreOf(model), settings);
     const now = await fresh.score(IDS, TARGETS, undefined);
     if (name.startsWith('finetuning')) expect(Math.abs(now / before - 1)).toBeGreaterThan(1e-3);
     const again = scorer.score(IDS, TARGETS, undefined);
@@ -166,25 +168,25 @@ test('matrices of a model that others read are not replaced', async () => {
   await using model = await load('inference');
   const before = bitsOf(model);
   {
-    using _ = model.holdToRead();
+    using _ = coreOf(model).holdToRead();
     const busy = { code: 'MBOK_BUSY', message: expect.stringContaining('while another call reads it') };
     await expect(model.arrangeFor('training')).rejects.toMatchObject(busy);
-    await expect(model.widen(['model.embed_tokens.weight'])).rejects.toMatchObject(busy);
+    await expect(coreOf(model).widen(['model.embed_tokens.weight'])).rejects.toMatchObject(busy);
     // nothing to do
     await model.arrangeFor('inference');
-    await model.widen(['model.norm.weight']);
+    await coreOf(model).widen(['model.norm.weight']);
   }
   expect(bitsOf(model)).toEqual(before);
-  expect(model.revision).toBe(0);
+  expect(coreOf(model).revision).toBe(0);
   await model.arrangeFor('training');
-  expect(model.use).toBe('training');
+  expect(coreOf(model).use).toBe('training');
 });
 
 describe('a model that is loaded for training', () => {
   test('has the logits of one for inference', async () => {
     await using trained = await load('training');
     await using run = await load('inference');
-    expect([trained.use, run.use]).toEqual(['training', 'inference']);
+    expect([coreOf(trained).use, coreOf(run).use]).toEqual(['training', 'inference']);
     expect(differences(contents(trained), contents(run))).toEqual([]);
     const [rows, tiles] = [(await trained.logits(IDS)).data, (await run.logits(IDS)).data];
     // rebuilt rows and looked-up tiles differ in the order of f32 additions
@@ -199,7 +201,7 @@ describe('a model that is loaded for training', () => {
     expect(differences(first, contents(model)).some((name) => name.endsWith('boolean_kernels'))).toBe(true);
     const same = bitsOf(model).map((matrix, i) => matrix === before[i]);
     expect(new Set(same)).toEqual(new Set([use === 'training']));
-    expect(model.use).toBe(use);
+    expect(coreOf(model).use).toBe(use);
     expect(bitsOf(model).every((matrix) => matrix?.type === (use === 'training' ? 'bits' : 'bitTiles'))).toBe(true);
   });
 

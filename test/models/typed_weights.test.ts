@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { binarize } from '../../lib/compress/binarize';
 import { type FloatType, f32ToHalf, type HalfType, halfToF32 } from '../../lib/io/half';
 import { SafetensorsFile, type TensorSource, writeSafetensors } from '../../lib/io/safetensors';
-import { Model } from '../../lib/model';
+import { coreOf, Model } from '../../lib/model';
 import { linearModules } from '../../lib/models/model_core';
 import { TENSOR_TYPES } from '../../lib/native/addon';
 import { Matrix } from '../../lib/native/matrix';
@@ -56,10 +56,10 @@ describe.each(['F16', 'BF16'] as const)('%s', (type) => {
   test.each(['llama', 'llama-tied-rope3', 'llama-bias'])('%s computes the bits of f32', async (family) => {
     await using models = await pair(family, type);
     const { narrow, wide } = models;
-    for (const { name, role } of narrow.family.parameters(narrow.config)) {
+    for (const { name, role } of coreOf(narrow).family.parameters(coreOf(narrow).config)) {
       const kept = role === 'linear' || role === 'embedding' || role === 'head';
-      expect([name, narrow.parameters.get(name)?.type]).toEqual([name, kept ? MEMORY[type] : 'f32']);
-      expect(wide.parameters.get(name)?.type).toBe('f32');
+      expect([name, coreOf(narrow).parameters.get(name)?.type]).toEqual([name, kept ? MEMORY[type] : 'f32']);
+      expect(coreOf(wide).parameters.get(name)?.type).toBe('f32');
     }
     // a prompt, and as few rows as in decode
     for (const ids of [IDS, IDS.subarray(0, 3)]) {
@@ -71,7 +71,7 @@ describe.each(['F16', 'BF16'] as const)('%s', (type) => {
     const source = await rounded('llama-bias', type, type);
     const place = join(folder, `saved-${type}`);
     await using model = await Model.load(source);
-    await using copy = model.derive(new Map(), model.formats);
+    await using copy = coreOf(model).derive(new Map(), model.formats);
     model.dispose();
     await copy.save(place);
     await using before = await SafetensorsFile.open(join(source, 'model.safetensors'));
@@ -90,7 +90,7 @@ describe.each(['F16', 'BF16'] as const)('%s', (type) => {
     await using models = await pair('llama', type);
     await using narrow = await binarize(models.narrow, options);
     await using wide = await binarize(models.wide, options);
-    const made = (name: string) => linearModules(narrow).some(({ module }) => name.startsWith(`${module}.`));
+    const made = (name: string) => linearModules(coreOf(narrow)).some(({ module }) => name.startsWith(`${module}.`));
     const [one, other] = [contents(narrow), contents(wide)];
     expect(differences(one, other).filter(made)).toEqual([]);
     expect(narrow.conversion?.residual).toBe(wide.conversion?.residual);
@@ -99,11 +99,11 @@ describe.each(['F16', 'BF16'] as const)('%s', (type) => {
   test('embeddings are trained in f32 and saved as they were', async () => {
     await using models = await pair('llama', type);
     await using student = await binarize(models.narrow, { kernels: 2, method: 'svid' });
-    const before = student.parameters.get('model.embed_tokens.weight')?.raw();
+    const before = coreOf(student).parameters.get('model.embed_tokens.weight')?.raw();
     const train = ['scales', 'embeddings'] as const;
     const data = learnableIds(600);
     await finetune(student, { teacher: models.narrow, data, window: 32, batch: 4, steps: 2, train });
-    const { matrix, storage } = student.stored.get('model.embed_tokens.weight') ?? {};
+    const { matrix, storage } = coreOf(student).stored.get('model.embed_tokens.weight') ?? {};
     expect([matrix?.type, storage]).toEqual(['f32', type]);
     const trained = matrix?.toFloat32() as Float32Array;
     expect(trained).toEqual(halfToF32(f32ToHalf(trained, type), type));
@@ -111,7 +111,7 @@ describe.each(['F16', 'BF16'] as const)('%s', (type) => {
     const { data: logits } = await student.logits(IDS);
     await student.save(join(folder, `trained-${type}`));
     await using again = await Model.load(join(folder, `trained-${type}`));
-    expect(again.parameters.get('model.embed_tokens.weight')?.type).toBe(MEMORY[type]);
+    expect(coreOf(again).parameters.get('model.embed_tokens.weight')?.type).toBe(MEMORY[type]);
     expect((await again.logits(IDS)).data).toEqual(logits);
   });
 

@@ -8,7 +8,7 @@ import { GrowingPlan } from '../../lib/generate/growing_plan';
 import { arithmeticOf } from '../../lib/graph/arithmetic';
 import { Graph } from '../../lib/graph/graph';
 import { Plan } from '../../lib/graph/plan';
-import { Model } from '../../lib/model';
+import { coreOf, Model } from '../../lib/model';
 import { ModelSource } from '../../lib/models/source';
 import type { Matrix } from '../../lib/native/matrix';
 import { rotaryTable } from '../../lib/nn/rotary';
@@ -36,9 +36,9 @@ test.each([
   const [model, short] = [await Model.load(endless(family)), await Model.load(join(GOLDEN, family))];
   try {
     const first = await model.logits(IDS.subarray(0, 3));
-    expect(rowsOf(model.constants(1))).toEqual(Array(tables).fill(3));
+    expect(rowsOf(coreOf(model).constants(1))).toEqual(Array(tables).fill(3));
     const all = await model.logits(IDS);
-    expect(rowsOf(model.constants(1))).toEqual(Array(tables).fill(IDS.length));
+    expect(rowsOf(coreOf(model).constants(1))).toEqual(Array(tables).fill(IDS.length));
     expect(await model.logits(IDS.subarray(0, 3))).toEqual(first);
     expect(await short.logits(IDS)).toEqual(all);
     expect(await short.logits(IDS.subarray(0, 3))).toEqual(first);
@@ -59,11 +59,11 @@ test('rows do not depend on how many there are', () => {
 test('a plan goes on with its table when a longer one is made, until the model is disposed', async () => {
   const model = await Model.load(endless('llama'));
   const graph = new Graph();
-  const builder = model.builder(graph);
+  const builder = coreOf(model).builder(graph);
   const ids = graph.input('ids', { rows: 'tokens', cols: 1, type: 'i32' });
-  graph.output('finished', model.build(builder, ids, 8).finished);
-  const before = model.constants(8);
-  const longer = model.constants(100);
+  graph.output('finished', coreOf(model).build(builder, ids, 8).finished);
+  const before = coreOf(model).constants(8);
+  const longer = coreOf(model).constants(100);
   expect(rowsOf(before)).toEqual([8]);
   expect(rowsOf(longer)).toEqual([100]);
   await using plan = new Plan(graph, { maxRows: 16 });
@@ -73,18 +73,18 @@ test('a plan goes on with its table when a longer one is made, until the model i
   model.dispose();
   await expect(run(8)).rejects.toMatchObject({ code: 'MBOK_DISPOSED' });
   expect(longer.rotary?.disposed).toBe(true);
-  expect(() => model.constants(1)).toThrow(expect.objectContaining({ code: 'MBOK_DISPOSED' }));
+  expect(() => coreOf(model).constants(1)).toThrow(expect.objectContaining({ code: 'MBOK_DISPOSED' }));
 });
 
 test('a context that is too long for a table is refused when it is asked for', async () => {
   const model = await Model.load(endless('llama'));
-  expect(() => model.constants(2 ** 31)).toThrow(
+  expect(() => coreOf(model).constants(2 ** 31)).toThrow(
     expect.objectContaining({
       code: 'MBOK_UNSUPPORTED',
       message: expect.stringMatching(/2147483648 tokens.*16777216/),
     }),
   );
-  expect(rowsOf(model.constants(5))).toEqual([5]);
+  expect(rowsOf(coreOf(model).constants(5))).toEqual([5]);
   model.dispose();
 });
 
@@ -101,11 +101,11 @@ test('a conversion from disk has tables as long as its windows', async () => {
 test('a text that outgrows its first table goes on as in one run', async () => {
   const model = await Model.load(endless('llama'));
   const ids = Int32Array.from({ length: 4100 }, (_, i) => (11 * i) % 160);
-  await using decoder = new Decoder(model, { context: 2 ** 20, arithmetic: arithmeticOf({}) });
-  expect(rowsOf(model.constants(1))).toEqual([4096]);
+  await using decoder = new Decoder(coreOf(model), { context: 2 ** 20, arithmetic: arithmeticOf({}) });
+  expect(rowsOf(coreOf(model).constants(1))).toEqual([4096]);
   await decoder.append(ids.subarray(0, 4090), undefined);
   const last = Float32Array.from(await decoder.append(ids.subarray(4090), undefined));
-  expect(rowsOf(model.constants(1))).toEqual([8192]);
+  expect(rowsOf(coreOf(model).constants(1))).toEqual([8192]);
   const { data, shape } = await model.logits(ids);
   const expected = data.subarray(data.length - shape[1]);
   expect(Math.max(...last.map((value, i) => Math.abs(value - (expected[i] as number))))).toBeLessThan(1e-4);

@@ -8,10 +8,10 @@ import { binarizeFolder } from '../../lib/compress/binarize_folder';
 import { convertRest } from '../../lib/compress/block_conversion';
 import { formatsWith } from '../../lib/compress/converted';
 import { loadedSource } from '../../lib/compress/dense_source';
+import { exportDense } from '../../lib/compress/export_dense';
 import { evaluatePerplexity } from '../../lib/eval/perplexity';
 import { SafetensorsFile } from '../../lib/io/safetensors';
-import { Model } from '../../lib/model';
-import { exportDense } from '../../lib/models/export_dense';
+import { coreOf, Model, modelOf } from '../../lib/model';
 import { moduleOf } from '../../lib/models/parts';
 import { multipliedOut } from '../../lib/models/widen';
 import type { Matrix } from '../../lib/native/matrix';
@@ -33,8 +33,10 @@ async function small(family: string): Promise<Model> {
 
 /** Returns the f32 values of a weight. */
 function numbersOf(model: Model, name: string): Promise<Matrix> {
-  const owner = model.family.parameters(model.config).find((parameter) => parameter.name === name);
-  return multipliedOut(owner as NonNullable<typeof owner>, model.formats.get(moduleOf(name)), model.parameters);
+  const owner = coreOf(model)
+    .family.parameters(coreOf(model).config)
+    .find((parameter) => parameter.name === name);
+  return multipliedOut(owner as NonNullable<typeof owner>, model.formats.get(moduleOf(name)), coreOf(model).parameters);
 }
 
 function relativeError(values: Float32Array, expected: Float32Array): number {
@@ -52,14 +54,14 @@ test.each([
   expect(model.embeddings).toBe('int8');
   const replaced = new Map();
   for (const name of tables) {
-    expect(model.stored.get(name)).toMatchObject({ storage: 'I8', matrix: { type: 'i8' } });
+    expect(coreOf(model).stored.get(name)).toMatchObject({ storage: 'I8', matrix: { type: 'i8' } });
     replaced.set(name, { matrix: await numbersOf(model, name), storage: 'F32' });
     expect(model.conversion?.embeddingErrors?.[name]).toBeGreaterThan(1e-3);
     expect(model.conversion?.embeddingErrors?.[name]).toBeLessThan(1e-2);
   }
   expect(Object.keys(model.conversion?.embeddingErrors ?? {})).toEqual(tables);
   const formats = new Map([...model.formats].filter(([module]) => !tables.some((name) => name === `${module}.weight`)));
-  await using wide = model.derive(replaced, formats);
+  await using wide = modelOf(coreOf(model).derive(replaced, formats));
   expect(wide.embeddings).toBeUndefined();
   // a prompt, and as few rows as in decode
   for (const ids of [IDS, IDS.subarray(0, 3)]) {
@@ -84,7 +86,7 @@ test.each(['llama', 'llama-tied-rope3'])(
     expect({ quant_method, format_version }).toEqual({ quant_method: 'mbok', format_version: 2 });
     expect(modules['model.embed_tokens']).toEqual({ format: 'int8' });
     await using again = await Model.load(place);
-    await using copy = again.derive(new Map(), again.formats);
+    await using copy = modelOf(coreOf(again).derive(new Map(), again.formats));
     for (const other of [again, copy]) {
       expect((await other.logits(IDS)).data).toEqual(data);
       expect(other.conversion).toEqual(model.conversion);
@@ -130,11 +132,16 @@ test('on the embedded model 8 bits cost less than 0.2 % of perplexity', async ()
   const text = readFileSync(join(TINY_STORIES, 'corpus/valid.txt'), 'utf8');
   const judge = (each: Model) => evaluatePerplexity(each, text, { window: 256, maxWindows: 40 });
   const rounds = { iterations: 1, refitRounds: 0 };
-  const converted = await convertRest(loadedSource(model), new Map([[moduleOf(TABLE), INT8]]), rounds, undefined);
+  const converted = await convertRest(
+    loadedSource(coreOf(model)),
+    new Map([[moduleOf(TABLE), INT8]]),
+    rounds,
+    undefined,
+  );
   expect([...converted.keys()]).toEqual([moduleOf(TABLE)]);
   const matrices = [...converted.values()].flatMap((weight) => weight.matrices);
   const replaced = new Map(matrices.map(({ part, ...stored }) => [part.name, stored]));
-  await using quantized = model.derive(replaced, formatsWith(model.formats, converted));
+  await using quantized = modelOf(coreOf(model).derive(replaced, formatsWith(model.formats, converted)));
   const [before, after] = [await judge(model), await judge(quantized)];
   expect(Math.abs(after.perplexity / before.perplexity - 1)).toBeLessThan(0.002);
   expect(after.perplexity).not.toBe(before.perplexity);
@@ -159,11 +166,11 @@ test('everything but the tables can be trained', async () => {
 test('an exported model is dense and holds the numbers that 8 bits stand for', async () => {
   const place = join(folder, 'dense');
   await using model = await small('llama');
-  await exportDense(model, place, { type: 'F32' });
+  await exportDense(model, place, { type: 'f32' });
   await using dense = await Model.load(place);
   expect([dense.embeddings, dense.kernels.size]).toEqual([undefined, 0]);
   const table = await numbersOf(model, TABLE);
-  expect(dense.parameters.get(TABLE)?.toFloat32()).toEqual(table.toFloat32());
+  expect(coreOf(dense).parameters.get(TABLE)?.toFloat32()).toEqual(table.toFloat32());
   expect(relativeError((await dense.logits(IDS)).data, (await model.logits(IDS)).data)).toBeLessThan(1e-5);
 });
 

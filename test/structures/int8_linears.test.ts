@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { binarize } from '../../lib/compress/binarize';
 import { binarizeFolder } from '../../lib/compress/binarize_folder';
 import { planConversion } from '../../lib/compress/memory_plan';
-import { Model } from '../../lib/model';
+import { coreOf, Model, modelOf } from '../../lib/model';
 import { moduleOf } from '../../lib/models/parts';
 import { multipliedOut } from '../../lib/models/widen';
 import { finetune } from '../../lib/train/finetune';
@@ -22,7 +22,8 @@ async function small(family: string): Promise<Model> {
   return await binarize(model, options);
 }
 
-const eightBits = (model: Model) => model.linears.filter(({ name }) => model.stored.get(name)?.storage === 'I8');
+const eightBits = (model: Model) =>
+  coreOf(model).linears.filter(({ name }) => coreOf(model).stored.get(name)?.storage === 'I8');
 
 // GPT-2's files store matrices transposed
 describe.each(['llama', 'gpt2'])('%s', (family) => {
@@ -30,19 +31,19 @@ describe.each(['llama', 'gpt2'])('%s', (family) => {
     await using original = await Model.load(join(GOLDEN, family));
     await using model = await small(family);
     const linears = eightBits(model);
-    expect(linears.length).toBe(original.linears.length / original.config.layers);
+    expect(linears.length).toBe(coreOf(original).linears.length / original.config.layers);
     const replaced = new Map();
     const formats = new Map(model.formats);
     for (const owner of linears) {
       const { name } = owner;
-      const wide = await multipliedOut(owner, formats.get(moduleOf(name)), model.parameters);
+      const wide = await multipliedOut(owner, formats.get(moduleOf(name)), coreOf(model).parameters);
       replaced.set(name, { matrix: wide, storage: 'F32' });
       formats.delete(moduleOf(name));
       const residual = model.conversion?.residuals[moduleOf(name)];
       expect(residual).toBeGreaterThan(1e-3);
       expect(residual).toBeLessThan(1e-2);
     }
-    await using wide = model.derive(replaced, formats);
+    await using wide = modelOf(coreOf(model).derive(replaced, formats));
     // a prompt, and as few rows as in decode
     for (const ids of [IDS, IDS.subarray(0, 3)]) {
       const [got, expected] = [(await model.logits(ids)).data, (await wide.logits(ids)).data];

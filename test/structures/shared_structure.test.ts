@@ -10,10 +10,10 @@ import { choicesOf } from '../../lib/compress/allocation/choices';
 import { type BinarizeOptions, binarize } from '../../lib/compress/binarize';
 import { type BinarizeFolderOptions, binarizeFolder } from '../../lib/compress/binarize_folder';
 import { addConvertible } from '../../lib/compress/converters';
+import { exportDense } from '../../lib/compress/export_dense';
 import { planConversion } from '../../lib/compress/memory_plan';
 import { evaluatePerplexity } from '../../lib/eval/perplexity';
-import { Model } from '../../lib/model';
-import { exportDense } from '../../lib/models/export_dense';
+import { coreOf, Model } from '../../lib/model';
 import { moduleOf } from '../../lib/models/parts';
 import { structureOf } from '../../lib/structures/registry';
 import { type FinetuneResult, finetune } from '../../lib/train/finetune';
@@ -70,14 +70,14 @@ describe('conversion', () => {
     }
     await using model = await convert(all(2));
     expect(model.kernels.size).toBe(0);
-    for (const { name, rows, cols } of model.linears) {
+    for (const { name, rows, cols } of coreOf(model).linears) {
       const module = moduleOf(name);
       expect(model.formats.get(module)).toEqual(shared(2));
-      const shapes = ['s_out_1', 's_out_2', 's_in'].map((part) => model.parameters.get(`${module}.${part}`));
+      const shapes = ['s_out_1', 's_out_2', 's_in'].map((part) => coreOf(model).parameters.get(`${module}.${part}`));
       expect(shapes).toMatchObject([rows, rows, cols].map((length) => ({ rows: 1, cols: length, type: 'f32' })));
       // one plane each, in the order of inference
-      expect(model.parameters.get(`${module}.signs_2`)).toMatchObject({ type: 'bitTiles' });
-      expect(model.parameters.has(name)).toBe(false);
+      expect(coreOf(model).parameters.get(`${module}.signs_2`)).toMatchObject({ type: 'bitTiles' });
+      expect(coreOf(model).parameters.has(name)).toBe(false);
     }
   });
 
@@ -160,7 +160,7 @@ describe('a budget', () => {
     const place = newPlace();
     await binarizeFolder(LLAMA, place, { ...options, keep });
     await using model = await convert({ ...options, keep });
-    const linears = model.linears.map(({ name }) => moduleOf(name));
+    const linears = coreOf(model).linears.map(({ name }) => moduleOf(name));
     for (const module of linears.filter((name) => name.includes('.1.')))
       expect(model.formats.get(module)).toEqual(shared(2));
     const { bitsPerWeight, bytes } = await readStorage(place);
@@ -189,7 +189,7 @@ describe('a budget', () => {
 
   test('has no choice between formats of equal bytes, which no step could lead over', async () => {
     await using model = await Model.load(LLAMA);
-    for (const linear of model.linears) {
+    for (const linear of coreOf(model).linears) {
       const choices = choicesOf(linear, { storage: () => undefined });
       const sizes = choices.map(({ bytes }) => bytes);
       expect(sizes).toEqual([...new Set(sizes)].sort((a, b) => a - b));
@@ -243,7 +243,7 @@ describe('running', () => {
   test('the embedded model tells stories, one by one and side by side, as its dense export does', async () => {
     const exported = newPlace();
     await using model = await Model.load(place);
-    await exportDense(model, exported, { type: 'F32' });
+    await exportDense(model, exported, { type: 'f32' });
     await using dense = await Model.load(exported);
     expect(dense.formats.size).toBe(0);
     const ids = model.tokenizer.encode('Once upon a time there was a little girl who liked to play in the park.');
@@ -266,7 +266,7 @@ describe('running', () => {
     await using model = await Model.load(place);
     const [before, expected] = [contents(model), await logits(model)];
     await model.arrangeFor('training');
-    expect(model.parts.filter(({ role }) => role === 'bits').length).toBe(3 * model.linears.length);
+    expect(coreOf(model).parts.filter(({ role }) => role === 'bits').length).toBe(3 * coreOf(model).linears.length);
     expect(relativeError(await logits(model), expected)).toBeLessThan(2e-5);
     await model.arrangeFor('inference');
     expect(differences(before, contents(model))).toEqual([]);
@@ -323,7 +323,7 @@ describe('training', () => {
       throw error;
     });
     const after = contents(student);
-    student.roundToStorage();
+    coreOf(student).roundToStorage();
     const saved = newPlace();
     await student.save(saved);
     await using loaded = await Model.load(saved);
@@ -381,7 +381,7 @@ describe('training', () => {
     await using model = await convert(all(count));
     await using kernels = await convert({ kernels: count, method: 'svid' });
     for (const student of [model, kernels])
-      expect(finetuneSettings(student, { data: [1, 2], window: 32 }).flipRate).toBe(rate);
+      expect(finetuneSettings(coreOf(student), { data: [1, 2], window: 32 }).flipRate).toBe(rate);
   });
 });
 
@@ -405,7 +405,7 @@ describe('with other structures beside it', () => {
     await binarizeFolder(source, place, options);
     await using model = await convert(options, source);
     await using loaded = await Model.load(place);
-    expect(loaded.config.tied).toBe(true);
+    expect(coreOf(loaded).config.tied).toBe(true);
     expect(differences(contents(loaded), contents(model))).toEqual([]);
     expect(await logits(loaded)).toEqual(await logits(model));
   });

@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { binarize } from '../../lib/compress/binarize';
 import { evaluatePerplexity } from '../../lib/eval/perplexity';
-import { linearModules, ModelCore } from '../../lib/models/model_core';
+import { coreOf, Model } from '../../lib/model';
+import { linearModules } from '../../lib/models/model_core';
 import type { Matrix } from '../../lib/native/matrix';
 import { finetune } from '../../lib/train/finetune';
 import type { FinetuneOptions } from '../../lib/train/finetune_options';
@@ -20,7 +21,7 @@ const small = { data, window: 32, batch: 4, steps: 4 } as const;
 const folder = mkdtempSync(join(tmpdir(), 'mbok-train-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-let teacher: ModelCore;
+let teacher: Model;
 beforeAll(async () => {
   teacher = await loadTeacher();
 });
@@ -37,7 +38,7 @@ async function train(options: Partial<FinetuneOptions> = {}, kernels = 2) {
 const losses = (history: readonly FinetuneRecord[]) => history.map(({ loss }) => loss);
 
 test('a story model improves within a few steps, flipping bits', async () => {
-  const original = await ModelCore.load(ASSETS);
+  const original = await Model.load(ASSETS);
   const student = await binarize(original, { kernels: 2, method: 'svid' });
   const [text, valid] = ['train', 'valid'].map((name) => readFileSync(join(ASSETS, 'corpus', `${name}.txt`), 'utf8'));
   const measure = async () =>
@@ -74,7 +75,7 @@ describe('what changes', () => {
   });
 
   test('biases train where a model has them', async () => {
-    const biased = await ModelCore.load(join(__dirname, '../golden/llama-bias'));
+    const biased = await Model.load(join(__dirname, '../golden/llama-bias'));
     const student = await makeStudent(biased);
     const before = contents(student);
     await finetune(student, { ...small, teacher: biased, train: ['biases'], flipRate: 0 });
@@ -98,7 +99,7 @@ describe('what changes', () => {
 
   test('scales are left as they are saved', async () => {
     const { student, after } = await train();
-    student.roundToStorage();
+    coreOf(student).roundToStorage();
     expect(contents(student)).toEqual(after);
   });
 });
@@ -181,7 +182,7 @@ describe('memory', () => {
 });
 
 test('native state is 16 bits a trained weight and little more, latent weights 96 besides the gradient', async () => {
-  const weights = linearModules(teacher);
+  const weights = linearModules(coreOf(teacher));
   const count = weights.reduce((sum, { rows, cols }) => sum + rows * cols, 0);
   const lines = weights.reduce((sum, { rows, cols }) => sum + rows + cols, 0);
   const native = (await train({ train: [] }, 1)).result.memory;
@@ -242,7 +243,7 @@ describe('a run that cannot go on', () => {
     'stops before the update of a loss that is not finite, %i sequences at once',
     async (microBatch) => {
       const student = await makeStudent(teacher);
-      const norm = student.parameters.get('model.norm.weight') as Matrix;
+      const norm = coreOf(student).parameters.get('model.norm.weight') as Matrix;
       norm.write(norm.toFloat32().fill(Number.NaN, 5, 6));
       const before = contents(student);
       await expect(finetune(student, { ...small, teacher, microBatch })).rejects.toMatchObject({
@@ -257,7 +258,7 @@ describe('a run that cannot go on', () => {
     const student = await makeStudent(teacher);
     // up and down cancel in the forward pass, but the gradient between them overflows
     const by = (name: string, factor: number) => {
-      const scales = student.parameters.get(`model.layers.0.mlp.${name}`) as Matrix;
+      const scales = coreOf(student).parameters.get(`model.layers.0.mlp.${name}`) as Matrix;
       scales.write(scales.toFloat32().map((value) => value * factor));
     };
     by('up_proj.s_out', 1e36);
@@ -275,8 +276,7 @@ describe('a run that cannot go on', () => {
 
   test('aborted at any moment, it leaves the student after a whole number of steps', async () => {
     const whole = new Set<string>();
-    const note = (model: ModelCore) =>
-      JSON.stringify([...contents(model)].filter(([name]) => name.endsWith('kernels')));
+    const note = (model: Model) => JSON.stringify([...contents(model)].filter(([name]) => name.endsWith('kernels')));
     const reference = await makeStudent(teacher);
     whole.add(note(reference));
     const options = { ...small, teacher, batch: 16, microBatch: 4, steps: 10, flipRate: 0.5 };
@@ -348,7 +348,7 @@ test.each([
 
 test('refuses a teacher of another shape', async () => {
   const student = await makeStudent(teacher);
-  const other = await ModelCore.load(ASSETS);
+  const other = await Model.load(ASSETS);
   await expect(finetune(student, { ...small, teacher: other })).rejects.toMatchObject({ code: 'MBOK_SHAPE' });
   other.dispose();
 });

@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { ModelCore } from '../../lib/models/model_core';
+import { coreOf, type Model } from '../../lib/model';
 import { type FinetuneResult, finetune } from '../../lib/train/finetune';
 import type { FinetuneOptions } from '../../lib/train/finetune_options';
 import { typeScriptArguments } from '../helpers/run_typescript';
@@ -14,7 +14,7 @@ const folder = mkdtempSync(join(tmpdir(), 'mbok-resume-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 const place = (name: string) => join(folder, name);
 
-let teacher: ModelCore;
+let teacher: Model;
 beforeAll(async () => {
   teacher = await loadTeacher();
 });
@@ -115,7 +115,7 @@ describe('resuming', () => {
     const only = { ...options, teacher, train: [], checkpoint: { folder: place('frozen'), every: 1 } };
     await finetune(student, only);
     const other = await makeStudent(teacher);
-    const table = other.parameters.get('model.embed_tokens.weight');
+    const table = coreOf(other).parameters.get('model.embed_tokens.weight');
     table?.write((table.raw() as Float32Array).fill(0, 0, 1));
     await expect(finetune(other, { ...only, resume: true })).rejects.toMatchObject({ code: 'MBOK_INVALID_ARGUMENT' });
   });

@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, rmSync, statSync, truncateSync } from 'node:fs
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readBytes } from '../../lib/cli/bytes';
-import type { ModelCore } from '../../lib/models/model_core';
+import type { Model } from '../../lib/model';
 import { finetune } from '../../lib/train/finetune';
 import type { FinetuneOptions } from '../../lib/train/finetune_options';
 import { contents, learnableIds, loadTeacher, makeStudent } from '../helpers/training_models';
@@ -13,7 +13,7 @@ const folder = mkdtempSync(join(tmpdir(), 'mbok-cache-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 const place = (name: string) => join(folder, name);
 
-let teacher: ModelCore;
+let teacher: Model;
 beforeAll(async () => {
   teacher = await loadTeacher();
 });

@@ -7,13 +7,13 @@ import { createRequire } from 'node:module';
 import { secondsOf, serve } from '../serve.mjs';
 
 const require = createRequire(import.meta.url);
-const { Model } = require('../../../dist/index.js');
+const { ModelCore } = require('../../../dist/models/model_core.js');
 const { Decoder } = require('../../../dist/generate/decoder.js');
 const { Sampler } = require('../../../dist/generate/sampler.js');
 const { arithmeticOf } = require('../../../dist/graph/arithmetic.js');
 
 await serve(async ({ path, prompt, tokens, first }) => {
-  const model = await Model.load(path);
+  const model = await ModelCore.load(path);
   const context = Math.max(prompt.length, tokens);
   const sampler = new Sampler({ temperature: 0 });
   const decoderOf = (precision) => {

@@ -7,11 +7,11 @@ import { quantizeFolder } from '../../../lib/baselines/quantize_folder';
 import { readStorage } from '../../../lib/cli/storage';
 import { binarize } from '../../../lib/compress/binarize';
 import { binarizeFolder } from '../../../lib/compress/binarize_folder';
+import { exportDense } from '../../../lib/compress/export_dense';
 import { planConversion } from '../../../lib/compress/memory_plan';
 import { f32ToHalf, halfToF32 } from '../../../lib/io/half';
 import { SafetensorsFile, type TensorSource, writeSafetensors } from '../../../lib/io/safetensors';
-import { Model } from '../../../lib/model';
-import { exportDense } from '../../../lib/models/export_dense';
+import { coreOf, Model } from '../../../lib/model';
 import { dequantized } from '../../../lib/models/gguf/dequantize';
 import { ModelSource } from '../../../lib/models/source';
 import { widened } from '../../../lib/models/widen';
@@ -89,8 +89,8 @@ describe.each(EXACT)('%s', (type) => {
   test.each(['llama', 'gemma3', 'gpt2', 'qwen2'])('%s computes the bits of its values in F32', async (family) => {
     await using models = await pair(family, type);
     const { blocks, wide } = models;
-    for (const { name, role, rows, cols } of blocks.family.parameters(blocks.config)) {
-      const { matrix, storage } = blocks.stored.get(name) ?? {};
+    for (const { name, role, rows, cols } of coreOf(blocks).family.parameters(coreOf(blocks).config)) {
+      const { matrix, storage } = coreOf(blocks).stored.get(name) ?? {};
       const isMatrix = role === 'linear' || role === 'embedding' || role === 'head';
       expect([name, matrix?.type, storage]).toEqual(isMatrix ? [name, 'q8', 'Q8'] : [name, 'f32', 'F32']);
       if (isMatrix) expect(matrix?.byteLength).toBe((rows * cols * 17) / 16);
@@ -121,17 +121,18 @@ test.each(['llama', 'gpt2'])('%s is saved as it is, and read again', async (fami
     format: 'q8',
   });
   const { layers, parts } = await readStorage(saved);
-  const { name, rows, cols } = read.linears[0] as (typeof read.linears)[number];
+  const { linears } = coreOf(read);
+  const { name, rows, cols } = linears[0] as (typeof linears)[number];
   await using file = await SafetensorsFile.open(join(saved, 'model.safetensors'));
   expect(file.entry(name)).toMatchObject({ dtype: 'U8', shape: [rows, (cols / 32) * 34] });
   if (family === 'llama') expect(layers.map(({ bitsPerWeight }) => bitsPerWeight)).toEqual(layers.map(() => 8.5));
-  expect(parts.dense).toBe(read.linears.reduce((sum, linear) => sum + (linear.rows * linear.cols * 17) / 16, 0));
+  expect(parts.dense).toBe(linears.reduce((sum, linear) => sum + (linear.rows * linear.cols * 17) / 16, 0));
 });
 
 test('exporting in f32 gives the values', async () => {
   await using models = await pair('gpt2');
   const place = join(folder, 'exported');
-  await exportDense(models.blocks, place, { type: 'F32' });
+  await exportDense(models.blocks, place, { type: 'f32' });
   await using exported = await ModelSource.open(place);
   await using expected = await ModelSource.open(models.wideFile);
   for (const name of expected.weights.tensors.keys()) {
@@ -151,7 +152,7 @@ describe('conversion', () => {
     await using blocks = await binarize(models.blocks, options);
     await using wide = await binarize(models.wide, options);
     const [one, other] = [contents(blocks), contents(wide)];
-    const isBlock = (name: string) => blocks.stored.get(name)?.storage === 'Q8';
+    const isBlock = (name: string) => coreOf(blocks).stored.get(name)?.storage === 'Q8';
     expect(differences(one, other).filter((name) => !isBlock(name))).toEqual([]);
     expect(blocks.conversion).toEqual(wide.conversion);
     expect((await blocks.logits(IDS)).data).toEqual((await wide.logits(IDS)).data);
@@ -195,7 +196,7 @@ test('a teacher in blocks teaches as its values do; embeddings that are trained 
   for (const teacher of [models.blocks, models.wide]) {
     await using student = await binarize(teacher, { kernels: 2, method: 'svid' });
     await finetune(student, { ...options, teacher });
-    const { matrix, storage } = student.stored.get('model.embed_tokens.weight') ?? {};
+    const { matrix, storage } = coreOf(student).stored.get('model.embed_tokens.weight') ?? {};
     students.push({ storage, values: matrix?.toFloat32() as Float32Array });
     const place = join(folder, `student-${students.length}`);
     await student.save(place);
@@ -293,7 +294,7 @@ test('formats that are not exact in 8 bits stay in 16', async () => {
     else await expect(read).rejects.toMatchObject({ code: 'MBOK_SHAPE' });
   }
   await using model = await Model.load(join(GOLDEN, 'gguf/llama.gguf'));
-  const weight = model.parameters.get('lm_head.weight') as Matrix;
+  const weight = coreOf(model).parameters.get('lm_head.weight') as Matrix;
   expect(weight.type).toBe('f16');
   expect((await widened(weight)).type).toBe('f32');
 });

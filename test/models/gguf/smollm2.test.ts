@@ -2,7 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import { evaluatePerplexity } from '../../../lib/eval/perplexity';
-import { Model } from '../../../lib/model';
+import { coreOf, Model } from '../../../lib/model';
 import { readGolden } from '../../helpers/golden';
 import { describeWithShared, sharedPath } from '../../helpers/shared';
 
@@ -29,7 +29,7 @@ describeWithShared('SmolLM2 from its GGUF file', [FILE, GOLDEN], () => {
   afterAll(() => model.dispose());
 
   test('is a LLaMA with the settings of its config.json', () => {
-    expect(model.json).toEqual({
+    expect(coreOf(model).json).toEqual({
       architectures: ['LlamaForCausalLM'],
       model_type: 'llama',
       hidden_act: 'silu',
