@@ -1,10 +1,10 @@
-// One step of the Boolean optimizer for one layer: scale gradients with the current bits, statistics, M ← β·M + η·Q̂,
-// flips or neighbor moves, β ← 1 − fraction moved. multi_boolean_update feeds it the tiles of a product, boolean_update
-// those of a dense signal; the rule is implemented only here.
+// One step of the Boolean optimizer for one layer, in this order: scale gradients with the current bits, statistics,
+// M ← β·M + η·Q̂, flips or neighbor moves, β ← 1 − fraction moved. The rule is implemented only here. The operation
+// multi_boolean_update feeds it the tiles of a product, boolean_update those of a dense signal.
 //
-// Instant statistics (and the first step of running ones) must be known before the first tile is consumed, so the
-// source is fed twice; running statistics need one pass. With A micro-batches the statistics of the summed signal are
-// estimated as A times a micro-batch's second moments (√A times its mean |Q|), as if micro-batches were independent.
+// Instant statistics must be known before the first tile is consumed, so the source is fed twice. Running statistics
+// need two passes in their first step only. With A micro-batches the statistics of the summed signal are estimated as A
+// times a micro-batch's second moments (√A times its mean |Q|), as if micro-batches were independent.
 #pragma once
 
 #include "operations/boolean_layer.h"

@@ -1,5 +1,5 @@
-// The step of the Boolean optimizer from a dense signal q of the last kernel, for layers whose signal had to be stored:
-// native Boolean layers, and sums over several uses of one weight.
+// The step of the Boolean optimizer from a dense signal q of the last kernel. It serves layers whose signal had to be
+// stored: native Boolean layers, and sums over several uses of one weight.
 //   q [m,n], s_out? [K,m], s_in? [K,n] → in place: kernels bits [K·m,n], accumulator [m,n], row_statistics [2,m],
 //   column_statistics [2,n], state [1,8]; attributes: K, rule, normalizer, decay
 #include "operations/boolean_optimizer.h"

@@ -3,9 +3,9 @@
 //   (A Aᵀ + 1e-6 · mean(diag A Aᵀ) · I) d = A r,  s_in[:, j] += d,  R[:, j] −= Aᵀ d.
 // Columns with H_jj = 0 keep their scales.
 //
-// Blocks of 32 columns: with S = [A of the block | R H[:, block]] the Gram product AᵀS contains all that the block's
-// small systems need, including how a step of one column changes r of later ones (H_jl Aₗᵀ Aⱼ d). So all work of order
-// m · n runs as matrix products, and only (32 K)² numbers are processed serially.
+// Columns are processed in blocks of 32. With S = [A of the block | R H[:, block]] the Gram product AᵀS contains all
+// that the block's small systems need. This includes how a step of one column changes r of later ones (H_jl Aₗᵀ Aⱼ d).
+// So all work of order m · n runs as matrix products, and only (32 K)² numbers are processed serially.
 //
 // inputs target [m, n], h [n, n] symmetric, kernels bits [K·m, n], s_out [K, m]; output s_in [K, n] (read and written)
 #include <algorithm>

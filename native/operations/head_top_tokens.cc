@@ -5,10 +5,10 @@
 //   attributes: precision, c (0: none), k
 //   z = c·tanh(x·wᵀ / c); error = KL(softmax(z) ‖ kept, the remainder spread evenly over the other tokens)
 //
-// Each tile of logits is summed and searched while it is in cache, so no logits are stored. For each row every worker
-// keeps the k likeliest tokens that it has seen, and up to k more that were likelier than the least of these at the
-// last selection. Only parts with a likelier token are searched: of random logits (k = 64, V = 262144) one in three.
-// Selecting k of 2k takes a microsecond, about ten times per row.
+// Each tile of logits is summed and searched while it is in cache, so no logits are stored. Every worker holds for each
+// row the k likeliest tokens that it has seen, and up to k candidates that were likelier than the least of these. At 2k
+// it selects again, which takes a microsecond, about ten times per row. Only parts with a likelier token are searched:
+// of random logits (k = 64, V = 262144) one in three.
 #include <algorithm>
 #include <cmath>
 #include <limits>

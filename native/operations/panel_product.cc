@@ -16,10 +16,9 @@ constexpr int64_t kChunkRows = 2048;    // rows of A per packing of B, for every
 constexpr int64_t kTasksPerThread = 3;  // minimal tiles per thread, so that small products use all threads
 constexpr int64_t kTasks = 12;          // and in total
 
-// Maximal rows and panels of a task on a matrix unit. It makes over a hundred products in the time in which the
-// last-level cache delivers one number to a core, so each number must be used for hundreds of others. The tile (512 KB)
-// stays in scratch for the whole depth. Together with a block of the panels' depth, or two while the next is rebuilt
-// (320 KB), it stays in L2.
+// Maximal rows and panels of a task on a matrix unit. The unit makes over a hundred products in the time in which the
+// last-level cache delivers one number to a core. So each number must be used for hundreds of products. The tile (512
+// KB) stays in L2 for the whole depth, with a block of the panels' depth, or two while the next is rebuilt (320 KB).
 constexpr int64_t kMatrixRows = 512, kMatrixPanels = 4;
 static_assert(kMostSinkPanels == kMatrixPanels, "a task has whole tiles for a sink");
 constexpr int64_t kMatrixTasksPerThread = 4;

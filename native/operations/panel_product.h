@@ -87,8 +87,8 @@ void panel_product(ThreadPool& pool, const PanelProduct& product, const PanelOpe
 // Suffices for every product that is nowhere larger; with a sink, for a smaller depth only.
 size_t panel_product_scratch(const PanelProduct& product, const PanelOperand& b, int threads);
 
-// Returns `wanted` if the CPU has it: kBf16 if it multiplies bf16; kInt8 if it multiplies bytes and has no matrix unit,
-// which is faster in bf16. kInt8 falls back to kBf16, both to kF32.
+// Returns the precision that the CPU offers for `wanted`. kBf16 needs products of bf16. kInt8 needs products of bytes
+// and no matrix unit, which is faster in bf16. kInt8 falls back to kBf16, and both to kF32.
 Precision usable_precision(Precision wanted);
 
 }  // namespace mbok

@@ -1,6 +1,6 @@
-// The losses of rows of a student's logits against target tokens, another model's logits or a truncated distribution.
-// Rows are processed in parts, so a row is never in cache as a whole: first logits, as tiles come out of the product,
-// then, when their sums are known, pieces of the gradient.
+// The losses of rows of a student's logits against target tokens, another model's logits or a truncated distribution. A
+// row is processed in parts, so it is never in cache as a whole. First come its logits, as tiles leave the product.
+// When their sums are known, pieces of its gradient are computed.
 #pragma once
 
 #include <cmath>

@@ -19,9 +19,9 @@ class ThreadPool {
   // Number of threads that take part in parallel_for, including the caller.
   int threads() const { return threads_; }
 
-  // Calls body(task, worker) once for every task in [0, tasks) and returns when all are done. worker is in
-  // [0, threads()); no two bodies run with the same worker at once, so it indexes per-thread scratch. Bodies must not
-  // throw and must not call parallel_for. Calls from different threads are serialized.
+  // Calls body(task, worker) once for every task in [0, tasks) and returns when all are done. No two bodies run with
+  // the same worker in [0, threads()) at once, so it indexes per-thread scratch. Bodies must not throw and must not
+  // call parallel_for. Calls from different threads are serialized.
   template <class Body>
   void parallel_for(int64_t tasks, Body&& body) {
     using Plain = std::remove_reference_t<Body>;

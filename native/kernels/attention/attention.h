@@ -58,8 +58,8 @@ struct AttentionBlock {
 };
 
 // The gradient of queries first_query … end_query − 1 of one sequence with respect to one key-value head. Every pointer
-// is at position 0 of the sequence. q, o, d_o, lse and dq point to the first query head of the group; the next heads
-// follow at a distance of d floats (lse: 1). dk and dv are accumulated.
+// is at position 0 of the sequence. Pointers q, o, d_o, lse and dq are at the first query head of the group. The next
+// heads follow at a distance of d floats (lse: 1). dk and dv are accumulated.
 struct AttentionGradientGroup {
   const float *q, *k, *v, *o, *d_o, *lse;
   float *dq, *dk, *dv;

@@ -1,6 +1,6 @@
 // The look-up kernel over Bytes, kBytes of them in lanes of 16. Included into an anonymous namespace inside
-// mbok::<isa>, after the operations on Bytes. add_even() and add_odd() add low + high · 2^kLowBits of every other group
-// of eight bytes to eight sums of 16 bits per group.
+// mbok::<isa>, after the operations on Bytes. The functions add_even() and add_odd() take every other group of eight
+// bytes and add low + high · 2^kLowBits to eight sums of 16 bits.
 
 constexpr int kVectors = kTileRows / kBytes;
 

@@ -29,9 +29,9 @@
 // shuffles, 13 cycles; with vpermb (avx512_vbmi.cc) 11, with the end of a block 12.8. Measured on Granite Rapids from
 // L2: 15. NEON: 22 cycles on four vector pipes, 44 on two.
 //
-// Streams. Zen 5 reads one tile at a time, prefetched 6 KiB ahead: two tiles would share table loads, but two streams
-// from memory are a quarter slower than one. Intel reads two tiles, prefetched 3 KiB (AVX-512) or 2 KiB (AVX2) ahead:
-// its cores have so few outstanding reads that a second stream gains a sixth, and 6 KiB ahead costs a quarter.
+// Streams. Zen 5 reads one tile at a time, prefetched 6 KiB ahead. Two tiles would share table loads, but two streams
+// from memory are a quarter slower than one. Intel reads two tiles, prefetched 3 KiB (AVX-512) or 2 KiB (AVX2) ahead.
+// Its cores have so few outstanding reads that a second stream gains a sixth, and 6 KiB ahead costs a quarter.
 #pragma once
 
 #include <cstdint>

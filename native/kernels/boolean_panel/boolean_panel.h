@@ -41,11 +41,10 @@ extern const KernelTable<BooleanPanelFunction> boolean_panel_i8_table;
 // columns.
 //
 // Budget. A piece takes per kernel five loads (two of magnitudes, signs, two broadcasts), two tests, two mask shifts,
-// four masked xors and four FMAs, then six instructions to round, pair and store: 23 at K = 1, 74 at K = 4. Of the 74,
-// 20 are loads and 56 micro-operations share the two vector ports. Tile products leave these ports idle: a tile of
-// steps takes 105 cycles, bound by its loads. A piece is nearly free as long as all of it fits the scheduler (97
-// entries on Granite Rapids); pieces of 256 weights, a quarter as often, add all of their time. Measured there with 512
-// rows:
+// four masked xors and four FMAs. Six instructions then round, pair and store: 23 at K = 1, 74 at K = 4. Of the 74, 20
+// are loads, and 56 micro-operations share the two vector ports. Tile products leave these ports idle: a tile of steps
+// takes 105 cycles, bound by its loads. A piece is nearly free as long as all of it fits the scheduler (97 entries on
+// Granite Rapids). Pieces of 256 weights, a quarter as often, add all of their time. Measured there with 512 rows:
 //
 //   time added to the tiles        K = 1   K = 4
 //   rebuilt between tile products    8 %    16 %

@@ -1,6 +1,8 @@
-// The 8-bit panel in terms of Vec. Included into an anonymous namespace inside mbok::<isa>, after body.h, kNear and
-// pack_bytes(). kNear is how many numbers of the depth are rotated in registers: first kNear neighbors, then numbers
-// kNear apart. pack_bytes() packs four neighbors of the depth in 0 … 255 into 32-bit lanes, the earliest lowest.
+// The 8-bit panel in terms of Vec. Included into an anonymous namespace inside mbok::<isa>, after body.h. The including
+// file defines before:
+//
+//   kNear          numbers of the depth rotated in registers: first kNear neighbors, then numbers kNear apart
+//   pack_bytes()   packs four neighbors of the depth in 0 … 255 into 32-bit lanes, the earliest lowest
 
 constexpr float kLeastBound = 1e-36f;  // 127 / kLeastBound is finite
 

@@ -4,8 +4,8 @@
 //   e_l = (x − level) / u_ll.
 // Errors are stored negated, so that the columns after the block add errors · U, one matrix product.
 //
-// Layout. Rows lie in lanes: the block is transposed on the way in, the signs of 64 rows are one word per column, and
-// an element of U in a register serves 64 rows. The sum is left-looking, so x stays in registers.
+// Layout. Rows lie in lanes. The block is transposed on the way in, and the signs of 64 rows are one word per column.
+// An element of U in a register serves 64 rows. The sum is left-looking, so x stays in registers.
 //
 // Budget. Column l costs l loads and l fma per 16 rows (AVX-512) and l broadcasts per 64 rows: 64 fma per element on
 // average in a block of 128 columns. The product after the block costs n / 2 fma per element and dominates.

@@ -1,9 +1,9 @@
 // The bf16 product on AMX tiles: 2 × 2 tiles of 16 × 16 sums; operand tiles hold 16 rows × 32 bf16 numbers.
 //
 // Layout. A panel of B already has the layout of a tile (a tile row is 16 columns of one step), so its tiles are loaded
-// in place with the panel's stride. Panels rebuilt here (BooleanPanels) lie in two strips of 32 columns: L1 then uses
-// all of its sets, not half of them, and evicts less of A, which is 4 to 6 % faster. A is loaded in place if its depth
-// is contiguous. Otherwise (keys and values of attention) 32 rows of the block are transposed first, 16 × 16 steps at a
+// in place with the panel's stride. Panels rebuilt here (BooleanPanels) lie in two strips of 32 columns. L1 then uses
+// all of its sets, not half of them, and evicts less of A: 4 to 6 % faster. A is loaded in place if its depth is
+// contiguous. Otherwise (keys and values of attention) 32 rows of the block are transposed first, 16 × 16 steps at a
 // time.
 //
 // Budget. 32 × 32 sums and 16 steps take 4 tile products of 16 cycles on the one matrix unit and 4 overlapping tile

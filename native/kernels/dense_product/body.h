@@ -1,7 +1,13 @@
-// The register-tiled product over Vec, for every precision. Included into an anonymous namespace inside mbok::<isa>,
-// after kTileRows and kTileVectors (a tile's rows and vectors of columns, as many as there are registers for sums), the
-// types Step and Sum, and load_step(), broadcast_step() (returns a Step or another first operand of multiply_add()),
-// first_sum() (of a row of A), multiply_add() (one step) and add_sum() (adds to C's value).
+// The register-tiled product over Vec, for every precision. Included into an anonymous namespace inside mbok::<isa>.
+// The including file defines before:
+//
+//   kTileRows, kTileVectors    rows and vectors of columns of a tile, as many as there are registers for sums
+//   Step, Sum                  types of an operand of B and of a sum
+//   load_step()                loads a Step of B
+//   broadcast_step()           loads a step of A as the first operand of multiply_add()
+//   first_sum()                the initial Sum for a row of A
+//   multiply_add()             adds the products of one step
+//   add_sum()                  adds a Sum to C's value
 
 #include "kernels/dense_product/panels.h"
 #include "kernels/dense_product/start_of.h"

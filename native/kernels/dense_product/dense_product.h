@@ -17,10 +17,10 @@
 // before they are rounded. It spreads outliers; as Hᵀ·H = 64·I the product only gains a factor, which the scale of A
 // removes (Ashkboos et al., "QuaRot: Outlier-Free 4-Bit Inference in Rotated LLMs", 2024).
 //
-// Numerics. f32 sums a block in the order of d from zero with fused multiply-adds and adds the sum to C, so every ISA
-// gives the same bits. bf16 sums in f32 with the rounding of vdpbf16ps (pairs, subnormals flushed). Its scalar version
-// rounds as a CPU without that instruction, so both agree to about 1e-6 of Σ|a·b|, the rounding of f32 sums. i8 sums
-// integers, and one fused multiply-add applies both scales and adds to C, so every ISA gives the same bits.
+// Numerics. The f32 functions sum a block in the order of d from zero with fused multiply-adds, then add the sum to C.
+// The i8 functions sum integers, then one fused multiply-add applies both scales and adds to C. Both give the same bits
+// on every ISA. The bf16 functions sum in f32 with the rounding of vdpbf16ps (pairs, subnormals flushed). Scalar rounds
+// like a CPU without that instruction. They agree to about 1e-6 of Σ|a·b|, the rounding of f32 sums.
 //
 // Budget. Per step of a tile:
 //
@@ -31,10 +31,11 @@
 //   NEON sdot    5 × 16   20             4 loads of B, 5 of A, 4 eor, 20 sdot        320   12 on 2 vector pipes
 //   NEON usmmla  4 × 16   16             4 loads of B, 2 of A, 1 combine, 8 usmmla   256   4.5 on 2 vector pipes
 //
-// x86 is bound by the multipliers, in 8 bits too: AVX-512 has 10 loads in 12 cycles on two load ports. fmla by element
-// needs no broadcast. usmmla takes two steps at once, with pairs of B's steps formed once for all rows. AVX2 without
-// VNNI has no 8-bit candidate: 32 byte products with sums that must not saturate in 16 bits take four instructions
-// (sign, multiply-add of bytes, of words, add), as many as the FMAs they would replace.
+// The multipliers bound x86, in 8 bits too: AVX-512 has 10 loads in 12 cycles on two load ports. On NEON, fmla by
+// element needs no broadcast, and usmmla takes two steps at once, with pairs of B's steps formed once for all rows.
+//
+// AVX2 without VNNI has no 8-bit candidate. 32 byte products whose sums must not saturate in 16 bits take four
+// instructions (sign, multiply-add of bytes, of words, add), as many as the FMAs they would replace.
 //
 // A panel (80 KiB per block in f32) streams from L2 at 21 bytes per cycle (AVX-512). In 8 bits C is read and written
 // every 256 numbers, 1/16 of the time.

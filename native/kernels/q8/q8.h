@@ -1,8 +1,8 @@
 // Weights in 8 bits with one f16 scale per 32 columns: w[j] = scale[j / 32] · q[j]. This is ggml's Q8_0. Q4_0, Q5_0 and
 // IQ4_NL, whose numbers have fewer bits, are stored exactly too.
 //
-// Layout. A row is its cols / 32 scales, then its numbers (int8): one stream of 8.5 bits per weight, with contiguous
-// scales, so that a vector of them is widened at once. cols is a multiple of 32. Rows are contiguous, so scales are
+// Layout. A row is its cols / 32 scales, then its numbers (int8), one stream of 8.5 bits per weight. Scales are
+// contiguous, so that a vector of them is widened at once. cols is a multiple of 32. Rows are contiguous, so scales are
 // aligned to two bytes and numbers to one.
 //
 //   widen: to[j] = w[32 · block + j], exact because 11 bits times 8 fit the 24 bits of f32

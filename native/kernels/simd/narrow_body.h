@@ -1,6 +1,6 @@
 // The sources of narrow_avx512.h for ISAs without masked loads of narrow elements: the tail goes through a buffer.
-// narrow_avx2.h and narrow_neon.h include this file inside their namespaces, after widen_f16(), widen_bf16() and
-// widen_i8(), which widen kLanes elements each.
+// narrow_avx2.h and narrow_neon.h include this file inside their namespaces. They first define widen_f16(),
+// widen_bf16() and widen_i8(), which widen kLanes elements each.
 
 template <class Type, Vec (*Widen)(const Type*)>
 struct Narrow {
