@@ -1,4 +1,4 @@
-/** A Boolean model as the dense one that it stands for. */
+/** Export of a Boolean model as a dense one: Ŵ = Σₖ diag(sOut[k]) · B[k] · diag(sIn[k]) for every layer. */
 
 import { oneOf, options } from '../base/validate';
 import { expectModel, type Model } from '../model';
@@ -15,18 +15,18 @@ export type ExportType = (typeof EXPORT_TYPES)[number];
 
 /** Options of {@link exportDense}. */
 export interface ExportOptions extends ProgressOptions, OutputOptions {
-  /** Element type of all weights. With 'f32' the logits are the same; 'f16' halves the files and rounds. Default 'f32'. */
+  /** Element type of all weights. 'f32' gives the same logits; 'f16' halves the files and rounds. Default 'f32'. */
   readonly type?: ExportType | undefined;
 }
 
 /**
- * Writes a model as a dense Hugging Face folder that transformers reads: the kernels of every layer multiplied out. One
- * dense matrix is in memory at a time. The folder appears whole or not at all.
+ * Writes a model as a dense Hugging Face folder, which transformers reads. The kernels of every layer are multiplied
+ * out, with one dense matrix in memory at a time. The folder appears completely or not at all.
  *
- * @param model - Boolean or dense; used, not changed
- * @param folder - a new folder, or one that `overwrite` may replace, as {@link Model.save} takes it
- * @throws MbokError MBOK_INVALID_ARGUMENT, MBOK_IO, MBOK_NON_FINITE (a weight too large or too small for F16), MBOK_BUSY (the
- *   model is being finetuned), MBOK_DISPOSED, MBOK_OUT_OF_MEMORY, MBOK_ABORTED
+ * @param model - Boolean or dense; not changed
+ * @param folder - a new folder, or one that may be replaced, as for {@link Model.save}
+ * @throws MbokError MBOK_INVALID_ARGUMENT, MBOK_IO, MBOK_NON_FINITE if a weight is too large or too small for F16,
+ * MBOK_BUSY if the model is being finetuned, MBOK_DISPOSED, MBOK_OUT_OF_MEMORY, MBOK_ABORTED
  *
  * @example
  * await exportDense(small, 'dense', { type: 'f16' });

@@ -1,4 +1,7 @@
-/** A language model: its configuration, its matrices and its tokenizer. What it can do stands on top (lib/model.ts). */
+/**
+ * The core of a language model: configuration, matrices and tokenizer. `Model` (lib/model.ts) wraps it with the public
+ * functions.
+ */
 
 import { MbokError } from '../base/errors';
 import { ahead } from '../base/read_ahead';
@@ -34,35 +37,35 @@ import {
 } from './stored_matrix';
 import { widened } from './widen';
 
-/** Tensors that are read at once: while one waits for the file another is arranged. */
+/** Number of tensors that are read concurrently: one waits for the file while another is converted. */
 const READ_AHEAD = 4;
 
+/** The contents of a model. */
 export interface ModelParts {
   readonly json: Readonly<Record<string, unknown>>;
-  /** Where the configuration came from, for messages. */
+  /** File of the configuration, for messages. */
   readonly place: string;
   readonly parameters: ReadonlyMap<string, StoredMatrix>;
-  /** Of the weights that are not dense, by module. */
+  /** Formats of the weights that are not dense, by module. */
   readonly formats: Formats;
-  /** What the order of bits is for. */
+  /** Use that determines the layout of ±1 matrices. */
   readonly use: ModelUse;
   readonly conversion: ConversionReport | undefined;
   readonly tokenizer: Tokenizer | undefined;
-  /** Contents of companion files by name. */
+  /** Contents of the companion files, by name. */
   readonly companions: ReadonlyMap<string, Buffer>;
 }
 
 /** Options of {@link Model.load}. */
 export interface LoadOptions extends ProgressOptions {
   /**
-   * Load only the first so many ±1 kernels of every module: 1 to the most that a module has; those with fewer keep theirs.
-   * Default all.
+   * Number of ±1 kernels to load of every module, from 1 to the maximum in the model. Modules with fewer are loaded
+   * completely. Default: all.
    */
   readonly kernels?: number | undefined;
   /**
-   * What the model is for: 'inference', which reads ±1 in tiles, or 'training', which reads them as files do, row by row. A
-   * model does the other as well, but training has to turn the bits first, and inference by rows is slower. Default
-   * 'inference'.
+   * Use of the model. 'inference' stores ±1 in tiles, 'training' in rows, as files do. The other use works too, but
+   * training must convert the layout first, and inference on rows is slower. Default 'inference'.
    */
   readonly for?: ModelUse | undefined;
 }
@@ -72,42 +75,42 @@ export interface SaveOptions extends ProgressOptions, OutputOptions {}
 
 const SAVE_KEYS = ['overwrite', 'signal', 'onProgress'] as const;
 
-/** Hidden states and logits of a model built into a graph. */
+/** Hidden states of a model built into a graph. */
 export interface BuiltModel {
-  /** The embeddings, then every block's output; the last one after the final norm: layers + 1 tensors. */
+  /** Embeddings, then the output of every block, the last one after the final norm: layers + 1 tensors. */
   readonly hiddenStates: readonly Tensor[];
-  /** The last of `hiddenStates`. */
+  /** The last of `hiddenStates`, input of the head. */
   readonly finished: Tensor;
 }
 
 /** A decoder-only language model, dense or Boolean, with its matrices in native memory. */
 export class ModelCore {
-  /** config.json as it was read, without `quantization_config`. */
+  /** config.json without `quantization_config`. */
   readonly json: Readonly<Record<string, unknown>>;
-  /** The architecture: its configuration, tensors and blocks. */
+  /** Architecture: reads the configuration, lists tensors and builds blocks. */
   readonly family: Family;
   /** Sizes and constants of the architecture, read from `json`. */
   readonly config: DecoderConfig;
-  /** How the model was converted; undefined for a dense model. */
+  /** Report of the conversion; undefined for a dense model. */
   readonly conversion: ConversionReport | undefined;
   readonly #formats: Map<string, LayerFormat>;
   #use: ModelUse;
   readonly #stored: Map<string, StoredMatrix>;
   readonly #parameters: Map<string, Matrix>;
-  /** Contents of the small files that belong to the model, e.g. its tokenizer's, by name. */
+  /** Contents of the model's small files, such as those of its tokenizer, by name. */
   readonly companions: ReadonlyMap<string, Buffer>;
   readonly #tokenizer: Tokenizer | undefined;
-  /** Where the configuration came from, for messages. */
+  /** File of the configuration, for messages. */
   readonly place: string;
   readonly #constants: ConstantTables;
   #disposed = false;
-  /** Calls that read the weights and must find them as they are until they end. */
+  /** Number of calls in progress that read the weights and exclude changes. */
   #readers = 0;
-  /** What a call that changes the weights does; undefined where none does. */
+  /** The change in progress, for messages; undefined if there is none. */
   #change: string | undefined;
   #revision = 0;
 
-  /** Takes over the matrices. Use {@link ModelCore.load} or {@link ModelCore.derive}. */
+  /** Takes ownership of the matrices. Use {@link ModelCore.load} or {@link ModelCore.derive}. */
   constructor({ json, place, parameters, formats, use, conversion, tokenizer, companions }: ModelParts) {
     const { quantization_config: _, ...dense } = json;
     this.json = dense;
@@ -125,7 +128,7 @@ export class ModelCore {
     this.#tokenizer = tokenizer;
   }
 
-  /** Loads what {@link ModelSource.open} opens, as `Model.load` (lib/model.ts) tells. */
+  /** Loads a model from a path that {@link ModelSource.open} accepts; `Model.load` (lib/model.ts) describes it. */
   static async load(path: string, given: LoadOptions = {}): Promise<ModelCore> {
     const checked = options('options', given, ['kernels', 'for', 'signal', 'onProgress']);
     const { kernels: limit, signal, onProgress } = checked;
@@ -156,7 +159,7 @@ export class ModelCore {
     return new ModelCore({ json, place, parameters, formats, use, conversion, tokenizer, companions });
   }
 
-  /** Throws MBOK_NO_TOKENIZER where the folder had none. */
+  /** Tokenizer of the model. Throws MBOK_NO_TOKENIZER if it was loaded without one. */
   get tokenizer(): Tokenizer {
     if (this.#tokenizer === undefined) {
       throw new MbokError('MBOK_NO_TOKENIZER', `${this.place}: this model was loaded without a tokenizer.json`);
@@ -164,29 +167,29 @@ export class ModelCore {
     return this.#tokenizer;
   }
 
-  /** Whether text functions can be used. */
+  /** Whether the model has a tokenizer, which text functions need. */
   get hasTokenizer(): boolean {
     return this.#tokenizer !== undefined;
   }
 
-  /** The matrices by checkpoint name. Throws MBOK_DISPOSED. */
+  /** Matrices by their names in the checkpoint. Throws MBOK_DISPOSED. */
   get parameters(): Parameters {
     this.#alive();
     return this.#parameters;
   }
 
-  /** The matrices with the element types that they are saved in. Throws MBOK_DISPOSED. */
+  /** Matrices with the element types in which they are saved. Throws MBOK_DISPOSED. */
   get stored(): ReadonlyMap<string, StoredMatrix> {
     this.#alive();
     return this.#stored;
   }
 
-  /** What the weights are made up of that are not dense, by module. */
+  /** Formats of the weights that are not dense, by module. */
   get formats(): Formats {
     return this.#formats;
   }
 
-  /** ±1 kernels of every module that consists of them; empty for a dense model. */
+  /** Number of ±1 kernels by module; empty for a dense model. */
   get kernels(): ReadonlyMap<string, number> {
     const counts = [...this.#formats].flatMap(([module, format]) =>
       isKernels(format) ? [[module, format.count] as const] : [],
@@ -194,25 +197,26 @@ export class ModelCore {
     return new Map(counts);
   }
 
-  /** The structure of the embedding table where it is not dense, such as 'int8'. */
+  /** Structure of the embedding table, such as 'int8'; undefined if it is dense. */
   get embeddings(): string | undefined {
     const [{ name }] = this.family.parameters(this.config) as [ParameterSpecification];
     return this.#formats.get(moduleOf(name))?.kind;
   }
 
-  /** Every matrix of the model, in the order of its files. */
+  /** All matrices of the model, in the order of its files. */
   get parts(): readonly ModelPart[] {
     return modelParts(this.family.parameters(this.config), this.#formats);
   }
 
-  /** What the order of the bits is for: what the model was loaded for or last used for. */
+  /** Use that determines the layout of ±1 matrices: that of loading or of the latest {@link arrangeFor}. */
   get use(): ModelUse {
     return this.#use;
   }
 
   /**
-   * Makes matrices of 16 bits or of GGUF's block formats f32 in memory, as training needs those that it changes; they are
-   * saved as before, blocks in F16. Throws MBOK_INVALID_ARGUMENT for a matrix of 8 bits, MBOK_DISPOSED, MBOK_OUT_OF_MEMORY.
+   * Converts matrices of 16 bits or GGUF blocks to f32 in memory, so that they can be trained. They are saved in their
+   * previous type, blocks in F16. Throws MBOK_INVALID_ARGUMENT for 8-bit matrices, MBOK_BUSY, MBOK_DISPOSED,
+   * MBOK_OUT_OF_MEMORY.
    */
   async widen(names: Iterable<string>, signal?: AbortSignal): Promise<void> {
     const narrow = [...names].filter((name) => (this.stored.get(name)?.matrix.type ?? 'f32') !== 'f32');
@@ -229,8 +233,8 @@ export class ModelCore {
   }
 
   /**
-   * Brings all ±1 into the order that a use reads, one matrix at a time; does nothing where they have it. Plans that were
-   * made before hold matrices that are gone then: they throw MBOK_DISPOSED. Throws MBOK_BUSY while other calls read the
+   * Converts all ±1 matrices to the layout for `use`, one at a time; does nothing if they have it. Earlier plans are
+   * bound to disposed matrices afterwards, so they throw MBOK_DISPOSED. Throws MBOK_BUSY while other calls read the
    * model, MBOK_DISPOSED, MBOK_OUT_OF_MEMORY, MBOK_ABORTED.
    */
   async arrangeFor(use: ModelUse, signal?: AbortSignal): Promise<void> {
@@ -249,12 +253,15 @@ export class ModelCore {
     this.#use = use;
   }
 
-  /** Excludes other calls while matrices are replaced, if there are any; the caller may be a call that does so already. */
+  /**
+   * Excludes other calls while matrices are replaced. Does nothing if there are none, or if the caller already excludes
+   * others.
+   */
   #holdToReplace({ length }: readonly unknown[], what: string): Disposable | undefined {
     return length > 0 && this.#change === undefined ? this.holdToChange(what) : undefined;
   }
 
-  /** Takes over the matrix, and frees the one before it. */
+  /** Takes ownership of the matrix and disposes its predecessor. */
   #replace(name: string, stored: StoredMatrix): void {
     if (this.#disposed) stored.matrix.dispose();
     this.#alive();
@@ -265,10 +272,10 @@ export class ModelCore {
   }
 
   /**
-   * Keeps the weights as they are until disposed; several calls may. Throws MBOK_BUSY while a call changes them,
-   * MBOK_DISPOSED.
+   * Prevents changes of the weights until disposed. Several calls may do so at once. Throws MBOK_BUSY while a call
+   * changes the weights, MBOK_DISPOSED.
    *
-   * @param since - the revision that the caller's plan or cache was made for: MBOK_BUSY where it is stale
+   * @param since - revision that the caller's plan or cache is for; throws MBOK_BUSY if it is out of date
    */
   holdToRead(since = this.#revision): Disposable {
     this.#settled();
@@ -280,10 +287,10 @@ export class ModelCore {
   }
 
   /**
-   * Excludes every other call that reads or changes the weights until disposed. Throws MBOK_BUSY while there is one,
+   * Excludes all other calls that read or change the weights until disposed. Throws MBOK_BUSY if there is one,
    * MBOK_DISPOSED.
    *
-   * @param what - what is done to the model, for messages: `finetuned`
+   * @param what - what the caller does to the model, for messages: `finetuned`
    */
   holdToChange(what: string): Disposable {
     this.#settled();
@@ -299,25 +306,28 @@ export class ModelCore {
     };
   }
 
-  /** Grows whenever the weights change or lie elsewhere: plans and caches of an earlier revision are stale. */
+  /** Counter that increases when weights change or move. Plans and caches of an earlier revision are out of date. */
   get revision(): number {
     return this.#revision;
   }
 
-  /** Tables that all layers share, for runs that reach `positions` positions. Throws MBOK_DISPOSED, MBOK_UNSUPPORTED. */
+  /**
+   * Returns the tables that all layers share, for up to `positions` positions. Throws MBOK_DISPOSED, MBOK_UNSUPPORTED,
+   * MBOK_OUT_OF_MEMORY.
+   */
   constants(positions: number): Constants {
     this.#alive();
     return this.#constants.upTo(positions);
   }
 
-  /** Every linear weight of the architecture, converted or not. */
+  /** All linear weights of the architecture, converted or not. */
   get linears(): readonly ParameterSpecification[] {
     return this.family.parameters(this.config).filter(({ role }) => role === 'linear');
   }
 
   /**
-   * Adds embeddings, blocks and final norm to a graph. `ids` is i32 [tokens, 1]; `positions`: tokens of the longest sequence
-   * that a run reaches.
+   * Adds embeddings, blocks and final norm to a graph. `ids` is i32 [tokens, 1]. `positions` is the length in tokens of
+   * the longest sequence of a run.
    */
   build(builder: Builder, ids: Tensor, positions: number): BuiltModel {
     const { family, config } = this;
@@ -332,14 +342,14 @@ export class ModelCore {
     return { hiddenStates, finished };
   }
 
-  /** A builder over this model's matrices. */
+  /** Creates a builder for this model's matrices. */
   builder(graph: Graph, options: BuilderOptions = {}): Builder {
     return new Builder(graph, this.parameters, { ...options, formats: this.#formats });
   }
 
   /**
-   * A model of the same architecture and tokenizer with other matrices: those of `replaced` (whose weights have `formats`),
-   * copies of this model's for the rest.
+   * Creates a model of the same architecture and tokenizer with matrices from `replaced`, whose weights have `formats`.
+   * All other matrices are copies of this model's. Throws MBOK_SHAPE if a matrix is missing, MBOK_DISPOSED.
    */
   derive(
     replaced: ReadonlyMap<string, StoredMatrix>,
@@ -359,8 +369,8 @@ export class ModelCore {
   }
 
   /**
-   * Rounds every f32 matrix to the element type it is saved in, so that a saved model reloads to the same numbers. Throws
-   * MBOK_NON_FINITE, naming the tensor, where that type does not hold a number or a module's scales vanish in it.
+   * Rounds every f32 matrix to the type in which it is saved, so that a saved model reloads to the same numbers. Throws
+   * MBOK_NON_FINITE, naming the tensor, if a number does not fit the type or a module's scales underflow in it.
    */
   roundToStorage(): void {
     for (const { name, role } of this.parts) {
@@ -379,7 +389,7 @@ export class ModelCore {
     return { ...this.json, ...(quantization && { quantization_config: quantization }) };
   }
 
-  /** Saves the model as `Model.save` (lib/model.ts) tells. */
+  /** Saves the model as a folder; `Model.save` (lib/model.ts) describes it. */
   async save(folder: string, given: SaveOptions = {}): Promise<void> {
     const { overwrite, signal, onProgress } = options('options', given, SAVE_KEYS);
     using _ = this.holdToRead();
@@ -397,7 +407,7 @@ export class ModelCore {
     onProgress?.({ done: 1, what: 'saved' });
   }
 
-  /** Frees the matrices. Every later call throws MBOK_DISPOSED. */
+  /** Frees the matrices. Later calls throw MBOK_DISPOSED. */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
@@ -405,7 +415,7 @@ export class ModelCore {
     this.#constants[Symbol.dispose]();
   }
 
-  /** As `dispose`, for `await using`. */
+  /** Disposes the model, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.dispose();
   }
@@ -419,14 +429,14 @@ export class ModelCore {
     if (this.#disposed) throw new MbokError('MBOK_DISPOSED', 'this model has been disposed');
   }
 
-  /** Throws while a call changes the weights. */
+  /** Throws MBOK_DISPOSED, and MBOK_BUSY while a call changes the weights. */
   #settled(): void {
     this.#alive();
     if (this.#change !== undefined) throw new MbokError('MBOK_BUSY', `this model is being ${this.#change}`);
   }
 }
 
-/** The `kernels` that a model is loaded with. Throws MBOK_INVALID_ARGUMENT where no weight has so many. */
+/** Checks the option `kernels`. Throws MBOK_INVALID_ARGUMENT if no weight has as many kernels. */
 function expectLimit(kernels: number | undefined, formats: Formats): number | undefined {
   if (kernels === undefined) return undefined;
   const most = mostOf(formats);
@@ -434,7 +444,7 @@ function expectLimit(kernels: number | undefined, formats: Formats): number | un
   return integerInRange('kernels', kernels, 1, most);
 }
 
-/** Linear modules of a model in the order of its checkpoint. */
+/** Lists the linear modules of a model in the order of its checkpoint. */
 export function linearModules(
   model: ModelCore,
 ): readonly { readonly module: string; readonly rows: number; readonly cols: number }[] {
