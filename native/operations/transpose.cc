@@ -10,7 +10,9 @@ constexpr int64_t kSide = 32;
 void check(const Call& call) {
   expect_counts(call, 1, 1, 0);
   const Tensor& w = call.input(0);
-  expect(call, w.type != TensorType::kBits, "bits have no transpose");
+  // rows of these types are packed: their elements do not lie at multiples of a size
+  const bool packed = w.type == TensorType::kBits || w.type == TensorType::kBitTiles || w.type == TensorType::kQ8;
+  expect(call, !packed, "w must have elements of whole bytes, without scales among them");
   expect_tensor(call, w, "w", w.type, w.rows, w.cols);
   expect_tensor(call, call.output(0), "y", w.type, w.cols, w.rows);
 }

@@ -69,5 +69,16 @@ TEST("transpose: elements of one, two and four bytes, any shape and number of th
     }
 }
 
+TEST("transpose: types whose rows are packed are refused") {
+  std::vector<uint8_t> from(64 * 68), to(64 * 68);
+  for (const TensorType type : {TensorType::kBits, TensorType::kBitTiles, TensorType::kQ8})
+    CHECK(test::throws("MBOK_SHAPE",
+                       [&] {
+                         test::run_operation(test::one_thread(), "transpose", {{from.data(), 64, 64, type}},
+                                             {{to.data(), 64, 64, type}}, {});
+                       }),
+          std::to_string(static_cast<int>(type)));
+}
+
 }  // namespace
 }  // namespace mbok
