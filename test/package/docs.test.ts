@@ -26,6 +26,12 @@ const STORY = /[a-z]+ [a-z]+ [a-z]+ [a-z]+/;
 
 /** A row for every block in `shell` or `js`, by document and the beginning of its first line. */
 const BLOCKS: Readonly<Record<string, Expectation>> = {
+  'CONTRIBUTING.md: git clone https://github.com/mbok-js/mbok && cd mbok': { skipped: 'clones and builds' },
+  'CONTRIBUTING.md: bash .ci/run': { skipped: 'runs this test' },
+  'CONTRIBUTING.md: npx jest test/graph/gradients.test.ts': { skipped: 'runs other tests' },
+  'CONTRIBUTING.md: cmake -S . -B native/build -DMBOK_TESTS=ON': {
+    skipped: 'native/program.test.ts builds and runs it',
+  },
   'README.md: git clone https://github.com/mbok-js/mbok && cd mbok': { skipped: 'clones, builds and links' },
   "README.md: import { readFile } from 'node:fs/promises';": { prints: [/^perplexity \d+\.\d\d$/m, STORY] },
   'README.md: mbok inspect MODEL': {
