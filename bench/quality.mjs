@@ -2,7 +2,7 @@
  * npm run bench:quality [-- SECTION …]
  *
  * Measures how conversion and finetuning affect the embedded model's perplexity; the results are the tables of
- * README.md, docs/models.md and docs/baselines.md. Sections: conversion, calibrated, nested, allocation, finetuned,
+ * docs/quality.md and docs/baselines.md. Sections: conversion, calibrated, nested, allocation, finetuned,
  * long, normalizer, accumulator, baselines. Default: all.
  *
  * Perplexity is measured on 256 windows of 256 tokens of TinyStories validation text. Training takes 8 × 256 tokens of

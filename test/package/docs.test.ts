@@ -272,3 +272,21 @@ test.each(documents)('links of %s lead somewhere', (document) => {
   });
   expect(broken.map(([link]) => link)).toEqual([]);
 });
+
+test("ARCHITECTURE's table lists the rooms of lib in an order that imports follow", () => {
+  const rows = [...read('ARCHITECTURE.md').matchAll(/^\| (`lib\/[^|]*) \|/gm)].map(([, cell]) => cell as string);
+  const rooms = rows.flatMap((cell) => [...cell.matchAll(/`lib\/([\w.]+)/g)].map(([, room]) => room as string));
+  expect([...rooms].sort()).toEqual(readdirSync(join(root, 'lib')).sort());
+  const upwards = readdirSync(join(root, 'lib'), { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.ts'))
+    .flatMap((file) => {
+      const imports = read(join('lib', file)).matchAll(/^(?:import|export) [^;]*? from '(\.[^']*)';/gm);
+      const roomOf = (path: string) =>
+        rooms.findIndex((room) => `${path}/`.startsWith(`${room.replace(/\.ts$/, '')}/`));
+      return [...imports]
+        .map(([, target]) => join(dirname(file), target as string))
+        .filter((target) => roomOf(target) > roomOf(file.replace(/\.ts$/, '')))
+        .map((target) => `${file} imports ${target}`);
+    });
+  expect(upwards).toEqual([]);
+});

@@ -1,5 +1,5 @@
 /**
- * Perplexity of the embedded model after finetuning on TinyStories: a row of README's table. The other rows take
+ * Perplexity of the embedded model after finetuning on TinyStories: a row of docs/quality.md. The other rows take
  * longer.
  */
 
