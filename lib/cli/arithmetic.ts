@@ -4,12 +4,12 @@ import { ACTIVATION_BITS, type ActivationBits, PRECISIONS, type Precision } from
 import { type CommandCall, given, type OptionTable } from './command';
 
 export const ARITHMETIC_OPTIONS: OptionTable = {
-  precision: { kind: 'choice', choices: PRECISIONS, help: 'of dense products', byDefault: 'f32' },
+  precision: { kind: 'choice', choices: PRECISIONS, help: 'precision of dense products', byDefault: 'f32' },
   activations: {
     kind: 'choice',
     choices: ACTIVATION_BITS.map(String),
-    help: 'round inputs of Boolean layers to so many bits',
-    byDefault: 'as the precision asks',
+    help: 'bits to which the inputs of Boolean layers are rounded',
+    byDefault: 'as the precision requires',
   },
 };
 

@@ -10,11 +10,17 @@ import { megabytes, RemainingTime, StatusLine } from './terminal';
 
 export const baselineCommand: Command = {
   name: 'baseline',
-  summary: 'Quantize a dense model by another method, to compare with.',
+  summary: 'Quantize a dense model by another method, for comparison.',
   operands: ['SRC', 'OUT'],
   options: {
-    method: { kind: 'choice', choices: BASELINE_METHODS, help: 'round to nearest, or GPTQ; needed' },
-    bits: { kind: 'integer', value: 'B', minimum: BITS.least, maximum: BITS.most, help: "of a weight's code; needed" },
+    method: { kind: 'choice', choices: BASELINE_METHODS, help: 'round to nearest, or GPTQ; required' },
+    bits: {
+      kind: 'integer',
+      value: 'B',
+      minimum: BITS.least,
+      maximum: BITS.most,
+      help: "bits of a weight's code; required",
+    },
     group: {
       kind: 'integer',
       value: 'N',
@@ -25,23 +31,23 @@ export const baselineCommand: Command = {
     order: {
       kind: 'choice',
       choices: COLUMN_ORDERS,
-      help: "in which GPTQ takes the columns; falling: by their inputs' squares",
+      help: "order of columns for GPTQ; falling: by their inputs' squares",
       byDefault: 'falling',
     },
     ...CALIBRATION_OPTIONS,
-    restart: { kind: 'flag', help: 'forget an unfinished call for OUT instead of going on with it' },
+    restart: { kind: 'flag', help: 'discard an unfinished call for OUT instead of continuing it' },
     ...OUTPUT_OPTIONS,
   },
-  help: `Every linear layer of SRC (a Hugging Face folder or a GGUF file) gets the values that the method's codes stand for;
-all else stays. OUT becomes a dense Hugging Face folder in f32, which mbok eval and transformers run like any other; what
-a file of the codes would take is printed, and kept with the rest of the report in OUT/baseline.json.
+  help: `Replaces the weights of every linear layer of SRC (a Hugging Face folder or a GGUF file) by the values of the method's
+codes; everything else stays. OUT becomes a dense Hugging Face folder in f32, which mbok eval and transformers can read.
+The size of a file of packed codes is printed, and stored with the report in OUT/baseline.json.
 
-  rtn    each weight to the nearest of 2^B values between the least and the largest of its group; no data
-  gptq   the same values chosen one column after the other, each making up for the errors of those before it on what
-         the layer sees of some text (arXiv 2210.17323); block by block, like mbok binarize, and resumed like it
+  rtn    rounds each weight to the nearest of 2^B values between the smallest and the largest of its group; no data
+  gptq   rounds column by column to the same values; each column compensates the errors of earlier ones on inputs from
+         calibration text (arXiv 2210.17323); works block by block and resumes like mbok binarize
 
-OneBit's method (signs with latent weights) is mbok binarize --kernels 1 --method svid, then mbok finetune --latent;
-docs/baselines.md says how, and where each method differs from its paper.`,
+OneBit's method (signs with latent weights) is mbok binarize --kernels 1 --method svid, then mbok finetune --latent.
+docs/baselines.md explains it, and how each method differs from its paper.`,
   examples: [
     'mbok baseline assets/tiny-stories /tmp/rtn3 --method rtn --bits 3',
     'mbok baseline MODEL.gguf OUT --method gptq --bits 3 --calibration train.txt --json',
@@ -56,7 +62,7 @@ async function run(call: CommandCall): Promise<Outcome> {
   const bits = call.requiredNumber('bits');
   if (method === 'gptq' && !call.has('calibration')) throw new UsageError('--method gptq needs --calibration PATH');
   const unread = ['order', ...Object.keys(CALIBRATION_OPTIONS)].find((name) => method === 'rtn' && call.has(name));
-  if (unread !== undefined) throw new UsageError(`--${unread} is of --method gptq`);
+  if (unread !== undefined) throw new UsageError(`--${unread} requires --method gptq`);
   await expectTarget(call, target, [source, ...calibrationFiles(call)]);
   const status = new StatusLine();
   try {

@@ -32,75 +32,80 @@ export const binarizeCommand: Command = {
       value: 'K',
       minimum: 1,
       maximum: MAX_KERNELS,
-      help: '±1 matrices of every linear layer: bits a weight',
+      help: '±1 matrices per linear layer: bits per weight',
       byDefault: '2',
     },
     bits: {
       kind: 'number',
       value: 'B',
-      help: 'instead: bits a weight over all linear layers at most, everything stored for them counted',
+      help: 'instead of --kernels: largest bits per weight of all linear layers, including everything stored for them',
     },
-    size: { kind: 'text', value: 'BYTES', help: 'instead: size of model.safetensors at most, e.g. 60MB' },
+    size: { kind: 'text', value: 'BYTES', help: 'instead of --kernels: largest size of model.safetensors, e.g. 60MB' },
     allocation: {
       kind: 'choice',
       choices: ALLOCATION_METHODS,
-      help: 'how --bits or --size become kernels',
+      help: 'method that chooses kernels for --bits or --size',
       byDefault: 'measured with --calibration, else uniform',
     },
     keep: {
       kind: 'text',
       value: 'NAME=K|int8|dense',
       many: true,
-      help: 'K kernels, 8 bits or the weight as it is for some layers: a name as in mbok inspect, * for any characters',
+      help: 'K kernels, 8 bits or the dense weight for some layers; NAME as in mbok inspect, * for any characters',
     },
     nested: {
       kind: 'flag',
-      help: 'every smaller number of kernels is to be a good model too; with --kernels and --calibration',
+      help: 'make every smaller number of kernels a good model too; requires --kernels and --calibration',
     },
-    method: { kind: 'choice', choices: METHODS, help: 'how', byDefault: 'calibrated with --calibration, else refit' },
+    method: {
+      kind: 'choice',
+      choices: METHODS,
+      help: 'conversion method',
+      byDefault: 'calibrated with --calibration, else refit',
+    },
     ...CALIBRATION_OPTIONS,
-    'target-mix': { ...mix, help: 'how far layers make up for the errors before them in their outputs' },
-    'residual-mix': { ...mix, help: 'how far layers make up for the errors of the hidden states' },
+    'target-mix': { ...mix, help: 'share of earlier errors that layers compensate in their outputs' },
+    'residual-mix': { ...mix, help: 'share of the errors of hidden states that layers compensate' },
     rounds: {
       kind: 'integer',
       value: 'R',
       minimum: 1,
-      help: 'rounds: of the refit, or of calibrated signs and scales',
+      help: 'rounds of the refit, or of calibrated signs and scales',
       byDefault: '10 for refit, 3 for calibrated',
     },
     embeddings: {
       kind: 'choice',
       choices: EMBEDDING_CHOICES,
-      help: 'embeddings and head as they are, or in 8 bits',
+      help: 'embeddings and head unchanged, or in 8 bits',
       byDefault: 'kept; with --size int8',
     },
-    restart: { kind: 'flag', help: 'forget an unfinished conversion to OUT instead of going on with it' },
+    restart: { kind: 'flag', help: 'discard an unfinished conversion to OUT instead of continuing it' },
     ...OUTPUT_OPTIONS,
   },
-  help: `SRC is a Hugging Face folder (config.json, safetensors, tokenizer.json) or a GGUF file; OUT becomes a folder that
-every mbok command reads. Each linear layer W turns into K matrices of ±1 with a scale per row and column; norms
-and biases stay, embeddings and head too: on small models they are most of the file, and --embeddings int8 gives them 8
-bits a number and a scale a row, after which they cannot be trained. Weights are read and converted block by block:
-memory holds one block of SRC. Finished blocks wait in OUT.partial: a conversion that was interrupted goes on from
-there when it is started again in the same way.
+  help: `SRC is a Hugging Face folder (config.json, safetensors, tokenizer.json) or a GGUF file. OUT becomes a folder that
+every mbok command reads. Each linear layer W becomes K matrices of ±1 with a scale per row and column. Norms, biases,
+embeddings and head stay. In small models embeddings and head are most of the file: --embeddings int8 stores them with 8
+bits per number and a scale per row, after which they cannot be trained. Weights are read and converted block by block,
+so memory holds one block of SRC. Finished blocks are stored in OUT.partial. If an interrupted conversion is started
+again with the same options, it continues from there.
 
-  svid        one kernel after the other, each the best for what is left; no data, seconds
-  refit       then all kernels together; closer from two kernels on; no data
-  calibrated  keeps the layers' outputs on some text: much the best where little or no finetuning follows;
-              some ten thousand tokens like those the model will see are enough
+  svid        extracts one kernel after the other, each optimal for the residual; no data, seconds
+  refit       then fits all kernels jointly; more accurate from two kernels on; no data
+  calibrated  preserves the layers' outputs on calibration text; much the best with little or no finetuning;
+              ten thousand tokens like those that the model will see are enough
 
-With --bits or --size layers get 1 to 8 kernels each; the budget is kept to the byte. --size also puts embeddings and head
-into 8 bits, unless --embeddings kept is given.
+With --bits or --size each layer gets 1 to 8 kernels, and the budget is met to the byte. --size also puts embeddings and
+head into 8 bits, unless --embeddings kept is passed.
 
-  measured    the least sum of the errors that each layer leaves in its block's output, relative to the hidden states,
-              measured on calibration text before the conversion begins
-  uniform     equal everywhere, the remainder spread over the model
-  paper       greedily by importance (PWCCA), residual and size (arXiv 2505.22811, section 5): for comparison
+  measured    minimizes the sum of the errors that layers cause in their block's output, relative to the hidden states;
+              they are measured on calibration text before the conversion
+  uniform     uses equal kernels everywhere, and spreads the remainder over the model
+  paper       chooses greedily by importance (PWCCA), residual and size (arXiv 2505.22811, section 5); for comparison
 
 With --nested any K' below --kernels is a model too, in the same file: other commands read it with --kernels K'. Bits are
-shared; each K' has scales of its own. That takes K conversions, the last of them a little worse than one for K alone.
+shared, and each K' has separate scales. It takes K conversions, and the last is slightly worse than one for K alone.
 
-K = 2 is a good start; K = 1 wants finetuning (see mbok finetune --help).`,
+K = 2 is a good start; K = 1 needs finetuning (see mbok finetune --help).`,
   examples: [
     'mbok binarize assets/tiny-stories /tmp/small --kernels 2 --method refit',
     'mbok binarize MODEL.gguf OUT --kernels 3 --calibration train.txt --json',
@@ -172,7 +177,7 @@ function readMethod(call: CommandCall): ConversionMethod {
   if (call.flag('nested')) throw new UsageError('--nested needs --calibration PATH');
   const unread = method === 'svid' ? [...CALIBRATED_OPTIONS, 'rounds'] : CALIBRATED_OPTIONS;
   const unused = unread.filter((name) => call.has(name)).map((name) => `--${name}`);
-  if (unused.length > 0) say(`mbok: ${unused.join(', ')} not used: --method is ${method}`);
+  if (unused.length > 0) say(`mbok: --method ${method} ignores ${unused.join(', ')}`);
   return method;
 }
 

@@ -20,14 +20,14 @@ export const CALIBRATION_OPTIONS: OptionTable = {
     kind: 'text',
     value: 'PATH',
     many: true,
-    help: "text to keep the outputs on: files and folders, one each time; 'self': the model writes it",
+    help: "calibration text: a file or folder, repeatable; 'self': the model writes it",
   },
   'calibration-windows': {
     kind: 'integer',
     value: 'N',
     minimum: 1,
-    help: 'windows of it',
-    byDefault: '112; of its own text 16',
+    help: 'windows of calibration text',
+    byDefault: '112; with self 16',
   },
   'calibration-window': {
     kind: 'integer',
@@ -37,8 +37,13 @@ export const CALIBRATION_OPTIONS: OptionTable = {
     byDefault: '1024',
   },
   ...DATA_OPTIONS,
-  precision: { kind: 'choice', choices: TRAINING_PRECISIONS, help: 'of products that see text', byDefault: 'bf16' },
-  seed: { kind: 'integer', value: 'N', minimum: 0, help: 'of the text that the model writes', byDefault: '0' },
+  precision: {
+    kind: 'choice',
+    choices: TRAINING_PRECISIONS,
+    help: 'precision of products on calibration text',
+    byDefault: 'bf16',
+  },
+  seed: { kind: 'integer', value: 'N', minimum: 0, help: 'seed of the text that the model writes', byDefault: '0' },
 };
 
 /** Value of --calibration for which the model writes the text. */
@@ -68,7 +73,7 @@ export async function calibrationText(
 ): Promise<{ readonly data: TextData; readonly windows?: number; readonly close: () => Promise<void> }> {
   const names = call.texts('calibration');
   if (names.includes(SELF)) {
-    if (names.length > 1) throw new UsageError(`--calibration ${SELF} stands alone`);
+    if (names.length > 1) throw new UsageError(`--calibration ${SELF} cannot be combined with other text`);
     const windows = call.number('calibration-windows') ?? SELF_WINDOWS;
     return { data: await ownText(call, source, windows, status), windows, close: async () => {} };
   }

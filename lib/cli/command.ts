@@ -100,7 +100,7 @@ function missing(name: string): never {
 /** Options of every command. */
 const COMMON: OptionTable = {
   json: { kind: 'flag', help: 'print the result as one JSON object on the last line' },
-  help: { kind: 'flag', help: 'explain the command' },
+  help: { kind: 'flag', help: 'show this help' },
 };
 
 /** Parses the arguments after the command's name. Throws UsageError. */

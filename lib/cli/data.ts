@@ -12,7 +12,7 @@ export const START_TOKEN_OPTION: OptionTable = {
   'start-token': {
     kind: 'choice',
     choices: START_TOKENS,
-    help: "windows begin with the tokenizer's start token, if it has one, or are cut from a stream",
+    help: "begin windows with the tokenizer's start token, or cut them from a stream",
     byDefault: 'auto',
   },
 };
@@ -32,14 +32,17 @@ export const DATA_OPTIONS: OptionTable = {
   field: {
     kind: 'text',
     value: 'NAME',
-    help: 'field of an object of *.jsonl or *.json that holds the text',
+    help: 'field with the text in objects of *.jsonl or *.json',
     byDefault: 'text; with --chat messages',
   },
-  chat: { kind: 'flag', help: "objects of *.jsonl or *.json hold conversations, written by the model's chat template" },
+  chat: {
+    kind: 'flag',
+    help: "read objects of *.jsonl or *.json as conversations, formatted by the model's chat template",
+  },
   cache: {
     kind: 'text',
     value: 'DIR',
-    help: 'keeps the tokens of texts for the next run',
+    help: 'cache of encoded texts',
     byDefault: '$MBOK_CACHE, else mbok in $XDG_CACHE_HOME or ~/.cache',
   },
   ...START_TOKEN_OPTION,
@@ -47,7 +50,7 @@ export const DATA_OPTIONS: OptionTable = {
 
 /** Creates an option for text: a file or folder, repeatable. */
 export function textOption(help: string): OptionTable[string] {
-  return { kind: 'text', value: 'PATH', many: true, help: `${help}: a file or folder; may be given several times` };
+  return { kind: 'text', value: 'PATH', many: true, help: `${help}: a file or folder, repeatable` };
 }
 
 /** Returns the files of a required option. Throws UsageError, and as {@link textFiles}. */

@@ -33,11 +33,11 @@ export const demoCommand: Command = {
   operands: [],
   options: {
     steps: { kind: 'integer', value: 'N', minimum: 1, help: 'finetuning steps', byDefault: '100' },
-    out: { kind: 'text', value: 'DIR', help: 'folder for what it makes', byDefault: 'mbok-demo' },
+    out: { kind: 'text', value: 'DIR', help: 'output folder', byDefault: 'mbok-demo' },
   },
-  help: `Takes the small language model in the package, which writes stories, and about a minute: replaces every linear
-layer by ${KERNELS} matrices of ±1, without data and then calibrated on text, finetunes those bits to imitate the
-original, and compares. All text it uses was written by the model itself. Nothing is downloaded.`,
+  help: `Converts the small language model in the package, which writes stories, in about a minute. It replaces every linear
+layer by ${KERNELS} matrices of ±1, first without data, then calibrated on text. It finetunes the bits to imitate the original, and
+compares the results. All texts were written by the model itself. Nothing is downloaded.`,
   examples: ['mbok demo', 'mbok demo --steps 300'],
   run,
 };

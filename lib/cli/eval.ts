@@ -13,44 +13,45 @@ export const perplexityCommand: Command = {
   summary: 'Measure how well a model predicts a text.',
   operands: ['MODEL'],
   options: {
-    text: textOption('the text, needed'),
+    text: textOption('text to predict, required'),
     ...DATA_OPTIONS,
     window: {
       kind: 'integer',
       value: 'N',
       minimum: 2,
-      help: 'tokens of a window, the start token included',
+      help: 'tokens of a window, including the start token',
       byDefault: "2048, or the model's limit",
     },
     stride: {
       kind: 'integer',
       value: 'N',
       minimum: 1,
-      help: 'tokens of the text from one window to the next; fewer than a window holds: they overlap',
-      byDefault: 'all that a window holds',
+      help: 'text tokens from one window to the next; smaller than a window: windows overlap',
+      byDefault: 'the text tokens of a window',
     },
     'max-windows': {
       kind: 'integer',
       value: 'N',
       minimum: 1,
-      help: "at most so many from the start; 256 for C4's usual figures",
+      help: "largest number of windows, from the start; 256 for C4's usual figures",
       byDefault: 'all',
     },
     ...LOAD_OPTIONS,
     ...ARITHMETIC_OPTIONS,
   },
-  help: `Perplexity is e to the mean negative log-likelihood of the text's tokens: 1 is clairvoyance, the vocabulary's
-size is guessing. The text is joined and cut into windows from its start, the rest that fills none left out; every
-position but a window's first is scored. With a stride, windows overlap and each scores only what none before it has.
-Of conversations (--chat) only what the assistant says is scored, in windows that hold any of it.
+  help: `Perplexity is exp of the mean negative log-likelihood of the text's tokens. 1 is perfect prediction; uniform guessing
+gives the vocabulary's size. The text is joined and cut into windows from its start, and a remainder shorter than a window
+is dropped. Every position but the first of a window is scored. With a smaller stride windows overlap, and each scores
+only tokens that no earlier window has scored. In conversations (--chat) only the assistant's tokens are scored, in
+windows that contain any.
 
-Where the tokenizer puts a start token before a text (Gemma, LLaMA, Mistral, OPT), every window begins with it and holds
-one token less of the text: no token of the text is lost, all are scored. --start-token stream cuts the text as it is, as
-published figures of LLaMA and OPT do.
+If the tokenizer puts a start token before a text (Gemma, LLaMA, Mistral, OPT), every window begins with it and contains
+one text token less. No text token is lost, and all are scored. --start-token stream cuts the text as it is, as for the
+published figures of LLaMA and OPT.
 
-Documents (separated by <|endoftext|>, or lines of *.jsonl, or files) are each preceded by the token that starts one;
-a text of one document is taken as the tokenizer gives it, as published figures of WikiText-2 are.
-Figures can be compared only for the same text, window, stride, start and tokenizer: all are part of the result.`,
+Each document (separated by <|endoftext|>, a line of *.jsonl, or a file) follows the token that starts a document. A
+single document is tokenized like any text, as for published figures of WikiText-2.
+Figures are comparable only for the same text, window, stride, start token and tokenizer: all are part of the result.`,
   examples: [
     'mbok eval perplexity assets/tiny-stories --text assets/tiny-stories/corpus/valid.txt --window 256 --json',
     'mbok eval perplexity MODEL --text wiki.test.raw --precision bf16',

@@ -10,7 +10,7 @@ import { megabytes, StatusLine } from './terminal';
 
 export const speedCommand: Command = {
   name: 'eval speed',
-  summary: 'Measure how fast a model loads, reads a prompt and goes on.',
+  summary: 'Measure the speed of loading, prefill and decode.',
   operands: ['MODEL'],
   options: {
     prompt: {
@@ -27,16 +27,16 @@ export const speedCommand: Command = {
       help: 'tokens decoded one by one',
       byDefault: "64, or the model's limit",
     },
-    repeats: { kind: 'integer', value: 'N', minimum: 1, help: 'times that each is measured', byDefault: '5' },
+    repeats: { kind: 'integer', value: 'N', minimum: 1, help: 'measurements of each', byDefault: '5' },
     ...LOAD_OPTIONS,
     ...ARITHMETIC_OPTIONS,
   },
-  help: `Prefill is the computation of a prompt at once, decoding that of one token after the other, from an empty cache; both
-end with the logits, sampling is not part of them. Each is run once uncounted, then the median of the repeats is taken;
-its range tells how quiet the machine was. Loading reads from wherever the file is, which the second time is memory.
+  help: `Prefill computes a whole prompt at once. Decode computes one token after the other, from an empty cache. Both end with
+the logits and exclude sampling. Each runs once as a warm-up, then the median of the repeats is taken; their range shows
+how quiet the machine was. Loading reads the file from the disk, or from memory if it was read before.
 
 Figures hold for the processor, the instruction set, the number of threads and the precision, which are all part of the
-result: mbok info shows them, MBOK_THREADS and MBOK_ISA change them.`,
+result. mbok info shows them; MBOK_THREADS and MBOK_ISA change them.`,
   examples: ['mbok eval speed assets/tiny-stories', 'mbok eval speed MODEL --precision bf16 --tokens 128 --json'],
   run,
 };
@@ -63,7 +63,7 @@ async function run(call: CommandCall): Promise<Outcome> {
     return {
       json: { bytes, bitsPerWeight, loadSeconds, ...result, cpu, isa, threads },
       lines: [
-        `load     ${loadSeconds.toFixed(2)} s, ${megabytes(bytes)} on disk, ${megabytes(usedResources().peakMemory)} of memory at most`,
+        `load     ${loadSeconds.toFixed(2)} s, ${megabytes(bytes)} on disk, ${megabytes(usedResources().peakMemory)} peak memory`,
         `prefill  ${perSecond(prefill)} of ${prompt} tokens`,
         `decode   ${perSecond(decode)} of ${tokens} tokens`,
         `medians of ${repeats}; ${precision}${rounding}; ${cpu}, ${isa}, ${threads} threads`,

@@ -13,32 +13,36 @@ import { StatusLine, say, table } from './terminal';
 
 export const tasksCommand: Command = {
   name: 'eval tasks',
-  summary: 'Ask models the questions of published tasks.',
+  summary: 'Evaluate models on published tasks.',
   operands: ['MODEL...'],
   options: {
-    data: { kind: 'text', value: 'DIR', help: "folder of the tasks' published files; needed" },
-    tasks: { kind: 'text', value: 'LIST', help: `of ${TASK_NAMES.join(', ')}`, byDefault: 'all' },
+    data: { kind: 'text', value: 'DIR', help: "folder of the tasks' published files; required" },
+    tasks: {
+      kind: 'text',
+      value: 'LIST',
+      help: `tasks, separated by commas, of ${TASK_NAMES.join(', ')}`,
+      byDefault: 'all',
+    },
     shots: { kind: 'integer', value: 'N', minimum: 0, help: 'worked examples before every question', byDefault: '0' },
-    seed: { kind: 'integer', value: 'N', minimum: 0, help: 'chooses the worked examples', byDefault: '0' },
-    limit: { kind: 'integer', value: 'N', minimum: 1, help: 'at most so many questions a task', byDefault: 'all' },
+    seed: { kind: 'integer', value: 'N', minimum: 0, help: 'seed for the choice of worked examples', byDefault: '0' },
+    limit: { kind: 'integer', value: 'N', minimum: 1, help: 'largest number of questions per task', byDefault: 'all' },
     ...START_TOKEN_OPTION,
     ...LOAD_OPTIONS,
     ...ARITHMETIC_OPTIONS,
-    out: { kind: 'text', value: 'FILE', help: 'write the results there as JSON' },
+    out: { kind: 'text', value: 'FILE', help: 'file for the results as JSON' },
   },
-  help: `Prompts, tokenization, metrics and standard errors are those of EleutherAI's lm-evaluation-harness, so figures can
-be compared with published ones. The tables of several models stand side by side. What the model's limit has no room for
-is cut off at the start of a text, after the tokenizer's start token; with --start-token stream that is cut off too, as by
-the harness.
+  help: `Prompts, tokenization, metrics and standard errors are those of EleutherAI's lm-evaluation-harness, so figures are
+comparable with published ones. Several models share one table. Texts beyond the model's limit are truncated at the start,
+after the tokenizer's start token. With --start-token stream that token is cut off too, as in the harness.
 
-  acc         share of the questions whose right option the model finds likeliest (LAMBADA: whose last word it writes)
+  acc         share of questions whose correct option is the likeliest (LAMBADA: whose last word the model writes)
   acc_norm    the same by log-likelihood per character
-  perplexity  of LAMBADA's last words
+  perplexity  perplexity of LAMBADA's last words
 
-DIR holds arc/ARC-Easy-Test.jsonl, arc/ARC-Challenge-Test.jsonl, boolq/dev.jsonl, piqa/valid.jsonl with
+DIR contains arc/ARC-Easy-Test.jsonl, arc/ARC-Challenge-Test.jsonl, boolq/dev.jsonl, piqa/valid.jsonl with
 valid-labels.lst, hellaswag/hellaswag_val.jsonl, winogrande_1.1/dev.jsonl and lambada_openai/lambada_openai.jsonl, or
-those of them that are asked for. Worked examples come from the training or development file beside them; where there is
-none, from the questions, which are then asked without these. All questions of a task share the same examples.`,
+those of the requested tasks. Worked examples come from the training or development file beside them. Without such a file
+they come from the questions, and these are not asked. All questions of a task share the same examples.`,
   examples: [
     'mbok eval tasks MODEL --data tasks --tasks arc_easy,piqa --limit 200',
     'mbok eval tasks MODEL MODEL-k4 MODEL-k3 MODEL-k2 --data tasks --precision bf16 --out results.json',

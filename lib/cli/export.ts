@@ -14,9 +14,9 @@ export const exportCommand: Command = {
     type: { kind: 'choice', choices: EXPORT_TYPES, help: 'element type of all weights', byDefault: 'f32' },
     ...OUTPUT_OPTIONS,
   },
-  help: `Each layer's kernels are multiplied out to the dense matrix they stand for, one layer at a time, so that
-transformers and everything else that reads Hugging Face folders can run the model. In f32 the logits are the same;
-f16 halves the size and rounds the weights.`,
+  help: `Multiplies each layer's kernels out to a dense matrix, one layer at a time, so that transformers and other programs
+that read Hugging Face folders can run the model. In f32 the logits are the same; f16 halves the size and rounds the
+weights.`,
   examples: ['mbok export /tmp/tuned /tmp/dense', 'mbok export /tmp/tuned /tmp/dense16 --type f16'],
   run,
 };

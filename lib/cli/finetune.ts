@@ -28,37 +28,51 @@ export const finetuneCommand: Command = {
   summary: 'Train the bits and scales of a Boolean model.',
   operands: ['SRC', 'OUT'],
   options: {
-    text: textOption('what to train on, needed'),
+    text: textOption('training text, required'),
     ...DATA_OPTIONS,
-    teacher: { kind: 'text', value: 'DIR', help: 'the original model, to imitate; without it the text is predicted' },
+    teacher: {
+      kind: 'text',
+      value: 'DIR',
+      help: 'the original model, to imitate; without it the model learns to predict the text',
+    },
     steps: { kind: 'integer', value: 'N', minimum: 1, help: 'optimizer steps', byDefault: '300' },
-    batch: { kind: 'integer', value: 'N', minimum: 1, help: 'sequences of a step', byDefault: '8' },
+    batch: { kind: 'integer', value: 'N', minimum: 1, help: 'sequences per step', byDefault: '8' },
     window: {
       kind: 'integer',
       value: 'N',
       minimum: 2,
-      help: 'tokens of a sequence, the start token included',
+      help: 'tokens of a sequence, including the start token',
       byDefault: '256',
     },
     'micro-batch': {
       kind: 'integer',
       value: 'N',
       minimum: 1,
-      help: 'sequences at once; less memory',
+      help: 'sequences computed at once; fewer need less memory',
       byDefault: 'what fits, or 2048 tokens',
     },
     memory: {
       kind: 'text',
       value: 'SIZE',
-      help: 'what the process may use, e.g. 8GB; sets micro-batch and recomputation',
-      byDefault: 'half of what is free',
+      help: 'memory budget, e.g. 8GB; sets micro-batch and recomputation',
+      byDefault: 'present use plus half of free memory',
     },
-    'teacher-cache': { kind: 'text', value: 'FILE', help: "keep the teacher's likeliest tokens; goes with --gamma 0" },
-    'top-k': { kind: 'integer', value: 'N', minimum: 1, help: 'tokens kept at every position', byDefault: '64' },
+    'teacher-cache': {
+      kind: 'text',
+      value: 'FILE',
+      help: "file for the teacher's likeliest tokens; implies --gamma 0",
+    },
+    'top-k': {
+      kind: 'integer',
+      value: 'N',
+      minimum: 1,
+      help: 'tokens stored per position in the teacher cache',
+      byDefault: '64',
+    },
     train: {
       kind: 'text',
       value: 'LIST',
-      help: `besides the bits, of ${TRAINABLE.join(',')}`,
+      help: `groups that train besides the bits, of ${TRAINABLE.join(',')}`,
       byDefault: 'scales,norms',
     },
     lr: {
@@ -66,7 +80,7 @@ export const finetuneCommand: Command = {
       value: 'X',
       minimum: 0,
       maximum: 1,
-      help: 'learning rate of AdamW at its height',
+      help: 'peak learning rate of AdamW',
       byDefault: '0.001',
     },
     'flip-rate': {
@@ -74,26 +88,29 @@ export const finetuneCommand: Command = {
       value: 'X',
       minimum: 0,
       maximum: 1,
-      help: 'rate η of the Boolean optimizer at its height; 0 leaves the bits alone',
-      byDefault: '0.03, at K = 1 0.06',
+      help: 'peak rate η of the Boolean optimizer; 0 freezes the bits',
+      byDefault: '0.03; with K = 1 0.06',
     },
-    rule: { kind: 'choice', choices: BOOLEAN_RULES, help: 'which bits may flip', byDefault: 'neighbors' },
-    normalizer: { kind: 'choice', choices: NORMALIZERS, help: 'what signals are divided by', byDefault: 'factored' },
+    rule: { kind: 'choice', choices: BOOLEAN_RULES, help: 'rule by which bits flip', byDefault: 'neighbors' },
+    normalizer: { kind: 'choice', choices: NORMALIZERS, help: 'divisor of signals', byDefault: 'factored' },
     decay: {
       kind: 'number',
       value: 'X',
       minimum: 0,
       maximum: 0.9999,
-      help: 'memory of the normalizer; 0: each step by itself',
+      help: 'decay of the running statistics of the normalizer; 0: statistics of each step',
       byDefault: '0',
     },
     accumulator: {
       kind: 'choice',
       choices: ACCUMULATOR_TYPES,
-      help: "the optimizer's number a weight",
+      help: "element type of the optimizer's accumulator",
       byDefault: 'bf16',
     },
-    latent: { kind: 'flag', help: 'latent weights, straight-through estimator and Adam instead, to compare' },
+    latent: {
+      kind: 'flag',
+      help: 'train latent weights by straight-through estimator and Adam instead, for comparison',
+    },
     'hidden-loss': {
       kind: 'choice',
       choices: HIDDEN_LOSSES,
@@ -107,25 +124,31 @@ export const finetuneCommand: Command = {
       help: 'weight of the hidden-state loss',
       byDefault: '10; with --teacher-cache 0',
     },
-    precision: { kind: 'choice', choices: TRAINING_PRECISIONS, help: 'of dense products', byDefault: 'f32' },
-    seed: { kind: 'integer', value: 'N', minimum: 0, help: 'of the choice of windows', byDefault: '1' },
-    'eval-text': textOption('measure perplexity on it and keep the best model'),
+    precision: { kind: 'choice', choices: TRAINING_PRECISIONS, help: 'precision of dense products', byDefault: 'f32' },
+    seed: { kind: 'integer', value: 'N', minimum: 0, help: 'seed for the choice of windows', byDefault: '1' },
+    'eval-text': textOption('evaluation text, to save the best model'),
     'eval-every': { kind: 'integer', value: 'N', minimum: 1, help: 'steps between evaluations', byDefault: '100' },
-    'eval-windows': { kind: 'integer', value: 'N', minimum: 1, help: 'windows of an evaluation', byDefault: 'all' },
+    'eval-windows': {
+      kind: 'integer',
+      value: 'N',
+      minimum: 1,
+      help: 'largest number of windows of an evaluation',
+      byDefault: 'all',
+    },
     'save-every': { kind: 'integer', value: 'N', minimum: 1, help: 'steps between checkpoints', byDefault: '100' },
-    resume: { kind: 'flag', help: 'go on from the checkpoint of an interrupted run, with the same options' },
-    log: { kind: 'text', value: 'FILE', help: 'write a line of JSON a step' },
+    resume: { kind: 'flag', help: 'resume from the checkpoint of an interrupted run with the same options' },
+    log: { kind: 'text', value: 'FILE', help: 'log file, one line of JSON per step' },
     ...OUTPUT_OPTIONS,
   },
-  help: `SRC is a Boolean model (see mbok binarize --help); it is not changed. Its bits are trained themselves: a bit
-flips when the evidence that its signal leaves in a 16-bit accumulator is strong enough. Scales and norms are
-trained by AdamW. With --teacher the original model's predictions and hidden states are imitated, which is the
-best use of any text; without it the model adapts to the text itself, of conversations (--chat) to what the
-assistant says alone. Text is plain (*.txt, documents between <|endoftext|>) or JSON: an object a line (*.jsonl) or
-a list of them (*.json). Perplexity of conversations is of what the assistant says, too.
+  help: `SRC is a Boolean model (see mbok binarize --help); it is not changed. Its bits are trained directly: a bit flips when
+its signal has left enough evidence in a 16-bit accumulator. AdamW trains scales and norms. With --teacher the model
+imitates the original model's predictions and hidden states, which is the best use of any text. Without it the model
+learns the text itself, and in conversations (--chat) only the assistant's tokens. Text is plain (*.txt, documents
+separated by <|endoftext|>) or JSON: one object per line (*.jsonl) or a list of objects (*.json). Perplexity of
+conversations also counts only the assistant's tokens.
 
-A run can be stopped by Ctrl-C or a crash at any time: its checkpoint is OUT.checkpoint, and the same command with
---resume goes on to the very bits that an uninterrupted run gives. The checkpoint is removed when OUT is written.`,
+A run may be stopped by Ctrl-C or a crash at any time. Its checkpoint is OUT.checkpoint, and the same command with
+--resume gives the same bits as an uninterrupted run. The checkpoint is removed when OUT is written.`,
   examples: [
     'mbok finetune /tmp/small /tmp/tuned --teacher assets/tiny-stories --text train.txt --steps 300 --train scales,norms,embeddings',
     'mbok finetune SMALL OUT --teacher MODEL --text train.txt --eval-text valid.txt --eval-every 50 --resume',
@@ -174,7 +197,7 @@ async function run(call: CommandCall): Promise<Outcome> {
     return outcome(result, target, data);
   } catch (error) {
     status.clear();
-    if (isAbort(error)) say('stopped; the same command with --resume goes on where it was');
+    if (isAbort(error)) say('stopped; the same command with --resume continues the run');
     throw error;
   } finally {
     status.clear();
@@ -183,10 +206,10 @@ async function run(call: CommandCall): Promise<Outcome> {
 
 function readOptions(call: CommandCall, folder: string): Omit<FinetuneOptions, 'data'> {
   for (const name of ['eval-every', 'eval-windows']) {
-    if (!call.has('eval-text') && call.has(name)) throw new UsageError(`--${name} goes with --eval-text`);
+    if (!call.has('eval-text') && call.has(name)) throw new UsageError(`--${name} requires --eval-text`);
   }
   const file = call.text('teacher-cache');
-  if (file === undefined && call.has('top-k')) throw new UsageError('--top-k goes with --teacher-cache');
+  if (file === undefined && call.has('top-k')) throw new UsageError('--top-k requires --teacher-cache');
   const memory = call.text('memory');
   return given({
     memory: memory === undefined ? undefined : readBytes('memory', memory),
@@ -220,7 +243,7 @@ function evaluationOptions(call: CommandCall) {
 
 /** Formats the memory of training for people. */
 function memoryLine({ total, overhead, microBatch, recompute }: TrainingMemory, window: number): string {
-  const activations = recompute ? 'computed again' : 'kept';
+  const activations = recompute ? 'recomputed' : 'stored';
   return `memory ${gigabytes(total + overhead)}: ${microBatch} × ${window} tokens at once, activations ${activations}`;
 }
 
@@ -274,9 +297,7 @@ async function outcome(
       `${target}: ${bitsPerWeight.toFixed(3)} bits a weight, ${megabytes(bytes)}`,
       `${history.length} steps, loss ${loss?.toFixed(4)}, ${flips} flips, ${Math.round(tokensPerSecond)} tokens/s`,
       cutNote(startToken),
-      ...(teacherCacheError === undefined
-        ? []
-        : [`the teacher's cache is off by ${teacherCacheError.toFixed(4)} nats`]),
+      ...(teacherCacheError === undefined ? [] : [`error of the teacher cache: ${teacherCacheError.toFixed(4)} nats`]),
       ...(best
         ? [
             `perplexity ${best.perplexity.toFixed(3)}${scoredOf(scored)}, best of the evaluations, after step ${best.step}`,

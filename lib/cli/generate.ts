@@ -8,12 +8,12 @@ export const generateCommand: Command = {
   summary: 'Continue a text.',
   operands: ['MODEL'],
   options: {
-    prompt: { kind: 'text', value: 'TEXT', help: 'how the text begins; needed, "" begins a new one' },
+    prompt: { kind: 'text', value: 'TEXT', help: 'start of the text, required; "" for none' },
     ...LOAD_OPTIONS,
     ...samplingOptions({ maxTokens: '200', temperature: '1' }),
   },
-  help: `The continuation appears on stdout as it is made; why it ended, how fast it was and how much memory its key-value
-cache took, on stderr. With --json it appears at the end, with all that.`,
+  help: `The continuation is streamed to stdout. The reason of its end, its speed and the size of its key-value cache go to
+stderr. With --json everything appears at the end.`,
   examples: [
     'mbok generate assets/tiny-stories --prompt "Once upon a time" --max-tokens 100 --temperature 0',
     'mbok generate MODEL --prompt "Dear diary," --temperature 0.8 --top-p 0.95 --seed 7 --json',

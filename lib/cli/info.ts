@@ -5,15 +5,15 @@ import { table } from './terminal';
 
 export const infoCommand: Command = {
   name: 'info',
-  summary: 'Show the processor and what serves each operation on it.',
+  summary: 'Show the processor and the implementation of each kernel function on it.',
   operands: [],
   options: {},
-  help: `Every kernel function exists in a readable scalar form and in faster ones for some instruction sets; the first
-that the processor can run is used. MBOK_ISA=scalar|avx2|avxvnni|avx512|amx (on aarch64 scalar|neon|dotprod|i8mm) forces a lower
-set, MBOK_THREADS=N sets the number of threads (default: the physical cores that the process may use). Results do not
-depend on the threads. A product of few rows looks up the bits of a Boolean layer as they are, one of more
-rebuilds its weights; up to how many rows the first is faster was measured for each instruction set, and
-MBOK_DECODE_ROWS=0 … 32 takes the place of that.`,
+  help: `Every kernel function has a readable scalar implementation and faster ones for some instruction sets. The best one that
+the processor supports is used. MBOK_ISA=scalar|avx2|avxvnni|avx512|amx (on aarch64 scalar|neon|dotprod|i8mm) forces a lower
+set. MBOK_THREADS=N sets the number of threads (default: the physical cores that the process may use). Results do not
+depend on the threads. A product of few rows looks up the bits of a Boolean layer directly; one of more rows rebuilds its
+weights. The number of rows up to which look-up is faster was measured for each instruction set, and
+MBOK_DECODE_ROWS=0 … 32 overrides it.`,
   examples: ['mbok info', 'MBOK_ISA=avx2 mbok info --json'],
   run,
 };

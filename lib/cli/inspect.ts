@@ -9,10 +9,10 @@ export const inspectCommand: Command = {
   summary: "Show a model's layers, kernels and bits per weight.",
   operands: ['MODEL'],
   options: {},
-  help: `MODEL is a Hugging Face folder, dense or Boolean, or a GGUF file. Only headers and the configuration are read, so it
-takes no time whatever the size. Bits per weight of linear layers are strict: every byte stored for them, scales and
-biases included, times 8, by their weights. Bits per weight over everything: every byte of the model, tokenizer
-included, times 8, by all parameters.`,
+  help: `MODEL is a Hugging Face folder, dense or Boolean, or a GGUF file. Only headers and the configuration are read, so the
+time does not depend on the size. Bits per weight of linear layers are strict: every byte stored for them, including
+scales and biases, times 8, divided by the number of their weights. Bits per weight over everything: every byte of the
+model, including the tokenizer, times 8, divided by the number of parameters.`,
   examples: ['mbok inspect /tmp/small', 'mbok inspect MODEL.gguf', 'mbok inspect /tmp/small --json'],
   run,
 };

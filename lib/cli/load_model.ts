@@ -11,7 +11,7 @@ export const LOAD_OPTIONS: OptionTable = {
     value: 'K',
     minimum: 1,
     maximum: MAX_KERNELS,
-    help: 'only the first K kernels of every layer; good of a model converted with --nested',
+    help: 'read only the first K kernels of every layer; accurate for models converted with --nested',
     byDefault: 'all',
   },
 };

@@ -44,8 +44,8 @@ function overview(): string {
     '',
     ...COMMANDS.map(({ name, summary }) => `  ${name.padEnd(width)}  ${summary}`),
     '',
-    'mbok COMMAND --help explains a command; mbok --version prints the version; mbok demo shows all of it.',
-    'Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 called wrongly, 130 interrupted.',
+    'mbok COMMAND --help explains a command, mbok --version prints the version, and mbok demo shows everything.',
+    'Results go to stdout, everything else to stderr. Exit codes: 0 success, 1 failure, 2 wrong usage, 130 interrupted.',
   ].join('\n');
 }
 

@@ -6,7 +6,7 @@ import { type CommandCall, type OptionTable, UsageError } from './command';
 export const OUTPUT_OPTIONS: OptionTable = {
   overwrite: {
     kind: 'flag',
-    help: 'write into OUT even if mbok has not made it; only files with names of a model are replaced',
+    help: 'write to OUT even if mbok did not create it; replaces only files with the names of model files',
   },
 };
 

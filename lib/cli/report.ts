@@ -13,43 +13,55 @@ const BESIDE = { text: 'corpus/train.txt', 'eval-text': 'corpus/valid.txt' } as 
 
 export const reportCommand: Command = {
   name: 'report',
-  summary: 'Compare all ways of making a model small, as a page.',
+  summary: 'Compare all compression methods on a model, as a page.',
   operands: ['SRC'],
   options: {
-    out: { kind: 'text', value: 'DIR', help: "the report's folder; needed" },
-    text: { ...textOption('what to calibrate and train on'), byDefault: `SRC/${BESIDE.text}, where it exists` },
-    'eval-text': { ...textOption('what to measure perplexity on'), byDefault: `SRC/${BESIDE['eval-text']}` },
-    steps: { kind: 'integer', value: 'N', minimum: 0, help: 'of every finetuning; 0: none', byDefault: '200' },
+    out: { kind: 'text', value: 'DIR', help: 'folder of the report; required' },
+    text: { ...textOption('text for calibration and training'), byDefault: `SRC/${BESIDE.text}, if it exists` },
+    'eval-text': { ...textOption('text for perplexity'), byDefault: `SRC/${BESIDE['eval-text']}` },
+    steps: {
+      kind: 'integer',
+      value: 'N',
+      minimum: 0,
+      help: 'steps of each finetuning run; 0: no finetuning',
+      byDefault: '200',
+    },
     train: {
       kind: 'text',
       value: 'LIST',
-      help: `what finetuning trains besides the bits, of ${TRAINABLE.join(',')}`,
+      help: `groups that train besides the bits, of ${TRAINABLE.join(',')}`,
       byDefault: 'scales,norms',
     },
     window: {
       kind: 'integer',
       value: 'N',
       minimum: 2,
-      help: 'tokens of a window, the start token included',
+      help: 'tokens of a window, including the start token',
       byDefault: "256, or the model's limit",
     },
     ...START_TOKEN_OPTION,
-    windows: { kind: 'integer', value: 'N', minimum: 1, help: 'windows of an evaluation at most', byDefault: '256' },
-    tasks: { kind: 'text', value: 'DIR', help: 'also ask the questions of these files (see mbok eval tasks --help)' },
-    precision: { kind: 'choice', choices: PRECISIONS, help: 'of products in evaluations', byDefault: 'f32' },
+    windows: {
+      kind: 'integer',
+      value: 'N',
+      minimum: 1,
+      help: 'largest number of windows of an evaluation',
+      byDefault: '256',
+    },
+    tasks: { kind: 'text', value: 'DIR', help: 'folder of task files to evaluate too (see mbok eval tasks --help)' },
+    precision: { kind: 'choice', choices: PRECISIONS, help: 'precision of products in evaluations', byDefault: 'f32' },
   },
-  help: `SRC is a dense model. It is converted, quantized, finetuned and measured in some hundred ways by commands of mbok, each
-a process of its own, and DIR/index.html shows what came of it: perplexity against bytes and bits, kernels and residuals
-by layer, training curves and flips, native against latent weights, allocation, calibration, activations, nested
-prefixes, speed and memory; with the commands, their versions and the machine. The page is one file that needs neither
-network nor script. The numbers behind each figure are in DIR/figures, each command's own result in DIR/data.
+  help: `SRC is a dense model. About a hundred mbok commands, each a separate process, convert, quantize, finetune and measure it.
+DIR/index.html shows the results: perplexity against bytes and bits, kernels and residuals by layer, training curves and
+flips, native against latent weights, allocation, calibration, activations, nested prefixes, speed and memory. It lists
+the commands, their versions and the machine. The page is one file without network resources and scripts. The data of
+each figure are in DIR/figures, the result of each command in DIR/data.
 
-A report can be stopped by Ctrl-C or a crash at any time; the same command goes on where it was. A result holds as long as
-its command, the contents of its inputs, mbok's version and the machine are the same, so that other options run only
-what is new. Models on the way need room in DIR/work, which is removed in the end. With 200 steps the embedded model
+A report may be stopped by Ctrl-C or a crash at any time, and the same command continues it. A result stays valid as long
+as its command, the contents of its inputs, mbok's version and the machine are the same. Other options therefore run only
+what is new. Intermediate models take space in DIR/work, which is removed at the end. With 200 steps the embedded model
 takes a quarter of an hour on two cores; for large models begin with --steps 0.
 
-Charts need the packages vega and vega-lite, which npm installs unless told not to.`,
+Charts need the packages vega and vega-lite, which npm installs by default.`,
   examples: [
     'mbok report assets/tiny-stories --out report --train scales,norms,embeddings',
     'mbok report MODEL.gguf --out report --text train.txt --eval-text valid.txt --window 1024 --windows 64 --steps 0',
@@ -91,7 +103,7 @@ async function run(call: CommandCall): Promise<Outcome> {
     };
   } catch (error) {
     status.clear();
-    if (isAbort(error)) say('stopped; the same command goes on where it was');
+    if (isAbort(error)) say('stopped; the same command continues the report');
     throw error;
   } finally {
     status.clear();

@@ -10,32 +10,46 @@ export function samplingOptions(byDefault: { maxTokens: string; temperature: str
   const share = { kind: 'number', value: 'X', minimum: 0, maximum: 1 } as const;
   const { other } = byDefault;
   return {
-    'max-tokens': { kind: 'integer', value: 'N', minimum: 1, help: 'at most so many', byDefault: byDefault.maxTokens },
+    'max-tokens': {
+      kind: 'integer',
+      value: 'N',
+      minimum: 1,
+      help: 'largest number of tokens',
+      byDefault: byDefault.maxTokens,
+    },
     temperature: {
       kind: 'number',
       value: 'X',
       minimum: 0,
-      help: '0: always the likeliest token',
+      help: 'temperature of sampling; 0: always the likeliest token',
       byDefault: byDefault.temperature,
     },
     'top-k': {
       kind: 'integer',
       value: 'N',
       minimum: 0,
-      help: 'only the N likeliest tokens',
+      help: 'sample only from the N likeliest tokens',
       byDefault: other ?? '0: all',
     },
-    'top-p': { ...share, help: 'only the likeliest that reach X', byDefault: other ?? '1' },
-    'min-p': { ...share, help: 'only those X times as likely as the first', byDefault: other ?? '0' },
+    'top-p': {
+      ...share,
+      help: 'sample only from the likeliest tokens that together reach probability X',
+      byDefault: other ?? '1',
+    },
+    'min-p': {
+      ...share,
+      help: 'sample only from tokens at least X times as likely as the first',
+      byDefault: other ?? '0',
+    },
     'repetition-penalty': {
       kind: 'number',
       value: 'X',
       minimum: 0,
-      help: 'above 1: fewer repetitions',
+      help: 'penalty of repeated tokens; above 1: fewer repetitions',
       byDefault: other ?? '1',
     },
-    seed: { kind: 'integer', value: 'N', minimum: 0, help: 'the same text again', byDefault: 'another each time' },
-    stop: { kind: 'text', value: 'TEXT', many: true, help: 'end before this text; may be given several times' },
+    seed: { kind: 'integer', value: 'N', minimum: 0, help: 'seed of sampling, to repeat a text', byDefault: 'random' },
+    stop: { kind: 'text', value: 'TEXT', many: true, help: 'end before this text; repeatable' },
     ...ARITHMETIC_OPTIONS,
   };
 }
