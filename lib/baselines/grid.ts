@@ -45,7 +45,7 @@ export function fitGrid(
   if (least === most) return { scale: 2 / largest, zero: Math.round(largest / 2), largest };
   const scale = Math.max(LEAST_SCALE, f16ToF32(f32ToF16(Float32Array.of((most - least) / largest)))[0] as number);
   if (scale === Infinity) {
-    throw new MbokError('MBOK_NON_FINITE', `weights from ${least} to ${most} are too far apart for a scale in F16`);
+    throw new MbokError('MBOK_NON_FINITE', `weights from ${least} to ${most} need a scale beyond F16`);
   }
   return { scale, zero: Math.round(-least / scale), largest };
 }

@@ -52,11 +52,11 @@ async function openOrMake(path: string, key: string, task: Task): Promise<TokenS
   await makeFolder(dirname(path));
   await writeTokenFile(path, { key, wide: task.wide }, async (push) => {
     const { key: used, conversations } = await encodeAll(task, push);
-    if (used !== key) throw new MbokError('MBOK_IO', 'a file of the text was changed while it was being read');
+    if (used !== key) throw new MbokError('MBOK_IO', 'a text file changed while it was read');
     return conversations;
   });
   const made = await TokenFile.open(path, key);
-  if (made === undefined) throw new MbokError('MBOK_IO', `cannot read '${path}' back as it was written`);
+  if (made === undefined) throw new MbokError('MBOK_IO', `'${path}' differs from what was written to it`);
   return made;
 }
 

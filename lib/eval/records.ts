@@ -43,7 +43,7 @@ async function readUtf8(path: string): Promise<string> {
 function linesOf(text: string, path: string): string[] {
   const lines = text.split(/\r?\n/, MOST_LINES + 1);
   if (lines.length <= MOST_LINES) return lines;
-  throw new MbokError('MBOK_FORMAT', `'${path}' has more than ${MOST_LINES} lines, the most for its kind`);
+  throw new MbokError('MBOK_FORMAT', `'${path}' has more than ${MOST_LINES} lines, the limit for its kind`);
 }
 
 /** Largest number of choices of a question. No task has more than five. */

@@ -23,7 +23,8 @@ export function encodeHalf(name: string, source: Float32Array, type: HalfType): 
   const bits = f32ToHalf(source, type);
   const exponent = type === 'F16' ? F16_INFINITY : BF16_INFINITY;
   const bad = bits.findIndex((value) => (value & exponent) === exponent);
-  if (bad >= 0) throw new MbokError('MBOK_NON_FINITE', `'${name}' holds ${source[bad]}, which is no number of ${type}`);
+  if (bad >= 0)
+    throw new MbokError('MBOK_NON_FINITE', `'${name}' holds ${source[bad]}, which ${type} cannot represent`);
   return bits;
 }
 

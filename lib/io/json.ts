@@ -118,7 +118,7 @@ export function expectBounded(text: string, what: string, most = MOST_VALUES): v
       }
     } else if (unit === CLOSE_LIST || unit === CLOSE_OBJECT) depth--;
     if (values > most) {
-      throw new MbokError('MBOK_FORMAT', `${what} has more than ${most} values, the most for its kind`);
+      throw new MbokError('MBOK_FORMAT', `${what} has more than ${most} values, the limit for its kind`);
     }
   }
 }

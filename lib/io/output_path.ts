@@ -38,7 +38,7 @@ export async function expectOwnFile(path: string, what: string, isOwn: (beginnin
   await using _ = file;
   const bytes = await file.upTo(0, BEGINNING_BYTES);
   if (bytes.length === 0 || isOwn(Buffer.from(bytes).toString())) return;
-  throw new MbokError('MBOK_IO', `will not replace '${path}' by ${what}: it is something else`);
+  throw new MbokError('MBOK_IO', `will not replace '${path}' with ${what}: it is another file`);
 }
 
 /** Returns the absolute path, and the path that its links lead to. */

@@ -68,7 +68,7 @@ export class PlacedSafetensors implements AsyncDisposable {
     try {
       const headOf = ({ name, dtype, shape }: TensorHead) => ({ name, dtype, shape });
       if (!isDeepStrictEqual([...reader.tensors.values()].map(headOf), inOrder(tensors).map(headOf))) {
-        throw new MbokError('MBOK_FORMAT', `'${path}' has other tensors than were to be written`);
+        throw new MbokError('MBOK_FORMAT', `'${path}' has other tensors than expected`);
       }
       return new PlacedSafetensors(reader, await open(path, 'r+'));
     } catch (error) {

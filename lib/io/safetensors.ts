@@ -116,7 +116,7 @@ export class SafetensorsFile implements WeightReader {
     if (own?.type !== type && type !== 'f32') {
       throw new MbokError(
         'MBOK_UNSUPPORTED',
-        `tensor '${name}' of '${this.path}' is ${dtype} and is not read as ${type}`,
+        `tensor '${name}' of '${this.path}' is ${dtype} and cannot be read as ${type}`,
       );
     }
     const convert = own?.type === type ? own.view : this.converter(name);
@@ -149,7 +149,7 @@ export class SafetensorsFile implements WeightReader {
     if (dtype !== 'U8' || shape.length !== 2 || !Number.isInteger(cols)) {
       throw new MbokError(
         'MBOK_UNSUPPORTED',
-        `tensor '${name}' of '${this.path}' is ${dtype} [${shape.join(', ')}] and is not read as q8`,
+        `tensor '${name}' of '${this.path}' is ${dtype} [${shape.join(', ')}] and cannot be read as q8`,
       );
     }
     const scaleBytes = (cols / Q8_BLOCK) * 2;

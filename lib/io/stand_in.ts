@@ -10,8 +10,8 @@ const STAND_INS: readonly (readonly [beginning: RegExp, message: string])[] = [
     /^version https:\/\/git-lfs\.github\.com\//,
     "is a Git LFS pointer, not the file that it stands for: fetch that with 'git lfs pull', or download it",
   ],
-  [/^<(!doctype html|html|head)\b/i, 'is an HTML page, perhaps of a login or an error, not the file that was wanted'],
-  [/^<\?xml\b/i, 'is an XML document, perhaps of an error, not the file that was wanted'],
+  [/^<(!doctype html|html|head)\b/i, 'is an HTML page, perhaps of a login or an error, not the expected file'],
+  [/^<\?xml\b/i, 'is an XML document, perhaps of an error, not the expected file'],
 ];
 
 /** Throws MBOK_FORMAT if the file starts like a stand-in; the message says what it is. */

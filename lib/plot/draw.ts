@@ -61,7 +61,7 @@ async function importVega() {
     if ((error as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw error;
     throw new MbokError(
       'MBOK_PACKAGE_MISSING',
-      'charts are drawn by the packages vega and vega-lite, which are not installed: npm install vega vega-lite',
+      'charts need the packages vega and vega-lite: npm install vega vega-lite',
       { cause: error },
     );
   }

@@ -175,7 +175,7 @@ function bind(
 function tasksIn(folder: string): string[] {
   const found = TASKS.filter(({ files }) => files.some((file) => existsSync(join(folder, file))));
   if (found.length > 0) return found.map(({ name }) => name);
-  throw new MbokError('MBOK_INVALID_ARGUMENT', `'${folder}' holds no file of a task: see mbok eval tasks --help`);
+  throw new MbokError('MBOK_INVALID_ARGUMENT', `'${folder}' contains no task files; see mbok eval tasks --help`);
 }
 
 /** Creates an error from a command's stderr, which holds its message and, in parentheses, its code. */

@@ -186,7 +186,7 @@ class Run {
       const stored = JSON.parse(text) as StoredResult;
       return stored.key === this.#keys.get(command.name) && stored.result !== undefined ? stored : undefined;
     } catch (cause) {
-      throw new MbokError('MBOK_FORMAT', `'${path}' is no result of a report: remove it`, { cause });
+      throw new MbokError('MBOK_FORMAT', `'${path}' is not a result of a report; remove it`, { cause });
     }
   }
 

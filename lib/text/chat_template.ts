@@ -171,7 +171,7 @@ function expectTemplateLength(length: number, place: string): void {
   if (length <= LONGEST_TEMPLATE) return;
   throw new MbokError(
     'MBOK_FORMAT',
-    `the chat template of '${place}' has a length of ${length}; ${LONGEST_TEMPLATE} is the most`,
+    `the chat template of '${place}' has a length of ${length}, more than ${LONGEST_TEMPLATE}`,
   );
 }
 

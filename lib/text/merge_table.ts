@@ -74,7 +74,7 @@ export class MergeTable implements Merges {
 }
 
 function lacks(place: string, rank: number, token: string): never {
-  throw new MbokError('MBOK_FORMAT', `${place}: number ${rank} needs the token ${show(token)}, which there is not`);
+  throw new MbokError('MBOK_FORMAT', `${place}: number ${rank} needs the token ${show(token)}, which does not exist`);
 }
 
 /** Splits a merge into its two tokens. */

@@ -106,7 +106,7 @@ export function expectTemplateArguments({ tools, documents, chatTemplateKwargs }
   const kwargs = chatTemplateKwargs ?? {};
   if (Array.isArray(kwargs)) invalid('chatTemplateKwargs', 'an object', kwargs);
   const taken = RESERVED.find((name) => Object.hasOwn(object('chatTemplateKwargs', kwargs), name));
-  if (taken !== undefined) invalid('chatTemplateKwargs', `without '${taken}', which has a place of its own`, kwargs);
+  if (taken !== undefined) invalid('chatTemplateKwargs', `without '${taken}', which is a separate argument`, kwargs);
   return { tools: listOf('tools', tools ?? null), documents: listOf('documents', documents ?? null), kwargs };
 }
 

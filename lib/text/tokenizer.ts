@@ -245,7 +245,7 @@ export class Tokenizer {
     if (start === undefined || ids[0] !== start || this.#hasTold) return;
     this.#hasTold = true;
     const token = show(this.#inner.idToToken(start));
-    warn(`${this.#place}: a text begins with the token ${token}, which is also put before it: the model is given two`);
+    warn(`${this.#place}: a text begins with the token ${token}, which is also put before it: the model sees it twice`);
   }
 
   /** Returns a lower bound on the tokens of any text with this many characters (UTF-16 units), without encoding it. */

@@ -174,7 +174,7 @@ class Run {
     if (teacher !== undefined) return TeacherCache.write(file, teacher, data, key, { signal });
     throw new MbokError(
       'MBOK_INVALID_ARGUMENT',
-      `'${file}' holds no predictions for these windows of this data, and without 'teacher' none can be made`,
+      `'${file}' holds no predictions for these windows of this data; to compute them, pass 'teacher'`,
     );
   }
 
@@ -279,8 +279,7 @@ class Run {
 
   #expectAlive(): void {
     for (const model of [this.#student, this.#settings.teacher]) {
-      if (model?.disposed)
-        throw new MbokError('MBOK_DISPOSED', 'a model was disposed while it was being used to train');
+      if (model?.disposed) throw new MbokError('MBOK_DISPOSED', 'a model was disposed during training');
     }
   }
 

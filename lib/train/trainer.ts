@@ -254,8 +254,8 @@ function rethrowNaming(step: number, error: unknown): never {
   if (error instanceof MbokError && error.code === 'MBOK_NON_FINITE') {
     throw new MbokError(
       'MBOK_NON_FINITE',
-      `step ${step + 1}: the loss or a gradient is not finite. A loss is tested before anything changes; if it is a ` +
-        'gradient alone, scales and norms are as they were, but bits may have moved in this step: go on from a checkpoint',
+      `step ${step + 1}: the loss or a gradient is not finite. If it is only a gradient, scales and norms are unchanged, ` +
+        'but bits may have moved in this step; resume from a checkpoint',
       { cause: error },
     );
   }
