@@ -372,7 +372,7 @@ describe('a run of a plan', () => {
     expect(Object.keys(await own.run({ inputs: { x } }))).toEqual(['y']);
   });
 
-  test('takes scalars that are undefined as left out', async () => {
+  test('treats undefined scalars as omitted', async () => {
     const run = (scalars: object) => plan().run({ inputs: { x: x.fill(1) }, scalars });
     expect(await run({ position: undefined, rows: undefined })).toEqual(await run({}));
   });

@@ -25,7 +25,7 @@ test('results come in the order of the items, three at a time', async () => {
   expect(seen).toEqual({ now: 0, most: 3, begun: 7, released: [] });
 });
 
-test('a failure comes in its turn, ends the work and releases what nobody gets', async () => {
+test('a failure comes in order, ends the work and releases unreceived results', async () => {
   const { seen, work, release } = worker(2);
   const got: number[] = [];
   const all = async () => {
@@ -36,7 +36,7 @@ test('a failure comes in its turn, ends the work and releases what nobody gets',
   expect(seen).toEqual({ now: 0, most: 3, begun: 5, released: [30, 40] });
 });
 
-test('who leaves early gets no more, and nothing stays', async () => {
+test('a caller that stops early gets no more results, and nothing leaks', async () => {
   const { seen, work, release } = worker(2);
   for await (const result of ahead([0, 1, 2, 3, 4], 3, work, release)) {
     expect(result).toBe(0);

@@ -47,21 +47,24 @@ describe('on the golden matrix and H', () => {
   const cols = Math.sqrt(h.length);
 
   const rows = cases.map((item) => [item.method, item.bits, item.group, item.order ?? 'no', item] as const);
-  test.each(rows)('%s of %i bits in groups of %i, %s order, errs as the reference does', async (...[, , , , item]) => {
-    let quantized: Float32Array;
-    if (item.order === undefined) {
-      quantized = roundToNearest(weight, cols, item);
-    } else {
-      const inputs = await factorInputs(Matrix.from(h, { rows: cols, cols }), item.order, undefined);
-      quantized = await gptq(weight, inputs, item, undefined);
-      inputs.factor.dispose();
-    }
-    const error = outputError(weight, quantized, h, cols);
-    expect(Math.abs(error / item.output_error - 1)).toBeLessThanOrEqual(1e-5);
-    expect(Math.abs(relativeError(quantized, weight) / item.residual - 1)).toBeLessThanOrEqual(1e-5);
-    // F16 scales change almost nothing
-    expect(Math.abs(error / item.without_f16 - 1)).toBeLessThanOrEqual(0.02);
-  });
+  test.each(rows)(
+    '%s of %i bits in groups of %i, %s order, has the error of the reference',
+    async (...[, , , , item]) => {
+      let quantized: Float32Array;
+      if (item.order === undefined) {
+        quantized = roundToNearest(weight, cols, item);
+      } else {
+        const inputs = await factorInputs(Matrix.from(h, { rows: cols, cols }), item.order, undefined);
+        quantized = await gptq(weight, inputs, item, undefined);
+        inputs.factor.dispose();
+      }
+      const error = outputError(weight, quantized, h, cols);
+      expect(Math.abs(error / item.output_error - 1)).toBeLessThanOrEqual(1e-5);
+      expect(Math.abs(relativeError(quantized, weight) / item.residual - 1)).toBeLessThanOrEqual(1e-5);
+      // F16 scales change almost nothing
+      expect(Math.abs(error / item.without_f16 - 1)).toBeLessThanOrEqual(0.02);
+    },
+  );
 });
 
 describe('a grid', () => {
@@ -91,7 +94,7 @@ describe('a grid', () => {
     }
   });
 
-  test('refuses numbers beyond F16', () => {
+  test('refuses numbers beyond the range of F16', () => {
     expect(() => fitGrid(Float32Array.of(1e9), { begin: 0, stride: 1, count: 1, bits: 2 })).toThrow(
       expect.objectContaining({ code: 'MBOK_NON_FINITE' }),
     );
@@ -197,7 +200,7 @@ describe('GPTQ', () => {
     return result;
   }
 
-  test('is round to nearest where inputs have nothing in common', async () => {
+  test('equals round to nearest for uncorrelated inputs', async () => {
     const h = Float32Array.from({ length: 400 }, (_, at) => (at % 21 === 0 ? 1 + at : 0));
     const weight = random.normals(60);
     const settings = { bits: 3, group: 8 };
@@ -205,7 +208,7 @@ describe('GPTQ', () => {
     expect(quantized).toEqual(roundToNearest(weight, 20, settings));
   });
 
-  test('makes weights 0 whose inputs are, and the others as if there were none', async () => {
+  test('zeroes weights of zero inputs, and treats the others as if there were none', async () => {
     const live = gram(10, 20);
     const h = new Float32Array(121);
     for (let i = 0; i < 10; i++) h.set(live.subarray(i * 10, i * 10 + 10), (i + 1) * 11 + 1);
@@ -261,7 +264,7 @@ describe('a folder', () => {
     return (await evaluatePerplexity(model, corpus('valid'), { window: 128, maxWindows: 16 })).perplexity;
   };
 
-  test('by GPTQ is better than by rounding, better with more bits, and tells how it was made', async () => {
+  test('by GPTQ is better than by rounding and better with more bits, and reports its settings', async () => {
     await quantizeFolder(TINY_STORIES, at('rtn3'), { method: 'rtn', bits: 3 });
     for (const bits of [3, 4]) {
       const report = await quantizeFolder(TINY_STORIES, at(`gptq${bits}`), { method: 'gptq', bits, calibration });
@@ -281,7 +284,7 @@ describe('a folder', () => {
     expect(readdirSync(folder).filter((name) => name.endsWith('.partial'))).toEqual([]);
   });
 
-  test('holds values of at most 2^bits levels a group, and everything else as it was', async () => {
+  test('has at most 2^bits values per group, and everything else unchanged', async () => {
     await quantizeFolder(join(GOLDEN, 'gpt2'), at('gpt2'), { method: 'rtn', bits: 3, group: 16 });
     await using model = await Model.load(at('gpt2'));
     await using original = await Model.load(join(GOLDEN, 'gpt2'));
@@ -300,7 +303,7 @@ describe('a folder', () => {
     expect(residual).toBeLessThan(0.3);
   });
 
-  test('that was interrupted goes on to the same numbers', async () => {
+  test('that was interrupted continues with the same numbers', async () => {
     const options: QuantizeOptions = { method: 'gptq', bits: 3, order: 'natural', calibration };
     const whole = await quantizeFolder(TINY_STORIES, at('whole'), options);
     const controller = new AbortController();
@@ -343,7 +346,7 @@ describe('a folder', () => {
     expect(readdirSync(folder)).not.toContain('refused');
   });
 
-  test('is made, judged and refused from a shell', () => {
+  test('is created, evaluated and refused from a shell', () => {
     const run = (...args: string[]) => runMbok(folder, args);
     const text = join(TINY_STORIES, 'corpus', 'train.txt');
     const calibrated = [

@@ -37,7 +37,7 @@ function chatJson(input: string, ...args: string[]): Chat {
   return JSON.parse(stdout) as Chat;
 }
 
-test('every line is a message, and answers remember what was said', () => {
+test('every line is a message, and answers depend on earlier ones', () => {
   const { messages, answers } = chatJson(
     'Hello.\n\nGo on!\n',
     '--system',
@@ -54,7 +54,7 @@ test('every line is a message, and answers remember what was said', () => {
   expect(answers[0]).toMatchObject({ seed: 3, cacheBytes: expect.any(Number) });
 });
 
-test('without --json the answers are all there is on stdout', () => {
+test('without --json stdout contains only the answers', () => {
   const args = ['--max-tokens', '8', '--temperature', '0'];
   const { answers } = chatJson('Hello.\nGo on!', ...args);
   const { status, stdout, stderr } = chat('Hello.\nGo on!', chatModel, ...args);
@@ -62,7 +62,7 @@ test('without --json the answers are all there is on stdout', () => {
   expect(stdout).toBe(answers.map(({ text }) => `${text}\n`).join(''));
 });
 
-test('a conversation that outgrows the context goes on without its oldest messages', () => {
+test('a conversation that outgrows the context continues without its oldest messages', () => {
   const long = 'One day a girl went to the park. '.repeat(12).trim();
   const args = [chatModel, '--json', '--max-tokens', '40', '--temperature', '0', '--system', 'Be kind.'];
   const { status, stdout, stderr } = chat(`${`${long}\n`.repeat(5)}`, ...args);
@@ -78,7 +78,7 @@ test.each<[string, string[], string, number, RegExp]>([
   ['a message longer than the context', [], `${'a b '.repeat(900)}\n`, 1, /more than the model's context of 512/],
   ['no JSON', ['--chat-template-kwargs', '{'], '', 2, /--chat-template-kwargs is not valid JSON/],
   ['no model', ['--seed', 'x'], '', 2, /--seed must be a whole number/],
-])('%s is told', (_, args, input, code, message) => {
+])('%s is reported', (_, args, input, code, message) => {
   const operands = args[0]?.startsWith('/') ? args : [chatModel, ...args];
   const { status, stdout, stderr } = chat(input, ...operands);
   expect({ status, stdout }).toEqual({ status: code, stdout: '' });

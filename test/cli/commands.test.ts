@@ -36,7 +36,7 @@ describe('the way from a dense model to a Boolean one that tells a story', () =>
     expect(refit.residual).toBeCloseTo(0.332, 3);
   });
 
-  test('binarize with calibration, settings given', () => {
+  test('binarize with calibration and settings', () => {
     const args = ['--calibration', text, '--calibration-windows', '4', '--target-mix', '0.5', '--rounds', '1'];
     const result = json(
       'binarize',
@@ -51,7 +51,7 @@ describe('the way from a dense model to a Boolean one that tells a story', () =>
     expect(result).toMatchObject({ method: 'calibrated', calibration: { targetMix: 0.5, rounds: 1, windows: 4 } });
   });
 
-  test('binarize with text that the model writes itself, the same for the same seed', () => {
+  test('binarize with text written by the model, the same for the same seed', () => {
     const convert = (name: string, seed: string) => {
       const windows = ['--calibration-windows', '3', '--calibration-window', '40'];
       const args = ['--kernels', '1', '--calibration', 'self', '--seed', seed, ...windows];
@@ -165,7 +165,7 @@ describe('the way from a dense model to a Boolean one that tells a story', () =>
   });
 });
 
-describe('mistakes end with code 2 and say what was wrong', () => {
+describe('mistakes end with code 2 and an explanation', () => {
   const cases: [string, string[], RegExp][] = [
     ['no command', [], /mbok COMMAND/],
     ['an unknown command', ['fly'], /no command 'fly'/],
@@ -200,7 +200,7 @@ test.each<[string, () => string[]]>([
   ['finetune', () => ['--text', text]],
   ['export', () => []],
   ['baseline', () => ['--method', 'rtn', '--bits', '3']],
-])('%s tells before it begins that it cannot write', (command, args) => {
+])('%s fails before it starts if it cannot write', (command, args) => {
   mkdirSync(at('photos'), { recursive: true });
   writeFileSync(join(at('photos'), 'cat.jpg'), '');
   // the model does not exist, which shows that nothing has been read yet
@@ -255,7 +255,7 @@ test.each([
   'report',
   'info',
   'demo',
-])('%s --help teaches', (name) => {
+])('%s --help explains the command', (name) => {
   const { status, stdout, stderr } = mbok(...name.split(' '), '--help');
   expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
   expect(stdout).toContain(`mbok ${name}`);
@@ -284,7 +284,7 @@ describe('Ctrl-C', () => {
     return { status, stderr };
   }
 
-  test('stops a finetuning run, which goes on with --resume to the bits of an uninterrupted one', async () => {
+  test('stops a finetuning run, which --resume continues with the bits of an uninterrupted one', async () => {
     const options = ['--text', text, '--steps', '12', '--batch', '2', '--window', '64', '--save-every', '100'];
     const log = at('interrupted.jsonl');
     const steps = () => (existsSync(log) ? readFileSync(log, 'utf8').split('\n').length - 2 : 0);
@@ -303,7 +303,7 @@ describe('Ctrl-C', () => {
     expect(weights('interrupted').equals(weights('uninterrupted'))).toBe(true);
   });
 
-  test('of a conversion leaves what the next run goes on from, and no output', async () => {
+  test('during a conversion leaves the unfinished work for the next run, and no output', async () => {
     const args = ['binarize', TINY_STORIES, at('halfway'), '--kernels', '8', '--rounds', '1000'];
     const { status } = await interrupt(args, () => existsSync(at('halfway.partial')));
     expect(status).toBe(130);

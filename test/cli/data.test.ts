@@ -44,14 +44,14 @@ beforeAll(() => {
   writeFileSync(at('talks.jsonl'), jsonLines([{ messages }, { messages }, { messages }, { messages }]));
 });
 
-test('a folder, a list and one file of the same documents train alike', () => {
+test('a folder, a list and one file of the same documents give the same training', () => {
   const loss = finetune('--text', at('all.txt'));
   expect(finetune('--text', at('texts'))).toBe(loss);
   expect(finetune('--text', at('texts/1.txt'), '--text', at('texts/2.jsonl'), '--field', 'story')).toBe(loss);
   expect(finetune('--text', at('all.txt'), '--teacher', at('source'))).not.toBe(loss);
 });
 
-test('tokens are kept where --cache says', () => {
+test('tokens are stored in the folder of --cache', () => {
   finetune('--text', at('all.txt'), '--cache', at('mine'));
   expect(readdirSync(at('mine/datasets'))).toHaveLength(1);
 });
@@ -71,7 +71,7 @@ test('conversations are read by the template of the model', () => {
   expect(stderr).toMatch(/all\.txt/);
 });
 
-test('what counts of conversations is said, and where nothing does it is an error', () => {
+test('the counted tokens of conversations are printed, and none is an error', () => {
   const [question, answer] = ['user', 'assistant'].map((role) => ({ role, content: 'Once upon a time.' }));
   const long = { role: 'user', content: 'Tell me about the cat. '.repeat(30) };
   writeFileSync(at('mixed.jsonl'), jsonLines([{ messages: [long] }, { messages: [question, answer, long] }]));
@@ -110,7 +110,7 @@ describeWithShared('text that would be learnt as something else', ['cases/10-tex
     expect(stderr).toMatch(/latin1\.txt' is not valid UTF-8: byte 0xe9 at offset 20/);
   });
 
-  test('is read as what it is', () => {
+  test('is read in its format', () => {
     const list = JSON.parse(readFileSync(path('alpaca_like.json'), 'utf8')) as { text: string }[];
     writeFileSync(at('alpaca.txt'), list.map(({ text }) => text).join('<|endoftext|>'));
     expect(finetune('--text', path('alpaca_like.json'))).toBe(finetune('--text', at('alpaca.txt')));
@@ -129,7 +129,7 @@ test.each<[string, string[], number, RegExp]>([
   ['no text', [], 2, /option --text is needed/],
   ['a missing file', ['--text', 'nowhere.txt'], 1, /nowhere\.txt.*ENOENT/],
   ['a missing file to evaluate on', ['--text', MAIN, '--eval-text', 'nowhere.txt'], 1, /nowhere\.txt.*ENOENT/],
-])('%s is told before anything is loaded', (_, args, status, message) => {
+])('%s is reported before anything is loaded', (_, args, status, message) => {
   const result = mbok('finetune', 'no-model', at('out'), ...args);
   expect(result.status).toBe(status);
   expect(result.stderr).toMatch(message);

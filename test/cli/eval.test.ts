@@ -58,7 +58,7 @@ describe('eval tasks', () => {
     expect(JSON.parse(printed)).toMatchObject({ models: written });
   });
 
-  test('says what is wrong, and keeps what was measured before a failure', () => {
+  test('reports errors, and saves results measured before a failure', () => {
     expect(mbok('eval', 'tasks', '--data', 'data')).toMatchObject({ status: 2 });
     expect(mbok('eval', 'tasks', TINY_STORIES)).toMatchObject({ status: 2, stderr: expect.stringContaining('--data') });
     const wrong = mbok('eval', 'tasks', TINY_STORIES, '--data', 'data', '--tasks', 'mmlu');
@@ -75,7 +75,7 @@ describe('eval tasks', () => {
 });
 
 describe('eval perplexity', () => {
-  test('says how it was measured', () => {
+  test('prints its conventions', () => {
     const args = ['--text', VALID, '--window', '64', '--stride', '32', '--max-windows', '5'];
     const { status, stdout } = mbok('eval', 'perplexity', TINY_STORIES, ...args);
     expect(status).toBe(0);

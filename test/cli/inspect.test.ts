@@ -24,7 +24,7 @@ async function convert(family: string, kernels: number): Promise<string> {
   return place;
 }
 
-test('a Boolean folder: every byte of its files is told by what it is for', async () => {
+test('a Boolean folder: every byte of its files is assigned to a purpose', async () => {
   const place = await convert('llama-bias', 2);
   const storage = await readStorage(place);
   const { parts, layers, linearWeights, linearBytes } = storage;
@@ -108,7 +108,7 @@ test('shards are counted together', async () => {
   );
 });
 
-test('no weight is read: a folder of weights that are no numbers is told as any other', async () => {
+test('no weight is read: a folder with non-finite weights is inspected like others', async () => {
   const place = join(folder, 'infinite');
   mkdirSync(place);
   copyGolden('llama', place);
@@ -134,7 +134,7 @@ test('a tensor that is missing is an error that names it', async () => {
 
 const SMOLLM2 = 'models/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf';
 describeWithShared('SmolLM2', [SMOLLM2], () => {
-  test('its GGUF file of 135 M parameters is told by its blocks', async () => {
+  test('its GGUF file of 135 M parameters is inspected by its blocks', async () => {
     const path = sharedPath(SMOLLM2);
     const storage = await readStorage(path);
     expect(storage).toMatchObject({ family: 'llama', parameters: 134_515_008, bytes: statSync(path).size });
@@ -146,7 +146,7 @@ describeWithShared('SmolLM2', [SMOLLM2], () => {
   });
 });
 
-test('what people are shown has every part that there is', async () => {
+test('the output for people has every part', async () => {
   const place = await convert('llama', 3);
   const outcome = await inspectCommand.run({ operand: () => place } as never);
   const text = outcome.lines.join('\n');

@@ -26,7 +26,7 @@ beforeAll(() => {
   }
 });
 
-describe('a report that is interrupted and goes on', () => {
+describe('a report that is interrupted and continued', () => {
   const settings = ['--steps', '1', '--window', '16', '--windows', '2'];
   const args = ['report', model, '--out', at('report'), ...settings, '--tasks', at('tasks')];
   const results = () => (existsSync(at('report/data')) ? readdirSync(at('report/data')) : []);
@@ -59,7 +59,7 @@ describe('a report that is interrupted and goes on', () => {
     expect(interrupted.kept.size).toBeGreaterThanOrEqual(6);
   });
 
-  test('runs nothing again that it had, and fails in nothing', () => {
+  test('runs no finished command again, and has no failures', () => {
     expect({ status: finished.status, stderr: finished.stderr }).toEqual({ status: 0, stderr: '' });
     const { ran, kept, failed } = JSON.parse(finished.stdout) as Record<string, string[]>;
     expect(failed).toEqual([]);
@@ -70,7 +70,7 @@ describe('a report that is interrupted and goes on', () => {
     expect((ran?.length ?? 0) + (kept?.length ?? 0)).toBe(results().length);
   });
 
-  test('leaves a whole page, the numbers and nothing else', () => {
+  test('leaves only a complete page and its data', () => {
     expect(readdirSync(at('report')).sort()).toEqual(['data', 'figures', 'index.html', 'report.json']);
     expectWellFormed(page.replace('<!doctype html>\n', ''));
     expect(page).not.toMatch(/NaN|undefined|Infinity|There are no results/);
@@ -81,7 +81,7 @@ describe('a report that is interrupted and goes on', () => {
     }
   });
 
-  test('has commands that give the same figures when they are typed', () => {
+  test('has commands that reproduce the figures in a shell', () => {
     const { result } = JSON.parse(readFileSync(at('report/data/refit-k2.perplexity.json'), 'utf8'));
     const [source, text] = [model, join(model, 'corpus/valid.txt')];
     expect(page).toContain(`SRC='${model}'`);
@@ -92,7 +92,7 @@ describe('a report that is interrupted and goes on', () => {
     expect((JSON.parse(stdout) as { perplexity: number }).perplexity).toBe(result.perplexity);
   });
 
-  test('keeps the curves of training, and what each process took', () => {
+  test('stores the training curves, and the resources of each process', () => {
     const { training, seconds, result } = JSON.parse(
       readFileSync(at('report/data/calibrated-k2-finetuned.json'), 'utf8'),
     );
@@ -103,7 +103,7 @@ describe('a report that is interrupted and goes on', () => {
     expect(result.resources.peakMemory).toBeGreaterThan(10e6);
   });
 
-  test('is made again in no time, and without training runs nothing', () => {
+  test('is quickly made again, and runs no command without training', () => {
     const { status, stdout } = runMbok(folder, [...args.slice(0, 4), '--steps', '0', ...settings.slice(2), '--json']);
     expect(status).toBe(0);
     expect(JSON.parse(stdout)).toMatchObject({ ran: [], failed: [] });
@@ -127,7 +127,7 @@ test('a command does not outlive a report that is killed', async () => {
   expect(existsSync(at('long'))).toBe(false);
 });
 
-describe('mistakes are told before anything is run', () => {
+describe('mistakes are reported before anything runs', () => {
   const cases: [string, () => string[], number, RegExp][] = [
     ['no folder', () => [model], 2, /--out is needed/],
     ['no text', () => [join(TINY_STORIES, '../..'), '--out', at('a')], 2, /--text is needed/],

@@ -143,7 +143,7 @@ describe('the knapsack', () => {
     fill: fc.double({ min: 0, max: 1.1, noNaN: true }),
   });
 
-  test('finds what trying everything finds', () => {
+  test('finds the same optimum as exhaustive search', () => {
     fc.assert(
       fc.property(smallProblem, ({ shapes: given, costs, fill }) => {
         const layers = given.map((shape, i) => ({
@@ -160,7 +160,7 @@ describe('the knapsack', () => {
     );
   });
 
-  test('of a large model keeps to its budget and comes close to the bound of the relaxed problem', () => {
+  test('meets the budget of a large model and comes close to the bound of the relaxed problem', () => {
     // no common divisor: bytes are rounded to units
     const layers = Array.from({ length: 224 }, (_, i) => ({
       module: `${i}`,
@@ -217,7 +217,7 @@ describe('choices of any sizes', () => {
   const chosenIn = (layers: readonly AllocatableLayer[], formats: ReadonlyMap<string, object>) =>
     layers.map(({ module, choices }) => choices.findIndex(({ format }) => format === formats.get(module)));
 
-  test('the knapsack finds what trying everything finds', () => {
+  test('the knapsack finds the same optimum as exhaustive search', () => {
     fc.assert(
       fc.property(problems, ({ given, fill }) => {
         const layers = layersOf(given);
@@ -230,7 +230,7 @@ describe('choices of any sizes', () => {
     );
   });
 
-  test('the knapsack weighs every choice by bytes of its own', () => {
+  test('the knapsack weighs every choice by its bytes', () => {
     // 7 more bytes save 5 of cost, and one byte more saves 4
     const own = () => ({
       module: 'a',
@@ -246,7 +246,7 @@ describe('choices of any sizes', () => {
     expect(solveKnapsack(layers, 22)).toEqual([2, 2]);
   });
 
-  test('every method keeps to the budget, and no next choice fits into what is left', () => {
+  test('every method meets the budget, and no larger choice fits into the remainder', () => {
     fc.assert(
       fc.property(problems, ({ given, fill }) => {
         const layers = layersOf(given);
@@ -264,7 +264,7 @@ describe('choices of any sizes', () => {
     );
   });
 
-  test('the greedy rule goes by what the next choice adds', () => {
+  test('the greedy rule uses the gain of the next choice', () => {
     const layers = [
       { module: 'a', weights: 1, choices: choicesOfSizes([3, 10, 11]) },
       { module: 'b', weights: 1, choices: choicesOfSizes([3, 5, 20]) },
@@ -288,7 +288,7 @@ describe('choices of any sizes', () => {
     expect(allocate(31)).toEqual([2, 2]);
   });
 
-  test('costs that were not measured go on falling with the bytes', () => {
+  test('unmeasured costs continue to fall with the bytes', () => {
     const costs = judged(choicesOfSizes([1, 2, 3, 5]), [8, 4]).map(({ cost }) => cost);
     expect(costs).toEqual([8, 4, 2, 0.5]);
     expect(judged(choicesOfSizes([3]), [7])).toMatchObject([{ bytes: 3, cost: 7 }]);
@@ -399,7 +399,7 @@ test.each(['bits', 'size'] as const)(
   },
 );
 
-test('a uniform allocation spreads what is left over the model', () => {
+test('a uniform allocation spreads the remainder over the model', () => {
   const source = modelOf(Array.from({ length: 8 }, () => ({ rows: 8, cols: 64 })));
   const kernels = (bits: number) => [
     ...kernelCounts(
@@ -412,7 +412,7 @@ test('a uniform allocation spreads what is left over the model', () => {
   expect(kernels(3.25 * 1.25 + 0.25)).toEqual([1, 1, 1, 2, 1, 1, 1, 2]);
 });
 
-test('the average leaves out layers that are kept', () => {
+test('the average excludes kept layers', () => {
   const source = modelOf([
     { rows: 8, cols: 64 },
     { rows: 8, cols: 64 },
@@ -528,7 +528,7 @@ describe('nonsense is refused', () => {
   });
 });
 
-test('layers are kept by name or by pattern, the last one that matches holding', () => {
+test('layers are kept by name or pattern, and the last match wins', () => {
   const linears = linearsOf(['layers.0.q', 'layers.0.down', 'layers.10.q', 'layers.10.down']);
   const { kept } = checkAllocation(
     { kernels: 2, keep: { '*.down': 3, 'layers.0.*': 'dense', 'layers.10.q': 1 } },
@@ -543,7 +543,7 @@ test('layers are kept by name or by pattern, the last one that matches holding',
   });
 });
 
-test('a format says in full what a number or a name is short for', () => {
+test('a format expands the shorthand of a number or a name', () => {
   const keep = { 'a.q': { kind: 'kernels', count: 2 }, 'b.q': { kind: 'int8' }, 'c.q': DENSE, 'd.q': kernelsFormat(3) };
   const { kept } = checkAllocation({ bits: 4, keep }, linearsOf(Object.keys(keep)), { calibrated: false });
   const short = { 'a.q': 2, 'b.q': 'int8', 'c.q': 'dense', 'd.q': 3 } as const;

@@ -49,7 +49,7 @@ test('all kernels of it are the whole model, bit for bit', async () => {
   expect(coreOf(prefix).savedJson).toEqual(coreOf(whole).savedJson);
 });
 
-test('each kernel brings it closer to the original, and prefixes save as ordinary models', async () => {
+test('each kernel lowers the error, and prefixes save as ordinary models', async () => {
   const logits = async (model: Model) => (await model.logits(ids.slice(0, 32))).data;
   await using original = await Model.load(dense);
   const aim = await logits(original);
@@ -81,7 +81,7 @@ test('every byte of it is counted', async () => {
   expect(file.entry('model.layers.0.self_attn.q_proj.s_in_prefix_2').shape[0]).toBe(2);
 });
 
-test('a conversion that is stopped in any of its steps goes on to the same bits', async () => {
+test('a conversion stopped in any step resumes with the same bits', async () => {
   const stopped = at('stopped');
   const options = { ...NESTED, keep: { [KEPT]: 1 } };
   for (let stops = 0; stops < 3; stops++) {
@@ -97,7 +97,7 @@ test('a conversion that is stopped in any of its steps goes on to the same bits'
   expect(existsSync(`${stopped}.partial`)).toBe(false);
 });
 
-test('an input that hardly occurs gets no boundless scale to make up for one that signs do not fit', async () => {
+test('a rare input gets no unbounded scale to compensate another', async () => {
   const random = new Random(5);
   const [rows, cols, tokens] = [48, 32, 400];
   const silent = 7;
@@ -126,7 +126,7 @@ test('an input that hardly occurs gets no boundless scale to make up for one tha
   disposeMoments(moments);
 });
 
-describe('scales that F16 does not reach', () => {
+describe('scales beyond F16', () => {
   const kernelsOf = (sOut: readonly number[], sIn: readonly number[]) => ({
     ...createKernels({ rows: 2, cols: 3 }, 2),
     sOut: Matrix.from(Float32Array.from(sOut), { rows: 2, cols: 2 }),
@@ -140,14 +140,14 @@ describe('scales that F16 does not reach', () => {
     expect([...kernels.sIn.toFloat32()]).toEqual([62496, 8, 0.03125, 4, 8, 16]);
   });
 
-  test('are multiplied by what the others are divided by, where they would vanish', () => {
+  test('are multiplied by what the others are divided by, if they would vanish', () => {
     const kernels = kernelsOf([2 ** -26, -(2 ** -27), 2 ** -20, 2 ** -20], [1, 128, 0.5, 1, 2, 3]);
     roundScales('module', kernels);
     expect([...kernels.sOut.toFloat32()]).toEqual([2 ** -23, -(2 ** -24), 2 ** -20, 2 ** -20]);
     expect([...kernels.sIn.toFloat32()]).toEqual([1 / 8, 16, 1 / 16, 1, 2, 3]);
   });
 
-  test('are multiplied where they would lose their precision', () => {
+  test('are multiplied if they would lose precision', () => {
     const kernels = kernelsOf([1.23e-6, 2.34e-6, 1, 1], [1, 128, 0.5, 1, 2, 3]);
     roundScales('module', kernels);
     const [first, second] = kernels.sOut.toFloat32() as unknown as [number, number];
@@ -156,7 +156,7 @@ describe('scales that F16 does not reach', () => {
     expect(Math.abs((second * (inputs[1] as number)) / (128 * 2.34e-6) - 1)).toBeLessThan(2 ** -9);
   });
 
-  test('are 0 beside others that are so much larger that the weights stay what they were', () => {
+  test('are 0 beside others so much larger that the weights do not change', () => {
     const kernels = kernelsOf([1e-30, 0.5, 1, 1], [1, 128, 0.5, 1e-20, 1e-20, 1e-20]);
     roundScales('module', kernels);
     expect([...kernels.sOut.toFloat32()]).toEqual([0, 0.5, 1, 1]);

@@ -100,7 +100,7 @@ describe.each(Object.entries(calls))('%s', (_, call) => {
     expect(model.config.layers).toBe(6);
   });
 
-  test('replaces its own output of before, and refuses one that its owner has added to', async () => {
+  test('replaces its earlier output, and refuses one with foreign files', async () => {
     const output = fresh();
     await call(TINY_STORIES, output);
     const first = contents(output);
@@ -139,7 +139,7 @@ describe.each(Object.entries(calls))('%s', (_, call) => {
   });
 });
 
-test('a text that is read is not written over', async () => {
+test('an input text is not overwritten', async () => {
   const own = belongings();
   await using model = await Model.load(join(own, 'dense'));
   await using data = await loadDataset({ files: join(own, 'text.txt'), cache: false }, model);
@@ -169,7 +169,7 @@ describe('an unfinished conversion', () => {
     await expect(call).rejects.toMatchObject({ code: 'MBOK_ABORTED' });
   }
 
-  test('is one call’s at a time: a second gets MBOK_BUSY, restarting or not', async () => {
+  test('belongs to one call at a time: a second gets MBOK_BUSY, also with restart', async () => {
     const output = fresh();
     const attempts: Promise<unknown>[] = [];
     const again = (more: object) =>
@@ -182,7 +182,7 @@ describe('an unfinished conversion', () => {
     expect(existsSync(`${output}.partial`)).toBe(false);
   });
 
-  test('leaves strangers in its folder alone, whether it goes on or is forgotten', async () => {
+  test('leaves foreign files in its folder, when continued and when discarded', async () => {
     const output = fresh();
     await stopped(output, { kernels: 2 }, 10);
     writeFileSync(`${output}.partial/diary.txt`, 'precious');
@@ -190,7 +190,7 @@ describe('an unfinished conversion', () => {
     expect(readdirSync(`${output}.partial`)).toEqual(['diary.txt']);
   });
 
-  test('is not put together with blocks of another, of the same options even', async () => {
+  test('is not combined with blocks of another, even with the same options', async () => {
     const [first, second] = [fresh(), fresh()];
     for (const output of [first, second]) await stopped(output, { kernels: 2 }, 17);
     cpSync(`${first}.partial/block-1.json`, `${second}.partial/block-1.json`);
@@ -200,7 +200,7 @@ describe('an unfinished conversion', () => {
     await binarizeFolder(TINY_STORIES, second, { kernels: 2, restart: true });
   });
 
-  test('in parts, of a nested model, is not put together with those of another', async () => {
+  test('of a nested model is not combined with parts of another', async () => {
     const nested: BinarizeFolderOptions = { kernels: 2, nested: true, method: 'calibrated', calibration };
     const [first, second] = [fresh(), fresh()];
     for (const output of [first, second]) await stopped(output, nested, 52);
@@ -218,7 +218,7 @@ describe('an unfinished conversion', () => {
     return join(`${output}.partial`, name as string);
   };
 
-  test('goes on over what a block that was torn has left in the weights, to the same bits', async () => {
+  test('continues after a torn block in the weights, with the same bits', async () => {
     const [torn, straight] = [fresh(), fresh()];
     await stopped(torn, { kernels: 2 }, 17);
     const place = weightsIn(torn);
@@ -246,7 +246,7 @@ describe('an unfinished conversion', () => {
     expect(existsSync(second)).toBe(false);
   });
 
-  test('that could not be put into its place is not made again', async () => {
+  test('that could not be moved into place is not converted again', async () => {
     const [output, straight] = [fresh(), fresh()];
     // another program creates the output folder meanwhile
     const onProgress = () => mkdirSync(join(output, 'photos'), { recursive: true });
@@ -319,7 +319,7 @@ describe('an unfinished conversion', () => {
 describe('a model that is being finetuned', () => {
   const data = Array.from({ length: 2000 }, (_, i) => (i * 13) % 150);
 
-  test('is not saved, converted, measured or asked meanwhile; afterwards it is', async () => {
+  test('cannot be saved, converted, measured or prompted until afterwards', async () => {
     const model = await Model.load(join(GOLDEN, 'llama'));
     const student = await binarize(model, SVID);
     const place = fresh();
@@ -352,7 +352,7 @@ describe('a model that is being finetuned', () => {
     model.dispose();
   });
 
-  test('waits for nobody: a save that has begun makes finetuning MBOK_BUSY, and the file is of one state', async () => {
+  test('does not wait: a running save makes finetuning MBOK_BUSY, and the file has one state', async () => {
     await using model = await Model.load(join(GOLDEN, 'llama'));
     await using student = await binarize(model, SVID);
     const before = (await student.logits([1, 2, 3])).data;
@@ -367,7 +367,7 @@ describe('a model that is being finetuned', () => {
   });
 });
 
-test('a text that was begun before its model was finetuned ends with MBOK_BUSY; a prompt cache starts anew', async () => {
+test('a text begun before finetuning ends with MBOK_BUSY, and a prompt cache starts empty', async () => {
   await using model = await Model.load(TINY_STORIES);
   await using student = await binarize(model, SVID);
   await using promptCache = new PromptCache();
@@ -434,7 +434,7 @@ describe('the command line', () => {
     expect(contents(own)).toEqual(before);
   });
 
-  test('overwrites where it is told to, and says how where it is not', async () => {
+  test('overwrites if requested, and otherwise explains how', async () => {
     const app = fresh();
     mkdirSync(app);
     writeFileSync(join(app, 'main.js'), 'code');

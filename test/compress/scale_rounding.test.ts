@@ -89,7 +89,7 @@ async function expectResidualsOfFile(source: string, saved: string, residuals: R
   }
 }
 
-describe('the residual on record is that of the saved file', () => {
+describe('the recorded residual is that of the saved file', () => {
   const cases = METHODS.flatMap((method) => [1, 1e-6, 1e-9].map((factor) => [method.method, factor, method] as const));
 
   test.each(cases)('by %s, of weights times %d', async (_, factor, method) => {
@@ -112,7 +112,7 @@ describe('the residual on record is that of the saved file', () => {
   });
 });
 
-test.each(METHODS)('weights of a millionth are converted as closely as those of one: $method', async (method) => {
+test.each(METHODS)('weights of 1e-6 are converted as accurately as those of 1: $method', async (method) => {
   const module = 'model.layers.0.self_attn.q_proj';
   const residuals = [];
   for (const factor of [1, 2 ** -20]) {
@@ -195,7 +195,7 @@ describe('a model in memory', () => {
     await expect(finetune(small, { ...options, data: [] })).rejects.not.toMatchObject({ code: 'MBOK_BUSY' });
   });
 
-  test('is not written as F16 where its weights do not fit', async () => {
+  test('is not written as F16 if its weights do not fit', async () => {
     for (const factor of [1e-9, 1e9]) {
       await using dense = await Model.load(scaled(factor, /layers\.1\.mlp\.up_proj/));
       const { json, companions, parameters } = coreOf(dense);

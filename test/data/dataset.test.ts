@@ -103,7 +103,7 @@ describe('formats', () => {
     expect(await tokensOf({ files: files(contents) })).toEqual(await encoded(...documents));
   });
 
-  test('a list of megabytes is cut as JSON.parse cuts it', async () => {
+  test('a list of megabytes is split as by JSON.parse', async () => {
     const records = stories.map((text, i) => ({ text: `${text}"\\{[]}`.repeat(3), deep: [[{ i }], '\\"]'] }));
     const place = files({ 'a.json': JSON.stringify(records, null, 1) });
     const read: unknown[] = [];
@@ -111,18 +111,18 @@ describe('formats', () => {
     expect(read).toEqual(records);
   });
 
-  test('a list keeps its order', async () => {
+  test('a list preserves its order', async () => {
     const place = files({ 'a.txt': 'one', 'b.txt': 'two' });
     const list = ['b.txt', 'a.txt', 'b.txt'].map((name) => join(place, name));
     expect(await tokensOf({ files: list })).toEqual(await encoded('two', 'one', 'two'));
   });
 
-  test('the field can be named', async () => {
+  test('the field can be chosen', async () => {
     const place = files({ 'a.jsonl': lines({ text: 'no', content: 'yes' }) });
     expect(await tokensOf({ files: place, field: 'content' })).toEqual(await encoded('yes'));
   });
 
-  test('markers and characters that lie across the parts in which a file is read stay whole', async () => {
+  test('markers and characters that cross chunks of a file stay whole', async () => {
     // chunks have 1 MiB: each of these texts is cut inside a marker or character
     const fill = (end: string) => 'word '.repeat(1 << 18).slice(0, (1 << 20) - end.length);
     const marked = `${fill('one<|end')}one<|endoftext|>two`;
@@ -132,12 +132,12 @@ describe('formats', () => {
     expect(await tokensOf({ files: files({ 'a.txt': split }) })).toEqual(await encoded(`${before}_${after}`));
   });
 
-  test('a text of megabytes has the tokens that it has as a string', async () => {
+  test('a file of megabytes has the same tokens as its string', async () => {
     const text = stories.join('<|endoftext|>').repeat(12);
     expect(await tokensOf({ files: files({ 'a.txt': text }) })).toEqual(await encoded(text));
   });
 
-  test('reading stops at the tokens wanted', async () => {
+  test('reading stops at the requested number of tokens', async () => {
     const some = await tokensOf({ files: valid, maxTokens: 1000 });
     expect(some.length).toBeGreaterThanOrEqual(1000);
     expect(some.length).toBeLessThan(3000);
@@ -191,7 +191,7 @@ describe('conversations', () => {
     expect(await digests[0]).not.toBe(await digests[1]);
   });
 
-  test('tools, documents and further arguments of a line are told to the template', async () => {
+  test('tools, documents and further arguments of a line reach the template', async () => {
     const source =
       '{{ tools[0].name }} {{ documents[0].text }} {{ mood }}{% for m in messages %} {{ m.content }}{% endfor %}';
     const line = { messages, documents: [{ text: 'doc' }], chat_template_kwargs: { mood: 'calm' } };
@@ -219,7 +219,7 @@ describe('conversations', () => {
     ['prompt and completion', { prompt: 'Who is there?', completion: 'A cat.' }],
     ['lists of messages as prompt and completion', { prompt: messages.slice(0, 1), completion: messages.slice(1) }],
     ['Alpaca', { instruction: 'Who is there?', input: '', output: 'A cat.' }],
-  ])('are read as %s, of a list too', async (_, record) => {
+  ])('are read as %s, also in a list', async (_, record) => {
     const long = 'messages' in record || 'conversations' in record || Array.isArray(Object.values(record)[0]);
     const text = `Q Who is there?\nA A cat.<|endoftext|>${long ? 'Q Bye\n' : ''}`;
     const place = files({ 'a.jsonl': lines(record), 'b.json': JSON.stringify([record]) });
@@ -252,7 +252,7 @@ describe('conversations', () => {
     expect([...(await data.read(0, data.length))]).toEqual(plainIds('Say:\none\ntwo\n'));
   });
 
-  test('another template makes other tokens of the same file', async () => {
+  test('another template gives other tokens for the same file', async () => {
     const place = files({ 'a.jsonl': lines({ messages }) });
     const other = new ChatTemplate('{% for m in messages %}{{ m.content }}\n{% endfor %}', 'template');
     await using mine = await loadDataset({ files: place, chat: true, cache }, talker());
@@ -294,7 +294,7 @@ describe('batches', () => {
   const model = () => ({ tokenizer, config: { vocabularySize: 100 } });
   const options = { window: 8, batch: 4, seed: 1, step: 3 };
 
-  test('depend on seed, step and place alone and reach both ends', async () => {
+  test('depend only on seed, step and place, and reach both ends', async () => {
     const data = await toDataset(
       'data',
       Uint16Array.from({ length: 40 }, (_, i) => i),
@@ -320,14 +320,14 @@ describe('batches', () => {
     expect(Math.max(...starts)).toBe(32);
   });
 
-  test('of tokens on disk are those of the same tokens in memory', async () => {
+  test('of tokens on disk equal those of the same tokens in memory', async () => {
     await using kept = await loadDataset({ files: valid, cache }, tokenizer);
     await using read = await loadDataset({ files: valid, cache: false }, tokenizer);
     expect(await kept.batch(options)).toEqual(await read.batch(options));
     expect(kept.digest).toBe(read.digest);
   });
 
-  test('cannot be had of a text that is shorter than a window', async () => {
+  test('of a text shorter than a window are refused', async () => {
     const data = await toDataset('data', [1, 2, 3], model());
     await expect(data.batch({ ...options, window: 4 })).rejects.toMatchObject({
       code: 'MBOK_INVALID_ARGUMENT',
@@ -346,7 +346,7 @@ describe('batches', () => {
   });
 });
 
-describe('kept tokens', () => {
+describe('cached tokens', () => {
   const keptFiles = () => readdirSync(join(cache, 'datasets'));
   /** Loads a dataset; returns its tokens, and whether the text was encoded for it. */
   async function load(options: DatasetOptions) {
@@ -357,7 +357,7 @@ describe('kept tokens', () => {
     return { tokens: [...(await data.read(0, data.length))], encodedNow, digest: data.digest };
   }
 
-  test('are used again as long as the content stays, under whatever name and date', async () => {
+  test('are reused for the same content under any name and date', async () => {
     const place = files({ 'a.txt': 'one two', 'copy.txt': 'one two' });
     const path = join(place, 'a.txt');
     const first = await load({ files: path });
@@ -416,7 +416,7 @@ describe('kept tokens', () => {
         writeFileSync(path, readFileSync(other as string));
       },
     ],
-  ])('that are %s are made anew', async (what, damage) => {
+  ])('that are %s are written again', async (what, damage) => {
     const before = new Set(keptFiles());
     const place = files({ 'a.txt': `${what} ${'and so on '.repeat(50)}` });
     const first = await load({ files: place });
@@ -426,14 +426,14 @@ describe('kept tokens', () => {
     expect(await load({ files: place })).toEqual({ ...first, encodedNow: false });
   });
 
-  test('are right for all of several calls at the same time', async () => {
+  test('are correct for several concurrent calls', async () => {
     const place = files({ 'a.txt': stories.slice(0, 50).join('<|endoftext|>') });
     const all = await Promise.all([1, 2, 3, 4].map(() => load({ files: place })));
     for (const { tokens } of all) expect(tokens).toEqual(all[0]?.tokens);
     expect(keptFiles().filter((name) => name.includes('tmp'))).toEqual([]);
   });
 
-  test('go where the environment says, and to memory where the usual place cannot be written', async () => {
+  test('go to the folder in the environment, and to memory if the default folder cannot be written', async () => {
     const place = files({ 'a.txt': 'one' });
     const { MBOK_CACHE, XDG_CACHE_HOME } = process.env;
     try {
@@ -459,7 +459,7 @@ describe('kept tokens', () => {
     }
   });
 
-  test('that are cut short while they are used give an error', async () => {
+  test('that are truncated during use give an error', async () => {
     const before = new Set(keptFiles());
     await using data = await loadDataset({ files: files({ 'a.txt': 'cut '.repeat(99) }), cache }, tokenizer);
     const [kept] = keptFiles().filter((name) => !before.has(name));
@@ -467,7 +467,7 @@ describe('kept tokens', () => {
     await expect(data.read(0, data.length)).rejects.toMatchObject({ code: 'MBOK_FORMAT' });
   });
 
-  test('cannot be read when the dataset is closed', async () => {
+  test('cannot be read after the dataset is closed', async () => {
     const data = await loadDataset({ files: files({ 'a.txt': 'one two three' }), cache }, tokenizer);
     await data.close();
     await data.close();
@@ -475,7 +475,7 @@ describe('kept tokens', () => {
   });
 });
 
-describe('what cannot be read', () => {
+describe('unreadable files', () => {
   test.each<[string, Record<string, string>, Partial<DatasetOptions>, string, RegExp]>([
     [
       'a line that is no JSON',
@@ -640,7 +640,7 @@ describe('what cannot be read', () => {
     });
   });
 
-  test('a file that is not there is named', async () => {
+  test('a missing file is named', async () => {
     await expect(tokensOf({ files: [valid, join(folder, 'none')] })).rejects.toMatchObject({
       code: 'MBOK_IO',
       message: expect.stringMatching(/none.*ENOENT/),
@@ -654,7 +654,7 @@ describe('what cannot be read', () => {
     expect(readdirSync(join(cache, 'datasets'))).toEqual(before);
   });
 
-  test('a signal stops it', async () => {
+  test('a signal stops the call', async () => {
     const abort = new AbortController();
     const onProgress = () => abort.abort();
     const place = files({ 'a.txt': stories.join('<|endoftext|>').repeat(3) });
@@ -664,10 +664,10 @@ describe('what cannot be read', () => {
   });
 });
 
-describe('data given to a model', () => {
+describe('data for a model', () => {
   const model = () => ({ tokenizer, config: { vocabularySize: 100 } });
 
-  test('ids outside its vocabulary are refused, of a dataset too', async () => {
+  test('ids outside its vocabulary are refused, also in a dataset', async () => {
     await expect(toDataset('data', [5, 100], model())).rejects.toMatchObject({
       message: expect.stringContaining("'data[1]'"),
     });
@@ -679,7 +679,7 @@ describe('data given to a model', () => {
     await expect(toDataset('data', [], model())).rejects.toMatchObject({ code: 'MBOK_INVALID_ARGUMENT' });
   });
 
-  test('a dataset is taken as it is', async () => {
+  test('a dataset is used unchanged', async () => {
     const data = await toDataset('data', [5, 6], model());
     expect(await toDataset('data', data, model())).toBe(data);
     expect(data).toBeInstanceOf(Dataset);
@@ -687,7 +687,7 @@ describe('data given to a model', () => {
 });
 
 describe('finetuning', () => {
-  test('with a dataset is as with the same text, and on conversations only what the assistant says counts', async () => {
+  test("with a dataset equals that with the same text, and counts only the assistant's tokens", async () => {
     const original = await Model.load(TINY_STORIES);
     const options = { steps: 2, batch: 2, window: 16, train: ['scales'] as const, flipRate: 0 };
     /** Returns the loss of the first step, which is that of the converted student. */
@@ -717,7 +717,7 @@ describe('finetuning', () => {
   });
 });
 
-test('a folder with links that lead back to it is refused', async () => {
+test('a folder with links back to itself is refused', async () => {
   const place = files({ 'a/b/c.txt': 'one' });
   for (const name of ['back', 'again']) symlinkSync(place, join(place, 'a/b', name));
   await expect(tokensOf({ files: place })).rejects.toMatchObject({
@@ -726,7 +726,7 @@ test('a folder with links that lead back to it is refused', async () => {
   });
 });
 
-test('lines are whole wherever chunks of the file end', async () => {
+test('lines are whole for any chunk boundaries', async () => {
   const texts = ['a'.repeat(2_500_000), 'b', 'ä'.repeat(600_000), '', 'c'.repeat(1_048_575), 'd'];
   const place = files({ 'a.txt': texts.join('\n') });
   const read: string[] = [];

@@ -31,7 +31,7 @@ const isAnswer = (at: number) => at % 97 >= 90 || (at > 400 && at % 13 < 3);
 describe('windows', () => {
   const data = masked(600, isAnswer);
 
-  test.each([2, 8, 32, 150])('of %i tokens are drawn evenly from those in which a target counts', async (window) => {
+  test.each([2, 8, 32, 150])('of %i tokens are drawn uniformly from those with a counted target', async (window) => {
     const all = Array.from({ length: 600 - window + 1 }, (_, start) => start);
     const wanted = all.filter((start) => hasTarget(start, window));
     expect(await data.countWindows({ window })).toBe(all.length);
@@ -55,13 +55,13 @@ describe('windows', () => {
     return Array.from({ length: window - 1 }, (_, i) => start + 1 + i).some(isAnswer);
   }
 
-  test('of a text that counts as a whole are as ever', async () => {
+  test('of a text that counts completely are unaffected', async () => {
     const whole = masked(600, () => true);
     const options = { window: 32, batch: 4, seed: 3, step: 7 };
     expect(await whole.batch({ ...options, counted: true })).toEqual(await whole.batch(options));
   });
 
-  test('that all lack a target are an error', async () => {
+  test('without any target are an error', async () => {
     const first = masked(40, (at) => at === 0);
     await expect(first.countWindows({ window: 8, counted: true })).rejects.toMatchObject({
       code: 'MBOK_INVALID_ARGUMENT',
@@ -168,7 +168,7 @@ describe('a step', () => {
     }
   });
 
-  test.each([1, 4])('with a teacher takes the mean over all tokens, %i sequences at once', async (microBatch) => {
+  test.each([1, 4])('takes with a teacher the mean over all tokens, %i sequences at once', async (microBatch) => {
     const batch = await data.batch({ window, batch: 4, seed: 2, step: 0 });
     const expected = await meanOver([student, teacher], batch, window, divergenceOf);
     expect((await stepOf({ microBatch, teacher, gamma: 0 })).loss).toBeCloseTo(expected, 5);
@@ -179,7 +179,7 @@ describe('a step', () => {
 });
 
 describe('an evaluation', () => {
-  test('scores what counts alone, in windows that hold any of it', async () => {
+  test('scores only counted tokens, in windows that contain any', async () => {
     const data = masked(600, isAnswer);
     const model = await Model.load(join(__dirname, '../golden/llama'));
     const window = 16;
@@ -206,7 +206,7 @@ describe('an evaluation', () => {
     model.dispose();
   });
 
-  test('of a run is of what counts, and says so', async () => {
+  test('of a run scores only counted tokens, and says so', async () => {
     const teacher = await loadTeacher();
     const student = await makeStudent(teacher);
     const held = masked(600, isAnswer);

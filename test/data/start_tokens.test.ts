@@ -58,7 +58,7 @@ function cutByHand(text: readonly number[], window: number, stride = window - 1)
 }
 
 describe('the start token of a tokenizer', () => {
-  test('is what its tokenizer.json puts first, whatever separates documents', async () => {
+  test('is the one that tokenizer.json puts first, independent of the document separator', async () => {
     expect(model.tokenizer).toMatchObject({ startTokenId: START_ID, documentStartId: START_ID });
     expect((await tinyTokenizer('byte-fallback', folder)).startTokenId).toBe(1);
     // the class of the embedded model's tokenizer does not read these settings; its documents are separated anyway
@@ -92,7 +92,7 @@ describe('perplexity', () => {
   }
   const near = (perplexity: number) => expect.closeTo(perplexity, 3);
 
-  test('is that of windows with the token in front, none of the text lost', async () => {
+  test('is that of windows with the token in front, without lost text', async () => {
     const windows = cutByHand(ids, 64);
     const expected = await reference(windows, () => 1);
     const conditions = { windows: windows.length, window: 64, stride: 63, startToken: 'auto', tokens: expected.tokens };
@@ -106,7 +106,7 @@ describe('perplexity', () => {
     expect(await evaluatePerplexity(model, dataset, { window: 64 })).toMatchObject(result);
   });
 
-  test('scores what no window before has where they overlap; a stride counts tokens of the text', async () => {
+  test('scores only new tokens in overlapping windows, and a stride counts text tokens', async () => {
     const text = ids.slice(0, 90);
     const windows = cutByHand(text, 32, 10);
     const expected = await reference(windows, (index) => (index === 0 ? 1 : 22));
@@ -129,7 +129,7 @@ describe('perplexity', () => {
     });
   });
 
-  test('never begins a window with two start tokens: one of the text is as good', async () => {
+  test('never begins a window with two start tokens, and uses one of the text', async () => {
     // the second document begins exactly at the second window
     const first = ids.slice(0, 31);
     const second = ids.slice(100, 162);
@@ -145,7 +145,7 @@ describe('perplexity', () => {
     });
   });
 
-  test('of a model without a start token is the same either way', async () => {
+  test('of a model without a start token is the same for both settings', async () => {
     const auto = await evaluatePerplexity(plain, story, { window: 64 });
     expect(auto).toEqual(await evaluatePerplexity(plain, story, { window: 64, startToken: 'stream' }));
     expect(auto).toMatchObject({ startToken: 'stream', stride: 64 });
@@ -159,7 +159,7 @@ describe('perplexity', () => {
 describe('questions', () => {
   const context = 'the cat sat on the mat and '.repeat(20).trim();
 
-  test('that are cut at the left keep the start token', () => {
+  test('that are truncated at the start retain the start token', () => {
     const { tokenizer } = model;
     const whole = tokenizer.encode(`${context} slept`);
     expect(whole[0]).toBe(START_ID);
@@ -180,7 +180,7 @@ describe('questions', () => {
     expect([[...own], scoredFrom]).toEqual([model.tokenizer.encode(' slept'), 1]);
   });
 
-  test('are asked so, and say so', async () => {
+  test('are evaluated so, and report it', async () => {
     mkdirSync(at('tasks/lambada_openai'), { recursive: true });
     // the model's limit is 512 positions
     const record = { context: `${context} `.repeat(10).trim(), continuation: 'slept' };
@@ -205,7 +205,7 @@ describe('calibration', () => {
   const byHand = () => calibration({ data: cutByHand(short(), 32).flat(), startToken: 'stream' });
   const options: BinarizeOptions = { kernels: 2, method: 'calibrated' };
 
-  test('is on windows with the token in front, of ids and of text', async () => {
+  test('uses windows with the token in front, for ids and for text', async () => {
     await using expected = await binarize(model, { ...options, calibration: byHand() });
     await using found = await binarize(model, { ...options, calibration: calibration({}) });
     expect(contents(found)).toEqual(contents(expected));
@@ -239,7 +239,7 @@ describe('calibration', () => {
     expect(found.conversion?.calibration?.startToken).toBe('auto');
   });
 
-  test('of GPTQ is on the same windows too', async () => {
+  test('of GPTQ uses the same windows', async () => {
     const quantize = (output: string, { rounds: _, ...given }: CalibrationOptions) =>
       quantizeFolder(place, at(output), { method: 'gptq', bits: 3, calibration: given });
     const expected = await quantize('gptq-expected', byHand());
@@ -248,7 +248,7 @@ describe('calibration', () => {
     expect([found, expected].map((report) => report.calibration?.startToken)).toEqual(['auto', 'stream']);
   });
 
-  test('that was interrupted goes on in the same way alone', async () => {
+  test('that was interrupted resumes only with the same setting', async () => {
     const output = at('interrupted');
     const convert = (startToken: CalibrationOptions['startToken'], signal?: AbortSignal, onProgress?: () => void) =>
       binarizeFolder(place, output, {
@@ -274,7 +274,7 @@ describe('training', () => {
     return { result, weights: contents(student), losses: result.history.map(({ loss }) => loss) };
   };
 
-  test('is on sequences with the token in front, in micro-batches and in evaluations', async () => {
+  test('uses sequences with the token in front, in micro-batches and in evaluations', async () => {
     const evaluation = { data: story, every: 3, windows: 4 };
     const log = at('log.jsonl');
     const { result } = await train({ evaluation, log, microBatch: 2 });
@@ -371,7 +371,7 @@ describe('commands', () => {
         .at(-1) as string,
     );
 
-  test('eval perplexity takes --start-token and says what it did', async () => {
+  test('eval perplexity obeys --start-token and prints it', async () => {
     const args = ['eval', 'perplexity', 'model', '--text', 'story.txt', '--window', '64'];
     const { perplexity } = await evaluatePerplexity(model, story, { window: 64 });
     expect(json(...args)).toMatchObject({ perplexity, startToken: 'auto', stride: 63 });

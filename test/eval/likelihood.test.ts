@@ -38,7 +38,7 @@ describe('context and continuation', () => {
     expect(scoredFrom).toBe(1);
   });
 
-  test('a continuation that melts into the last token of the context has that token scored', () => {
+  test('a continuation that merges with the last token of the context has that token scored', () => {
     const [context, whole] = ['Once upon a ti', 'Once upon a time'].map((part) => model.tokenizer.encode(part));
     expect(whole?.length).toBeLessThanOrEqual(context?.length as number);
     const encoder = new PairEncoder(model.tokenizer, 256);
@@ -99,7 +99,7 @@ async function expectFullRecomputation(model: Model): Promise<void> {
   }
 }
 
-describe('likelihoods through the shared cache are those of full recomputation', () => {
+describe('likelihoods with the shared cache equal those of full recomputation', () => {
   const families = FAMILIES.map(repositoryFolder).filter((path) => path !== undefined);
   test.each([...families, TINY_STORIES])('%s', async (path) => {
     await using model = await Model.load(path);
@@ -113,7 +113,7 @@ describe('likelihoods through the shared cache are those of full recomputation',
   });
 });
 
-test('what sequences share ends before the token that predicts the first scored one', () => {
+test('the common prefix ends before the token that predicts the first scored one', () => {
   const sequence = (ids: number[], scoredFrom: number) => ({ ids: Int32Array.from(ids), scoredFrom });
   expect(sharedLength([sequence([1, 2, 3, 4], 3), sequence([1, 2, 3, 5], 3)])).toBe(2);
   expect(sharedLength([sequence([1, 2, 3, 4], 3), sequence([1, 9, 3, 5], 3)])).toBe(1);
@@ -128,7 +128,7 @@ describe('metrics', () => {
     expect(mean([1])).toEqual({ value: 1, standardError: 0 });
   });
 
-  test('a perplexity has that of the mean, carried through the exponential', () => {
+  test('a perplexity has the standard error of the mean, propagated through the exponential', () => {
     const { value, standardError } = perplexity([1, 3]);
     expect(value).toBeCloseTo(Math.exp(2), 12);
     expect(standardError).toBeCloseTo(Math.exp(2), 12);

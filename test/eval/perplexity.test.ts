@@ -40,7 +40,7 @@ async function reference(ids: ArrayLike<number>, window: number): Promise<{ perp
   return { perplexity: Math.exp(sum / tokens), tokens };
 }
 
-test('is e to the mean negative log-likelihood of every position but the first of a window', async () => {
+test('is exp of the mean negative log-likelihood of every position but the first of a window', async () => {
   const ids = (await encodeCorpus(model.tokenizer, text)).subarray(0, 64 * 7 + 30);
   const result = await evaluatePerplexity(model, ids, { window: 64 });
   const expected = await reference(ids, 64);
@@ -48,7 +48,7 @@ test('is e to the mean negative log-likelihood of every position but the first o
   expect(Math.abs(result.perplexity / expected.perplexity - 1)).toBeLessThan(1e-5);
 });
 
-test('of a text is that of its documents, each after the token that starts one', async () => {
+test('of a text is that of its documents, each after the document start token', async () => {
   const [first, second] = ['Once upon a time there was a cat.', 'The end of the day came.'];
   const start = model.tokenizer.documentStartId as number;
   const encode = (part: string) => [start, ...model.tokenizer.encode(part, { addSpecialTokens: false })];
@@ -89,7 +89,7 @@ describe('of a single document', () => {
 });
 
 describe('windows', () => {
-  test('that overlap score every token once, with as much before it as the window has', async () => {
+  test('that overlap score every token once, after all earlier tokens of the window', async () => {
     const ids = (await encodeCorpus(model.tokenizer, text)).subarray(0, 30);
     let sum = 0;
     for (let at = 1; at + 1 <= 28; at++) {
@@ -106,7 +106,7 @@ describe('windows', () => {
     expect(Math.abs(result.perplexity / Math.exp(sum / 27) - 1)).toBeLessThan(1e-5);
   });
 
-  test('are not longer than the text, nor the stride than they are', async () => {
+  test('must not exceed the text, nor the stride the window', async () => {
     const refused = (options: object) => expect(evaluatePerplexity(model, [1, 2, 3, 4], options)).rejects;
     await refused({ window: 5 }).toMatchObject({
       message: expect.stringContaining('4 tokens, fewer than a window of 5'),

@@ -36,14 +36,14 @@ test("the prompt is cut to the model's limit, unless it was asked for", async ()
   await expect(measureSpeed(dense, { tokens: limit + 1 })).rejects.toMatchObject({ code: 'MBOK_INVALID_ARGUMENT' });
 });
 
-test('it can be stopped', async () => {
+test('a measurement can be stopped', async () => {
   const controller = new AbortController();
   const onProgress = () => controller.abort();
   const stopped = measureSpeed(dense, { signal: controller.signal, onProgress });
   await expect(stopped).rejects.toMatchObject({ code: 'MBOK_ABORTED' });
 });
 
-test('on the command line it says what it was measured with', () => {
+test('the command line prints the conditions of the measurement', () => {
   const args = [
     'eval',
     'speed',

@@ -50,7 +50,7 @@ describe('worked examples', () => {
   });
   const load = (data: string, options: object) => loadTask(definition('piqa'), { ...everything, data, ...options });
 
-  test('come from the training file, as prompt, answer and an empty line', async () => {
+  test('come from the training file, with prompt, answer and an empty line', async () => {
     const data = dataFolder('shots-train', { ...piqa(5), ...piqa(9, 'train') });
     const { examples, questions } = await load(data, { shots: 2 });
     expect(examples).toMatch(/^(Question: traing(\d)\nAnswer: a\2\n\n){2}$/);
@@ -61,7 +61,7 @@ describe('worked examples', () => {
     });
   });
 
-  test('depend on the seed alone, and are not asked where they come from the questions', async () => {
+  test('depend only on the seed, and are not asked if they come from the questions', async () => {
     const data = dataFolder('shots-own', piqa(40));
     const [first, again, other] = [
       await load(data, { shots: 3, seed: 1 }),
@@ -75,7 +75,7 @@ describe('worked examples', () => {
     for (const example of first.examples.split(/(?<=\n\n)/)) expect(asked).not.toContain(example);
   });
 
-  test('must be fewer than there are', async () => {
+  test('must be fewer than the questions', async () => {
     const data = dataFolder('shots-many', piqa(3));
     await expect(load(data, { shots: 3 })).rejects.toMatchObject({ code: 'MBOK_INVALID_ARGUMENT' });
   });
@@ -99,7 +99,7 @@ describe('a model is asked', () => {
   });
   afterAll(() => model.dispose());
 
-  test('and answers by likelihood, per character where normalized, or by writing the last word', async () => {
+  test('and answers by likelihood, per character if normalized, or by writing the last word', async () => {
     const shown: number[] = [];
     const results = await evaluateTasks(model, {
       data,

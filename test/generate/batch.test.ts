@@ -55,7 +55,7 @@ test.each<[string, BatchOptions]>([
   expect(got.map(summary)).toEqual(expected.map(summary));
 });
 
-test('a Boolean model as well', async () => {
+test('a Boolean model gives the same texts in batches', async () => {
   await using boolean = await binarize(model, { kernels: 2, method: 'svid' });
   const options = { temperature: 0, maxTokens: 20, seed: 0 };
   const got = await boolean.generateBatch(PROMPTS.slice(0, 3), options);
@@ -100,7 +100,7 @@ test.each(['llama-bias', 'mistral-sliding', 'gemma2', 'gemma3', 'gpt2', 'opt', '
   },
 );
 
-test('progress and ends are told, and nothing of no prompts', async () => {
+test('progress and ends are reported, and an empty batch reports nothing', async () => {
   expect(await model.generateBatch([])).toEqual([]);
   const ends: number[] = [];
   const done: number[] = [];
@@ -135,7 +135,7 @@ test.each<[string, unknown, BatchOptions, RegExp]>([
   });
 });
 
-test('an abort is heard', async () => {
+test('an abort stops the batch', async () => {
   const controller = new AbortController();
   const run = model.generateBatch(PROMPTS, {
     signal: controller.signal,

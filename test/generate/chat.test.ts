@@ -32,7 +32,7 @@ async function answer(messages: readonly ChatMessage[], options: GenerateOptions
   return { ...(await generation.result), text };
 }
 
-test('an answer continues what the template writes, with one begin-of-text token', async () => {
+test("an answer continues the template's text, with one begin-of-text token", async () => {
   const options = { temperature: 0, maxTokens: 12 };
   const result = await answer(ASK, options);
   const prompt = model.tokenizer.encode('<|endoftext|>user: Tell me of Lily.\nassistant:', { addSpecialTokens: false });
@@ -80,7 +80,7 @@ test('an answer ends at the token that ends messages', async () => {
   expect(got.length).toBeLessThan(text.length);
 });
 
-test('the key-value cache is stated before it exists', async () => {
+test('the size of the key-value cache is known in advance', async () => {
   const generation = model.chat(ASK, { temperature: 0, maxTokens: 5 });
   const { cacheBytes } = generation;
   for await (const _ of generation);
@@ -107,7 +107,7 @@ describe('a prompt cache', () => {
     return { messages, computed };
   }
 
-  test('gives the same answers and computes new tokens only', async () => {
+  test('gives the same answers and computes only new tokens', async () => {
     const fresh = await converse();
     await using promptCache = new PromptCache();
     const kept = await converse(promptCache);
@@ -121,7 +121,7 @@ describe('a prompt cache', () => {
     expect(again.text).toBe(fresh.messages[1]?.content);
   });
 
-  test('is given another model, grows, and says how large it is', async () => {
+  test('accepts another model, grows, and reports its size', async () => {
     await using promptCache = new PromptCache();
     const first = await answer(ASK, { ...options, promptCache });
     await using other = await Model.load(TINY_STORIES);
@@ -191,7 +191,7 @@ describe('generation_config.json', () => {
     expect(read(content)).toEqual(sampling);
   });
 
-  test('is what the model recommends; none means greedy', async () => {
+  test('holds the recommended sampling, and its absence means greedy', async () => {
     expect(model.recommendedSampling).toEqual({ temperature: 0, repetitionPenalty: 1 });
     expect(() => read({ do_sample: 'yes' })).toThrow(expect.objectContaining({ code: 'MBOK_FORMAT' }));
     const place = join(folder, 'broken');

@@ -39,7 +39,7 @@ test('greedy decoding takes the likeliest token of the whole text computed at on
   expect(text).toBe(model.tokenizer.decode(ids.slice(-24)));
 });
 
-test('a prompt longer than a chunk of the prefill gives what its tokens one by one give', async () => {
+test('a prompt longer than a prefill chunk gives the same result as its tokens one by one', async () => {
   const ids = Int32Array.from({ length: 300 }, (_, i) => 5 + ((i * 31) % 1900));
   const { text } = await generate(ids, { temperature: 0, maxTokens: 5 });
   const all = [...ids];
@@ -70,7 +70,7 @@ describe('it ends', () => {
     expect({ reason, tokens }).toEqual({ reason: 'context', tokens: 4 });
   });
 
-  test('before a stop string, of which no part gets out', async () => {
+  test('before a stop string, no part of which is emitted', async () => {
     const { text } = await generate(PROMPT, { temperature: 0, maxTokens: 40 });
     const stop = text.slice(30, 41);
     const stopped = await generate(PROMPT, { temperature: 0, maxTokens: 40, stop: ['never there', stop] });
@@ -108,7 +108,7 @@ describe('it ends', () => {
     freed.mockRestore();
   });
 
-  test('and tells the reason as its return value, its result and by onEnd', async () => {
+  test('and reports the reason in its return value, its result and onEnd', async () => {
     const ends: string[] = [];
     const generation = model.generate(PROMPT, { maxTokens: 3, onEnd: ({ reason }) => ends.push(reason) });
     let step = await generation.next();
@@ -119,7 +119,7 @@ describe('it ends', () => {
   });
 });
 
-test('two generations at once give what each gives alone', async () => {
+test('two concurrent generations give the same texts as each alone', async () => {
   const options = [
     { seed: 1, maxTokens: 30 },
     { temperature: 0, maxTokens: 30 },
@@ -131,7 +131,7 @@ test('two generations at once give what each gives alone', async () => {
   expect(together.map(({ text }) => text)).toEqual(alone);
 });
 
-test('the same seed gives the same text, whatever seed was drawn', async () => {
+test('the same seed gives the same text, also a drawn seed', async () => {
   const first = await generate(PROMPT, { maxTokens: 30 });
   const again = await generate(PROMPT, { maxTokens: 30, seed: first.seed });
   const other = await generate(PROMPT, { maxTokens: 30, seed: first.seed + 1 });
@@ -147,7 +147,7 @@ test('pieces never split a character', async () => {
   for (const piece of pieces) expect(piece).toBe(Buffer.from(piece).toString());
 });
 
-test('an empty prompt begins a new text', async () => {
+test('an empty prompt starts a new text', async () => {
   const start = model.tokenizer.documentStartId as number;
   const [empty, written] = [
     await generate('', { seed: 4, maxTokens: 10 }),
@@ -170,7 +170,7 @@ test.each([
   expect(disposed.filter((bytes) => bytes === cacheBytes / 12)).toHaveLength(12);
 });
 
-test('a larger f16 cache takes over what each head of a smaller one holds', () => {
+test('a larger f16 cache copies each head of a smaller one', () => {
   const [small, large] = [4, 7].map((context) => new GenerationCache(coreOf(model), { context, precision: 'bf16' }));
   const { values } = [...(small as GenerationCache).entries.values()].at(-1) as { values: Matrix };
   values.write(Uint16Array.from({ length: 4 * 64 }, (_, i) => i));
@@ -254,7 +254,7 @@ describe('the sampler', () => {
     })?.id;
   }
 
-  test('draws from a large vocabulary what the definition does', () => {
+  test('samples from a large vocabulary as defined', () => {
     const random = new Random(31);
     for (let i = 0; i < 300; i++) {
       const spread = 1 + 8 * random.uniform();
@@ -274,7 +274,7 @@ describe('the sampler', () => {
     }
   });
 
-  test('takes the first of equals', () => {
+  test('takes the first of equal tokens', () => {
     expect(new Sampler({ temperature: 0 }).sample(Float32Array.of(1, 2, 2))).toBe(1);
   });
 

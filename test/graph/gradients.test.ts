@@ -348,7 +348,7 @@ describe.each([0, 2])('a head capped at %d', (cap) => {
   });
 });
 
-test('a divergence from kept tokens falls to what was not kept of the teacher', async () => {
+test('a divergence from stored tokens falls to the part of the teacher that was not stored', async () => {
   const random = new Random(6);
   const [rows, cols, vocabulary, k] = [12, 8, 50, 10];
   const weights = Matrix.from(random.normals(vocabulary * cols), { rows: vocabulary, cols });

@@ -80,7 +80,7 @@ test('tensors alive at the same time never overlap, and the arena is smaller tha
     }
 });
 
-test('a plan tells its memory before it runs', () => {
+test('a plan reports its memory before it runs', () => {
   const graph = new Graph();
   const x = graph.input('x', { rows: 'tokens', cols: 64 });
   const student = new Matrix({ rows: 32, cols: 64 });
@@ -92,7 +92,7 @@ test('a plan tells its memory before it runs', () => {
   expect(memory.total).toBe(memory.weights + memory.teacher + memory.activations + memory.scratch);
 });
 
-test('a plan tells where its runs have spent their time', async () => {
+test('a plan reports the time of each operation', async () => {
   const graph = new Graph();
   const w = graph.bind(new Matrix({ rows: 256, cols: 256 }));
   const x = graph.input('x', { rows: 'tokens', cols: 256 });
@@ -115,7 +115,7 @@ test('a plan tells where its runs have spent their time', async () => {
   expect(() => plan.profile()).toThrow(expect.objectContaining({ code: 'MBOK_DISPOSED' }));
 });
 
-test('an operation that is still needed cannot be taken out of a graph', () => {
+test('an operation that is still needed cannot be removed from a graph', () => {
   const { graph, tensors } = randomGraph(4);
   const needed = graph.nodes.filter(({ inputs }) => inputs.includes(tensors[0]))[0];
   const user = graph.nodes.find((node) => node.inputs.includes(needed?.outputs[0]));
@@ -205,7 +205,7 @@ describe('a graph or plan refuses', () => {
   });
 });
 
-test('bit matrices keep every element through signs and packed rows, whatever the width', () => {
+test('bit matrices of every width preserve all elements through signs and packed rows', () => {
   for (const cols of [1, 7, 8, 9, 63, 64, 65, 130]) {
     const signs = new Random(cols).signs(3 * cols);
     const matrix = BitMatrix.fromSigns(signs, { rows: 3, cols });
@@ -226,7 +226,7 @@ test('a disposed plan in flight ends the run with an error and frees its memory 
   await expect(run).rejects.toMatchObject({ code: 'MBOK_DISPOSED' });
 });
 
-test('a run that is refused while another is in flight leaves that one as it was', async () => {
+test('a refused run leaves the run in flight untouched', async () => {
   const graph = new Graph();
   const w = graph.bind(new Matrix({ rows: 512, cols: 512 }));
   // x is read last, long after the second run has been refused

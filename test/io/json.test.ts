@@ -48,13 +48,13 @@ describe('JSON is read', () => {
     if (value !== undefined) expect(read).toEqual(value);
   });
 
-  test('up to the number of values that its kind may have', () => {
+  test('up to the limit of values for its kind', () => {
     expect(() => expectBounded('[1,2,3]', 'it', 4)).not.toThrow();
     expect(() => expectBounded('[1,2,3]', 'it', 3)).toThrow(refusal(/more than 3 values/));
   });
 });
 
-describe('a key that an object has twice is found', () => {
+describe('a repeated key of an object is found', () => {
   const cases: [string, string, string | undefined][] = [
     ['in the outermost object', '{"a":1,"b":2,"a":3}', 'a'],
     ['in one within a list', '{"a":[{"b":1},{"b":1, "b" : 2}]}', 'b'],
@@ -67,7 +67,7 @@ describe('a key that an object has twice is found', () => {
   test.each(cases)('%s', (_, text, key) => expect(repeatedKey(text)).toBe(key));
 });
 
-test('a checkpoint may tell of a hundred thousand steps', async () => {
+test('a checkpoint may contain a hundred thousand steps', async () => {
   const history = Array.from({ length: 1e5 }, (_, step) => ({ step, loss: 1.5, flips: 0, parts: { kl: 1.5 } }));
   const json = { version: 2, fingerprint: { steps: 1e5 }, step: 1e5, hasBest: false, progress: { history } };
   writeFileSync(join(temporary, 'progress.json'), JSON.stringify(json));
@@ -86,7 +86,7 @@ function cut<T extends { slice(from: number, to?: number): T; readonly length: n
 
 const ends = fc.array(fc.nat(), { maxLength: 5 });
 
-test('UTF-8 in parts is decoded or refused as in one', () => {
+test('UTF-8 in parts is decoded or refused as a whole', () => {
   const texts = fc.string({ unit: 'binary', maxLength: 9 }).map((text) => Buffer.from(text));
   const pieces = fc.oneof(texts, fc.uint8Array({ maxLength: 4 }), fc.constant(Buffer.from('efbbbf', 'hex')));
   fc.assert(
@@ -105,7 +105,7 @@ test('UTF-8 in parts is decoded or refused as in one', () => {
   );
 });
 
-test('a list of objects in parts is cut as JSON.parse has it, and no other text is one', () => {
+test('a list of objects in parts is split as by JSON.parse, and other texts are refused', () => {
   const lists = fc.array(fc.dictionary(fc.string(), fc.jsonValue(), { maxKeys: 3 }), { maxLength: 4 });
   const damage = fc.option(fc.record({ at: fc.nat(), by: fc.constantFrom('', '"', ']', '{', ',', '\\', 'x') }));
   fc.assert(

@@ -17,7 +17,7 @@ const fresh = () => {
   return path;
 };
 
-test('a lock excludes others until it is given back, this process too', async () => {
+test('a lock excludes others, including this process, until its release', async () => {
   const at = fresh();
   {
     await using _ = await takeLock(join(at, 'lock'), 'is at work');
@@ -29,7 +29,7 @@ test('a lock excludes others until it is given back, this process too', async ()
   await using _ = await takeLock(join(at, 'lock'), '');
 });
 
-test('a lock that is waited for is taken when its holder gives it back', async () => {
+test('a waiting caller gets the lock at its release', async () => {
   const at = fresh();
   const first = await takeLock(join(at, 'lock'), '');
   const second = takeLock(join(at, 'lock'), '', { wait: 60_000 });
@@ -60,7 +60,7 @@ test.each<[string, object]>([
   expect(readdirSync(at)).toEqual([expect.stringMatching(new RegExp(`^lock-${process.pid}-`))]);
 });
 
-test('the lock of a living process, and of one on another machine that gives signs of life, holds', async () => {
+test('the lock of a living process, also on another machine with signs of life, holds', async () => {
   const started = await startOf(process.pid);
   for (const holder of [
     { pid: process.pid, machine: await machineName(), started },
@@ -73,7 +73,7 @@ test('the lock of a living process, and of one on another machine that gives sig
   }
 });
 
-test('of processes that contend and are killed at any moment, no two hold it at once', async () => {
+test('no two of several contending and killed processes hold the lock at once', async () => {
   const at = fresh();
   const journal = join(at, 'journal');
   writeFileSync(journal, '');
@@ -125,7 +125,7 @@ describe('a claimed folder', () => {
   };
   const begin = (at: string) => writeFileSync(join(at, 'test.json'), '{"test":true}');
 
-  test('goes when nothing is left in it, and is held by one call', async () => {
+  test('is removed when empty, and is held by one call', async () => {
     const at = join(fresh(), 'work');
     {
       await using claim = await claimFolder(at, kind);
@@ -138,7 +138,7 @@ describe('a claimed folder', () => {
     expect(again.marker).toBeUndefined();
   });
 
-  test('keeps its work; clearing removes that and nothing else', async () => {
+  test('retains its work, and clearing removes only that', async () => {
     const at = fresh();
     begin(at);
     mkdirSync(join(at, 'below'));
@@ -177,7 +177,7 @@ describe('a claimed folder', () => {
     expect(readFileSync(at, 'utf8')).toBe('a file');
   });
 
-  test('that is copied while it is held is free', async () => {
+  test('is free if copied while it is held', async () => {
     const at = fresh();
     begin(at);
     await using _ = await claimFolder(at, kind);

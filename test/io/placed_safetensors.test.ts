@@ -36,7 +36,7 @@ const [bits, scales, norm] = [
   filled(HEADS[2] as TensorHead, 16, 3),
 ];
 
-test('give the file that is written from front to back, also when a later process goes on', async () => {
+test('give the same file as sequential writing, also when a later process continues', async () => {
   const [placed, straight] = [fresh(), fresh()];
   await writeSafetensors(straight, [bits, scales, norm], METADATA);
   {
@@ -56,7 +56,7 @@ test('give the file that is written from front to back, also when a later proces
   expect(readFileSync(placed)).toEqual(readFileSync(straight));
 });
 
-test.each([0, 1, 4, 5, 8])('take the beginning of a tensor, but for its first %i bytes', async (skip) => {
+test.each([0, 1, 4, 5, 8])('accept the start of a tensor, except its first %i bytes', async (skip) => {
   const path = fresh();
   await using file = await PlacedSafetensors.create(path, HEADS, METADATA);
   await file.write(filled({ name: 'part', dtype: 'U8', shape: [2, 4] }, 8, 3), { name: 'bits', skip });
@@ -64,7 +64,7 @@ test.each([0, 1, 4, 5, 8])('take the beginning of a tensor, but for its first %i
   expect([...(await file.reader.read('bits'))]).toEqual(expected);
 });
 
-test('keep their tensors from what is too long, and are not gone on with as another file', async () => {
+test('protect tensors from excess bytes, and cannot be continued as another file', async () => {
   const path = fresh();
   await using file = await PlacedSafetensors.create(path, HEADS, METADATA);
   const tooLarge = { name: 'large', dtype: 'U8', shape: [13] } as const;

@@ -34,7 +34,7 @@ function folder(name: string, copy: (at: string) => string): string {
 
 const golden = (at: string) => copyGolden('llama', at);
 
-test('a file is opened, also by a link', async () => {
+test('a file is opened, also through a link', async () => {
   const path = place('file');
   writeFileSync(path, 'text');
   symlinkSync(path, `${path}-link`);
@@ -114,7 +114,7 @@ const ENTRANCES: [string, () => string, string][] = [
   ['an input of a report', () => pipe(), 'digestOf(path, new AbortController().signal)'],
 ];
 
-describe('a pipe keeps no entrance waiting', () => {
+describe('a pipe blocks no function', () => {
   const paths = ENTRANCES.map(([, make]) => make());
   const { stdout, stderr, status } = runTypeScript(
     `import { loadDataset } from './lib/data/load_dataset';

@@ -55,7 +55,7 @@ describe('half precision', () => {
     );
   });
 
-  test('f16 overflows at 65520, half way to the next that it would have', () => {
+  test('f16 overflows at 65520, half way to the value after its largest', () => {
     expect([...f32ToF16(Float32Array.of(65504, 65519.996, 65520, -65520))]).toEqual([0x7bff, 0x7bff, 0x7c00, 0xfc00]);
   });
 });
@@ -79,7 +79,7 @@ describe('safetensors', () => {
     }
   });
 
-  test('scalars, empty tensors and names that objects treat specially are tensors like others', async () => {
+  test('scalars, empty tensors and special names are ordinary tensors', async () => {
     const names = ['__proto__', '0', 'constructor', 'ключ "x"'];
     const tensors = names.map(
       (name, index): TensorSource => ({ name, dtype: 'F32', shape: [], bytes: () => bytes(4, index) }),
@@ -103,7 +103,7 @@ describe('safetensors', () => {
     expect(await file.readF32('x')).toEqual(values);
   });
 
-  test('a tensor longer than a piece is put together rightly', async () => {
+  test('a tensor longer than a piece is assembled correctly', async () => {
     const values = Uint16Array.from({ length: (1 << 23) + 4321 }, (_, i) => (i * 7) & 0x3fff);
     const content = new Uint8Array(values.buffer);
     await writeSafetensors(at('long.safetensors'), [
@@ -217,7 +217,7 @@ describe('safetensors', () => {
     await expect(file.readF32('x')).rejects.toMatchObject({ code: 'MBOK_FORMAT' });
   });
 
-  test('missing files, folders, unknown tensors, wrong types and closed files are told apart', async () => {
+  test('missing files, folders, unknown tensors, wrong types and closed files give different errors', async () => {
     await expect(SafetensorsFile.open(at('nothing'))).rejects.toMatchObject({
       code: 'MBOK_IO',
       message: expect.stringMatching(/no such file/),
@@ -241,7 +241,7 @@ describe('safetensors', () => {
     await expect(file.read('x')).rejects.toMatchObject({ code: 'MBOK_DISPOSED' });
   });
 
-  test('a source that breaks its word leaves the old file', async () => {
+  test('a source with a wrong number of bytes leaves the old file', async () => {
     writeFileSync(at('x.safetensors'), 'old');
     const short: TensorSource = { name: 'x', dtype: 'F32', shape: [2], bytes: () => bytes(4) };
     await expect(writeSafetensors(at('x.safetensors'), [short])).rejects.toMatchObject({
@@ -277,7 +277,7 @@ describe('JSON files', () => {
   });
 });
 
-test('removing takes a file or nothing; a folder of its name is MBOK_IO', async () => {
+test('removing accepts a file or nothing, and a folder gives MBOK_IO', async () => {
   writeFileSync(at('a'), '');
   await remove(at('a'));
   await remove(at('a'));
@@ -349,7 +349,7 @@ describe('atomic files', () => {
     await expect(writeFile(folder, '')).rejects.toMatchObject({ code: 'MBOK_IO' });
   });
 
-  test('a folder that cannot be made is an error, also where the system says that its parent is not there', async () => {
+  test('a folder that cannot be created is an error, also if the system reports its parent as missing', async () => {
     // Linux: /proc refuses new names with ENOENT, and Node's recursive mkdir then never ends
     writeFileSync(at('file'), '');
     const places = [

@@ -40,7 +40,7 @@ async function sharded(name: string, count: number): Promise<string> {
   return at;
 }
 
-test('several files hold the same model as one', async () => {
+test('several files give the same model as one', async () => {
   const whole = join(folder, 'whole');
   mkdirSync(whole);
   await using one = await Model.load(copyGolden('llama', whole));
@@ -79,7 +79,7 @@ async function addTo(at: string, shard: string, tensors: TensorSource[]): Promis
 }
 
 let count = 0;
-describe('what does not fit together is refused by one error:', () => {
+describe('inconsistent files are refused by one error:', () => {
   test.each<[string, string, RegExp, (at: string) => void | Promise<void>]>([
     ['a missing file', 'MBOK_IO', /model-1\.safetensors.*ENOENT/, (at) => rmSync(join(at, 'model-1.safetensors'))],
     [
@@ -220,7 +220,7 @@ function openFiles(): number {
   return existsSync('/proc/self/fd') ? readdirSync('/proc/self/fd').length : 0;
 }
 
-test('tensors beyond the first 4 GiB of a file are read from where they are', async () => {
+test('tensors beyond the first 4 GiB of a file are read correctly', async () => {
   const path = join(folder, 'large.safetensors');
   const first = 2 ** 32 + 4096;
   const json = {

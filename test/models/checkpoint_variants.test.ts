@@ -50,7 +50,7 @@ function addTensor(folder: string, name: string, shape: number[], dtype = 'F32',
   });
 }
 
-describe('a GGUF file is known by its first bytes', () => {
+describe('a GGUF file is recognized by its first bytes', () => {
   test.each(['model.gguf', 'model.GGUF', 'sha256-0123abcd', 'blob'])('%s', async (name) => {
     const path = join(newFolder(), name);
     cpSync(join(GOLDEN, 'gguf/llama.gguf'), path);
@@ -58,20 +58,20 @@ describe('a GGUF file is known by its first bytes', () => {
     expect((await readStorage(path)).family).toBe('llama');
   });
 
-  test('another file is not taken for one', async () => {
+  test('another file is not mistaken for one', async () => {
     const path = join(GOLDEN, 'llama/model.safetensors');
     await expect(ModelSource.open(path)).rejects.toThrow(
       failure('MBOK_FORMAT', /model\.safetensors' .* does not begin with GGUF; a model of another format is a folder/),
     );
   });
 
-  test('one that is not there is called by its path', async () => {
+  test('a missing one is named by its path', async () => {
     const path = join(newFolder(), 'missing.GGUF');
     await expect(ModelSource.open(path)).rejects.toThrow(failure('MBOK_IO', /missing\.GGUF': no such file/));
   });
 });
 
-describe('what nothing reads does not matter', () => {
+describe('unread entries do not matter', () => {
   test.each<[string, (folder: string) => void]>([
     ['a tensor of F8_E8M0', (at) => addTensor(at, 'x', [4], 'F8_E8M0', 4)],
     ['a tensor of F4', (at) => addTensor(at, 'x', [8], 'F4', 4)],
@@ -107,7 +107,7 @@ describe('what nothing reads does not matter', () => {
     });
   });
 
-  test('a tensor that is read must be of a type that is', async () => {
+  test('a tensor that is read must have a supported type', async () => {
     const at = variant((folder) =>
       changeWeights(folder, ({ header, data }) => {
         const norm = { ...header['model.norm.weight'], dtype: 'F8_E8M0', shape: [256] } as (typeof header)[string];
@@ -126,7 +126,7 @@ describe('what nothing reads does not matter', () => {
     await expect(Model.load(at)).rejects.toThrow(failure('MBOK_FORMAT', message));
   });
 
-  test('numbers that JSON does not have are left out of what is saved', async () => {
+  test('numbers that JSON lacks are omitted when saving', async () => {
     const at = variant((folder) => {
       const path = join(folder, 'config.json');
       writeFileSync(path, readFileSync(path, 'utf8').replace('"attention_dropout": 0.0', '"attention_dropout": NaN'));
@@ -149,7 +149,7 @@ function renameTensors(folder: string, nameOf: (name: string) => string): void {
   }));
 }
 
-describe('tensors behind another prefix are those of the family', () => {
+describe('tensors with another prefix are recognized', () => {
   const inner = (name: string) => name.replace(/^model\./, '');
   test.each<[string, string, (name: string) => string]>([
     ['LLaMA without model.', 'llama', inner],
@@ -193,7 +193,7 @@ describe('the family of a configuration', () => {
     }
   });
 
-  test('a model that was saved without its head is that with it where the head is the embedding', async () => {
+  test('a model saved without its head is complete if the head is the embedding', async () => {
     const at = variant((folder) => {
       changeConfig(folder, { architectures: ['LlamaModel'] });
       renameTensors(folder, (name) => name.replace(/^model\./, ''));
@@ -233,7 +233,7 @@ test.each([
   expect(await logits(at)).toEqual(await logits(place));
 });
 
-describe('tensors that nothing reads', () => {
+describe('unread tensors', () => {
   test.each<[string, string, string]>([
     ['a bias of a layer without', 'llama', 'model.layers.0.self_attn.q_proj.bias'],
     ['norms of heads in a family without', 'llama', 'model.layers.1.self_attn.q_norm.weight'],
@@ -276,7 +276,7 @@ describe('tensors that nothing reads', () => {
     expect((await readStorage(at)).unread).toEqual([]);
   });
 
-  test('are told of where they are modules of their own, in one warning', async () => {
+  test('are reported in one warning if they form separate modules', async () => {
     const at = variant((folder) => {
       addTensor(folder, 'vision_tower.encoder.layers.0.norm.weight', [4]);
       addTensor(folder, 'vision_tower.encoder.layers.1.norm.weight', [4]);
@@ -323,14 +323,14 @@ describe('a head in the file of a tied model', () => {
   const toF16 = (f32: Buffer) => Buffer.from(f32ToF16(new Float32Array(Uint8Array.from(f32).buffer)).buffer);
   const toF32 = (f16: Buffer) => Buffer.from(f16ToF32(new Uint16Array(Uint8Array.from(f16).buffer)).buffer);
 
-  test('is read where it is the embedding, whatever its type', async () => {
+  test('is read in any type if it is the embedding', async () => {
     expect(await logits(withHead((embedding) => embedding))).toEqual(await logits(join(GOLDEN, 'llama-tied-rope3')));
     const rounded = withHead(toF16, 'F16', (embedding) => toF32(toF16(embedding)));
     expect(await logits(rounded)).toHaveLength(24 * 160);
     await expect(Model.load(withHead(toF16, 'F16'))).rejects.toThrow(failure('MBOK_FORMAT', /differs/));
   });
 
-  test('is refused by name where it differs', async () => {
+  test('is refused by name if it differs', async () => {
     const at = withHead((head) => {
       head.writeFloatLE(head.readFloatLE(head.length - 4) + 1e-3, head.length - 4);
       return head;
@@ -347,7 +347,7 @@ describe('a head in the file of a tied model', () => {
   });
 });
 
-test('a GGUF file that does not say how words are cut is told of', async () => {
+test('a GGUF file without a word rule gives a warning', async () => {
   const tokens = Array.from({ length: 8 }, (_, i) => String(i));
   const vocabulary = [
     ['tokenizer.ggml.model', { text: 'gpt2' }],
@@ -385,7 +385,7 @@ test.each<[string, Record<string, unknown>, RegExp]>([
   await expect(Model.load(at)).rejects.toThrow(failure('MBOK_SHAPE', message));
 });
 
-describe('what takes the place of a file is called by its name', () => {
+describe('stand-ins for files are named', () => {
   const LFS = 'version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 4000000000\n';
   const HTML = '\n<!DOCTYPE html>\n<html><head><title>Sign in</title></head></html>';
   const files = [

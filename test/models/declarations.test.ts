@@ -86,7 +86,7 @@ describe.each(FOLDERS)('%s', (_, folder) => {
     expect(builder.residuals[0]?.x).toBe(hiddenStates[0]);
   });
 
-  test('says of every linear layer what it is added to and whether attention carries it on', () => {
+  test('declares for every linear layer its residual and whether attention mixes it', () => {
     const x = new Graph().input('x', { rows: 'tokens', cols: model.config.hiddenSize });
     const { linears } = traceBlock(
       { source: loadedSource(coreOf(model)), length: 8 },

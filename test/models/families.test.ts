@@ -171,7 +171,7 @@ function liveThrough(folder: string): void {
     student.dispose();
   });
 
-  test('logits token by token, with a cache, are those of the whole text', async () => {
+  test('logits token by token with a cache equal those of the whole text', async () => {
     const ids = randomIds(40, 1);
     for (const model of [dense, student]) {
       const { data, shape } = await model.logits(ids);
@@ -182,7 +182,7 @@ function liveThrough(folder: string): void {
     }
   });
 
-  test('converts calibrated on tokens', async () => {
+  test('converts with calibration on tokens', async () => {
     const calibration = { data: randomIds(512, 2), windows: 8, length: 32, targetMix: 0.5, rounds: 1 };
     await using calibrated = await binarize(dense, { kernels: 2, method: 'calibrated', calibration });
     expect(calibrated.kernels.size).toBe(coreOf(dense).linears.length);
@@ -199,7 +199,7 @@ function liveThrough(folder: string): void {
     expect(relativeError((await exported.logits(ids)).data, (await student.logits(ids)).data)).toBeLessThan(1e-5);
   });
 
-  test('trains 20 steps towards its teacher, saves and loads to identical logits, and goes on', async () => {
+  test('trains 20 steps towards its teacher, saves and loads with identical logits, and continues', async () => {
     const data = randomIds(512, 3);
     const train = ['scales', 'norms', 'embeddings', 'biases'] as const;
     const { history } = await finetune(student, {
@@ -263,7 +263,7 @@ test('GPT-2 is also read by the names of its first checkpoints', async () => {
   expect((await first.logits(ids)).data).toEqual((await recent.logits(ids)).data);
 });
 
-test('a matrix that files hold transposed is saved as it was', async () => {
+test('a matrix that files store transposed is saved transposed', async () => {
   const place = join(temporary, 'transposed');
   await using model = await Model.load(repositoryFolder('gpt2') as string);
   await model.save(place);

@@ -27,7 +27,7 @@ function read(architecture: string, json: Json): GatedDecoderConfig {
 const llama3 = { factor: 8, low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 8192 };
 const short = [1, 1.05, 1.1, 1.15, 1.2, 1.25, 1.3, 1.35];
 
-describe('older and newer words for the same', () => {
+describe('older and newer names of the same setting', () => {
   const cases: [string, string, Json, Json][] = [
     [
       'a base of wavelengths',
@@ -188,7 +188,7 @@ describe('older and newer words for the same', () => {
   });
 });
 
-test('what a family takes for granted', () => {
+test('implied settings of a family', () => {
   const windows = (config: GatedDecoderConfig) => config.layerKinds.map(({ window }) => window);
   expect(windows(read('MistralForCausalLM', {}))).toEqual([4096, 4096, 4096, 4096, 4096, 4096]);
   expect(windows(read('Gemma2ForCausalLM', {}))).toEqual([4096, 0, 4096, 0, 4096, 0]);
@@ -201,7 +201,7 @@ test('what a family takes for granted', () => {
   expect(read('SmolLM3ForCausalLM', {}).rotaries.rotary?.theta).toBe(2e6);
 });
 
-test('LongRoPE takes the short stretches, up to the original context', () => {
+test('LongRoPE uses the short factors up to the original context', () => {
   const rope_scaling = { type: 'longrope', short_factor: short, long_factor: short.map((value) => 2 * value) };
   const { maxPositions, rotaries } = read('Phi3ForCausalLM', {
     max_position_embeddings: 128,
@@ -215,7 +215,7 @@ test('LongRoPE takes the short stretches, up to the original context', () => {
   expect(rotaryFrequencies(rotary)[1]).toBeCloseTo(10000 ** (-1 / 8) / 1.05, 12);
 });
 
-test('a part of each head is turned where the configuration says so', () => {
+test('partial rotation of heads follows the configuration', () => {
   const { rotaries } = read('Phi3ForCausalLM', { partial_rotary_factor: 0.75 });
   expect(rotaries.rotary?.dimension).toBe(12);
 });
@@ -415,7 +415,7 @@ describe('refused', () => {
   });
 });
 
-test('a rotary table holds the cosines and sines of its angles, also far out', () => {
+test('a rotary table contains the cosines and sines of its angles, also at large positions', () => {
   const config = { theta: 10000, dimension: 8, positions: 5000, magnitude: 1.25 };
   const data = rotaryTable(config).toFloat32();
   const frequencies = rotaryFrequencies(config);

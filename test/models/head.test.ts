@@ -29,7 +29,7 @@ describe('the head', () => {
     expect(runs).toHaveBeenCalledTimes(1);
   });
 
-  test('is computed for all answers of many questions at once, the likeliest told without logits', async () => {
+  test('is computed for all answers of many questions at once, without storing logits', async () => {
     const groups = Array.from({ length: ROWS / 10 }, (_, i) => [
       { ids: tokens(11 + (i % 2)).fill(i, 0, 1), scoredFrom: 1 },
     ]);

@@ -80,7 +80,7 @@ describe('saving', () => {
   });
 });
 
-test('every long call tells its progress from 0 to 1', async () => {
+test('every long call reports its progress from 0 to 1', async () => {
   await using model = await Model.load(LLAMA);
   await using student = await binarize(model, { kernels: 1, method: 'svid' });
   await using tiny = await Model.load(TINY_STORIES);
@@ -184,8 +184,8 @@ describe('a disk that is full', () => {
   });
 });
 
-describe('calls side by side', () => {
-  test('give what they give one after the other', async () => {
+describe('concurrent calls', () => {
+  test('give the same results as sequential calls', async () => {
     await using model = await Model.load(LLAMA);
     const alone = digest((await model.logits(IDS)).data);
     const together = await Promise.all(Array.from({ length: 6 }, () => model.logits(IDS)));

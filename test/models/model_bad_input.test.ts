@@ -81,7 +81,7 @@ describe('loading refuses', () => {
     expect(await reported(() => Model.load(spoiled(name.replace(/\W+/g, '-'), change)))).toEqual(error(code));
   });
 
-  test('what is no path', async () => {
+  test('values that are not paths', async () => {
     expect(await reported(() => Model.load(''))).toEqual(error('MBOK_INVALID_ARGUMENT'));
     expect(await reported(() => Model.load(undefined as unknown as string))).toEqual(error('MBOK_INVALID_ARGUMENT'));
   });
@@ -171,7 +171,7 @@ describe('a call refuses', () => {
     expect(await reported(call)).toEqual(error(code));
   });
 
-  test('what must be positive is named so', () => {
+  test('arguments that must be positive are named so', () => {
     expect(() => model.generate('Once', { topP: 0 })).toThrow(
       "'topP' must be a finite number above 0 and of at most 1",
     );

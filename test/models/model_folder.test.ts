@@ -48,7 +48,7 @@ const write = (name: string, files: Files, options: OutputOptions & { signal?: A
 const dead = spawnSync(process.execPath, ['-e', '']).pid;
 
 describe('writing a folder', () => {
-  test('replaces an older one of ours whole, through links too', async () => {
+  test('replaces an older model completely, also through links', async () => {
     await write('deep/er/model', model('1', { 'tokenizer.json': '{}' }));
     symlinkSync(at('deep/er/model'), at('link'));
     await write('link', model('2', { 'model.safetensors': 'w' }));
@@ -57,7 +57,7 @@ describe('writing a folder', () => {
     expect(read('link/config.json')).toBe('2');
   });
 
-  test('through a link to a folder that is not there yet makes it there', async () => {
+  test('through a link to a missing folder creates the folder', async () => {
     symlinkSync('later', at('link'));
     await write('link', model('1'));
     expect(lstatSync(at('link')).isSymbolicLink()).toBe(true);
@@ -99,7 +99,7 @@ describe('writing a folder', () => {
     }
   });
 
-  test('that cannot be made is an error with the reason', async () => {
+  test('that cannot be created is an error with the reason', async () => {
     put('file', '');
     const places = [
       [at('file'), 'a file of this name'],
@@ -163,7 +163,7 @@ describe("somebody else's files", () => {
     expect(readdirSync(at('old')).sort()).toEqual(['config.json', 'mbok.json']);
   });
 
-  test('stay when the folder is overwritten; names of a model are replaced', async () => {
+  test('stay when the folder is overwritten, except files with names of a model', async () => {
     const strangers = { 'src/main.js': 'code', 'notes.md': 'notes', 'model-00001-of-00002.safetensors': 'shard' };
     const models = { 'config.json': 'theirs', 'model.safetensors': 'theirs', 'chat_template.jinja': 'theirs' };
     for (const [name, content] of Object.entries({ ...strangers, ...models })) put(`out/${name}`, content);
@@ -186,7 +186,7 @@ describe("somebody else's files", () => {
     expect(read('out/config.json')).toBe('theirs');
   });
 
-  test('that come while the model is made are found before it is put in place', async () => {
+  test('that appear during the conversion are found before the model is moved into place', async () => {
     await write('out', model('1'));
     const meanwhile = async (path: string) => {
       await writeFile(path, '');
@@ -211,7 +211,7 @@ describe("somebody else's files", () => {
   });
 });
 
-describe('an output is apart from the inputs', () => {
+describe('an output must be separate from the inputs', () => {
   beforeEach(async () => {
     put('m/dense/config.json', '{}');
     put('m/text/train.txt', 'words');
@@ -233,15 +233,15 @@ describe('an output is apart from the inputs', () => {
     await expect(attempt).rejects.toMatchObject({ code: 'MBOK_INVALID_ARGUMENT' });
   });
 
-  test('within an input, or beside it, is allowed', async () => {
+  test('inside or beside an input is allowed', async () => {
     await expectOutput(at('m/dense/small'), { inputs: [at('m/dense'), at('m')] });
     await expectOutput(at('m/dense2'), { inputs: [at('m/dense')] });
     expect(readdirSync(at('m')).sort()).toEqual(['dense', 'text']);
   });
 });
 
-describe('what a process that died has left', () => {
-  test('between the two renames is put back, through a link as well', async () => {
+describe('leftovers of a dead process', () => {
+  test('between the two renames are restored, also through a link', async () => {
     await write('model', model('saved'));
     renameSync(at('model'), at(`model.old-${dead}-00000000`));
     symlinkSync(at('model'), at('link'));
@@ -252,7 +252,7 @@ describe('what a process that died has left', () => {
     expect(readdirSync(folder).sort()).toEqual(['link', 'model']);
   });
 
-  test('after the two renames is cleared away, but for what is not ours', async () => {
+  test('after the two renames are removed, except foreign files', async () => {
     await write('model', model('old'));
     renameSync(at('model'), at(`model.old-${dead}-00000000`));
     put(`model.old-${dead}-00000000/diary.txt`, 'today');
@@ -262,7 +262,7 @@ describe('what a process that died has left', () => {
     expect(read('model/config.json')).toBe('new');
   });
 
-  test('of an unfinished folder is cleared away; what only looks like it stays', async () => {
+  test('of an unfinished folder are removed, and similar names stay', async () => {
     put(`model.tmp-${dead}-00000000/mbok.json`, '{"files":["config.json","model.safetensors"]}');
     put(`model.tmp-${dead}-00000000/config.json`, '');
     put(`model.tmp-${dead}-00000000/model.safetensors.tmp-${dead}-12345678`, '');
@@ -276,7 +276,7 @@ describe('what a process that died has left', () => {
   });
 
   const files = ['config.json', 'tokenizer.json', 'model.safetensors'];
-  test.each([0, 1, 2, 3, 4])('of an overwriting after %i of its renames is completed', async (moved) => {
+  test.each([0, 1, 2, 3, 4])('of an overwrite after %i of its renames are completed', async (moved) => {
     put('model/notes.md', 'precious');
     put('model/config.json', 'theirs');
     put('model/generation_config.json', 'theirs');
@@ -299,7 +299,7 @@ describe('what a process that died has left', () => {
   });
 });
 
-test('processes that write the same folder at the same time leave one of the models, whole', () => {
+test('processes that write the same folder at once leave one complete model', () => {
   const program = `
     import { writeModelFolder } from './lib/models/model_folder';
     const write = async (i: number) => {

@@ -91,7 +91,7 @@ describe.each(['F32', 'BF16'] as const)('scales in %s', (type) => {
     place = await widened(mixed, type);
   });
 
-  test('are computed with as they are, and saved byte for byte', async () => {
+  test('are used unchanged, and saved byte for byte', async () => {
     await using model = await Model.load(place);
     await using narrow = await Model.load(mixed);
     const all = scales(model);
@@ -106,7 +106,7 @@ describe.each(['F32', 'BF16'] as const)('scales in %s', (type) => {
     expect(file(await saved(model)).equals(file(place))).toBe(true);
   });
 
-  test('stay so through derivation and rounding, and in either order of bits', async () => {
+  test('stay unchanged through derivation and rounding, and in both bit layouts', async () => {
     await using model = await Model.load(place);
     const before = contents(model);
     await using derived = modelOf(coreOf(model).derive(new Map(), model.formats));
@@ -119,7 +119,7 @@ describe.each(['F32', 'BF16'] as const)('scales in %s', (type) => {
     expect(file(await saved(trained)).equals(file(place))).toBe(true);
   });
 
-  test('stay so in prefixes, nested or not', async () => {
+  test('stay unchanged in prefixes, nested or not', async () => {
     const wide = await widened(nested, type);
     for (const [from, kernels] of [
       [wide, 1],
@@ -135,7 +135,7 @@ describe.each(['F32', 'BF16'] as const)('scales in %s', (type) => {
     }
   });
 
-  test('stay so when they are trained, natively and with frozen bits', async () => {
+  test('stay in their type when trained, natively and with frozen bits', async () => {
     for (const flipRate of [0.5, 0]) {
       await using model = await Model.load(place);
       const before = contents(model);
@@ -160,7 +160,7 @@ describe.each(['F32', 'BF16'] as const)('scales in %s', (type) => {
   });
 });
 
-test('of one module, the types of others stay', async () => {
+test('of one module do not affect the types of others', async () => {
   const place = await widened(mixed, 'F32');
   await using wide = await Model.load(place);
   await using narrow = await Model.load(mixed);
@@ -178,7 +178,7 @@ test('of one module, the types of others stay', async () => {
   }
 });
 
-test('a source whose table is in 8 bits with scales in F32 keeps it so, converted in memory and on disk alike', async () => {
+test('a source table in 8 bits with F32 scales stays so in conversions in memory and on disk', async () => {
   const dense = newPlace();
   await using original = await Model.load(join(GOLDEN, 'llama'));
   const table = coreOf(original).family.parameters(coreOf(original).config)[0]?.name as string;

@@ -35,7 +35,7 @@ test.each([1, 2])(
   },
 );
 
-test('all kernels are the whole model, bit for bit, and are said to be converted as it was', async () => {
+test('all kernels give the whole model bit for bit, with its conversion report', async () => {
   await using prefix = await Model.load(whole, { kernels: 3 });
   await using model = await Model.load(whole);
   expect(coreOf(prefix).savedJson).toEqual(coreOf(model).savedJson);
@@ -55,7 +55,7 @@ test('a prefix is saved as an ordinary model, which loads to the same numbers', 
   for (const { rows, cols, kernels } of layers) expect([rows, cols, kernels]).toEqual([rows, cols, 2]);
 });
 
-test('modules of fewer kernels keep theirs', async () => {
+test('modules with fewer kernels use all of theirs', async () => {
   await using prefix = await Model.load(mixed, { kernels: 2 });
   for (const [module, count] of prefix.kernels) expect(count).toBe(module === KEPT ? 1 : 2);
   expect((await logits(prefix)).every(Number.isFinite)).toBe(true);

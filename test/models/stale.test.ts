@@ -82,7 +82,7 @@ const CHANGES: readonly (readonly [string, ModelUse, (model: Model) => Promise<u
 const replaces = (use: ModelUse, name: string) => !(use === 'training' && name.startsWith('finetuning'));
 
 describe.each(CHANGES)('after %s', (name, use, change) => {
-  test('a decoder refuses to go on with its text', async () => {
+  test('a decoder refuses to continue its text', async () => {
     await using model = await load(use);
     await using decoder = new Decoder(coreOf(model), { context: 32, arithmetic });
     await decoder.append(IDS.subarray(0, 4), undefined);
@@ -93,7 +93,7 @@ describe.each(CHANGES)('after %s', (name, use, change) => {
     await expect(gone).rejects.toMatchObject({ code: 'MBOK_BUSY', message: expect.stringContaining('been changed') });
   });
 
-  test('a decoder of several texts does too', async () => {
+  test('a batch decoder refuses to continue its texts', async () => {
     await using model = await load(use);
     await using decoder = new BatchDecoder(coreOf(model), { slots: 2, context: 32, arithmetic });
     await decoder.append([{ slot: 0, position: 0, ids: IDS.subarray(0, 4) }], undefined);
@@ -102,7 +102,7 @@ describe.each(CHANGES)('after %s', (name, use, change) => {
     await expect(gone).rejects.toMatchObject({ code: 'MBOK_BUSY', message: expect.stringContaining('been changed') });
   });
 
-  test('a generation that has begun does too', async () => {
+  test('a started generation refuses to continue', async () => {
     await using model = await load(use);
     const generation = model.generate(IDS, { maxTokens: 20, temperature: 0 });
     const pieces = generation[Symbol.asyncIterator]();
@@ -111,7 +111,7 @@ describe.each(CHANGES)('after %s', (name, use, change) => {
     await expect(pieces.next()).rejects.toMatchObject({ code: 'MBOK_BUSY' });
   });
 
-  test('a prompt cache begins anew, with the text of a model without one', async () => {
+  test('a prompt cache starts empty, and gives the text of a model without one', async () => {
     await using model = await load(use);
     await using promptCache = new PromptCache();
     const options = { maxTokens: 12, temperature: 0 };
@@ -130,7 +130,7 @@ describe.each(CHANGES)('after %s', (name, use, change) => {
     expect(await textOf(model, { ...options, promptCache })).toEqual(await textOf(model, options));
   });
 
-  test('a scorer of windows reads the weights as they are, or refuses', async () => {
+  test('a scorer of windows reads the current weights or refuses', async () => {
     await using model = await load(use);
     const settings = { window: IDS.length, windows: 1, arithmetic };
     await using scorer = new WindowScorer(coreOf(model), settings);
@@ -151,7 +151,7 @@ async function textOf(model: Model, options: object): Promise<string> {
   return text;
 }
 
-test('a prompt cache that was asked while the model was finetuned works afterwards', async () => {
+test('a prompt cache refused during finetuning works afterwards', async () => {
   await using model = await load('inference');
   await using promptCache = new PromptCache();
   const options = { maxTokens: 8, temperature: 0 };
@@ -164,7 +164,7 @@ test('a prompt cache that was asked while the model was finetuned works afterwar
   expect(await textOf(model, { ...options, promptCache })).toEqual(await textOf(model, options));
 });
 
-test('matrices of a model that others read are not replaced', async () => {
+test('matrices that others read are not replaced', async () => {
   await using model = await load('inference');
   const before = bitsOf(model);
   {
@@ -193,7 +193,7 @@ describe('a model that is loaded for training', () => {
     expect(relativeError(rows, tiles)).toBeLessThan(1e-5);
   });
 
-  test.each(['training', 'inference'] as const)('for %s: finetuning turns no bits where it need not', async (use) => {
+  test.each(['training', 'inference'] as const)('for %s: finetuning rearranges no bits without need', async (use) => {
     await using model = await load(use);
     const before = bitsOf(model);
     const first = contents(model);

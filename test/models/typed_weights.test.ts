@@ -96,7 +96,7 @@ describe.each(['F16', 'BF16'] as const)('%s', (type) => {
     expect(narrow.conversion?.residual).toBe(wide.conversion?.residual);
   });
 
-  test('embeddings are trained in f32 and saved as they were', async () => {
+  test('embeddings are trained in f32 and saved in their type', async () => {
     await using models = await pair('llama', type);
     await using student = await binarize(models.narrow, { kernels: 2, method: 'svid' });
     const before = coreOf(student).parameters.get('model.embed_tokens.weight')?.raw();
@@ -115,7 +115,7 @@ describe.each(['F16', 'BF16'] as const)('%s', (type) => {
     expect((await again.logits(IDS)).data).toEqual(logits);
   });
 
-  test('what is not finite is found in any piece of a tensor', async () => {
+  test('values that are not finite are found in any piece of a tensor', async () => {
     const place = join(folder, `${type}.safetensors`);
     const count = (1 << 21) + 5;
     for (const bad of [0, (1 << 21) - 1, 1 << 21, count - 1]) {
@@ -130,7 +130,7 @@ describe.each(['F16', 'BF16'] as const)('%s', (type) => {
     }
   });
 
-  test('tensors of several pieces are read whole', async () => {
+  test('tensors of several pieces are read completely', async () => {
     const place = join(folder, `${type}-whole.safetensors`);
     const halves = randomFillSync(new Uint16Array(3 * ((1 << 20) + 7))).map((bits) => bits & 0xbfff);
     const bytes = () => new Uint8Array(halves.buffer);
@@ -142,7 +142,7 @@ describe.each(['F16', 'BF16'] as const)('%s', (type) => {
   });
 });
 
-test('a tensor is read in its own element type or as f32, and in no other', async () => {
+test('a tensor is read in its stored element type or as f32 only', async () => {
   const place = join(folder, 'types.safetensors');
   const bytes = (n: number) => () => new Uint8Array(n);
   await writeSafetensors(place, [
@@ -230,7 +230,7 @@ const sanitized = /asan|tsan|ubsan/.test(process.env.LD_PRELOAD ?? '');
   },
 );
 
-test('matrices are copied and saved piece by piece, whole', async () => {
+test('matrices are copied and saved completely, piece by piece', async () => {
   const data = randomFillSync(new Uint8Array((1 << 22) * 2 + 12));
   const matrix = new Matrix({ rows: 1, cols: data.length, type: 'i8' });
   matrix.write(data);

@@ -30,7 +30,7 @@ const LOADED = golden.names.map((name) => {
 });
 
 describe('models of the first version', () => {
-  test('have every list that it had', () => {
+  test('have every list of the format', () => {
     const lists = new Set(MODELS.flatMap((name) => Object.keys(json(join(OLD, name)).quantization_config)));
     const expected = ['quant_method', 'format_version', 'kernels', 'nested', 'int8', 'embeddings', 'q8', 'conversion'];
     expect([...lists].sort()).toEqual(expected.sort());
@@ -90,7 +90,7 @@ describe('models of the first version', () => {
     }
   });
 
-  test('are nested in the source that is read, and inspected as what they are', async () => {
+  test('are nested in the source, and inspected correctly', async () => {
     await using source = await ModelSource.open(join(OLD, 'nested'));
     expect(source.formats.get('model.layers.0.mlp.up_proj')).toEqual({ kind: 'kernels', count: 3, nested: true });
     const { layers, prefixBytes, embeddings } = await readStorage(join(OLD, 'nested'));
@@ -266,7 +266,7 @@ describe.each([
   });
 });
 
-test('modules that are said to be dense are', async () => {
+test('modules declared dense are dense', async () => {
   const place = newPlace();
   await using dense = await Model.load(join(GOLDEN, 'llama'));
   await using model = await binarize(dense, { kernels: 1, method: 'svid', keep: { [UP]: 'dense' } });

@@ -112,7 +112,7 @@ test.each(PLANS)('a plan refuses %s', (_, code, make) => {
   expect(make).toThrow(expect.objectContaining({ code }));
 });
 
-test('an error thrown by a getter of the description comes out as it is', () => {
+test('an error thrown by a getter of the description is passed on unchanged', () => {
   const thrown = new Error('from the getter');
   const hostile = {
     get tensors() {
@@ -175,7 +175,7 @@ test('views of shared memory are copied, detached and empty ones are empty', () 
   expect(detached.length).toBe(0);
 });
 
-test('ids that share memory with what is written by them index nothing else', async () => {
+test('ids that share memory with their output index nothing else', async () => {
   const memory = new NativeBuffer(BYTES);
   const ids = { buffer: memory, offset: 0, rows: 64, cols: 1, type: TENSOR_TYPES.i32 };
   const table = { buffer: memory, offset: 1024, rows: 2, cols: 8, type: TENSOR_TYPES.f32 };
@@ -201,7 +201,7 @@ test.each([
   expect(call).toThrow(expect.objectContaining({ code: INVALID }));
 });
 
-test('nothing is weighed of what is detached', () => {
+test('a detached array is not weighed', () => {
   const logits = floats(300);
   structuredClone(logits.buffer, { transfer: [logits.buffer] });
   expect(() => addon().weigh(logits, 256, 1, floats(2), floats(2))).toThrow(expect.objectContaining({ code: INVALID }));

@@ -38,14 +38,14 @@ test.each(['sse9', process.arch === 'x64' ? 'neon' : 'avx2'])('the instruction s
   expect(stdout).toMatch(new RegExp(`^MBOK_INVALID_ARGUMENT .*scalar.*'${isa}'`));
 });
 
-test.each(['-1', '33', 'many'])('%s rows to look up are refused', (rows) => {
+test.each(['-1', '33', 'many'])('%s rows for look-up are refused', (rows) => {
   const source = `import { addon, guarded } from './lib/native/addon';
     try { guarded(() => addon().info()); } catch (error) { console.log(error.code, error.message); }`;
   const { stdout } = runTypeScript(source, { env: { MBOK_DECODE_ROWS: rows } });
   expect(stdout).toMatch(new RegExp(`^MBOK_INVALID_ARGUMENT MBOK_DECODE_ROWS .*'${rows}'`));
 });
 
-test('the rows to look up can be set', () => {
+test('the number of rows for look-up can be set', () => {
   const source = `import { addon } from './lib/native/addon'; console.log(addon().info().decodedRows.int8[3]);`;
   for (const rows of ['0', '7']) {
     expect(runTypeScript(source, { env: { MBOK_DECODE_ROWS: rows } }).stdout).toBe(`${rows}\n`);

@@ -48,7 +48,7 @@ test.each([
   }
 });
 
-test('rows do not depend on how many there are', () => {
+test('rows of a table do not depend on its length', () => {
   const config = { theta: 10000, dimension: 8, magnitude: 1.25 };
   const all = rotaryTable({ ...config, positions: 9000 }).toFloat32();
   for (const positions of [1, 63, 64, 65, 4095, 4096, 4097, 8200]) {
@@ -56,7 +56,7 @@ test('rows do not depend on how many there are', () => {
   }
 });
 
-test('a plan goes on with its table when a longer one is made, until the model is disposed', async () => {
+test('a plan continues with its table after a longer one is created, until the model is disposed', async () => {
   const model = await Model.load(endless('llama'));
   const graph = new Graph();
   const builder = coreOf(model).builder(graph);
@@ -76,7 +76,7 @@ test('a plan goes on with its table when a longer one is made, until the model i
   expect(() => coreOf(model).constants(1)).toThrow(expect.objectContaining({ code: 'MBOK_DISPOSED' }));
 });
 
-test('a context that is too long for a table is refused when it is asked for', async () => {
+test('a context too long for a table is refused at once', async () => {
   const model = await Model.load(endless('llama'));
   expect(() => coreOf(model).constants(2 ** 31)).toThrow(
     expect.objectContaining({
@@ -98,7 +98,7 @@ test('a conversion from disk has tables as long as its windows', async () => {
   expect(tables.rotary?.disposed).toBe(true);
 });
 
-test('a text that outgrows its first table goes on as in one run', async () => {
+test('a text that outgrows its first table continues as in one run', async () => {
   const model = await Model.load(endless('llama'));
   const ids = Int32Array.from({ length: 4100 }, (_, i) => (11 * i) % 160);
   await using decoder = new Decoder(coreOf(model), { context: 2 ** 20, arithmetic: arithmeticOf({}) });
@@ -112,7 +112,7 @@ test('a text that outgrows its first table goes on as in one run', async () => {
   model.dispose();
 });
 
-test('a growing plan doubles up to its context, and disposes of those before', async () => {
+test('a growing plan doubles up to its context and disposes of earlier ones', async () => {
   const made: number[] = [];
   const disposed: number[] = [];
   const make = (positions: number) => {

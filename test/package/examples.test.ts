@@ -23,7 +23,7 @@ describe('examples/boolean_network.mjs', () => {
     expect(accuracies.get(name)).toBeGreaterThan(percent);
   });
 
-  test('without a hidden layer nothing can be learnt', () => {
+  test('nothing can be learned without a hidden layer', () => {
     expect(accuracies.get('f32, no hidden layer')).toBeLessThan(15);
   });
 });

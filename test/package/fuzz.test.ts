@@ -44,7 +44,7 @@ onLinux('the runner', () => {
     uncaught: 'crash',
   };
 
-  test('finds every fault that is planted, and goes on after it', async () => {
+  test('finds every planted fault and continues after it', async () => {
     const cases = Object.keys(PLANTED).length;
     const { groups, outcomes } = await fuzz({
       generators: ['planted'],

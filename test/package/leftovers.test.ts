@@ -27,7 +27,7 @@ beforeAll(() => {
   writeFileSync(join(checkout, '.gitignore'), 'dist/\n*.tmp\n');
 });
 
-test('builds and the caches of tools are no leftovers', () => {
+test('builds and the caches of tools do not count as leftovers', () => {
   const commands = 'mkdir dist; touch dist/a "$npm_config_cache/a" "$XDG_CACHE_HOME/swc-native-0"';
   expect(leave(commands)).toEqual({ status: 0, stderr: '' });
 });

@@ -72,7 +72,7 @@ function run(name: string, source: string, env: Record<string, string> = {}) {
 }
 
 describe('the packed tarball', () => {
-  test('holds what is needed at run time and nothing that would build at installation', () => {
+  test('contains everything needed at run time and nothing that builds at installation', () => {
     const paths = packed.files.map(({ path }) => path);
     for (const path of [
       'package.json',
@@ -123,7 +123,7 @@ describe('the packed tarball', () => {
     expect(JSON.parse(outputs[0] as string)).toMatchObject({ shape: [5, 2048], code: ['MBOK_IO', true] });
   });
 
-  test('has one instance of every class, and ESM gets every name', () => {
+  test('has one instance of every class, and exports every name to ESM', () => {
     const source = `import * as esm from 'mbok'; import { createRequire } from 'node:module';
       const cjs = createRequire(import.meta.url)('mbok');
       const names = Object.keys(cjs).sort();
@@ -166,14 +166,14 @@ describe('the packed tarball', () => {
     expect(result).toMatchObject({ status: 0, stdout: expect.stringContaining('binarize') });
   });
 
-  test('draws no charts without the optional packages, and says which these are', () => {
+  test('draws no charts without the optional packages, and names them', () => {
     const source = `const { lineChart } = require('./node_modules/mbok/dist/plot/line_chart.js');
       const chart = lineChart({ title: '', xLabel: '', yLabel: '', series: [{ name: 'a', points: [{ x: 0, y: 1 }] }] });
       chart.catch((error) => console.log(error.code, error.message));`;
     expect(run('chart.cjs', source)).toMatch(/^MBOK_PACKAGE_MISSING .*npm install vega vega-lite/);
   });
 
-  test('says what to do where no binary fits', () => {
+  test('explains what to do if no binary fits', () => {
     const model = join(project, 'node_modules/mbok/assets/tiny-stories');
     const source = `import { Model } from 'mbok';
       console.log(await Model.load(${JSON.stringify(model)}).catch((error) => error.code + '\\n' + error.message));`;

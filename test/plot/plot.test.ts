@@ -62,7 +62,7 @@ beforeAll(() => {
   ]) as [string, string, string, string, string];
 });
 
-test('charts are well-formed, name themselves, and hold no text that is not escaped', () => {
+test('charts are well-formed and named, and all their text is escaped', () => {
   for (const svg of [lines, points, barred, mapped, narrow]) {
     expectWellFormed(svg);
     expect(svg).toContain('aria-label="a &lt; b &amp; &quot;c&quot;"');
@@ -90,7 +90,7 @@ test('a line goes through its points, on an axis from 0', () => {
   expect(first[1] - second[1]).toBeCloseTo(2 * (first[1] - third[1]), 1);
 });
 
-test('a bar chart has bars as long as their values, and groups in the order given', () => {
+test('a bar chart has bars of the length of their values, and groups in their order', () => {
   const widths = [...barred.matchAll(/d="M0,[\d.]+h([\d.]+)v12/g)].map(([, width]) => Number(width));
   expect(widths).toHaveLength(3);
   expect((widths[1] as number) / (widths[0] as number)).toBeCloseTo(2, 1);
@@ -105,7 +105,7 @@ test('a scatter chart has a label for each point, a name for each series and for
   }
 });
 
-test('a scatter chart puts no label over another', () => {
+test('a scatter chart has no overlapping labels', () => {
   const found = [
     ...points.matchAll(/<text text-anchor="(\w+)" transform="translate\(([\d.]+),([\d.]+)\)"[^>]*>(?:t\d|o&lt;\d)</g),
   ];
@@ -119,13 +119,13 @@ test('a scatter chart puts no label over another', () => {
   }
 });
 
-test('a heat map has a cell for each that is given, and its text', () => {
+test('a heat map has all cells and their texts', () => {
   // in the cell and on the axis
   expect(mapped.match(/>3<\/text>/g)?.length).toBeGreaterThanOrEqual(2);
   expect(mapped).toContain('>kernels</text>');
 });
 
-test('the front is the points that none beats in both', () => {
+test('the front consists of the points that no other beats in both', () => {
   const points = [
     { x: 3, y: 1 },
     { x: 1, y: 3 },
@@ -136,7 +136,7 @@ test('the front is the points that none beats in both', () => {
   expect(front(points)).toEqual([points[1], points[3], points[0]]);
 });
 
-test('means at the ends lean to neither side', () => {
+test('means at the ends are unbiased', () => {
   const points = [0, 10, 20, 30, 100].map((y, x) => ({ x, y }));
   expect(smooth(points, 2).map(({ y }) => y)).toEqual([0, 10, 32, 50, 100]);
 });

@@ -98,17 +98,17 @@ describe('a page of all results', () => {
     expect(new Set(ids).size).toBe(ids.length);
   });
 
-  test('shows no number that is none', () => {
+  test('shows no invalid number', () => {
     expect(page).not.toMatch(/NaN|undefined|Infinity|\[object/);
   });
 
-  test('holds names and paths as text', () => {
+  test('escapes names and paths', () => {
     expect(page).toContain('<h1>&lt;b&gt;&amp;&quot;model&quot; made Boolean</h1>');
     expect(page).toContain("SRC='my models/a&lt;b'");
     expect(page).toContain('A &lt;CPU&gt;');
   });
 
-  test('needs neither network nor script, and knows dark pages and phones', () => {
+  test('needs no network and no script, and supports dark pages and phones', () => {
     expect(page).not.toMatch(/<script|<link|<img|@import|url\((?!#)|src="|href="(?!#|figures\/|data\/)/);
     expect(page).toContain('prefers-color-scheme:dark');
     expect(page).toContain('name="viewport"');
@@ -123,7 +123,7 @@ describe('a page of all results', () => {
   });
 });
 
-test('a page says which commands failed, and shows what there is', () => {
+test('a page names the failed commands and shows the existing results', () => {
   const page = render('gptq|latent|nested|layers|tasks|speed');
   expectWellFormed(page.replace('<!doctype html>\n', ''));
   expect(page).toContain('gptq-3bits: no &lt;room&gt; &amp; no &quot;time&quot;');
@@ -131,14 +131,14 @@ test('a page says which commands failed, and shows what there is', () => {
   for (const id of SECTIONS) expect(page).toContain(`<section id="${id}">`);
 });
 
-test('even a page without any result is one', () => {
+test('a page without results is valid', () => {
   const page = render('.');
   expectWellFormed(page.replace('<!doctype html>\n', ''));
   expect(page).toContain('There are no results to show');
   expect(page).not.toMatch(/NaN|undefined|Infinity|\[object/);
 });
 
-test('without training and questions it says so, and has no such sections', () => {
+test('a page without training and tasks says so and omits their sections', () => {
   const page = render('^$', { steps: 0, tasks: [] });
   expect(page).toContain('Nothing was finetuned');
   expect(page).toContain('No questions were asked');

@@ -21,7 +21,7 @@ describe('the plan', () => {
   const plan = planOf(SETTINGS);
   const lines = plan.map(commandLine);
 
-  test('has each command once, after those that it needs', () => {
+  test('has each command once, after its dependencies', () => {
     expect(new Set(plan.map(({ name }) => name)).size).toBe(plan.length);
     expect(new Set(lines).size).toBe(plan.length);
     for (const [i, { needs }] of plan.entries()) {
@@ -29,7 +29,7 @@ describe('the plan', () => {
     }
   });
 
-  test('has names that can be file names, and reads no model that nobody makes', () => {
+  test('has valid file names, and reads only models that it creates', () => {
     for (const { name, args, needs } of plan) {
       expect(name).toMatch(/^[\w.-]+$/);
       const read = args.filter((word) => word.startsWith('$WORK/')).map((word) => word.slice('$WORK/'.length));
@@ -50,14 +50,14 @@ describe('the plan', () => {
     expect(lines).toContain(line);
   });
 
-  test('without steps trains nothing, without files asks no questions', () => {
+  test('has no training without steps, and no tasks without files', () => {
     const short = planOf({ ...SETTINGS, steps: 0, tasks: [] }).map(commandLine);
     expect(short.filter((line) => /finetune|latent|tasks/.test(line))).toEqual([]);
     expect(short.length).toBeGreaterThan(50);
   });
 });
 
-test('results are written with a line an entry, lists of numbers in one', () => {
+test('results are written with one line per entry and per list of numbers', () => {
   const value = { a: [1, -2.5e-7, 3], b: { c: ['x [\n 1,\n 2 ]', 'y'], d: [] }, e: [[1, 2], [{ f: 1 }]] };
   const text = readableJson(value);
   expect(JSON.parse(text)).toEqual(value);
@@ -114,7 +114,7 @@ describe('running a plan', () => {
   }
   const all = ['make /in$SRC WORK/a', 'look WORK/a', 'make /in$TEXT WORK/b', 'look WORK/b'];
 
-  test('runs each command once, its variables replaced, and keeps what it printed beside what was run', async () => {
+  test('runs each command once with its variables replaced, and stores its output and command line', async () => {
     const { results, ran, kept, failed } = await run();
     expect(calls).toEqual(all);
     expect({ ran, kept, failed }).toEqual({ ran: ['a', 'a.look', 'b', 'b.look'], kept: [], failed: [] });
@@ -123,7 +123,7 @@ describe('running a plan', () => {
     expect(stored).toMatchObject({ command: 'mbok look $WORK/b', result: { words: 2 }, seconds: expect.any(Number) });
   });
 
-  test('runs nothing a second time, even when the models are gone', async () => {
+  test('runs no command a second time, even if the models are gone', async () => {
     await run();
     rmSync(join(folder, 'work'), { recursive: true });
     const { results, kept } = await run();
@@ -132,7 +132,7 @@ describe('running a plan', () => {
     expect(results.of(a)).toEqual({ words: 3 });
   });
 
-  test('makes a model again for what is new', async () => {
+  test('creates a model again if a new command needs it', async () => {
     await run();
     rmSync(join(folder, 'work'), { recursive: true });
     await run(completePlan([...plan, look('more', b, ['--more'])]));
@@ -150,7 +150,7 @@ describe('running a plan', () => {
     expect(calls).toEqual(all);
   });
 
-  test('does not take a model that an interrupted run has made otherwise', async () => {
+  test('does not use a model of an interrupted run with other options', async () => {
     await run();
     const changed = completePlan([look('a.look', make('a', ['--better', '$SRC']))]);
     const controller = new AbortController();
@@ -165,7 +165,7 @@ describe('running a plan', () => {
     expect(calls).toEqual([all[0]]);
   });
 
-  test('goes on where it was aborted, with what the command itself has left', async () => {
+  test("continues after an abort from the command's leftovers", async () => {
     const controller = new AbortController();
     const partial = join(folder, 'work/b.partial');
     const execute: RunOptions['execute'] = async (args, signal) => {
@@ -187,7 +187,7 @@ describe('running a plan', () => {
     expect(existsSync(partial)).toBe(false);
   });
 
-  test('a command that fails leaves its message, is tried again, and nothing that needs it is run', async () => {
+  test('a failed command stores its message, is tried again, and blocks its dependents', async () => {
     const execute: RunOptions['execute'] = async (args) => {
       calls.push(args[0] as string);
       return args.includes('/in$SRC') ? { error: 'too large' } : { result: {} };
@@ -202,7 +202,7 @@ describe('running a plan', () => {
     expect(calls).toEqual(all);
   });
 
-  test('a result that is no JSON is named', async () => {
+  test('a result that is not JSON is named', async () => {
     await run();
     writeFileSync(join(folder, 'data/a.json'), '{"key":');
     await expect(run()).rejects.toMatchObject({ code: 'MBOK_FORMAT', message: expect.stringContaining('a.json') });

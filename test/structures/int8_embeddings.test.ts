@@ -109,7 +109,7 @@ test('a folder converted on disk has the bytes of one converted in memory', asyn
   for (const name of one.tensors.keys()) expect(await other.read(name)).toEqual(await one.read(name));
 });
 
-test('the command line converts so and says what that loses', async () => {
+test('the command line converts to 8 bits and prints the error', async () => {
   const place = join(folder, 'by-command');
   const options: Record<string, unknown> = { kernels: 2, method: 'svid', embeddings: 'int8' };
   const { json, lines } = await binarizeCommand.run({
@@ -147,7 +147,7 @@ test('on the embedded model 8 bits cost less than 0.2 % of perplexity', async ()
   expect(after.perplexity).not.toBe(before.perplexity);
 });
 
-test('everything but the tables can be trained', async () => {
+test('everything except the tables can be trained', async () => {
   await using teacher = await Model.load(join(GOLDEN, 'llama'));
   await using student = await small('llama');
   const data = learnableIds(600);
@@ -163,7 +163,7 @@ test('everything but the tables can be trained', async () => {
   expect(changed.filter((name) => name.startsWith(TABLE) || name.startsWith(HEAD))).toEqual([]);
 });
 
-test('an exported model is dense and holds the numbers that 8 bits stand for', async () => {
+test('an exported model is dense and contains the values of the 8-bit numbers', async () => {
   const place = join(folder, 'dense');
   await using model = await small('llama');
   await exportDense(model, place, { type: 'f32' });
@@ -174,7 +174,7 @@ test('an exported model is dense and holds the numbers that 8 bits stand for', a
   expect(relativeError((await dense.logits(IDS)).data, (await model.logits(IDS)).data)).toBeLessThan(1e-5);
 });
 
-describe('what does not fit is an error', () => {
+describe('invalid combinations are errors', () => {
   test('an unknown way to store embeddings', async () => {
     await using model = await Model.load(join(GOLDEN, 'llama'));
     const options = { kernels: 1, method: 'svid', embeddings: 'int4' } as never;

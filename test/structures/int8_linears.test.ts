@@ -27,7 +27,7 @@ const eightBits = (model: Model) =>
 
 // GPT-2's files store matrices transposed
 describe.each(['llama', 'gpt2'])('%s', (family) => {
-  test('computes what the numbers stand for, which are close to the original', async () => {
+  test('computes with the values of its numbers, which are close to the original', async () => {
     await using original = await Model.load(join(GOLDEN, family));
     await using model = await small(family);
     const linears = eightBits(model);
@@ -53,7 +53,7 @@ describe.each(['llama', 'gpt2'])('%s', (family) => {
     }
   });
 
-  test('is the same from disk as in memory, saved and read again', async () => {
+  test('is the same from disk and from memory, and after saving and reading', async () => {
     const [fromDisk, saved, again] = ['disk', 'saved', 'again'].map((name) => join(folder, `${family}-${name}`)) as [
       string,
       string,
@@ -75,7 +75,7 @@ describe.each(['llama', 'gpt2'])('%s', (family) => {
   });
 });
 
-test('finetuning leaves 8 bits alone', async () => {
+test('finetuning does not change 8-bit layers', async () => {
   await using teacher = await Model.load(join(GOLDEN, 'llama'));
   await using student = await small('llama');
   const before = contents(student);
@@ -87,7 +87,7 @@ test('finetuning leaves 8 bits alone', async () => {
   expect(changed.filter((name) => kept.includes(name))).toEqual([]);
 });
 
-test('a configuration of the first version that says both kernels and 8 bits of a layer is refused', async () => {
+test('a configuration of version 1 with both kernels and 8 bits for a layer is refused', async () => {
   const place = join(folder, 'both');
   await binarizeFolder(join(GOLDEN, 'llama'), place, options);
   const [int8, kernels] = [['model.layers.0.mlp.up_proj'], { 'model.layers.0.mlp.up_proj': 2 }];

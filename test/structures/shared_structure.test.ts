@@ -56,7 +56,7 @@ test('the library does not know it', () => {
 });
 
 describe('conversion', () => {
-  test('gives every layer its parts, closer with every plane and nearly as close as kernels', async () => {
+  test('gives every layer its parts, with an error that falls with every plane and is close to that of kernels', async () => {
     const residuals = async (options: BinarizeOptions) => {
       await using model = await convert(options);
       return model.conversion?.residual as number;
@@ -100,14 +100,14 @@ describe('conversion', () => {
     expect(files(again)).toEqual(files(inMemory));
   });
 
-  test('sees the calibration', async () => {
+  test('uses the calibration', async () => {
     const [without, seen] = [await convert(all(2)), await convert(calibrated(2))];
     expect(seen.conversion?.calibration).toBeDefined();
     expect(differences(contents(without), contents(seen)).length).toBeGreaterThan(0);
     for (const model of [without, seen]) model.dispose();
   });
 
-  test('goes on where it was stopped, to the same bits', async () => {
+  test('resumes after a stop with the same bits', async () => {
     const [straight, stopped] = [newPlace(), newPlace()];
     await binarizeFolder(LLAMA, straight, calibrated(2));
     const controller = new AbortController();
@@ -121,7 +121,7 @@ describe('conversion', () => {
     expect(files(stopped)).toEqual(files(straight));
   });
 
-  test('leaves it alone in a nested conversion of the other layers', async () => {
+  test('is unaffected by a nested conversion of the other layers', async () => {
     const place = newPlace();
     const keep = { '*.0.mlp.*': shared(2) };
     await binarizeFolder(LLAMA, place, { ...calibrated(2), kernels: 3, keep, nested: true });
@@ -187,7 +187,7 @@ describe('a budget', () => {
     expect(differences(contents(loaded), contents(model))).toEqual([]);
   });
 
-  test('has no choice between formats of equal bytes, which no step could lead over', async () => {
+  test('offers only one of several formats with equal bytes', async () => {
     await using model = await Model.load(LLAMA);
     for (const linear of coreOf(model).linears) {
       const choices = choicesOf(linear, { storage: () => undefined });
@@ -240,7 +240,7 @@ describe('running', () => {
     await binarizeFolder(TINY_STORIES, place, all(3));
   });
 
-  test('the embedded model tells stories, one by one and side by side, as its dense export does', async () => {
+  test('the embedded model tells the same stories as its dense export, alone and in batches', async () => {
     const exported = newPlace();
     await using model = await Model.load(place);
     await exportDense(model, exported, { type: 'f32' });
@@ -262,7 +262,7 @@ describe('running', () => {
     expect((await measure(model)) / (await measure(dense))).toBeCloseTo(1, 4);
   });
 
-  test('is arranged for training and back to the same bits', async () => {
+  test('is arranged for training and back with the same bits', async () => {
     await using model = await Model.load(place);
     const [before, expected] = [contents(model), await logits(model)];
     await model.arrangeFor('training');
@@ -365,7 +365,7 @@ describe('training', () => {
     expect(await runSmall({ ...options, checkpoint, resume: true })).toEqual(uninterrupted);
   });
 
-  test('blocks computed again give the same bits', async () => {
+  test('recomputed blocks give the same bits', async () => {
     const kept = await runSmall({ microBatch: 4 });
     const { total, overhead, recompute } = kept.memory as TrainingMemory;
     expect(recompute).toBe(false);

@@ -37,19 +37,19 @@ describe('a start token that a text repeats', () => {
   afterEach(() => warned.mockRestore());
   const message = expect.stringMatching(/a text begins with the token "<s>", which is also put before it/);
 
-  test('is told once, and stays', () => {
+  test('is reported once, and stays', () => {
     expect(tokenizer.encode('<s>').slice(0, 2)).toEqual([1, 1]);
     tokenizer.encode('<s>a');
     expect(warned.mock.calls).toEqual([[message, 'MbokWarning']]);
   });
 
-  test('is told of documents', () => {
+  test('is reported for documents', () => {
     const encoder = new DocumentEncoder(tokenizer);
     expect([...encoder.push('<s>a'), ...encoder.end()].flat().slice(0, 2)).toEqual([1, 1]);
     expect(warned.mock.calls).toEqual([[message, 'MbokWarning']]);
   });
 
-  test('is not told where nothing is put before the text, nor where the text has none', () => {
+  test('is not reported if nothing is put before the text, or if the text has none', () => {
     encodeRendered(tokenizer, '<s>a');
     tokenizer.encode('a<s>');
     const encoder = new DocumentEncoder(tokenizer);

@@ -10,7 +10,7 @@ function recursion(): number {
   return recursion() + 1;
 }
 
-test('what work gives comes through, and so do its errors', () => {
+test('results and errors of the work are passed on', () => {
   expect(bounded(100, 'it', () => 7)).toBe(7);
   expect(limited('it', () => 7)).toBe(7);
   const error = new TypeError('other');
@@ -69,7 +69,7 @@ describe('a realm', () => {
   const realm = new Realm<object>('@huggingface/tokenizers');
   const list = realm.list(['ab', 'cd']);
 
-  test('counts what its methods make, and only within a limit', () => {
+  test('counts the output of its methods, but only within a limit', () => {
     const joined = () => list.join(', ');
     expect(joined()).toBe('ab, cd');
     expect(realm.within(10, joined)).toBe('ab, cd');
@@ -77,7 +77,7 @@ describe('a realm', () => {
     expect(joined()).toBe('ab, cd');
   });
 
-  test('leaves the methods of all other code alone', () => {
+  test('leaves the methods of other code unchanged', () => {
     expect(realm.within(0, () => [...'abc'].join('-').repeat(2))).toBe('a-b-ca-b-c');
   });
 });

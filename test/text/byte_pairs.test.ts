@@ -56,7 +56,7 @@ describe('words of a hundred thousand and of a million letters have the ids of `
     expect(ids).toEqual(golden.ids[name]);
   });
 
-  test('a model of pieces with probabilities encodes them too', () => {
+  test('a model of pieces with probabilities encodes words too', () => {
     const vocab = [['?', 0], ...[...'abcde'].map((letter) => [letter, -3]), ['ab', -4], ['cde', -5]];
     const none = { added_tokens: [], normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null };
     const json = { ...none, model: { type: 'Unigram', unk_id: 0, vocab } };
@@ -124,7 +124,7 @@ describe('whatever the text', () => {
     );
   });
 
-  test('of merges with one score the order is that of their list', () => {
+  test('merges with equal scores follow the order of their list', () => {
     const letters = ['?', 'a', 'b'];
     for (let length = 2; length <= 5; length++) {
       for (let word = 0; word < 2 ** length; word++) {
@@ -142,7 +142,7 @@ describe('whatever the text', () => {
   });
 });
 
-describe('characters that the vocabulary lacks', () => {
+describe('characters outside the vocabulary', () => {
   const model = (settings: object) =>
     new BytePairModel({
       vocabulary: new Vocabulary(['?', 'a', '<0xC3>', '<0xA9>']),

@@ -139,7 +139,7 @@ describe('rendering', () => {
   });
 });
 
-describe('what the assistant says', () => {
+describe("the assistant's tokens", () => {
   const CHAT: readonly ChatMessage[] = [
     { role: 'user', content: 'Who are you?' },
     { role: 'assistant', content: 'A little model.' },
@@ -160,24 +160,24 @@ describe('what the assistant says', () => {
     return runs.map((run) => tokenizer.decode(run));
   }
 
-  test('the content and the token that ends it, not the line break after it', () => {
+  test('include the content and its end token, not the line break after it', () => {
     expect(said('byte_level', 'chatml')).toEqual(['A little model.<|im_end|>', 'La la la\n<|im_end|>']);
   });
 
-  test('where spaces belong to words', () => {
+  test('are correct if spaces belong to words', () => {
     expect(said('sentence_piece', 'llama2')).toEqual(['A little model. </s>', 'La la la </s>']);
   });
 
-  test('without an end token all that the template adds', () => {
+  test('include all that the template adds if there is no end token', () => {
     expect(said('byte_level', 'blocks', CHAT.slice(0, 2))).toEqual(['<a>A little model.</s>\n']);
   });
 
-  test('nothing where the assistant says nothing, everything where it begins', () => {
+  test('are empty without the assistant, and start at 0 if it begins', () => {
     expect(said('byte_level', 'chatml', CHAT.slice(0, 1))).toEqual([]);
     expect(said('byte_level', 'blocks', CHAT.slice(1, 2))).toEqual(['<a>A little model.</s>\n']);
   });
 
-  test('the tokens are those of the whole text, without a second begin-of-text token', () => {
+  test('are those of the whole text, without a second begin-of-text token', () => {
     const tokenizer = tokenizerOf('sentence_piece');
     const { ids } = encodeChat(tokenizer, templateNamed('llama2'), CHAT);
     expect([...ids]).toEqual(tokenizer.encode(templateNamed('llama2').apply(CHAT), { addSpecialTokens: false }));
@@ -199,7 +199,7 @@ describe('what the assistant says', () => {
     );
   });
 
-  describe('where earlier messages are written otherwise once a conversation goes on', () => {
+  describe('with a template that rewrites earlier messages', () => {
     /** A template like Qwen 3's: it writes thoughts only for messages after the last question. */
     const THINKING = `{%- set ns = namespace(last=-1) %}
 {%- for m in messages %}{% if m.role == 'user' %}{% set ns.last = loop.index0 %}{% endif %}{% endfor %}
@@ -255,7 +255,7 @@ describe('what the assistant says', () => {
     });
   });
 
-  test('what stands in generation blocks, to their ends', () => {
+  test('are the contents of generation blocks', () => {
     const source =
       "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}<|im_end|>{% else %}" +
       '<|im_start|>{% generation %}{{ m.content }}<|im_end|>\n{% endgeneration %}{% endif %}{% endfor %}';
@@ -265,7 +265,7 @@ describe('what the assistant says', () => {
     ]);
   });
 
-  test('a generation block within a macro, whose text may stand anywhere, says nothing', () => {
+  test('exclude generation blocks in macros, whose text may stand anywhere', () => {
     const source =
       '{% macro say(m) %}{% generation %}{{ m.content }}{% endgeneration %}{% endmacro %}' +
       "{% for m in messages %}<|im_start|>{% if m.role == 'user' %}{{ m.content }}{% else %}{{ say(m) }}{% endif %}<|im_end|>{% endfor %}" +
@@ -285,7 +285,7 @@ describe('what the assistant says', () => {
     expect(endTokens(tokenizer, templateNamed(template)).map((id) => tokenizer.decode([id]))).toEqual(ends);
   });
 
-  test('the template tells an end token that the tokenizer does not know as one', () => {
+  test('an end token may be known only from the template', () => {
     const other = new ChatTemplate("{% for m in messages %}{{ m.content + '<|begin|>' }}{% endfor %}", 'm');
     expect(endTokens(tokenizerOf('byte_level'), other)).toEqual([3, 1, 0]);
     const strict = new ChatTemplate("{{ raise_exception('no') }}", 'm');

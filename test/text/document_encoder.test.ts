@@ -48,21 +48,21 @@ describe.each(kinds)('with a %s tokenizer', (kind) => {
     expect(encodeInParts(tokenizer, text, 50_000)).toEqual(whole(tokenizer, text));
   });
 
-  test('text without a place to break it stays complete', async () => {
+  test('text without a place to break is encoded completely', async () => {
     const tokenizer = await tinyTokenizer(kind, folder);
     const text = '😀a'.repeat(30_000);
     const ids = encodeInParts(tokenizer, text, 100_000);
     expect(tokenizer.decode(ids, { skipSpecialTokens: true })).toBe(text);
   });
 
-  test('a document of white space gives nothing, whatever its length', async () => {
+  test('a document of white space of any length gives no tokens', async () => {
     const tokenizer = await tinyTokenizer(kind, folder);
     expect(encodeInParts(tokenizer, ' \n'.repeat(100_000), 1000)).toEqual([]);
     expect(encodeInParts(tokenizer, '', 1)).toEqual([]);
   });
 });
 
-test('every document starts afresh', async () => {
+test('every document starts with a fresh state', async () => {
   const tokenizer = await tinyTokenizer('byte-fallback', folder);
   const encoder = new DocumentEncoder(tokenizer);
   const encode = (text: string) => [...encoder.push(text), ...encoder.end()].flat();
@@ -71,7 +71,7 @@ test('every document starts afresh', async () => {
   expect(encode('ab')).toEqual(whole(tokenizer, 'ab'));
 });
 
-test('a corpus of long documents is the documents one after the other', async () => {
+test('a corpus of long documents is their concatenation', async () => {
   const tokenizer = await tinyTokenizer('byte-level', folder);
   const documents = [stories.slice(0, 80_000), 'short', stories.slice(80_000, 250_000)];
   const tokens = await encodeCorpus(tokenizer, documents.join('<|endoftext|>'));

@@ -23,7 +23,7 @@ const unreadable = {
   },
 };
 
-describe('a value is shown', () => {
+describe('a value is displayed', () => {
   const cases: [string, unknown, string][] = [
     ['a string in quotes', 'a "b"', '"a \\"b\\""'],
     ['a list', ['a', 1, null], '["a", 1, null]'],
@@ -65,7 +65,7 @@ test.each([
   );
 });
 
-test('a message keeps its beginning and its end, whatever name is in it', () => {
+test('a long name in a message is shortened in the middle', () => {
   const { message } = new MbokError('MBOK_FORMAT', `tensor '${'n'.repeat(5e7)}' of 'a.safetensors' has no dtype`);
   expect(message).toMatch(/^tensor 'n+…n+' of 'a\.safetensors' has no dtype$/);
   expect(message.length).toBeLessThanOrEqual(2000);

@@ -38,7 +38,7 @@ describeWithShared('SmolLM2', [FILE, GOLDEN, TEXT], () => {
     expect(ids.slice(0, first.length)).toEqual(first);
   });
 
-  test('writes conversations with its special tokens', () => {
+  test('formats conversations with its special tokens', () => {
     const messages = [
       { role: 'user', content: 'Hi' },
       { role: 'assistant', content: 'Hello!' },
@@ -56,7 +56,7 @@ describeWithShared('SmolLM2', [FILE, GOLDEN, TEXT], () => {
 });
 
 describeWithShared('thoughts that are dropped from earlier turns', [FILE, TURNS], () => {
-  test('the assistant says the answers of all turns, as they are written in the end', async () => {
+  test("the assistant's tokens are the answers of all turns", async () => {
     await using source = await ModelSource.open(sharedPath(FILE));
     const tokenizer = source.tokenizer as Tokenizer;
     const template = new ChatTemplate(readFileSync(sharedPath(`${TURNS}/template.jinja`), 'utf8'), 'template');

@@ -30,7 +30,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 describe('added tokens', () => {
   const word = fc.string({ unit: fc.constantFrom('a', 'b', '<', '😀'), minLength: 1, maxLength: 5 });
 
-  test('the longest of those that begin at a place is found, as by looking at all of them', () => {
+  test('the longest token at a position is found, as by exhaustive search', () => {
     fc.assert(
       fc.property(fc.uniqueArray(word, { maxLength: 30 }), fc.array(word, { maxLength: 20 }), (contents, words) => {
         const text = words.join('');
@@ -133,7 +133,7 @@ describe('tokenizer', () => {
     );
   });
 
-  test('what is encoded decodes to itself', () => {
+  test('encoded text decodes to itself', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'grapheme' }), (text) => {
         expect(tokenizer.decode(tokenizer.encode(text, { addSpecialTokens: false }))).toBe(text);
@@ -148,7 +148,7 @@ describe('tokenizer', () => {
     expect(llama.decode(llama.encode('ab é😀 c'), { skipSpecialTokens: true })).toBe('ab é😀 c');
   });
 
-  test('8 MB are encoded, and read as they were', () => {
+  test('a text of 8 MB is encoded and decoded unchanged', () => {
     const story = readFileSync(join(assets, 'corpus/train.txt'), 'utf8');
     const text = story
       .repeat(Math.ceil(8e6 / story.length))
@@ -174,7 +174,7 @@ describe('tokenizer', () => {
     );
   });
 
-  test('folders without a tokenizer, or with one that is broken, are told apart', async () => {
+  test('missing and broken tokenizers give different errors', async () => {
     const none = join(folder, 'none');
     mkdirSync(none);
     await expect(Tokenizer.fromFolder(none)).rejects.toMatchObject({
@@ -201,7 +201,7 @@ describe('stream decoder', () => {
     ['byte-fallback', () => tinyTokenizer('byte-fallback', folder)],
   ];
 
-  test.each(kinds)('a %s character comes out whole and once', async (_, make) => {
+  test.each(kinds)('a %s character is emitted whole and once', async (_, make) => {
     const t = await make();
     const text = 'a 😀é日本 👩‍👩‍👧 b';
     const given = pieces(t, t.encode(text));
@@ -210,7 +210,7 @@ describe('stream decoder', () => {
     for (const piece of given) expect(Buffer.from(piece).toString()).toBe(piece);
   });
 
-  test.each(kinds)('%s pieces of any ids together are the whole text', async (_, make) => {
+  test.each(kinds)('%s pieces of arbitrary ids join to the whole text', async (_, make) => {
     const t = await make();
     fc.assert(
       fc.property(fc.array(fc.integer({ min: 3, max: t.vocabSize - 1 }), { maxLength: 60 }), (ids) => {
@@ -220,7 +220,7 @@ describe('stream decoder', () => {
     );
   });
 
-  test('bytes that never become a character do not hold the stream back', () => {
+  test('bytes that never become a character do not block the stream', () => {
     const continuation = tokenizer.encode('é', { addSpecialTokens: false }).at(-1) as number;
     const [letter] = tokenizer.encode('x', { addSpecialTokens: false }) as [number];
     const decoder = new StreamDecoder(tokenizer);
@@ -262,7 +262,7 @@ describe('stop strings', () => {
     expect(run(stops, pieces)).toEqual({ text, stop });
   });
 
-  test('how the text is cut into pieces makes no difference and nothing of a stop string gets out', () => {
+  test('the result does not depend on the pieces, and no part of a stop string is emitted', () => {
     const letters = fc.array(fc.constantFrom('a', 'b', 'c', '😀', '😁'), { maxLength: 30 });
     const stop = fc
       .array(fc.constantFrom('a', 'b', '😀'), { minLength: 1, maxLength: 4 })
@@ -288,14 +288,14 @@ describe('stop strings', () => {
     );
   });
 
-  test('a stop string that is empty or no string is refused', () => {
+  test('an empty stop string and one of another type are refused', () => {
     expect(() => new StopMatcher(['a', ''])).toThrow(/'stop\[1\]' must be a string that is not empty/);
     expect(() => new StopMatcher([7 as never])).toThrow(expect.objectContaining({ code: 'MBOK_INVALID_ARGUMENT' }));
   });
 });
 
 describe('corpus', () => {
-  test('every document is preceded by the end-of-text token, the first included', async () => {
+  test('every document, including the first, follows the end-of-text token', async () => {
     const ids = (text: string) => tokenizer.encode(text, { addSpecialTokens: false });
     const tokens = await encodeCorpus(tokenizer, 'One.<|endoftext|>Two.<|endoftext|>\n');
     expect(tokens).toBeInstanceOf(Uint16Array);
@@ -304,7 +304,7 @@ describe('corpus', () => {
     expect(splitDocuments('<|endoftext|> \n<|endoftext|>a')).toEqual(['a']);
   });
 
-  test('an empty text is refused, an abort is heard', async () => {
+  test('an empty text is refused, and an abort stops the call', async () => {
     for (const text of ['', ' \n', '<|endoftext|>']) {
       await expect(encodeCorpus(tokenizer, text)).rejects.toMatchObject({ code: 'MBOK_INVALID_ARGUMENT' });
     }
@@ -314,7 +314,7 @@ describe('corpus', () => {
     await expect(encoding).rejects.toMatchObject({ code: 'MBOK_ABORTED' });
   });
 
-  test('counter-based random numbers are uniform and stay as they are from version to version', () => {
+  test('counter-based random numbers are uniform and the same in all versions', () => {
     expect([uniform(0), uniform(1, 2), uniform(2 ** 40, 5)].map((x) => x.toFixed(12))).toMatchInlineSnapshot(`
 [
   "0.388750724550",

@@ -61,7 +61,7 @@ test('a story model improves within a few steps, flipping bits', async () => {
   original.dispose();
 });
 
-describe('what changes', () => {
+describe('changes', () => {
   const groups = {
     scales: /\.(s_out|s_in)$/,
     norms: /norm\.weight$/,
@@ -69,12 +69,12 @@ describe('what changes', () => {
     biases: /\.bias$/,
   } as const;
 
-  test.each(['scales', 'norms', 'embeddings'] as const)('%s train alone where told so', async (group) => {
+  test.each(['scales', 'norms', 'embeddings'] as const)('only %s train if requested', async (group) => {
     const { changed, before } = await train({ train: [group], flipRate: 0 });
     expect(changed).toEqual([...before.keys()].filter((name) => groups[group].test(name)));
   });
 
-  test('biases train where a model has them', async () => {
+  test('biases train if a model has them', async () => {
     const biased = await Model.load(join(__dirname, '../golden/llama-bias'));
     const student = await makeStudent(biased);
     const before = contents(student);
@@ -84,7 +84,7 @@ describe('what changes', () => {
     );
   });
 
-  test('bits flip alone where nothing else trains, in the last kernel alone by that rule', async () => {
+  test('only bits flip if nothing else trains, and by the last-kernel rule only in the last kernel', async () => {
     const student = await makeStudent(teacher);
     const modules = [...student.kernels.keys()];
     const firstKernel = () =>
@@ -97,7 +97,7 @@ describe('what changes', () => {
     expect(firstKernel()).not.toEqual(first);
   });
 
-  test('scales are left as they are saved', async () => {
+  test('scales end rounded as they are saved', async () => {
     const { student, after } = await train();
     coreOf(student).roundToStorage();
     expect(contents(student)).toEqual(after);
@@ -126,7 +126,7 @@ test('the same options give the same bits, another seed others', async () => {
   expect(other.after).not.toEqual(one.after);
 });
 
-test('a batch in parts gives the step of the whole batch', async () => {
+test('a batch in parts gives the same step as the whole batch', async () => {
   // without flips, which amplify rounding
   const [whole, parts] = [await train({ flipRate: 0 }), await train({ flipRate: 0, microBatch: 1 })];
   for (const [step, loss] of losses(whole.result.history).entries()) {
@@ -173,7 +173,7 @@ describe('memory', () => {
     expect(tight.total + tight.overhead).toBeLessThanOrEqual(least.total + least.overhead + 1e6);
   });
 
-  test('a budget that cannot be met is an error that names the least that would do', async () => {
+  test('a budget that cannot be met is an error that names the smallest sufficient one', async () => {
     await expect(run({ memory: 1e6 })).rejects.toMatchObject({
       code: 'MBOK_OUT_OF_MEMORY',
       message: expect.stringMatching(/'memory' is 0.001 GB.* at least \d\.\d+ GB \(\d+ bytes\)/),
@@ -181,7 +181,7 @@ describe('memory', () => {
   });
 });
 
-test('native state is 16 bits a trained weight and little more, latent weights 96 besides the gradient', async () => {
+test('native state has little more than 16 bits per trained weight, and latent state 96 beside the gradient', async () => {
   const weights = linearModules(coreOf(teacher));
   const count = weights.reduce((sum, { rows, cols }) => sum + rows * cols, 0);
   const lines = weights.reduce((sum, { rows, cols }) => sum + rows + cols, 0);
@@ -195,7 +195,7 @@ test('native state is 16 bits a trained weight and little more, latent weights 9
 describe('evaluation', () => {
   const held = learnableIds(400, { seed: 8 });
 
-  test('keeps the best model, measured as it is saved', async () => {
+  test('restores the best model, measured as it would be saved', async () => {
     const progress: (number | undefined)[] = [];
     const options = {
       learningRate: 0.05,
@@ -218,7 +218,7 @@ describe('evaluation', () => {
   });
 });
 
-test('the log has a line a step with everything that a plot needs', async () => {
+test('the log has one line per step with all data for a plot', async () => {
   const log = join(folder, 'log.jsonl');
   await train({ log, evaluation: { data, every: 2, windows: 2 } });
   const lines = readFileSync(log, 'utf8').trim().split('\n');
@@ -238,7 +238,7 @@ test('the log has a line a step with everything that a plot needs', async () => 
   });
 });
 
-describe('a run that cannot go on', () => {
+describe('a run that cannot continue', () => {
   test.each([1, 2])(
     'stops before the update of a loss that is not finite, %i sequences at once',
     async (microBatch) => {
@@ -254,7 +254,7 @@ describe('a run that cannot go on', () => {
     },
   );
 
-  test('names a gradient that is not finite under a finite loss, and neither moves f32 parameters nor saves it', async () => {
+  test('reports a non-finite gradient under a finite loss, and changes no f32 parameter and saves no checkpoint', async () => {
     const student = await makeStudent(teacher);
     // up and down cancel in the forward pass, but the gradient between them overflows
     const by = (name: string, factor: number) => {
@@ -274,7 +274,7 @@ describe('a run that cannot go on', () => {
     expect(existsSync(checkpoint.folder)).toBe(false);
   });
 
-  test('aborted at any moment, it leaves the student after a whole number of steps', async () => {
+  test('leaves the student after a whole number of steps if aborted at any moment', async () => {
     const whole = new Set<string>();
     const note = (model: Model) => JSON.stringify([...contents(model)].filter(([name]) => name.endsWith('kernels')));
     const reference = await makeStudent(teacher);
@@ -294,7 +294,7 @@ describe('a run that cannot go on', () => {
     }
   });
 
-  test('an aborted signal stops it before it begins', async () => {
+  test('stops before its start if its signal is aborted', async () => {
     const student = await makeStudent(teacher);
     const run = finetune(student, { ...small, teacher, signal: AbortSignal.abort() });
     await expect(run).rejects.toMatchObject({ code: 'MBOK_ABORTED' });
@@ -308,7 +308,7 @@ describe('a run that cannot go on', () => {
     await expect(run).rejects.toMatchObject({ code: 'MBOK_DISPOSED' });
   });
 
-  test('a second one on the same student is refused', async () => {
+  test('refuses a second run on the same student', async () => {
     const student = await makeStudent(teacher);
     const run = finetune(student, { ...small, teacher });
     await expect(finetune(student, { ...small, teacher })).rejects.toMatchObject({ code: 'MBOK_BUSY' });

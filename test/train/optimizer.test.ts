@@ -149,7 +149,7 @@ describe('the multi-Boolean linear layer', () => {
     return { y: output, grad_x, ...gradients };
   }
 
-  test.each([0, 1, 2])('agrees with the reference, signal of kernel %i included', async (kernel) => {
+  test.each([0, 1, 2])('agrees with the reference, including the signal of kernel %i', async (kernel) => {
     const { y, grad_x, grad_s_out, grad_s_in, signal } = await run(kernel);
     expect(relativeError(y as Float32Array, golden('y').data)).toBeLessThan(1e-5);
     expect(relativeError(grad_x as Float32Array, golden('grad_x').data)).toBeLessThan(1e-5);
@@ -201,7 +201,7 @@ describe('the Boolean optimizer', () => {
     return Array.from({ length: 6 }, () => ({ x: random.normals(TOKENS * COLS), z: random.normals(TOKENS * ROWS) }));
   };
 
-  test('takes the same steps whether a batch comes at once or in parts, where nothing is normalized', async () => {
+  test('takes the same steps for a batch at once and in parts without a normalizer', async () => {
     const [whole, parts] = [layer({ normalizer: 'none' }), layer({ normalizer: 'none' })];
     for (const batch of batches(9)) {
       await whole.step(batch, 1);
@@ -213,7 +213,7 @@ describe('the Boolean optimizer', () => {
     expect(parts.kernels.toSigns()).toEqual(whole.kernels.toSigns());
   });
 
-  test.each([0, 0.9])('takes similar steps in parts where the signal is normalized, decay %d', async (decay) => {
+  test.each([0, 0.9])('takes similar steps in parts with a normalizer, decay %d', async (decay) => {
     const [whole, parts] = [layer({ decay }), layer({ decay })];
     const start = whole.kernels.toSigns();
     for (const batch of batches(11)) {
@@ -225,7 +225,7 @@ describe('the Boolean optimizer', () => {
     expect(differences(b)).toBeLessThan(0.4 * differences(start));
   });
 
-  test('changes no bit before the last micro-batch, and only those of the last kernel by that rule', async () => {
+  test('changes no bit before the last micro-batch, and by the last-kernel rule only those of the last kernel', async () => {
     const { kernels, step, optimizer } = layer({ rule: 'lastKernel' });
     const before = kernels.toSigns();
     for (const batch of batches(3)) await step(batch, 2);
@@ -259,7 +259,7 @@ describe('the Boolean optimizer', () => {
 });
 
 describe('AdamW', () => {
-  test('follows its definition, clipping included, in parts as in one piece', async () => {
+  test('follows its definition including clipping, in parts and at once', async () => {
     const random = new Random(2);
     const start = random.normals(12);
     const settings = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, clip: 0.5 };
@@ -301,7 +301,7 @@ describe('AdamW', () => {
   });
 });
 
-test('latent weights behind a Boolean layer cross zero against their gradient, and the bits with them', async () => {
+test('latent weights of a Boolean layer cross zero against their gradient, and the bits follow', async () => {
   const [rows, m, n] = [5, 3, 70];
   const random = new Random(4);
   const [x, start, z] = [random.signs(rows * n), random.signs(m * n), random.normals(rows * m)];

@@ -110,7 +110,7 @@ describe('resuming', () => {
     });
   });
 
-  test('a student with other frozen weights is refused', async () => {
+  test('refuses a student with other frozen weights', async () => {
     const student = await makeStudent(teacher);
     const only = { ...options, teacher, train: [], checkpoint: { folder: place('frozen'), every: 1 } };
     await finetune(student, only);
@@ -120,7 +120,7 @@ describe('resuming', () => {
     await expect(finetune(other, { ...only, resume: true })).rejects.toMatchObject({ code: 'MBOK_INVALID_ARGUMENT' });
   });
 
-  test('starts afresh where there is no checkpoint yet', async () => {
+  test('starts from the beginning without a checkpoint', async () => {
     expect(await run({ checkpoint: { folder: place('none'), every: 100 }, resume: true })).toEqual(await run());
   });
 

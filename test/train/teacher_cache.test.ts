@@ -27,7 +27,7 @@ async function train(more: Partial<FinetuneOptions>) {
   return { after: contents(student), result, losses: result.history.map(({ loss }) => loss) };
 }
 
-test('nearly all tokens kept train as the teacher itself does, few lower the divergence too', async () => {
+test('training on almost all stored tokens equals training on the teacher, and few tokens also lower the divergence', async () => {
   const itself = await train({ teacher });
   const vocabulary = teacher.config.vocabularySize;
   const all = await train({ teacher, teacherCache: { file: place('all'), topK: vocabulary - 1 } });
@@ -42,7 +42,7 @@ test('nearly all tokens kept train as the teacher itself does, few lower the div
   expect(itself.result.teacherCacheError).toBeUndefined();
 });
 
-test('a cache is used again, without the teacher too, in any number of micro-batches', async () => {
+test('a cache is reused, also without the teacher and with any micro-batch', async () => {
   const cache = { file: place('again'), topK: 16 };
   const first = await train({ teacher, teacherCache: cache });
   const { mtimeMs, size } = statSync(cache.file);
@@ -71,7 +71,7 @@ test.each([
   expect(remade.losses).toEqual(wanted.losses);
 });
 
-test('a cache that was cut short is made anew', async () => {
+test('a truncated cache is written again', async () => {
   const teacherCache = { file: place('cut'), topK: 8 };
   const whole = await train({ teacher, teacherCache });
   truncateSync(teacherCache.file, statSync(teacherCache.file).size - 1);

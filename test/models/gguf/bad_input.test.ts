@@ -30,7 +30,7 @@ const list = (type: number, length: number | bigint, ...values: Buffer[]) => ({
   type: 9,
 });
 
-test('the file that the others are made of opens', async () => {
+test('the original of the malformed files opens', async () => {
   await using source = await ModelSource.open(await file(whole));
   expect(source.family.name).toBe('llama');
   expect(whole.length).toBeLessThan(4096);
@@ -272,7 +272,7 @@ test('a file that shrinks after it was opened gives an error', async () => {
   });
 });
 
-test('numbers that are not finite are told with the tensor', async () => {
+test('numbers that are not finite are reported with the tensor', async () => {
   const path = await file(whole);
   const handle = await open(path, 'r+');
   await handle.write(Buffer.from(Float32Array.of(Number.NaN).buffer), 0, 4, whole.length - 4);
@@ -285,7 +285,7 @@ test('numbers that are not finite are told with the tensor', async () => {
   });
 });
 
-test('a missing file and a folder are told apart', async () => {
+test('a missing file and a folder give different errors', async () => {
   await expect(ModelSource.open(join(temporary, 'none.gguf'))).rejects.toMatchObject({ code: 'MBOK_IO' });
   await expect(GgufFile.open(temporary)).rejects.toMatchObject({ code: 'MBOK_IO' });
 });

@@ -61,7 +61,7 @@ test.each<[string, Entry[], number | undefined]>([
   expect(await rotary(withMetadata(entries))).toEqual({ ...plain, ...stretch });
 });
 
-describe('what changes nothing is read', () => {
+describe('metadata that changes nothing is accepted', () => {
   test.each<[string, Entry]>([
     ['the size of a head', u32('rope.dimension_count', 2)],
     ['a scaling that was not finetuned', flag('rope.scaling.finetuned', false)],
@@ -84,7 +84,7 @@ describe('what changes nothing is read', () => {
   });
 });
 
-describe('what an architecture does not know is refused by name', () => {
+describe('metadata unknown to an architecture is refused by name', () => {
   test.each<[string, Entry]>([
     ['a part of each head', u32('rope.dimension_count', 1)],
     ['a factor of cosines and sines', f32('rope.scaling.attn_factor', 1.2)],

@@ -105,7 +105,7 @@ describe.each(EXACT)('%s', (type) => {
   });
 });
 
-test.each(['llama', 'gpt2'])('%s is saved as it is, and read again', async (family) => {
+test.each(['llama', 'gpt2'])('%s is saved unchanged and read again', async (family) => {
   await using models = await pair(family);
   const [saved, again] = [join(folder, `${family}-saved`), join(folder, `${family}-again`)];
   await models.blocks.save(saved);
@@ -129,7 +129,7 @@ test.each(['llama', 'gpt2'])('%s is saved as it is, and read again', async (fami
   expect(parts.dense).toBe(linears.reduce((sum, linear) => sum + (linear.rows * linear.cols * 17) / 16, 0));
 });
 
-test('exporting in f32 gives the values', async () => {
+test('an export in f32 contains the values', async () => {
   await using models = await pair('gpt2');
   const place = join(folder, 'exported');
   await exportDense(models.blocks, place, { type: 'f32' });
@@ -168,7 +168,7 @@ describe('conversion', () => {
     expect(size - outputBytes).toBeLessThan(20_000); // the header
   });
 
-  test('keeps to a budget to the byte', async () => {
+  test('meets a budget to the byte', async () => {
     await using models = await pair('llama');
     const output = join(folder, 'budget');
     await binarizeFolder(models.file, output, { size: 60_000, embeddings: 'kept', calibration, method: 'calibrated' });
@@ -189,7 +189,7 @@ describe('conversion', () => {
   });
 });
 
-test('a teacher in blocks teaches as its values do; embeddings that are trained become F16', async () => {
+test('a teacher in blocks teaches like its values, and trained embeddings become F16', async () => {
   await using models = await pair('llama');
   const options = { data: learnableIds(600), window: 32, batch: 4, steps: 2, train: ['scales', 'embeddings'] } as const;
   const students = [];
@@ -208,7 +208,7 @@ test('a teacher in blocks teaches as its values do; embeddings that are trained 
   expect(blocks?.values).toEqual(halfToF32(f32ToHalf(wide?.values as Float32Array, 'F16'), 'F16'));
 });
 
-describe('what a file says of blocks', () => {
+describe('block metadata of a file', () => {
   const refused = async (what: string, change: (place: string) => void) => {
     await using model = await Model.load(await ggufWithBlocks(folder, 'llama', 'Q8_0'));
     const place = join(folder, what.replaceAll(' ', '-'));
@@ -224,7 +224,7 @@ describe('what a file says of blocks', () => {
     return read as { readonly modules: Readonly<Record<string, object>> };
   };
 
-  test('is held against what else it says', async () => {
+  test('is checked against the rest of the file', async () => {
     const q8 = (change: (names: readonly string[]) => readonly string[]) => (place: string) => {
       const names = change(Object.keys(settings(place).modules));
       const modules = Object.fromEntries(names.map((name) => [name, { format: 'q8' }]));
@@ -264,7 +264,7 @@ describe('what a file says of blocks', () => {
     }
   });
 
-  test('is read piece by piece, whole', async () => {
+  test('is read completely, piece by piece', async () => {
     const place = join(folder, 'large.safetensors');
     const [rows, cols] = [2500, 4000];
     // clear the top exponent bit of every number, so that all scales are finite
@@ -280,11 +280,11 @@ describe('what a file says of blocks', () => {
   });
 });
 
-test('columns of whole blocks only', () => {
+test('rejects columns that are not whole blocks', () => {
   expect(() => new Matrix({ rows: 1, cols: 33, type: 'q8' })).toThrow(/'cols' .*multiple of 32/);
 });
 
-test('formats that are not exact in 8 bits stay in 16', async () => {
+test('formats that are not exact in 8 bits are read in 16', async () => {
   for (const type of Object.keys(GGML_TYPES) as GgmlType[]) {
     const isExact = (EXACT as readonly string[]).includes(type);
     const { elements, bytes } = GGML_TYPES[type];

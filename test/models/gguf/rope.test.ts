@@ -39,7 +39,7 @@ test("LongRoPE's two lists become a rope_scaling, as the decimals that they were
   });
 });
 
-test('what the metadata says of LongRoPE besides stays: the factor of cosines and sines', () => {
+test("the metadata's factor of cosines and sines for LongRoPE is used", () => {
   const [short, long] = [Float32Array.of(1, 1.02), Float32Array.of(1, 2)];
   const config = { rope_theta: 10000, rope_scaling: { rope_type: 'longrope', attention_factor: 1.19 } };
   expect(withRopeFactors(config, { short, long }, 'x.gguf').rope_scaling).toEqual({

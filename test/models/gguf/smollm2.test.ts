@@ -51,7 +51,7 @@ describeWithShared('SmolLM2 from its GGUF file', [FILE, GOLDEN], () => {
     });
   });
 
-  test('logits after the golden prompts, to 1e-3 of their range', async () => {
+  test('has the golden logits to 1e-3 of their range', async () => {
     const tensors = readGolden(sharedPath(`${GOLDEN}/golden.safetensors`));
     for (const [i, { prompt, input_ids: ids }] of golden().prompts.entries()) {
       expect([...model.tokenizer.encode(prompt)]).toEqual(ids);
@@ -64,7 +64,7 @@ describeWithShared('SmolLM2 from its GGUF file', [FILE, GOLDEN], () => {
     }
   }, 60_000);
 
-  test('the same greedy continuations', async () => {
+  test('has the golden greedy continuations', async () => {
     for (const { prompt, input_ids: ids, greedy_ids: greedy, greedy_text: expected } of golden().prompts) {
       const generation = model.generate(ids, { maxTokens: greedy.length, temperature: 0 });
       let text = '';

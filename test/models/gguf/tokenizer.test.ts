@@ -98,7 +98,7 @@ describe('byte-level byte-pair encoding', () => {
     expect(byteLevel.texts.map((text) => rule?.split(text, true) ?? [])).toEqual(words);
   });
 
-  test('the file says what is put around a text, otherwise the kind of tokenizer', () => {
+  test('the tokens around a text come from the file, or from the kind of tokenizer', () => {
     const first = (changes: Record<string, unknown>) => build(byteLevelMetadata(changes)).encode('a')[0];
     const a = byteLevel.tokens.indexOf('a');
     expect(first({})).toBe(a);
@@ -115,7 +115,7 @@ describe('byte-level byte-pair encoding', () => {
     expect(build(byteLevelMetadata({ eos_token_id: 1, eot_token_id: 2n })).eosTokenIds).toEqual([1, 2, 3]);
   });
 
-  test('the chat template comes along', () => {
+  test('the chat template is read', () => {
     const { config } = tokenizerFiles({ ...byteLevelMetadata(), 'tokenizer.chat_template': '{{ messages }}' });
     expect(config.chat_template).toBe('{{ messages }}');
   });
@@ -134,7 +134,7 @@ describe('SentencePiece', () => {
     );
   });
 
-  test('what is decoded is what SentencePiece decodes', () => {
+  test('decoded text is that of SentencePiece', () => {
     const tokenizer = build(pieceMetadata());
     const decoded = pieces.ids.map((ids) => tokenizer.decode(ids));
     // Hugging Face's decoder drops a byte order mark from bytes at the start of a word
@@ -142,7 +142,7 @@ describe('SentencePiece', () => {
     expect(comparable(decoded)).toEqual(comparable(pieces.decoded));
   });
 
-  test('a text begins with the begin-of-text token and words are remembered', () => {
+  test('a text begins with the begin-of-text token, and words are cached', () => {
     expect(build(pieceMetadata()).encode('a')[0]).toBe(1);
     expect(build(pieceMetadata({ add_bos_token: false })).encode('a')[0]).not.toBe(1);
     expect(wordRule(readGgufTokenizer(pieceMetadata()))).toBeDefined();
@@ -160,14 +160,14 @@ describe('SentencePiece', () => {
   });
 });
 
-test('tokens that are the same leave ids unused, but not most of them', () => {
+test('equal tokens leave ids unused, but not the majority', () => {
   const tokens = Array.from({ length: 200_000 }, () => 'same');
   expect(() => build(byteLevelMetadata({ tokens, token_type: undefined, merges: [] }))).toThrow(
     expect.objectContaining({ code: 'MBOK_FORMAT', message: expect.stringMatching(/id of the token "same"/) }),
   );
 });
 
-describe('what cannot be a tokenizer', () => {
+describe('invalid tokenizers', () => {
   const unsupported = 'MBOK_UNSUPPORTED';
   const format = 'MBOK_FORMAT';
   test.each<[string, Record<string, unknown>, string, RegExp]>([
@@ -204,7 +204,7 @@ describe('what cannot be a tokenizer', () => {
   });
 });
 
-test('whatever an entry holds, there is a tokenizer or one MbokError', () => {
+test('any content of an entry gives a tokenizer or one MbokError', () => {
   const entries = Object.entries({ ...byteLevelMetadata(), ...pieceMetadata() });
   const value = fc.oneof(
     fc.anything({ withBigInt: true, withTypedArray: true }),
@@ -231,7 +231,7 @@ test('whatever an entry holds, there is a tokenizer or one MbokError', () => {
   );
 });
 
-test('a piece of a million characters is not cut into all its parts', () => {
+test('a piece of a million characters is not split into all its parts', () => {
   const piece = 'a'.repeat(1e6);
   // without merging limits this would take 10¹² characters and never end
   const { tokenizer } = tokenizerFiles(pieceMetadata({ tokens: pieces.tokens.with(-1, piece) }));
@@ -250,7 +250,7 @@ test('a vocabulary larger than the embedding is refused, added tokens past it ar
   expect(() => Tokenizer.fromFiles(files, 'm').expectWithin(641, 'm')).not.toThrow();
 });
 
-test('the longest added token counts, and those that trim take white space with them', () => {
+test('the longest added token wins, and tokens that trim include white space', () => {
   const added = new AddedTokens({
     added_tokens: [
       { id: 0, content: '<a>' },

@@ -43,7 +43,7 @@ describe.each(Object.keys(GGML_TYPES) as GgmlType[])('%s', (dtype) => {
   });
 });
 
-test('rows are written from the position of a run on, as far as the matrix goes', async () => {
+test("rows are written from the run's position to the end of the matrix", async () => {
   const blocks = new Matrix({ rows: 3, cols: 34, type: 'u8' });
   blocks.write(Uint8Array.from(golden('Q8_0.blocks').data.slice(0, 3 * 34)));
   const values = new Matrix({ rows: 5, cols: 32 });
