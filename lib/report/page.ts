@@ -78,7 +78,7 @@ export function renderPage(content: PageContent): string {
 <body>
 <main>
 <h1>${escapeXml(name)} made Boolean</h1>
-<p>A report of <code>mbok report</code>: what each way of making this model small costs and gives, measured by one program on one machine. Every number on this page is the result of a command that is <a href="#commands">listed below</a>.</p>
+<p>A report of <code>mbok report</code>: the size, quality, speed and memory of this model in each compressed form, measured by one program on one machine. Every number on this page is the result of a command that is <a href="#commands">listed below</a>.</p>
 ${conditionList(content)}
 ${notRun(content)}
 <nav aria-label="Sections"><ul>
@@ -102,18 +102,18 @@ function conditionList({ settings, conditions, commands, variables }: PageConten
   const rows: readonly (readonly [string, string])[] = [
     ['Machine', `${cpu}, ${isa}, ${threads} of ${processors} processors used, ${(memory / 1e9).toFixed(1)} GB`],
     ['Programs', `mbok ${mbok}, Node ${node}, ${platform}`],
-    ['Measured', `${first === last ? first : `${first} to ${last}`}, ${(total / 60).toFixed(0)} minutes in all`],
+    ['Measured', `${first === last ? first : `${first} to ${last}`}, ${(total / 60).toFixed(0)} minutes in total`],
     [
       'Perplexity',
-      `of at most ${windows} windows of ${window} tokens from the start of ${paths(evalTexts)}, the same for every model, products in ${precision}`,
+      `of at most ${windows} windows of ${window} tokens from the start of ${paths(evalTexts)}, the same for every model; matrix products in ${precision}`,
     ],
     ...windowRows(settings),
-    ['Calibration', `on windows of ${window} tokens spread over ${paths(texts)}, products in bf16`],
+    ['Calibration', `on windows of ${window} tokens spread over ${paths(texts)}; matrix products in bf16`],
     [
       'Finetuning',
       steps === 0
-        ? 'none was asked for'
-        : `${steps} steps on ${paths(texts)}, the original as teacher, bits and ${train}, products in bf16`,
+        ? 'none was requested'
+        : `${steps} steps on ${paths(texts)}, the original as teacher; trains bits and ${train}; matrix products in bf16`,
     ],
   ];
   const entries = rows.map(([term, text]) => `<dt>${term}</dt><dd>${escapeXml(text)}</dd>`);
@@ -133,9 +133,9 @@ function notRun({ settings, commands }: PageContent): string {
     ...(settings.steps === 0 ? ['Nothing was finetuned (--steps 0).'] : []),
     ...(settings.tasks.length > 0 ? [] : ['No questions were asked (--tasks).']),
     ...[...commands].flatMap(([name, { error }]) => (error === undefined ? [] : [`${name}: ${error}`])),
-    'Training runs were made once, from one seed, unless a table says otherwise; speed was measured while nothing else of this report ran, but not on a machine kept free of all else.',
+    'Each training run was made once, with one seed, unless a table says otherwise. Speed was measured while no other command of this report ran, but other programs may have used the machine.',
   ];
-  return `<p>What was not done, and how far figures carry:</p>\n<ul>\n${missing.map((text) => `<li>${escapeXml(text)}</li>`).join('\n')}\n</ul>`;
+  return `<p>What was not done, and limits of the figures:</p>\n<ul>\n${missing.map((text) => `<li>${escapeXml(text)}</li>`).join('\n')}\n</ul>`;
 }
 
 function renderSection({ id, title, text, exhibits, drawings }: DrawnSection): string {

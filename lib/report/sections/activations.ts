@@ -25,7 +25,7 @@ export function activationsSection(recipes: Recipes): Section {
           {
             id: 'activations',
             caption:
-              'Perplexity with the inputs of Boolean layers rounded to so many bits, 64 numbers of a token at a time after a rotation. The models were not trained for it.',
+              'Perplexity with the inputs of Boolean layers rounded to the given number of bits. Inputs are rotated and rounded in groups of 64 numbers of a token. The models were not trained with rounded inputs.',
             table: {
               head: ['', 'not rounded', ...ACTIVATION_BITS.map((bits) => (bits === 1 ? '1 bit' : `${bits} bits`))],
               rows: rows.map(({ name, points }) => [name, ...points.map((point) => perplexity(point.perplexity))]),

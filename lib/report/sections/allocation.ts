@@ -41,9 +41,9 @@ export function allocationSection(recipes: Recipes): Section {
       })) as readonly ({ readonly bits: number } & Readonly<Record<string, Point>>)[];
       const table: Exhibit = {
         id: 'allocation',
-        caption: `Perplexity by the most bits a weight allowed, calibrated${steps > 0 ? ` and after ${steps} steps of finetuning` : ''}. uniform: equal, the remainder spread; paper: greedily by importance, residual and size (arXiv 2505.22811); measured: the least sum of the errors that layers leave in their block's output.`,
+        caption: `Perplexity by the budget in bits per weight, calibrated${steps > 0 ? ` and after ${steps} steps of finetuning` : ''}. The method uniform gives all layers equal kernels and spreads the remainder. The method paper allocates greedily by importance, residual and size (arXiv 2505.22811). The method measured minimizes the sum of the errors that the layers cause in the outputs of their blocks.`,
         table: {
-          head: ['bits a weight', ...METHODS, ...(steps > 0 ? METHODS.map((method) => `${method}, finetuned`) : [])],
+          head: ['bits per weight', ...METHODS, ...(steps > 0 ? METHODS.map((method) => `${method}, finetuned`) : [])],
           rows: measured.map((row) => [
             String(row.bits),
             ...METHODS.map((method) => perplexity(row[method]?.perplexity)),
@@ -64,11 +64,11 @@ export function allocationSection(recipes: Recipes): Section {
         return [
           {
             id,
-            caption: `The same as curves, ${when}: perplexity in equal factors against the bits a weight that the file has.`,
+            caption: `The same as curves, ${when}: perplexity on a logarithmic axis against the bits per weight of the file.`,
             chart: (options) =>
               lineChart(
                 {
-                  ...{ title: `Allocation, ${when}`, xLabel: 'bits a weight', yLabel: 'perplexity' },
+                  ...{ title: `Allocation, ${when}`, xLabel: 'bits per weight', yLabel: 'perplexity' },
                   ...{ series, logarithmic: true, points: true },
                 },
                 options,

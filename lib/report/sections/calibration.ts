@@ -14,7 +14,7 @@ export function calibrationSection(recipes: Recipes): Section {
   }));
   return {
     id: 'calibration',
-    title: 'How much calibration text',
+    title: 'Amount of calibration text',
     commands: models.flatMap((row) => row.models.map(({ model }) => recipes.perplexity(model))),
     show(results) {
       const rows = models.map(({ kernels, models: own }) => ({
@@ -36,7 +36,7 @@ export function calibrationSection(recipes: Recipes): Section {
         exhibits: [
           {
             id: 'calibration',
-            caption: `Perplexity by windows of ${recipes.settings.window} tokens of calibration text, spread over the text; a text that is too short gives fewer. Seconds of the whole conversion in parentheses.`,
+            caption: `Perplexity by the number of calibration windows of ${recipes.settings.window} tokens, spread over the text. A text that is too short gives fewer windows. The seconds of the whole conversion are in parentheses.`,
             chart:
               series.length === 0
                 ? undefined

@@ -16,7 +16,7 @@ export function kernelsSection(recipes: Recipes): Section {
   ];
   return {
     id: 'kernels',
-    title: 'How many kernels',
+    title: 'Number of kernels',
     commands: methods.flatMap(([, make]) => KERNELS.map((kernels) => recipes.perplexity(make(kernels)))),
     show(results) {
       const rows = methods.map(([method, make]) => ({
@@ -39,7 +39,7 @@ export function kernelsSection(recipes: Recipes): Section {
           {
             id: 'kernels',
             caption:
-              'Perplexity by kernels a weight, the axis of perplexity in equal factors. The residual is the mean over layers of how far the converted weights are from the original ones, ‖W − Ŵ‖ / ‖W‖: calibration gives some of it up for the outputs.',
+              'Perplexity by kernels per weight, on a logarithmic axis. The residual is the relative error of the converted weights, ‖W − Ŵ‖ / ‖W‖, averaged over the layers. Calibration accepts a larger residual for smaller errors of the outputs.',
             chart:
               drawn.length === 0
                 ? undefined
@@ -47,7 +47,7 @@ export function kernelsSection(recipes: Recipes): Section {
                     lineChart(
                       {
                         title: 'Perplexity by kernels',
-                        xLabel: 'kernels a weight',
+                        xLabel: 'kernels per weight',
                         yLabel: 'perplexity',
                         series: drawn,
                         logarithmic: true,
@@ -59,7 +59,7 @@ export function kernelsSection(recipes: Recipes): Section {
             table: {
               head: ['perplexity (residual)', ...KERNELS.map((kernels) => `K = ${kernels}`)],
               rows: [
-                ['bits a weight', ...(rows[0]?.models ?? []).map(({ bitsPerWeight }) => fixed(bitsPerWeight, 3))],
+                ['bits per weight', ...(rows[0]?.models ?? []).map(({ bitsPerWeight }) => fixed(bitsPerWeight, 3))],
                 ...rows.map(({ method, models }) => [
                   method,
                   ...models.map(({ perplexity: value, residual }) =>

@@ -47,13 +47,13 @@ export function latentSection(recipes: Recipes): Section {
       const noise = one === undefined || other === undefined ? undefined : Math.abs(one - other);
       return {
         text: [
-          `${steps} steps each, with the same start, text, windows and settings. How much is chance: another seed, which is another choice of windows, changes the perplexity of K = ${WATCHED_KERNELS} by ${fixed(noise, 3)}.`,
+          `Each run takes ${steps} steps with the same start, text, windows and settings. Another seed, which chooses other windows, changes the perplexity of K = ${WATCHED_KERNELS} by ${fixed(noise, 3)}.`,
         ],
         exhibits: [
           {
             id: 'latent',
             caption:
-              "State is what the optimizer keeps between steps for bits, scales and all else that trains; planned is all of training's own memory, the teacher included; peak is of the whole process.",
+              "State is the optimizer's memory between steps for bits, scales and all other trained parameters. Planned is the memory of training itself, including the teacher. Peak is the peak memory of the whole process.",
             table: {
               head: ['', 'perplexity', 'state MB', 'planned MB', 'peak MB', 'tokens/s', 'seconds'],
               rows: rows.map((row) => [

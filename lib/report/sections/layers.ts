@@ -23,7 +23,7 @@ export function layersSection(recipes: Recipes): Section {
         exhibits: [
           {
             id: 'layers',
-            caption: `The model of ${MIXED_BITS} bits a weight at most, kernels chosen by measured errors: a column a block, a row a matrix. The number is that of kernels, the color how far the matrix is from the original one.`,
+            caption: `The model with a budget of ${MIXED_BITS} bits per weight, with kernels chosen by measured errors. Columns are blocks and rows are matrices. Numbers are numbers of kernels, and colors are residuals.`,
             chart:
               layers.length === 0
                 ? undefined

@@ -64,20 +64,20 @@ export function methodsSection(recipes: Recipes): Section {
           : ` Above the chart: ${hidden.map((row) => `${row.method} ${row.label} (${perplexity(row.perplexity)})`).join(', ')}.`;
       return {
         text: [
-          `The original has ${size?.parameters.toLocaleString('en') ?? '–'} parameters, ${size?.linearWeights.toLocaleString('en') ?? '–'} of them in linear layers, ${megabytes(size?.bytes)} MB and a perplexity of ${perplexity(reference)}. Conversions change its linear layers alone; embeddings, head and norms are in every file, and change where they train.`,
+          `The original has ${size?.parameters.toLocaleString('en') ?? '–'} parameters, ${size?.linearWeights.toLocaleString('en') ?? '–'} of them in linear layers, ${megabytes(size?.bytes)} MB and a perplexity of ${perplexity(reference)}. Conversions change only its linear layers. Embeddings, head and norms are in every file, and change only if they are trained.`,
           'svid and refit convert without data; calibrated keeps the outputs of the layers on some text; finetuned starts from it and flips bits with the original as teacher. latent is the same training with a number in 32 bits behind every sign. RTN (round to nearest) and GPTQ put every weight on a grid. OneBit is one kernel, trained with latent weights.',
         ],
         exhibits: [
           {
             id: 'perplexity-bytes',
-            caption: `Perplexity against the size of the file, the axis of perplexity in equal factors. The gray line joins the models that no other one beats in both; they have names. A number of bits is a budget, kernels chosen layer by layer by measured errors. Sizes are those of model.safetensors; of RTN and GPTQ what a file of their codes would take, without its header.${left}`,
+            caption: `Perplexity on a logarithmic axis against the size of the file. The gray line joins the models that no other model beats in both; they are labeled. A number of bits is a budget with kernels chosen for each layer by measured errors. Sizes are those of model.safetensors. For RTN and GPTQ they are those of a file with their codes, without its header.${left}`,
             chart: chart(({ bytes }) => bytes / 1e6, 'MB of the whole file, embeddings included'),
             data: { original: { perplexity: reference, bytes: size?.bytes }, models: rows },
           },
           {
             id: 'perplexity-bits',
-            caption: `The same against bits a weight of the linear layers, everything counted that is stored for them: scales, zero points, biases.${left}`,
-            chart: chart(({ bitsPerWeight }) => bitsPerWeight, 'bits a weight of linear layers, scales included'),
+            caption: `The same against bits per weight of the linear layers, including their scales, zero points and biases.${left}`,
+            chart: chart(({ bitsPerWeight }) => bitsPerWeight, 'bits per weight of linear layers, scales included'),
             data: rows.map(({ method, label, bitsPerWeight, perplexity: value }) => ({
               ...{ method, label, bitsPerWeight },
               perplexity: value,
@@ -85,9 +85,9 @@ export function methodsSection(recipes: Recipes): Section {
           },
           {
             id: 'methods',
-            caption: `All of them. On the front: smaller files are worse, better ones larger. Seconds are of all processes that made the model, their starts included; memory is that of the last of them.`,
+            caption: `All models. For a model on the front, every smaller file is worse and every better one larger. Seconds are the time of all processes that made the model, including their starts. Memory is the peak of the last of these processes.`,
             table: {
-              head: ['method', '', 'bits a weight', 'MB', 'perplexity', '÷ original', 'front', 'seconds', 'peak MB'],
+              head: ['method', '', 'bits per weight', 'MB', 'perplexity', '÷ original', 'front', 'seconds', 'peak MB'],
               rows: rows.map((row) => [
                 row.method,
                 row.label,

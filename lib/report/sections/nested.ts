@@ -25,7 +25,7 @@ export function nestedSection(recipes: Recipes): Section {
         exhibits: [
           {
             id: 'nested',
-            caption: `Perplexity of the first kernels of one calibrated file of ${most} (--nested, ${fixed(bits, 3)} bits a weight with the scales of all prefixes), beside models converted for so many kernels alone.`,
+            caption: `Perplexity of the first kernels of one calibrated file with ${most} kernels, beside models converted for only that number of kernels. The file is made with --nested and has ${fixed(bits, 3)} bits per weight, including the scales of all prefixes.`,
             table: {
               head: ['kernels that are read', 'nested', 'alone', 'nested ÷ alone'],
               rows: rows.map((row) => [

@@ -31,12 +31,12 @@ export function speedSection(recipes: Recipes): Section {
           : [
               {
                 id: `speed-${what}`,
-                caption: `Tokens a second: ${what === 'prefill' ? 'a prompt at once' : 'one token after the other'}.`,
+                caption: `Tokens per second: ${what === 'prefill' ? 'a prompt at once' : 'one token after the other'}.`,
                 chart: (options) =>
                   barChart(
                     {
                       title: what,
-                      xLabel: 'tokens a second',
+                      xLabel: 'tokens per second',
                       groups: PRECISIONS.map((precision) => ({
                         name: precision,
                         bars: rows
@@ -57,7 +57,7 @@ export function speedSection(recipes: Recipes): Section {
         exhibits: [
           {
             id: 'speed',
-            caption: `Prefill of ${first?.speed.prompt ?? '–'} tokens at once, decoding of ${first?.speed.tokens ?? '–'} one after the other from an empty cache: the median of ${first?.speed.repeats ?? '–'} runs, and the range. Loading is from files that were read before. Peak is of the whole process.`,
+            caption: `Prefill of ${first?.speed.prompt ?? '–'} tokens at once, and decoding of ${first?.speed.tokens ?? '–'} one after the other from an empty cache. The table has the median and the range of ${first?.speed.repeats ?? '–'} runs. Loading reads files that were read before. Peak is the peak memory of the whole process.`,
             table: {
               head: ['', 'precision', 'MB', 'load s', 'prefill tokens/s', 'decode tokens/s', 'peak MB'],
               rows: rows.map(({ name, precision, speed, peakMemory }) => [

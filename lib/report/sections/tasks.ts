@@ -41,7 +41,7 @@ export function tasksSection(recipes: Recipes): Section {
           {
             id: 'tasks',
             caption:
-              'Zero-shot answers by the conventions of lm-evaluation-harness, with standard errors: acc is the share of right answers, acc_norm the same by likelihood a character.',
+              'Zero-shot answers by the conventions of lm-evaluation-harness, with standard errors. acc is the share of right answers; acc_norm is the same with likelihoods per character.',
             table: {
               head: ['task', 'questions', 'metric', ...models.map(({ name }) => name)],
               rows: rows.map(({ task, count, metric, values }) => [

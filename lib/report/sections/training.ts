@@ -36,13 +36,13 @@ export function trainingSection(recipes: Recipes): Section {
       const layers = results.of(inspection)?.layers;
       return {
         text: [
-          `K = ${WATCHED_KERNELS}, from the calibrated model, ${steps} steps of ${BATCH} × ${window} tokens, with the original as teacher.`,
+          `Both runs train K = ${WATCHED_KERNELS} from the calibrated model for ${steps} steps of ${BATCH} × ${window} tokens, with the original as teacher.`,
         ],
         exhibits: [
           ...losses(curves),
           {
             id: 'training-perplexity',
-            caption: `Perplexity of the first ${WATCHED_WINDOWS} windows of the training text, on the way: nothing is looked at of the text that models are judged by. The best model of these evaluations is what is left of a run (${kept}).`,
+            caption: `Perplexity of the first ${WATCHED_WINDOWS} windows of the training text during training. The evaluation text is not used. Each run returns the best model of these evaluations (${kept}).`,
             chart: curves.every(({ training }) => training.evaluations.length === 0)
               ? undefined
               : (options) =>
@@ -72,7 +72,7 @@ export function trainingSection(recipes: Recipes): Section {
 function losses(curves: readonly { readonly name: string; readonly training: TrainingCurves }[]): Exhibit[] {
   const quantities: readonly (readonly [string, string, (training: TrainingCurves) => readonly number[]])[] = [
     ['loss', 'loss', ({ loss }) => loss],
-    ['kl', 'KL from the original, nats a token', ({ parts }) => parts.kl ?? []],
+    ['kl', 'KL from the original, nats per token', ({ parts }) => parts.kl ?? []],
   ];
   return quantities.flatMap(([id, yLabel, values]) => {
     const lines = curves.map(({ name, training }) => ({ name, values: values(training) }));
@@ -81,7 +81,7 @@ function losses(curves: readonly { readonly name: string; readonly training: Tra
     return [
       {
         id: `training-${id}`,
-        caption: `${what}, each step pale, the mean of those around it strong. Both runs see the same windows in the same order.`,
+        caption: `${what}. Pale lines are single steps, and strong lines moving averages. Both runs see the same windows in the same order.`,
         chart: (options) =>
           lineChart(
             {
@@ -135,7 +135,7 @@ function flipMap(flips: TrainingCurves['flips'], layers: Inspection['layers']): 
   return [
     {
       id: 'flips',
-      caption: `Share of a ${byBlock ? "block's" : "layer's"} weights of which a bit flips in a step, by steps (each column the mean of ${width}) and ${byBlock ? 'blocks' : 'layers (block and matrix)'}; in equal factors, empty where none did.`,
+      caption: `Share of a ${byBlock ? "block's" : "layer's"} weights with a bit that flips in a step, by steps and ${byBlock ? 'blocks' : 'layers (block and matrix)'}. Each column is the mean of ${width} steps. Colors are logarithmic, and cells without flips are empty.`,
       chart: (options) =>
         heatMap(
           {
@@ -145,7 +145,7 @@ function flipMap(flips: TrainingCurves['flips'], layers: Inspection['layers']): 
             columns: starts.map((start) => String(start + 1)),
             rows: [...groups.keys()],
             cells,
-            valueLabel: 'flips a weight and step',
+            valueLabel: 'flips per weight and step',
             logarithmic: true,
           },
           options,
