@@ -22,7 +22,8 @@ import { temporaryFolder } from '../helpers/folders';
 type Expectation = { readonly prints: readonly RegExp[] } | { readonly skipped: string };
 
 const PERPLEXITY = /^perplexity \d+\.\d+ /m;
-const STORY = /[a-z]+ [a-z]+ [a-z]+ [a-z]+/;
+/** A sentence, which no command prints about a model. */
+const STORY = /[a-z]+ [a-z]+ [a-z]+[^\d\n]*[.!?]/;
 
 /** A row for every block in `shell` or `js`, by document and the beginning of its first line. */
 const BLOCKS: Readonly<Record<string, Expectation>> = {
