@@ -17,7 +17,7 @@ import { join } from 'node:path';
 
 const require = createRequire(import.meta.url);
 const { Model, binarize, binarizeFolder, evaluatePerplexity, finetune, quantizeFolder } = require('../dist/index.js');
-const { readStorage } = require('../dist/cli/storage.js');
+const { inspect } = require('../dist/models/inspect.js');
 const { addon } = require('../dist/native/addon.js');
 
 const root = join(import.meta.dirname, '..');
@@ -114,7 +114,7 @@ const sections = {
     const start = performance.now();
     await binarizeFolder(original, folder, { kernels: most, method: 'calibrated', nested: true, calibration });
     const seconds = (performance.now() - start) / 1000;
-    const { bitsPerWeight, prefixBytes } = await readStorage(folder);
+    const { bitsPerWeight, prefixBytes } = await inspect(folder);
     row(`nested K=${most}`, { bitsPerWeight, prefixBytes, seconds });
     for (let kernels = 1; kernels <= most; kernels++) {
       const [prefix, alone] = [await Model.load(folder, { kernels }), await calibrated({ kernels })];

@@ -172,6 +172,14 @@ export class Model {
     return this.#core.embeddings;
   }
 
+  /**
+   * Bits per weight of the linear layers, as {@link inspect} counts them in the saved model: every byte of their weights,
+   * scales and biases · 8 / number of their weights. Throws MBOK_DISPOSED.
+   */
+  get bitsPerWeight(): number {
+    return this.#core.bitsPerWeight;
+  }
+
   /** How the model was converted; undefined for a dense model. */
   get conversion(): ConversionReport | undefined {
     return this.#core.conversion;

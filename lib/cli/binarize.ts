@@ -7,6 +7,7 @@ import type { KeptAt } from '../compress/allocation/keep';
 import { type ConversionMethod, EMBEDDING_CHOICES, type EmbeddingChoice } from '../compress/binarize';
 import { type BinarizeFolderOptions, binarizeFolder } from '../compress/binarize_folder';
 import type { TrainingPrecision } from '../graph/arithmetic';
+import { inspect } from '../models/inspect';
 import { MAX_KERNELS } from '../structures/kernels';
 import { structureOf } from '../structures/registry';
 import { readBytes } from './bytes';
@@ -14,7 +15,6 @@ import { CALIBRATION_OPTIONS, calibrationFiles, calibrationLine, calibrationText
 import { type Command, type CommandCall, given, type Outcome, UsageError } from './command';
 import { givenStartToken } from './data';
 import { expectTarget, OUTPUT_OPTIONS } from './output';
-import { readStorage } from './storage';
 import { megabytes, RemainingTime, StatusLine, say } from './terminal';
 
 /** Options that only the calibrated method reads. */
@@ -137,7 +137,7 @@ async function run(call: CommandCall): Promise<Outcome> {
         onProgress,
       });
       status.clear();
-      const { bitsPerWeight, bytes, layers } = await readStorage(target);
+      const { bitsPerWeight, bytes, layers } = await inspect(target);
       const kernels = layers.map(
         ({ module, kernels: count, format }) =>
           [module, count > 0 ? count : structureOf(format).describe(format)] as const,

@@ -6,6 +6,7 @@ import { makeFolder, writeFile } from '../io/atomic';
 import { readTextFile } from '../io/files';
 import { expectOwnFile } from '../io/output_path';
 import { Model } from '../model';
+import { inspect } from '../models/inspect';
 import { lineChart, smooth } from '../plot/line_chart';
 import { COLORS } from '../plot/style';
 import { finetune } from '../train/finetune';
@@ -13,7 +14,6 @@ import type { FinetuneProgress } from '../train/finetune_options';
 import type { FinetuneRecord } from '../train/progress';
 import type { Command, CommandCall, Outcome } from './command';
 import { stepLine } from './finetune';
-import { readStorage } from './storage';
 import { megabytes, StatusLine, say, table } from './terminal';
 
 /** Folder of the embedded model and its texts. */
@@ -76,7 +76,7 @@ async function demonstrate(call: CommandCall, status: StatusLine): Promise<Outco
     if (model !== original) await model.save(place, { signal });
     const onProgress = ({ done }: { readonly done: number }) => status.bar(`evaluate ${name}`, done, '');
     const { perplexity } = await evaluatePerplexity(model, valid, { ...EVALUATION, signal, onProgress });
-    const { bitsPerWeight, bytes } = await readStorage(place);
+    const { bitsPerWeight, bytes } = await inspect(place);
     rows.push({ model: name, bitsPerWeight, bytes, perplexity });
     status.clear();
     report(`${name}: perplexity ${perplexity.toFixed(3)}`);

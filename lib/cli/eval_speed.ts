@@ -1,11 +1,11 @@
 import { measureSpeed, type Rate } from '../eval/speed';
+import { inspect } from '../models/inspect';
 import { addon, guarded } from '../native/addon';
 import { rate } from '../report/format';
 import { ARITHMETIC_OPTIONS, givenArithmetic } from './arithmetic';
 import { type Command, type CommandCall, given, type Outcome } from './command';
 import { LOAD_OPTIONS, loadModel } from './load_model';
 import { usedResources } from './resources';
-import { readStorage } from './storage';
 import { megabytes, StatusLine } from './terminal';
 
 export const speedCommand: Command = {
@@ -46,7 +46,7 @@ async function run(call: CommandCall): Promise<Outcome> {
   const status = new StatusLine();
   const { signal } = call;
   try {
-    const { bytes, bitsPerWeight } = await readStorage(path);
+    const { bytes, bitsPerWeight } = await inspect(path);
     const started = performance.now();
     await using model = await loadModel(call, path, status);
     const loadSeconds = (performance.now() - started) / 1000;

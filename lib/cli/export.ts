@@ -1,8 +1,8 @@
 import { EXPORT_TYPES, type ExportType, exportDense } from '../compress/export_dense';
+import { inspect } from '../models/inspect';
 import type { Command, CommandCall, Outcome } from './command';
 import { LOAD_OPTIONS, loadModel } from './load_model';
 import { expectTarget, OUTPUT_OPTIONS } from './output';
-import { readStorage } from './storage';
 import { megabytes, StatusLine } from './terminal';
 
 export const exportCommand: Command = {
@@ -31,7 +31,7 @@ async function run(call: CommandCall): Promise<Outcome> {
     await using model = await loadModel(call, source, status);
     const overwrite = call.flag('overwrite');
     await exportDense(model, target, { type, overwrite, signal, onProgress: status.progress('export') });
-    const { bytes, parameters } = await readStorage(target);
+    const { bytes, parameters } = await inspect(target);
     return {
       json: { bytes, parameters, type },
       lines: [`${target}: ${parameters} parameters in ${type}, ${megabytes(bytes)}`],

@@ -3,6 +3,7 @@ import { startIdFor, type WindowShape } from '../data/windows';
 import { TRAINING_PRECISIONS, type TrainingPrecision } from '../graph/arithmetic';
 import { HIDDEN_LOSSES, type HiddenLoss } from '../graph/operations/losses';
 import { Model } from '../model';
+import { inspect } from '../models/inspect';
 import {
   ACCUMULATOR_TYPES,
   type AccumulatorType,
@@ -20,7 +21,6 @@ import { readBytes } from './bytes';
 import { type Command, type CommandCall, choiceList, given, isAbort, type Outcome, UsageError } from './command';
 import { cutNote, DATA_OPTIONS, givenStartToken, openText, requiredTextFiles, textFiles, textOption } from './data';
 import { expectTarget, OUTPUT_OPTIONS } from './output';
-import { readStorage } from './storage';
 import { megabytes, StatusLine, say } from './terminal';
 
 export const finetuneCommand: Command = {
@@ -279,7 +279,7 @@ async function outcome(
   target: string,
   { length: tokens, counted, conversations }: Dataset,
 ): Promise<Outcome> {
-  const { bitsPerWeight, bytes } = await readStorage(target);
+  const { bitsPerWeight, bytes } = await inspect(target);
   const loss = history.at(-1)?.loss;
   const result = {
     steps: history.length,

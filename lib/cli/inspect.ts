@@ -1,7 +1,7 @@
+import { inspect, type ModelInspection, type PartOfFile } from '../models/inspect';
 import { formatJson } from '../models/quantization';
 import { structureOf } from '../structures/registry';
 import type { Command, CommandCall, Outcome } from './command';
-import { type ModelStorage, type PartOfFile, readStorage } from './storage';
 import { megabytes, table } from './terminal';
 
 export const inspectCommand: Command = {
@@ -18,7 +18,7 @@ model, including the tokenizer, times 8, divided by the number of parameters.`,
 };
 
 async function run(call: CommandCall): Promise<Outcome> {
-  const storage = await readStorage(call.operand(0));
+  const storage = await inspect(call.operand(0));
   const { conversion, embeddings, prefixBytes, unread, notes, layers, ...json } = storage;
   return {
     json: {
@@ -51,7 +51,7 @@ const TITLES: Readonly<Record<PartOfFile, string>> = {
   other: 'headers, metadata, configuration',
 };
 
-function describe(storage: ModelStorage): string[] {
+function describe(storage: ModelInspection): string[] {
   const { family, parameters, linearWeights, bitsPerWeight, bitsPerParameter, bytes, layers, conversion } = storage;
   const rows = layers.map(({ module, rows, cols, format, residual, bitsPerWeight: bits }) => [
     module,
@@ -82,13 +82,13 @@ function describe(storage: ModelStorage): string[] {
   ];
 }
 
-function nested({ prefixBytes, layers }: ModelStorage): string[] {
+function nested({ prefixBytes, layers }: ModelInspection): string[] {
   if (prefixBytes === undefined) return [];
   const most = Math.max(...layers.map(({ kernels }) => kernels));
   return [`nested: loads with 1 to ${most} kernels; ${megabytes(prefixBytes)} of the scales are for fewer than all`];
 }
 
-function eightBits({ embeddings, conversion }: ModelStorage): string {
+function eightBits({ embeddings, conversion }: ModelInspection): string {
   if (embeddings === undefined) return '';
   const errors = Object.values(conversion?.embeddingErrors ?? {});
   const largest = errors.reduce((most, error) => Math.max(most, error), 0);

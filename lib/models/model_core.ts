@@ -8,7 +8,7 @@ import { ahead } from '../base/read_ahead';
 import { integerInRange, invalid, oneOf, options, throwIfAborted } from '../base/validate';
 import type { Graph, Tensor } from '../graph/graph';
 import { encodeHalf, halfToF32, LARGEST_F16_LOSS, roundToF16 } from '../io/half';
-import { writeSafetensors } from '../io/safetensors';
+import { tensorBytes, writeSafetensors } from '../io/safetensors';
 import { WEIGHTS_FILE } from '../io/safetensors_shards';
 import type { BitMatrix } from '../native/bit_matrix';
 import type { Matrix } from '../native/matrix';
@@ -22,7 +22,7 @@ import { ConstantTables } from './constant_tables';
 import type { ConversionReport } from './conversion_report';
 import type { Constants, DecoderConfig, Family, ParameterSpecification } from './family';
 import { CONFIG_FILE, type FileContent, type OutputOptions, writeModelFolder } from './model_folder';
-import { type ModelPart, type ModelSlice, modelParts, moduleOf, mostOf } from './parts';
+import { layerBytes, type ModelPart, type ModelSlice, modelParts, moduleOf, mostOf } from './parts';
 import { writeQuantization } from './quantization';
 import { readDescription } from './registry';
 import { ModelSource } from './source';
@@ -30,6 +30,7 @@ import {
   MODEL_USES,
   type ModelUse,
   type ProgressOptions,
+  partHead,
   partTensor,
   type StoredMatrix,
   WEIGHTS_METADATA,
@@ -201,6 +202,15 @@ export class ModelCore {
   get embeddings(): string | undefined {
     const [{ name }] = this.family.parameters(this.config) as [ParameterSpecification];
     return this.#formats.get(moduleOf(name))?.kind;
+  }
+
+  /** Bits per weight of the linear layers as they are saved, with all scales and biases. Throws MBOK_DISPOSED. */
+  get bitsPerWeight(): number {
+    const { stored, linears, parts } = this;
+    const savedBytes = (part: ModelPart) =>
+      tensorBytes(partHead(part, (stored.get(part.name) as StoredMatrix).storage));
+    const bytes = [...layerBytes(parts, savedBytes).values()].reduce((sum, size) => sum + size, 0);
+    return (bytes * 8) / linears.reduce((sum, { rows, cols }) => sum + rows * cols, 0);
   }
 
   /** All matrices of the model, in the order of its files. */

@@ -23,6 +23,11 @@ export function moduleOf(weight: string): string {
   return weight.replace(/\.weight$/, '');
 }
 
+/** Returns the module of a tensor of any kind. */
+export function moduleOfTensor(name: string): string {
+  return name.slice(0, name.lastIndexOf('.'));
+}
+
 /** Roles of tensors that operations read in their stored structure; all others are f32 in memory. */
 const WEIGHTS: readonly ParameterRole[] = ['linear', 'embedding', 'head'];
 
@@ -56,6 +61,25 @@ function placed(part: Part, owner: ParameterSpecification): ModelPart {
 /** Returns the name of a part in its structure. */
 export function nameInModule({ name, owner }: ModelPart): string {
   return name.slice(moduleOf(owner.name).length + 1);
+}
+
+/**
+ * Returns the bytes of every linear layer by module: of the matrices that its weight consists of, and of its bias.
+ *
+ * @param parts - all parts of the model
+ */
+export function layerBytes(
+  parts: readonly ModelPart[],
+  bytesOf: (part: ModelPart) => number,
+): ReadonlyMap<string, number> {
+  const linears = parts.filter(({ owner }) => owner.role === 'linear');
+  const bytes = new Map(linears.map(({ owner }) => [moduleOf(owner.name), 0]));
+  for (const part of parts) {
+    const module = moduleOfTensor(part.name);
+    const known = bytes.get(module);
+    if (known !== undefined) bytes.set(module, known + bytesOf(part));
+  }
+  return bytes;
 }
 
 /** The matrices to load of a model, and the resulting formats of its weights. */

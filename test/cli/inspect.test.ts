@@ -3,10 +3,10 @@
 import { cpSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { inspectCommand } from '../../lib/cli/inspect';
-import { readStorage } from '../../lib/cli/storage';
 import { binarize } from '../../lib/compress/binarize';
 import { SafetensorsFile, writeSafetensors } from '../../lib/io/safetensors';
 import { Model } from '../../lib/model';
+import { inspect } from '../../lib/models/inspect';
 import { changeWeights, copyGolden, GOLDEN, TINY_STORIES, temporaryFolder } from '../helpers/folders';
 import { describeWithShared, sharedPath } from '../helpers/shared';
 
@@ -26,7 +26,7 @@ async function convert(family: string, kernels: number): Promise<string> {
 
 test('a Boolean folder: every byte of its files is assigned to a purpose', async () => {
   const place = await convert('llama-bias', 2);
-  const storage = await readStorage(place);
+  const storage = await inspect(place);
   const { parts, layers, linearWeights, linearBytes } = storage;
   expect(total(parts)).toBe(folderBytes(place));
   expect(storage.bytes).toBe(statSync(join(place, 'model.safetensors')).size);
@@ -57,7 +57,7 @@ test('a Boolean folder: every byte of its files is assigned to a purpose', async
 });
 
 test('a dense folder, with its tokenizer', async () => {
-  const storage = await readStorage(TINY_STORIES);
+  const storage = await inspect(TINY_STORIES);
   const { parts } = storage;
   const tokenizer = ['tokenizer.json', 'tokenizer_config.json'].map((name) => statSync(join(TINY_STORIES, name)).size);
   expect(parts.tokenizer).toBe(tokenizer.reduce((sum, size) => sum + size, 0));
@@ -73,7 +73,7 @@ test.each(['llama', 'gemma2', 'phi3', 'gpt2', 'opt', 'opt-350m-like', 'qwen3-tie
     const place = join(folder, family);
     mkdirSync(place);
     copyGolden(family, place);
-    const { parts, parameters } = await readStorage(place);
+    const { parts, parameters } = await inspect(place);
     expect(total(parts)).toBe(folderBytes(place));
     // f32 checkpoints: everything except the model's tensors is headers and configuration
     expect(total(parts) - parts.other).toBe(4 * parameters);
@@ -82,7 +82,7 @@ test.each(['llama', 'gemma2', 'phi3', 'gpt2', 'opt', 'opt-350m-like', 'qwen3-tie
 
 test.each(['llama', 'gpt2', 'phi3', 'gemma3'])('%s.gguf: all parts together are the file', async (family) => {
   const path = join(GOLDEN, 'gguf', `${family}.gguf`);
-  const { parts, layers, bytes } = await readStorage(path);
+  const { parts, layers, bytes } = await inspect(path);
   expect([total(parts), bytes]).toEqual([statSync(path).size, statSync(path).size]);
   expect(parts.other).toBeGreaterThan(0);
   expect(parts.dense).toBe(layers.reduce((sum, layer) => sum + layer.bytes, 0) - parts.biases);
@@ -101,7 +101,7 @@ test('shards are counted together', async () => {
     await writeSafetensors(join(place, shard), tensors);
   }
   writeFileSync(join(place, 'model.safetensors.index.json'), JSON.stringify({ weight_map: places }));
-  const [one, several] = [await readStorage(join(GOLDEN, 'llama')), await readStorage(place)];
+  const [one, several] = [await inspect(join(GOLDEN, 'llama')), await inspect(place)];
   expect(several.layers).toEqual(one.layers);
   expect(several.bytes).toBe(
     ['part-0', 'part-1'].reduce((sum, name) => sum + statSync(join(place, `${name}.safetensors`)).size, 0),
@@ -114,7 +114,7 @@ test('no weight is read: a folder with non-finite weights is inspected like othe
   copyGolden('llama', place);
   changeWeights(place, ({ header, data }) => ({ header, data: Buffer.alloc(data.length, 0xff) }));
   await expect(Model.load(place)).rejects.toMatchObject({ code: 'MBOK_NON_FINITE' });
-  expect((await readStorage(place)).layers).toEqual((await readStorage(join(GOLDEN, 'llama'))).layers);
+  expect((await inspect(place)).layers).toEqual((await inspect(join(GOLDEN, 'llama'))).layers);
 });
 
 test('a tensor that is missing is an error that names it', async () => {
@@ -126,7 +126,7 @@ test('a tensor that is missing is an error that names it', async () => {
     delete header['model.norm.weight'];
     return { header, data };
   });
-  await expect(readStorage(place)).rejects.toMatchObject({
+  await expect(inspect(place)).rejects.toMatchObject({
     code: 'MBOK_SHAPE',
     message: expect.stringContaining("'model.norm.weight' is missing"),
   });
@@ -136,7 +136,7 @@ const SMOLLM2 = 'models/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf';
 describeWithShared('SmolLM2', [SMOLLM2], () => {
   test('its GGUF file of 135 M parameters is inspected by its blocks', async () => {
     const path = sharedPath(SMOLLM2);
-    const storage = await readStorage(path);
+    const storage = await inspect(path);
     expect(storage).toMatchObject({ family: 'llama', parameters: 134_515_008, bytes: statSync(path).size });
     expect(total(storage.parts)).toBe(storage.bytes);
     expect(storage.layers).toHaveLength(30 * 7);

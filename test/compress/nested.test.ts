@@ -2,7 +2,6 @@
 
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { readStorage } from '../../lib/cli/storage';
 import { type BinarizeFolderOptions, binarizeFolder } from '../../lib/compress/binarize_folder';
 import { disposeMoments, prepareMoments } from '../../lib/compress/input_moments';
 import { calibrateMatrix } from '../../lib/compress/kernels/calibrated_matrix';
@@ -10,6 +9,7 @@ import { createKernels, disposeKernels, roundScales } from '../../lib/compress/k
 import { calibrateFrom } from '../../lib/compress/kernels/nested_matrix';
 import { SafetensorsFile } from '../../lib/io/safetensors';
 import { coreOf, Model } from '../../lib/model';
+import { inspect } from '../../lib/models/inspect';
 import { Matrix } from '../../lib/native/matrix';
 import { runMbok } from '../helpers/command_line';
 import { GOLDEN, TINY_STORIES, temporaryFolder } from '../helpers/folders';
@@ -60,13 +60,13 @@ test('each kernel lowers the error, and prefixes save as ordinary models', async
     await prefix.save(at(`saved-${kernels}`));
     await using saved = await Model.load(at(`saved-${kernels}`));
     expect(raw(saved)).toEqual(raw(prefix));
-    expect((await readStorage(at(`saved-${kernels}`))).prefixBytes).toBeUndefined();
+    expect((await inspect(at(`saved-${kernels}`))).prefixBytes).toBeUndefined();
   }
   expect(errors).toEqual([...errors].sort((a, b) => b - a));
 });
 
 test('every byte of it is counted', async () => {
-  const { parts, layers, linearBytes, prefixBytes, bytes } = await readStorage(nested);
+  const { parts, layers, linearBytes, prefixBytes, bytes } = await inspect(nested);
   const sum = (each: (layer: (typeof layers)[number]) => number) => layers.reduce((all, layer) => all + each(layer), 0);
   expect(bytes).toBe(statSync(join(nested, 'model.safetensors')).size);
   expect(parts.kernels).toBe(sum(({ rows, cols, kernels: k }) => k * rows * Math.ceil(cols / 8)));

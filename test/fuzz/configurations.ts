@@ -3,8 +3,8 @@
 import { linkSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { readStorage } from '../../lib/cli/storage';
 import { Model } from '../../lib/model';
+import { inspect } from '../../lib/models/inspect';
 import { ModelSource } from '../../lib/models/source';
 import { VARIANTS } from '../helpers/family_folders';
 import { GOLDEN } from '../helpers/folders';
@@ -401,7 +401,7 @@ async function tryModel(trial: Trial, files: Contents): Promise<void> {
   const before = openFiles();
   const source = await trial.call('ModelSource.open', bytes, () => ModelSource.open(path));
   await source?.close();
-  await trial.call('readStorage', bytes, () => readStorage(path));
+  await trial.call('inspect', bytes, () => inspect(path));
   const model = await trial.call('Model.load', bytes, () => Model.load(path));
   if (model !== undefined) {
     try {

@@ -7,10 +7,10 @@ import { cpSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } fr
 import { join } from 'node:path';
 import { parseCall } from '../../lib/cli/command';
 import { inspectCommand } from '../../lib/cli/inspect';
-import { readStorage } from '../../lib/cli/storage';
 import { binarizeFolder } from '../../lib/compress/binarize_folder';
 import { f16ToF32, f32ToF16 } from '../../lib/io/half';
 import { Model } from '../../lib/model';
+import { inspect } from '../../lib/models/inspect';
 import { ModelSource } from '../../lib/models/source';
 import { changeConfig, changeWeights, copyGolden, GOLDEN, temporaryFolder } from '../helpers/folders';
 import { ggufBytes, SMALL_LLAMA } from '../helpers/gguf_writer';
@@ -55,7 +55,7 @@ describe('a GGUF file is recognized by its first bytes', () => {
     const path = join(newFolder(), name);
     cpSync(join(GOLDEN, 'gguf/llama.gguf'), path);
     expect(await logits(path)).toEqual(await logits(join(GOLDEN, 'gguf/llama.gguf')));
-    expect((await readStorage(path)).family).toBe('llama');
+    expect((await inspect(path)).family).toBe('llama');
   });
 
   test('another file is not mistaken for one', async () => {
@@ -163,8 +163,8 @@ describe('tensors with another prefix are recognized', () => {
     const at = variant((folder) => renameTensors(folder, nameOf), family);
     expect(tensorNames(at)).not.toEqual(tensorNames(join(GOLDEN, family)));
     expect(await logits(at)).toEqual(await logits(join(GOLDEN, family)));
-    const { parts, layers } = await readStorage(at);
-    const plain = await readStorage(join(GOLDEN, family));
+    const { parts, layers } = await inspect(at);
+    const plain = await inspect(join(GOLDEN, family));
     expect({ ...parts, other: 0 }).toEqual({ ...plain.parts, other: 0 });
     expect(layers).toEqual(plain.layers);
   });
@@ -249,7 +249,7 @@ describe('unread tensors', () => {
     const at = variant((folder) => addTensor(folder, name, [4]), family);
     const message = new RegExp(`tensor '${name}' is of a module that this architecture has, but nothing reads it`);
     await expect(ModelSource.open(at)).rejects.toThrow(failure('MBOK_UNSUPPORTED', message));
-    await expect(readStorage(at)).rejects.toThrow(failure('MBOK_UNSUPPORTED', message));
+    await expect(inspect(at)).rejects.toThrow(failure('MBOK_UNSUPPORTED', message));
   });
 
   test('are refused in a GGUF file too', async () => {
@@ -273,7 +273,7 @@ describe('unread tensors', () => {
       expect(await logits(at)).toEqual(await logits(join(GOLDEN, family)));
     });
     expect(warned).toEqual([]);
-    expect((await readStorage(at)).unread).toEqual([]);
+    expect((await inspect(at)).unread).toEqual([]);
   });
 
   test('are reported in one warning if they form separate modules', async () => {
@@ -295,7 +295,7 @@ describe('unread tensors', () => {
       { name: 'model.layers.2', tensors: 1, bytes: 16 },
       { name: 'mtp', tensors: 1, bytes: 16 },
     ];
-    expect((await readStorage(at)).unread).toEqual(unread);
+    expect((await inspect(at)).unread).toEqual(unread);
     const { lines, json } = await inspectCommand.run(parseCall(inspectCommand, [at], new AbortController().signal));
     expect(lines.join('\n')).toMatch(/not read.*"vision_tower" \(2 tensors\)/);
     expect(json).toMatchObject({ unread });
@@ -360,7 +360,7 @@ test('a GGUF file without a word rule gives a warning', async () => {
   const load = () => warnings(async () => (await Model.load(path)).dispose());
   write();
   expect(await load()).toEqual([expect.stringMatching(/old\.gguf: the file does not say how .*tokenizer\.ggml\.pre/)]);
-  expect((await readStorage(path)).notes).toEqual([expect.stringMatching(/tokenizer\.ggml\.pre/)]);
+  expect((await inspect(path)).notes).toEqual([expect.stringMatching(/tokenizer\.ggml\.pre/)]);
   write(['tokenizer.ggml.pre', { text: 'default' }]);
   expect(await load()).toEqual([]);
 });
@@ -381,7 +381,7 @@ test.each<[string, Record<string, unknown>, RegExp]>([
 ])('a configuration that the shapes contradict is refused before weights are read: %s', async (_, changes, message) => {
   const family = 'tie_word_embeddings' in changes ? 'llama-tied-rope3' : 'llama';
   const at = variant((folder) => changeConfig(folder, changes), family);
-  await expect(readStorage(at)).rejects.toThrow(failure('MBOK_SHAPE', message));
+  await expect(inspect(at)).rejects.toThrow(failure('MBOK_SHAPE', message));
   await expect(Model.load(at)).rejects.toThrow(failure('MBOK_SHAPE', message));
 });
 

@@ -3,10 +3,10 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { MbokError } from '../../lib/base/errors';
-import { readStorage } from '../../lib/cli/storage';
 import { binarize } from '../../lib/compress/binarize';
 import { SafetensorsFile } from '../../lib/io/safetensors';
 import { coreOf, Model } from '../../lib/model';
+import { inspect } from '../../lib/models/inspect';
 import { GOLDEN, TINY_STORIES, temporaryFolder } from '../helpers/folders';
 
 const folder = temporaryFolder();
@@ -51,7 +51,7 @@ test('a prefix is saved as an ordinary model, which loads to the same numbers', 
   expect([...again.kernels.values()].every((count) => count === 2)).toBe(true);
   expect(again.conversion).toBeUndefined();
   expect(await logits(again)).toEqual(await logits(prefix));
-  const { layers } = await readStorage(place);
+  const { layers } = await inspect(place);
   for (const { rows, cols, kernels } of layers) expect([rows, cols, kernels]).toEqual([rows, cols, 2]);
 });
 
@@ -66,7 +66,7 @@ test('no bits of later kernels are read', async () => {
   await using prefix = await Model.load(whole, { kernels: 1 });
   const bytes = await Promise.all(read.mock.results.map(({ value }) => value as Promise<Uint8Array>));
   read.mockRestore();
-  const { parts } = await readStorage(whole);
+  const { parts } = await inspect(whole);
   expect(bytes.reduce((sum, { length }) => sum + length, 0)).toBe(parts.kernels / 3);
   expect(prefix.disposed).toBe(false);
 });

@@ -2,10 +2,10 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { readStorage } from '../../lib/cli/storage';
 import { binarize } from '../../lib/compress/binarize';
 import { SafetensorsFile } from '../../lib/io/safetensors';
 import { coreOf, Model } from '../../lib/model';
+import { inspect } from '../../lib/models/inspect';
 import { ModelSource } from '../../lib/models/source';
 import type { LayerFormat } from '../../lib/structures/structure';
 import { changeConfig, GOLDEN, temporaryFolder } from '../helpers/folders';
@@ -93,7 +93,7 @@ describe('models of the first version', () => {
   test('are nested in the source, and inspected correctly', async () => {
     await using source = await ModelSource.open(join(OLD, 'nested'));
     expect(source.formats.get('model.layers.0.mlp.up_proj')).toEqual({ kind: 'kernels', count: 3, nested: true });
-    const { layers, prefixBytes, embeddings } = await readStorage(join(OLD, 'nested'));
+    const { layers, prefixBytes, embeddings } = await inspect(join(OLD, 'nested'));
     expect(prefixBytes).toBeGreaterThan(0);
     expect(embeddings).toBe('int8');
     expect(layers.find(({ module }) => module === 'model.layers.1.mlp.up_proj')?.kernels).toBe(1);

@@ -5,7 +5,6 @@
 
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { readStorage } from '../../lib/cli/storage';
 import { choicesOf } from '../../lib/compress/allocation/choices';
 import { type BinarizeOptions, binarize } from '../../lib/compress/binarize';
 import { type BinarizeFolderOptions, binarizeFolder } from '../../lib/compress/binarize_folder';
@@ -14,6 +13,7 @@ import { exportDense } from '../../lib/compress/export_dense';
 import { planConversion } from '../../lib/compress/memory_plan';
 import { evaluatePerplexity } from '../../lib/eval/perplexity';
 import { coreOf, Model } from '../../lib/model';
+import { inspect } from '../../lib/models/inspect';
 import { moduleOf } from '../../lib/models/parts';
 import { structureOf } from '../../lib/structures/registry';
 import { type FinetuneResult, finetune } from '../../lib/train/finetune';
@@ -163,7 +163,7 @@ describe('a budget', () => {
     const linears = coreOf(model).linears.map(({ name }) => moduleOf(name));
     for (const module of linears.filter((name) => name.includes('.1.')))
       expect(model.formats.get(module)).toEqual(shared(2));
-    const { bitsPerWeight, bytes } = await readStorage(place);
+    const { bitsPerWeight, bytes } = await inspect(place);
     if (goal === 'bits') expect(bitsPerWeight).toBeLessThanOrEqual(4);
     else expect(bytes).toBeLessThanOrEqual(72_000);
     const saved = newPlace();
@@ -181,7 +181,7 @@ describe('a budget', () => {
     expect(kinds).toContain('shared_input_scale');
     const place = newPlace();
     await binarizeFolder(LLAMA, place, options);
-    expect((await readStorage(place)).bitsPerWeight).toBeLessThanOrEqual(3);
+    expect((await inspect(place)).bitsPerWeight).toBeLessThanOrEqual(3);
     await using loaded = await Model.load(place);
     expect(loaded.formats).toEqual(model.formats);
     expect(differences(contents(loaded), contents(model))).toEqual([]);
@@ -214,7 +214,7 @@ describe('a budget', () => {
 test('inspection counts its parts', async () => {
   const place = newPlace();
   await binarizeFolder(LLAMA, place, { ...all(2), keep: { '*.0.*': shared(2) } });
-  const { layers, parts, prefixBytes, bitsPerWeight, linearBytes } = await readStorage(place);
+  const { layers, parts, prefixBytes, bitsPerWeight, linearBytes } = await inspect(place);
   let bytes = 0;
   for (const { module, rows, cols, format, kernels, residual, ...layer } of layers) {
     const isShared = module.includes('.0.');

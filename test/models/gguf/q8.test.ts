@@ -4,7 +4,6 @@ import { randomFillSync } from 'node:crypto';
 import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { quantizeFolder } from '../../../lib/baselines/quantize_folder';
-import { readStorage } from '../../../lib/cli/storage';
 import { binarize } from '../../../lib/compress/binarize';
 import { binarizeFolder } from '../../../lib/compress/binarize_folder';
 import { exportDense } from '../../../lib/compress/export_dense';
@@ -13,6 +12,7 @@ import { f32ToHalf, halfToF32 } from '../../../lib/io/half';
 import { SafetensorsFile, type TensorSource, writeSafetensors } from '../../../lib/io/safetensors';
 import { coreOf, Model } from '../../../lib/model';
 import { dequantized } from '../../../lib/models/gguf/dequantize';
+import { inspect } from '../../../lib/models/inspect';
 import { ModelSource } from '../../../lib/models/source';
 import { widened } from '../../../lib/models/widen';
 import { GGML_TYPES, type GgmlType } from '../../../lib/native/ggml_types';
@@ -120,7 +120,7 @@ test.each(['llama', 'gpt2'])('%s is saved unchanged and read again', async (fami
   expect(settings.modules[family === 'gpt2' ? 'transformer.h.0.attn.c_attn' : 'model.embed_tokens']).toEqual({
     format: 'q8',
   });
-  const { layers, parts } = await readStorage(saved);
+  const { layers, parts } = await inspect(saved);
   const { linears } = coreOf(read);
   const { name, rows, cols } = linears[0] as (typeof linears)[number];
   await using file = await SafetensorsFile.open(join(saved, 'model.safetensors'));

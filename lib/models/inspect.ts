@@ -5,19 +5,23 @@ import { dirname, join } from 'node:path';
 import { ioFailure } from '../io/failure';
 import { ifPresent } from '../io/files';
 import type { WeightEntry } from '../io/weight_reader';
-import type { ConversionReport } from '../models/conversion_report';
-import { MARKER_FILE } from '../models/model_folder';
-import type { ModelPart } from '../models/parts';
-import { ModelSource } from '../models/source';
-import type { UnreadModule } from '../models/unread';
 import { DENSE } from '../structures/dense';
 import { INT8 } from '../structures/int8';
 import { isKernels } from '../structures/kernels';
 import type { LayerFormat } from '../structures/structure';
+import type { ConversionReport } from './conversion_report';
+import { MARKER_FILE } from './model_folder';
+import { layerBytes, type ModelPart, moduleOf, moduleOfTensor } from './parts';
+import { ModelSource } from './source';
+import type { UnreadModule } from './unread';
 
-export interface LayerStorage {
+/** One linear layer in the files of a model. */
+export interface LayerInspection {
+  /** Name of the module, such as 'model.layers.0.mlp.up_proj'. */
   readonly module: string;
+  /** Outputs. */
   readonly rows: number;
+  /** Inputs. */
   readonly cols: number;
   /** Format of the weight. */
   readonly format: LayerFormat;
@@ -41,7 +45,9 @@ const PARTS = ['kernels', 'scales', 'dense', 'biases', 'embeddings', 'head', 'no
  */
 export type PartOfFile = (typeof PARTS)[number];
 
-export interface ModelStorage {
+/** What {@link inspect} returns: sizes of a model and of its files. */
+export interface ModelInspection {
+  /** Name of the model family, such as 'llama'. */
   readonly family: string;
   /** Number of elements of the dense architecture's tensors. */
   readonly parameters: number;
@@ -53,6 +59,7 @@ export interface ModelStorage {
   readonly bitsPerParameter: number;
   /** Bytes of the weight files. */
   readonly bytes: number;
+  /** Bytes of the linear layers. */
   readonly linearBytes: number;
   /** Bytes of all files by purpose. */
   readonly parts: Readonly<Record<PartOfFile, number>>;
@@ -60,32 +67,35 @@ export interface ModelStorage {
   readonly embeddings: string | undefined;
   /** Bytes of the scales that belong only to prefixes of the kernels; undefined without nesting. */
   readonly prefixBytes: number | undefined;
-  readonly layers: readonly LayerStorage[];
+  /** The linear layers, in the order of the checkpoint. */
+  readonly layers: readonly LayerInspection[];
   /** Modules in the file that the model does not use. */
   readonly unread: readonly UnreadModule[];
   /** Notes about the files for the user. */
   readonly notes: readonly string[];
+  /** How the model was converted; undefined for a dense model. */
   readonly conversion: ConversionReport | undefined;
 }
 
 /**
- * Reads the storage of a Hugging Face folder or a GGUF file without loading weights. Throws MBOK_IO, MBOK_FORMAT,
- * MBOK_UNSUPPORTED, and MBOK_SHAPE if a tensor is missing or differs from the configuration.
+ * Describes a Hugging Face folder or a GGUF file: layers, formats, bytes and bits per weight. Reads headers and
+ * configuration only, so it takes no time whatever the size.
+ *
+ * @param path - a model, dense or Boolean, as {@link Model.load} takes it
+ * @throws MbokError MBOK_INVALID_ARGUMENT, MBOK_IO, MBOK_FORMAT, MBOK_UNSUPPORTED, and MBOK_SHAPE if a tensor is missing or
+ *   differs from the configuration
+ *
+ * @example
+ * const { bitsPerWeight, layers } = await inspect('small');
  */
-export async function readStorage(path: string): Promise<ModelStorage> {
+export async function inspect(path: string): Promise<ModelInspection> {
   await using source = await ModelSource.open(path);
   const { family, specifications: dense, formats, conversion, weights } = source;
   const modules = new Map(
-    dense.filter(({ role }) => role === 'linear').map((specification) => [parentOf(specification.name), specification]),
+    dense.filter(({ role }) => role === 'linear').map((specification) => [moduleOf(specification.name), specification]),
   );
   const parts = Object.fromEntries(PARTS.map((part) => [part, 0])) as Record<PartOfFile, number>;
-  const moduleBytes = new Map<string, number>();
-  for (const part of source.parts) {
-    const bytes = bytesOf(source, part);
-    const module = parentOf(part.name);
-    parts[partOf(part, modules.has(module))] += bytes;
-    moduleBytes.set(module, (moduleBytes.get(module) ?? 0) + bytes);
-  }
+  for (const part of source.parts) parts[partOf(part, modules.has(moduleOfTensor(part.name)))] += bytesOf(source, part);
   const prefixes = source.parts.filter(({ ofPrefix }) => ofPrefix);
   const used = sum(Object.values(parts));
   if (source.place !== weights.path) parts.tokenizer = sum([...source.companions.values()].map(({ length }) => length));
@@ -94,8 +104,9 @@ export async function readStorage(path: string): Promise<ModelStorage> {
     const marker = join(dirname(source.place), MARKER_FILE);
     parts.other += (await fileBytes(source.place)) + ((await ifPresent(fileBytes(marker))) ?? 0);
   }
-  const layers = [...modules].map(([module, { rows, cols }]): LayerStorage => {
-    const bytes = moduleBytes.get(module) as number;
+  const bytesByModule = layerBytes(source.parts, (part) => bytesOf(source, part));
+  const layers = [...modules].map(([module, { rows, cols }]): LayerInspection => {
+    const bytes = bytesByModule.get(module) as number;
     const residual = conversion?.residuals[module];
     const format = formats.get(module) ?? DENSE;
     const kernels = isKernels(format) ? format.count : 0;
@@ -137,10 +148,6 @@ function partOf({ role, owner }: ModelPart, ofLinear: boolean): PartOfFile {
   if (owner.role === 'bias') return ofLinear ? 'biases' : 'norms';
   if (owner.role === 'norm') return 'norms';
   return owner.role === 'head' ? 'head' : 'embeddings';
-}
-
-function parentOf(name: string): string {
-  return name.slice(0, name.lastIndexOf('.'));
 }
 
 function sum(numbers: readonly number[]): number {
