@@ -8,7 +8,8 @@
  */
 
 export { MbokError, MbokErrorCode } from './base/errors';
-export { type BaselineReport, quantizeFolder } from './baselines/quantize_folder';
+export type { PackedBytes } from './baselines/packed_bytes';
+export { type BaselineCalibration, type BaselineReport, quantizeFolder } from './baselines/quantize_folder';
 export type { BaselineMethod, QuantizeOptions } from './baselines/quantize_options';
 export type { AllocationMethod, AllocationOptions } from './compress/allocation/allocation_options';
 export type { KeptAt } from './compress/allocation/keep';
@@ -17,7 +18,7 @@ export { type BinarizeFolderOptions, binarizeFolder } from './compress/binarize_
 export type { CalibrationOptions } from './compress/calibration';
 export { type ExportOptions, type ExportType, exportDense } from './compress/export_dense';
 export { type ConversionPlan, planConversion } from './compress/memory_plan';
-export type { Dataset } from './data/dataset';
+export type { ConversationCount, Dataset, LabeledTokens } from './data/dataset';
 export { type DatasetOptions, loadDataset, type TextData } from './data/load_dataset';
 export {
   evaluateTasks,
@@ -31,6 +32,7 @@ export {
   type PerplexityOptions,
   type PerplexityProgress,
   type PerplexityResult,
+  type ScoredTokens,
 } from './eval/perplexity';
 export { measureSpeed, type Rate, type SpeedOptions, type SpeedResult } from './eval/speed';
 export type { Measurement } from './eval/statistics';
@@ -46,15 +48,16 @@ export {
   Model,
   type ModelConfig,
 } from './model';
-export type { ConversionReport } from './models/conversion_report';
+export type { AllocationReport, CalibrationReport, ConversionReport } from './models/conversion_report';
 export { inspect, type LayerInspection, type ModelInspection, type PartOfFile } from './models/inspect';
 export type { LoadOptions, SaveOptions } from './models/model_core';
 export type { OutputOptions } from './models/model_folder';
 export type { ModelUse, ProgressOptions } from './models/stored_matrix';
+export type { UnreadModule } from './models/unread';
 export type { Formats, LayerFormat } from './structures/structure';
 export type { ChatTemplate, EncodedChat, TemplateOptions } from './text/chat';
 export { encodeChat } from './text/chat';
-export type { ChatMessage, ContentPart, TemplateArguments, ToolCall } from './text/messages';
+export type { ChatMessage, ContentPart, FunctionCall, TemplateArguments, ToolCall } from './text/messages';
 export type { DecodeOptions, EncodeOptions, Tokenizer } from './text/tokenizer';
 export { type FinetuneResult, finetune } from './train/finetune';
 export type {
@@ -65,7 +68,7 @@ export type {
   TeacherCacheOptions,
 } from './train/finetune_options';
 export type { TrainingMemory } from './train/memory';
-export type { FinetuneRecord } from './train/progress';
+export type { BestEvaluation, FinetuneRecord } from './train/progress';
 export type { Trainable } from './train/trained';
 
 // ————————————————————————————————————————————————————————————————————————————————————————————————————————————————————
@@ -73,19 +76,35 @@ export type { Trainable } from './train/trained';
 export type { Decomposition, MatrixOptions } from './compress/kernels/decompose';
 export { type RefitOptions, refit } from './compress/kernels/refit';
 export { type SvidOptions, svid } from './compress/kernels/svid';
-export type { ActivationBits, Precision } from './graph/arithmetic';
+export type { ActivationBits, Arithmetic, Precision, TrainingPrecision } from './graph/arithmetic';
 export { appendGradients, type GradientTargets } from './graph/gradients';
-export { type BooleanTarget, Graph, type Tensor } from './graph/graph';
+export {
+  type BooleanOptimizerState,
+  type BooleanTarget,
+  type DenseSignal,
+  Graph,
+  type MemoryRole,
+  type Node as GraphNode,
+  type Rows,
+  type Shape,
+  type Tensor,
+} from './graph/graph';
 export { type ActivationKind, activation } from './graph/operations/activation';
 export { booleanActivation, booleanLinear } from './graph/operations/boolean_linear';
 export { linear } from './graph/operations/linear';
-export { crossEntropy, hiddenLoss, klDivergence } from './graph/operations/losses';
+export { crossEntropy, type HiddenLoss, hiddenLoss, klDivergence } from './graph/operations/losses';
 export { multiBooleanLinear } from './graph/operations/multi_boolean_linear';
-export { lossSeed } from './graph/operations/training';
+export { type AdamWSettings, lossSeed } from './graph/operations/training';
 export { scale } from './graph/operations/weighted_sum';
 export { type MemoryReport, Plan, type RunOptions } from './graph/plan';
 export { BitMatrix } from './native/bit_matrix';
-export { Matrix, type MatrixShape } from './native/matrix';
+export { Matrix, type MatrixElements, type MatrixShape } from './native/matrix';
 export { AdamW } from './train/adamw';
-export { BooleanOptimizer, type BooleanOptimizerSettings } from './train/boolean_optimizer';
+export {
+  type AccumulatorType,
+  BooleanOptimizer,
+  type BooleanOptimizerSettings,
+  type BooleanRule,
+  type Normalizer,
+} from './train/boolean_optimizer';
 export { LatentWeights } from './train/latent_weights';

@@ -47,7 +47,7 @@ export interface ChatOptions extends GenerateOptions, TemplateArguments {
 export interface Logits {
   /** N · V numbers, position by position. */
   readonly data: Float32Array;
-  /** [N, V]: tokens, vocabulary. */
+  /** Tokens N and vocabulary V. */
   readonly shape: readonly [number, number];
 }
 
@@ -300,17 +300,17 @@ export class Model {
   }
 }
 
-/** A model around a core, which it takes over. */
+/** @internal A model around a core, which it takes over. */
 export function modelOf(core: ModelCore): Model {
   return wrapCore(core);
 }
 
-/** What is inside a model: for the library and its tests, not for its users. */
+/** @internal What is inside a model: for the library and its tests, not for its users. */
 export function coreOf(model: Model): ModelCore {
   return readCore(model) as ModelCore;
 }
 
-/** What is inside `value` if it is a model of this copy of mbok, else throws MBOK_INVALID_ARGUMENT. */
+/** @internal What is inside `value` if it is a model of this copy of mbok, else throws MBOK_INVALID_ARGUMENT. */
 export function expectModel(name: string, value: Model): ModelCore {
   return readCore(value) ?? invalid(name, 'a model', value);
 }

@@ -31,8 +31,27 @@ import {
   type QuantizeOptions,
 } from './quantize_options';
 
+/** Calibration of GPTQ, as reported. */
+export interface BaselineCalibration {
+  /** Number of text windows. */
+  readonly windows: number;
+  /** Tokens per window. */
+  readonly length: number;
+  /** Tokens of all windows. */
+  readonly tokens: number;
+  /**
+   * 'auto': every window began with the tokenizer's start token; 'stream': windows were cut from the text as it is.
+   */
+  readonly startToken: StartToken;
+  /** Precision of products with tokens. */
+  readonly precision: string;
+  /** Damping of H as a fraction of its mean diagonal. */
+  readonly damping: number;
+}
+
 /** Report of a quantized folder: its baseline.json. */
 export interface BaselineReport {
+  /** Method of quantization. */
   readonly method: BaselineMethod;
   /** Bits of a weight's code. */
   readonly bits: number;
@@ -40,18 +59,8 @@ export interface BaselineReport {
   readonly group: number;
   /** Column order of GPTQ. */
   readonly order?: ColumnOrder;
-  /** Calibration of GPTQ; `damping` is the damping of H as a fraction of its mean diagonal. */
-  readonly calibration?: {
-    readonly windows: number;
-    readonly length: number;
-    readonly tokens: number;
-    /**
-     * 'auto': every window began with the tokenizer's start token; 'stream': windows were cut from the text as it is.
-     */
-    readonly startToken: StartToken;
-    readonly precision: string;
-    readonly damping: number;
-  };
+  /** Calibration of GPTQ. */
+  readonly calibration?: BaselineCalibration;
   /** Mean of ‖W − Ŵ‖ / ‖W‖ over the linear modules. */
   readonly residual: number;
   /** ‖W − Ŵ‖ / ‖W‖ by module. */

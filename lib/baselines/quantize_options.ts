@@ -12,9 +12,9 @@ import type { ProgressOptions } from '../models/stored_matrix';
 import type { GridSettings } from './grid';
 import { COLUMN_ORDERS, type ColumnOrder } from './input_factor';
 
-export const BASELINE_METHODS = ['rtn', 'gptq'] as const;
+export const BASELINE_METHODS: readonly BaselineMethod[] = ['rtn', 'gptq'];
 /** 'rtn': round to nearest; 'gptq': rounding with error compensation, calibrated on text. */
-export type BaselineMethod = (typeof BASELINE_METHODS)[number];
+export type BaselineMethod = 'rtn' | 'gptq';
 
 /** Limits on the bits of a code, in the range in which the methods are compared. */
 export const BITS = { least: 2, most: 4 } as const;

@@ -20,9 +20,9 @@ import { loadedSource } from './dense_source';
 import { REFIT_ROUNDS, SVID_ITERATIONS } from './kernels/decompose';
 import { MemoryStateStore } from './state_store';
 
-const METHODS = ['svid', 'refit', 'calibrated'] as const;
+const METHODS: readonly ConversionMethod[] = ['svid', 'refit', 'calibrated'];
 /** Method that turns weights into kernels; see {@link BinarizeOptions.method}. */
-export type ConversionMethod = (typeof METHODS)[number];
+export type ConversionMethod = 'svid' | 'refit' | 'calibrated';
 
 /** Options of {@link binarize}. */
 export interface BinarizeOptions extends ProgressOptions, AllocationOptions {
@@ -46,9 +46,9 @@ export interface BinarizeOptions extends ProgressOptions, AllocationOptions {
   readonly embeddings?: EmbeddingChoice;
 }
 
-export const EMBEDDING_CHOICES = ['kept', 'int8'] as const;
+export const EMBEDDING_CHOICES: readonly EmbeddingChoice[] = ['kept', 'int8'];
 /** Type that embeddings and head get; see {@link BinarizeOptions.embeddings}. */
-export type EmbeddingChoice = (typeof EMBEDDING_CHOICES)[number];
+export type EmbeddingChoice = 'kept' | 'int8';
 
 export const BINARIZE_KEYS = [
   ...ALLOCATION_KEYS,

@@ -9,9 +9,9 @@ import type { ProgressOptions } from '../models/stored_matrix';
 import { multipliedOut } from '../models/widen';
 
 const STORED_TYPES = { f32: 'F32', f16: 'F16' } as const;
-export const EXPORT_TYPES = ['f32', 'f16'] as const;
+export const EXPORT_TYPES: readonly ExportType[] = ['f32', 'f16'];
 /** Element types of {@link exportDense}. */
-export type ExportType = (typeof EXPORT_TYPES)[number];
+export type ExportType = 'f32' | 'f16';
 
 /** Options of {@link exportDense}. */
 export interface ExportOptions extends ProgressOptions, OutputOptions {

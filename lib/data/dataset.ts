@@ -22,10 +22,19 @@ export interface Sequences {
 }
 
 /** Token ids and labels of a text. */
-export interface Labeled {
+export interface LabeledTokens {
+  /** The token ids. */
   readonly ids: Int32Array;
   /** The ids, with −1 for tokens that do not count. */
   readonly labels: Int32Array;
+}
+
+/** Number of conversations in a dataset. */
+export interface ConversationCount {
+  /** All conversations. */
+  readonly count: number;
+  /** Those without a token that counts. */
+  readonly unanswered: number;
 }
 
 /** Windows from which {@link Dataset.batch} chooses. */
@@ -47,8 +56,8 @@ export class Dataset implements AsyncDisposable {
   readonly length: number;
   /** Number of tokens that count: the assistant's in conversations, all in other texts. */
   readonly counted: number;
-  /** Number of conversations, and of those without a token that counts; undefined for other texts. */
-  readonly conversations: { readonly count: number; readonly unanswered: number } | undefined;
+  /** Number of conversations; undefined for other texts. */
+  readonly conversations: ConversationCount | undefined;
   /** Largest token id; −1 if there are no tokens. */
   readonly largestId: number;
   /** Hash of the tokens, and of which of them count. */
@@ -89,13 +98,14 @@ export class Dataset implements AsyncDisposable {
    *
    * @throws MbokError as {@link read}
    */
-  async readLabeled(start: number, count: number): Promise<Labeled> {
+  async readLabeled(start: number, count: number): Promise<LabeledTokens> {
     integerInRange('start', start, 0, this.length);
     integerInRange('count', count, 0, this.length - start);
     return this.#labeled(await this.#store.read(start, count));
   }
 
   /**
+   * @internal
    * Cuts consecutive windows, as {@link cutWindows} describes. Returns none if the text is shorter than one.
    *
    * @throws MbokError MBOK_ABORTED, MBOK_IO, MBOK_FORMAT, MBOK_DISPOSED
@@ -105,20 +115,22 @@ export class Dataset implements AsyncDisposable {
   }
 
   /**
+   * @internal
    * Reads the window at `place`, which the text must fill, with token ids and labels as in {@link readLabeled}.
    *
    * @throws MbokError MBOK_IO, MBOK_FORMAT, MBOK_DISPOSED
    */
-  async window(place: number, shape: WindowShape): Promise<Labeled> {
+  async window(place: number, shape: WindowShape): Promise<LabeledTokens> {
     return this.#labeled(await readWindow(this.#store, place, shape));
   }
 
-  #labeled(tokens: TokenArray): Labeled {
+  #labeled(tokens: TokenArray): LabeledTokens {
     const ids = Int32Array.from(tokens, (token) => token & ID_BITS);
     return { ids, labels: this.masked ? Int32Array.from(tokens, (token) => (token < 0 ? -1 : token)) : ids };
   }
 
   /**
+   * @internal
    * Reads the sequences of one training step: windows at random places. The places depend only on the seed, the step
    * and the index in the batch.
    *
@@ -145,6 +157,7 @@ export class Dataset implements AsyncDisposable {
   }
 
   /**
+   * @internal
    * Counts the windows to choose from, one at every place.
    *
    * @throws MbokError as {@link batch}
@@ -175,7 +188,7 @@ export class Dataset implements AsyncDisposable {
     );
   }
 
-  /** Throws MBOK_INVALID_ARGUMENT, naming the files, if no token counts, since there is nothing to learn or score. */
+  /** @internal Throws MBOK_INVALID_ARGUMENT, naming the files, if no token counts, since there is nothing to learn or score. */
   expectCounted(): void {
     if (this.counted > 0) return;
     const where = this.conversations ? ` of its ${this.conversations.count} conversations` : '';
@@ -194,6 +207,7 @@ export class Dataset implements AsyncDisposable {
     await this.#store.close();
   }
 
+  /** Closes the dataset, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

@@ -50,8 +50,9 @@ export interface TaskResult {
   readonly file: string;
   /** Number of questions asked. */
   readonly questions: number;
-  /** Worked examples before each question, and the seed of their choice. */
+  /** Worked examples before each question. */
   readonly shots: number;
+  /** Seed of the choice of examples. */
   readonly seed: number;
   /**
    * 'auto': texts truncated to the model's limit still began with the tokenizer's start token; 'stream': they did not.

@@ -27,8 +27,11 @@ export interface SpeedOptions {
 
 /** Tokens per second over the repeats. */
 export interface Rate {
+  /** Median over the repeats. */
   readonly median: number;
+  /** The slowest repeat. */
   readonly least: number;
+  /** The fastest repeat. */
   readonly most: number;
 }
 
@@ -36,14 +39,19 @@ export interface Rate {
 export interface SpeedResult {
   /** Tokens of the prompt. */
   readonly prompt: number;
+  /** Speed of the prompt. */
   readonly prefill: Rate;
   /** Tokens decoded one by one. */
   readonly tokens: number;
+  /** Speed of the tokens after it. */
   readonly decode: Rate;
+  /** Number of measurements of each. */
   readonly repeats: number;
   /** Bytes of the key-value cache. */
   readonly cacheBytes: number;
+  /** Precision of dense products. */
   readonly precision: Precision;
+  /** Bits to which the inputs of Boolean layers were rounded; undefined if only the precision rounded them. */
   readonly activations: ActivationBits | undefined;
 }
 

@@ -2,6 +2,7 @@
 
 /** A measured value and its standard error. */
 export interface Measurement {
+  /** The measured value. */
   readonly value: number;
   /** Standard error of `value` over samples of equally many questions. */
   readonly standardError: number;

@@ -3,8 +3,8 @@
 import { oneOf } from '../base/validate';
 
 /** Precisions of products in training. */
-export const TRAINING_PRECISIONS = ['f32', 'bf16'] as const;
-export type TrainingPrecision = (typeof TRAINING_PRECISIONS)[number];
+export type TrainingPrecision = 'f32' | 'bf16';
+export const TRAINING_PRECISIONS: readonly TrainingPrecision[] = ['f32', 'bf16'];
 
 /**
  * Precisions of products.
@@ -18,12 +18,12 @@ export type TrainingPrecision = (typeof TRAINING_PRECISIONS)[number];
  * precision and K). They then round each block of 64 inputs to about 10 bits of its maximum in 'bf16' and 'int8', and
  * to f32 accuracy in 'f32'.
  */
-export const PRECISIONS = [...TRAINING_PRECISIONS, 'int8'] as const;
-export type Precision = (typeof PRECISIONS)[number];
+export type Precision = TrainingPrecision | 'int8';
+export const PRECISIONS: readonly Precision[] = [...TRAINING_PRECISIONS, 'int8'];
 
-/** Widths in bits to which the inputs of Boolean layers can be rounded (operations/round_activations.ts). */
-export const ACTIVATION_BITS = [8, 4, 2, 1] as const;
-export type ActivationBits = (typeof ACTIVATION_BITS)[number];
+/** Width in bits to which the inputs of Boolean layers can be rounded (operations/round_activations.ts). */
+export type ActivationBits = 8 | 4 | 2 | 1;
+export const ACTIVATION_BITS: readonly ActivationBits[] = [8, 4, 2, 1];
 
 /** The arithmetic of a graph. */
 export interface Arithmetic {

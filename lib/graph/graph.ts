@@ -12,15 +12,19 @@ import { type Arithmetic, arithmeticOf } from './arithmetic';
 /** Number of rows: fixed when the graph is built, or 'tokens' for the number of tokens of a run. */
 export type Rows = number | 'tokens';
 
+/** Shape and element type of a tensor. */
 export interface Shape {
+  /** Number of rows. */
   readonly rows: Rows;
+  /** Number of columns. */
   readonly cols: number;
+  /** Element type. */
   readonly type: TensorType;
 }
 
 /** Category of a bound tensor's memory in a plan's report. */
-export type MemoryRole = (typeof MEMORY_ROLES)[number];
-export const MEMORY_ROLES = ['weights', 'teacher', 'gradients', 'state'] as const;
+export type MemoryRole = 'weights' | 'teacher' | 'gradients' | 'state';
+export const MEMORY_ROLES: readonly MemoryRole[] = ['weights', 'teacher', 'gradients', 'state'];
 
 /** The source of a tensor's memory. */
 export type Binding =
@@ -36,13 +40,19 @@ export class Tensor implements Shape {
   /** Distinguishes tensors from objects of the same shape. */
   readonly #genuine = true;
 
-  /** Graph, index in it, shape, element type and memory. */
+  /** @internal */
   constructor(
+    /** The graph that it belongs to. */
     readonly graph: Graph,
+    /** Index of the tensor in its graph. */
     readonly id: number,
+    /** Number of rows. */
     readonly rows: Rows,
+    /** Number of columns. */
     readonly cols: number,
+    /** Element type. */
     readonly type: TensorType,
+    /** @internal Source of its memory. */
     public binding: Binding,
   ) {}
 
@@ -84,14 +94,22 @@ export interface GradientContext {
 }
 
 /** Destination of the Boolean signal of a ±1 parameter. */
-export type BooleanTarget =
-  /** a dense matrix [m, n], for the signal of kernel `kernel` alone (latent weights, tests) */
-  | { readonly kind: 'dense'; readonly signal: Tensor; readonly kernel: number }
-  /** the Boolean optimizer, which consumes the signal tile by tile */
-  | ({ readonly kind: 'optimizer' } & BooleanOptimizerState);
+export type BooleanTarget = DenseSignal | BooleanOptimizerState;
 
-/** State and settings of the Boolean optimizer for one parameter; see {@link BooleanOptimizer}. */
+/** A dense matrix as destination of a signal (latent weights, tests). */
+export interface DenseSignal {
+  /** Tells the destinations apart. */
+  readonly kind: 'dense';
+  /** The matrix [m, n]. */
+  readonly signal: Tensor;
+  /** Index of the kernel whose signal it is. */
+  readonly kernel: number;
+}
+
+/** The Boolean optimizer as destination of a signal, which it consumes tile by tile; see {@link BooleanOptimizer}. */
 export interface BooleanOptimizerState {
+  /** Tells the destinations apart. */
+  readonly kind: 'optimizer';
   /** Accumulator [m, n], 16 bits per weight (f32 for exact replays). */
   readonly accumulator: Tensor;
   /** Statistics of the rows, f32 [2, m]. */
@@ -121,14 +139,19 @@ export interface OperationDefinition {
 
 /** An operation in a graph. */
 export interface Node {
+  /** Name in the native table of operations. */
   readonly name: string;
+  /** Tensors that it reads; undefined for optional inputs that are absent. */
   readonly inputs: readonly (Tensor | undefined)[];
+  /** Tensors that it writes. */
   readonly outputs: readonly (Tensor | undefined)[];
+  /** @internal */
   readonly attributes: readonly number[];
+  /** @internal */
   readonly phase: Phase;
-  /** Index of the input whose memory output 0 may overwrite, if nothing reads the input later. */
+  /** @internal Index of the input whose memory output 0 may overwrite, if nothing reads the input later. */
   readonly inPlace: number | undefined;
-  /** Undefined for operations that were emitted without one; they have no gradient. */
+  /** @internal Undefined for operations that were emitted without one; they have no gradient. */
   readonly definition: OperationDefinition | undefined;
 }
 
@@ -156,10 +179,11 @@ export function expectGraph(name: string, value: Graph): Graph {
  * const { y } = await plan.run({ inputs: { x: data } });
  */
 export class Graph {
+  /** Precision of products, and rounding of activations. */
   readonly arithmetic: Arithmetic;
   /** Operations in the order in which they run. */
   readonly nodes: Node[] = [];
-  /** All tensors in the order of their creation. */
+  /** @internal All tensors in the order of their creation. */
   readonly tensors: Tensor[] = [];
   /** Inputs of a run, by name. */
   readonly inputs = new Map<string, Tensor>();
@@ -214,7 +238,7 @@ export class Graph {
     return tensor;
   }
 
-  /** Adds an operation by its definition, and creates its outputs. Throws MBOK_SHAPE, MBOK_INVALID_ARGUMENT. */
+  /** @internal Adds an operation by its definition, and creates its outputs. Throws MBOK_SHAPE, MBOK_INVALID_ARGUMENT. */
   apply(
     definition: OperationDefinition,
     inputs: readonly (Tensor | undefined)[],
@@ -236,7 +260,7 @@ export class Graph {
     return outputs;
   }
 
-  /** Adds an operation that writes existing tensors. Gradients pass through it only with `definition`. */
+  /** @internal Adds an operation that writes existing tensors. Gradients pass through it only with `definition`. */
   emit(
     name: string,
     inputs: readonly (Tensor | undefined)[],
@@ -249,7 +273,7 @@ export class Graph {
     this.nodes.push({ name, inputs, outputs, attributes, phase, inPlace, definition });
   }
 
-  /** Removes operations. Throws MBOK_INTERNAL if another operation reads their results. */
+  /** @internal Removes operations. Throws MBOK_INTERNAL if another operation reads their results. */
   remove(nodes: readonly Node[]): void {
     for (const node of nodes) this.nodes.splice(this.nodes.indexOf(node), 1);
     const lost = new Set(nodes.flatMap(({ outputs }) => outputs));
@@ -258,7 +282,7 @@ export class Graph {
     }
   }
 
-  /** Adds copies of operations in which tensors are replaced as `instead` maps them. */
+  /** @internal Adds copies of operations in which tensors are replaced as `instead` maps them. */
   repeat(nodes: readonly Node[], instead: ReadonlyMap<Tensor, Tensor>): Node[] {
     const swap = (tensors: Node['inputs']) => tensors.map((tensor) => tensor && (instead.get(tensor) ?? tensor));
     const copies = nodes.map((node) => ({ ...node, inputs: swap(node.inputs), outputs: swap(node.outputs) }));
@@ -266,7 +290,7 @@ export class Graph {
     return copies;
   }
 
-  /** Creates an intermediate tensor that {@link emit} can write. */
+  /** @internal Creates an intermediate tensor that {@link emit} can write. */
   create(shape: Shape): Tensor {
     return this.#create(shape, { kind: 'intermediate' });
   }

@@ -25,6 +25,7 @@ export type MemoryReport = Record<MemoryRole, number> & {
   readonly activations: number;
   /** working memory inside operations */
   readonly scratch: number;
+  /** sum of all */
   readonly total: number;
 };
 

@@ -18,13 +18,17 @@ export interface ConversionReport {
   readonly embeddingErrors?: Readonly<Record<string, number>>;
 }
 
+/** Allocation of kernels under a budget. */
 export interface AllocationReport {
   /** Method: 'measured', 'uniform' or 'paper'. */
   readonly method: string;
+  /** Bits per weight of the linear layers, if they were the budget. */
   readonly bits?: number;
+  /** Bytes of the file, if they were the budget. */
   readonly size?: number;
 }
 
+/** Settings of the calibrated method, as used. */
 export interface CalibrationReport {
   /** Number of text windows; fewer than requested if the text was short. */
   readonly windows: number;

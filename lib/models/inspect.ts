@@ -37,13 +37,32 @@ export interface LayerInspection {
   readonly bitsPerWeight: number;
 }
 
-const PARTS = ['kernels', 'scales', 'dense', 'biases', 'embeddings', 'head', 'norms', 'tokenizer', 'other'] as const;
+const PARTS: readonly PartOfFile[] = [
+  'kernels',
+  'scales',
+  'dense',
+  'biases',
+  'embeddings',
+  'head',
+  'norms',
+  'tokenizer',
+  'other',
+];
 /**
  * Purpose of bytes. Linear layers have 'kernels' with their 'scales', 'dense' weights and 'biases'. 'embeddings'
  * includes learned positions and projections, and 'norms' includes other biases. 'tokenizer' counts files beside the
  * weights. A GGUF file has its tokenizer in its metadata, which counts as 'other', like headers and configuration.
  */
-export type PartOfFile = (typeof PARTS)[number];
+export type PartOfFile =
+  | 'kernels'
+  | 'scales'
+  | 'dense'
+  | 'biases'
+  | 'embeddings'
+  | 'head'
+  | 'norms'
+  | 'tokenizer'
+  | 'other';
 
 /** What {@link inspect} returns: sizes of a model and of its files. */
 export interface ModelInspection {

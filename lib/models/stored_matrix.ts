@@ -32,9 +32,9 @@ export interface PlacedMatrix extends StoredMatrix {
  */
 export type DenseStorage = FloatType | 'Q8';
 
-export const MODEL_USES = ['inference', 'training'] as const;
+export const MODEL_USES: readonly ModelUse[] = ['inference', 'training'];
 /** Use of a model. Inference reads ±1 in tiles; training reads rows, as files do. */
-export type ModelUse = (typeof MODEL_USES)[number];
+export type ModelUse = 'inference' | 'training';
 
 /** Options of all long calls. */
 export interface ProgressOptions {

@@ -13,7 +13,9 @@ export const HEAD = 'lm_head.weight';
  * A module of a checkpoint that does not belong to the model, such as a vision tower or multi-token prediction layers.
  */
 export interface UnreadModule {
+  /** Name of the module. */
   readonly name: string;
+  /** Number of its tensors. */
   readonly tensors: number;
   /** Bytes of its tensors. */
   readonly bytes: number;

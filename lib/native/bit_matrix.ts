@@ -93,6 +93,7 @@ export class BitMatrix extends Matrix {
     return signs;
   }
 
+  /** Returns an independent copy. */
   override clone(): BitMatrix {
     const copy = new BitMatrix(this);
     copy.write(this.raw());

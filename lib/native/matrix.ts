@@ -44,7 +44,8 @@ const TYPE_NAMES = Object.keys(TENSOR_TYPES) as readonly TensorType[];
  */
 const PIECE_BYTES = 1 << 22;
 
-type Elements = Float32Array | Int32Array | Uint16Array | Uint8Array | Int8Array;
+/** Elements of a matrix as an array. */
+export type MatrixElements = Float32Array | Int32Array | Uint16Array | Uint8Array | Int8Array;
 
 /**
  * A zeroed row-major matrix in native memory, aligned to 64 bytes. Dispose it, or leave it to the garbage collector.
@@ -96,7 +97,7 @@ export class Matrix {
     return this.rows * rowBytes(this.type, this.cols);
   }
 
-  /** The native memory. Throws MBOK_DISPOSED. */
+  /** @internal The native memory. Throws MBOK_DISPOSED. */
   get buffer(): NativeBuffer {
     if (this.#buffer === undefined) throw new MbokError('MBOK_DISPOSED', 'this matrix has been disposed');
     return this.#buffer;
@@ -110,7 +111,7 @@ export class Matrix {
   /**
    * Overwrites the whole matrix. `data` holds its elements row by row (bits: bytes of padded rows). Throws MBOK_SHAPE.
    */
-  write(data: Elements): void {
+  write(data: MatrixElements): void {
     if (!ArrayBuffer.isView(data)) invalid('data', 'a typed array', data);
     if (data.byteLength !== this.byteLength) {
       throw new MbokError(
@@ -122,7 +123,7 @@ export class Matrix {
   }
 
   /** Overwrites the bytes from `byteOffset` on. Throws MBOK_INVALID_ARGUMENT if they would end past the matrix. */
-  writeAt(byteOffset: number, data: Elements): void {
+  writeAt(byteOffset: number, data: MatrixElements): void {
     guarded(() => this.buffer.write(data, byteOffset));
   }
 
@@ -130,12 +131,12 @@ export class Matrix {
    * Fills all of `target` with the bytes from `byteOffset` on. Throws MBOK_INVALID_ARGUMENT if they would end past the
    * matrix.
    */
-  readAt(byteOffset: number, target: Elements): void {
+  readAt(byteOffset: number, target: MatrixElements): void {
     guarded(() => this.buffer.read(target, byteOffset));
   }
 
-  /** Creates a matrix and fills it with the pieces in order. If a piece fails, the matrix is disposed. */
-  static async ofPieces(shape: MatrixShape, pieces: AsyncIterable<Elements>): Promise<Matrix> {
+  /** @internal Creates a matrix and fills it with the pieces in order. If a piece fails, the matrix is disposed. */
+  static async ofPieces(shape: MatrixShape, pieces: AsyncIterable<MatrixElements>): Promise<Matrix> {
     const matrix = new Matrix(shape);
     try {
       let done = 0;
@@ -154,7 +155,7 @@ export class Matrix {
    * Copies the elements in their memory layout: Float32Array, Int32Array, Uint16Array (f16, bf16), Int8Array (i8) or
    * Uint8Array.
    */
-  raw(): Elements {
+  raw(): MatrixElements {
     const view = this.#view();
     this.readAt(0, view);
     return view;
@@ -194,7 +195,7 @@ export class Matrix {
     this.#buffer = undefined;
   }
 
-  #view(): Elements {
+  #view(): MatrixElements {
     const elements = this.rows * this.cols;
     if (this.type === 'f32') return new Float32Array(elements);
     if (this.type === 'i32') return new Int32Array(elements);

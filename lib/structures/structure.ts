@@ -10,6 +10,7 @@ import type { FloatType } from '../io/half';
  * The structure of a weight [rows, cols] with its settings. `kind` names the structure, which defines all other fields.
  */
 export interface LayerFormat {
+  /** Name of the structure, such as 'kernels' or 'int8'. */
   readonly kind: string;
 }
 

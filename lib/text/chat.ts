@@ -11,6 +11,7 @@ export { ChatTemplate, type TemplateOptions } from './chat_template';
 
 /** A conversation as tokens. */
 export interface EncodedChat {
+  /** Token ids. */
   readonly ids: Int32Array;
   /** 1 for the assistant's tokens, including the end token of its messages; 0 for all others. */
   readonly assistant: Uint8Array;

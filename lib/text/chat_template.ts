@@ -93,7 +93,7 @@ export class ChatTemplate {
     return this.render(messages, options).text;
   }
 
-  /** Formats a conversation, and returns also the spans that the template marks as the assistant's. */
+  /** @internal Formats a conversation, and returns also the spans that the template marks as the assistant's. */
   render(messages: readonly ChatMessage[], options?: TemplateOptions): Rendered {
     const checked = checkOptions('options', options, TEMPLATE_OPTIONS);
     const prompts = boolean('addGenerationPrompt', checked.addGenerationPrompt ?? false);

@@ -9,17 +9,28 @@ import { isJsonObject, type JsonObject } from '../io/json';
  * template.
  */
 export interface ContentPart {
+  /** Type of the part, such as 'text'. */
   readonly type: string;
+  /** Text of a part of type 'text'. */
   readonly text?: string | undefined;
+}
+
+/** Name and arguments of a called function. */
+export interface FunctionCall {
+  /** Name of the function. */
+  readonly name: string;
+  /** Arguments as an object; some templates also accept its JSON. */
+  readonly arguments: object | string;
 }
 
 /** A tool call that the assistant requests. */
 export interface ToolCall {
+  /** Id that the tool's result refers to. */
   readonly id?: string | undefined;
   /** Usually 'function'. */
   readonly type?: string | undefined;
-  /** `arguments` is an object; some templates also accept its JSON. */
-  readonly function: { readonly name: string; readonly arguments: object | string };
+  /** The called function. */
+  readonly function: FunctionCall;
 }
 
 /** A message of a conversation. Templates also see fields that are not listed here. */
@@ -32,8 +43,11 @@ export interface ChatMessage {
   readonly content?: string | readonly ContentPart[] | object | null | undefined;
   /** Thoughts of the assistant before its answer. Templates see them under all three names in use. */
   readonly reasoning_content?: string | null | undefined;
+  /** Another name of `reasoning_content`. */
   readonly reasoning?: string | null | undefined;
+  /** Another name of `reasoning_content`. */
   readonly thinking?: string | null | undefined;
+  /** Tools that the assistant calls. */
   readonly tool_calls?: readonly ToolCall[] | null | undefined;
   /** For a tool result: id of the call that it answers. */
   readonly tool_call_id?: string | null | undefined;

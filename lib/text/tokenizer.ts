@@ -240,7 +240,7 @@ export class Tokenizer {
     return this.#limited('decode', known.length, () => this.#inner.decode(known, skipSpecialTokens));
   }
 
-  /** Warns once if a text starts with the token that is put before it, since models have never seen two. */
+  /** @internal Warns once if a text starts with the token that is put before it, since models have never seen two. */
   tellRepeated(start: number | undefined, ids: readonly number[]): void {
     if (start === undefined || ids[0] !== start || this.#hasTold) return;
     this.#hasTold = true;
@@ -248,12 +248,13 @@ export class Tokenizer {
     warn(`${this.#place}: a text begins with the token ${token}, which is also put before it: the model sees it twice`);
   }
 
-  /** Returns a lower bound on the tokens of any text with this many characters (UTF-16 units), without encoding it. */
+  /** @internal Returns a lower bound on the tokens of any text with this many characters (UTF-16 units), without encoding it. */
   fewestTokens(characters: number): number {
     return Math.ceil(characters / this.#mostCharacters);
   }
 
   /**
+   * @internal
    * Checks the vocabulary against a model's. Added tokens past its end are accepted, and fail when they are used: Gemma
    * 3's text models still have those for images.
    *

@@ -6,17 +6,18 @@ import { graphOf } from '../graph/operation';
 import { booleanUpdate } from '../graph/operations/training';
 import { Matrix } from '../native/matrix';
 
-export const BOOLEAN_RULES = ['lastKernel', 'neighbors'] as const;
-export const NORMALIZERS = ['none', 'mean', 'factored'] as const;
-export const ACCUMULATOR_TYPES = ['f16', 'bf16', 'f32'] as const;
+export const BOOLEAN_RULES: readonly BooleanRule[] = ['lastKernel', 'neighbors'];
+export const NORMALIZERS: readonly Normalizer[] = ['none', 'mean', 'factored'];
+export const ACCUMULATOR_TYPES: readonly AccumulatorType[] = ['f16', 'bf16', 'f32'];
 
 /**
  * 'lastKernel': only the last kernel flips; 'neighbors': the code of a weight's K bits moves to the neighboring level.
  */
-export type BooleanRule = (typeof BOOLEAN_RULES)[number];
+export type BooleanRule = 'lastKernel' | 'neighbors';
 /** Divisor of a signal: none, its mean magnitude, or the factored root of its second moments. */
-export type Normalizer = (typeof NORMALIZERS)[number];
-export type AccumulatorType = (typeof ACCUMULATOR_TYPES)[number];
+export type Normalizer = 'none' | 'mean' | 'factored';
+/** Element type of the accumulator. */
+export type AccumulatorType = 'f16' | 'bf16' | 'f32';
 
 /** Settings of a {@link BooleanOptimizer}. */
 export interface BooleanOptimizerSettings {
@@ -102,7 +103,7 @@ export class BooleanOptimizer {
    * tile.
    */
   target(graph: Graph): BooleanTarget {
-    return { kind: 'optimizer', ...this.#bind(graph) };
+    return this.#bind(graph);
   }
 
   /** Emits one step with a dense signal q [m, n] of the last of `count` kernels. Absent scales are ones. */
@@ -130,6 +131,7 @@ export class BooleanOptimizer {
     const bound = (name: string) => graph.bind(this.matrices.get(name) as Matrix, 'state');
     const { rule, normalizer, decay } = this.settings;
     return {
+      kind: 'optimizer',
       accumulator: bound('accumulator'),
       rowStatistics: bound('row_statistics'),
       columnStatistics: bound('column_statistics'),

@@ -8,12 +8,20 @@ import type { FinetuneProgress } from './finetune_options';
 /** Record of one step. */
 export type FinetuneRecord = Omit<FinetuneProgress, 'steps' | 'tokensPerSecond'>;
 
+/** The best evaluation of a run. */
+export interface BestEvaluation {
+  /** Its perplexity. */
+  readonly perplexity: number;
+  /** Its step, from 1; 0 before the first. */
+  readonly step: number;
+}
+
 /** Progress of a run. */
 export interface Progress {
   /** One entry per step. */
   readonly history: readonly FinetuneRecord[];
-  /** Best evaluation: its perplexity and its step. The run restores that model at its end. */
-  readonly best: { readonly perplexity: number; readonly step: number } | undefined;
+  /** Best evaluation; the run restores that model at its end. Undefined without evaluations. */
+  readonly best: BestEvaluation | undefined;
 }
 
 /**

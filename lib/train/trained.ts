@@ -6,9 +6,9 @@ import { type ModelPart, moduleOf } from '../models/parts';
 import type { BitMatrix } from '../native/bit_matrix';
 import type { Matrix } from '../native/matrix';
 
-export const TRAINABLE = ['scales', 'norms', 'embeddings', 'biases'] as const;
+export const TRAINABLE: readonly Trainable[] = ['scales', 'norms', 'embeddings', 'biases'];
 /** Groups of f32 parameters. 'embeddings' includes an untied head, learned positions and projections. */
-export type Trainable = (typeof TRAINABLE)[number];
+export type Trainable = 'scales' | 'norms' | 'embeddings' | 'biases';
 
 const GROUPS = {
   norm: 'norms',

@@ -6,9 +6,9 @@ import { MAX_KERNELS } from '../../structures/kernels';
 import type { LayerFormat } from '../../structures/structure';
 import { checkKept, type KeptAt } from './keep';
 
-export const ALLOCATION_METHODS = ['measured', 'uniform', 'paper'] as const;
+export const ALLOCATION_METHODS: readonly AllocationMethod[] = ['measured', 'uniform', 'paper'];
 /** Method that distributes a budget over layers; see {@link AllocationOptions.allocation}. */
-export type AllocationMethod = (typeof ALLOCATION_METHODS)[number];
+export type AllocationMethod = 'measured' | 'uniform' | 'paper';
 
 /** Size of the linear layers. Exactly one of `kernels`, `bits` and `size` is required. */
 export interface AllocationOptions {

@@ -2,9 +2,11 @@ import { oneOf } from '../../base/validate';
 import type { OperationDefinition, Tensor } from '../graph';
 import { expectShape, graphOf, required } from '../operation';
 
-/** Codes of the activation functions, as in native/kernels/activation. 'gelu' is the exact form with erf. */
-const KINDS = { silu: 0, gelu: 1, geluTanh: 2, relu: 3 } as const;
-export type ActivationKind = keyof typeof KINDS;
+/** Activation function. 'gelu' is the exact form with erf, 'geluTanh' its tanh approximation (arXiv 1606.08415). */
+export type ActivationKind = 'silu' | 'gelu' | 'geluTanh' | 'relu';
+
+/** Codes of the activation functions, as in native/kernels/activation. */
+const KINDS: Readonly<Record<ActivationKind, number>> = { silu: 0, gelu: 1, geluTanh: 2, relu: 3 };
 const KIND_NAMES = Object.keys(KINDS) as readonly ActivationKind[];
 
 /** y = f(x). Attribute: kind. */

@@ -51,8 +51,9 @@ export function klDivergence(student: Tensor, teacher: Tensor): Tensor {
 }
 
 /** Losses of hidden states, in the order of their native codes. */
-export const HIDDEN_LOSSES = ['plain', 'relative', 'logarithmic'] as const;
-export type HiddenLoss = (typeof HIDDEN_LOSSES)[number];
+export const HIDDEN_LOSSES: readonly HiddenLoss[] = ['plain', 'relative', 'logarithmic'];
+/** Distance of hidden states; see {@link hiddenLoss}. */
+export type HiddenLoss = 'plain' | 'relative' | 'logarithmic';
 
 /**
  * Computes the distance of hidden states h from the teacher's t, as a mean over rows:

@@ -38,10 +38,15 @@ export function gradientNorm(gradients: readonly Tensor[]): Tensor {
   return norm;
 }
 
+/** Settings of {@link AdamW}. */
 export interface AdamWSettings {
+  /** Decay of the mean gradient. */
   readonly beta1: number;
+  /** Decay of the mean squared gradient. */
   readonly beta2: number;
+  /** Added to the root of the mean squared gradient. */
   readonly epsilon: number;
+  /** Decoupled weight decay. */
   readonly weightDecay: number;
   /** Maximum gradient norm: gradients are scaled down so that `norm` does not exceed it. 0 disables clipping. */
   readonly clip: number;
