@@ -240,6 +240,7 @@ const cases: Record<string, () => Case> = {
   ],
   PromptCache: () => [create(mbok.PromptCache)],
   exportDense: () => [mbok.exportDense, small, at('dense'), { type: 'f16', signal: signal(), onProgress }],
+  inspect: () => [mbok.inspect, join(GOLDEN, 'llama')],
   'Model.arrangeFor': () => [(...args: [never]) => small.arrangeFor(...args), 'inference', { signal: signal() }],
 };
 

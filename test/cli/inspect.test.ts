@@ -66,6 +66,25 @@ test('a dense folder, with its tokenizer', async () => {
   expect(storage.layers.every(({ kernels, residual }) => kernels === 0 && residual === undefined)).toBe(true);
 });
 
+// with biases, in 16 bits, in GGUF's formats, and mixed
+test.each<[string, () => Promise<Model>]>([
+  ['a Boolean model', async () => await Model.load(await convert('llama-bias', 2))],
+  ['a dense model', () => Model.load(TINY_STORIES)],
+  ['a model in blocks', () => Model.load(join(GOLDEN, 'gguf/llama.gguf'))],
+  [
+    'layers in 8 bits and in real numbers',
+    async () => {
+      await using model = await Model.load(join(GOLDEN, 'llama'));
+      return await binarize(model, { kernels: 3, keep: { '*up_proj': 'int8', '*q_proj': 'dense' } });
+    },
+  ],
+])('%s in memory has the bits per weight of its saved files', async (name, load) => {
+  await using model = await load();
+  const place = join(folder, name);
+  await model.save(place);
+  expect(model.bitsPerWeight).toBe((await inspect(place)).bitsPerWeight);
+});
+
 // 'gpt2' is stored transposed, and 'opt-350m-like' has projections
 test.each(['llama', 'gemma2', 'phi3', 'gpt2', 'opt', 'opt-350m-like', 'qwen3-tied'])(
   '%s: all parts together are the files',
