@@ -38,10 +38,10 @@ const BLOCKS: Readonly<Record<string, Expectation>> = {
   'README.md: mbok inspect MODEL': {
     prints: [
       /^model\.layers\.0\.self_attn\.q_proj .* dense +16\.000$/m,
-      /^small: 2\.276 bits a weight/m,
-      /^sized: 2\.2\d\d bits a weight/m,
+      /^small: 2\.276 bits/m,
+      /^sized: 2\.2\d\d bits/m,
       /^kernels by measured allocation: /m,
-      /^tuned: 2\.276 bits a weight/m,
+      /^tuned: 2\.276 bits/m,
       PERPLEXITY,
       STORY,
       STORY,
@@ -49,24 +49,24 @@ const BLOCKS: Readonly<Record<string, Expectation>> = {
     ],
   },
   'docs/baselines.md: TEXT=assets/tiny-stories/corpus/train.txt': {
-    prints: [/^rtn3: 3\.186 bits a weight/m, /^gptq3: 3\.191 bits a weight/m, PERPLEXITY],
+    prints: [/^rtn3: 3\.186 bits/m, /^gptq3: 3\.191 bits/m, PERPLEXITY],
   },
   'docs/baselines.md: mbok binarize SRC start --kernels 1 --method svid': {
-    prints: [/^start: 1\.138 bits a weight/m, /^OUT: 1\.138 bits a weight/m, /^dense: 2755008 parameters in f32/m],
+    prints: [/^start: 1\.138 bits/m, /^OUT: 1\.138 bits/m, /^dense: 2755008 parameters in f32/m],
   },
   'docs/baselines.md: mbok report MODEL.gguf --out report': { skipped: 'takes over an hour and SmolLM2' },
   'docs/converting.md: mbok binarize assets/tiny-stories small --kernels 2': {
-    prints: [/^small: 2\.276 bits a weight/m, /^model\.layers\.5\.mlp\.down_proj .* K = 2 /m, STORY],
+    prints: [/^small: 2\.276 bits/m, /^model\.layers\.5\.mlp\.down_proj .* K = 2 /m, STORY],
   },
   'docs/converting.md: mbok binarize assets/tiny-stories sized --size 1MB': {
-    prints: [/^sized: .* 1\.00 MB/m, /^mixed: 2\.2\d\d bits a weight/m, /^model\.layers\.5\.mlp\.down_proj .* K = 3 /m],
+    prints: [/^sized: .* 1\.00 MB/m, /^mixed: 2\.2\d\d bits/m, /^model\.layers\.5\.mlp\.down_proj .* K = 3 /m],
   },
   'docs/converting.md: mbok binarize assets/tiny-stories nested': {
-    prints: [/^nested: \d\.\d+ bits a weight/m, /^nested: loads with 1 to 3 kernels/m, STORY],
+    prints: [/^nested: \d\.\d+ bits/m, /^nested: loads with 1 to 3 kernels/m, STORY],
   },
   'docs/converting.md: mbok export small dense --type f16': { prints: [/^dense: 2755008 parameters in f16/m] },
   'docs/data.md: mbok finetune small tuned': {
-    prints: [/^tuned: 2\.276 bits a weight/m, /^2 steps, loss \d/m, PERPLEXITY],
+    prints: [/^tuned: 2\.276 bits/m, /^2 steps, loss \d/m, PERPLEXITY],
   },
   "docs/data.md: import { finetune, loadDataset, Model } from 'mbok';": { prints: [/^\d+ tokens$/m] },
   'docs/evaluating.md: mbok eval perplexity assets/tiny-stories': {
@@ -75,7 +75,7 @@ const BLOCKS: Readonly<Record<string, Expectation>> = {
   'docs/evaluating.md: mbok eval tasks MODEL.gguf K4 K3 K2': { skipped: 'needs SmolLM2 and the files of the tasks' },
   'docs/evaluating.md: mbok report MODEL --out report': { skipped: 'runs a hundred commands' },
   'docs/finetuning.md: mbok binarize assets/tiny-stories small': {
-    prints: [/^small: 2\.276 bits a weight/m, /^tuned: 2\.276 bits a weight/m, /^perplexity \d+\.\d+, best of/m],
+    prints: [/^small: 2\.276 bits/m, /^tuned: 2\.276 bits/m, /^perplexity \d+\.\d+, best of/m],
   },
   'docs/quality.md: mbok binarize MODEL.gguf OUT --kernels K': { skipped: 'needs SmolLM2, and hours' },
   'docs/quality.md: mbok report assets/tiny-stories': { skipped: 'runs a hundred commands on texts of another folder' },
