@@ -12,7 +12,7 @@ export type { PackedBytes } from './baselines/packed_bytes';
 export { type BaselineCalibration, type BaselineReport, quantizeFolder } from './baselines/quantize_folder';
 export type { BaselineMethod, QuantizeOptions } from './baselines/quantize_options';
 export type { AllocationMethod, AllocationOptions } from './compress/allocation/allocation_options';
-export type { KeptAt } from './compress/allocation/keep';
+export type { FixedFormat } from './compress/allocation/keep';
 export { type BinarizeOptions, binarize, type ConversionMethod, type EmbeddingChoice } from './compress/binarize';
 export { type BinarizeFolderOptions, binarizeFolder } from './compress/binarize_folder';
 export type { CalibrationOptions } from './compress/calibration';

@@ -105,16 +105,16 @@ export async function quantizeFolder(source: string, output: string, given: Quan
   const heads = parts.map((part) => partHead(part, 'F32'));
   await using weights = await work.weights(heads, work.finished > 0);
   await using states = await work.states(dense, calibration, SIDES);
-  const keep: BlockKeeper['keep'] = (layer, block) => work.keep(layer, block, { weights });
+  const storeBlock: BlockKeeper['storeBlock'] = (layer, block) => work.storeBlock(layer, block, { weights });
   const convert: BlockConversion['convert'] = (layer, walk, blockOptions) =>
     walk === undefined
       ? roundBlock(dense, layer, settings, blockOptions)
       : compensateBlock(walk, layer, settings, blockOptions);
   const conversion = { calibration, sides: SIDES, convert };
-  await convertBlocks(dense, conversion, { finished: work.finished, states, keep }, checked);
+  await convertBlocks(dense, conversion, { finished: work.finished, states, storeBlock }, checked);
   if (work.finished === layers) {
     const staying = parts.filter(({ owner }) => owner.role !== 'linear').map((part) => widenedTensor(part, dense));
-    await work.keep(layers, new Map(), { weights, others: watched(staying, { signal: checked.signal }) });
+    await work.storeBlock(layers, new Map(), { weights, unchanged: watched(staying, { signal: checked.signal }) });
   }
   const report = baselineReport(dense, work.residuals, task);
   await weights.close();

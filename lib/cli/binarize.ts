@@ -3,7 +3,7 @@ import {
   type AllocationMethod,
   type AllocationOptions,
 } from '../compress/allocation/allocation_options';
-import type { KeptAt } from '../compress/allocation/keep';
+import type { FixedFormat } from '../compress/allocation/keep';
 import { type ConversionMethod, EMBEDDING_CHOICES, type EmbeddingChoice } from '../compress/binarize';
 import { type BinarizeFolderOptions, binarizeFolder } from '../compress/binarize_folder';
 import type { TrainingPrecision } from '../graph/arithmetic';
@@ -226,7 +226,7 @@ function allocationOptions(call: CommandCall): AllocationOptions {
   });
 }
 
-function readKept(text: string): readonly [string, KeptAt] {
+function readKept(text: string): readonly [string, FixedFormat] {
   const [, name, value] = /^(.+)=(dense|int8|[1-8])$/.exec(text) ?? [];
   if (name !== undefined) return [name, value === 'dense' || value === 'int8' ? value : Number(value)];
   throw new UsageError(`--keep takes NAME=dense, NAME=int8 or NAME=K with K from 1 to ${MAX_KERNELS}, got '${text}'`);

@@ -108,12 +108,12 @@ function memorySink(model: ModelCore, signal: AbortSignal | undefined): Conversi
         keeper: async () => ({
           finished: 0,
           states: new MemoryStateStore(),
-          keep: async (_, block) => add(block),
+          storeBlock: async (_, block) => add(block),
         }),
-        keepRest: async (convertLast) => add(await convertLast()),
+        storeLastWeights: async (convertLast) => add(await convertLast()),
         async finish(report) {
-          const placed = [...converted.values()].flatMap(({ matrices }) => matrices);
-          const replaced = new Map(placed.map(({ part, matrix, storage }) => [part.name, { matrix, storage }]));
+          const partMatrices = [...converted.values()].flatMap(({ matrices }) => matrices);
+          const replaced = new Map(partMatrices.map(({ part, matrix, storage }) => [part.name, { matrix, storage }]));
           const result = model.derive(replaced, formats, report(residualsOf(converted)));
           // the result now owns the matrices
           converted.clear();

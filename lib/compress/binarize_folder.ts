@@ -6,7 +6,7 @@
 import { MbokError } from '../base/errors';
 import { boolean, invalid, options } from '../base/validate';
 import { linkOrCopy } from '../io/atomic';
-import type { PlacedSafetensors, TensorPlace } from '../io/placed_safetensors';
+import type { PlacedSafetensors, TensorTarget } from '../io/placed_safetensors';
 import { type TensorSource, tensorBytes } from '../io/safetensors';
 import { WEIGHTS_FILE } from '../io/safetensors_shards';
 import type { ConversionReport } from '../models/conversion_report';
@@ -78,9 +78,10 @@ export async function binarizeFolder(
   using dense = diskSource(model);
   const { calibration, decomposition, allocation } = task;
   const problem = allocationProblem(dense, allocation, task.tables);
-  const conversion = { decomposition, nested, allocation: { ...allocation, kept: [...allocation.kept] } };
-  const own = await fingerprint(model, conversion, calibration);
-  await using work = await WorkFolder.open(workFolderOf(output), own, { restart });
+  const { goal, method, fixedFormats } = allocation;
+  const conversion = { decomposition, nested, allocation: { goal, method, kept: [...fixedFormats] } };
+  const expectedFingerprint = await fingerprint(model, conversion, calibration);
+  await using work = await WorkFolder.open(workFolderOf(output), expectedFingerprint, { restart });
   const { overwrite, signal } = checked;
   const sink = folderSink({ model, dense, calibration, work, output, overwrite, signal });
   return await convert(dense, { task, problem }, sink, checked);
@@ -129,7 +130,7 @@ function folderSink(conversion: FolderConversion): ConversionSink<ConversionRepo
       const { length } = settings;
       await using states = work.freshStates(dense, length, analysisWindows(windows, length));
       const formats = await choose(states);
-      await work.keepAllocation(formats);
+      await work.storeAllocation(formats);
       return formats;
     },
     async begin(formats, steps) {
@@ -159,11 +160,11 @@ class FolderOutput implements ConversionOutput<ConversionReport> {
     const { dense, calibration, folders, weights } = this.parts;
     const { from } = step;
     const folder = folders.get(step) as WorkFolder;
-    const placeOf = this.#places(step);
+    const targetOf = this.#targets(step);
     return {
       finished: folder.finished,
       states: await folder.states(dense, calibration, ['student', 'teacher']),
-      keep: (layer, block) => folder.keep(layer, block, { weights, placeOf }),
+      storeBlock: (layer, block) => folder.storeBlock(layer, block, { weights, targetOf }),
       earlier: from && ((_, module) => this.#weight(from, linearWeight(dense, module))),
     };
   }
@@ -174,7 +175,7 @@ class FolderOutput implements ConversionOutput<ConversionReport> {
   }
 
   /** Maps each part of a step to its place in the output. Bytes that the preceding step already wrote are skipped. */
-  #places(step: ConversionStep): (part: ModelPart) => TensorPlace {
+  #targets(step: ConversionStep): (part: ModelPart) => TensorTarget {
     const { dense } = this.parts;
     const names = new Map(this.#slices(step, dense.specifications).map(({ part, from }) => [part.name, from.name]));
     const before = step.from ? this.#slices(step.from, dense.specifications) : [];
@@ -194,16 +195,16 @@ class FolderOutput implements ConversionOutput<ConversionReport> {
     return matrices;
   }
 
-  async keepRest(convertLast: () => Promise<ConvertedWeights>): Promise<void> {
+  async storeLastWeights(convertLast: () => Promise<ConvertedWeights>): Promise<void> {
     const { model, dense, work, weights, formats, signal } = this.parts;
     if (work.finished > model.config.layers) return;
-    const rest = await convertLast();
-    const staying = modelParts(dense.specifications, formats).filter(({ owner }) => {
+    const lastWeights = await convertLast();
+    const unchangedParts = modelParts(dense.specifications, formats).filter(({ owner }) => {
       const module = moduleOf(owner.name);
-      return !work.residuals.has(module) && !rest.has(module);
+      return !work.residuals.has(module) && !lastWeights.has(module);
     });
-    const others = staying.map((part) => sourceTensor(part, model, dense));
-    await work.keep(model.config.layers, rest, { weights, others: watched(others, { signal }) });
+    const unchanged = unchangedParts.map((part) => sourceTensor(part, model, dense));
+    await work.storeBlock(model.config.layers, lastWeights, { weights, unchanged: watched(unchanged, { signal }) });
   }
 
   async finish(report: (residuals: ReadonlyMap<string, number>) => ConversionReport): Promise<ConversionReport> {

@@ -61,22 +61,22 @@ export async function convertDataFree(
   options: BlockOptions,
 ): Promise<ConvertedWeights> {
   return await convertLinears(source, layer, options, async (owner, weight, converted) => {
-    const way = wayInOrder(owner, formats);
-    if (way === undefined) return;
-    const goal = { owner, format: way.format, rounds, signal: options.signal };
-    converted.set(moduleOf(owner.name), await way.converter.fit(weight, goal));
+    const choice = inOrderConverter(owner, formats);
+    if (choice === undefined) return;
+    const goal = { owner, format: choice.format, rounds, signal: options.signal };
+    converted.set(moduleOf(owner.name), await choice.converter.fit(weight, goal));
   });
 }
 
 /** Returns converter and format if the weight is converted in order; otherwise undefined. */
-function wayInOrder(owner: ParameterSpecification, formats: Formats) {
+function inOrderConverter(owner: ParameterSpecification, formats: Formats) {
   const format = formats.get(moduleOf(owner.name));
   const converter = converterOf(format);
   return format && converter?.inOrder ? { converter, format } : undefined;
 }
 
 /** Converts the weights whose converters do not work in order. Throws as the converters and the source do. */
-export async function convertRest(
+export async function convertLastWeights(
   source: DenseSource,
   formats: Formats,
   rounds: DecompositionRounds,
@@ -143,12 +143,12 @@ export async function convertInOrder(
 
 /** Replaces the weights of a block that have been converted. */
 export function replacedIn({ parameters, formats }: BlockWeights, converted: ConvertedWeights): BlockWeights {
-  const own = new Map(parameters);
+  const replaced = new Map(parameters);
   for (const [module, { matrices }] of converted) {
-    own.delete(`${module}.weight`);
-    for (const { part, matrix } of matrices) own.set(part.name, matrix);
+    replaced.delete(`${module}.weight`);
+    for (const { part, matrix } of matrices) replaced.set(part.name, matrix);
   }
-  return { parameters: own, formats: formatsWith(formats, converted) };
+  return { parameters: replaced, formats: formatsWith(formats, converted) };
 }
 
 /**
@@ -171,14 +171,14 @@ export async function convertCalibrated(
         const module = moduleOf(owner.name);
         onModule(module);
         throwIfAborted(signal);
-        const way = wayInOrder(owner, formats);
-        if (way === undefined) continue;
+        const choice = inOrderConverter(owner, formats);
+        if (choice === undefined) continue;
         await withWidened(sides.teacher.parameters.get(owner.name) as Matrix, signal, async (weight) => {
           const before = await earlier?.(module);
           try {
             const calibration = { moments, rounds: settings, earlier: before };
-            const goal = { owner, format: way.format, calibration, rounds: settings, signal };
-            converted.set(module, await way.converter.fit(weight, goal));
+            const goal = { owner, format: choice.format, calibration, rounds: settings, signal };
+            converted.set(module, await choice.converter.fit(weight, goal));
           } finally {
             for (const matrix of before ?? []) matrix.dispose();
           }

@@ -6,7 +6,7 @@ import type { BlockWeights } from './dense_source';
 import type { Walk } from './hidden_states';
 
 /** A linear layer within a block. */
-export interface LinearPlace extends LinearCall {
+export interface TracedLinear extends LinearCall {
   /** Residual addition whose branch is this layer's output; undefined if other operations lie between. */
   readonly residual: Residual | undefined;
   /** Hidden states after that addition; else after the latest addition before the layer, or the input of the block. */
@@ -19,7 +19,7 @@ export interface LinearPlace extends LinearCall {
 export interface BlockTrace {
   readonly output: Tensor;
   /** Linear layers by module, in the order of the block. */
-  readonly linears: ReadonlyMap<string, LinearPlace>;
+  readonly linears: ReadonlyMap<string, TracedLinear>;
 }
 
 /** Adds block `layer` to the graph of `x`. */
@@ -34,12 +34,12 @@ export function traceBlock(
   const builder = new Builder(graph, parameters, { formats });
   const output = source.family.block(builder, layer, x, source.config, source.constants(length));
   const mixed = withAncestors(builder.carried, graph.nodes.slice(begin));
-  const linears = builder.linears.map((call): LinearPlace => {
+  const linears = builder.linears.map((call): TracedLinear => {
     const residual = builder.residuals.find(({ branch }) => branch === call.output);
     const hidden = (residual ?? call.after)?.sum ?? x;
     return { ...call, residual, hidden, mixed: mixed.has(call.output) };
   });
-  return { output, linears: new Map(linears.map((place) => [place.module, place])) };
+  return { output, linears: new Map(linears.map((linear) => [linear.module, linear])) };
 }
 
 /** Returns these tensors and all tensors of `nodes` that they depend on. */
@@ -62,7 +62,7 @@ export function sharedInputs({ linears }: BlockTrace): readonly (readonly string
 /** Removes operations on which neither a graph output nor a bound matrix depends. */
 export function prune(graph: Graph): void {
   const needed = new Set<Tensor>(graph.outputs.values());
-  const kept = graph.nodes
+  const neededNodes = graph.nodes
     .slice()
     .reverse()
     .filter(({ inputs, outputs }) => {
@@ -70,5 +70,5 @@ export function prune(graph: Graph): void {
       for (const tensor of inputs) if (tensor !== undefined) needed.add(tensor);
       return true;
     });
-  graph.nodes.splice(0, graph.nodes.length, ...kept.reverse());
+  graph.nodes.splice(0, graph.nodes.length, ...neededNodes.reverse());
 }

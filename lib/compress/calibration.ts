@@ -88,11 +88,11 @@ export async function packCalibration(
   { data, windows, length, startId }: CheckedCalibration,
   signal: AbortSignal | undefined,
 ): Promise<Int32Array[]> {
-  const most = (windows - 1) * WINDOW_DISTANCE + 1;
-  const dataset = await toDataset('calibration.data', data, model, { maxTokens: most * length, signal });
+  const maxWindows = (windows - 1) * WINDOW_DISTANCE + 1;
+  const dataset = await toDataset('calibration.data', data, model, { maxTokens: maxWindows * length, signal });
   try {
     const shape = { window: length, startId };
-    const fitting = await dataset.windows(shape, { most, signal });
+    const fitting = await dataset.windows(shape, { most: maxWindows, signal });
     if (fitting.length === 0) {
       throw new MbokError(
         'MBOK_INVALID_ARGUMENT',

@@ -8,7 +8,7 @@ import { nestedFormats } from '../structures/kernels';
 import type { Formats } from '../structures/structure';
 import { analyses, chooseFormats } from './allocation/allocate';
 import type { AllocationProblem } from './allocation/budget';
-import { convertRest } from './block_conversion';
+import { convertLastWeights } from './block_conversion';
 import { type BlockKeeper, type ConversionTask, calibrationReport, convertModel } from './convert_model';
 import { type ConvertedWeights, outputFormats } from './converted';
 import type { DenseSource } from './dense_source';
@@ -32,7 +32,7 @@ export interface ConversionOutput<Result> extends AsyncDisposable {
   /** Returns the keeper for the blocks of a step. The caller disposes its states. */
   keeper(step: ConversionStep): Promise<BlockKeeper>;
   /** Stores what `convert` returns after all blocks. Does not call `convert` if it is stored already. */
-  keepRest(convert: () => Promise<ConvertedWeights>): Promise<void>;
+  storeLastWeights(convert: () => Promise<ConvertedWeights>): Promise<void>;
   /** Completes the result. `report` maps the residuals by module to the report to save. */
   finish(report: (residuals: ReadonlyMap<string, number>) => ConversionReport): Promise<Result>;
 }
@@ -49,8 +49,8 @@ export async function convert<Result>(
   options: ProgressOptions,
 ): Promise<Result> {
   const { signal, onProgress } = options;
-  const stretches = analyses(problem, task) ? 2 : 1;
-  const [first, second] = [portion(options, 0, stretches), portion(options, stretches - 1, stretches)];
+  const phases = analyses(problem, task) ? 2 : 1;
+  const [first, second] = [phaseProgress(options, 0, phases), phaseProgress(options, phases - 1, phases)];
   const linears = await sink.linearFormats(problem, (states) => chooseFormats(source, problem, task, states, first));
   const formats = new Map([...linears, ...task.tables]);
   const stored = outputFormats(source, task.nested ? nestedFormats(formats) : formats);
@@ -59,18 +59,18 @@ export async function convert<Result>(
   for (const [i, step] of steps.entries()) {
     const keeper = await output.keeper(step);
     await using _ = keeper.states;
-    await convertModel(source, task, step.formats, keeper, portion(second, i, steps.length));
+    await convertModel(source, task, step.formats, keeper, phaseProgress(second, i, steps.length));
   }
   throwIfAborted(signal);
-  await output.keepRest(async () => await convertRest(source, formats, task.decomposition, signal));
+  await output.storeLastWeights(async () => await convertLastWeights(source, formats, task.decomposition, signal));
   throwIfAborted(signal);
   const result = await output.finish((residuals) => conversionReport(source, residuals, task));
   onProgress?.({ done: 1, what: 'converted' });
   return result;
 }
 
-/** Maps progress from 0 to 1 to stretch `index` of `count` equal stretches of work. */
-function portion({ signal, onProgress }: ProgressOptions, index: number, count: number): ProgressOptions {
+/** Maps progress from 0 to 1 to phase `index` of `count` equal phases of work. */
+function phaseProgress({ signal, onProgress }: ProgressOptions, index: number, count: number): ProgressOptions {
   return { signal, onProgress: onProgress && (({ done, what }) => onProgress({ done: (index + done) / count, what })) };
 }
 

@@ -46,7 +46,7 @@ export interface BlockKeeper {
    */
   readonly earlier?: ((layer: number, module: string) => Promise<readonly Matrix[]>) | undefined;
   /** Stores the matrices of a block and takes ownership of them. */
-  keep(layer: number, block: ConvertedWeights): Promise<void>;
+  storeBlock(layer: number, block: ConvertedWeights): Promise<void>;
 }
 
 /** A procedure that converts the blocks of a model. */
@@ -107,7 +107,7 @@ export async function convertBlocks(
   for (let layer = keeper.finished; layer < layers; layer++) {
     const block = await convert(layer, walk, { signal, onModule });
     await keeper.states.sync(layer + 1);
-    await keeper.keep(layer, block);
+    await keeper.storeBlock(layer, block);
     await keeper.states.drop(layer + 1);
   }
 }

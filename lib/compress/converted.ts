@@ -1,7 +1,7 @@
 /** Weights after their conversion to another structure. */
 
 import { isWeight, moduleOf } from '../models/parts';
-import type { PlacedMatrix } from '../models/stored_matrix';
+import type { PartMatrix } from '../models/stored_matrix';
 import type { Formats, LayerFormat } from '../structures/structure';
 import type { DenseSource } from './dense_source';
 
@@ -9,7 +9,7 @@ import type { DenseSource } from './dense_source';
 export interface ConvertedWeight {
   readonly format: LayerFormat;
   /** One matrix per part, in the order of the structure. */
-  readonly matrices: readonly PlacedMatrix[];
+  readonly matrices: readonly PartMatrix[];
   /** ‖W − Ŵ‖ / ‖W‖. */
   readonly residual: number;
 }

@@ -61,12 +61,12 @@ export function linearWeight({ specifications }: DenseSource, module: string): P
 
 /** Lists the tensors of block `layer`. */
 export function blockSpecifications({ specifications }: DenseSource, layer: number): readonly ParameterSpecification[] {
-  return specifications.filter((own) => own.layer === layer);
+  return specifications.filter((specification) => specification.layer === layer);
 }
 
 /** Lists the tensors that embed token ids. */
 export function embeddingSpecifications({ specifications }: DenseSource): readonly ParameterSpecification[] {
-  return specifications.filter((own) => own.layer === undefined && own.role !== 'head');
+  return specifications.filter((specification) => specification.layer === undefined && specification.role !== 'head');
 }
 
 /** Wraps a loaded model as a source. Its matrices are not copied. */

@@ -67,12 +67,12 @@ export async function embedWindows(walk: Walk, windows: readonly Int32Array[], s
       source.family.embed(new Builder(graph, borrowed.parameters, { formats: source.formats }), ids, source.config),
     );
     await using plan = chunkPlan(graph, walk);
-    const together = windowsPerChunk(walk);
-    for (let chunk = 0; chunk * together < windows.length; chunk++) {
-      const some = windows.slice(chunk * together, (chunk + 1) * together);
-      const rows = some.length * length;
+    const perChunk = windowsPerChunk(walk);
+    for (let chunk = 0; chunk * perChunk < windows.length; chunk++) {
+      const chunkWindows = windows.slice(chunk * perChunk, (chunk + 1) * perChunk);
+      const rows = chunkWindows.length * length;
       const inputs = {
-        ids: Int32Array.from({ length: rows }, (_, i) => some[Math.floor(i / length)]?.[i % length] ?? 0),
+        ids: Int32Array.from({ length: rows }, (_, i) => chunkWindows[Math.floor(i / length)]?.[i % length] ?? 0),
       };
       const { states: data } = await plan.run({ inputs, scalars: { rows, sequenceLength: length }, signal });
       for (const side of sides) await states.write(side, 0, chunk, data as Float32Array);

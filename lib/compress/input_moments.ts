@@ -12,7 +12,7 @@ import { scale } from '../graph/operations/weighted_sum';
 import { Plan } from '../graph/plan';
 import { Matrix } from '../native/matrix';
 import type { Parameters } from '../nn/builder';
-import { type BlockTrace, type LinearPlace, prune, traceBlock } from './block_trace';
+import { type BlockTrace, prune, type TracedLinear, traceBlock } from './block_trace';
 import type { BlockWeights } from './dense_source';
 import { chunkPlan, chunkScalars, hiddenInput, type Walk } from './hidden_states';
 
@@ -84,26 +84,26 @@ export async function collectMoments(
   const { states, signal } = walk;
   const graph = new Graph({ precision: walk.precision });
   const trace = (side: keyof Sides) => traceBlock(walk, layer, sides[side], hiddenInput(graph, walk, side));
-  const [seen, original] = [trace('student'), trace('teacher')];
+  const [studentTrace, teacherTrace] = [trace('student'), trace('teacher')];
   const first = modules[0] as string;
-  const place = original.linears.get(first) as LinearPlace;
-  const { input, output, residual } = seen.linears.get(first) as LinearPlace;
+  const teacherLinear = teacherTrace.linears.get(first) as TracedLinear;
+  const { input, output, residual } = studentTrace.linears.get(first) as TracedLinear;
   const weighted = (tensor: Tensor) => {
-    if (place.mixed) return tensor;
-    return relativeRows(residual?.norm === undefined ? tensor : relativeRows(tensor, output), place.hidden);
+    if (teacherLinear.mixed) return tensor;
+    return relativeRows(residual?.norm === undefined ? tensor : relativeRows(tensor, output), teacherLinear.hidden);
   };
   const x = weighted(input);
   const moments = { h: new Matrix({ rows: input.cols, cols: input.cols }), corrections: new Map<string, Matrix>() };
   try {
     accumulateGram(x, x, graph.bind(moments.h, 'state'));
     for (const module of modules) {
-      const z = missing({ module, seen, original, parameters: sides.teacher.parameters, aims });
+      const z = outputError({ module, studentTrace, teacherTrace, parameters: sides.teacher.parameters, aims });
       if (z === undefined) continue;
       const correction = new Matrix({ rows: z.cols, cols: input.cols });
       moments.corrections.set(module, correction);
       accumulateGram(weighted(z), x, graph.bind(correction, 'state'));
     }
-    if (advanceTeacher) graph.output('next', original.output);
+    if (advanceTeacher) graph.output('next', teacherTrace.output);
     prune(graph);
     await using plan = chunkPlan(graph, walk);
     let rows = 0;
@@ -133,30 +133,40 @@ export async function collectMoments(
  * layer's output is added. Layers that do not write to the residual stream have no second term. If a norm lies between
  * output and residual stream, the second term is mapped to before the norm ({@link beforeNorm}).
  */
-function missing({
+function outputError({
   module,
-  seen,
-  original,
+  studentTrace,
+  teacherTrace,
   parameters,
   aims: { targetMix, residualMix },
 }: {
   module: string;
-  seen: BlockTrace;
-  original: BlockTrace;
+  studentTrace: BlockTrace;
+  teacherTrace: BlockTrace;
   parameters: Parameters;
   aims: Aims;
 }): Tensor | undefined {
-  const [student, teacher] = [seen, original].map(({ linears }) => linears.get(module)) as [LinearPlace, LinearPlace];
+  const [student, teacher] = [studentTrace, teacherTrace].map(({ linears }) => linears.get(module)) as [
+    TracedLinear,
+    TracedLinear,
+  ];
   const difference = (a: Tensor, b: Tensor) => add(a, scale(b, -1));
   const parts: Tensor[] = [];
   if (targetMix > 0) {
     const weight = teacher.input.graph.bind(parameters.get(`${module}.weight`) as Matrix);
     parts.push(scale(linear(difference(teacher.input, student.input), weight), targetMix));
   }
-  const [own, aim] = [student.residual, teacher.residual];
-  if (residualMix > 0 && own !== undefined && aim !== undefined) {
-    const lack = difference(aim.x, own.x);
-    parts.push(scale(own.norm === undefined ? lack : beforeNorm(lack, student.output, own.norm), residualMix));
+  const [studentResidual, teacherResidual] = [student.residual, teacher.residual];
+  if (residualMix > 0 && studentResidual !== undefined && teacherResidual !== undefined) {
+    const streamError = difference(teacherResidual.x, studentResidual.x);
+    parts.push(
+      scale(
+        studentResidual.norm === undefined
+          ? streamError
+          : beforeNorm(streamError, student.output, studentResidual.norm),
+        residualMix,
+      ),
+    );
   }
   return parts.length === 2 ? add(parts[0] as Tensor, parts[1] as Tensor) : parts[0];
 }
@@ -223,14 +233,14 @@ async function factorize(
  */
 export function dampedMoments(h: Matrix): Matrix {
   const damped = h.clone();
-  const one = new Float32Array(1);
-  const place = (j: number) => j * (h.rows + 1) * one.byteLength;
+  const element = new Float32Array(1);
+  const diagonalOffset = (j: number) => j * (h.rows + 1) * element.byteLength;
   const diagonal = Float32Array.from({ length: h.rows }, (_, j) => {
-    h.readAt(place(j), one);
-    return one[0] as number;
+    h.readAt(diagonalOffset(j), element);
+    return element[0] as number;
   });
   const shift = (DAMPING * diagonal.reduce((sum, value) => sum + value, 0)) / h.rows;
-  for (const [j, value] of diagonal.entries()) damped.writeAt(place(j), Float32Array.of(value + shift));
+  for (const [j, value] of diagonal.entries()) damped.writeAt(diagonalOffset(j), Float32Array.of(value + shift));
   return damped;
 }
 

@@ -59,8 +59,8 @@ export async function planConversion(source: string, given: BinarizeOptions): Pr
     task.calibration === undefined
       ? dataFreeMoments(dense, formats)
       : calibratedMoments(dense, formats, task.calibration.settings.length);
-  const largest = [...moments, lastMoment(dense, chosen)].reduce((most, moment) =>
-    moment.bytes > most.bytes ? moment : most,
+  const largest = [...moments, lastMoment(dense, chosen)].reduce((peak, moment) =>
+    moment.bytes > peak.bytes ? moment : peak,
   );
   return { peakBytes: largest.bytes, largest: largest.what, outputBytes: outputBytes(dense, formats) };
 }
@@ -147,12 +147,12 @@ function calibratedMoments(dense: DenseSource, formats: Formats, length: number)
     // student and teacher, each with a chunk of input and output
     const activations = 2 * (layOutArena(graph, rows).bytes + 2 * rows * dense.config.hiddenSize * F32);
     return sharedInputs(trace).flatMap((modules): Moment[] => {
-      const own = modules.map((module) => linears.get(module) as ParameterSpecification);
-      const n = own[0]?.cols as number;
+      const owners = modules.map((module) => linears.get(module) as ParameterSpecification);
+      const n = owners[0]?.cols as number;
       const square = n * n * F32;
-      const corrections = own.reduce((sum, linear) => sum + linear.rows * n * F32, 0);
+      const corrections = owners.reduce((sum, linear) => sum + linear.rows * n * F32, 0);
       const base = block + bits + corrections;
-      const largest = Math.max(...own.map((linear) => linear.rows)) * n * F32;
+      const largest = Math.max(...owners.map((linear) => linear.rows)) * n * F32;
       const what = modules.join(', ');
       return [
         { what: `${what}: tokens`, bytes: base + square + activations },

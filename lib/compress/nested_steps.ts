@@ -13,7 +13,7 @@
  */
 
 import type { ParameterSpecification } from '../models/family';
-import { loadedParts, mostOf } from '../models/parts';
+import { loadedParts, maxPrefix } from '../models/parts';
 import type { Formats } from '../structures/structure';
 
 /**
@@ -42,14 +42,14 @@ export function nestedSteps(
   specifications: readonly ParameterSpecification[],
   formats: Formats,
 ): readonly ConversionStep[] {
-  const most = mostOf(formats) ?? 1;
-  const joint = Math.min(JOINT_KERNELS, most);
-  const others = Array.from({ length: most }, (_, i) => i + 1).filter((count) => count !== joint);
+  const maxKernels = maxPrefix(formats) ?? 1;
+  const joint = Math.min(JOINT_KERNELS, maxKernels);
+  const otherCounts = Array.from({ length: maxKernels }, (_, i) => i + 1).filter((count) => count !== joint);
   const steps = new Map<number, ConversionStep>();
-  for (const count of [joint, ...others]) {
+  for (const count of [joint, ...otherCounts]) {
     steps.set(count, {
       formats: loadedParts(specifications, formats, count).formats,
-      prefix: count === most ? undefined : count,
+      prefix: count === maxKernels ? undefined : count,
       from: steps.get(Math.max(joint, count - 1)),
     });
   }

@@ -25,9 +25,9 @@ export async function relativeResidual(
   graph.output('rest', gradientNorm([add(scale(rebuilt, -1), w)]));
   graph.output('whole', gradientNorm([w]));
   await using plan = new Plan(graph);
-  const { rest, whole } = await plan.run({ signal });
-  const norm = whole?.[0] as number;
-  return norm === 0 ? 0 : (rest?.[0] as number) / norm;
+  const { rest: errorNorm, whole: weightNorm } = await plan.run({ signal });
+  const norm = weightNorm?.[0] as number;
+  return norm === 0 ? 0 : (errorNorm?.[0] as number) / norm;
 }
 
 /** Lists the known residuals in the order of `modules`, and their mean; the mean of none is 0. */

@@ -19,7 +19,7 @@ import { type Claim, claimFolder, removeWork, type WorkKind } from '../io/claim'
 import { ioFailure } from '../io/failure';
 import { ifPresent } from '../io/files';
 import { isJsonObject, type JsonObject, readJson } from '../io/json';
-import { PlacedSafetensors, type TensorPlace } from '../io/placed_safetensors';
+import { PlacedSafetensors, type TensorTarget } from '../io/placed_safetensors';
 import type { TensorHead, TensorSource } from '../io/safetensors';
 import type { ModelPart } from '../models/parts';
 import type { ModelSource } from '../models/source';
@@ -48,12 +48,12 @@ const KIND: WorkKind = {
 };
 
 /** Destination of a block's matrices. */
-export interface KeptIn {
+export interface BlockDestination {
   readonly weights: PlacedSafetensors;
   /** Maps a part to its place; by default the tensor of its name. */
-  readonly placeOf?: (part: ModelPart) => TensorPlace;
+  readonly targetOf?: (part: ModelPart) => TensorTarget;
   /** Tensors to write with the block unchanged. */
-  readonly others?: readonly TensorSource[];
+  readonly unchanged?: readonly TensorSource[];
 }
 
 /** Returns the path of the work folder of `output`. */
@@ -125,24 +125,28 @@ export class WorkFolder implements AsyncDisposable {
   /**
    * Opens the folder of an unfinished conversion, or begins a new one. Holds it until disposed.
    *
-   * @param own - {@link fingerprint} of the conversion
+   * @param expectedFingerprint - {@link fingerprint} of the conversion
    * @param options - `restart`: discard an unfinished conversion
    * @throws MbokError MBOK_INVALID_ARGUMENT if the folder belongs to another conversion. MBOK_BUSY if another call
    * holds it. MBOK_IO if it is not a work folder. MBOK_FORMAT if it contains blocks of another conversion
    */
-  static async open(path: string, own: string, { restart }: { readonly restart: boolean }): Promise<WorkFolder> {
+  static async open(
+    path: string,
+    expectedFingerprint: string,
+    { restart }: { readonly restart: boolean },
+  ): Promise<WorkFolder> {
     const claim = await claimFolder(path, KIND);
     try {
       if (claim.marker !== undefined && !restart) {
-        const found = manifestOf(claim.marker);
-        if (found.fingerprint === own) return await WorkFolder.#resume(path, found.nonce, claim);
+        const manifest = manifestOf(claim.marker);
+        if (manifest.fingerprint === expectedFingerprint) return await WorkFolder.#resume(path, manifest.nonce, claim);
         throw new MbokError(
           'MBOK_INVALID_ARGUMENT',
           `'${path}' holds an unfinished conversion of another source or with other options; go on with those, restart, or remove it`,
         );
       }
       if (restart) await claim.clear();
-      return await WorkFolder.#begin(path, { fingerprint: own, nonce: randomUUID() }, claim);
+      return await WorkFolder.#begin(path, { fingerprint: expectedFingerprint, nonce: randomUUID() }, claim);
     } catch (error) {
       await claim[Symbol.asyncDispose]();
       throw error;
@@ -203,15 +207,15 @@ export class WorkFolder implements AsyncDisposable {
    * solve the problem.
    */
   async allocation(problem: AllocationProblem): Promise<Formats | undefined> {
-    const place = join(this.path, ALLOCATION);
-    const json = await ifPresent(readJson(place));
+    const file = join(this.path, ALLOCATION);
+    const json = await ifPresent(readJson(file));
     if (json === undefined) return undefined;
     const formats = solutionOf(problem, json);
     if (formats !== undefined) return formats;
-    throw new MbokError('MBOK_FORMAT', `'${place}' does not say which format each layer has; restart`);
+    throw new MbokError('MBOK_FORMAT', `'${file}' does not say which format each layer has; restart`);
   }
 
-  async keepAllocation(formats: Formats): Promise<void> {
+  async storeAllocation(formats: Formats): Promise<void> {
     await writeFile(join(this.path, ALLOCATION), JSON.stringify(formatsJson(formats)));
   }
 
@@ -228,11 +232,15 @@ export class WorkFolder implements AsyncDisposable {
   }
 
   /** Writes block `number` to the output's weights, then records that it is finished. Frees the block's matrices. */
-  async keep(number: number, block: ConvertedWeights, { weights, placeOf, others = [] }: KeptIn): Promise<void> {
+  async storeBlock(
+    number: number,
+    block: ConvertedWeights,
+    { weights, targetOf, unchanged = [] }: BlockDestination,
+  ): Promise<void> {
     try {
-      for (const tensor of others) await weights.write(tensor);
+      for (const tensor of unchanged) await weights.write(tensor);
       for (const { part, matrix, storage } of [...block.values()].flatMap(({ matrices }) => matrices)) {
-        await weights.write(partTensor(part, storage, matrix), placeOf?.(part));
+        await weights.write(partTensor(part, storage, matrix), targetOf?.(part));
       }
       await weights.sync();
       const residuals = residualsOf(block);
@@ -249,13 +257,13 @@ export class WorkFolder implements AsyncDisposable {
    * conversion.
    */
   async #find(number: number): Promise<boolean> {
-    const place = join(this.path, blockFile(number));
-    const json = await ifPresent(readJson(place));
+    const file = join(this.path, blockFile(number));
+    const json = await ifPresent(readJson(file));
     if (json === undefined) return false;
     if (json.conversion !== this.nonce) {
-      throw new MbokError('MBOK_FORMAT', `'${place}' is of another conversion than '${this.path}'; restart`);
+      throw new MbokError('MBOK_FORMAT', `'${file}' is of another conversion than '${this.path}'; restart`);
     }
-    this.#add(readResiduals(json.residuals, place));
+    this.#add(readResiduals(json.residuals, file));
     return true;
   }
 
@@ -281,15 +289,15 @@ interface Manifest {
 }
 
 /** Reads a manifest. One of an older version has no nonce, and a fingerprint that never matches. */
-function manifestOf({ fingerprint: found, nonce }: JsonObject): Manifest {
+function manifestOf({ fingerprint, nonce }: JsonObject): Manifest {
   const ifText = (value: unknown) => (typeof value === 'string' ? value : '');
-  return { fingerprint: ifText(found), nonce: ifText(nonce) };
+  return { fingerprint: ifText(fingerprint), nonce: ifText(nonce) };
 }
 
 /** Reads residuals by module. Throws MBOK_FORMAT. */
-function readResiduals(json: unknown, place: string): ReadonlyMap<string, number> {
+function readResiduals(json: unknown, file: string): ReadonlyMap<string, number> {
   const residuals = isJsonObject(json) ? Object.entries(json) : undefined;
   const isResidual = (value: unknown) => Number.isFinite(value) && (value as number) >= 0;
   if (residuals?.every(([, residual]) => isResidual(residual))) return new Map(residuals as [string, number][]);
-  throw new MbokError('MBOK_FORMAT', `'${place}' does not list the residuals of a block, but ${show(json)}; restart`);
+  throw new MbokError('MBOK_FORMAT', `'${file}' does not list the residuals of a block, but ${show(json)}; restart`);
 }

@@ -24,7 +24,7 @@ import {
  * Target of a tensor's bytes: tensor `name` from its start. The first `skip` bytes are already there and are not
  * written.
  */
-export interface TensorPlace {
+export interface TensorTarget {
   readonly name: string;
   readonly skip: number;
 }
@@ -84,8 +84,8 @@ export class PlacedSafetensors implements AsyncDisposable {
   /**
    * Writes a tensor at its position. The data is durable after {@link sync}. Throws MBOK_IO, MBOK_FORMAT, MBOK_SHAPE.
    */
-  async write(tensor: TensorSource, place: TensorPlace = { name: tensor.name, skip: 0 }): Promise<void> {
-    const { name, skip } = place;
+  async write(tensor: TensorSource, target: TensorTarget = { name: tensor.name, skip: 0 }): Promise<void> {
+    const { name, skip } = target;
     const { byteOffset, byteLength } = this.reader.entry(name);
     if (tensorBytes(tensor) > byteLength) {
       throw new MbokError('MBOK_SHAPE', `tensor '${tensor.name}' is too large for '${name}' of '${this.path}'`);
@@ -93,8 +93,8 @@ export class PlacedSafetensors implements AsyncDisposable {
     if (skip >= tensorBytes(tensor)) return;
     try {
       await writePieces(tensor, this.path, async (piece, start) => {
-        const known = Math.min(Math.max(0, skip - start), piece.byteLength);
-        await writeAll(this.file, piece.subarray(known), byteOffset + start + known);
+        const skipped = Math.min(Math.max(0, skip - start), piece.byteLength);
+        await writeAll(this.file, piece.subarray(skipped), byteOffset + start + skipped);
       });
     } catch (error) {
       throw ioFailure('write', this.path, error);

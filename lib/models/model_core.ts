@@ -22,7 +22,7 @@ import { ConstantTables } from './constant_tables';
 import type { ConversionReport } from './conversion_report';
 import type { Constants, DecoderConfig, Family, ParameterSpecification } from './family';
 import { CONFIG_FILE, type FileContent, type OutputOptions, writeModelFolder } from './model_folder';
-import { layerBytes, type ModelPart, type ModelSlice, modelParts, moduleOf, mostOf } from './parts';
+import { layerBytes, type ModelPart, type ModelSlice, maxPrefix, modelParts, moduleOf } from './parts';
 import { writeQuantization } from './quantization';
 import { readDescription } from './registry';
 import { ModelSource } from './source';
@@ -449,7 +449,7 @@ export class ModelCore {
 /** Checks the option `kernels`. Throws MBOK_INVALID_ARGUMENT if no weight has as many kernels. */
 function expectLimit(kernels: number | undefined, formats: Formats): number | undefined {
   if (kernels === undefined) return undefined;
-  const most = mostOf(formats);
+  const most = maxPrefix(formats);
   if (most === undefined) invalid('kernels', 'left out for a dense model', kernels);
   return integerInRange('kernels', kernels, 1, most);
 }

@@ -51,10 +51,10 @@ export function partsOf(owner: ParameterSpecification, format: LayerFormat | und
   const { name, rows, cols, transposed } = owner;
   if (!isWeight(owner)) return [{ name, rows, cols, role: 'real', transposed, owner }];
   const parts = structureOf(format).parts(owner, format as LayerFormat);
-  return parts.map((part) => placed(part, owner));
+  return parts.map((part) => inModule(part, owner));
 }
 
-function placed(part: Part, owner: ParameterSpecification): ModelPart {
+function inModule(part: Part, owner: ParameterSpecification): ModelPart {
   return { ...part, name: `${moduleOf(owner.name)}.${part.name}`, owner };
 }
 
@@ -89,13 +89,13 @@ export interface LoadedParts {
 }
 
 /**
- * Lists the matrices to load: the whole model, or prefixes of at most `most` for weights that have prefixes.
- * {@link mostOf} returns the maximum.
+ * Lists the matrices to load: the whole model, or prefixes of at most `maxSize` for weights that have prefixes.
+ * {@link maxPrefix} returns the maximum.
  */
 export function loadedParts(
   specifications: readonly ParameterSpecification[],
   formats: Formats,
-  most = Infinity,
+  maxSize = Infinity,
 ): LoadedParts {
   const loaded = new Map<string, LayerFormat>();
   const slices = specifications.flatMap((owner): readonly ModelSlice[] => {
@@ -106,16 +106,16 @@ export function loadedParts(
       if (format !== undefined) loaded.set(module, format);
       return partsOf(owner, format).map((part) => ({ part, from: part }));
     }
-    const taken = prefixes.take(owner, format, Math.min(most, prefixes.most(format)));
-    loaded.set(module, taken.format);
-    return taken.slices.map(({ part, from }) => ({ part: placed(part, owner), from: placed(from, owner) }));
+    const prefix = prefixes.take(owner, format, Math.min(maxSize, prefixes.largest(format)));
+    loaded.set(module, prefix.format);
+    return prefix.slices.map(({ part, from }) => ({ part: inModule(part, owner), from: inModule(from, owner) }));
   });
   return { formats: loaded, slices };
 }
 
 /** Returns the largest prefix size in the model; undefined if no weight has prefixes. */
-export function mostOf(formats: Formats): number | undefined {
-  const sizes = [...formats.values()].flatMap((format) => structureOf(format).prefixes?.most(format) ?? []);
+export function maxPrefix(formats: Formats): number | undefined {
+  const sizes = [...formats.values()].flatMap((format) => structureOf(format).prefixes?.largest(format) ?? []);
   return sizes.length === 0 ? undefined : Math.max(...sizes);
 }
 
@@ -125,7 +125,7 @@ export function isBoolean(specifications: readonly ParameterSpecification[], for
 }
 
 /** Returns the largest number of ±1 matrices in a weight. */
-export function mostPlanes(parts: readonly ModelPart[]): number {
+export function maxPlanes(parts: readonly ModelPart[]): number {
   const planes = new Map<ParameterSpecification, number>();
   for (const { role, owner, planes: count = 1 } of parts) {
     if (role === 'bits') planes.set(owner, (planes.get(owner) ?? 0) + count);

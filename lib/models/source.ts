@@ -111,9 +111,9 @@ export class ModelSource {
     }
   }
 
-  /** Lists the matrices to load: all, or the prefixes of at most `most` for weights that have prefixes. */
-  loaded(most?: number): LoadedParts {
-    return loadedParts(this.specifications, this.formats, most);
+  /** Lists the matrices to load: all, or the prefixes of at most `maxSize` for weights that have prefixes. */
+  loaded(maxSize?: number): LoadedParts {
+    return loadedParts(this.specifications, this.formats, maxSize);
   }
 
   /**

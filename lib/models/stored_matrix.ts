@@ -23,7 +23,7 @@ export interface StoredMatrix {
 }
 
 /** A matrix with the part of the model that it is. */
-export interface PlacedMatrix extends StoredMatrix {
+export interface PartMatrix extends StoredMatrix {
   readonly part: ModelPart;
 }
 

@@ -51,14 +51,14 @@ export const kernels: Structure<KernelsFormat, Name> = {
     );
   },
   prefixes: {
-    most: ({ count }) => count,
-    take(shape, { count, nested }, taken) {
-      const scales = scalesOf(shape, taken);
-      const own = nested && taken < count ? prefixScalesOf(shape, taken) : scalesOf(shape, count);
-      const slices: PartSlice[] = scales.map((part, i) => ({ part, from: own[i] as Part }));
+    largest: ({ count }) => count,
+    take(shape, { count, nested }, prefixCount) {
+      const scales = scalesOf(shape, prefixCount);
+      const sources = nested && prefixCount < count ? prefixScalesOf(shape, prefixCount) : scalesOf(shape, count);
+      const slices: PartSlice[] = scales.map((part, i) => ({ part, from: sources[i] as Part }));
       return {
-        format: kernelsFormat(taken),
-        slices: [{ part: bitsOf(shape, taken), from: bitsOf(shape, count) }, ...slices],
+        format: kernelsFormat(prefixCount),
+        slices: [{ part: bitsOf(shape, prefixCount), from: bitsOf(shape, count) }, ...slices],
       };
     },
   },

@@ -83,8 +83,8 @@ export interface PartSlice {
 /** The smaller weights that a weight contains. */
 export interface Prefixes<Format extends LayerFormat> {
   /** Returns the largest size, which is the weight itself. */
-  most(format: Format): number;
-  /** Returns format and parts of the prefix of size `count`, at most `most`. */
+  largest(format: Format): number;
+  /** Returns format and parts of the prefix of size `count`, at most `largest`. */
   take(
     shape: WeightShape,
     format: Format,

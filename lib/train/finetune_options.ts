@@ -8,7 +8,7 @@ import { TRAINING_PRECISIONS, type TrainingPrecision } from '../graph/arithmetic
 import { HIDDEN_LOSSES, type HiddenLoss } from '../graph/operations/losses';
 import { expectModel, type Model } from '../model';
 import type { ModelCore } from '../models/model_core';
-import { mostPlanes } from '../models/parts';
+import { maxPlanes } from '../models/parts';
 import { type BooleanOptimizerSettings, booleanSettings } from './boolean_optimizer';
 import type { TrainingMemory } from './memory';
 import { TRAINABLE, type Trainable } from './trained';
@@ -203,7 +203,7 @@ export function finetuneSettings(student: ModelCore, given: FinetuneOptions): Fi
   const { microBatch, memory } = given;
   if (batch % integerInRange('microBatch', microBatch ?? 1, 1, batch) !== 0)
     invalid('microBatch', `a divisor of the batch of ${batch}`, microBatch);
-  const single = mostPlanes(student.parts) <= 1;
+  const single = maxPlanes(student.parts) <= 1;
   const { evaluation, checkpoint, log, signal, onProgress, data } = given;
   const teacher = given.teacher === undefined ? undefined : checkedTeacher(student, given.teacher);
   const teacherCache =

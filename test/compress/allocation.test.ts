@@ -3,7 +3,7 @@
 import fc from 'fast-check';
 import { uniformAllocation } from '../../lib/compress/allocation/allocate';
 import { type AllocationOptions, checkAllocation } from '../../lib/compress/allocation/allocation_options';
-import { judged } from '../../lib/compress/allocation/block_errors';
+import { withCosts } from '../../lib/compress/allocation/block_errors';
 import {
   type AllocationProblem,
   allocationProblem,
@@ -17,7 +17,7 @@ import {
   addGreedily,
   type Choice,
   type Chosen,
-  type JudgedChoice,
+  type CostedChoice,
   largest,
   smallest,
   totalBytes,
@@ -47,14 +47,14 @@ const choicesOfSizes = (sizes: readonly number[]): readonly Choice[] =>
   sizes.map((bytes) => ({ format: { kind: `of ${bytes} bytes` }, bytes }));
 
 /** Adds costs to choices. */
-const withCosts = (choices: readonly Choice[], cost: (index: number) => number): readonly JudgedChoice[] =>
+const costed = (choices: readonly Choice[], cost: (index: number) => number): readonly CostedChoice[] =>
   choices.map((choice, index) => ({ ...choice, cost: cost(index) }));
 
-const totalCost = (layers: readonly AllocatableLayer<JudgedChoice>[], chosen: Chosen) =>
+const totalCost = (layers: readonly AllocatableLayer<CostedChoice>[], chosen: Chosen) =>
   layers.reduce((sum, { choices }, i) => sum + (choices[chosen[i] as number]?.cost as number), 0);
 
 /** Finds the least cost within a budget by exhaustive search. */
-function leastCost(layers: readonly AllocatableLayer<JudgedChoice>[], budget: number): number {
+function leastCost(layers: readonly AllocatableLayer<CostedChoice>[], budget: number): number {
   const all = layers.reduce<Chosen[]>(
     (before, { choices }) => before.flatMap((chosen) => choices.map((_, index) => [...chosen, index])),
     [[]],
@@ -149,7 +149,7 @@ describe('the knapsack', () => {
         const layers = given.map((shape, i) => ({
           module: `${i}`,
           weights: 1,
-          choices: withCosts(kernelChoices(bytesOf(shape)), (index) => costs[i]?.[index] as number),
+          choices: costed(kernelChoices(bytesOf(shape)), (index) => costs[i]?.[index] as number),
         }));
         const budget = Math.floor(totalBytes(layers, smallest(layers)) * (1 + 7 * fill));
         const found = solveKnapsack(layers, budget);
@@ -165,7 +165,7 @@ describe('the knapsack', () => {
     const layers = Array.from({ length: 224 }, (_, i) => ({
       module: `${i}`,
       weights: 1,
-      choices: withCosts(kernelChoices(2_000_003 + 7919 * i), (index) => (1 + (i % 13)) * 0.3 ** (index + 1)),
+      choices: costed(kernelChoices(2_000_003 + 7919 * i), (index) => (1 + (i % 13)) * 0.3 ** (index + 1)),
     }));
     const budget = Math.floor(2.3 * totalBytes(layers, smallest(layers)));
     const found = solveKnapsack(layers, budget);
@@ -192,9 +192,9 @@ describe('choices of any sizes', () => {
   type Given = { sizes: readonly number[]; costs: readonly number[] }[];
 
   const layersOf = (given: Given) =>
-    given.map(({ sizes: own, costs: [...each] }, i): AllocatableLayer<JudgedChoice> => {
+    given.map(({ sizes: own, costs: [...each] }, i): AllocatableLayer<CostedChoice> => {
       const choices = choicesOfSizes(own.toSorted((a, b) => a - b));
-      return { module: `${i}`, weights: 1, choices: withCosts(choices, (index) => each[index] as number) };
+      return { module: `${i}`, weights: 1, choices: costed(choices, (index) => each[index] as number) };
     });
   const budgetOf = (layers: readonly AllocatableLayer[], fill: number) => {
     const [least, most] = [totalBytes(layers, smallest(layers)), totalBytes(layers, largest(layers))];
@@ -235,7 +235,7 @@ describe('choices of any sizes', () => {
     const own = () => ({
       module: 'a',
       weights: 1,
-      choices: withCosts(choicesOfSizes([3, 10, 11]), (i) => [10, 5, 1][i] as number),
+      choices: costed(choicesOfSizes([3, 10, 11]), (i) => [10, 5, 1][i] as number),
     });
     const layers = [own(), own()];
     expect(solveKnapsack(layers, 6)).toEqual([0, 0]);
@@ -289,9 +289,9 @@ describe('choices of any sizes', () => {
   });
 
   test('unmeasured costs continue to fall with the bytes', () => {
-    const costs = judged(choicesOfSizes([1, 2, 3, 5]), [8, 4]).map(({ cost }) => cost);
+    const costs = withCosts(choicesOfSizes([1, 2, 3, 5]), [8, 4]).map(({ cost }) => cost);
     expect(costs).toEqual([8, 4, 2, 0.5]);
-    expect(judged(choicesOfSizes([3]), [7])).toMatchObject([{ bytes: 3, cost: 7 }]);
+    expect(withCosts(choicesOfSizes([3]), [7])).toMatchObject([{ bytes: 3, cost: 7 }]);
   });
 });
 
@@ -334,7 +334,7 @@ function strategies(layers: readonly AllocatableLayer[], seed: number): Readonly
   const cost = (i: number, index: number) => (1 + ((i * 7 + seed) % 5)) * 0.35 ** (index + 1);
   const measured = layers.map((layer, i) => ({
     ...layer,
-    choices: withCosts(layer.choices, (index) => cost(i, index)),
+    choices: costed(layer.choices, (index) => cost(i, index)),
   }));
   const known = layers.map(
     (layer, i): PaperLayer => ({
@@ -365,21 +365,23 @@ test.each(['bits', 'size'] as const)(
       fc.property(problems, ({ given, fill, seed, kept: keepsFirst }) => {
         const source = modelOf(given);
         const weights = given.reduce((sum, { rows, cols }) => sum + rows * cols, 0);
-        const kept = new Map(keepsFirst && given.length > 1 ? [['layers.0.linear', DENSE]] : []);
+        const fixedFormats = new Map(keepsFirst && given.length > 1 ? [['layers.0.linear', DENSE]] : []);
         const stored = (kernels: ReadonlyMap<string, number>) => {
           const tensors = tensorsOf(given, kernels);
           if (kind === 'size') return safetensorsBytes([EMBEDDING, ...tensors], { format: 'pt' });
           return tensors.reduce((sum, { dtype, shape }) => sum + shape.reduce((n, size) => n * size, WIDTHS[dtype]), 0);
         };
         const all = (count: number) =>
-          new Map(given.map((_, i) => [`layers.${i}.linear`, count] as const).filter(([module]) => !kept.has(module)));
+          new Map(
+            given.map((_, i) => [`layers.${i}.linear`, count] as const).filter(([module]) => !fixedFormats.has(module)),
+          );
         const [low, high] = [stored(all(1)), stored(new Map())];
         const limit = Math.floor(low + fill * Math.max(0, high - low));
         // a kernel of a tiny layer may take more bytes than its dense weight
         fc.pre(low <= high);
         const goal = kind === 'size' ? { size: limit } : { bits: ((limit + 0.5) * 8) / weights };
         fc.pre(limit < high);
-        const problem = allocationProblem(source, { goal, method: 'uniform', kept }, new Map());
+        const problem = allocationProblem(source, { goal, method: 'uniform', fixedFormats }, new Map());
         const results = [
           uniformAllocation(problem),
           ...Object.values(strategies(problem.layers, seed)).map((strategy) => solveAllocation(problem, strategy)),
@@ -403,7 +405,9 @@ test('a uniform allocation spreads the remainder over the model', () => {
   const source = modelOf(Array.from({ length: 8 }, () => ({ rows: 8, cols: 64 })));
   const kernels = (bits: number) => [
     ...kernelCounts(
-      uniformAllocation(allocationProblem(source, { goal: { bits }, method: 'uniform', kept: new Map() }, new Map())),
+      uniformAllocation(
+        allocationProblem(source, { goal: { bits }, method: 'uniform', fixedFormats: new Map() }, new Map()),
+      ),
     ).values(),
   ];
   // a kernel has 8 · 8 bytes of bits and 2 · 72 of scales for 512 weights: 3.25 bits; half of the biases add ¼ bit each
@@ -417,11 +421,11 @@ test('the average excludes kept layers', () => {
     { rows: 8, cols: 64 },
     { rows: 8, cols: 64 },
   ]);
-  const kept = new Map([['layers.0.linear', kernelsFormat(8)]]);
+  const fixedFormats = new Map([['layers.0.linear', kernelsFormat(8)]]);
   // 26 bytes · 8 … for two kernels of the other layer
   const problem = allocationProblem(
     source,
-    { goal: { bits: (8 * 3.25 + 2 * 3.25) / 2 + 0.25 }, method: 'uniform', kept },
+    { goal: { bits: (8 * 3.25 + 2 * 3.25) / 2 + 0.25 }, method: 'uniform', fixedFormats },
     new Map(),
   );
   const [layer] = problem.layers;
@@ -521,7 +525,7 @@ describe('nonsense is refused', () => {
     [{ size: 1e9 }, /got 1000000000/],
   ])('%j, which no allocation keeps to or none can fill', (goal, message) => {
     const source = modelOf(Array.from({ length: 8 }, () => ({ rows: 8, cols: 64 })));
-    const pose = () => allocationProblem(source, { goal, method: 'uniform', kept: new Map() }, new Map());
+    const pose = () => allocationProblem(source, { goal, method: 'uniform', fixedFormats: new Map() }, new Map());
     expect(pose).toThrow(
       expect.objectContaining({ code: 'MBOK_INVALID_ARGUMENT', message: expect.stringMatching(message) }),
     );
@@ -530,12 +534,12 @@ describe('nonsense is refused', () => {
 
 test('layers are kept by name or pattern, and the last match wins', () => {
   const linears = linearsOf(['layers.0.q', 'layers.0.down', 'layers.10.q', 'layers.10.down']);
-  const { kept } = checkAllocation(
+  const { fixedFormats } = checkAllocation(
     { kernels: 2, keep: { '*.down': 3, 'layers.0.*': 'dense', 'layers.10.q': 1 } },
     linears,
     { calibrated: false },
   );
-  expect(Object.fromEntries(kept)).toEqual({
+  expect(Object.fromEntries(fixedFormats)).toEqual({
     'layers.0.q': DENSE,
     'layers.0.down': DENSE,
     'layers.10.q': kernelsFormat(1),
@@ -545,10 +549,10 @@ test('layers are kept by name or pattern, and the last match wins', () => {
 
 test('a format expands the shorthand of a number or a name', () => {
   const keep = { 'a.q': { kind: 'kernels', count: 2 }, 'b.q': { kind: 'int8' }, 'c.q': DENSE, 'd.q': kernelsFormat(3) };
-  const { kept } = checkAllocation({ bits: 4, keep }, linearsOf(Object.keys(keep)), { calibrated: false });
+  const { fixedFormats } = checkAllocation({ bits: 4, keep }, linearsOf(Object.keys(keep)), { calibrated: false });
   const short = { 'a.q': 2, 'b.q': 'int8', 'c.q': 'dense', 'd.q': 3 } as const;
-  expect(kept).toEqual(
-    checkAllocation({ bits: 4, keep: short }, linearsOf(Object.keys(keep)), { calibrated: false }).kept,
+  expect(fixedFormats).toEqual(
+    checkAllocation({ bits: 4, keep: short }, linearsOf(Object.keys(keep)), { calibrated: false }).fixedFormats,
   );
-  expect([...kept.values()]).toEqual([kernelsFormat(2), INT8, DENSE, kernelsFormat(3)]);
+  expect([...fixedFormats.values()]).toEqual([kernelsFormat(2), INT8, DENSE, kernelsFormat(3)]);
 });

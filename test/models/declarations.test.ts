@@ -1,6 +1,6 @@
 /** Structures that families declare. Conversion and losses use them and infer nothing from operations. */
 
-import { type LinearPlace, traceBlock } from '../../lib/compress/block_trace';
+import { type TracedLinear, traceBlock } from '../../lib/compress/block_trace';
 import { loadedSource } from '../../lib/compress/dense_source';
 import { Graph } from '../../lib/graph/graph';
 import { coreOf, Model } from '../../lib/model';
@@ -94,7 +94,7 @@ describe.each(FOLDERS)('%s', (_, folder) => {
       { parameters: coreOf(model).parameters, formats: model.formats },
       x,
     );
-    const names = (which: (place: LinearPlace) => boolean) =>
+    const names = (which: (place: TracedLinear) => boolean) =>
       [...linears.values()].filter(which).map(({ module }) => module.replace(/^.*?\.0\./, ''));
     expect(names(({ mixed }) => mixed)).toEqual(structure.mixed);
     expect(names(({ residual }) => residual !== undefined)).toEqual(structure.added.map(([module]) => module));

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { binarize } from '../../lib/compress/binarize';
 import { binarizeFolder } from '../../lib/compress/binarize_folder';
-import { convertRest } from '../../lib/compress/block_conversion';
+import { convertLastWeights } from '../../lib/compress/block_conversion';
 import { formatsWith } from '../../lib/compress/converted';
 import { loadedSource } from '../../lib/compress/dense_source';
 import { planConversion } from '../../lib/compress/memory_plan';
@@ -184,7 +184,7 @@ test('a source table in 8 bits with F32 scales stays so in conversions in memory
   const table = coreOf(original).family.parameters(coreOf(original).config)[0]?.name as string;
   const rounds = { iterations: 1, refitRounds: 0 };
   const inInt8 = new Map([[moduleOf(table), INT8]]);
-  const converted = await convertRest(loadedSource(coreOf(original)), inInt8, rounds, undefined);
+  const converted = await convertLastWeights(loadedSource(coreOf(original)), inInt8, rounds, undefined);
   const matrices = [...converted.values()].flatMap((weight) => weight.matrices);
   const replaced = new Map(matrices.map(({ part, ...stored }) => [part.name, stored]));
   await using small = modelOf(coreOf(original).derive(replaced, formatsWith(original.formats, converted)));

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { binarizeCommand } from '../../lib/cli/binarize';
 import { binarize } from '../../lib/compress/binarize';
 import { binarizeFolder } from '../../lib/compress/binarize_folder';
-import { convertRest } from '../../lib/compress/block_conversion';
+import { convertLastWeights } from '../../lib/compress/block_conversion';
 import { formatsWith } from '../../lib/compress/converted';
 import { loadedSource } from '../../lib/compress/dense_source';
 import { exportDense } from '../../lib/compress/export_dense';
@@ -132,7 +132,7 @@ test('on the embedded model 8 bits cost less than 0.2 % of perplexity', async ()
   const text = readFileSync(join(TINY_STORIES, 'corpus/valid.txt'), 'utf8');
   const judge = (each: Model) => evaluatePerplexity(each, text, { window: 256, maxWindows: 40 });
   const rounds = { iterations: 1, refitRounds: 0 };
-  const converted = await convertRest(
+  const converted = await convertLastWeights(
     loadedSource(coreOf(model)),
     new Map([[moduleOf(TABLE), INT8]]),
     rounds,

@@ -29,11 +29,11 @@ import { advance, calibrationWalk, embedWindows, type Walk } from '../hidden_sta
 import { COLUMN_POWER } from '../kernels/calibrated_matrix';
 import { REFIT_ROUNDS, SVID_ITERATIONS } from '../kernels/decompose';
 import type { StateStore } from '../state_store';
-import { judged, measureBlockErrors } from './block_errors';
+import { measureBlockErrors, withCosts } from './block_errors';
 import { type AllocationProblem, averageChoice, type Strategy, solveAllocation } from './budget';
 import { blockImportance } from './importance';
 import { solveKnapsack } from './knapsack';
-import { type AllocatableLayer, addedBytes, type JudgedChoice } from './layers';
+import { type AllocatableLayer, addedBytes, type CostedChoice } from './layers';
 import { allocateByPaper, type PaperLayer, paperGain } from './paper';
 import { allocateUniformly } from './uniform';
 
@@ -81,7 +81,7 @@ export async function chooseFormats(
   const { settings, windows } = calibration;
   const walk = calibrationWalk(source, settings, states, signal);
   const analysis = { walk, windows: analysisWindows(windows, settings.length) };
-  const analyze = allocation.method === 'paper' ? byPaper : measured;
+  const analyze = allocation.method === 'paper' ? analyzeImportance : measureCosts;
   return solveAllocation(problem, await analyze(problem, analysis, onProgress));
 }
 
@@ -95,7 +95,7 @@ export function uniformAllocation(problem: AllocationProblem): Formats {
   });
 }
 
-async function measured(
+async function measureCosts(
   problem: AllocationProblem,
   analysis: Analysis,
   onProgress: ProgressOptions['onProgress'],
@@ -103,44 +103,44 @@ async function measured(
   const { layers } = problem;
   const tried = new Map(
     layers.map((layer) => {
-      const most = averageChoice(problem, layer) + MOST_ABOVE_AVERAGE;
-      return [layer.module, layer.choices.slice(0, most + 1).map(({ format }) => format)];
+      const maxIndex = averageChoice(problem, layer) + MOST_ABOVE_AVERAGE;
+      return [layer.module, layer.choices.slice(0, maxIndex + 1).map(({ format }) => format)];
     }),
   );
   const errors = new Map<string, readonly number[]>();
   await forEachBlock(analysis, async (layer, parameters) => {
     const onModule = (what: string) => onProgress?.({ done: errors.size / layers.length, what });
     const task = { layer, tried, rounds: ROUNDS, onModule };
-    for (const [module, own] of await measureBlockErrors(analysis.walk, parameters, task)) errors.set(module, own);
+    for (const [module, curve] of await measureBlockErrors(analysis.walk, parameters, task)) errors.set(module, curve);
   });
-  const all = layers.map((layer): AllocatableLayer<JudgedChoice> => {
-    return { ...layer, choices: judged(layer.choices, errors.get(layer.module) as readonly number[]) };
+  const costedLayers = layers.map((layer): AllocatableLayer<CostedChoice> => {
+    return { ...layer, choices: withCosts(layer.choices, errors.get(layer.module) as readonly number[]) };
   });
-  const cost = (i: number, index: number) => all[i]?.choices[index]?.cost as number;
+  const cost = (i: number, index: number) => costedLayers[i]?.choices[index]?.cost as number;
   return {
-    allocate: (budget) => solveKnapsack(all, budget),
+    allocate: (budget) => solveKnapsack(costedLayers, budget),
     gain: (i, index) => cost(i, index) - cost(i, index + 1),
   };
 }
 
-async function byPaper(
+async function analyzeImportance(
   { layers }: AllocationProblem,
   analysis: Analysis,
   onProgress: ProgressOptions['onProgress'],
 ): Promise<Strategy> {
-  const known: PaperLayer[] = [];
+  const analyzed: PaperLayer[] = [];
   const { source, signal } = analysis.walk;
   await forEachBlock(analysis, async (layer, parameters) => {
     const importance = await blockImportance(analysis.walk, layer);
-    for (const own of layers.filter(({ module }) => linearWeight(source, module).layer === layer)) {
-      onProgress?.({ done: known.length / layers.length, what: own.module });
-      const weight = parameters.get(`${own.module}.weight`) as Matrix;
+    for (const linear of layers.filter(({ module }) => linearWeight(source, module).layer === layer)) {
+      onProgress?.({ done: analyzed.length / layers.length, what: linear.module });
+      const weight = parameters.get(`${linear.module}.weight`) as Matrix;
       await withWidened(weight, signal, async (wide) => {
-        known.push({ ...own, importance, residuals: await residualsOf(own, wide, signal) });
+        analyzed.push({ ...linear, importance, residuals: await residualsOf(linear, wide, signal) });
       });
     }
   });
-  return { allocate: (budget) => allocateByPaper(known, budget), gain: paperGain(known) };
+  return { allocate: (budget) => allocateByPaper(analyzed, budget), gain: paperGain(analyzed) };
 }
 
 /** Computes ‖W − Ŵ‖ for every choice of a layer. */
@@ -149,14 +149,18 @@ async function residualsOf(
   weight: Matrix,
   signal: AbortSignal | undefined,
 ): Promise<readonly number[]> {
-  const found = new Map<LayerFormat, number>();
+  const residualByFormat = new Map<LayerFormat, number>();
   const formats = choices.map(({ format }) => format);
   for (const kind of new Set(formats.map((format) => format.kind))) {
-    const own = formats.filter((format) => format.kind === kind);
-    const residuals = (await converterOf(own[0])?.budget?.residuals(weight, own, signal)) as readonly number[];
-    for (const [i, format] of own.entries()) found.set(format, residuals[i] as number);
+    const sameKind = formats.filter((format) => format.kind === kind);
+    const residuals = (await converterOf(sameKind[0])?.budget?.residuals(
+      weight,
+      sameKind,
+      signal,
+    )) as readonly number[];
+    for (const [i, format] of sameKind.entries()) residualByFormat.set(format, residuals[i] as number);
   }
-  return formats.map((format) => found.get(format) as number);
+  return formats.map((format) => residualByFormat.get(format) as number);
 }
 
 /**

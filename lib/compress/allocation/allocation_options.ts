@@ -4,7 +4,7 @@ import { finiteNumber, integerInRange, invalid, oneOf } from '../../base/validat
 import type { ParameterSpecification } from '../../models/family';
 import { MAX_KERNELS } from '../../structures/kernels';
 import type { LayerFormat } from '../../structures/structure';
-import { checkKept, type KeptAt } from './keep';
+import { checkFixedFormats, type FixedFormat } from './keep';
 
 export const ALLOCATION_METHODS: readonly AllocationMethod[] = ['measured', 'uniform', 'paper'];
 /** Method that distributes a budget over layers; see {@link AllocationOptions.allocation}. */
@@ -37,7 +37,7 @@ export interface AllocationOptions {
    * unchanged, 'int8' uses 8 bits with one scale per output, and a number sets the kernels. A format such as
    * `{ kind: 'kernels', count: 2 }` is the explicit form. If several patterns match a layer, the last one applies.
    */
-  readonly keep?: Readonly<Record<string, KeptAt>>;
+  readonly keep?: Readonly<Record<string, FixedFormat>>;
 }
 
 export const ALLOCATION_KEYS = ['kernels', 'bits', 'size', 'allocation', 'keep'] as const;
@@ -52,7 +52,7 @@ export interface AllocationTask {
   readonly goal: Goal;
   readonly method: AllocationMethod;
   /** Formats from `keep`, by module. */
-  readonly kept: ReadonlyMap<string, LayerFormat>;
+  readonly fixedFormats: ReadonlyMap<string, LayerFormat>;
 }
 
 /** Checks the options for a model with these linear weights. Throws MBOK_INVALID_ARGUMENT. */
@@ -68,14 +68,14 @@ export function checkAllocation(
   if (method !== 'uniform' && !calibrated) {
     invalid('allocation', "'uniform' without calibration, which the other methods judge layers by", method);
   }
-  return { goal, method, kept: checkKept(given.keep, linears) };
+  return { goal, method, fixedFormats: checkFixedFormats(given.keep, linears) };
 }
 
 function checkGoal({ kernels, bits, size }: AllocationOptions): Goal {
-  const named = Object.entries({ kernels, bits, size }).filter(([, value]) => value !== undefined);
-  if (named.length !== 1) {
-    const which = named.length === 0 ? undefined : named.map(([name]) => name).join(' and ');
-    invalid('options', "given with exactly one of 'kernels', 'bits' and 'size'", which);
+  const specified = Object.entries({ kernels, bits, size }).filter(([, value]) => value !== undefined);
+  if (specified.length !== 1) {
+    const names = specified.length === 0 ? undefined : specified.map(([name]) => name).join(' and ');
+    invalid('options', "given with exactly one of 'kernels', 'bits' and 'size'", names);
   }
   if (bits !== undefined) return { bits: finiteNumber('bits', bits, Number.MIN_VALUE) };
   if (size !== undefined) return { size: integerInRange('size', size, 1) };

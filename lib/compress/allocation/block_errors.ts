@@ -25,7 +25,7 @@ import { converterOf } from '../converters';
 import { type BlockWeights, linearWeight } from '../dense_source';
 import { hiddenInput, type Walk } from '../hidden_states';
 import { disposeMoments, preparedMoments } from '../input_moments';
-import type { Choice, JudgedChoice } from './layers';
+import type { Choice, CostedChoice } from './layers';
 
 /** Correction weights: none, since layers are measured in the original model. */
 const NO_AIMS = { targetMix: 0, residualMix: 0 };
@@ -54,7 +54,7 @@ export async function measureBlockErrors(
   const original: BlockWeights = { parameters, formats: source.formats };
   const sides = { student: original, teacher: original };
   const chunk = await firstChunk(walk, layer);
-  const wanted = await blockOutput(walk, layer, original, chunk);
+  const expected = await blockOutput(walk, layer, original, chunk);
   for (const group of sharedInputs(traceBlock(walk, layer, original, hiddenInput(new Graph(), walk, 'x')))) {
     const modules = group.filter((module) => tried.has(module));
     if (modules.length === 0) continue;
@@ -71,7 +71,7 @@ export async function measureBlockErrors(
             const goal = { owner, format, calibration: { moments, rounds }, rounds, signal };
             const converted: ConvertedWeights = new Map([[module, await converter.fit(weight, goal)]]);
             try {
-              curve.push(await relativeError(walk, layer, replacedIn(original, converted), chunk, wanted));
+              curve.push(await relativeError(walk, layer, replacedIn(original, converted), chunk, expected));
             } finally {
               disposeConverted(converted);
             }
@@ -134,7 +134,7 @@ async function relativeError(
  * Combines choices with their costs. `costs` lists those of the first choices: at least two, unless there is only one
  * choice. Costs of larger choices are extrapolated: they fall exponentially with the bytes at the rate of the last two.
  */
-export function judged(choices: readonly Choice[], costs: readonly number[]): readonly JudgedChoice[] {
+export function withCosts(choices: readonly Choice[], costs: readonly number[]): readonly CostedChoice[] {
   const [before, last] = [costs.at(-2) ?? 0, costs.at(-1) as number];
   const ratio = before > 0 ? Math.min(1, last / before) : 1;
   const bytes = (index: number) => choices[index]?.bytes as number;

@@ -37,18 +37,18 @@ export interface Strategy {
 }
 
 /**
- * Builds the problem that a goal poses; for a number of kernels it has no layers to choose for. `others` are formats of
- * weights outside linear layers. Throws MBOK_INVALID_ARGUMENT if the budget is below the smallest choices, or above the
- * dense model.
+ * Builds the problem that a goal poses; for a number of kernels it has no layers to choose for. `tableFormats` are
+ * formats of weights outside linear layers. Throws MBOK_INVALID_ARGUMENT if the budget is below the smallest choices, or
+ * above the dense model.
  */
 export function allocationProblem(
   source: DenseSource,
-  { goal, kept }: AllocationTask,
-  others: Formats,
+  { goal, fixedFormats }: AllocationTask,
+  tableFormats: Formats,
 ): AllocationProblem {
-  if (!('kernels' in goal)) return budgetProblem(source, goal, kept, others);
+  if (!('kernels' in goal)) return budgetProblem(source, goal, fixedFormats, tableFormats);
   const format = kernelsFormat(goal.kernels);
-  const formats = linearFormats(source, (module) => kept.get(module) ?? format);
+  const formats = linearFormats(source, (module) => fixedFormats.get(module) ?? format);
   return { layers: [], budget: 0, excess: () => 0, formats: () => formats };
 }
 
@@ -64,42 +64,46 @@ function linearFormats(source: DenseSource, formatOf: (module: string) => LayerF
 function budgetProblem(
   source: DenseSource,
   budget: Budget,
-  kept: AllocationTask['kept'],
-  others: Formats,
+  fixedFormats: AllocationTask['fixedFormats'],
+  tableFormats: Formats,
 ): AllocationProblem {
   const linears = linearsOf(source);
   const layers = linears
-    .filter(({ name }) => !kept.has(moduleOf(name)))
+    .filter(({ name }) => !fixedFormats.has(moduleOf(name)))
     .map((linear): AllocatableLayer => {
       const { name, rows, cols } = linear;
       return { module: moduleOf(name), weights: rows * cols, choices: choicesOf(linear, source) };
     });
   const weights = linears.reduce((sum, { rows, cols }) => sum + rows * cols, 0);
   const formats = (chosen: Chosen) => {
-    const own = layers.map(
+    const chosenFormats = layers.map(
       ({ module, choices }, i) => [module, (choices[chosen[i] as number] as Choice).format] as const,
     );
-    const byModule = new Map([...own, ...kept]);
+    const byModule = new Map([...chosenFormats, ...fixedFormats]);
     return linearFormats(source, (module) => byModule.get(module) as LayerFormat);
   };
   const stored = 'bits' in budget ? linearBytes : fileBytes;
   const limit = 'bits' in budget ? Math.floor((budget.bits * weights) / 8) : budget.size;
   const excess = (chosen: Chosen) =>
-    stored(source, outputFormats(source, new Map([...others, ...formats(chosen)]))) - limit;
-  const least = excess(smallest(layers));
-  expectFeasible(budget, { least: limit + least, most: stored(source, source.formats), perBit: weights / 8 });
-  return { layers, budget: totalBytes(layers, smallest(layers)) - least, excess, formats };
+    stored(source, outputFormats(source, new Map([...tableFormats, ...formats(chosen)]))) - limit;
+  const smallestExcess = excess(smallest(layers));
+  expectFeasible(budget, {
+    minBytes: limit + smallestExcess,
+    maxBytes: stored(source, source.formats),
+    perBit: weights / 8,
+  });
+  return { layers, budget: totalBytes(layers, smallest(layers)) - smallestExcess, excess, formats };
 }
 
 function expectFeasible(
   budget: Budget,
-  { least, most, perBit }: { readonly least: number; readonly most: number; readonly perBit: number },
+  { minBytes, maxBytes, perBit }: { readonly minBytes: number; readonly maxBytes: number; readonly perBit: number },
 ): void {
   const [name, value, unit] = 'bits' in budget ? ['bits', budget.bits, perBit] : ['size', budget.size, 1];
-  if (value * unit >= least && value * unit <= most) return;
+  if (value * unit >= minBytes && value * unit <= maxBytes) return;
   const shown = (bytes: number, round: (x: number) => number) =>
     name === 'bits' ? `${round((bytes / unit) * 1000) / 1000} bits a weight` : `${bytes} bytes`;
-  const [low, high] = [shown(least, Math.ceil), shown(most, Math.floor)];
+  const [low, high] = [shown(minBytes, Math.ceil), shown(maxBytes, Math.floor)];
   throw new MbokError(
     'MBOK_INVALID_ARGUMENT',
     `'${name}' must be from ${low} (the smallest format of every layer, and what is kept) to ${high} (dense), got ${value}`,
@@ -118,9 +122,9 @@ function fileBytes(source: DenseSource, formats: Formats): number {
 /** Computes the bytes of all tensors of linear layers, biases included. */
 function linearBytes(source: DenseSource, formats: Formats): number {
   const modules = new Set(linearsOf(source).map(({ name }) => moduleOf(name)));
-  const isOwn = ({ owner: { name } }: ModelPart) => modules.has(name.slice(0, name.lastIndexOf('.')));
-  const own = modelParts(source.specifications, formats).filter(isOwn);
-  return own.reduce((sum, part) => sum + tensorBytes(headOf(part, source)), 0);
+  const isOfLinear = ({ owner: { name } }: ModelPart) => modules.has(name.slice(0, name.lastIndexOf('.')));
+  const linearParts = modelParts(source.specifications, formats).filter(isOfLinear);
+  return linearParts.reduce((sum, part) => sum + tensorBytes(headOf(part, source)), 0);
 }
 
 /**
@@ -128,22 +132,22 @@ function linearBytes(source: DenseSource, formats: Formats): number {
  */
 export function solveAllocation({ layers, budget, excess, formats }: AllocationProblem, strategy: Strategy): Formats {
   if (layers.length === 0) return formats([]);
-  const least = totalBytes(layers, smallest(layers));
+  const minBytes = totalBytes(layers, smallest(layers));
   let chosen = strategy.allocate(budget);
   // the header's size depends on the choices, if only through the digits of offsets
-  for (let [left, over] = [budget, excess(chosen)]; over > 0; over = excess(chosen)) {
-    left = Math.max(least, left - over);
-    chosen = strategy.allocate(left);
+  for (let [reduced, over] = [budget, excess(chosen)]; over > 0; over = excess(chosen)) {
+    reduced = Math.max(minBytes, reduced - over);
+    chosen = strategy.allocate(reduced);
   }
-  return formats(addGreedily(layers, chosen, strategy.gain, (more) => excess(more) <= 0));
+  return formats(addGreedily(layers, chosen, strategy.gain, (candidate) => excess(candidate) <= 0));
 }
 
 /** Reads the JSON of an earlier solution; returns undefined if it does not solve this problem. */
 export function solutionOf({ layers, excess, formats }: AllocationProblem, json: JsonObject): Formats | undefined {
   const chosen = layers.map(({ module, choices }) => {
     // dense layers are not listed
-    const own = json[module] ?? formatJson(DENSE);
-    return choices.findIndex(({ format }) => isDeepStrictEqual(formatJson(format), own));
+    const layerJson = json[module] ?? formatJson(DENSE);
+    return choices.findIndex(({ format }) => isDeepStrictEqual(formatJson(format), layerJson));
   });
   if (chosen.includes(-1)) return undefined;
   const solution = formats(chosen);
@@ -155,12 +159,12 @@ export function solutionOf({ layers, excess, formats }: AllocationProblem, json:
  * and largest choice in the proportion in which the budget lies between the totals of those.
  */
 export function averageChoice({ layers, budget }: AllocationProblem, { choices }: AllocatableLayer): number {
-  const least = totalBytes(layers, smallest(layers));
-  const range = totalBytes(layers, largest(layers)) - least;
+  const minBytes = totalBytes(layers, smallest(layers));
+  const range = totalBytes(layers, largest(layers)) - minBytes;
   const [first, last] = [choices[0] as Choice, choices.at(-1) as Choice];
   // cross-multiplied, because quotients would round
   const isEnough = ({ bytes }: Choice) =>
-    (bytes - first.bytes) * range >= (budget - least) * (last.bytes - first.bytes);
+    (bytes - first.bytes) * range >= (budget - minBytes) * (last.bytes - first.bytes);
   const index = choices.findIndex(isEnough);
   return index < 0 ? choices.length - 1 : index;
 }

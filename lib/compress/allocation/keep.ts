@@ -16,17 +16,17 @@ import { formatsFor } from '../converters';
 /**
  * Format of a layer in `keep`: unchanged, 8 bits with one scale per row, a number of kernels, or an explicit format.
  */
-export type KeptAt = 'dense' | 'int8' | number | LayerFormat | (LayerFormat & Readonly<Record<string, unknown>>);
+export type FixedFormat = 'dense' | 'int8' | number | LayerFormat | (LayerFormat & Readonly<Record<string, unknown>>);
 
 /** Maps the layers that match `keep` to their formats. Throws MBOK_INVALID_ARGUMENT. */
-export function checkKept(
-  keep: Readonly<Record<string, KeptAt>> | undefined,
+export function checkFixedFormats(
+  keep: Readonly<Record<string, FixedFormat>> | undefined,
   linears: readonly ParameterSpecification[],
 ): ReadonlyMap<string, LayerFormat> {
   if (keep === undefined) return new Map();
   if (typeof keep !== 'object' || keep === null || Array.isArray(keep)) return invalid('keep', 'an object', keep);
   const layers = linears.map((linear) => ({ module: moduleOf(linear.name), linear }));
-  const kept = new Map<string, LayerFormat>();
+  const fixedFormats = new Map<string, LayerFormat>();
   for (const [pattern, value] of Object.entries(keep)) {
     const name = `keep['${pattern}']`;
     const format = readFormat(name, value);
@@ -37,10 +37,10 @@ export function checkKept(
       if (!possible.some((other) => isDeepStrictEqual(other, format))) {
         invalid(name, `a format that a conversion can give '${module}'`, value);
       }
-      kept.set(module, format);
+      fixedFormats.set(module, format);
     }
   }
-  return kept;
+  return fixedFormats;
 }
 
 function readFormat(name: string, value: unknown): LayerFormat {

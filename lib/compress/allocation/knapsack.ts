@@ -1,11 +1,11 @@
 /** The multiple-choice knapsack by dynamic programming: one choice per layer, minimum total cost within a budget. */
 
-import { type AllocatableLayer, bytesAt, type JudgedChoice, largest, smallest, totalBytes } from './layers';
+import { type AllocatableLayer, bytesAt, type CostedChoice, largest, smallest, totalBytes } from './layers';
 
 /**
  * Maximum steps of the budget. The solution is exact if fewer suffice; otherwise the bytes of layers are rounded up.
  */
-const MOST_UNITS = 2 ** 17;
+const MAX_UNITS = 2 ** 17;
 
 /**
  * Minimizes the sum of costs of one choice per layer with at most `budget` bytes in total. Dynamic programming over
@@ -16,22 +16,22 @@ const MOST_UNITS = 2 ** 17;
  * @param budget - bytes; at least the sum of the smallest choices
  * @returns the index of each layer's choice
  */
-export function solveKnapsack(layers: readonly AllocatableLayer<JudgedChoice>[], budget: number): number[] {
-  const least = totalBytes(layers, smallest(layers));
-  const most = Math.min(budget, totalBytes(layers, largest(layers))) - least;
+export function solveKnapsack(layers: readonly AllocatableLayer<CostedChoice>[], budget: number): number[] {
+  const minBytes = totalBytes(layers, smallest(layers));
+  const capacity = Math.min(budget, totalBytes(layers, largest(layers))) - minBytes;
   // only bytes beyond the smallest choices are distributed
   const items = layers.map((layer) =>
     layer.choices.map(({ bytes, cost }) => ({ extra: bytes - bytesAt(layer, 0), cost })),
   );
   // 1 if no layer has a second choice
   const common = items.flat().reduce((divisor, { extra }) => greatestCommonDivisor(divisor, extra), 0) || 1;
-  const unit = common * Math.max(1, Math.ceil(most / common / MOST_UNITS));
-  const units = Math.floor(most / unit);
+  const unit = common * Math.max(1, Math.ceil(capacity / common / MAX_UNITS));
+  const units = Math.floor(capacity / unit);
   let sums = new Float64Array(units + 1);
-  const choices = items.map((own) => {
+  const chosenIndices = items.map((choices) => {
     const next = new Float64Array(units + 1).fill(Infinity);
     const chosen = new Uint8Array(units + 1);
-    for (const [index, { extra, cost }] of own.entries()) {
+    for (const [index, { extra, cost }] of choices.entries()) {
       const size = Math.ceil(extra / unit);
       for (let u = size; u <= units; u++) {
         const sum = (sums[u - size] as number) + cost;
@@ -44,10 +44,10 @@ export function solveKnapsack(layers: readonly AllocatableLayer<JudgedChoice>[],
     sums = next;
     return chosen;
   });
-  let left = units;
-  const backwards = [...items.entries()].reverse().map(([i, own]) => {
-    const index = choices[i]?.[left] as number;
-    left -= Math.ceil((own[index]?.extra as number) / unit);
+  let remaining = units;
+  const backwards = [...items.entries()].reverse().map(([i, choices]) => {
+    const index = chosenIndices[i]?.[remaining] as number;
+    remaining -= Math.ceil((choices[index]?.extra as number) / unit);
     return index;
   });
   return backwards.reverse();

@@ -10,17 +10,17 @@ export interface Choice {
 }
 
 /** A choice with its cost. An allocation minimizes the sum of costs over all layers. */
-export interface JudgedChoice extends Choice {
+export interface CostedChoice extends Choice {
   readonly cost: number;
 }
 
 /** A linear layer whose format is chosen. */
-export interface AllocatableLayer<Own extends Choice = Choice> {
+export interface AllocatableLayer<LayerChoice extends Choice = Choice> {
   readonly module: string;
   /** Number of elements of the weight. */
   readonly weights: number;
   /** Choices in ascending order of bytes; at least one. */
-  readonly choices: readonly Own[];
+  readonly choices: readonly LayerChoice[];
 }
 
 /** Index of every layer's choice, in the order of the layers. */

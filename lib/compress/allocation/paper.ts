@@ -33,10 +33,10 @@ export function allocateByPaper(layers: readonly PaperLayer[], budget: number): 
 
 /** Returns a function that computes the drop of E by layer i's choice after `index`. */
 export function paperGain(layers: readonly PaperLayer[]): (layer: number, index: number) => number {
-  const all = layers.reduce((sum, { weights }) => sum + weights, 0);
+  const totalWeights = layers.reduce((sum, { weights }) => sum + weights, 0);
   return (i, index) => {
     const { importance, residuals, weights } = layers[i] as PaperLayer;
     const drop = (residuals[index] as number) - (residuals[index + 1] as number);
-    return importance * drop * sizeFactor(weights / all);
+    return importance * drop * sizeFactor(weights / totalWeights);
   };
 }

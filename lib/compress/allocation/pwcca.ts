@@ -58,13 +58,13 @@ function cholesky(matrix: Float64Array, n: number): Float64Array[] {
   const ridge = (RIDGE * rows.reduce((sum, row, i) => sum + (row[i] as number), 0)) / n;
   const l = rows.map(() => new Float64Array(n));
   for (let i = 0; i < n; i++) {
-    const own = l[i] as Float64Array;
+    const row = l[i] as Float64Array;
     for (let j = 0; j < i; j++) {
-      const other = l[j] as Float64Array;
-      const pivot = other[j] as number;
-      own[j] = pivot === 0 ? 0 : ((rows[i]?.[j] as number) - dot(own, other, j)) / pivot;
+      const earlier = l[j] as Float64Array;
+      const pivot = earlier[j] as number;
+      row[j] = pivot === 0 ? 0 : ((rows[i]?.[j] as number) - dot(row, earlier, j)) / pivot;
     }
-    own[i] = Math.sqrt(Math.max(ridge, (rows[i]?.[i] as number) + ridge - dot(own, own, i)));
+    row[i] = Math.sqrt(Math.max(ridge, (rows[i]?.[i] as number) + ridge - dot(row, row, i)));
   }
   return l;
 }
@@ -72,11 +72,11 @@ function cholesky(matrix: Float64Array, n: number): Float64Array[] {
 /** Computes L⁻¹ · rows by forward substitution. */
 function solveLower(l: readonly Float64Array[], rows: readonly Float64Array[]): Float64Array[] {
   const solved = rows.map((row) => row.slice());
-  for (const [i, own] of solved.entries()) {
+  for (const [i, row] of solved.entries()) {
     const factors = l[i] as Float64Array;
-    for (let j = 0; j < i; j++) subtract(own, solved[j] as Float64Array, factors[j] as number);
+    for (let j = 0; j < i; j++) subtract(row, solved[j] as Float64Array, factors[j] as number);
     const pivot = factors[i] as number;
-    for (let k = 0; k < own.length; k++) own[k] = pivot === 0 ? 0 : (own[k] as number) / pivot;
+    for (let k = 0; k < row.length; k++) row[k] = pivot === 0 ? 0 : (row[k] as number) / pivot;
   }
   return solved;
 }

@@ -12,21 +12,21 @@ import { type AllocatableLayer, bytesAt, type Chosen, largest, totalBytes } from
  */
 export function allocateUniformly(layers: readonly AllocatableLayer[], budget: number): Chosen {
   const last = largest(layers);
-  const level = (index: number): Chosen => last.map((most) => Math.min(index, most));
+  const level = (index: number): Chosen => last.map((maxIndex) => Math.min(index, maxIndex));
   let index = 0;
   while (index < Math.max(...last) && totalBytes(layers, level(index + 1)) <= budget) index++;
-  const [everywhere, next] = [level(index), level(index + 1)];
-  const rest = budget - totalBytes(layers, everywhere);
-  const step = totalBytes(layers, next) - totalBytes(layers, everywhere);
+  const [everywhere, raised] = [level(index), level(index + 1)];
+  const remainder = budget - totalBytes(layers, everywhere);
+  const step = totalBytes(layers, raised) - totalBytes(layers, everywhere);
   if (step === 0) return everywhere;
   let [passed, spent] = [0, 0];
   // take the next choice if the bytes spent stay below the remainder's share for the part of the model passed so far
   return layers.map((layer, i) => {
-    const [own, more] = [everywhere[i] as number, next[i] as number];
-    const added = bytesAt(layer, more) - bytesAt(layer, own);
+    const [current, next] = [everywhere[i] as number, raised[i] as number];
+    const added = bytesAt(layer, next) - bytesAt(layer, current);
     passed += added;
-    if (spent + added > rest * (passed / step)) return own;
+    if (spent + added > remainder * (passed / step)) return current;
     spent += added;
-    return more;
+    return next;
   });
 }

@@ -8,7 +8,7 @@ import { Graph } from '../../graph/graph';
 import { quantizeInt8 } from '../../graph/operations/weights';
 import { Plan } from '../../graph/plan';
 import { type ModelPart, partsOf } from '../../models/parts';
-import type { PlacedMatrix } from '../../models/stored_matrix';
+import type { PartMatrix } from '../../models/stored_matrix';
 import { Matrix } from '../../native/matrix';
 import { INT8, type Int8Format } from '../../structures/int8';
 import type { ConvertedWeight } from '../converted';
@@ -27,7 +27,7 @@ export const int8Converter: WeightConverter<Int8Format> = {
   async fit(weight, { owner, format, signal }): Promise<ConvertedWeight> {
     const { numbers, scales, error } = await quantize(owner.name, weight, signal);
     const [ofNumbers, ofScales] = partsOf(owner, format) as [ModelPart, ModelPart];
-    const matrices: readonly PlacedMatrix[] = [
+    const matrices: readonly PartMatrix[] = [
       { part: ofNumbers, matrix: numbers, storage: 'I8' },
       { part: ofScales, matrix: scales, storage: 'F16' },
     ];

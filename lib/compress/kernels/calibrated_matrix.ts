@@ -82,7 +82,7 @@ export async function withTarget<T>(
   if (correction === undefined) return await use(weight);
   const target = new Matrix(weight);
   try {
-    await aim(weight, correction, moments, target, signal);
+    await computeTarget(weight, correction, moments, target, signal);
     return await use(target);
   } finally {
     target.dispose();
@@ -97,7 +97,7 @@ async function fitTarget(
 ): Promise<CalibratedKernels> {
   const current = createKernels(target, settings.kernels);
   try {
-    await start(target, moments, current, settings, signal);
+    await fitStartingScales(target, moments, current, settings, signal);
     if (moments.compensation === undefined) return { matrices: cloneKernels(current), error: 0 };
     const { rounds } = settings;
     return await bestOfRounds(current, rounds, (round) =>
@@ -108,7 +108,7 @@ async function fitTarget(
   }
 }
 
-async function aim(
+async function computeTarget(
   weight: Matrix,
   correction: Matrix,
   { compensation }: PreparedMoments,
@@ -128,7 +128,7 @@ async function aim(
  * multiplied by the square root of that weight before the decomposition, and the input scales divided by it after. This
  * minimizes the weighted error.
  */
-async function start(
+async function fitStartingScales(
   target: Matrix,
   { h, compensation }: PreparedMoments,
   current: KernelMatrices,
@@ -137,11 +137,11 @@ async function start(
 ): Promise<void> {
   const graph = new Graph();
   const weighs = columnPower > 0 && refitRounds > 0 && kernels > 1 && compensation !== undefined;
-  const own = graph.bind(target);
-  const aimed = weighs ? scaleColumns(own, graph.bind(h), columnPower / 2) : own;
+  const w = graph.bind(target);
+  const weighted = weighs ? scaleColumns(w, graph.bind(h), columnPower / 2) : w;
   const tensors = bindKernels(graph, current);
-  svid(aimed, tensors, graph.create(matrixShape(1, kernels)), iterations);
-  if (refitRounds > 0) refit(aimed, tensors, graph.create(SCALAR_SHAPE), refitRounds);
+  svid(weighted, tensors, graph.create(matrixShape(1, kernels)), iterations);
+  if (refitRounds > 0) refit(weighted, tensors, graph.create(SCALAR_SHAPE), refitRounds);
   if (weighs) graph.emit('scale_columns', [tensors.sIn, graph.bind(h)], [tensors.sIn], [-columnPower / 2]);
   await using plan = new Plan(graph);
   await plan.run({ signal });

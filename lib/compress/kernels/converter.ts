@@ -8,7 +8,7 @@ import type { FitGoal, WeightConverter } from '../converter';
 import { relativeResidual } from '../relative_residual';
 import { calibrateMatrix } from './calibrated_matrix';
 import { decompose, SVID_ITERATIONS } from './decompose';
-import { disposeKernels, type KernelMatrices, kernelsOf, placedKernels, roundScales } from './kernel_matrices';
+import { disposeKernels, type KernelMatrices, kernelParts, kernelsOf, roundScales } from './kernel_matrices';
 import { calibrateFrom } from './nested_matrix';
 
 export const kernelsConverter: WeightConverter<KernelsFormat> = {
@@ -17,14 +17,14 @@ export const kernelsConverter: WeightConverter<KernelsFormat> = {
 
   async fit(weight, goal): Promise<ConvertedWeight> {
     const { owner, format, signal } = goal;
-    const matrices = await fitted(weight, goal);
+    const matrices = await fitKernels(weight, goal);
     try {
       roundScales(moduleOf(owner.name), matrices);
-      const placed = placedKernels(owner, matrices);
+      const parts = kernelParts(owner, matrices);
       return {
         format,
-        matrices: placed,
-        residual: await relativeResidual(weight, { format, matrices: placed }, signal),
+        matrices: parts,
+        residual: await relativeResidual(weight, { format, matrices: parts }, signal),
       };
     } catch (error) {
       disposeKernels(matrices);
@@ -35,8 +35,8 @@ export const kernelsConverter: WeightConverter<KernelsFormat> = {
   budget: {
     // successive extraction into the most kernels gives the residuals for every smaller number too
     async residuals(weight, formats, signal) {
-      const most = Math.max(...formats.map(({ count }) => count));
-      const settings = { kernels: most, iterations: SVID_ITERATIONS, refitRounds: 0 };
+      const maxCount = Math.max(...formats.map(({ count }) => count));
+      const settings = { kernels: maxCount, iterations: SVID_ITERATIONS, refitRounds: 0 };
       const { residuals, ...matrices } = await decompose(weight, settings, signal);
       disposeKernels(matrices);
       const norm = Math.sqrt(weight.toFloat32().reduce((sum, value) => sum + value * value, 0));
@@ -45,18 +45,18 @@ export const kernelsConverter: WeightConverter<KernelsFormat> = {
   },
 };
 
-async function fitted(
+async function fitKernels(
   weight: Matrix,
   { owner, format, calibration, rounds, signal }: FitGoal<KernelsFormat>,
 ): Promise<KernelMatrices> {
   const kernels = format.count;
   if (calibration === undefined) return await decompose(weight, { ...rounds, kernels }, signal);
   const { moments, earlier } = calibration;
-  const seen = { module: moduleOf(owner.name), moments };
+  const inputs = { module: moduleOf(owner.name), moments };
   const settings = { ...calibration.rounds, kernels };
   const { matrices } =
     earlier === undefined
-      ? await calibrateMatrix(weight, seen, settings, signal)
-      : await calibrateFrom(kernelsOf(earlier), weight, seen, settings, signal);
+      ? await calibrateMatrix(weight, inputs, settings, signal)
+      : await calibrateFrom(kernelsOf(earlier), weight, inputs, settings, signal);
   return matrices;
 }

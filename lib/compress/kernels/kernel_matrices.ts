@@ -6,7 +6,7 @@ import type { KernelTensors } from '../../graph/operations/kernel_fit';
 import { F16_PRECISION, type F16Rounding, LARGEST_F16_LOSS, roundToF16 } from '../../io/half';
 import type { ParameterSpecification } from '../../models/family';
 import { partsOf } from '../../models/parts';
-import type { PlacedMatrix } from '../../models/stored_matrix';
+import type { PartMatrix } from '../../models/stored_matrix';
 import { BitMatrix } from '../../native/bit_matrix';
 import { Matrix } from '../../native/matrix';
 import { kernelsFormat } from '../../structures/kernels';
@@ -82,7 +82,7 @@ const LARGEST_EXPONENT = 40;
  */
 export function roundScales(module: string, { sOut, sIn }: KernelMatrices): void {
   const [out, inputs] = [sOut.toFloat32(), sIn.toFloat32()];
-  let [lost, largest] = [0, 0];
+  let [loss, largestNorm] = [0, 0];
   for (let k = 0; k < sOut.rows; k++) {
     const ofOutputs = out.subarray(k * sOut.cols, (k + 1) * sOut.cols);
     const ofInputs = inputs.subarray(k * sIn.cols, (k + 1) * sIn.cols);
@@ -91,11 +91,11 @@ export function roundScales(module: string, { sOut, sIn }: KernelMatrices): void
     const rounding = bestRounding(ofOutputs, ofInputs);
     ofOutputs.set(rounding.ofOutputs.values);
     ofInputs.set(rounding.ofInputs.values);
-    lost += norm * lossOf(rounding);
-    largest = Math.max(largest, norm);
+    loss += norm * lossOf(rounding);
+    largestNorm = Math.max(largestNorm, norm);
   }
   // the comparison is negated so that NaN throws too
-  if (!(lost <= LARGEST_F16_LOSS * largest))
+  if (!(loss <= LARGEST_F16_LOSS * largestNorm))
     throw new MbokError(
       'MBOK_NON_FINITE',
       `the scales of '${module}' are too large or too small for F16, or not numbers`,
@@ -155,10 +155,10 @@ export function kernelsOf([kernels, sOut, sIn]: readonly Matrix[]): KernelMatric
 }
 
 /** Pairs each matrix with its part of the weight `owner` and the type in which it is saved. */
-export function placedKernels(
+export function kernelParts(
   owner: ParameterSpecification,
   { kernels, sOut, sIn }: KernelMatrices,
-): readonly PlacedMatrix[] {
+): readonly PartMatrix[] {
   const parts = partsOf(owner, kernelsFormat(sOut.rows));
   const matrices = [kernels, sOut, sIn];
   return parts.map((part, i) => ({ part, matrix: matrices[i] as Matrix, storage: part.type ?? 'F16' }));

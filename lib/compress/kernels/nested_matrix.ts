@@ -86,23 +86,25 @@ async function extend(
   { rounds, iterations }: CalibratedSettings,
 ): Promise<CalibratedKernels> {
   const { target, moments, signal } = goal;
-  const none = createKernels(target, 1);
-  const current = joinKernels(earlier, none);
+  const added = createKernels(target, 1);
+  const current = joinKernels(earlier, added);
   try {
-    await chooseLast(current, goal, (rest, last) => svid(rest, last, rest.graph.create(SCALAR_SHAPE), iterations));
+    await chooseLast(current, goal, (residual, last) =>
+      svid(residual, last, residual.graph.create(SCALAR_SHAPE), iterations),
+    );
     const { compensation } = moments;
     if (compensation === undefined) return { matrices: cloneKernels(current), error: 0 };
     return await bestOfRounds(current, rounds, async () => {
       throwIfAborted(signal);
-      await chooseLast(current, goal, (rest, last) => {
-        const { graph } = rest;
+      await chooseLast(current, goal, (residual, last) => {
+        const { graph } = residual;
         const bound = { factor: graph.bind(compensation.factor), order: graph.bind(compensation.order) };
-        compensatedSigns(rest, bound, last);
+        compensatedSigns(residual, bound, last);
       });
       return await fitScales(current, goal);
     });
   } finally {
-    disposeKernels(none);
+    disposeKernels(added);
     disposeKernels(current);
   }
 }
@@ -111,10 +113,10 @@ async function extend(
 async function chooseLast(
   current: KernelMatrices,
   { target, signal }: Goal,
-  choose: (rest: Tensor, last: KernelTensors) => void,
+  choose: (residual: Tensor, last: KernelTensors) => void,
 ): Promise<void> {
-  const others = current.sOut.rows - 1;
-  const [first, last] = [sliceKernels(current, 0, others), sliceKernels(current, others, 1)];
+  const lastIndex = current.sOut.rows - 1;
+  const [first, last] = [sliceKernels(current, 0, lastIndex), sliceKernels(current, lastIndex, 1)];
   try {
     const graph = new Graph();
     const w = graph.bind(target);
