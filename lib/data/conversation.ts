@@ -63,15 +63,15 @@ function alpaca({ instruction, input, output, system, history }: JsonObject): un
   if (history !== undefined && history !== null && !(Array.isArray(history) && history.length === 0)) {
     invalid('history', "absent: write several turns as 'messages'", history);
   }
-  const asked =
+  const request =
     input === undefined || input === null || input === ''
       ? instruction
       : `${string('instruction', instruction, { allowEmpty: true })}\n${string('input', input)}`;
-  return [...opening(system), ...turn('user', asked), ...turn('assistant', output)];
+  return [...opening(system), ...turn('user', request), ...turn('assistant', output)];
 }
 
-function turn(role: string, said: unknown): readonly unknown[] {
-  return Array.isArray(said) ? said : [{ role, content: said }];
+function turn(role: string, content: unknown): readonly unknown[] {
+  return Array.isArray(content) ? content : [{ role, content }];
 }
 
 function opening(system: unknown): readonly unknown[] {

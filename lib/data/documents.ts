@@ -39,7 +39,7 @@ export function holdsRecords(path: string): boolean {
 /**
  * Encodes the documents of a file in order.
  *
- * @param seen - receives the bytes read
+ * @param onBytes - receives the bytes read
  * @throws MbokError MBOK_IO, MBOK_FORMAT naming file and line or record, MBOK_INVALID_ARGUMENT if a record is not a
  * conversation
  */
@@ -47,11 +47,11 @@ export async function* encodeFile(
   path: string,
   tokenizer: Tokenizer,
   format: Format,
-  seen: (bytes: Uint8Array) => void,
+  onBytes: (bytes: Uint8Array) => void,
 ): AsyncGenerator<EncodedPart> {
   const { chat } = format;
   if (chat !== undefined) {
-    for await (const { record, place } of readRecords(path, seen)) {
+    for await (const { record, place } of readRecords(path, onBytes)) {
       const messages = conversationOf(record, format, place);
       const { ids, assistant } = attempt(place, () =>
         encodeChat(tokenizer, chat, expectMessages(messages), templateArgumentsOf(record)),
@@ -62,8 +62,8 @@ export async function* encodeFile(
   }
   const encoder = new DocumentEncoder(tokenizer);
   for await (const { text, ends } of holdsRecords(path)
-    ? readFieldTexts(path, format, seen)
-    : readDocuments(path, seen)) {
+    ? readFieldTexts(path, format, onBytes)
+    : readDocuments(path, onBytes)) {
     for (const ids of encoder.push(text)) yield { ids };
     if (ends) for (const ids of encoder.end()) yield { ids };
   }
@@ -79,7 +79,7 @@ interface TextPart {
 const RECORDS_BEGIN = /^(\[\s*)?\{\s*"[^"\n]*"\s*:/;
 
 /** Reads plain text. A marker or the end of the file ends a document. */
-async function* readDocuments(path: string, seen: (bytes: Uint8Array) => void): AsyncGenerator<TextPart> {
+async function* readDocuments(path: string, onBytes: (bytes: Uint8Array) => void): AsyncGenerator<TextPart> {
   if (/\.(csv|tsv)$/i.test(path)) {
     throw new MbokError(
       'MBOK_FORMAT',
@@ -88,7 +88,7 @@ async function* readDocuments(path: string, seen: (bytes: Uint8Array) => void): 
   }
   let rest = '';
   let atStart = true;
-  for await (const chunk of readText(path, seen)) {
+  for await (const chunk of readText(path, onBytes)) {
     if (atStart && RECORDS_BEGIN.test(chunk.trimStart())) {
       const advice = 'name it *.json (a list) or *.jsonl (an object a line) to have its texts read';
       throw new MbokError('MBOK_FORMAT', `'${path}' holds JSON, not plain text: ${advice}`);
@@ -108,9 +108,9 @@ async function* readDocuments(path: string, seen: (bytes: Uint8Array) => void): 
 async function* readFieldTexts(
   path: string,
   { field = 'text' }: Format,
-  seen: (bytes: Uint8Array) => void,
+  onBytes: (bytes: Uint8Array) => void,
 ): AsyncGenerator<TextPart> {
-  for await (const { record, place } of readRecords(path, seen)) {
+  for await (const { record, place } of readRecords(path, onBytes)) {
     const text = fieldOf(record, field, place);
     if (typeof text !== 'string') {
       throw new MbokError('MBOK_FORMAT', `${place}: '${field}' must be a string, got ${show(text)}`);
@@ -122,10 +122,10 @@ async function* readFieldTexts(
 /** Reads the records of a file: the elements of a list, or one record per line. */
 async function* readRecords(
   path: string,
-  seen: (bytes: Uint8Array) => void,
+  onBytes: (bytes: Uint8Array) => void,
 ): AsyncGenerator<{ readonly record: JsonObject; readonly place: string }> {
   const isList = /\.json$/i.test(path) && (await beginningOf(path)).startsWith('[');
-  for await (const { text, place } of isList ? readElements(path, seen) : readLines(path, seen)) {
+  for await (const { text, place } of isList ? readElements(path, onBytes) : readLines(path, onBytes)) {
     const record = parseJsonObject(text, place, MOST_VALUES);
     expectWholeCharacters(record, text, place);
     yield { record, place };

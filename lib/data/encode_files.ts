@@ -40,24 +40,24 @@ export async function encodeOnce(task: Task, cache: string | undefined): Promise
   try {
     return await openOrMake(path, key, task);
   } catch (error) {
-    const cannotKeep = error instanceof MbokError && error.code === 'MBOK_IO' && error.message.includes(dirname(path));
-    if (cannotKeep && chosen === undefined) return await encodeInMemory(task);
+    const cannotStore = error instanceof MbokError && error.code === 'MBOK_IO' && error.message.includes(dirname(path));
+    if (cannotStore && chosen === undefined) return await encodeInMemory(task);
     throw error;
   }
 }
 
 async function openOrMake(path: string, key: string, task: Task): Promise<TokenStore> {
-  const found = await TokenFile.open(path, key);
-  if (found !== undefined) return found;
+  const cached = await TokenFile.open(path, key);
+  if (cached !== undefined) return cached;
   await makeFolder(dirname(path));
   await writeTokenFile(path, { key, wide: task.wide }, async (push) => {
     const { key: used, conversations } = await encodeAll(task, push);
     if (used !== key) throw new MbokError('MBOK_IO', 'a text file changed while it was read');
     return conversations;
   });
-  const made = await TokenFile.open(path, key);
-  if (made === undefined) throw new MbokError('MBOK_IO', `'${path}' differs from what was written to it`);
-  return made;
+  const written = await TokenFile.open(path, key);
+  if (written === undefined) throw new MbokError('MBOK_IO', `'${path}' differs from what was written to it`);
+  return written;
 }
 
 /** Returns the default folder by the XDG Base Directory Specification, which ignores relative paths. */
@@ -85,11 +85,11 @@ async function encodeAll(
   let [read, tokens, count, unanswered] = [0, 0, 0, 0];
   for (const { path } of files) {
     const hash = createHash('sha256');
-    const seen = (bytes: Uint8Array) => {
+    const onBytes = (bytes: Uint8Array) => {
       hash.update(bytes);
       read += bytes.length;
     };
-    for await (const { ids, counted } of encodeFile(path, tokenizer, format, seen)) {
+    for await (const { ids, counted } of encodeFile(path, tokenizer, format, onBytes)) {
       await push(counted === undefined ? ids : Int32Array.from(ids, (id, i) => (counted[i] ? id : id | UNCOUNTED)));
       tokens += ids.length;
       if (counted !== undefined) count++;

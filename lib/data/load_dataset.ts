@@ -127,15 +127,15 @@ export async function toDataset(
     signal,
   }: { readonly maxTokens?: number | undefined; readonly signal?: AbortSignal | undefined } = {},
 ): Promise<Dataset> {
-  const most = model.config.vocabularySize - 1;
+  const maxId = model.config.vocabularySize - 1;
   if (data instanceof Dataset) {
-    if (data.largestId <= most) return data;
-    return invalid(name, `a dataset of ids up to ${most}, as made by this model's tokenizer`, data.largestId);
+    if (data.largestId <= maxId) return data;
+    return invalid(name, `a dataset of ids up to ${maxId}, as made by this model's tokenizer`, data.largestId);
   }
   if (typeof data === 'string') {
     const tokens = await encodeCorpus(model.tokenizer, string(name, data), { maxTokens, signal });
     return new Dataset(new MemoryTokens(tokens));
   }
-  const ids = Int32Array.from(integers(name, data, 0, most));
+  const ids = Int32Array.from(integers(name, data, 0, maxId));
   return ids.length > 0 ? new Dataset(new MemoryTokens(ids)) : invalid(name, 'text or token ids', data);
 }

@@ -44,11 +44,11 @@ async function expand(path: string, files: SourceFile[], above: readonly string[
       files.push({ path, bytes: status.size });
       return;
     }
-    const own = `${status.dev}:${status.ino}`;
-    if (above.includes(own))
+    const identity = `${status.dev}:${status.ino}`;
+    if (above.includes(identity))
       throw new MbokError('MBOK_IO', `cannot read '${path}': it leads back to a folder around it`);
     for (const name of (await readdir(path)).sort()) {
-      if (!name.startsWith('.')) await expand(join(path, name), files, [...above, own]);
+      if (!name.startsWith('.')) await expand(join(path, name), files, [...above, identity]);
     }
   } catch (error) {
     throw ioFailure('read', path, error);
@@ -58,10 +58,10 @@ async function expand(path: string, files: SourceFile[], above: readonly string[
 /**
  * Reads a file from start to end.
  *
- * @param seen - receives the bytes of every chunk
+ * @param onBytes - receives the bytes of every chunk
  * @throws MbokError MBOK_IO
  */
-export async function* readChunks(path: string, seen: (bytes: Uint8Array) => void): AsyncGenerator<Uint8Array> {
+export async function* readChunks(path: string, onBytes: (bytes: Uint8Array) => void): AsyncGenerator<Uint8Array> {
   try {
     const file = await openRegular(path);
     try {
@@ -69,7 +69,7 @@ export async function* readChunks(path: string, seen: (bytes: Uint8Array) => voi
         const { bytesRead, buffer } = await file.read(Buffer.alloc(CHUNK_BYTES), 0, CHUNK_BYTES);
         if (bytesRead === 0) return;
         const bytes = buffer.subarray(0, bytesRead);
-        seen(bytes);
+        onBytes(bytes);
         yield bytes;
       }
     } finally {
@@ -86,10 +86,10 @@ export async function* readChunks(path: string, seen: (bytes: Uint8Array) => voi
  * @throws MbokError MBOK_IO, MBOK_FORMAT if the file is not text, has another encoding, or is a web page without such a
  * name
  */
-export async function* readText(path: string, seen: (bytes: Uint8Array) => void): AsyncGenerator<string> {
+export async function* readText(path: string, onBytes: (bytes: Uint8Array) => void): AsyncGenerator<string> {
   const decoder = new Utf8Decoder(`'${path}'`, '. Convert the file, e.g. from Latin-1 by: iconv -f LATIN1 -t UTF-8');
   let beginning: string | undefined;
-  for await (const bytes of readChunks(path, seen)) {
+  for await (const bytes of readChunks(path, onBytes)) {
     // a file named as a web page is meant to be one
     if (beginning === undefined && !/\.(x?html?|xml)$/i.test(path)) expectNoStandIn(bytes, path);
     beginning ??= Buffer.from(bytes.subarray(0, BEGINNING_BYTES)).toString('hex');
@@ -145,11 +145,11 @@ export interface Piece {
  *
  * @throws MbokError MBOK_IO, MBOK_FORMAT if the file is not text or a line is too long
  */
-export async function* readLines(path: string, seen: (bytes: Uint8Array) => void): AsyncGenerator<Piece> {
+export async function* readLines(path: string, onBytes: (bytes: Uint8Array) => void): AsyncGenerator<Piece> {
   let rest = '';
   let number = 1;
   const place = () => `'${path}' line ${number}`;
-  for await (const text of readText(path, seen)) {
+  for await (const text of readText(path, onBytes)) {
     const lines = text.split('\n');
     const last = lines.pop() as string;
     for (const [index, piece] of lines.entries()) {
@@ -169,11 +169,11 @@ export async function* readLines(path: string, seen: (bytes: Uint8Array) => void
  *
  * @throws MbokError MBOK_IO, MBOK_FORMAT if the file is not text or not such a list, or an element is too long
  */
-export async function* readElements(path: string, seen: (bytes: Uint8Array) => void): AsyncGenerator<Piece> {
+export async function* readElements(path: string, onBytes: (bytes: Uint8Array) => void): AsyncGenerator<Piece> {
   const splitter = new JsonListSplitter(`'${path}'`);
   let number = 1;
   const place = () => `'${path}' record ${number}`;
-  for await (const part of readText(path, seen)) {
+  for await (const part of readText(path, onBytes)) {
     for (const text of splitter.push(part)) {
       yield { text, place: place() };
       number++;

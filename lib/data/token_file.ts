@@ -146,9 +146,13 @@ export class TokenFile implements TokenStore {
     let file: PositionedFile | undefined;
     try {
       file = await PositionedFile.open(path);
-      const found = await readDescription(file);
-      if (found !== undefined && found.key === key && (await digestOf(file, found.bytes)) === found.digest) {
-        return new TokenFile(file, found.wide, found);
+      const description = await readDescription(file);
+      if (
+        description !== undefined &&
+        description.key === key &&
+        (await digestOf(file, description.bytes)) === description.digest
+      ) {
+        return new TokenFile(file, description.wide, description);
       }
       await file.close();
       return undefined;

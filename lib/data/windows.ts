@@ -104,13 +104,13 @@ export async function cutWindows(
   let [place, end] = [from, from];
   while (windows.length < most) {
     throwIfAborted(signal);
-    const own = await beginsWithStart(store, place, shape);
-    const before = shape.startId !== undefined && !own ? 1 : 0;
+    const hasStart = await beginsWithStart(store, place, shape);
+    const before = shape.startId !== undefined && !hasStart ? 1 : 0;
     const next = place + shape.window - before;
     if (next > store.tokens) break;
     windows.push({ place, scoredFrom: Math.max(1, end - place + before) });
     end = next;
-    place += stride + Number(own);
+    place += stride + Number(hasStart);
   }
   return windows;
 }

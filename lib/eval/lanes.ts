@@ -89,7 +89,7 @@ export class Lanes {
   /** Computes keys and values of parts, at most one per lane. */
   async fill(parts: readonly Part[], signal: AbortSignal | undefined): Promise<void> {
     for (const rows of runs(parts, this.#fill.maxRows)) {
-      await this.#fill.run({ inputs: places(rows), scalars: { rows: rows.length }, signal });
+      await this.#fill.run({ inputs: rowInputs(rows), scalars: { rows: rows.length }, signal });
     }
   }
 
@@ -105,7 +105,7 @@ export class Lanes {
     const greedy = new Array<boolean>(parts.length).fill(true);
     for (const rows of runs(parts, this.#score.maxRows)) {
       const targets = Int32Array.from(rows, ({ part, i }) => part.targets[i] as number);
-      const inputs = { ...places(rows), targets };
+      const inputs = { ...rowInputs(rows), targets };
       const { losses, likeliest } = await this.#score.run({ inputs, scalars: { rows: rows.length }, signal });
       for (const [row, { index }] of rows.entries()) {
         likelihoods[index] = (likelihoods[index] as number) - ((losses as Float32Array)[row] as number);
@@ -136,13 +136,13 @@ interface Row<P extends Part> {
   readonly i: number;
 }
 
-/** Yields the tokens of all parts in sequence, at most `most` at a time. */
-function* runs<P extends Part>(parts: readonly P[], most: number): Generator<Row<P>[]> {
+/** Yields the tokens of all parts in sequence, at most `maxRows` at a time. */
+function* runs<P extends Part>(parts: readonly P[], maxRows: number): Generator<Row<P>[]> {
   let rows: Row<P>[] = [];
   for (const [index, part] of parts.entries()) {
     for (let i = 0; i < part.ids.length; i++) {
       rows.push({ part, index, i });
-      if (rows.length < most) continue;
+      if (rows.length < maxRows) continue;
       yield rows;
       rows = [];
     }
@@ -150,7 +150,7 @@ function* runs<P extends Part>(parts: readonly P[], most: number): Generator<Row
   if (rows.length > 0) yield rows;
 }
 
-function places(rows: readonly Row<Part>[]) {
+function rowInputs(rows: readonly Row<Part>[]) {
   return {
     ids: Int32Array.from(rows, ({ part, i }) => part.ids[i] as number),
     slots: Int32Array.from(rows, ({ part }) => part.lane),

@@ -56,8 +56,8 @@ export async function loadTask(task: TaskDefinition, { data, shots, seed, limit 
     );
   }
   const drawn = draw(pool, shots, seed);
-  const asked = pool === questions ? questions.filter((question) => !drawn.includes(question)) : questions;
-  return { file, questions: asked.slice(0, limit), examples: drawn.map(workedExample).join('') };
+  const unseen = pool === questions ? questions.filter((question) => !drawn.includes(question)) : questions;
+  return { file, questions: unseen.slice(0, limit), examples: drawn.map(workedExample).join('') };
 }
 
 async function readQuestions(task: TaskDefinition, file: string): Promise<Question[]> {
@@ -69,8 +69,11 @@ async function readQuestions(task: TaskDefinition, file: string): Promise<Questi
 
 /** Draws `count` members of a list, without repetition. */
 function draw<T>(list: readonly T[], count: number, seed: number): T[] {
-  const rest = [...list];
-  return Array.from({ length: count }, (_, i) => rest.splice(uniformInteger(rest.length, seed, i), 1)[0] as T);
+  const remaining = [...list];
+  return Array.from(
+    { length: count },
+    (_, i) => remaining.splice(uniformInteger(remaining.length, seed, i), 1)[0] as T,
+  );
 }
 
 function workedExample({ options, answer }: Question): string {

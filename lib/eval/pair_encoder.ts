@@ -33,18 +33,18 @@ export class PairEncoder {
    */
   encode({ context, continuation }: ScoredText): ScoredSequence {
     const trimmed = context.trimEnd();
-    const whole = this.#tokenizer.encode(context + continuation);
+    const joined = this.#tokenizer.encode(context + continuation);
     const before = this.#encodeContext(trimmed);
     const { startTokenId, documentStartId } = this.#tokenizer;
     // without a context the continuation begins a document: add its start token unless the tokenizer did
     if (before.length === 0 && startTokenId === undefined && documentStartId !== undefined) {
-      whole.unshift(documentStartId);
+      joined.unshift(documentStartId);
     }
     // if the continuation merges with the context's last token, that token is scored
-    const scoredFrom = Math.max(1, Math.min(before.length, whole.length - 1));
-    const excess = Math.max(0, whole.length - this.#longest);
-    const ids = Int32Array.from(whole.slice(excess));
-    if (this.#startId !== undefined && whole[0] === this.#startId) ids[0] = this.#startId;
+    const scoredFrom = Math.max(1, Math.min(before.length, joined.length - 1));
+    const excess = Math.max(0, joined.length - this.#longest);
+    const ids = Int32Array.from(joined.slice(excess));
+    if (this.#startId !== undefined && joined[0] === this.#startId) ids[0] = this.#startId;
     return { ids, scoredFrom: Math.max(1, scoredFrom - excess) };
   }
 

@@ -181,8 +181,8 @@ async function cutText(model: ModelCore, data: TextData, given: PerplexityOption
   dataset.expectCounted();
   const from = await textStart(model, data, dataset);
   const textTokens = dataset.length - from;
-  const most = dataset.masked ? Infinity : maxWindows;
-  const all = await dataset.windows(shape, { from, stride, most, signal });
+  const limit = dataset.masked ? Infinity : maxWindows;
+  const all = await dataset.windows(shape, { from, stride, most: limit, signal });
   if (all.length === 0) {
     throw new MbokError(
       'MBOK_INVALID_ARGUMENT',
@@ -202,11 +202,11 @@ function evaluationWindow(window: number | undefined, limit: number): number {
 }
 
 function checkedStride(stride: number | undefined, shape: WindowShape): number {
-  const most = textTokensOf(shape);
-  if (stride === shape.window && stride > most) {
-    invalid('stride', `at most ${most}, the tokens of the text that a window holds after its start token`, stride);
+  const maxStride = textTokensOf(shape);
+  if (stride === shape.window && stride > maxStride) {
+    invalid('stride', `at most ${maxStride}, the tokens of the text that a window holds after its start token`, stride);
   }
-  return integerInRange('stride', stride ?? most, 1, most);
+  return integerInRange('stride', stride ?? maxStride, 1, maxStride);
 }
 
 /** Tokens read at a time. */
@@ -230,16 +230,16 @@ async function textStart(model: ModelCore, data: TextData, dataset: Dataset): Pr
   return 1;
 }
 
-/** Returns the first `most` windows that score a token which counts. Throws MBOK_INVALID_ARGUMENT if there is none. */
+/** Returns the first `limit` windows that score a token which counts. Throws MBOK_INVALID_ARGUMENT if there is none. */
 async function scoredWindows(
   dataset: Dataset,
   windows: readonly TextWindow[],
   shape: WindowShape,
-  most: number,
+  limit: number,
 ): Promise<TextWindow[]> {
   const scored: TextWindow[] = [];
   for (const each of windows) {
-    if (scored.length === most) break;
+    if (scored.length === limit) break;
     const { labels } = await dataset.window(each.place, shape);
     if (labels.subarray(each.scoredFrom).some((label) => label >= 0)) scored.push(each);
   }

@@ -71,8 +71,8 @@ export function expectChoices(record: TaskRecord, key: string): TaskRecord {
  */
 export function choiceIndex(record: TaskRecord, key: string, values: readonly (string | number)[]): number {
   const value = record.json[key];
-  const found = typeof value === 'object' ? -1 : values.map(String).indexOf(String(value));
-  return found >= 0 ? found : malformed(record, key, `one of ${values.join(', ')}`);
+  const index = typeof value === 'object' ? -1 : values.map(String).indexOf(String(value));
+  return index >= 0 ? index : malformed(record, key, `one of ${values.join(', ')}`);
 }
 
 /** Throws MBOK_FORMAT, naming what the record should contain under `key`. */

@@ -88,9 +88,9 @@ async function makeAll(folder: string): Promise<void> {
 
 /** Tells whether `path` is a folder. Throws if the path exists but is not a folder. */
 async function folderExists(path: string): Promise<boolean> {
-  const found = await ifPresent(stat(path));
-  if (found === undefined) return false;
-  if (found.isDirectory()) return true;
+  const status = await ifPresent(stat(path));
+  if (status === undefined) return false;
+  if (status.isDirectory()) return true;
   throw Object.assign(new Error(`${path} is not a folder`), { code: 'ENOTDIR' });
 }
 

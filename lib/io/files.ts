@@ -17,25 +17,25 @@ const CHUNK_BYTES = 1 << 20;
 /**
  * Reads a whole file.
  *
- * @param most - size limit in bytes for a file of this kind
+ * @param maxBytes - size limit in bytes for a file of this kind
  * @throws MbokError MBOK_IO if the file cannot be read or is not a regular file; MBOK_FORMAT if it is larger than
- * `most`
+ * `maxBytes`
  */
-export async function readWhole(path: string, most: number): Promise<Buffer> {
+export async function readWhole(path: string, maxBytes: number): Promise<Buffer> {
   const tooLarge = (bytes: string) =>
-    new MbokError('MBOK_FORMAT', `'${path}' has ${bytes} bytes; ${most} are the most for a file of its kind`);
+    new MbokError('MBOK_FORMAT', `'${path}' has ${bytes} bytes; ${maxBytes} are the most for a file of its kind`);
   const file = await openRegular(path);
   try {
     const { size } = await file.stat();
-    if (size > most) throw tooLarge(String(size));
+    if (size > maxBytes) throw tooLarge(String(size));
     let bytes = Buffer.alloc(size + 1);
     for (let done = 0; ; ) {
       const { bytesRead } = await file.read(bytes, done, bytes.length - done, done);
       if (bytesRead === 0) return bytes.subarray(0, done);
       done += bytesRead;
-      if (done > most) throw tooLarge(`more than ${most}`);
+      if (done > maxBytes) throw tooLarge(`more than ${maxBytes}`);
       // the file has grown since it was opened, or lies in /proc, where sizes read 0
-      if (done === bytes.length) bytes = Buffer.concat([bytes], Math.min(2 * done + CHUNK_BYTES, most + 1));
+      if (done === bytes.length) bytes = Buffer.concat([bytes], Math.min(2 * done + CHUNK_BYTES, maxBytes + 1));
     }
   } catch (error) {
     throw ioFailure('read', path, error);

@@ -109,15 +109,15 @@ export interface F16Rounding {
 /** Rounds `source` · `factor` to F16. */
 export function roundToF16(source: Float32Array, factor = 1): F16Rounding {
   const values = f16ToF32(f32ToF16(factor === 1 ? source : source.map((value) => value * factor)));
-  let [moved, whole, vanished] = [0, 0, 0];
+  let [errorSum, exactSum, vanished] = [0, 0, 0];
   for (let i = 0; i < source.length; i++) {
     const exact = (source[i] as number) * factor;
     const rounded = values[i] as number;
-    moved += (exact - rounded) ** 2;
-    whole += exact ** 2;
+    errorSum += (exact - rounded) ** 2;
+    exactSum += exact ** 2;
     if (rounded === 0 && exact !== 0) vanished++;
   }
-  return { values, loss: moved === 0 ? 0 : Math.sqrt(moved / whole), vanished };
+  return { values, loss: errorSum === 0 ? 0 : Math.sqrt(errorSum / exactSum), vanished };
 }
 
 /** Converts bf16 bits to f32, into `target` (at least as long) if it is passed. */

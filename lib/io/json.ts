@@ -23,14 +23,14 @@ const MOST_VALUES = 2 ** 17;
  * Parses `text` to a JSON object. It accepts NaN, Infinity and -Infinity as numbers, since Python writes them.
  *
  * @param what - name of the text, for messages
- * @param most - limit on the number of values
+ * @param maxValues - limit on the number of values
  * @throws MbokError MBOK_FORMAT
  */
-export function parseJsonObject(text: string, what: string, most = MOST_VALUES): JsonObject {
-  expectBounded(text, what, most);
+export function parseJsonObject(text: string, what: string, maxValues = MOST_VALUES): JsonObject {
+  expectBounded(text, what, maxValues);
   let value: unknown;
   try {
-    value = parseLikePython(text, most);
+    value = parseLikePython(text, maxValues);
   } catch (cause) {
     throw new MbokError('MBOK_FORMAT', `${what} is not valid JSON: ${(cause as Error).message}`, { cause });
   }
@@ -49,11 +49,11 @@ const NAN = '\u0000NaN';
  * Parses JSON plus NaN, Infinity and -Infinity. Python's `json` writes those, so Hugging Face configurations contain
  * them. Throws SyntaxError.
  */
-function parseLikePython(text: string, most: number): unknown {
+function parseLikePython(text: string, maxValues: number): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {
-    const plain = withoutConstants(text, most);
+    const plain = withoutConstants(text, maxValues);
     if (plain === undefined) throw error;
     return JSON.parse(plain, (_, value: unknown) => (value === NAN ? NaN : value));
   }
@@ -61,9 +61,9 @@ function parseLikePython(text: string, most: number): unknown {
 
 /**
  * Replaces Python's constants outside strings by JSON that {@link parseLikePython} recognizes. Returns undefined if
- * there are none, or more than `most`.
+ * there are none, or more than `maxValues`.
  */
-function withoutConstants(text: string, most: number): string | undefined {
+function withoutConstants(text: string, maxValues: number): string | undefined {
   const pieces: string[] = [];
   let done = 0;
   for (let i = 0; i < text.length; i++) {
@@ -71,7 +71,7 @@ function withoutConstants(text: string, most: number): string | undefined {
     if (unit === QUOTE) i = endOfString(text, i);
     const constant = unit === UPPER_N ? 'NaN' : unit === UPPER_I ? 'Infinity' : undefined;
     if (constant === undefined || !text.startsWith(constant, i)) continue;
-    if (pieces.length >= 2 * most) return undefined;
+    if (pieces.length >= 2 * maxValues) return undefined;
     // JSON.parse turns 1e999, which is beyond the largest number, into Infinity
     pieces.push(text.slice(done, i), constant === 'NaN' ? JSON.stringify(NAN) : '1e999');
     i += constant.length - 1;
@@ -104,7 +104,7 @@ function expectWhole(value: unknown, what: string): void {
  *
  * @throws MbokError MBOK_FORMAT
  */
-export function expectBounded(text: string, what: string, most = MOST_VALUES): void {
+export function expectBounded(text: string, what: string, maxValues = MOST_VALUES): void {
   let values = 1;
   let depth = 0;
   for (let i = 0; i < text.length; i++) {
@@ -117,8 +117,8 @@ export function expectBounded(text: string, what: string, most = MOST_VALUES): v
         throw new MbokError('MBOK_FORMAT', `${what} has lists or objects more than ${DEEPEST} deep`);
       }
     } else if (unit === CLOSE_LIST || unit === CLOSE_OBJECT) depth--;
-    if (values > most) {
-      throw new MbokError('MBOK_FORMAT', `${what} has more than ${most} values, the limit for its kind`);
+    if (values > maxValues) {
+      throw new MbokError('MBOK_FORMAT', `${what} has more than ${maxValues} values, the limit for its kind`);
     }
   }
 }

@@ -54,9 +54,9 @@ export async function takeLock(
   const until = performance.now() + wait;
   try {
     for (;;) {
-      const taken = await tryLock(prefix);
-      if (typeof taken === 'string') return held(taken);
-      if (performance.now() >= until) throw new MbokError('MBOK_BUSY', `process ${taken.pid} ${what}`);
+      const lock = await tryLock(prefix);
+      if (typeof lock === 'string') return heldLock(lock);
+      if (performance.now() >= until) throw new MbokError('MBOK_BUSY', `process ${lock.pid} ${what}`);
       await sleep(PAUSE);
     }
   } catch (error) {
@@ -65,7 +65,7 @@ export async function takeLock(
 }
 
 /** Returns the lock, with periodic signs of life until disposed. */
-function held(path: string): AsyncDisposable {
+function heldLock(path: string): AsyncDisposable {
   const timer = setInterval(() => utimes(path, new Date(), new Date()).catch(() => {}), HEARTBEAT).unref();
   return {
     [Symbol.asyncDispose]: async () => {
@@ -85,17 +85,17 @@ export function isLockName(name: string, prefix: string): boolean {
 async function tryLock(prefix: string): Promise<string | Holder> {
   const holder = await livingHolder((await lookFor(prefix)).locks);
   if (holder !== undefined) return holder;
-  const own = `${prefix}-${process.pid}-${randomBytes(4).toString('hex')}`;
-  await publish(own);
+  const lockPath = `${prefix}-${process.pid}-${randomBytes(4).toString('hex')}`;
+  await publish(lockPath);
   const { locks, abandoned } = await lookFor(prefix);
-  const others = locks.filter((path) => path !== own);
+  const others = locks.filter((path) => path !== lockPath);
   if ((await livingHolder(others)) !== undefined) {
-    await remove(own);
+    await remove(lockPath);
     await sleep(Math.random() * PAUSE);
     return await tryLock(prefix);
   }
   for (const path of [...others, ...abandoned]) await remove(path);
-  return own;
+  return lockPath;
 }
 
 /** Returns the first holder whose process is alive. */
@@ -145,8 +145,8 @@ async function publish(path: string): Promise<void> {
 async function readHolder(path: string): Promise<Holder | undefined> {
   const text = await readTextIfPresent(path);
   const holder = text === undefined ? undefined : parseHolder(text);
-  const found = await ifPresent(stat(path, { bigint: true }));
-  return holder?.file === String(found?.ino) ? holder : undefined;
+  const status = await ifPresent(stat(path, { bigint: true }));
+  return holder?.file === String(status?.ino) ? holder : undefined;
 }
 
 function parseHolder(text: string): Holder | undefined {
@@ -169,6 +169,6 @@ async function isAlive({ pid, machine, started }: Holder, path: string): Promise
   if (machine === (await machineName())) {
     return isRunning(pid) && (started === undefined || started === (await startOf(pid)));
   }
-  const found = await ifPresent(stat(path));
-  return found !== undefined && Date.now() - found.mtimeMs < SILENCE;
+  const status = await ifPresent(stat(path));
+  return status !== undefined && Date.now() - status.mtimeMs < SILENCE;
 }

@@ -13,14 +13,14 @@ const BEGINNING_BYTES = 1 << 16;
  * destroy the input. An output inside an input folder is allowed.
  */
 export async function expectApart(output: string, inputs: readonly string[]): Promise<void> {
-  const place = await identity(output);
+  const outputIdentity = await identity(output);
   for (const input of inputs) {
-    if ((await identity(input)) === place) {
+    if ((await identity(input)) === outputIdentity) {
       throw new MbokError('MBOK_INVALID_ARGUMENT', `the output must be another place than the input '${input}'`);
     }
     for (const path of await pathsOf(input)) {
       for (const ancestor of ancestors(path)) {
-        if ((await identity(ancestor)) !== place) continue;
+        if ((await identity(ancestor)) !== outputIdentity) continue;
         throw new MbokError('MBOK_INVALID_ARGUMENT', `the output '${output}' must not hold the input '${input}'`);
       }
     }

@@ -34,8 +34,8 @@ export class PositionedFile implements AsyncDisposable {
     let done = 0;
     try {
       while (done < length) {
-        const most = Math.min(CHUNK_BYTES, length - done);
-        const { bytesRead } = await this.file.read(target, done, most, position + done);
+        const chunkLength = Math.min(CHUNK_BYTES, length - done);
+        const { bytesRead } = await this.file.read(target, done, chunkLength, position + done);
         if (bytesRead === 0) break;
         done += bytesRead;
       }

@@ -112,14 +112,14 @@ export class SafetensorsFile implements WeightReader {
   async readMatrix(name: string, type: ReadType): Promise<Matrix> {
     const { dtype, shape } = this.entry(name);
     if (type === 'q8') return await this.readQ8(name);
-    const own = OWN_TYPES[dtype];
-    if (own?.type !== type && type !== 'f32') {
+    const ownType = OWN_TYPES[dtype];
+    if (ownType?.type !== type && type !== 'f32') {
       throw new MbokError(
         'MBOK_UNSUPPORTED',
         `tensor '${name}' of '${this.path}' is ${dtype} and cannot be read as ${type}`,
       );
     }
-    const convert = own?.type === type ? own.view : this.converter(name);
+    const convert = ownType?.type === type ? ownType.view : this.converter(name);
     const rows = shape.slice(0, -1).reduce((product, size) => product * size, 1);
     return await Matrix.ofPieces({ rows, cols: shape.at(-1) ?? 1, type }, this.finite(name, convert));
   }

@@ -40,16 +40,16 @@ class SafetensorsShards implements WeightReader {
   ) {}
 
   static async open(index: string): Promise<SafetensorsShards> {
-    const places = await readIndex(index);
+    const shardOf = await readIndex(index);
     const opened = new Map<string, SafetensorsFile>();
     try {
-      for (const shard of new Set(places.values())) {
+      for (const shard of new Set(shardOf.values())) {
         opened.set(shard, await SafetensorsFile.open(join(index, '..', shard)));
       }
       expectUnique(index, opened);
       // skip entries of tensors that their file lacks: leftovers of other versions of the model
       const files = new Map(
-        [...places]
+        [...shardOf]
           .map(([name, shard]) => [name, opened.get(shard) as SafetensorsFile] as const)
           .filter(([name, file]) => file.tensors.has(name)),
       );
@@ -94,10 +94,10 @@ class SafetensorsShards implements WeightReader {
 
 /** Reads the index: the file name of each tensor. */
 async function readIndex(path: string): Promise<Map<string, string>> {
-  const { weight_map: places } = await readJson(path);
-  if (!isJsonObject(places)) throw new MbokError('MBOK_FORMAT', `'${path}' has no 'weight_map'`);
+  const { weight_map: shardOf } = await readJson(path);
+  if (!isJsonObject(shardOf)) throw new MbokError('MBOK_FORMAT', `'${path}' has no 'weight_map'`);
   return new Map(
-    Object.entries(places).map(([name, shard]) => {
+    Object.entries(shardOf).map(([name, shard]) => {
       // a path could lead out of the folder
       if (typeof shard === 'string' && FILE_NAME.test(shard)) return [name, shard];
       throw new MbokError('MBOK_FORMAT', `'${path}' places tensor '${name}' in ${show(shard)}, not a file name`);
@@ -107,14 +107,14 @@ async function readIndex(path: string): Promise<Map<string, string>> {
 
 /** Throws MBOK_FORMAT if two files hold a tensor of the same name, since either could be meant. */
 function expectUnique(index: string, opened: ReadonlyMap<string, SafetensorsFile>): void {
-  const seen = new Map<string, string>();
+  const shardOf = new Map<string, string>();
   for (const [shard, { tensors }] of opened) {
     for (const name of tensors.keys()) {
-      const other = seen.get(name);
+      const other = shardOf.get(name);
       if (other !== undefined) {
         throw new MbokError('MBOK_FORMAT', `'${index}': tensor '${name}' is in both '${other}' and '${shard}'`);
       }
-      seen.set(name, shard);
+      shardOf.set(name, shard);
     }
   }
 }

@@ -73,19 +73,19 @@ export class AddedTokens {
   split(text: string): (string | number)[] {
     const parts: (string | number)[] = [];
     let end = 0;
-    let taken = 0;
+    let copied = 0;
     for (const { index } of this.#first ? text.matchAll(this.#first) : []) {
-      const found = index < end ? undefined : this.#find(text, index);
-      if (found === undefined) continue;
+      const token = index < end ? undefined : this.#find(text, index);
+      if (token === undefined) continue;
       // a match that is not a single word still ends the search inside it
-      end = index + found.content.length;
-      if (found.single && !isSingle(text, index, end)) continue;
-      const start = found.left ? Math.max(spaceBefore(text, index), taken) : index;
-      if (taken < start) parts.push(text.slice(taken, start));
-      parts.push(found.id);
-      taken = found.right ? spaceAfter(text, end) : end;
+      end = index + token.content.length;
+      if (token.single && !isSingle(text, index, end)) continue;
+      const start = token.left ? Math.max(spaceBefore(text, index), copied) : index;
+      if (copied < start) parts.push(text.slice(copied, start));
+      parts.push(token.id);
+      copied = token.right ? spaceAfter(text, end) : end;
     }
-    if (taken < text.length) parts.push(text.slice(taken));
+    if (copied < text.length) parts.push(text.slice(copied));
     return parts;
   }
 

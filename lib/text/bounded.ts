@@ -28,15 +28,15 @@ let slowness: number | undefined;
  */
 export function bounded<T>(milliseconds: number, what: string, work: () => T): T {
   slowness ??= Math.max(1, Math.min(...Array.from({ length: 4 }, sample)) / SAMPLE);
-  const most = Math.ceil(milliseconds * slowness);
-  for (let timeout = most; ; timeout *= 2) {
+  const limit = Math.ceil(milliseconds * slowness);
+  for (let timeout = limit; ; timeout *= 2) {
     const since = process.cpuUsage();
     try {
       return limited(what, () => interrupted(timeout, work));
     } catch (error) {
       if ((error as { code?: unknown } | null)?.code !== 'ERR_SCRIPT_EXECUTION_TIMEOUT') throw error;
-      if (processorTime(since) < most * ALL) continue;
-      throw new MbokError('MBOK_FORMAT', `${what} takes more than ${most} ms`, { cause: error });
+      if (processorTime(since) < limit * ALL) continue;
+      throw new MbokError('MBOK_FORMAT', `${what} takes more than ${limit} ms`, { cause: error });
     }
   }
 }

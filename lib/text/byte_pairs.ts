@@ -107,38 +107,38 @@ export class BytePairModel {
 function merge(word: string, ids: number[], starts: readonly number[], merges: Merges): number[] {
   const count = ids.length;
   // linked list of neighbors by index; -1 and `count` lie beyond the ends
-  const before = Int32Array.from(ids, (_, place) => place - 1);
-  const after = Int32Array.from(ids, (_, place) => place + 1);
+  const before = Int32Array.from(ids, (_, position) => position - 1);
+  const after = Int32Array.from(ids, (_, position) => position + 1);
   /** Rank of each token's merge with its successor; -1 if there is none or the token was merged away. */
   const ranks = new Float64Array(count).fill(-1);
   // each merge adds at most two candidates
   const queue = new MergeQueue(3 * count);
-  const look = (place: number) => {
-    const next = after[place] as number;
+  const queueMerge = (position: number) => {
+    const next = after[position] as number;
     if (next === count) {
-      ranks[place] = -1;
+      ranks[position] = -1;
       return;
     }
     const end = starts[after[next] as number] as number;
-    const rank = merges.rank(ids[place] as number, ids[next] as number, word, starts[place] as number, end);
-    ranks[place] = rank;
-    if (rank >= 0) queue.push(rank, place);
+    const rank = merges.rank(ids[position] as number, ids[next] as number, word, starts[position] as number, end);
+    ranks[position] = rank;
+    if (rank >= 0) queue.push(rank, position);
   };
-  for (let place = 0; place < count - 1; place++) look(place);
-  for (let place = queue.pop(); place >= 0; place = queue.pop()) {
+  for (let position = 0; position < count - 1; position++) queueMerge(position);
+  for (let position = queue.pop(); position >= 0; position = queue.pop()) {
     // outdated: a neighbor has been merged since
-    if (ranks[place] !== queue.rank) continue;
-    const gone = after[place] as number;
-    const next = after[gone] as number;
-    ids[place] = merges.result(queue.rank);
-    ranks[gone] = -1;
-    after[place] = next;
-    if (next < count) before[next] = place;
-    look(place);
-    const previous = before[place] as number;
-    if (previous >= 0) look(previous);
+    if (ranks[position] !== queue.rank) continue;
+    const absorbed = after[position] as number;
+    const next = after[absorbed] as number;
+    ids[position] = merges.result(queue.rank);
+    ranks[absorbed] = -1;
+    after[position] = next;
+    if (next < count) before[next] = position;
+    queueMerge(position);
+    const previous = before[position] as number;
+    if (previous >= 0) queueMerge(previous);
   }
   const merged: number[] = [];
-  for (let place = 0; place < count; place = after[place] as number) merged.push(ids[place] as number);
+  for (let position = 0; position < count; position = after[position] as number) merged.push(ids[position] as number);
   return merged;
 }

@@ -112,25 +112,26 @@ class Rendering {
   #span(index: number): Span | undefined {
     const before = this.#messages.slice(0, index);
     // a conversation may begin with the assistant: that message has no generation prompt
-    const asked = index === 0 ? '' : this.#tryRender(before, true);
+    const prompted = index === 0 ? '' : this.#tryRender(before, true);
     const through = this.#tryRender(this.#messages.slice(0, index + 1));
     const isPlain = (part: string | undefined): part is string => part !== undefined && this.#text.startsWith(part);
-    if (isPlain(asked) && isPlain(through) && through.length > asked.length) return [asked.length, through.length];
-    return this.#find(index, isPlain(asked) ? asked.length : undefined, through);
+    if (isPlain(prompted) && isPlain(through) && through.length > prompted.length)
+      return [prompted.length, through.length];
+    return this.#find(index, isPlain(prompted) ? prompted.length : undefined, through);
   }
 
   /**
-   * Locates a message by its content. `asked` is its start, if known; `through` is the text of the conversation up to
-   * this message.
+   * Locates a message by its content. `knownStart` is its start, if known; `through` is the text of the conversation up
+   * to this message.
    */
-  #find(index: number, asked: number | undefined, through: string | undefined): Span | undefined {
+  #find(index: number, knownStart: number | undefined, through: string | undefined): Span | undefined {
     const content = this.#content(index);
     if (content === undefined) return undefined;
-    const start = asked ?? this.#begin(index, content[0]);
+    const start = knownStart ?? this.#begin(index, content[0]);
     const end = this.#end(index, content[1], through);
     for (const other of [index - 1, index + 1]) {
-      const place = other in this.#messages ? this.#tryContent(other) : undefined;
-      if (place !== undefined && (other < index ? place[1] > start : place[0] < end)) {
+      const span = other in this.#messages ? this.#tryContent(other) : undefined;
+      if (span !== undefined && (other < index ? span[1] > start : span[0] < end)) {
         this.#fail(index, `it overlaps with message ${other}`);
       }
     }
@@ -143,7 +144,7 @@ class Rendering {
    */
   #begin(index: number, content: number): number {
     const thoughts = REASONING.filter((name) => typeof this.#messages[index]?.[name] === 'string');
-    const starts = thoughts.length === 0 ? [] : [this.#place(index, (other) => withAll(thoughts, other))?.[0]];
+    const starts = thoughts.length === 0 ? [] : [this.#locate(index, (other) => withAll(thoughts, other))?.[0]];
     const first = Math.min(content, ...starts.filter((start) => start !== undefined));
     const before = this.#messages.slice(0, index);
     const [without, asking] = [this.#tryRender(before), this.#tryRender(before, true)];
@@ -158,9 +159,9 @@ class Rendering {
   #end(index: number, content: number, through: string | undefined): number {
     if (through === undefined) return content;
     const shorter = new Rendering(this.#template, this.#messages.slice(0, index + 1), this.#given, through);
-    const place = shorter.#tryContent(index);
-    if (place === undefined) return content;
-    return content + common(through.slice(place[1]), this.#text.slice(content));
+    const span = shorter.#tryContent(index);
+    if (span === undefined) return content;
+    return content + common(through.slice(span[1]), this.#text.slice(content));
   }
 
   /** Locates the content of a message; undefined if the text does not depend on it. */
@@ -170,7 +171,7 @@ class Rendering {
       const inShape = (other: string) => (Array.isArray(content) ? [{ type: 'text', text: other }] : other);
       this.#contents.set(
         index,
-        this.#place(index, (other) => ({ content: inShape(other) })),
+        this.#locate(index, (other) => ({ content: inShape(other) })),
       );
     }
     return this.#contents.get(index);
@@ -184,7 +185,7 @@ class Rendering {
    * Locates the part of the text that depends on fields of a message, by rendering it with other values. `change` sets
    * those fields.
    */
-  #place(index: number, change: (other: string) => Partial<ChatMessage>): Span | undefined {
+  #locate(index: number, change: (other: string) => Partial<ChatMessage>): Span | undefined {
     const [first = '', second = ''] = OTHERS.map((other) => {
       const message = { ...(this.#messages[index] as ChatMessage), ...change(other) };
       const text = this.#tryRender(this.#messages.with(index, message));
@@ -196,8 +197,8 @@ class Rendering {
       this.#fail(index, 'its content does not stand in one place of the text');
     }
     const start = Math.min(common(this.#text, first), common(this.#text, second));
-    const rest = this.#text.length - Math.min(commonEnd(this.#text, first), commonEnd(this.#text, second));
-    return [start, Math.max(start, rest)];
+    const end = this.#text.length - Math.min(commonEnd(this.#text, first), commonEnd(this.#text, second));
+    return [start, Math.max(start, end)];
   }
 
   /** Renders the conversation; undefined if the template refuses it. */

@@ -170,8 +170,8 @@ export class HuggingFaceTokenizer {
   }
 
   #idsOf(words: string[]): number[] {
-    const own = this.#model;
-    if (own) return words.flatMap((word) => own.encode(word));
+    const ownModel = this.#model;
+    if (ownModel) return words.flatMap((word) => ownModel.encode(word));
     const { model } = this.#inner;
     return model(words)
       .map((token) => this.tokenToId(token) ?? model.unk_token_id)

@@ -15,7 +15,7 @@ export class StreamDecoder {
   /** Some tokens whose text has been returned, as context, and those since. */
   #window: number[] = [];
   /** Length of the window's text that has been returned. */
-  #given = 0;
+  #returned = 0;
 
   constructor(tokenizer: Tokenizer) {
     this.#tokenizer = tokenizer;
@@ -29,21 +29,21 @@ export class StreamDecoder {
     const text = this.#decode();
     // an incomplete character gives one replacement character at the end; earlier ones are invalid bytes and final
     const certain = text.endsWith(REPLACEMENT) ? text.length - REPLACEMENT.length : text.length;
-    const piece = text.slice(this.#given, certain);
-    this.#given = Math.max(this.#given, certain);
+    const piece = text.slice(this.#returned, certain);
+    this.#returned = Math.max(this.#returned, certain);
     if (certain === text.length && this.#window.length > 2 * CONTEXT) {
       this.#window = this.#window.slice(-CONTEXT);
-      this.#given = this.#decode().length;
+      this.#returned = this.#decode().length;
     }
     return piece;
   }
 
   /** Returns the withheld text: a replacement character if a character was never completed, otherwise ''. */
   flush(): string {
-    const rest = this.#decode().slice(this.#given);
+    const withheld = this.#decode().slice(this.#returned);
     this.#window = [];
-    this.#given = 0;
-    return rest;
+    this.#returned = 0;
+    return withheld;
   }
 
   #decode(): string {
@@ -66,7 +66,7 @@ export interface Matched {
  */
 export class StopMatcher {
   readonly #stops: readonly string[];
-  #held = '';
+  #withheld = '';
   #stop: string | undefined;
 
   /** @throws MbokError MBOK_INVALID_ARGUMENT if a stop string is empty or not a string */
@@ -77,23 +77,23 @@ export class StopMatcher {
   /** Takes a piece of text and returns the text that may be shown. */
   push(piece: string): Matched {
     if (this.#stop !== undefined) return { text: '', stop: this.#stop };
-    const text = this.#held + piece;
+    const text = this.#withheld + piece;
     const match = firstMatch(text, this.#stops);
     if (match) {
-      this.#held = '';
+      this.#withheld = '';
       this.#stop = match.stop;
       return { text: text.slice(0, match.start), stop: match.stop };
     }
     const certain = text.length - Math.max(0, ...this.#stops.map((stop) => overlap(text, stop)));
-    this.#held = text.slice(certain);
+    this.#withheld = text.slice(certain);
     return { text: text.slice(0, certain), stop: undefined };
   }
 
   /** Returns the withheld text at the end of the stream. */
   flush(): string {
-    const rest = this.#held;
-    this.#held = '';
-    return rest;
+    const withheld = this.#withheld;
+    this.#withheld = '';
+    return withheld;
   }
 }
 

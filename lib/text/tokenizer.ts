@@ -97,7 +97,7 @@ export class Tokenizer {
   readonly #isLinear: { readonly encode: boolean; readonly decode: boolean };
   #hasTold = false;
   /** Largest number of characters of one token. */
-  readonly #mostCharacters: number;
+  readonly #maxCharacters: number;
   readonly #files: () => readonly Uint8Array[];
   #fingerprint: string | undefined;
 
@@ -127,7 +127,7 @@ export class Tokenizer {
       encode: rule?.isLinear === true && this.#longestAdded <= LONGEST_ADDED,
       decode: isLinearComponent(json.decoder),
     };
-    this.#mostCharacters = this.#countMost(words.tokens, rule);
+    this.#maxCharacters = this.#countMaxCharacters(words.tokens, rule);
     const [prefix, suffix] = this.#surroundings();
     const bos = this.bosTokenId;
     const addsBos = config.add_bos_token === true && bos !== undefined && prefix[0] !== bos;
@@ -250,7 +250,7 @@ export class Tokenizer {
 
   /** @internal Returns a lower bound on the tokens of any text with this many characters (UTF-16 units), without encoding it. */
   fewestTokens(characters: number): number {
-    return Math.ceil(characters / this.#mostCharacters);
+    return Math.ceil(characters / this.#maxCharacters);
   }
 
   /**
@@ -324,7 +324,7 @@ export class Tokenizer {
     }
   }
 
-  #countMost(words: readonly (string | undefined)[], rule: WordRule | undefined): number {
+  #countMaxCharacters(words: readonly (string | undefined)[], rule: WordRule | undefined): number {
     const isComplete = rule?.alphabet.every((token) => this.tokenToId(token) !== undefined);
     if (!rule || !isComplete || this.#added.plain.takesSpace || this.#added.normalized.takesSpace) return Infinity;
     return rule.shortens * words.reduce((most, token = '') => Math.max(most, token.length), this.#longestAdded);
