@@ -20,7 +20,7 @@ const require = createRequire(import.meta.url);
 const {
   headCrossEntropy,
   headDivergence,
-  headKeptDivergence,
+  headStoredDivergence,
   headLikelihood,
   topTokens,
 } = require('../dist/graph/operations/head_loss.js');
@@ -90,7 +90,7 @@ const USES = {
   tasks: { products: 1, rows: 256, output: evaluate },
   'teacher cache': { products: 1, rows: 2048, output: (head) => topTokens(head, KEPT)[0] },
   'cross-entropy': { products: 2, rows: 1024, output: (head, o) => headCrossEntropy(head, o.targets, o) },
-  'kept teacher': { products: 2, rows: 1024, output: (head, o) => headKeptDivergence(head, o.kept, o) },
+  'kept teacher': { products: 2, rows: 1024, output: (head, o) => headStoredDivergence(head, o.kept, o) },
   teacher: { products: 3, rows: 1024, output: (head, o) => headDivergence(head, o.teacher(), o) },
   'trained head': {
     products: 3,
@@ -135,7 +135,7 @@ function planOf({ output, rows, trains }, [vocabulary, hidden], head, precision)
     teacher: modelHead,
     get kept() {
       const even = new Float32Array(rows * (KEPT + 1)).fill(-Math.log(KEPT + 1));
-      return { kept: bind(Matrix.from(even, { rows, cols: KEPT + 1 })), ids: ids() };
+      return { stored: bind(Matrix.from(even, { rows, cols: KEPT + 1 })), ids: ids() };
     },
     accumulators: trains ? new Map([[bound, bind(new Matrix({ rows: vocabulary, cols: hidden }))]]) : undefined,
   };

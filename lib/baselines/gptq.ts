@@ -30,20 +30,20 @@ export async function gptq(
 ): Promise<Float32Array> {
   const cols = inputs.order.length;
   const rows = weight.length / cols;
-  const rest = Matrix.from(columnsInOrder(weight, inputs), { rows: cols, cols: rows });
+  const remaining = Matrix.from(columnsInOrder(weight, inputs), { rows: cols, cols: rows });
   try {
     const graph = new Graph();
     const u = graph.input('u', { rows: 'tokens', cols });
     const errors = graph.input('errors', { rows: 'tokens', cols: rows });
-    accumulateGram(u, errors, graph.bind(rest, 'state'));
+    accumulateGram(u, errors, graph.bind(remaining, 'state'));
     await using plan = new Plan(graph, { maxRows: Math.min(BLOCK, cols) });
     const rounded = new Float32Array(weight.length);
     let grids: readonly Grid[] = [];
     for (let begin = 0; begin < cols; ) {
       const groupEnd = Math.min(cols, (Math.floor(begin / group) + 1) * group);
-      if (begin % group === 0) grids = fitGrids(readRows(rest, begin, groupEnd), rows, bits);
+      if (begin % group === 0) grids = fitGrids(readRows(remaining, begin, groupEnd), rows, bits);
       const end = Math.min(groupEnd, begin + BLOCK);
-      const block = { columns: readRows(rest, begin, end), u: readRows(inputs.factor, begin, end), begin };
+      const block = { columns: readRows(remaining, begin, end), u: readRows(inputs.factor, begin, end), begin };
       const blockErrors = roundBlock(block, grids, rounded, inputs.order);
       if (end < cols) {
         await plan.run({ inputs: { u: block.u, errors: blockErrors }, scalars: { rows: end - begin }, signal });
@@ -52,7 +52,7 @@ export async function gptq(
     }
     return rounded;
   } finally {
-    rest.dispose();
+    remaining.dispose();
   }
 }
 
@@ -94,18 +94,18 @@ function roundBlock(
   const errors = new Float32Array(columns.length);
   const count = columns.length / rows;
   for (let j = 0; j < count; j++) {
-    const own = j * rows;
+    const offset = j * rows;
     const reach = u[j * cols + begin + j] as number;
     for (let row = 0; row < rows; row++) {
-      const value = nearest(grids[row] as Grid, columns[own + row] as number);
+      const value = nearest(grids[row] as Grid, columns[offset + row] as number);
       rounded[row * cols + (order[begin + j] as number)] = value;
-      errors[own + row] = (value - (columns[own + row] as number)) / reach;
+      errors[offset + row] = (value - (columns[offset + row] as number)) / reach;
     }
     for (let later = j + 1; later < count; later++) {
       const share = u[j * cols + begin + later] as number;
-      const other = later * rows;
+      const laterOffset = later * rows;
       for (let row = 0; row < rows; row++) {
-        columns[other + row] = (columns[other + row] as number) + share * (errors[own + row] as number);
+        columns[laterOffset + row] = (columns[laterOffset + row] as number) + share * (errors[offset + row] as number);
       }
     }
   }

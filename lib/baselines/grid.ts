@@ -35,19 +35,19 @@ export function fitGrid(
   values: Float32Array,
   { begin, stride, count, bits }: { begin: number; stride: number; count: number; bits: number },
 ): Grid {
-  let [least, most] = [0, 0];
+  let [min, max] = [0, 0];
   for (let at = begin, end = begin + count * stride; at < end; at += stride) {
     const value = values[at] as number;
-    if (value < least) least = value;
-    if (value > most) most = value;
+    if (value < min) min = value;
+    if (value > max) max = value;
   }
   const largest = 2 ** bits - 1;
-  if (least === most) return { scale: 2 / largest, zero: Math.round(largest / 2), largest };
-  const scale = Math.max(LEAST_SCALE, f16ToF32(f32ToF16(Float32Array.of((most - least) / largest)))[0] as number);
+  if (min === max) return { scale: 2 / largest, zero: Math.round(largest / 2), largest };
+  const scale = Math.max(LEAST_SCALE, f16ToF32(f32ToF16(Float32Array.of((max - min) / largest)))[0] as number);
   if (scale === Infinity) {
-    throw new MbokError('MBOK_NON_FINITE', `weights from ${least} to ${most} need a scale beyond F16`);
+    throw new MbokError('MBOK_NON_FINITE', `weights from ${min} to ${max} need a scale beyond F16`);
   }
-  return { scale, zero: Math.round(-least / scale), largest };
+  return { scale, zero: Math.round(-min / scale), largest };
 }
 
 /** Returns the value of the grid that is nearest to `value`. */

@@ -30,8 +30,8 @@ export function packedMatrixBytes(
 ): number {
   const groups = Math.ceil(cols / group);
   const packed = (numbers: number, width: number) => Math.ceil((numbers * width) / 8);
-  const places = order === 'natural' ? 0 : packed(cols, Math.ceil(Math.log2(groups)));
-  return packed(rows * cols, bits) + rows * groups * 2 + packed(rows * groups, bits) + places;
+  const orderBytes = order === 'natural' ? 0 : packed(cols, Math.ceil(Math.log2(groups)));
+  return packed(rows * cols, bits) + rows * groups * 2 + packed(rows * groups, bits) + orderBytes;
 }
 
 /** Computes the bytes of a whole model; `elementBytes` returns the stored bytes per element of a tensor. */
@@ -45,9 +45,10 @@ export function packedBytes(
   let [linearBytes, bytes] = [0, 0];
   for (const specification of specifications) {
     const { name, rows, cols, role } = specification;
-    const own = role === 'linear' ? packedMatrixBytes(specification, settings) : rows * cols * elementBytes(name);
-    if (role === 'linear' || biases.has(name)) linearBytes += own;
-    bytes += own;
+    const tensorBytes =
+      role === 'linear' ? packedMatrixBytes(specification, settings) : rows * cols * elementBytes(name);
+    if (role === 'linear' || biases.has(name)) linearBytes += tensorBytes;
+    bytes += tensorBytes;
   }
   const weights = linears.reduce((sum, { rows, cols }) => sum + rows * cols, 0);
   return { linearBytes, bitsPerWeight: (linearBytes * 8) / weights, bytes };

@@ -27,7 +27,7 @@ export async function roundBlock(
   return await convertLinears(source, layer, options, (owner, weight, converted) =>
     withWidened(weight, options.signal, async (wide) => {
       const values = wide.toFloat32();
-      keep(converted, owner, values, roundToNearest(values, weight.cols, settings));
+      addQuantized(converted, owner, values, roundToNearest(values, weight.cols, settings));
     }),
   );
 }
@@ -50,7 +50,7 @@ export async function compensateBlock(
         throwIfAborted(signal);
         await withWidened(shared.sides.teacher.parameters.get(owner.name) as Matrix, signal, async (wide) => {
           const values = wide.toFloat32();
-          keep(converted, owner, values, await gptq(values, inputs, settings, signal));
+          addQuantized(converted, owner, values, await gptq(values, inputs, settings, signal));
         });
       }
     } finally {
@@ -67,7 +67,7 @@ async function factorOf(h: Matrix, { order }: BaselineSettings, signal: AbortSig
   }
 }
 
-function keep(
+function addQuantized(
   converted: ConvertedWeights,
   owner: ParameterSpecification,
   weight: Float32Array,
@@ -85,11 +85,11 @@ function keep(
 
 /** Returns ‖W − Ŵ‖ / ‖W‖; 0 for W = 0. */
 function residual(weight: Float32Array, quantized: Float32Array): number {
-  let [rest, whole] = [0, 0];
+  let [errorSum, weightSum] = [0, 0];
   for (let i = 0; i < weight.length; i++) {
     const value = weight[i] as number;
-    rest += (value - (quantized[i] as number)) ** 2;
-    whole += value ** 2;
+    errorSum += (value - (quantized[i] as number)) ** 2;
+    weightSum += value ** 2;
   }
-  return whole === 0 ? 0 : Math.sqrt(rest / whole);
+  return weightSum === 0 ? 0 : Math.sqrt(errorSum / weightSum);
 }

@@ -98,8 +98,8 @@ export async function quantizeFolder(source: string, output: string, given: Quan
   const task = await prepareBaseline(model, checked);
   const { settings, calibration } = task;
   using dense = diskSource(model);
-  const own = await fingerprint(model, settings, calibration);
-  await using work = await WorkFolder.open(workFolderOf(output), own, { restart });
+  const expectedFingerprint = await fingerprint(model, settings, calibration);
+  await using work = await WorkFolder.open(workFolderOf(output), expectedFingerprint, { restart });
   const { layers } = model.config;
   const parts = denseParts(dense.specifications);
   const heads = parts.map((part) => partHead(part, 'F32'));

@@ -34,9 +34,9 @@ export interface GradientTargets {
 export function appendGradients(loss: Tensor, seed: Tensor, targets: GradientTargets): (Tensor | undefined)[] {
   const graph = graphOf('loss', loss);
   if (graphOf('seed', seed) !== graph) invalid('seed', "a tensor of the loss's graph", seed);
-  const { accumulators, booleans, wanted, recomputed } = checkedTargets(targets);
+  const { accumulators, booleans, wanted: requested, recomputed } = checkedTargets(targets);
   const forward = [...graph.nodes];
-  const reached = new Set<Tensor>([...accumulators.keys(), ...booleans.keys(), ...wanted]);
+  const reached = new Set<Tensor>([...accumulators.keys(), ...booleans.keys(), ...requested]);
   const carriers: Node[] = [];
   for (const node of forward) {
     if (!node.inputs.some((input) => input !== undefined && reached.has(input))) continue;
@@ -56,8 +56,8 @@ export function appendGradients(loss: Tensor, seed: Tensor, targets: GradientTar
       return tensor === undefined ? undefined : look(tensor);
     };
     const results = rule({
-      inputs: recomputation.instead(node.inputs),
-      outputs: recomputation.instead(node.outputs),
+      inputs: recomputation.recomputedFor(node.inputs),
+      outputs: recomputation.recomputedFor(node.outputs),
       attributes: node.attributes,
       upstream: (i) => {
         const output = node.outputs[i];
@@ -75,7 +75,7 @@ export function appendGradients(loss: Tensor, seed: Tensor, targets: GradientTar
     });
   }
   recomputation.leave();
-  return wanted.map((tensor) => gradients.get(tensor));
+  return requested.map((tensor) => gradients.get(tensor));
 }
 
 /** Checks the targets and adds defaults. Throws MBOK_INVALID_ARGUMENT. */
@@ -106,10 +106,10 @@ function checkedTargets(given: GradientTargets): Required<GradientTargets> {
  * briefly.
  */
 function backwards(nodes: readonly Node[]): Node[] {
-  const made = new Map<Tensor, number>();
+  const producer = new Map<Tensor, number>();
   const keys = nodes.map((node, index) => {
-    for (const output of node.outputs) if (output !== undefined) made.set(output, index);
-    const latest = node.inputs.reduce((most, input) => Math.max(most, (input && made.get(input)) ?? -1), -1);
+    for (const output of node.outputs) if (output !== undefined) producer.set(output, index);
+    const latest = node.inputs.reduce((last, input) => Math.max(last, (input && producer.get(input)) ?? -1), -1);
     return { node, index, latest };
   });
   return keys.sort((a, b) => b.latest - a.latest || b.index - a.index).map(({ node }) => node);

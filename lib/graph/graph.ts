@@ -217,7 +217,7 @@ export class Graph {
   /** Makes an f32 tensor readable after a run. Its memory is not reused. Throws MBOK_INVALID_ARGUMENT, MBOK_SHAPE. */
   output(name: string, tensor: Tensor): void {
     string('name', name);
-    this.#own([expectTensor('tensor', tensor)]);
+    this.#expectOwnTensors([expectTensor('tensor', tensor)]);
     if (this.outputs.has(name))
       throw new MbokError('MBOK_INVALID_ARGUMENT', `the graph already has an output '${name}'`);
     if (tensor.type !== 'f32') throw new MbokError('MBOK_SHAPE', `output '${name}' must be f32, got ${tensor.type}`);
@@ -231,8 +231,8 @@ export class Graph {
   bind(matrix: Matrix, role: MemoryRole = 'weights'): Tensor {
     if (!Matrix.isMatrix(matrix)) invalid('matrix', 'a Matrix', matrix);
     oneOf('role', role, MEMORY_ROLES);
-    const known = this.#bound.get(matrix);
-    if (known !== undefined) return known;
+    const existing = this.#bound.get(matrix);
+    if (existing !== undefined) return existing;
     const tensor = this.#create(matrix, { kind: 'bound', matrix, role });
     this.#bound.set(matrix, tensor);
     return tensor;
@@ -244,7 +244,7 @@ export class Graph {
     inputs: readonly (Tensor | undefined)[],
     attributes: readonly number[] = [],
   ): Tensor[] {
-    this.#own(inputs);
+    this.#expectOwnTensors(inputs);
     const outputs = definition
       .outputs(inputs, attributes)
       .map((shape) => this.#create(shape, { kind: 'intermediate' }));
@@ -268,23 +268,23 @@ export class Graph {
     attributes: readonly number[] = [],
     { phase = 'always', inPlace, definition }: EmitOptions = {},
   ): void {
-    this.#own(inputs);
-    this.#own(outputs);
+    this.#expectOwnTensors(inputs);
+    this.#expectOwnTensors(outputs);
     this.nodes.push({ name, inputs, outputs, attributes, phase, inPlace, definition });
   }
 
   /** @internal Removes operations. Throws MBOK_INTERNAL if another operation reads their results. */
   remove(nodes: readonly Node[]): void {
     for (const node of nodes) this.nodes.splice(this.nodes.indexOf(node), 1);
-    const lost = new Set(nodes.flatMap(({ outputs }) => outputs));
-    if (this.nodes.some(({ inputs }) => inputs.some((input) => input !== undefined && lost.has(input)))) {
+    const removed = new Set(nodes.flatMap(({ outputs }) => outputs));
+    if (this.nodes.some(({ inputs }) => inputs.some((input) => input !== undefined && removed.has(input)))) {
       throw new MbokError('MBOK_INTERNAL', 'an operation is still needed');
     }
   }
 
-  /** @internal Adds copies of operations in which tensors are replaced as `instead` maps them. */
-  repeat(nodes: readonly Node[], instead: ReadonlyMap<Tensor, Tensor>): Node[] {
-    const swap = (tensors: Node['inputs']) => tensors.map((tensor) => tensor && (instead.get(tensor) ?? tensor));
+  /** @internal Adds copies of operations in which tensors are replaced as `replacements` maps them. */
+  repeat(nodes: readonly Node[], replacements: ReadonlyMap<Tensor, Tensor>): Node[] {
+    const swap = (tensors: Node['inputs']) => tensors.map((tensor) => tensor && (replacements.get(tensor) ?? tensor));
     const copies = nodes.map((node) => ({ ...node, inputs: swap(node.inputs), outputs: swap(node.outputs) }));
     this.nodes.push(...copies);
     return copies;
@@ -301,7 +301,7 @@ export class Graph {
     return tensor;
   }
 
-  #own(tensors: readonly (Tensor | undefined)[]): void {
+  #expectOwnTensors(tensors: readonly (Tensor | undefined)[]): void {
     for (const tensor of tensors) {
       if (tensor !== undefined && expectTensor('tensor', tensor).graph !== this) {
         throw new MbokError('MBOK_INVALID_ARGUMENT', 'a tensor belongs to another graph');

@@ -36,7 +36,7 @@ export function expectWeights(
   expected: { cols?: number } = {},
 ): Shape {
   const narrow = ['f16', 'bf16', 'i8', 'q8'] as const;
-  const type = narrow.find((own) => own === w?.type) ?? 'f32';
+  const type = narrow.find((narrowType) => narrowType === w?.type) ?? 'f32';
   const shape = expectShape(operation, name, w, { ...expected, type });
   if ((scales !== undefined) !== (type === 'i8')) {
     throw new MbokError('MBOK_SHAPE', `${operation}: '${name}' has scales if and only if it is i8, got ${type}`);

@@ -210,9 +210,9 @@ export class Plan {
    * out of date.
    */
   #expectBound(): void {
-    const gone = this.#bound.find(({ disposed }) => disposed);
-    if (gone === undefined) return;
-    const what = `${describeShape(gone)} (${boundMatrices(this.#graph).get(gone)})`;
+    const disposedMatrix = this.#bound.find(({ disposed }) => disposed);
+    if (disposedMatrix === undefined) return;
+    const what = `${describeShape(disposedMatrix)} (${boundMatrices(this.#graph).get(disposedMatrix)})`;
     throw new MbokError('MBOK_DISPOSED', `a matrix that this plan was made for has been disposed: ${what}`);
   }
 

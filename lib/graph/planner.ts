@@ -41,7 +41,7 @@ export function layOutArena(graph: Graph, maxRows: number): ArenaLayout {
     }
   });
   const blocks = new Map<Tensor, Block>();
-  const all: Block[] = [];
+  const arenaBlocks: Block[] = [];
   graph.nodes.forEach((node, index) => {
     node.outputs.forEach((tensor, position) => {
       if (tensor?.binding.kind !== 'intermediate' || blocks.has(tensor)) return;
@@ -50,13 +50,13 @@ export function layOutArena(graph: Graph, maxRows: number): ArenaLayout {
       const inherited = heir !== undefined && last.get(heir) === index ? blocks.get(heir) : undefined;
       const block = inherited?.bytes === bytes ? inherited : { bytes, first: index, last: index, offset: 0 };
       block.last = Math.max(block.last, last.get(tensor) ?? index);
-      if (block !== inherited) all.push(block);
+      if (block !== inherited) arenaBlocks.push(block);
       blocks.set(tensor, block);
     });
   });
   const placed: Block[] = [];
   let end = 0;
-  for (const block of [...all].sort((a, b) => b.bytes - a.bytes || a.first - b.first)) {
+  for (const block of [...arenaBlocks].sort((a, b) => b.bytes - a.bytes || a.first - b.first)) {
     let offset = 0;
     for (const other of placed) {
       if (other.first > block.last || block.first > other.last) continue;

@@ -11,8 +11,8 @@ import type { Graph, Node, Tensor } from './graph';
 export class Recomputation {
   readonly #graph: Graph;
   readonly #partOf = new Map<Node, readonly Node[]>();
-  readonly #instead = new Map<Tensor, Tensor>();
-  readonly #done = new Set<readonly Node[]>();
+  readonly #replacements = new Map<Tensor, Tensor>();
+  readonly #recomputed = new Set<readonly Node[]>();
   #open: { readonly part: readonly Node[]; readonly copies: ReadonlySet<Node> } | undefined;
 
   /**
@@ -33,13 +33,14 @@ export class Recomputation {
     if (part === undefined || part === this.#open?.part) return;
     this.leave();
     // by now the part's parameters may have changed
-    if (this.#done.has(part)) throw new MbokError('MBOK_INTERNAL', `the part of '${node.name}' is needed once more`);
-    this.#done.add(part);
+    if (this.#recomputed.has(part))
+      throw new MbokError('MBOK_INTERNAL', `the part of '${node.name}' is needed once more`);
+    this.#recomputed.add(part);
     const inner = new Set(part.flatMap(({ outputs }) => outputs.filter((tensor) => tensor !== undefined)));
     for (const tensor of inner) {
-      if (tensor.binding.kind === 'intermediate') this.#instead.set(tensor, this.#graph.create(tensor));
+      if (tensor.binding.kind === 'intermediate') this.#replacements.set(tensor, this.#graph.create(tensor));
     }
-    this.#open = { part, copies: new Set(this.#graph.repeat(part, this.#instead)) };
+    this.#open = { part, copies: new Set(this.#graph.repeat(part, this.#replacements)) };
   }
 
   /** Ends the last part: removes the recomputed operations that nothing reads. Call it after the last gradient. */
@@ -57,7 +58,7 @@ export class Recomputation {
   }
 
   /** Maps the tensors of an operation to their recomputed copies, if there are any. */
-  instead(tensors: Node['inputs']): Node['inputs'] {
-    return tensors.map((tensor) => tensor && (this.#instead.get(tensor) ?? tensor));
+  recomputedFor(tensors: Node['inputs']): Node['inputs'] {
+    return tensors.map((tensor) => tensor && (this.#replacements.get(tensor) ?? tensor));
   }
 }

@@ -17,19 +17,19 @@ export function fileNames(
   { prefix }: Pick<Family, 'prefix'>,
   [embedding]: readonly ParameterSpecification[],
 ): FileName {
-  const own: FileName = (name) => name;
+  const unchanged: FileName = (name) => name;
   const behind = (base: string, outside = ''): FileName => {
     return (name) => (name.startsWith(prefix) ? base + name.slice(prefix.length) : outside + name);
   };
-  const ways = [
-    own,
+  const namings = [
+    unchanged,
     behind(''),
     behind(`language_model.${prefix}`, 'language_model.'),
     behind('model.language_model.'),
     behind('language_model.'),
     behind(`model.language_model.${prefix}`, 'model.language_model.'),
   ];
-  return ways.find((nameOf) => embedding !== undefined && tensors.has(nameOf(embedding.name))) ?? own;
+  return namings.find((nameOf) => embedding !== undefined && tensors.has(nameOf(embedding.name))) ?? unchanged;
 }
 
 /** Wraps a reader so that it uses the family's names. Takes ownership of the reader. */

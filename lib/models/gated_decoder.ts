@@ -104,11 +104,11 @@ function selfAttention(builder: Builder, layer: number, x: Tensor, c: GatedDecod
   const { window, rotary } = c.layerKinds[layer] as LayerKind;
   const table = rotary === undefined ? undefined : tables[rotary];
   const [q, k, v] = c.fused ? fusedHeads(builder, module, x, c) : projectHeads(builder, module, x);
-  const place = (t: Tensor, name: string) => {
+  const normAndRotate = (t: Tensor, name: string) => {
     const normed = c.headNorm ? rmsNormLayer(normOf(builder, `${module}.${name}`, c), t) : t;
     return table === undefined ? normed : rotate(builder, normed, table, headDimension);
   };
-  const heads = [place(q, 'q_norm'), place(k, 'k_norm'), v] as const;
+  const heads = [normAndRotate(q, 'q_norm'), normAndRotate(k, 'k_norm'), v] as const;
   const options = { headDimension, window, scale: c.scoreScale, softcap: c.scoreCap };
   return linearLayer(builder, `${module}.o_proj`, attend(builder, module, heads, options));
 }

@@ -254,11 +254,11 @@ export class ModelCore {
     using _ = this.#holdToReplace(turned, 'arranged');
     for (const { name, planes = 1, rows } of turned) {
       const { matrix, storage } = this.stored.get(name) as StoredMatrix;
-      const made =
+      const arranged =
         use === 'inference'
           ? await tiled(matrix as BitMatrix, planes, signal)
           : await untiled(matrix, { kernels: planes, rows: rows / planes }, signal);
-      this.#replace(name, { matrix: made, storage });
+      this.#replace(name, { matrix: arranged, storage });
     }
     this.#use = use;
   }
@@ -368,8 +368,8 @@ export class ModelCore {
   ): ModelCore {
     const parameters = new Map(
       modelParts(this.family.parameters(this.config), formats).map(({ name }) => {
-        const own = this.stored.get(name);
-        const entry = replaced.get(name) ?? (own && { matrix: own.matrix.clone(), storage: own.storage });
+        const current = this.stored.get(name);
+        const entry = replaced.get(name) ?? (current && { matrix: current.matrix.clone(), storage: current.storage });
         if (entry === undefined) throw new MbokError('MBOK_SHAPE', `the derived model lacks '${name}'`);
         return [name, entry];
       }),
@@ -449,9 +449,9 @@ export class ModelCore {
 /** Checks the option `kernels`. Throws MBOK_INVALID_ARGUMENT if no weight has as many kernels. */
 function expectLimit(kernels: number | undefined, formats: Formats): number | undefined {
   if (kernels === undefined) return undefined;
-  const most = maxPrefix(formats);
-  if (most === undefined) invalid('kernels', 'left out for a dense model', kernels);
-  return integerInRange('kernels', kernels, 1, most);
+  const maxKernels = maxPrefix(formats);
+  if (maxKernels === undefined) invalid('kernels', 'left out for a dense model', kernels);
+  return integerInRange('kernels', kernels, 1, maxKernels);
 }
 
 /** Lists the linear modules of a model in the order of its checkpoint. */

@@ -75,7 +75,7 @@ export async function writeModelFolder(
     await fill(temporary, files);
     throwIfAborted(signal);
     await using _ = await takeLock(`${target}.lock`, `is writing '${path}'`, { wait: LONGEST_EXCHANGE });
-    await put(temporary, target, path, overwrite);
+    await moveToTarget(temporary, target, path, overwrite);
     await syncFolder(dirname(target));
   } catch (error) {
     await rm(temporary, { recursive: true, force: true });
@@ -116,7 +116,7 @@ async function prepare(
     await makeFolder(dirname(target));
     await settle(target, path);
     await expectReplaceable(target, path, overwrite);
-    for (const folder of await abandoned(target)) await removeOwn(folder);
+    for (const folder of await abandoned(target)) await removeOwnFiles(folder);
     return target;
   } catch (error) {
     throw ioFailure('write', path, error);
@@ -134,12 +134,17 @@ async function fill(folder: string, files: ReadonlyMap<string, FileContent>): Pr
 }
 
 /** Moves a complete folder to its name. The lock of `target` must be held. */
-async function put(complete: string, target: string, path: string, overwrite: boolean | undefined): Promise<void> {
+async function moveToTarget(
+  complete: string,
+  target: string,
+  path: string,
+  overwrite: boolean | undefined,
+): Promise<void> {
   const names = await namesIn(target);
   if (names === undefined) return await rename(complete, target);
   // check again: other processes may have changed the folder during the work
-  const own = await expectReplaceable(target, path, overwrite);
-  if (names.every((name) => own.has(name))) return await exchange(complete, target);
+  const ownFiles = await expectReplaceable(target, path, overwrite);
+  if (names.every((name) => ownFiles.has(name))) return await exchange(complete, target);
   const installed = temporaryName(target, 'new');
   await rename(complete, installed);
   await install(installed, target);
@@ -160,7 +165,7 @@ async function exchange(complete: string, target: string): Promise<void> {
 
 /** Removes a replaced folder. Files that others added while it was moved go to the new folder. */
 async function dissolve(aside: string, target: string): Promise<void> {
-  await removeOwn(aside);
+  await removeOwnFiles(aside);
   for (const name of (await namesIn(aside)) ?? []) {
     if ((await ifPresent(lstat(join(target, name)))) === undefined) await rename(join(aside, name), join(target, name));
   }
@@ -176,8 +181,8 @@ async function install(complete: string, target: string): Promise<void> {
   const listed = await markedNames(complete);
   if (listed !== undefined) {
     await ifPresent(unlink(join(target, CONFIG_FILE)));
-    const old = [...((await markedNames(target)) ?? []), ...MODEL_FILES];
-    for (const name of old) if (!listed.has(name)) await ifPresent(unlink(join(target, name)));
+    const previous = [...((await markedNames(target)) ?? []), ...MODEL_FILES];
+    for (const name of previous) if (!listed.has(name)) await ifPresent(unlink(join(target, name)));
     const last = [CONFIG_FILE, MARKER_FILE];
     for (const name of [...[...listed].filter((name) => !last.includes(name)), ...last]) {
       await ifPresent(rename(join(complete, name), join(target, name)));
@@ -222,9 +227,9 @@ async function expectReplaceable(
   path: string,
   overwrite: boolean | undefined,
 ): Promise<ReadonlySet<string>> {
-  const found = await ifPresent(lstat(target));
-  if (found === undefined) return new Set();
-  if (!found.isDirectory()) throw new MbokError('MBOK_IO', `cannot write '${path}': a file of this name exists`);
+  const status = await ifPresent(lstat(target));
+  if (status === undefined) return new Set();
+  if (!status.isDirectory()) throw new MbokError('MBOK_IO', `cannot write '${path}': a file of this name exists`);
   const entries = await readdir(target, { withFileTypes: true });
   const files = new Set(entries.filter((entry) => !entry.isDirectory()).map(({ name }) => name));
   if (overwrite) {
@@ -235,12 +240,12 @@ async function expectReplaceable(
     const marked = await markedNames(target);
     return new Set([...MODEL_FILES, ...(marked ?? [])]);
   }
-  const own = (await markedNames(target)) ?? (await unmarkedNames(target)) ?? new Set();
+  const ownFiles = (await markedNames(target)) ?? (await unmarkedNames(target)) ?? new Set();
   const stranger = entries
     .map(({ name }) => name)
     .sort()
-    .find((name) => !files.has(name) || !own.has(name));
-  if (stranger === undefined) return own;
+    .find((name) => !files.has(name) || !ownFiles.has(name));
+  if (stranger === undefined) return ownFiles;
   throw new MbokError(
     'MBOK_IO',
     `will not replace the folder '${path}': mbok has not written its '${stranger}'; overwriting replaces the files of the model in it and leaves all others`,
@@ -273,15 +278,15 @@ async function readIfJson(path: string): Promise<JsonObject | undefined> {
 /** Removes the files that mbok wrote from a model folder, and the folder if it is empty then. Throws MBOK_IO. */
 export async function removeModelFolder(path: string): Promise<void> {
   try {
-    if ((await ifPresent(lstat(path)))?.isDirectory()) await removeOwn(path);
+    if ((await ifPresent(lstat(path)))?.isDirectory()) await removeOwnFiles(path);
   } catch (error) {
     throw ioFailure('remove', path, error);
   }
 }
 
-async function removeOwn(folder: string): Promise<void> {
-  const own = (await markedNames(folder)) ?? (await unmarkedNames(folder)) ?? new Set([MARKER_FILE]);
-  const names = ((await namesIn(folder)) ?? []).filter((name) => own.has(leftoverOf(name)?.of ?? name));
+async function removeOwnFiles(folder: string): Promise<void> {
+  const ownFiles = (await markedNames(folder)) ?? (await unmarkedNames(folder)) ?? new Set([MARKER_FILE]);
+  const names = ((await namesIn(folder)) ?? []).filter((name) => ownFiles.has(leftoverOf(name)?.of ?? name));
   const last = (name: string) => Number(name === MARKER_FILE);
   for (const name of names.sort((a, b) => last(a) - last(b))) await ifPresent(unlink(join(folder, name)));
   await removeIfEmpty(folder);

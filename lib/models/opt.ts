@@ -119,12 +119,12 @@ export const opt: Family<OptConfig> = {
 
   block(builder, layer, x, { headDimension, activation, normBefore }) {
     /** Adds half of a block: x + inner(x), normalized before or after. */
-    const half = (t: Tensor, name: string, inner: (t: Tensor) => Tensor) => {
+    const subBlock = (t: Tensor, name: string, inner: (t: Tensor) => Tensor) => {
       const norm = (value: Tensor) => layerNormLayer(builder, `${path(layer)}.${name}`, value, EPSILON);
       return normBefore ? residual(builder, t, inner(norm(t))) : norm(residual(builder, t, inner(t)));
     };
     const module = `${path(layer)}.self_attn`;
-    const attended = half(x, 'self_attn_layer_norm', (t) =>
+    const attended = subBlock(x, 'self_attn_layer_norm', (t) =>
       linearLayer(
         builder,
         `${module}.out_proj`,
@@ -132,7 +132,7 @@ export const opt: Family<OptConfig> = {
       ),
     );
     const mlp = [`${path(layer)}.fc1`, `${path(layer)}.fc2`] as const;
-    return half(attended, 'final_layer_norm', (t) => plainMlp(builder, mlp, t, activation));
+    return subBlock(attended, 'final_layer_norm', (t) => plainMlp(builder, mlp, t, activation));
   },
 
   finish(builder, x, { finalNorm, embeddingSize, hiddenSize }) {

@@ -45,18 +45,18 @@ function findFamily(json: ConfigReader): Family {
   const { architectures, model_type: type } = json.json;
   const names: readonly unknown[] = Array.isArray(architectures) ? architectures : [];
   const isNamed = (name: string) => names.includes(name) || names.includes(name.replace(HEADLESS, 'Model'));
-  const named = FAMILIES.find((candidate) => candidate.architectures.some(isNamed));
-  const typed = FAMILIES.find(({ modelType }) => modelType === type);
-  const family = named ?? (names.length > 0 ? undefined : typed);
+  const byArchitecture = FAMILIES.find((candidate) => candidate.architectures.some(isNamed));
+  const byModelType = FAMILIES.find(({ modelType }) => modelType === type);
+  const family = byArchitecture ?? (names.length > 0 ? undefined : byModelType);
   if (family === undefined) {
     const supported = FAMILIES.flatMap((candidate) => candidate.architectures).join(', ');
-    const wanted =
+    const described =
       names.length > 0 || type === undefined
         ? `architecture ${show(names.length === 1 ? names[0] : architectures)}`
         : `model type ${show(type)}`;
-    throw new MbokError('MBOK_UNSUPPORTED', `${json.place}: ${wanted} is not supported; supported: ${supported}`);
+    throw new MbokError('MBOK_UNSUPPORTED', `${json.place}: ${described} is not supported; supported: ${supported}`);
   }
-  if (typed !== undefined && typed !== family) {
+  if (byModelType !== undefined && byModelType !== family) {
     throw new MbokError(
       'MBOK_UNSUPPORTED',
       `${json.place}: 'architectures' says ${show(names[0])}, but 'model_type' says ${show(type)}`,

@@ -29,11 +29,11 @@ export function readRotary(json: ConfigReader, shape: RotaryShape): RotaryConfig
   const { theta = 10000 } = shape;
   for (const [key, fallback] of Object.entries({ rope_theta: theta, partial_rotary_factor: 1 })) {
     const dropped = recent?.json[key] ?? undefined;
-    const taken = older.json[key] ?? json.json[key] ?? fallback;
-    if (dropped === undefined || dropped === taken) continue;
+    const applied = older.json[key] ?? json.json[key] ?? fallback;
+    if (dropped === undefined || dropped === applied) continue;
     throw new MbokError(
       'MBOK_FORMAT',
-      `${json.place}: '${key}' is ${show(dropped)} in 'rope_parameters', but ${show(taken)} by 'rope_scaling', which replaces them`,
+      `${json.place}: '${key}' is ${show(dropped)} in 'rope_parameters', but ${show(applied)} by 'rope_scaling', which replaces them`,
     );
   }
   return rotaryConfig(json, older, shape);
@@ -115,10 +115,10 @@ function ropeType(settings: ConfigReader): string {
  */
 function originalPositions(json: ConfigReader, settings: ConfigReader, shape: RotaryShape): number {
   const key = 'original_max_position_embeddings';
-  const own = settings.has(key) ? settings.count(key) : undefined;
-  const original = json.has(key) ? json.count(key) : (shape.originalPositions ?? own ?? shape.positions);
-  if (own === undefined || own === original) return original;
-  throw new MbokError('MBOK_FORMAT', `${settings.place}: '${key}' is ${own}, but ${original} by ${json.place}`);
+  const inSettings = settings.has(key) ? settings.count(key) : undefined;
+  const original = json.has(key) ? json.count(key) : (shape.originalPositions ?? inSettings ?? shape.positions);
+  if (inSettings === undefined || inSettings === original) return original;
+  throw new MbokError('MBOK_FORMAT', `${settings.place}: '${key}' is ${inSettings}, but ${original} by ${json.place}`);
 }
 
 /**

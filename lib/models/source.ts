@@ -200,8 +200,8 @@ async function sameNumbers(a: Matrix, b: Matrix): Promise<boolean> {
  */
 async function isFile(path: string): Promise<boolean> {
   try {
-    const found = await ifPresent(stat(path));
-    return found === undefined ? /\.gguf$/i.test(path) : !found.isDirectory();
+    const status = await ifPresent(stat(path));
+    return status === undefined ? /\.gguf$/i.test(path) : !status.isDirectory();
   } catch (error) {
     throw ioFailure('read', path, error);
   }
@@ -232,30 +232,30 @@ const MOST_TRIES = 10;
  * died while replacing it, they are opened again.
  */
 async function openFolder(folder: string): Promise<Checkpoint> {
-  const place = join(folder, CONFIG_FILE);
+  const configFile = join(folder, CONFIG_FILE);
   for (let tries = 1; ; tries++) {
-    const before = await identity(place);
+    const before = await identity(configFile);
     try {
-      const checkpoint = await readFolder(folder, place);
-      if (before === (await identity(place))) return checkpoint;
+      const checkpoint = await readFolder(folder, configFile);
+      if (before === (await identity(configFile))) return checkpoint;
       await checkpoint.weights.close();
       if (tries === MOST_TRIES) throw new MbokError('MBOK_BUSY', `'${folder}' is being replaced time and again`);
     } catch (error) {
-      const isSame = before === (await identity(place));
+      const isSame = before === (await identity(configFile));
       if ((isSame && (before !== undefined || tries > 1)) || tries === MOST_TRIES) throw error;
     }
     await recoverModelFolder(folder);
   }
 }
 
-async function readFolder(folder: string, place: string): Promise<Checkpoint> {
-  const json = await readJson(place);
+async function readFolder(folder: string, configFile: string): Promise<Checkpoint> {
+  const json = await readJson(configFile);
   const companions = await readFiles(folder, COMPANIONS);
-  return { json, place, companions, weights: await openSafetensors(folder), notes: [] };
+  return { json, place: configFile, companions, weights: await openSafetensors(folder), notes: [] };
 }
 
 /** Identifies a file, to detect its replacement; undefined if it does not exist. */
 async function identity(path: string): Promise<string | undefined> {
-  const found = await ifPresent(stat(path, { bigint: true }));
-  return found && `${found.dev} ${found.ino} ${found.mtimeNs}`;
+  const status = await ifPresent(stat(path, { bigint: true }));
+  return status && `${status.dev} ${status.ino} ${status.mtimeNs}`;
 }

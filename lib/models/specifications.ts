@@ -27,5 +27,7 @@ export function blocks(
   layers: number,
   block: (layer: number) => readonly ParameterSpecification[],
 ): ParameterSpecification[] {
-  return Array.from({ length: layers }, (_, layer) => block(layer).map((own) => ({ ...own, layer }))).flat();
+  return Array.from({ length: layers }, (_, layer) =>
+    block(layer).map((specification) => ({ ...specification, layer })),
+  ).flat();
 }

@@ -138,11 +138,11 @@ export function partHead(part: ModelPart, storage: PartType): TensorHead {
  */
 export function partTensor(part: ModelPart, storage: PartType, matrix: Matrix | (() => Promise<Matrix>)): TensorSource {
   const bytes = async () => {
-    const isOwn = typeof matrix === 'function';
-    const read = isOwn ? await matrix() : matrix;
+    const isTemporary = typeof matrix === 'function';
+    const read = isTemporary ? await matrix() : matrix;
     const order = fileOrder(part, read);
-    if (order === undefined) return storedBytes(part.name, read, storage, isOwn);
-    const ordered = await (isOwn ? replacedBy(read, order) : order(read));
+    if (order === undefined) return storedBytes(part.name, read, storage, isTemporary);
+    const ordered = await (isTemporary ? replacedBy(read, order) : order(read));
     return storedBytes(part.name, ordered, storage, true);
   };
   return { ...partHead(part, storage), bytes };

@@ -13,10 +13,10 @@ export function linearLayer(builder: Builder, module: string, x: Tensor): Tensor
 }
 
 /** Rounds x if the graph rounds activations, once for all layers that read it. */
-function rounded({ graph, rounded: known }: Builder, x: Tensor): Tensor {
+function rounded({ graph, rounded: roundedInputs }: Builder, x: Tensor): Tensor {
   const bits = graph.arithmetic.activations;
   if (bits === undefined) return x;
-  const result = known.get(x) ?? roundActivations(x, bits);
-  known.set(x, result);
+  const result = roundedInputs.get(x) ?? roundActivations(x, bits);
+  roundedInputs.set(x, result);
   return result;
 }

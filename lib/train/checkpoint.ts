@@ -134,23 +134,20 @@ export class Checkpoint implements AsyncDisposable {
   async load<Progress>(
     fingerprint: Fingerprint,
     { trained, state }: RunMatrices,
-    check: (json: JsonObject, place: string) => Progress,
+    check: (json: JsonObject, path: string) => Progress,
   ): Promise<{ readonly progress: Progress; readonly best: Snapshot | undefined } | undefined> {
     const json = this.#claim.marker;
     if (json === undefined) return undefined;
-    const place = this.#place;
+    const path = this.#progressPath;
     if (json.version !== FORMAT_VERSION) {
-      throw new MbokError('MBOK_UNSUPPORTED', `'${place}' has version ${show(json.version)}, not ${FORMAT_VERSION}`);
+      throw new MbokError('MBOK_UNSUPPORTED', `'${path}' has version ${show(json.version)}, not ${FORMAT_VERSION}`);
     }
-    expectSame(place, json.fingerprint as JsonObject, fingerprint);
+    expectSame(path, json.fingerprint as JsonObject, fingerprint);
     if (json.state === undefined) return undefined;
     if (typeof json.state !== 'string' || !STATE_FILE.test(json.state)) {
-      throw new MbokError(
-        'MBOK_FORMAT',
-        `'${place}': 'state' must name the file of the state, got ${show(json.state)}`,
-      );
+      throw new MbokError('MBOK_FORMAT', `'${path}': 'state' must name the file of the state, got ${show(json.state)}`);
     }
-    const progress = check(json, place);
+    const progress = check(json, path);
     await using file = await SafetensorsFile.open(join(this.#claim.folder, json.state));
     // read everything before anything changes
     const contents = new Map<Matrix, ReturnType<Matrix['raw']>>();
@@ -166,21 +163,21 @@ export class Checkpoint implements AsyncDisposable {
     await this.#claim[Symbol.asyncDispose]();
   }
 
-  get #place(): string {
+  get #progressPath(): string {
     return join(this.#claim.folder, PROGRESS_FILE);
   }
 
   async #write(json: JsonObject): Promise<void> {
-    await writeFile(this.#place, JSON.stringify(json));
+    await writeFile(this.#progressPath, JSON.stringify(json));
     this.#begun = true;
   }
 
   /** Removes states of earlier steps, and incomplete ones of killed processes. */
-  async #removeStates(kept: string): Promise<void> {
+  async #removeStates(currentFile: string): Promise<void> {
     const { folder } = this.#claim;
     try {
       const names = (await readdir(folder)).filter((name) => STATE_FILE.test(leftoverOf(name)?.of ?? name));
-      for (const name of names) if (name !== kept) await remove(join(folder, name));
+      for (const name of names) if (name !== currentFile) await remove(join(folder, name));
     } catch (error) {
       throw ioFailure('read', folder, error);
     }
@@ -195,12 +192,12 @@ function describe(name: string, { rows, cols, type }: Matrix, data: () => Return
 /** Reads the content of a matrix from a checkpoint. Throws MBOK_FORMAT. */
 async function readState(file: SafetensorsFile, name: string, matrix: Matrix): Promise<ReturnType<Matrix['raw']>> {
   const target = matrix.raw();
-  const wanted = describe(name, matrix, () => target);
+  const expected = describe(name, matrix, () => target);
   const { dtype, shape } = file.entry(name);
-  if (dtype !== wanted.dtype || shape.join() !== wanted.shape.join()) {
+  if (dtype !== expected.dtype || shape.join() !== expected.shape.join()) {
     throw new MbokError(
       'MBOK_FORMAT',
-      `'${file.path}': tensor '${name}' must be ${wanted.dtype} [${wanted.shape.join(', ')}], got ${dtype} [${shape.join(', ')}]`,
+      `'${file.path}': tensor '${name}' must be ${expected.dtype} [${expected.shape.join(', ')}], got ${dtype} [${shape.join(', ')}]`,
     );
   }
   bytesOf(target).set(await file.read(name));
@@ -214,13 +211,13 @@ function bytesOf({ buffer, byteOffset, byteLength }: ReturnType<Matrix['raw']>):
   return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
-function expectSame(place: string, saved: JsonObject, given: Fingerprint): void {
+function expectSame(path: string, saved: JsonObject, given: Fingerprint): void {
   for (const key of new Set([...Object.keys(saved), ...Object.keys(given)])) {
     const [before, now] = [saved, given].map((all) => (Object.hasOwn(all, key) ? JSON.stringify(all[key]) : undefined));
     if (before === now) continue;
     throw new MbokError(
       'MBOK_INVALID_ARGUMENT',
-      `cannot resume from '${place}': it was written with '${key}' ${show(saved[key])}, this run has ${show(given[key])}`,
+      `cannot resume from '${path}': it was written with '${key}' ${show(saved[key])}, this run has ${show(given[key])}`,
     );
   }
 }

@@ -6,7 +6,7 @@ import {
   type HeadLossOptions,
   headCrossEntropy,
   headDivergence,
-  headKeptDivergence,
+  headStoredDivergence,
 } from '../graph/operations/head_loss';
 import { type HiddenLoss, hiddenLoss } from '../graph/operations/losses';
 import { weightedSum } from '../graph/operations/weighted_sum';
@@ -75,12 +75,12 @@ export function distillationLoss(
 }
 
 /** Emits the KL from a teacher's stored predictions, mean over tokens. `options.seed` must be the loss's gradient. */
-export function keptLoss(
+export function storedLoss(
   student: ForwardPass,
-  kept: { readonly kept: Tensor; readonly ids: Tensor },
+  predictions: { readonly stored: Tensor; readonly ids: Tensor },
   options: HeadLossOptions,
 ): TrainingLoss {
-  const kl = headKeptDivergence(student.head, kept, options);
+  const kl = headStoredDivergence(student.head, predictions, options);
   return { loss: kl, parts: { kl } };
 }
 

@@ -123,8 +123,9 @@ class Run {
     const data = await this.#encode('data', this.#settings.data);
     // fail early if a text is shorter than a window, or if no token counts
     await data.countWindows(this.#windows);
-    const held = evaluation && (await this.#encode('evaluation.data', evaluation.data));
-    if (evaluation && held) await expectMeasurable(this.#student, held, { ...this.#evaluation(evaluation), signal });
+    const heldOut = evaluation && (await this.#encode('evaluation.data', evaluation.data));
+    if (evaluation && heldOut)
+      await expectMeasurable(this.#student, heldOut, { ...this.#evaluation(evaluation), signal });
     await widenTrained(this.#student, this.#settings.train, this.#settings.signal);
     await this.#student.arrangeFor('training', this.#settings.signal);
     this.#cache = await this.#openCache(data);
@@ -133,21 +134,21 @@ class Run {
     try {
       trainer = await this.#trainer();
       this.#settings.onMemory?.(trainer.memory);
-      const fingerprint = this.#checkpoint && this.#fingerprint(trainer, data, held);
+      const fingerprint = this.#checkpoint && this.#fingerprint(trainer, data, heldOut);
       if (this.#settings.resume) await this.#resume(trainer, fingerprint as Fingerprint);
       log = path === undefined ? undefined : await TrainingLog.open(path, this.#step);
       const event = this.#step === 0 ? 'start' : 'resume';
       const { length: tokens, counted, conversations } = data;
-      const begun = {
+      const conditions = {
         startToken: startTokenOf(startId),
         memory: trainer.memory,
         teacherCacheError: this.#cache?.error,
       };
-      await log?.write({ step: this.#step, event, ...begun, data: { tokens, counted, conversations } });
+      await log?.write({ step: this.#step, event, ...conditions, data: { tokens, counted, conversations } });
       try {
-        await this.#evaluateIfDue(trainer, held, log);
+        await this.#evaluateIfDue(trainer, heldOut, log);
         while (this.#step < this.#settings.steps) {
-          await this.#advance(trainer, data, held, log);
+          await this.#advance(trainer, data, heldOut, log);
           if (this.#step % (this.#settings.checkpoint?.every ?? Infinity) === 0) await this.#save(trainer, fingerprint);
         }
       } catch (error) {
@@ -155,7 +156,7 @@ class Run {
         throw error;
       }
       if (this.#bestWeights !== undefined) restoreSnapshot(trainer.changed, this.#bestWeights);
-      return this.#result(trainer, held);
+      return this.#result(trainer, heldOut);
     } finally {
       await log?.close();
       trainer?.dispose();
@@ -169,8 +170,8 @@ class Run {
     const { file, topK = 64 } = teacherCache;
     const shape = { window, startId, batch, seed, steps, topK, precision };
     const key = { teacher: teacher && modelDigest(teacher), data: data.digest, ...shape };
-    const found = await TeacherCache.open(file, key, this.#student.config.vocabularySize);
-    if (found !== undefined) return found;
+    const cache = await TeacherCache.open(file, key, this.#student.config.vocabularySize);
+    if (cache !== undefined) return cache;
     if (teacher !== undefined) return TeacherCache.write(file, teacher, data, key, { signal });
     throw new MbokError(
       'MBOK_INVALID_ARGUMENT',
@@ -182,9 +183,9 @@ class Run {
     const { rule, normalizer, decay, accumulator, latent, flipRate, resume, ...rest } = this.#settings;
     const native = flipRate === 0 ? ('frozen' as const) : { rule, normalizer, decay, accumulator };
     // the micro-batch changes results, so a resumed run must not choose another for the memory of this machine
-    const begun = resume ? this.#checkpoint?.fingerprint?.microBatch : undefined;
-    const microBatch = rest.microBatch ?? dividing(rest.batch, begun);
-    const judge = this.#cache && { teacher: undefined, kept: this.#settings.teacherCache?.topK };
+    const earlierMicroBatch = resume ? this.#checkpoint?.fingerprint?.microBatch : undefined;
+    const microBatch = rest.microBatch ?? dividing(rest.batch, earlierMicroBatch);
+    const judge = this.#cache && { teacher: undefined, storedTokens: this.#settings.teacherCache?.topK };
     return new Trainer(this.#student, { ...rest, ...judge, microBatch, bits: latent ? 'latent' : native });
   }
 
@@ -207,7 +208,7 @@ class Run {
   async #advance(
     trainer: Trainer,
     data: Dataset,
-    held: Dataset | undefined,
+    heldOut: Dataset | undefined,
     log: TrainingLog | undefined,
   ): Promise<void> {
     const { steps, batch, seed, signal } = this.#settings;
@@ -216,9 +217,9 @@ class Run {
     const rate = schedule(this.#step, steps);
     const rates = { learningRate: this.#settings.learningRate * rate, flipRate: this.#settings.flipRate * rate };
     const { ids, targets } = await data.batch({ ...this.#windows, batch, seed, step: this.#step });
-    const kept = await this.#cache?.read(this.#step);
+    const predictions = await this.#cache?.read(this.#step);
     const started = performance.now();
-    const result = await trainer.step({ step: this.#step, ids, targets, kept, ...rates, signal });
+    const result = await trainer.step({ step: this.#step, ids, targets, predictions, ...rates, signal });
     const seconds = (performance.now() - started) / 1000;
     this.#step++;
     this.#seconds += seconds;
@@ -239,29 +240,29 @@ class Run {
       tokensPerSecond,
       rss: process.memoryUsage.rss(),
     });
-    await this.#evaluateIfDue(trainer, held, log);
+    await this.#evaluateIfDue(trainer, heldOut, log);
     this.#settings.onProgress?.({ ...(this.#history.at(-1) as FinetuneRecord), steps, tokensPerSecond });
   }
 
   /** Evaluates after a step that requires it. A run that was stopped in an evaluation repeats it when it resumes. */
-  async #evaluateIfDue(trainer: Trainer, held: Dataset | undefined, log: TrainingLog | undefined): Promise<void> {
+  async #evaluateIfDue(trainer: Trainer, heldOut: Dataset | undefined, log: TrainingLog | undefined): Promise<void> {
     const { evaluation, steps } = this.#settings;
     const record = this.#history.at(-1);
-    if (evaluation === undefined || held === undefined || record === undefined || record.perplexity !== undefined)
+    if (evaluation === undefined || heldOut === undefined || record === undefined || record.perplexity !== undefined)
       return;
     if (record.step % evaluation.every !== 0 && record.step !== steps) return;
-    const { perplexity, scored, tokens } = await this.#evaluate(trainer, evaluation, held);
+    const { perplexity, scored, tokens } = await this.#evaluate(trainer, evaluation, heldOut);
     this.#history[this.#history.length - 1] = { ...record, perplexity };
     await log?.write({ step: record.step, event: 'evaluation', perplexity, scored, tokens });
   }
 
   /** Measures the perplexity of the model as it would be saved. Training continues with unrounded scales. */
-  async #evaluate(trainer: Trainer, evaluation: EvaluationOptions, held: Dataset): Promise<PerplexityResult> {
+  async #evaluate(trainer: Trainer, evaluation: EvaluationOptions, heldOut: Dataset): Promise<PerplexityResult> {
     const weights = takeSnapshot(trainer.changed);
     try {
       this.#student.roundToStorage();
       const { signal, precision } = this.#settings;
-      const result = await measurePerplexity(this.#student, held, {
+      const result = await measurePerplexity(this.#student, heldOut, {
         ...this.#evaluation(evaluation),
         precision,
         signal,
@@ -294,18 +295,22 @@ class Run {
 
   async #resume(trainer: Trainer, fingerprint: Fingerprint): Promise<void> {
     const check = (json: JsonObject, place: string) => readProgress(json, this.#settings.steps, place);
-    const found = await this.#checkpoint?.load(fingerprint, { trained: trainer.changed, state: trainer.state }, check);
-    if (found === undefined) return;
-    const { step, history, best } = found.progress;
+    const restored = await this.#checkpoint?.load(
+      fingerprint,
+      { trained: trainer.changed, state: trainer.state },
+      check,
+    );
+    if (restored === undefined) return;
+    const { step, history, best } = restored.progress;
     this.#step = step;
     this.#saved = step;
     this.#history = [...history];
     this.#best = best;
-    this.#bestWeights = found.best;
+    this.#bestWeights = restored.best;
   }
 
   /** Returns everything that determines the result, except what a checkpoint restores. */
-  #fingerprint(trainer: Trainer, data: Dataset, held: Dataset | undefined): Fingerprint {
+  #fingerprint(trainer: Trainer, data: Dataset, heldOut: Dataset | undefined): Fingerprint {
     const { teacher, checkpoint, resume, log, signal, onProgress, evaluation, data: _, ...given } = this.#settings;
     const { memory: __, onMemory: ___, teacherCache, startId, ...options } = given;
     const { changed } = trainer;
@@ -318,20 +323,20 @@ class Run {
       teacher: (teacherCache ? undefined : teacher?.json) ?? null,
       teacherCache: teacherCache?.topK ?? null,
       text: data.digest,
-      evaluation: evaluation ? { ...evaluation, data: (held as Dataset).digest } : null,
+      evaluation: evaluation ? { ...evaluation, data: (heldOut as Dataset).digest } : null,
       'frozen weights': digest(frozen.map(([, matrix]) => matrix.raw())),
     };
   }
 
-  #result(trainer: Trainer, held: Dataset | undefined): FinetuneResult {
+  #result(trainer: Trainer, heldOut: Dataset | undefined): FinetuneResult {
     const flips = this.#history.reduce((sum, entry) => sum + Math.round(entry.flips * trainer.trainedBits), 0);
     const tokensPerSecond = this.#seconds === 0 ? 0 : this.#tokens / this.#seconds;
     const teacherCacheError = this.#cache?.error;
     const startToken = startTokenOf(this.#settings.startId);
     const { memory } = trainer;
-    const scored = held && scoredTokens(held);
-    const told = { scored, startToken, tokensPerSecond, flips, memory, teacherCacheError };
-    return { history: this.#history, best: this.#best, ...told };
+    const scored = heldOut && scoredTokens(heldOut);
+    const summary = { scored, startToken, tokensPerSecond, flips, memory, teacherCacheError };
+    return { history: this.#history, best: this.#best, ...summary };
   }
 }
 

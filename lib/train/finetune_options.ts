@@ -250,8 +250,8 @@ function checkedCache(
     const why = "0 with 'teacherCache', which keeps predictions alone: hidden states need the teacher itself";
     invalid('gamma', why, gamma);
   }
-  const most = Math.min(4096, student.config.vocabularySize - 1);
-  return { file: string('teacherCache.file', file), topK: integerInRange('teacherCache.topK', topK, 1, most) };
+  const maxTopK = Math.min(4096, student.config.vocabularySize - 1);
+  return { file: string('teacherCache.file', file), topK: integerInRange('teacherCache.topK', topK, 1, maxTopK) };
 }
 
 function checkedWindow(name: string, window: number, student: ModelCore): number {
@@ -286,8 +286,9 @@ function checkedCheckpoint(given: CheckpointOptions): CheckpointOptions {
 function checkedTeacher(student: ModelCore, given: Model): ModelCore {
   const teacher = expectModel('teacher', given);
   for (const key of ['vocabularySize', 'hiddenSize', 'layers'] as const) {
-    const [own, its] = [student.config[key], teacher.config[key]];
-    if (own !== its) throw new MbokError('MBOK_SHAPE', `'teacher' has ${key} ${its}, the student ${own}`);
+    const [studentValue, teacherValue] = [student.config[key], teacher.config[key]];
+    if (studentValue !== teacherValue)
+      throw new MbokError('MBOK_SHAPE', `'teacher' has ${key} ${teacherValue}, the student ${studentValue}`);
   }
   return teacher;
 }

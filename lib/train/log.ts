@@ -18,8 +18,8 @@ export class TrainingLog {
    */
   static async open(path: string, step: number): Promise<TrainingLog> {
     await expectOwnFile(path, 'a training log', isLog);
-    const kept = step === 0 ? [] : (await lines(path)).filter((line) => stepOf(line) <= step);
-    await writeFile(path, kept.map((line) => `${line}\n`).join(''));
+    const validLines = step === 0 ? [] : (await lines(path)).filter((line) => stepOf(line) <= step);
+    await writeFile(path, validLines.map((line) => `${line}\n`).join(''));
     try {
       return new TrainingLog(path, await open(path, 'a'));
     } catch (error) {

@@ -64,21 +64,21 @@ export function fitMemory(
     graphs.set(recompute, graph);
     return graph;
   };
-  let least = Infinity;
+  let leastBytes = Infinity;
   const attempt = ({ microBatch, recompute }: Candidate, limit: number) => {
     const graph = graphOf(recompute);
     const maxRows = microBatch * wishes.window;
     // a lower bound without scratch, computed without allocating memory
-    const known = graphBytes(graph, maxRows) + overhead;
-    if (known > limit) {
-      least = Math.min(least, known);
+    const lowerBound = graphBytes(graph, maxRows) + overhead;
+    if (lowerBound > limit) {
+      leastBytes = Math.min(leastBytes, lowerBound);
       return undefined;
     }
     const plan = new Plan(graph, { maxRows });
     if (plan.memory.total + overhead <= limit) {
       return { plan, memory: { ...plan.memory, microBatch, recompute, overhead } };
     }
-    least = Math.min(least, plan.memory.total + overhead);
+    leastBytes = Math.min(leastBytes, plan.memory.total + overhead);
     plan.dispose();
     return undefined;
   };
@@ -92,11 +92,11 @@ export function fitMemory(
   const smallest = attempt(last, Infinity) as NonNullable<ReturnType<typeof attempt>>;
   if (wishes.memory === undefined) return smallest;
   smallest.plan.dispose();
-  least = smallest.memory.total + overhead;
+  leastBytes = smallest.memory.total + overhead;
   throw new MbokError(
     'MBOK_OUT_OF_MEMORY',
     `'memory' is ${gigabytes(budget)}, but ${last.microBatch} × ${wishes.window} tokens at once need at least ` +
-      `${gigabytes(least)} (${Math.ceil(least)} bytes), ${gigabytes(overhead)} of them for the process itself`,
+      `${gigabytes(leastBytes)} (${Math.ceil(leastBytes)} bytes), ${gigabytes(overhead)} of them for the process itself`,
   );
 }
 

@@ -28,12 +28,12 @@ export interface Progress {
  * Checks the progress in a checkpoint of a run of `steps` steps. An infinite perplexity is null in JSON.
  *
  * @param json - content of progress.json
- * @param place - its path, for messages
+ * @param path - its path, for messages
  * @throws MbokError MBOK_FORMAT naming the entry that no run can have written
  */
-export function readProgress(json: JsonObject, steps: number, place: string): Progress & { readonly step: number } {
+export function readProgress(json: JsonObject, steps: number, path: string): Progress & { readonly step: number } {
   const fail = (what: string, value: unknown): never => {
-    throw new MbokError('MBOK_FORMAT', `'${place}' is not the progress of this run: ${what} is ${show(value)}`);
+    throw new MbokError('MBOK_FORMAT', `'${path}' is not the progress of this run: ${what} is ${show(value)}`);
   };
   const { step, hasBest } = json;
   if (!isCount(step) || step > steps) return fail(`'step', of ${steps},`, step);

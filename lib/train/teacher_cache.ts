@@ -45,7 +45,7 @@ interface Header extends Omit<CacheKey, 'teacher'> {
 }
 
 /** Stored predictions of a step's positions. */
-export interface KeptTokens {
+export interface StoredPredictions {
   readonly logarithms: Float32Array;
   readonly ids: Int32Array;
 }
@@ -94,9 +94,14 @@ export class TeacherCache {
       const header = await json(0, HEADER_BYTES);
       const { error } = await json(Math.max(0, size - TRAILER_BYTES), TRAILER_BYTES);
       const wide = vocabulary > 0x10000;
-      const whole = size === HEADER_BYTES + key.steps * stepBytes(key, wide) + TRAILER_BYTES;
+      const isComplete = size === HEADER_BYTES + key.steps * stepBytes(key, wide) + TRAILER_BYTES;
       // files of earlier versions have no startId: their windows had no start token
-      if (whole && header.format === FORMAT && matches({ startId: null, ...header }, key) && Number.isFinite(error)) {
+      if (
+        isComplete &&
+        header.format === FORMAT &&
+        matches({ startId: null, ...header }, key) &&
+        Number.isFinite(error)
+      ) {
         return new TeacherCache(path, error as number, file, key, vocabulary);
       }
     } catch (error) {
@@ -132,9 +137,9 @@ export class TeacherCache {
         for (let step = 0; step < steps; step++) {
           throwIfAborted(signal);
           const { ids } = await data.batch({ window, startId: startId ?? undefined, batch, seed, step });
-          const { bytes, error: own } = await writer.predict(ids, signal);
+          const { bytes, error: stepError } = await writer.predict(ids, signal);
           await file.append(bytes);
-          error += own / steps;
+          error += stepError / steps;
           onProgress?.((step + 1) / steps);
         }
         await file.append(Buffer.from(JSON.stringify({ error }).padEnd(TRAILER_BYTES)));
@@ -149,7 +154,7 @@ export class TeacherCache {
    * Reads the stored predictions of step `step` (from 0). Throws MBOK_IO, MBOK_FORMAT if an id is outside the
    * vocabulary.
    */
-  async read(step: number): Promise<KeptTokens> {
+  async read(step: number): Promise<StoredPredictions> {
     const { key, vocabulary } = this;
     const wide = vocabulary > 0x10000;
     const bytes = new Uint8Array(stepBytes(key, wide));
@@ -213,8 +218,9 @@ class Writer {
     this.#states = new Plan(body, { maxRows: window });
     const head = new Graph({ precision });
     const states = head.input('states', { rows: 'tokens', cols: teacher.config.hiddenSize });
-    const kept = topTokens(teacher.family.head(teacher.builder(head), states, teacher.config), topK);
-    for (const [i, name] of ['kept', 'ids', 'error'].entries()) head.output(name, kept[i] as (typeof kept)[number]);
+    const outputs = topTokens(teacher.family.head(teacher.builder(head), states, teacher.config), topK);
+    for (const [i, name] of ['kept', 'ids', 'error'].entries())
+      head.output(name, outputs[i] as (typeof outputs)[number]);
     this.#head = new Plan(head, { maxRows: Math.min(HEAD_ROWS, batch * window) });
   }
 
@@ -227,18 +233,18 @@ class Writer {
     const tokens = this.wide ? new Uint32Array(ids.length * topK) : new Uint16Array(ids.length * topK);
     const states = new Float32Array(ids.length * width);
     for (let sequence = 0; sequence < batch; sequence++) {
-      const own = ids.subarray(sequence * window, (sequence + 1) * window);
-      const ran = await this.#states.run({ inputs: { ids: own }, scalars: { rows: window }, signal });
+      const sequenceIds = ids.subarray(sequence * window, (sequence + 1) * window);
+      const ran = await this.#states.run({ inputs: { ids: sequenceIds }, scalars: { rows: window }, signal });
       states.set(ran.states as Float32Array, sequence * window * width);
     }
     let error = 0;
     for (let first = 0; first < ids.length; first += this.#head.maxRows) {
       const rows = Math.min(this.#head.maxRows, ids.length - first);
       const part = states.subarray(first * width, (first + rows) * width);
-      const found = await this.#head.run({ inputs: { states: part }, scalars: { rows }, signal });
-      logarithms.set(f32ToHalf(found.kept as Float32Array, 'F16'), first * (topK + 1));
-      tokens.set(found.ids as Float32Array, first * topK);
-      for (const value of found.error as Float32Array) error += value / ids.length;
+      const results = await this.#head.run({ inputs: { states: part }, scalars: { rows }, signal });
+      logarithms.set(f32ToHalf(results.kept as Float32Array, 'F16'), first * (topK + 1));
+      tokens.set(results.ids as Float32Array, first * topK);
+      for (const value of results.error as Float32Array) error += value / ids.length;
     }
     bytes.set(new Uint8Array(tokens.buffer), logarithms.byteLength);
     return { bytes, error };

@@ -19,8 +19,8 @@ import {
   IDS,
   KEPT,
   KEPT_IDS,
-  keptLoss,
   languageModelLoss,
+  storedLoss,
   TARGETS,
   type TrainingLoss,
 } from './distillation';
@@ -29,10 +29,10 @@ import { fitMemory, type TrainingMemory } from './memory';
 import { type BooleanPart, booleanParts, type Trainable, trainedParameters } from './trained';
 
 export interface TrainerOptions {
-  /** Original model. If absent, the loss is next-token cross-entropy, or imitates stored predictions (`kept`). */
+  /** Original model. Without it the loss is next-token cross-entropy, or imitates predictions (`storedTokens`). */
   readonly teacher?: ModelCore | undefined;
   /** Number of tokens stored per position of a teacher's predictions, which the step receives instead of a teacher. */
-  readonly kept?: number | undefined;
+  readonly storedTokens?: number | undefined;
   readonly train: readonly Trainable[];
   /** Training of bits: natively, by latent weights, or not at all. */
   readonly bits: BooleanOptimizerSettings | 'latent' | 'frozen';
@@ -60,8 +60,8 @@ export interface StepOptions {
   readonly ids: Int32Array;
   /** Successor of each token, −1 if it does not count. Read only without a teacher. */
   readonly targets: Int32Array;
-  /** With {@link TrainerOptions.kept}: logarithms and ids of the stored tokens of every position. */
-  readonly kept?: { readonly logarithms: Float32Array; readonly ids: Int32Array } | undefined;
+  /** With {@link TrainerOptions.storedTokens}: logarithms and ids of the stored tokens of every position. */
+  readonly predictions?: { readonly logarithms: Float32Array; readonly ids: Int32Array } | undefined;
   readonly learningRate: number;
   readonly flipRate: number;
   /** Obeyed until the first update of the step. */
@@ -141,21 +141,21 @@ export class Trainer {
    * loss is finite and a gradient is not, f32 parameters have not changed, but bits may have moved. Each layer's bits
    * move as soon as its gradient is computed, before the norm of all gradients is known.
    */
-  async step({ step, ids, targets, kept, learningRate, flipRate, signal }: StepOptions): Promise<StepResult> {
-    const { window, teacher, kept: count } = this.#options;
+  async step({ step, ids, targets, predictions, learningRate, flipRate, signal }: StepOptions): Promise<StepResult> {
+    const { window, teacher, storedTokens: count } = this.#options;
     const rows = window * this.memory.microBatch;
     const microBatches = ids.length / rows;
-    const judged = teacher !== undefined || count !== undefined;
-    const shares = !judged ? countedShares(targets, rows) : undefined;
+    const imitates = teacher !== undefined || count !== undefined;
+    const shares = !imitates ? countedShares(targets, rows) : undefined;
     const sums = new Map<string, number>();
     let gradientNorm = 0;
     for (let index = 0; index < microBatches; index++) {
       const part = (all: Int32Array) => all.subarray(index * rows, (index + 1) * rows);
       const inputs: Record<string, Int32Array | Float32Array> = { [IDS]: part(ids) };
-      if (!judged) inputs[TARGETS] = part(targets);
-      if (count !== undefined && kept !== undefined) {
-        inputs[KEPT] = kept.logarithms.subarray(index * rows * (count + 1), (index + 1) * rows * (count + 1));
-        inputs[KEPT_IDS] = kept.ids.subarray(index * rows * count, (index + 1) * rows * count);
+      if (!imitates) inputs[TARGETS] = part(targets);
+      if (count !== undefined && predictions !== undefined) {
+        inputs[KEPT] = predictions.logarithms.subarray(index * rows * (count + 1), (index + 1) * rows * (count + 1));
+        inputs[KEPT_IDS] = predictions.ids.subarray(index * rows * count, (index + 1) * rows * count);
       }
       const last = index === microBatches - 1;
       const share = shares?.[index] ?? 1 / microBatches;
@@ -194,12 +194,12 @@ export class Trainer {
     const seed = lossSeed(graph);
     const ids = graph.input(IDS, { rows: 'tokens', cols: 1, type: 'i32' });
     const { teacher, window } = this.#options;
-    const wanted = teacher && forwardPass(graph, teacher, ids, { role: 'teacher', window });
+    const teacherPass = teacher && forwardPass(graph, teacher, ids, { role: 'teacher', window });
     const pass = forwardPass(graph, student, ids, { role: 'weights', window });
     // before the loss, which already adds to gradients; if the loss is not finite, the run stops before those of the
     // blocks
     const accumulators = this.#adamw.accumulators(graph);
-    const { loss, parts } = this.#loss(graph, pass, wanted, { seed, accumulators });
+    const { loss, parts } = this.#loss(graph, pass, teacherPass, { seed, accumulators });
     requireFinite(loss);
     const booleans = this.#targets(graph);
     appendGradients(loss, seed, { accumulators, booleans, recomputed: recompute ? pass.parts : [] });
@@ -213,13 +213,13 @@ export class Trainer {
   }
 
   #loss(graph: Graph, pass: ForwardPass, teacher: ForwardPass | undefined, options: HeadLossOptions): TrainingLoss {
-    const { gamma, hiddenLoss: hidden, kept: count } = this.#options;
+    const { gamma, hiddenLoss: hidden, storedTokens: count } = this.#options;
     if (teacher !== undefined) return distillationLoss(pass, teacher, { gamma, hidden, ...options });
     if (count !== undefined) {
-      const kept = graph.input(KEPT, { rows: 'tokens', cols: count + 1 });
-      return keptLoss(
+      const stored = graph.input(KEPT, { rows: 'tokens', cols: count + 1 });
+      return storedLoss(
         pass,
-        { kept, ids: graph.input(KEPT_IDS, { rows: 'tokens', cols: count, type: 'i32' }) },
+        { stored, ids: graph.input(KEPT_IDS, { rows: 'tokens', cols: count, type: 'i32' }) },
         options,
       );
     }

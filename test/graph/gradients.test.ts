@@ -11,7 +11,7 @@ import {
   type HeadLossOptions,
   headCrossEntropy,
   headDivergence,
-  headKeptDivergence,
+  headStoredDivergence,
   topTokens,
 } from '../../lib/graph/operations/head_loss';
 import { layerNorm } from '../../lib/graph/operations/layer_norm';
@@ -364,10 +364,10 @@ test('a divergence from stored tokens falls to the part of the teacher that was 
   const own = plainHead(student.input('x', { rows: 'tokens', cols }), student.bind(weights));
   const seed = lossSeed(student);
   const inputs = {
-    kept: student.input('kept', { rows: 'tokens', cols: k + 1 }),
+    stored: student.input('kept', { rows: 'tokens', cols: k + 1 }),
     ids: student.input('ids', { rows: 'tokens', cols: k, type: 'i32' }),
   };
-  const loss = headKeptDivergence(own, inputs, { seed });
+  const loss = headStoredDivergence(own, inputs, { seed });
   student.output('loss', loss);
   await using second = new Plan(student, { maxRows: rows });
   const run = await second.run({

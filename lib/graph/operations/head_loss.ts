@@ -43,13 +43,13 @@ function emit(head: Head, judge: readonly (Tensor | undefined)[], teacherCap: nu
   const { graph } = states;
   const shapes = definition.outputs([states], []);
   // the values of single rows are not used here
-  const made = shapes.map((shape, i) =>
+  const outputs = shapes.map((shape, i) =>
     i === LOSS || (i === DX && seed !== undefined) ? graph.create(shape) : undefined,
   );
   const inputs = [states, weights, scales, seed, ...judge];
-  const outputs = [...made, seed && accumulators?.get(weights)];
-  graph.emit(definition.name, inputs, outputs, [precisionCode(states), cap, teacherCap], { definition });
-  return made[LOSS] as Tensor;
+  const allOutputs = [...outputs, seed && accumulators?.get(weights)];
+  graph.emit(definition.name, inputs, allOutputs, [precisionCode(states), cap, teacherCap], { definition });
+  return outputs[LOSS] as Tensor;
 }
 
 /** Computes the mean over counted rows of −log softmax(logits)[target], as {@link crossEntropy} does. */
@@ -67,18 +67,18 @@ export function headDivergence(head: Head, teacher: Head, options: HeadLossOptio
 }
 
 /**
- * Computes the same divergence from a teacher's stored predictions. `kept` f32 [rows, k + 1] has the log-probabilities
- * of the tokens `ids` i32 [rows, k], and last that of all other tokens together.
+ * Computes the same divergence from a teacher's stored predictions. `stored` f32 [rows, k + 1] has the
+ * log-probabilities of the tokens `ids` i32 [rows, k], and last that of all other tokens together.
  */
-export function headKeptDivergence(
+export function headStoredDivergence(
   head: Head,
-  { kept, ids }: { readonly kept: Tensor; readonly ids: Tensor },
+  { stored, ids }: { readonly stored: Tensor; readonly ids: Tensor },
   options: HeadLossOptions = {},
 ): Tensor {
   const { rows } = head.states;
   const { cols } = expectShape('head_loss', 'ids', ids, { rows, type: 'i32' });
-  expectShape('head_loss', 'kept', kept, { rows, cols: cols + 1 });
-  return emit(head, [undefined, undefined, undefined, undefined, kept, ids], 0, options);
+  expectShape('head_loss', 'kept', stored, { rows, cols: cols + 1 });
+  return emit(head, [undefined, undefined, undefined, undefined, stored, ids], 0, options);
 }
 
 /**
@@ -99,13 +99,13 @@ export function headLikelihood(
 /**
  * Finds the k most likely tokens of every row. Has no gradient.
  *
- * @returns `kept` [rows, k + 1]: log-probabilities of these tokens and of all others together. `ids` [rows, k]: the
+ * @returns `stored` [rows, k + 1]: log-probabilities of these tokens and of all others together. `ids` [rows, k]: the
  * tokens, as integers in f32. `error` [rows, 1]: the divergence in nats that dropping the other tokens causes
  */
 export function topTokens(
   { states, weights, scales, cap }: Head,
   k: number,
-): readonly [kept: Tensor, ids: Tensor, error: Tensor] {
+): readonly [stored: Tensor, ids: Tensor, error: Tensor] {
   const { graph, rows } = states;
   const outputs = [matrixShape(rows, k + 1), matrixShape(rows, k), matrixShape(rows, 1)].map((s) => graph.create(s));
   graph.emit('head_top_tokens', [states, weights, scales], outputs, [precisionCode(states), cap, k]);

@@ -139,7 +139,7 @@ class HeaderParser {
       metadata.set(key, type === LIST ? this.#list(key) : this.#value(type, key));
     }
     const described = Array.from({ length: tensorCount }, () => this.#tensor());
-    return { metadata, tensors: this.#place(described, this.#alignment(metadata.get('general.alignment'))) };
+    return { metadata, tensors: this.#assignOffsets(described, this.#alignment(metadata.get('general.alignment'))) };
   }
 
   #checkVersion(version: number): void {
@@ -158,14 +158,14 @@ class HeaderParser {
   }
 
   /** Computes the offsets of the tensors, which must follow each other at multiples of the alignment. */
-  #place(described: readonly GgufTensor[], alignment: number): Map<string, GgufTensor> {
+  #assignOffsets(described: readonly GgufTensor[], alignment: number): Map<string, GgufTensor> {
     const start = Math.ceil(this.#at / alignment) * alignment;
-    const placed = described
+    const byOffset = described
       .map((tensor) => ({ ...tensor, byteOffset: start + tensor.byteOffset }))
       .sort((a, b) => a.byteOffset - b.byteOffset);
     const tensors = new Map<string, GgufTensor>();
     let next = start;
-    for (const tensor of placed) {
+    for (const tensor of byOffset) {
       const { name, dtype, shape, byteOffset, byteLength } = tensor;
       const what = `tensor '${name}' of '${this.path}'`;
       if (tensors.has(name)) throw new MbokError('MBOK_FORMAT', `${what} is there twice`);

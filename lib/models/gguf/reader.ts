@@ -105,10 +105,10 @@ export class GgufReader implements WeightReader {
     const { tensor, change } = mapped;
     const { rows } = extent(mapped);
     const rowBytes = tensor.byteLength / rows;
-    const most = Math.min(rows, pieceRows(mapped));
-    const memory = new Uint8Array(most * rowBytes);
-    for (let first = 0; first < rows; first += most) {
-      const stored = memory.subarray(0, Math.min(most, rows - first) * rowBytes);
+    const rowsPerPiece = Math.min(rows, pieceRows(mapped));
+    const memory = new Uint8Array(rowsPerPiece * rowBytes);
+    for (let first = 0; first < rows; first += rowsPerPiece) {
+      const stored = memory.subarray(0, Math.min(rowsPerPiece, rows - first) * rowBytes);
       await this.file.fill(tensor, first * rowBytes, stored);
       yield change?.kind === 'interleaved' ? inOrder(stored, rowBytes, rows / change.heads) : stored;
     }
@@ -128,8 +128,8 @@ function present({ name, tensor, change }: MappedTensor): WeightEntry {
   const { dtype, shape, byteLength } = tensor;
   const blocks = isQ8(dtype) && { isQ8: true };
   if (change?.kind !== 'transposed') return { name, dtype, shape, byteLength, ...blocks };
-  const own = dtype in PLAIN_TYPES ? { dtype, byteLength } : { dtype: 'F16', byteLength: 2 * elements(tensor) };
-  return { name, shape: [...shape].reverse(), ...own, storedBytes: byteLength, ...blocks };
+  const storedType = dtype in PLAIN_TYPES ? { dtype, byteLength } : { dtype: 'F16', byteLength: 2 * elements(tensor) };
+  return { name, shape: [...shape].reverse(), ...storedType, storedBytes: byteLength, ...blocks };
 }
 
 function elements({ shape }: GgufTensor): number {
