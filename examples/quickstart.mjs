@@ -9,11 +9,7 @@ const [data, held] = await Promise.all(
 );
 
 const model = await Model.load(folder);
-const small = await binarize(model, {
-  kernels: 2,
-  method: 'calibrated',
-  calibration: { data, targetMix: 0.25, rounds: 1 },
-});
+const small = await binarize(model, { kernels: 2, method: 'calibrated', calibration: { data } });
 await finetune(small, { teacher: model, data, steps: 50, onProgress: ({ step, loss }) => console.log(step, loss) });
 
 const { perplexity } = await evaluatePerplexity(small, held, { window: 256 });

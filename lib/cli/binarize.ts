@@ -38,7 +38,7 @@ export const binarizeCommand: Command = {
     bits: {
       kind: 'number',
       value: 'B',
-      help: 'instead of --kernels: largest bits per weight of all linear layers, including everything stored for them',
+      help: 'instead of --kernels: largest average bits per weight of the linear layers, including everything stored for them',
     },
     size: { kind: 'text', value: 'BYTES', help: 'instead of --kernels: largest size of model.safetensors, e.g. 60MB' },
     allocation: {

@@ -372,14 +372,14 @@ const THREADS_PROGRAM = `
   import { createHash } from 'node:crypto';
   import { readFileSync } from 'node:fs';
   import { binarize } from './lib/compress/binarize';
-  import { Model } from './lib/model';
+  import { coreOf, Model } from './lib/model';
   void (async () => {
     const model = await Model.load('assets/tiny-stories');
     const data = readFileSync('assets/tiny-stories/corpus/valid.txt', 'utf8');
     const calibration = { data, windows: 9, length: 64, targetMix: 0.5, rounds: 2 };
     const small = await binarize(model, { kernels: 2, method: 'calibrated', calibration });
     const hash = createHash('sha256');
-    for (const matrix of small.parameters.values()) hash.update(matrix.raw());
+    for (const matrix of coreOf(small).parameters.values()) hash.update(matrix.raw());
     process.stdout.write(hash.digest('hex'));
   })();
 `;

@@ -1,12 +1,12 @@
 /**
  * Creates the repository's golden files from the complete ones: inputs, loss and logits unchanged, hidden states and
  * gradients as projections. The complete files are those of ../shared. If the environment names a folder VARIANTS, they
- * are those that golden/make_variants.py wrote there. Run it by hand in the repository's folder:
+ * are the variants and families that golden/make_variants.py wrote there. Run it by hand in the repository's folder:
  *
  *   npx jest --runTestsByPath test/helpers/cut_golden.ts --testMatch '**\/cut_golden.ts'
  */
 
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeSafetensors } from '../../lib/io/safetensors';
 import { FAMILIES, repositoryFolder, sharedFolder, VARIANTS } from './family_folders';
@@ -26,9 +26,14 @@ function cut(golden: Golden) {
   });
 }
 
+/** Lists the families in `folder`: target in test/golden, complete files. */
+function families(folder: string) {
+  return FAMILIES.flatMap((name) => (existsSync(join(folder, name)) ? [[name, join(folder, name)] as const] : []));
+}
+
 const made = process.env.VARIANTS;
 const jobs = made
-  ? VARIANTS.map((name) => [join('variants', name), join(made, name)] as const)
+  ? [...VARIANTS.map((name) => [join('variants', name), join(made, name)] as const), ...families(made)]
   : FAMILIES.filter(repositoryFolder).map((name) => [name, sharedFolder(name)] as const);
 
 test.each(jobs)('%s', async (name, from) => {

@@ -80,7 +80,7 @@ test('a truncated cache is written again', async () => {
 
 test.each([
   ['a hidden-state loss', { gamma: 10 }, 'MBOK_INVALID_ARGUMENT', /'gamma' must be 0 with 'teacherCache'/],
-  ['no teacher to make it', { teacher: undefined }, 'MBOK_INVALID_ARGUMENT', /without 'teacher'/],
+  ['no teacher to make it', { teacher: undefined }, 'MBOK_INVALID_ARGUMENT', /pass 'teacher'/],
   ['as many tokens as there are', { teacherCache: { file: 'x', topK: 5000 } }, 'MBOK_INVALID_ARGUMENT', /topK/],
   ['a place that cannot be written', { teacherCache: { file: '/dev/null/x' } }, 'MBOK_IO', /\/dev\/null\/x/],
 ] as [string, Partial<FinetuneOptions>, string, RegExp][])('refuses %s', async (_, more, code, message) => {

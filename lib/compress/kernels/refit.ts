@@ -27,7 +27,7 @@ export interface RefitOptions extends MatrixOptions {
 
 /**
  * Decomposes `weight` [rows, cols] by successive SVID and then refits all kernels jointly for `rounds` rounds. Needs no
- * data. The error is much smaller than after SVID from three kernels on, and equal for one kernel.
+ * data. The error is smaller than after SVID from two kernels on, and equal for one kernel.
  *
  * @param weight - row-major, rows · cols finite numbers; copied
  * @returns kernels and scales in native memory, and their relative error; dispose it

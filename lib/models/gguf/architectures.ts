@@ -56,7 +56,8 @@ function decoderConfig(reader: ArchitectureReader): JsonObject {
 /** Returns the number of blocks; checks that the last one exists. */
 function blockCount(reader: ArchitectureReader): number {
   const count = reader.layers('block_count');
-  reader.shape(`blk.${count - 1}.attn_norm.weight`);
+  // every architecture has it; norms differ
+  reader.shape(`blk.${count - 1}.attn_output.weight`);
   return count;
 }
 
