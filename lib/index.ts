@@ -89,16 +89,24 @@ export {
   type Shape,
   type Tensor,
 } from './graph/graph';
-export { type ActivationKind, activation } from './graph/operations/activation';
+export { type ActivationKind, activation, gatedActivation } from './graph/operations/activation';
+export { add } from './graph/operations/add';
+export { type AttentionOptions, attention } from './graph/operations/attention';
 export { booleanActivation, booleanLinear } from './graph/operations/boolean_linear';
+export { embedding } from './graph/operations/embedding';
+export { type LayerNormOptions, layerNorm } from './graph/operations/layer_norm';
 export { linear } from './graph/operations/linear';
 export { crossEntropy, type HiddenLoss, hiddenLoss, klDivergence } from './graph/operations/losses';
 export { multiBooleanLinear } from './graph/operations/multi_boolean_linear';
+export { type RmsNormOptions, rmsNorm } from './graph/operations/rms_norm';
+export { type RopeOptions, rope } from './graph/operations/rope';
+export { softcap } from './graph/operations/softcap';
 export { type AdamWSettings, lossSeed } from './graph/operations/training';
 export { scale } from './graph/operations/weighted_sum';
 export { type MemoryReport, Plan, type RunOptions } from './graph/plan';
 export { BitMatrix } from './native/bit_matrix';
 export { Matrix, type MatrixElements, type MatrixShape } from './native/matrix';
+export { type Llama3Scaling, type RotaryConfig, rotaryTable } from './nn/rotary';
 export { AdamW } from './train/adamw';
 export {
   type AccumulatorType,

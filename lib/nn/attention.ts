@@ -20,7 +20,7 @@ export function projectHeads(builder: Builder, module: string, x: Tensor): Heads
 
 /** Applies rotary position embedding to every head of x, with a table from ./rotary. */
 export function rotate(builder: Builder, x: Tensor, table: Matrix, headDimension: number): Tensor {
-  return rope(x, builder.graph.bind(table), headDimension, builder.places?.positions);
+  return rope(x, builder.graph.bind(table), { headDimension, positions: builder.places?.positions });
 }
 
 /**

@@ -10,11 +10,11 @@ export function rmsNormOf(builder: Builder, module: string, epsilon: number, off
 
 /** Applies an RMS norm to the rows of x, or to groups as wide as the weight. */
 export function rmsNormLayer({ weight, epsilon, offset }: RmsNorm, x: Tensor): Tensor {
-  return rmsNorm(x, weight, epsilon, offset);
+  return rmsNorm(x, weight, { epsilon, offset });
 }
 
 /** Applies layer normalization with the weight and bias of `module`. */
 export function layerNormLayer(builder: Builder, module: string, x: Tensor, epsilon: number): Tensor {
   const { weight, bias } = builder.module(module);
-  return layerNorm(x, weight as Tensor, bias, epsilon);
+  return layerNorm(x, weight as Tensor, bias, { epsilon });
 }

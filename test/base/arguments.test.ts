@@ -107,6 +107,45 @@ const cases: Record<string, () => Case> = {
     return [(...args: [never]) => own.run(...args), options];
   },
   activation: () => [mbok.activation, tensors().x, 'silu'],
+  gatedActivation: () => {
+    const { x } = tensors();
+    return [mbok.gatedActivation, x, x, 'silu'];
+  },
+  add: () => {
+    const { x } = tensors();
+    return [mbok.add, x, x];
+  },
+  softcap: () => [mbok.softcap, tensors().x, 30],
+  embedding: () => {
+    const { w, targets } = tensors();
+    return [mbok.embedding, w, targets];
+  },
+  'embedding of an 8-bit table': () => {
+    const { graph, targets } = tensors();
+    const table = graph.bind(new mbok.Matrix({ rows: 64, cols: 64, type: 'i8' }));
+    return [mbok.embedding, table, targets, graph.bind(new mbok.Matrix({ rows: 64, cols: 1 }))];
+  },
+  rmsNorm: () => {
+    const { x, scales } = tensors();
+    return [mbok.rmsNorm, x, scales, { epsilon: 1e-6, offset: 1 }];
+  },
+  layerNorm: () => {
+    const { x, scales } = tensors();
+    return [mbok.layerNorm, x, scales, scales, { epsilon: 1e-6 }];
+  },
+  rope: () => {
+    const { x, w, targets } = tensors();
+    return [mbok.rope, x, w, { headDimension: 64, positions: targets }];
+  },
+  rotaryTable: () => {
+    const llama3 = { factor: 8, lowFrequencyFactor: 1, highFrequencyFactor: 4, originalPositions: 8 };
+    return [mbok.rotaryTable, { theta: 1e4, dimension: 4, positions: 4, llama3, magnitude: 1 }];
+  },
+  'rotaryTable with stretched angles': () => [mbok.rotaryTable, { dimension: 4, positions: 4, stretch: [1, 2] }],
+  attention: () => {
+    const { x } = tensors();
+    return [mbok.attention, x, x, x, { headDimension: 16, scale: 0.5, window: 4, softcap: 50 }];
+  },
   booleanActivation: () => [mbok.booleanActivation, tensors().x, { fanIn: 64, threshold: 1 }],
   booleanLinear: () => {
     const { graph, bits } = tensors();

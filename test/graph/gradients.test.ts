@@ -91,21 +91,21 @@ const CASES: readonly [string, Build][] = [
     'rms norm',
     ({ operand, rows, random }) => {
       const cols = random.integer(2, 70);
-      return rmsNorm(operand(rows, cols), operand(1, cols), 1e-5);
+      return rmsNorm(operand(rows, cols), operand(1, cols));
     },
   ],
   [
     'rms norm of groups, its weight around 0',
     ({ operand, rows, random }) => {
       const [groups, cols] = [random.integer(2, 4), random.integer(2, 40)];
-      return rmsNorm(operand(rows, groups * cols), operand(1, cols), 1e-5, 1);
+      return rmsNorm(operand(rows, groups * cols), operand(1, cols), { offset: 1 });
     },
   ],
   [
     'layer norm',
     ({ operand, rows, random }) => {
       const cols = random.integer(3, 70);
-      return layerNorm(operand(rows, cols), operand(1, cols), operand(1, cols), 1e-5);
+      return layerNorm(operand(rows, cols), operand(1, cols), operand(1, cols));
     },
   ],
   [
@@ -113,7 +113,7 @@ const CASES: readonly [string, Build][] = [
     ({ operand, constant, rows, random }) => {
       const headDimension = 2 * random.integer(1, 20);
       const table = rotaryTable({ theta: 100, dimension: headDimension, positions: rows });
-      return rope(operand(rows, headDimension * random.integer(1, 3)), constant(table), headDimension);
+      return rope(operand(rows, headDimension * random.integer(1, 3)), constant(table), { headDimension });
     },
   ],
   [
@@ -122,7 +122,7 @@ const CASES: readonly [string, Build][] = [
       const turned = 2 * random.integer(1, 10);
       const headDimension = turned + random.integer(1, 20);
       const table = rotaryTable({ theta: 100, dimension: turned, positions: rows });
-      return rope(operand(rows, headDimension * random.integer(1, 3)), constant(table), headDimension);
+      return rope(operand(rows, headDimension * random.integer(1, 3)), constant(table), { headDimension });
     },
   ],
   [

@@ -32,7 +32,7 @@ function randomGraph(seed: number): { graph: Graph; tensors: Tensor[] } {
       () => scale(pick(), random.normal()),
       () => activation(pick(), 'silu'),
       () => linear(pick(), graph.bind(weight)),
-      () => rmsNorm(pick(), graph.bind(gain), 1e-5),
+      () => rmsNorm(pick(), graph.bind(gain)),
     ][random.integer(0, 4)] as () => Tensor;
     tensors.push(make());
   }

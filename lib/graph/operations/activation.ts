@@ -39,12 +39,27 @@ const gatedDefinition: OperationDefinition = {
   },
 };
 
-/** Applies the activation function to every element of x. */
+/**
+ * Applies an activation function to every element.
+ *
+ * @param x - [rows, cols], f32
+ * @returns a tensor of the same shape
+ * @throws MbokError MBOK_INVALID_ARGUMENT, MBOK_SHAPE
+ */
 export function activation(x: Tensor, kind: ActivationKind): Tensor {
   return graphOf('x', x).apply(definition, [x], [KINDS[oneOf('kind', kind, KIND_NAMES)]])[0] as Tensor;
 }
 
-/** Computes f(gate) ⊙ up, the middle of a gated MLP. */
+/**
+ * Computes f(gate) ⊙ up, the middle of a gated MLP: with 'silu' SwiGLU, with 'geluTanh' GeGLU (arXiv 2002.05202).
+ *
+ * @param gate - [rows, cols], f32
+ * @param up - of the same shape
+ * @param kind - the function f
+ * @returns a tensor of the same shape
+ * @throws MbokError MBOK_INVALID_ARGUMENT, MBOK_SHAPE if shapes differ
+ */
 export function gatedActivation(gate: Tensor, up: Tensor, kind: ActivationKind): Tensor {
-  return gate.graph.apply(gatedDefinition, [gate, up], [KINDS[kind]])[0] as Tensor;
+  const code = KINDS[oneOf('kind', kind, KIND_NAMES)];
+  return graphOf('gate', gate).apply(gatedDefinition, [gate, up], [code])[0] as Tensor;
 }

@@ -1,5 +1,5 @@
 import type { OperationDefinition, Tensor } from '../graph';
-import { expectShape } from '../operation';
+import { expectShape, graphOf } from '../operation';
 
 /** y = a + b. */
 const definition: OperationDefinition = {
@@ -16,7 +16,14 @@ const definition: OperationDefinition = {
   },
 };
 
-/** Computes a + b for two f32 tensors of one shape. */
+/**
+ * Adds two tensors element by element: the residual connection of a block.
+ *
+ * @param a - [rows, cols], f32
+ * @param b - of the same shape
+ * @returns a + b
+ * @throws MbokError MBOK_INVALID_ARGUMENT, MBOK_SHAPE if shapes differ
+ */
 export function add(a: Tensor, b: Tensor): Tensor {
-  return a.graph.apply(definition, [a, b])[0] as Tensor;
+  return graphOf('a', a).apply(definition, [a, b])[0] as Tensor;
 }

@@ -1,9 +1,12 @@
 import { MbokError } from '../../base/errors';
+import { finiteNumber, integerInRange, options } from '../../base/validate';
 import { matrixShape, type OperationDefinition, type Shape, type Tensor } from '../graph';
-import { expectShape, required } from '../operation';
+import { expectShape, graphOf, required } from '../operation';
 import { precisionCode } from './linear';
 
+/** Options of {@link attention}. */
 export interface AttentionOptions {
+  /** Columns of one head. */
   readonly headDimension: number;
   /** Factor of the scores before the softmax. Default 1 / √headDimension. */
   readonly scale?: number;
@@ -52,12 +55,23 @@ const definition: OperationDefinition = {
 };
 
 /**
- * Computes causal attention within each sequence of a run. q is [rows, H·d]; k and v are [rows, Hkv·d], H a multiple of
- * Hkv (grouped heads). The result is [rows, H·d]. No rows × rows matrix is stored. Products are in the graph's
- * precision; scores and sums are always f32.
+ * Computes causal attention with grouped heads (arXiv 1706.03762, 2305.13245): softmax(scale · q kᵀ) v for every head, over
+ * the token and the tokens before it in its sequence. Rows of a run are sequences of its scalar `sequenceLength`, one after
+ * the other. No matrix of rows × rows is stored. Products are in the graph's precision; scores and sums are f32.
+ *
+ * @param q - queries [rows, H · headDimension], f32
+ * @param k - keys [rows, Hkv · headDimension], where H is a multiple of Hkv
+ * @param v - values, of the shape of k
+ * @returns a tensor of the shape of q
+ * @throws MbokError MBOK_INVALID_ARGUMENT, MBOK_SHAPE if columns do not form such heads
  */
-export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions): Tensor {
-  return q.graph.apply(definition, [q, k, v], [...encode(options), precisionCode(q)])[0] as Tensor;
+export function attention(q: Tensor, k: Tensor, v: Tensor, given: AttentionOptions): Tensor {
+  const checked = options('options', given, ['headDimension', 'scale', 'window', 'softcap']);
+  integerInRange('headDimension', checked.headDimension, 1);
+  if (checked.scale !== undefined) finiteNumber('scale', checked.scale);
+  integerInRange('window', checked.window ?? 0, 0);
+  finiteNumber('softcap', checked.softcap ?? 0, 0);
+  return graphOf('q', q).apply(definition, [q, k, v], [...encode(checked), precisionCode(q)])[0] as Tensor;
 }
 
 /** The rows of a run, assigned to sequences of a shared cache. */

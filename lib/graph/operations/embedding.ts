@@ -1,5 +1,5 @@
 import { matrixShape, type OperationDefinition, type Tensor } from '../graph';
-import { expectShape, expectWeights } from '../operation';
+import { expectShape, expectWeights, graphOf } from '../operation';
 
 /** y[r] = table[ids[r]], multiplied by the row's scale for i8 tables. */
 const definition: OperationDefinition = {
@@ -16,9 +16,14 @@ const definition: OperationDefinition = {
 };
 
 /**
- * Gathers the rows of `table` [V, h] for `ids` i32 [rows, 1] as f32. The table is f32 (the only type with a gradient),
- * f16, bf16, q8, or i8 with `scales` [V, 1]. A run throws MBOK_INVALID_ARGUMENT if an id is outside [0, V).
+ * Looks up rows of a table. A run whose ids are not all in [0, V) fails with MBOK_INVALID_ARGUMENT.
+ *
+ * @param table - [V, h] in f32 (the only type with a gradient), f16, bf16, q8, or i8 with `scales`
+ * @param ids - token ids, i32 [rows, 1]
+ * @param scales - scale of every row of an i8 table, f32 [V, 1]
+ * @returns rows of the table, f32 [rows, h]
+ * @throws MbokError MBOK_INVALID_ARGUMENT, MBOK_SHAPE if types or shapes do not fit
  */
 export function embedding(table: Tensor, ids: Tensor, scales?: Tensor): Tensor {
-  return table.graph.apply(definition, [table, ids, scales])[0] as Tensor;
+  return graphOf('table', table).apply(definition, [table, ids, scales])[0] as Tensor;
 }

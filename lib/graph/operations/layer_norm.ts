@@ -1,5 +1,6 @@
+import { finiteNumber, options } from '../../base/validate';
 import type { OperationDefinition, Tensor } from '../graph';
-import { expectShape, required } from '../operation';
+import { expectShape, graphOf, required } from '../operation';
 
 /** y = (x − mean) / √(variance + ε) ⊙ w + b. Attribute: ε. */
 const definition: OperationDefinition = {
@@ -19,7 +20,23 @@ const definition: OperationDefinition = {
   },
 };
 
-/** Applies layer normalization to every row of x [rows, h], with weight w [1, h] and optional bias b [1, h]. */
-export function layerNorm(x: Tensor, w: Tensor, b: Tensor | undefined, epsilon: number): Tensor {
-  return x.graph.apply(definition, [x, w, b], [epsilon])[0] as Tensor;
+/** Options of {@link layerNorm}. */
+export interface LayerNormOptions {
+  /** Added to the variance. Default 1e-5. */
+  readonly epsilon?: number;
+}
+
+/**
+ * Normalizes every row to mean 0 and variance 1 (arXiv 1607.06450): (x − mean) / √(variance + ε) ⊙ w + b.
+ *
+ * @param x - [rows, h], f32
+ * @param w - weight [1, h]
+ * @param b - bias [1, h]; undefined for none
+ * @returns a tensor of the shape of x
+ * @throws MbokError MBOK_INVALID_ARGUMENT, MBOK_SHAPE if weight or bias do not fit
+ */
+export function layerNorm(x: Tensor, w: Tensor, b?: Tensor, given: LayerNormOptions = {}): Tensor {
+  const { epsilon = 1e-5 } = options('options', given, ['epsilon']);
+  finiteNumber('epsilon', epsilon, 0);
+  return graphOf('x', x).apply(definition, [x, w, b], [epsilon])[0] as Tensor;
 }

@@ -1,6 +1,7 @@
 import { MbokError } from '../../base/errors';
+import { finiteNumber, options } from '../../base/validate';
 import type { OperationDefinition, Tensor } from '../graph';
-import { expectShape, required } from '../operation';
+import { expectShape, graphOf, required } from '../operation';
 
 /** An RMS norm as data: y = x / √(mean(x²) + ε) ⊙ (offset + weight). */
 export interface RmsNorm {
@@ -33,10 +34,26 @@ const definition: OperationDefinition = {
   },
 };
 
+/** Options of {@link rmsNorm}. */
+export interface RmsNormOptions {
+  /** Added to the mean square. Default 1e-5. */
+  readonly epsilon?: number;
+  /** Added to the weight: 1 in Gemma, whose weights are stored around 0. Default 0. */
+  readonly offset?: number;
+}
+
 /**
- * Applies RMS normalization to every row of x [rows, groups · h] with weight w [1, h]; groups are normalized
- * separately. `offset` is added to the weight (1 in Gemma, whose weights are stored around 0).
+ * Normalizes every row by its root mean square (arXiv 1910.07467): x / √(mean(x²) + ε) ⊙ (offset + w). If rows are several
+ * times as wide as the weight, each group of as many columns is normalized separately, as norms of queries and keys are.
+ *
+ * @param x - [rows, groups · h], f32
+ * @param w - weight [1, h]
+ * @returns a tensor of the shape of x
+ * @throws MbokError MBOK_INVALID_ARGUMENT, MBOK_SHAPE if the weight does not fit
  */
-export function rmsNorm(x: Tensor, w: Tensor, epsilon: number, offset = 0): Tensor {
-  return x.graph.apply(definition, [x, w], [epsilon, offset])[0] as Tensor;
+export function rmsNorm(x: Tensor, w: Tensor, given: RmsNormOptions = {}): Tensor {
+  const { epsilon = 1e-5, offset = 0 } = options('options', given, ['epsilon', 'offset']);
+  finiteNumber('epsilon', epsilon, 0);
+  finiteNumber('offset', offset);
+  return graphOf('x', x).apply(definition, [x, w], [epsilon, offset])[0] as Tensor;
 }

@@ -1,6 +1,7 @@
 import { MbokError } from '../../base/errors';
+import { integerInRange, options } from '../../base/validate';
 import type { OperationDefinition, Tensor } from '../graph';
-import { expectShape, required } from '../operation';
+import { expectShape, graphOf, required } from '../operation';
 
 /**
  * Rotates the pairs (j, j + h) of every head by the angle of the row's position. The table has 2h columns; further
@@ -29,12 +30,30 @@ const definition: OperationDefinition = {
   },
 };
 
+/** Options of {@link rope}. */
+export interface RopeOptions {
+  /** Columns of one head. */
+  readonly headDimension: number;
+  /**
+   * Position of each row, i32 [rows, 1]. Default: rows have successive positions in the sequences of the run, which start
+   * at its scalar `position`.
+   */
+  readonly positions?: Tensor | undefined;
+}
+
 /**
- * Applies rotary position embedding to x [rows, heads · d]. Row p of `table` [positions, 2h], 2h ≤ d, has the cosines
- * of h angles, then their sines. `positions` i32 [rows, 1] gives the position of each row. By default rows have
- * successive positions in the run's sequences. A run throws MBOK_INVALID_ARGUMENT beyond the last position.
+ * Rotates the heads of queries or keys by their positions: rotary position embedding (arXiv 2104.09864), with the pairs
+ * (j, j + h) of GPT-NeoX and Llama. A run that reaches a position beyond the table fails with MBOK_INVALID_ARGUMENT.
+ *
+ * @param x - [rows, heads · headDimension], f32
+ * @param table - [positions, 2h], 2h ≤ headDimension, of {@link rotaryTable}: cosines of h angles, then their sines.
+ *   Further columns of a head are not rotated
+ * @returns a tensor of the shape of x
+ * @throws MbokError MBOK_INVALID_ARGUMENT, MBOK_SHAPE if table and heads do not fit
  */
-export function rope(x: Tensor, table: Tensor, headDimension: number, positions?: Tensor): Tensor {
-  const inputs = positions ? [x, table, positions] : [x, table];
-  return x.graph.apply(definition, inputs, [headDimension, 1])[0] as Tensor;
+export function rope(x: Tensor, table: Tensor, given: RopeOptions): Tensor {
+  const { headDimension, positions } = options('options', given, ['headDimension', 'positions']);
+  integerInRange('headDimension', headDimension, 1);
+  const inputs = positions === undefined ? [x, table] : [x, table, positions];
+  return graphOf('x', x).apply(definition, inputs, [headDimension, 1])[0] as Tensor;
 }

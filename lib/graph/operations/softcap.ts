@@ -1,5 +1,6 @@
+import { finiteNumber } from '../../base/validate';
 import type { OperationDefinition, Tensor } from '../graph';
-import { expectShape, required } from '../operation';
+import { expectShape, graphOf, required } from '../operation';
 
 /** y = cap · tanh(x / cap). Attribute: cap. */
 const definition: OperationDefinition = {
@@ -14,7 +15,15 @@ const definition: OperationDefinition = {
   },
 };
 
-/** Limits every element of x smoothly to ±cap, cap > 0. */
+/**
+ * Limits every element smoothly to ±cap: cap · tanh(x / cap), as Gemma 2 does for logits (arXiv 2408.00118).
+ *
+ * @param x - [rows, cols], f32
+ * @param cap - the limit, above 0
+ * @returns a tensor of the same shape
+ * @throws MbokError MBOK_INVALID_ARGUMENT, MBOK_SHAPE
+ */
 export function softcap(x: Tensor, cap: number): Tensor {
-  return x.graph.apply(definition, [x], [cap])[0] as Tensor;
+  finiteNumber('cap', cap, Number.MIN_VALUE);
+  return graphOf('x', x).apply(definition, [x], [cap])[0] as Tensor;
 }
