@@ -104,6 +104,7 @@ export { softcap } from './graph/operations/softcap';
 export { type AdamWSettings, lossSeed } from './graph/operations/training';
 export { scale } from './graph/operations/weighted_sum';
 export { type MemoryReport, Plan, type RunOptions } from './graph/plan';
+export { type LoadedTensors, loadTensors, type SaveTensorsOptions, saveTensors } from './models/tensor_file';
 export { BitMatrix } from './native/bit_matrix';
 export { Matrix, type MatrixElements, type MatrixShape } from './native/matrix';
 export { type Llama3Scaling, type RotaryConfig, rotaryTable } from './nn/rotary';

@@ -3,7 +3,7 @@
 import { MbokError } from '../base/errors';
 import { throwIfAborted } from '../base/validate';
 import { encodeHalf, type FloatType, type HalfType } from '../io/half';
-import type { TensorHead, TensorSource } from '../io/safetensors';
+import { inOrder, type TensorHead, type TensorSource } from '../io/safetensors';
 import type { WeightEntry, WeightReader } from '../io/weight_reader';
 import { BitMatrix } from '../native/bit_matrix';
 import { Matrix } from '../native/matrix';
@@ -174,12 +174,12 @@ function bytesOf({ buffer, byteOffset, byteLength }: Uint16Array): Uint8Array {
   return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
-/** Wraps tensors so that they report progress when they are written, and stop if `signal` is aborted. */
+/** Sorts tensors as files do, and wraps them: when one is written it reports progress, or stops if `signal` is aborted. */
 export function watched(
   tensors: readonly TensorSource[],
   { signal, onProgress }: ProgressOptions,
 ): readonly TensorSource[] {
-  return tensors.map((tensor, index) => ({
+  return inOrder(tensors).map((tensor, index) => ({
     ...tensor,
     bytes() {
       throwIfAborted(signal);

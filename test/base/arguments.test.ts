@@ -279,6 +279,16 @@ const cases: Record<string, () => Case> = {
   ],
   PromptCache: () => [create(mbok.PromptCache)],
   exportDense: () => [mbok.exportDense, small, at('dense'), { type: 'f16', signal: signal(), onProgress }],
+  saveTensors: () => [
+    mbok.saveTensors,
+    at('tensors.safetensors'),
+    new Map<string, mbok.Matrix>([
+      ['bits', bits()],
+      ['numbers', matrix()],
+    ]),
+    { metadata: { a: 'b' }, signal: signal(), onProgress },
+  ],
+  loadTensors: () => [mbok.loadTensors, join(GOLDEN, 'llama/model.safetensors'), { signal: signal(), onProgress }],
   inspect: () => [mbok.inspect, join(GOLDEN, 'llama')],
   'Model.arrangeFor': () => [(...args: [never]) => small.arrangeFor(...args), 'inference', { signal: signal() }],
 };

@@ -1,8 +1,12 @@
 /** The examples run unchanged. Needs the compiled package. */
 
 import { execFileSync } from 'node:child_process';
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { built, root } from '../helpers/builds';
+import { temporaryFolder } from '../helpers/folders';
+
+const folder = temporaryFolder();
 
 beforeAll(() => void built('dist'));
 
@@ -26,4 +30,17 @@ describe('examples/boolean_network.mjs', () => {
   test('nothing can be learned without a hidden layer', () => {
     expect(accuracies.get('f32, no hidden layer')).toBeLessThan(15);
   });
+});
+
+test('examples/residual_network.mjs learns, and computes the same after it was saved and loaded', () => {
+  const file = join(folder, 'network.safetensors');
+  const args = [join(root, 'examples/residual_network.mjs'), '60', file];
+  const output = execFileSync(process.execPath, args, { encoding: 'utf8' });
+  const [, first, last] = /loss ([\d.]+) -> ([\d.]+) nats/.exec(output) ?? [];
+  // 70 characters, drawn alike, have ln 70 = 4.25 nats
+  expect(Number(first)).toBeGreaterThan(3);
+  expect(Number(last)).toBeLessThan(2.5);
+  expect(output).toContain('logits after loading: equal');
+  expect(output).toMatch(/^Once upon a time./m);
+  expect(statSync(file).size).toBeGreaterThan(1e5);
 });
