@@ -166,7 +166,7 @@ async function write(logitsOf, prompt, length, temperature = 0.6) {
     const weights = logits.map((logit) => Math.exp((logit - largest) / temperature));
     let left = uniform() * weights.reduce((sum, weight) => sum + weight);
     let token = 0;
-    for (; left > weights[token]; token++) left -= weights[token];
+    while (token < weights.length - 1 && left > weights[token]) left -= weights[token++];
     tokens.push(token);
   }
   return tokens.map((token) => characters[token]).join('');
