@@ -80,6 +80,7 @@ const DEFAULTS: Record<ScalarName, number> = {
   microBatches: 1,
   first: 1,
   last: 1,
+  pathRows: 0,
 };
 
 /**

@@ -22,6 +22,7 @@ export const SCALARS = [
   'microBatches',
   'first',
   'last',
+  'pathRows',
 ] as const;
 export type ScalarName = (typeof SCALARS)[number];
 
@@ -102,6 +103,8 @@ export interface NativeInfo {
    * the weights are rebuilt.
    */
   readonly decodedRows: Readonly<Record<'f32' | 'bf16' | 'int8', readonly number[]>>;
+  /** Up to how many rows a dense product streams its weights; one of ±1 in rows of bits streams for no more than these. */
+  readonly streamedRows: number;
 }
 
 export interface NativeAddon {

@@ -1,4 +1,5 @@
 #include "addon/addon.h"
+#include "kernels/dense_decode/dense_decode.h"
 #include "operations/decode_rows.h"
 #include "runtime/cpu.h"
 #include "runtime/dispatch.h"
@@ -30,6 +31,7 @@ Napi::Value info(const Napi::CallbackInfo& call) {
     decoded.Set("bf16", most_rows_by_kernels(env, Precision::kBf16));
     decoded.Set("int8", most_rows_by_kernels(env, Precision::kInt8));
     result.Set("decodedRows", decoded);
+    result.Set("streamedRows", static_cast<double>(kDecodeRows));
     return result;
   });
 }

@@ -103,7 +103,8 @@ Scalars to_scalars(const Napi::Value& value) {
     throw to_js_error(value.Env(), "MBOK_INVALID_ARGUMENT",
                       "'scalars' must be a Float64Array of " + std::to_string(kScalarCount) + " numbers");
   const auto array = value.As<Napi::Float64Array>();
-  return {array[0], array[1], array[2], array[3], array[4], array[5], array[6], array[7], array[8], array[9]};
+  return {array[0], array[1], array[2], array[3], array[4], array[5], array[6], array[7], array[8], array[9],
+          array[10]};
 }
 
 // Runs a plan on a libuv worker thread; resolves to true on completion, to false after an abort.

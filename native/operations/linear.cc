@@ -1,5 +1,6 @@
 // Y = X·Wᵀ + bias. Up to eight rows stream the weights once at memory bandwidth (dense_decode), in f32 whatever the
-// precision. More rows are a packed product.
+// precision. More rows are a packed product. `path_rows` replaces their number where a run sets it: a row then has the same
+// bits beside any number of others.
 //   x [R,n], w [m,n] (any type of weights.h), bias? [1,m], scales? [m,1] → y [R,m]
 #include <algorithm>
 
@@ -60,16 +61,26 @@ void decode(const Call& call, const PanelProduct& p) {
   // large layers use long runs, because every run starts without prefetch
   constexpr int64_t kTasks = 16;
   const int64_t outputs = std::max(decode_outputs(p.depth, p.n), (p.n + kTasks - 1) / kTasks);
+  // whose weights stay in cache while more than eight rows take turns
+  constexpr int64_t kCachedBytes = 1 << 16;
+  const auto row = static_cast<int64_t>(row_bytes(w.type(), p.depth));
+  const int64_t cached = std::max<int64_t>(1, kCachedBytes / std::max<int64_t>(1, row));
   call.pool->parallel_for((p.n + outputs - 1) / outputs, [&](int64_t task, int) {
-    const int64_t begin = task * outputs, count = begin + outputs < p.n ? outputs : p.n - begin;
-    kernel({p.a, p.m, p.depth, w.row(begin), count, w.scales() != nullptr ? w.scales() + begin : nullptr,
-            p.bias != nullptr ? p.bias + begin : nullptr, p.c + begin, p.n, ahead, intel});
+    const int64_t end = std::min(p.n, (task + 1) * outputs);
+    int64_t count = 0;
+    for (int64_t begin = task * outputs; begin < end; begin += count) {
+      count = std::min(end - begin, p.m <= kDecodeRows ? outputs : cached);
+      for (int64_t r = 0; r < p.m; r += kDecodeRows)
+        kernel({p.a + r * p.depth, std::min(kDecodeRows, p.m - r), p.depth, w.row(begin), count,
+                w.scales() != nullptr ? w.scales() + begin : nullptr, p.bias != nullptr ? p.bias + begin : nullptr,
+                p.c + r * p.n + begin, p.n, ahead, intel});
+    }
   });
 }
 
 void run(const Call& call) {
   const PanelProduct p = describe(call);
-  if (p.m <= kDecodeRows) return decode(call, p);
+  if (path_rows(call, p.m) <= kDecodeRows) return decode(call, p);
   panel_product(*call.pool, p, operand(call, p), call.scratch);
 }
 

@@ -20,6 +20,12 @@ inline PanelProduct rows_product(const Tensor& a, const Tensor& c, const float* 
   return p;
 }
 
+// Returns the number of rows by which a product of `rows` rows chooses its algorithm.
+inline int64_t path_rows(const Call& call, int64_t rows) {
+  const auto asked = static_cast<int64_t>(call.scalars->path_rows);
+  return asked > 0 ? asked : rows;
+}
+
 // Returns the outputs per decode task: a few microseconds of work, in whole register tiles. `cost`: 16 times the vector
 // operations of one output.
 inline int64_t decode_outputs(int64_t cost, int64_t outputs) {

@@ -8,6 +8,8 @@
 //
 // Decode streams the bits. Prefill and training rebuild weights, at a cost that hardly grows with the number of
 // kernels.
+//
+// `path_rows` replaces the number of rows where a run sets it: a row then has the same bits beside any number of others.
 #include <algorithm>
 
 #include "kernels/boolean_decode/boolean_decode.h"
@@ -134,8 +136,16 @@ void decode(const Call& call, const PanelProduct& p, const BooleanLayer& w) {
 void run(const Call& call) {
   const PanelProduct p = describe(call);
   const BooleanLayer w = boolean_layer(call, 1);
-  if (p.m <= most_rows(call, w)) return w.tiles != nullptr ? look_up(call, p, w) : decode(call, p, w);
-  panel_product(*call.pool, p, BooleanOperand(w, Depth::kColumns, p.precision), call.scratch);
+  const int64_t most = most_rows(call, w);
+  if (path_rows(call, p.m) > most)
+    return panel_product(*call.pool, p, BooleanOperand(w, Depth::kColumns, p.precision), call.scratch);
+  PanelProduct some = p;
+  for (int64_t r = 0; r < p.m; r += most) {
+    some.m = std::min(most, p.m - r);
+    some.a = p.a + r * w.n;
+    some.c = p.c + r * w.m;
+    w.tiles != nullptr ? look_up(call, some, w) : decode(call, some, w);
+  }
 }
 
 }  // namespace

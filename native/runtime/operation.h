@@ -24,8 +24,11 @@ struct Scalars {
   double micro_batches = 1;    // in this optimizer step
   double first = 1;            // 1 in the first micro-batch of a step
   double last = 1;             // 1 in the last micro-batch of a step
+  // Rows that products choose their algorithm by, where it depends on the number of rows and so rounds differently; 0: their
+  // own. Texts that are decoded side by side pass 1, so that each has the bits that it has alone.
+  double path_rows = 0;
 };
-constexpr int kScalarCount = 10;
+constexpr int kScalarCount = 11;
 
 // The arguments of one operation during one run.
 struct Call {
