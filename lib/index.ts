@@ -36,7 +36,7 @@ export {
 } from './eval/perplexity';
 export { measureSpeed, type Rate, type SpeedOptions, type SpeedResult } from './eval/speed';
 export type { Measurement } from './eval/statistics';
-export type { Generation } from './generate/generate';
+export type { Generation } from './generate/generation';
 export { PromptCache } from './generate/prompt_cache';
 export type { BatchOptions, EndReason, GenerateOptions, GenerationResult } from './generate/request';
 export type { SamplingOptions } from './generate/sampler';

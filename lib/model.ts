@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { MbokError } from './base/errors';
 import { integers, invalid, oneOf, options } from './base/validate';
 import { generateBatch } from './generate/batch';
-import { Generation } from './generate/generate';
+import { generate } from './generate/generate';
+import type { Generation } from './generate/generation';
 import { recommendedSampling } from './generate/recommended';
 import {
   type BatchOptions,
@@ -233,12 +234,12 @@ export class Model {
    * @throws MbokError MBOK_INVALID_ARGUMENT, MBOK_NO_TOKENIZER, MBOK_DISPOSED
    */
   generate(prompt: string | ArrayLike<number>, given: GenerateOptions = {}): Generation {
-    return new Generation(this.#core, readRequest(this.#core, prompt, given));
+    return generate(this.#core, readRequest(this.#core, prompt, given));
   }
 
   /**
    * Continues several prompts side by side, which takes little longer than the longest of them alone: each weight is read
-   * once for all. The texts are those that {@link Model.generate} gives, prompt `i` with seed `seed + i`, up to rounding.
+   * once for all. The texts are those that {@link Model.generate} gives, prompt `i` with seed `seed + i`.
    *
    * @param prompts - as `generate` takes them
    * @returns the results in the order of the prompts
@@ -279,7 +280,7 @@ export class Model {
     const text = template.apply(messages, { ...told, addGenerationPrompt: continueFinalMessage !== true });
     expectRoom(text, tokenizer, this.#core.config);
     const prompt = encodeRendered(tokenizer, text);
-    return new Generation(this.#core, readRequest(this.#core, prompt, request, endTokens(tokenizer, template)));
+    return generate(this.#core, readRequest(this.#core, prompt, request, endTokens(tokenizer, template)));
   }
 
   /** How the model wants conversations written. Throws MBOK_UNSUPPORTED where it does not say, MBOK_FORMAT. */

@@ -88,7 +88,7 @@ export async function measureSpeed(model: Model, given: SpeedOptions = {}): Prom
     const rates: number[] = [];
     for (let i = -1; i < repeats; i++) {
       throwIfAborted(signal);
-      decoder.rewind(ids.subarray(0, 1));
+      decoder.rewind(0, ids.subarray(0, 1));
       const started = performance.now();
       await work();
       const seconds = (performance.now() - started) / 1000;
@@ -101,10 +101,10 @@ export async function measureSpeed(model: Model, given: SpeedOptions = {}): Prom
     return { median: (low + high) / 2, least: rates[0] as number, most: rates.at(-1) as number };
   };
   const prefill = await rate(prompt, async () => {
-    await decoder.append(ids.subarray(0, prompt), signal);
+    await decoder.append(0, ids.subarray(0, prompt), signal);
   });
   const decode = await rate(tokens, async () => {
-    for (let i = 0; i < tokens; i++) await decoder.append(ids.subarray(i, i + 1), signal);
+    for (let i = 0; i < tokens; i++) await decoder.step([{ slot: 0, id: ids[i] as number }], signal);
   });
   const bytes = cacheBytes(core, context, arithmetic.precision);
   return { prompt, prefill, tokens, decode, repeats, cacheBytes: bytes, ...arithmetic };

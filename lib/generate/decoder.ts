@@ -1,57 +1,97 @@
-/** Computes the logits of a text that grows: one plan and one cache a generation. */
+/** Computes the logits of texts that grow side by side: a cache with a slot a text, plans for prompts, for tokens, and for the head. */
 
 import type { Arithmetic } from '../graph/arithmetic';
-import { Graph } from '../graph/graph';
+import { Graph, type Tensor } from '../graph/graph';
+import { embedding } from '../graph/operations/embedding';
 import { headLogits } from '../graph/operations/head';
-import { lastRow } from '../graph/operations/last_row';
 import { Plan } from '../graph/plan';
 import type { ModelCore } from '../models/model_core';
+import { addon, guarded } from '../native/addon';
 import { GenerationCache } from './cache';
 import { GrowingPlan } from './growing_plan';
 
-/** Tokens of the prompt computed at once: enough to reuse each weight many times, little memory. */
+/** Rows of a prefill run: enough to reuse each weight many times, little memory. */
 export const PREFILL_ROWS = 512;
 
+/**
+ * Successive positions that attention computes together (kAttentionQueries): a few of them round otherwise than many, so
+ * prompts are cut between blocks only.
+ */
+const BLOCK = 64;
+
 export interface DecoderOptions {
-  /** Tokens that there is room for. */
+  /** Texts side by side. Default 1. */
+  readonly slots?: number;
+  /** Tokens of the longest text. */
   readonly context: number;
   readonly arithmetic: Arithmetic;
 }
 
-/** Dispose it; the model's weights are shared, everything else is its own. */
+/** Tokens of a prompt that a slot's text goes on with. */
+export interface Piece {
+  readonly slot: number;
+  readonly ids: Int32Array;
+  /** Whether the prompt ends with it: logits are computed after its last token. */
+  readonly ends: boolean;
+}
+
+/** A token that a slot's text goes on with. */
+export interface Token {
+  readonly slot: number;
+  readonly id: number;
+}
+
+/** What a slot holds. */
+interface Held {
+  readonly ids: number[];
+  /** Leading tokens that were computed as a prompt's, all on `path`. */
+  prompt: number;
+  path: number;
+}
+
+/** Dispose it; it shares the model's weights and owns everything else. */
 export class Decoder {
-  readonly cache: GenerationCache;
+  readonly slots: number;
   readonly context: number;
   readonly arithmetic: Arithmetic;
+  /** Tokens of all pieces of a prefill run together. */
+  readonly maxRows: number;
+  readonly cache: GenerationCache;
   readonly #model: ModelCore;
   readonly #revision: number;
-  readonly #maxRows: number;
-  readonly #plan: GrowingPlan;
+  readonly #thresholds: readonly number[];
+  readonly #held: readonly Held[];
+  readonly #prompts: GrowingPlan;
+  readonly #tokens: GrowingPlan;
+  #head: Plan | undefined;
+  /** Columns of finished hidden states. */
+  #cols = 0;
+  #states: Float32Array = new Float32Array(0);
   #logits: Float32Array = new Float32Array(0);
-  /** The tokens that the cache holds. */
-  #held: number[] = [];
 
-  /** Room for `context` tokens. Throws MBOK_OUT_OF_MEMORY, MBOK_DISPOSED. */
-  constructor(model: ModelCore, { context, arithmetic }: DecoderOptions) {
+  /** Throws MBOK_OUT_OF_MEMORY. */
+  constructor(model: ModelCore, { slots = 1, context, arithmetic }: DecoderOptions) {
     this.#model = model;
     this.#revision = model.revision;
+    this.slots = slots;
     this.context = context;
     this.arithmetic = arithmetic;
-    this.#maxRows = Math.min(PREFILL_ROWS, context);
-    this.cache = new GenerationCache(model, { context, precision: arithmetic.precision });
-    try {
-      this.#plan = new GrowingPlan(context, (positions) => {
-        const graph = new Graph(arithmetic);
-        const ids = graph.input('ids', { rows: 'tokens', cols: 1, type: 'i32' });
-        const builder = model.builder(graph, { cache: this.cache.entries });
-        const { finished } = model.build(builder, ids, positions);
-        graph.output('logits', headLogits(model.family.head(builder, lastRow(finished), model.config)));
-        return new Plan(graph, { maxRows: this.#maxRows });
-      });
-    } catch (error) {
-      this.cache.dispose();
-      throw error;
-    }
+    this.maxRows = Math.min(PREFILL_ROWS, slots * context);
+    this.cache = new GenerationCache(model, { context, slots, precision: arithmetic.precision });
+    this.#thresholds = thresholds(model, arithmetic);
+    this.#held = Array.from({ length: slots }, () => ({ ids: [], prompt: 0, path: 0 }));
+    this.#prompts = new GrowingPlan(context, (positions) => {
+      const { graph, finished } = this.#body(positions);
+      const ends = graph.input('ends', { rows: slots, cols: 1, type: 'i32' });
+      graph.output('states', embedding(finished, ends));
+      this.#cols = finished.cols;
+      return new Plan(graph, { maxRows: this.maxRows });
+    });
+    this.#tokens = new GrowingPlan(context, (positions) => {
+      const { graph, finished } = this.#body(positions);
+      this.#addHead(graph, finished);
+      return new Plan(graph, { maxRows: slots });
+    });
   }
 
   /** Whether the model's weights have changed since: what the cache holds is another model's then. */
@@ -59,47 +99,188 @@ export class Decoder {
     return this.#model.revision !== this.#revision;
   }
 
-  /**
-   * Appends tokens to the text and resolves to the logits [V] after the last of them, which the next call overwrites.
-   * Throws MBOK_BUSY where the model is being changed or has been since the text was begun.
-   */
-  async append(ids: Int32Array, signal: AbortSignal | undefined): Promise<Float32Array> {
-    using _ = this.#model.holdToRead(this.#revision);
-    for (let start = 0; start < ids.length; start += this.#maxRows) {
-      const chunk = ids.subarray(start, start + this.#maxRows);
-      const plan = await this.#plan.upTo(this.#held.length + chunk.length);
-      const scalars = { rows: chunk.length, position: this.#held.length };
-      const into = { logits: this.#logits };
-      const { logits } = await plan.run({ inputs: { ids: chunk }, scalars, into, signal });
-      this.#logits = logits as Float32Array;
-      this.#held.push(...chunk);
-    }
-    return this.#logits;
+  /** Keeps the weights as they are until disposed. Throws MBOK_BUSY while they change or where they have, MBOK_DISPOSED. */
+  hold(): Disposable {
+    return this.#model.holdToRead(this.#revision);
   }
 
   /**
-   * Goes back to where the text that the cache holds parts from `ids`, at most to the last of them, whose logits are still
-   * to be computed.
-   *
-   * @returns how many of `ids` need no computing
+   * The path of a prompt of so many tokens: products choose their algorithm by the number of rows, and round differently.
+   * Prompts of one path can share a run without changing one another's bits.
    */
-  rewind(ids: Int32Array): number {
-    const most = Math.min(ids.length - 1, this.#held.length);
+  path(tokens: number): number {
+    const most = this.#thresholds.at(-1) as number;
+    return this.#thresholds.find((rows) => tokens <= rows) ?? most + 1;
+  }
+
+  /** How many of a prompt's next `count` tokens a run with `room` rows left takes: all, or as many as end a block. */
+  take(slot: number, count: number, room: number): number {
+    if (count <= room) return count;
+    const position = this.#at(slot).ids.length;
+    return Math.max(0, wholeBlocks(position + room) - position);
+  }
+
+  /**
+   * Appends pieces of prompts of one path, of which each slot has one at most.
+   *
+   * @returns the logits [V] after each piece that ends its prompt; the next call overwrites them
+   * @throws MbokError MBOK_BUSY (the model is being changed or has been), MBOK_DISPOSED, MBOK_ABORTED, MBOK_OUT_OF_MEMORY
+   */
+  async prefill(pieces: readonly Piece[], path: number, signal: AbortSignal | undefined): Promise<Float32Array[]> {
+    using _ = this.hold();
+    const { reached, rows, ...inputs } = this.#inputs(pieces);
+    const ends = new Int32Array(this.slots);
+    let [row, ended] = [0, 0];
+    for (const { ids, ends: last } of pieces) {
+      row += ids.length;
+      if (last) ends[ended++] = row - 1;
+    }
+    const plan = await this.#prompts.upTo(reached);
+    const run = { inputs: { ...inputs, ends }, scalars: { rows, pathRows: path }, signal };
+    if (ended === 0) await plan.run({ ...run, outputs: [] });
+    else this.#states = (await plan.run({ ...run, into: { states: this.#states } })).states as Float32Array;
+    for (const { slot, ids } of pieces) this.#extend(this.#at(slot), ids, path);
+    return ended === 0 ? [] : await this.#logitsOf(ended, signal);
+  }
+
+  /** Appends a token to each of several texts. Returns the logits after them and throws as {@link prefill}. */
+  async step(tokens: readonly Token[], signal: AbortSignal | undefined): Promise<Float32Array[]> {
+    using _ = this.hold();
+    const pieces = tokens.map(({ slot, id }) => ({ slot, ids: Int32Array.of(id) }));
+    const { reached, rows, ...inputs } = this.#inputs(pieces);
+    const plan = await this.#tokens.upTo(reached);
+    const into = { logits: this.#logits };
+    const { logits } = await plan.run({ inputs, scalars: { rows, pathRows: 1 }, into, signal });
+    for (const { slot, id } of tokens) this.#at(slot).ids.push(id);
+    return this.#split(logits as Float32Array, rows);
+  }
+
+  /** Appends a prompt to a slot's text, piece by piece. Returns the logits after it and throws as {@link prefill}. */
+  async append(slot: number, ids: Int32Array, signal: AbortSignal | undefined): Promise<Float32Array> {
+    const path = this.path(ids.length);
+    for (let start = 0; ; ) {
+      const end = start + this.take(slot, ids.length - start, this.maxRows);
+      const piece = { slot, ids: ids.subarray(start, end), ends: end === ids.length };
+      const [logits] = await this.prefill([piece], path, signal);
+      if (logits !== undefined) return logits;
+      start = end;
+    }
+  }
+
+  /**
+   * How many leading tokens of a prompt need no computing in a slot: at most all but the last, whose logits are wanted.
+   *
+   * @param path - only what has the bits that this path computes: whole blocks of an earlier prompt
+   */
+  reusable(slot: number, ids: Int32Array, path?: number): number {
+    const held = this.#at(slot);
+    const limit = path === undefined ? held.ids.length : path === held.path ? held.prompt : 0;
+    const most = Math.min(ids.length - 1, limit);
     let same = 0;
-    while (same < most && ids[same] === this.#held[same]) same++;
-    this.#held.length = same;
+    while (same < most && ids[same] === held.ids[same]) same++;
+    return path === undefined ? same : wholeBlocks(same);
+  }
+
+  /** Goes back to what is {@link reusable} of a slot's text, and returns how much that is. */
+  rewind(slot: number, ids: Int32Array, path?: number): number {
+    const same = this.reusable(slot, ids, path);
+    const held = this.#at(slot);
+    held.ids.length = same;
+    held.prompt = Math.min(held.prompt, same);
     return same;
   }
 
-  /** Copies what a smaller cache of the same model holds. */
+  /** Copies what a smaller decoder of the same model and one slot holds. */
   takeOver(smaller: Decoder): void {
     this.cache.takeOver(smaller.cache);
-    this.#held = [...smaller.#held];
+    Object.assign(this.#at(0), { ...smaller.#at(0), ids: [...smaller.#at(0).ids] });
   }
 
-  /** Frees plan and cache, after the run in flight if there is one. */
+  /** Frees plans and cache, after the run in flight if there is one. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#plan[Symbol.asyncDispose]();
+    await this.#prompts[Symbol.asyncDispose]();
+    await this.#tokens[Symbol.asyncDispose]();
+    await this.#head?.[Symbol.asyncDispose]();
     this.cache.dispose();
   }
+
+  #at(slot: number): Held {
+    return this.#held[slot] as Held;
+  }
+
+  #extend(held: Held, ids: Int32Array, path: number): void {
+    if (held.ids.length === 0) held.path = path;
+    if (held.path === path && held.prompt === held.ids.length) held.prompt += ids.length;
+    held.ids.push(...ids);
+  }
+
+  /** A graph with the model up to its head. */
+  #body(positions: number): { readonly graph: Graph; readonly finished: Tensor } {
+    const graph = new Graph(this.arithmetic);
+    const [ids, slots, places] = ['ids', 'slots', 'positions'].map((name) =>
+      graph.input(name, { rows: 'tokens', cols: 1, type: 'i32' }),
+    ) as [Tensor, Tensor, Tensor];
+    const builder = this.#model.builder(graph, {
+      cache: this.cache.entries,
+      places: { slots, positions: places, capacity: this.context },
+    });
+    return { graph, finished: this.#model.build(builder, ids, positions).finished };
+  }
+
+  #addHead(graph: Graph, states: Tensor): void {
+    const { family, config } = this.#model;
+    graph.output('logits', headLogits(family.head(this.#model.builder(graph), states, config)));
+  }
+
+  /** What a run is given, and the positions that it reaches. */
+  #inputs(pieces: readonly { readonly slot: number; readonly ids: Int32Array }[]) {
+    const rows = pieces.reduce((sum, { ids }) => sum + ids.length, 0);
+    const [ids, slots, positions] = [new Int32Array(rows), new Int32Array(rows), new Int32Array(rows)];
+    let [row, reached] = [0, 0];
+    for (const piece of pieces) {
+      const begin = this.#at(piece.slot).ids.length;
+      ids.set(piece.ids, row);
+      slots.fill(piece.slot, row, row + piece.ids.length);
+      for (let i = 0; i < piece.ids.length; i++) positions[row + i] = begin + i;
+      row += piece.ids.length;
+      reached = Math.max(reached, begin + piece.ids.length);
+    }
+    return { ids, slots, positions, rows, reached };
+  }
+
+  /** Of the first rows of the states that a prefill run left. They are decoded, whatever path the prompts took. */
+  async #logitsOf(rows: number, signal: AbortSignal | undefined): Promise<Float32Array[]> {
+    this.#head ??= this.#headPlan();
+    const states = this.#states.subarray(0, rows * this.#cols);
+    const into = { logits: this.#logits };
+    const { logits } = await this.#head.run({ inputs: { states }, scalars: { rows, pathRows: 1 }, into, signal });
+    return this.#split(logits as Float32Array, rows);
+  }
+
+  #headPlan(): Plan {
+    const graph = new Graph(this.arithmetic);
+    this.#addHead(graph, graph.input('states', { rows: 'tokens', cols: this.#cols }));
+    return new Plan(graph, { maxRows: this.slots });
+  }
+
+  #split(logits: Float32Array, rows: number): Float32Array[] {
+    if (logits.length > this.#logits.length) this.#logits = logits;
+    const size = this.#model.config.vocabularySize;
+    return Array.from({ length: rows }, (_, row) => logits.subarray(row * size, (row + 1) * size));
+  }
+}
+
+/** The positions before this one that fill whole blocks. */
+function wholeBlocks(position: number): number {
+  return Math.floor(position / BLOCK) * BLOCK;
+}
+
+/** Numbers of rows up to which a product of the model may take another algorithm than beyond. */
+function thresholds({ kernels }: ModelCore, { precision }: Arithmetic): readonly number[] {
+  const { decodedRows, streamedRows } = guarded(() => addon().info());
+  const looked = decodedRows[precision];
+  const tiled = [...kernels.values()].map((count) => looked[Math.min(count, looked.length) - 1] as number);
+  // bits in rows: fewer than that, by their number
+  const few = Array.from({ length: streamedRows }, (_, i) => i + 1);
+  return [...new Set([...few, ...tiled])].sort((a, b) => a - b);
 }

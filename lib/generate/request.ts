@@ -127,6 +127,20 @@ export function contextOf({ prompt, maxTokens }: GenerationRequest): number {
 }
 
 /**
+ * The request in a cache of so many places: its text ends where they are full. Throws MBOK_INVALID_ARGUMENT where the prompt
+ * does not fit.
+ */
+export function fitted(request: GenerationRequest, context: number): GenerationRequest {
+  const { length } = request.prompt;
+  if (length > context) {
+    const message = `the prompt has ${length} tokens, more than the ${context} that there is room for`;
+    throw new MbokError('MBOK_INVALID_ARGUMENT', message);
+  }
+  const maxTokens = Math.min(request.maxTokens, context - length + 1);
+  return { ...request, maxTokens, limitedByContext: request.limitedByContext || maxTokens < request.maxTokens };
+}
+
+/**
  * Checks, without encoding it, that a prompt may fit into a model's context.
  *
  * @throws MbokError MBOK_INVALID_ARGUMENT for a text of which no tokenizer could make so few tokens

@@ -3,7 +3,6 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { binarize } from '../../lib/compress/binarize';
-import { BatchDecoder } from '../../lib/generate/batch_decoder';
 import { Decoder } from '../../lib/generate/decoder';
 import type { BatchOptions, GenerateOptions, GenerationResult } from '../../lib/generate/request';
 import { arithmeticOf } from '../../lib/graph/arithmetic';
@@ -77,18 +76,18 @@ test.each(['llama-bias', 'mistral-sliding', 'gemma2', 'gemma3', 'gpt2', 'opt', '
     const whole: Float32Array[] = [];
     for (const ids of texts) {
       await using decoder = new Decoder(coreOf(golden), { context: 24, arithmetic: arithmeticOf({}) });
-      whole.push((await decoder.append(ids, undefined)).slice());
+      whole.push((await decoder.append(0, ids, undefined)).slice());
     }
-    await using batch = new BatchDecoder(coreOf(golden), { slots: 3, context: 24, arithmetic: arithmeticOf({}) });
-    // all but the last tokens, in two parts of different lengths, then the last ones in another order
+    await using batch = new Decoder(coreOf(golden), { slots: 3, context: 24, arithmetic: arithmeticOf({}) });
+    // all but the last tokens, in two parts of different lengths, then the last ones in another order, on one path
     const cuts = texts.map(({ length }) => [0, Math.floor(length / 3), length - 1, length]);
     for (const part of [0, 1, 2]) {
       const pieces = texts.map((ids, slot) => {
         const [from = 0, to = 0] = (cuts[slot] as number[]).slice(part, part + 2);
-        return { slot, position: from, ids: ids.slice(from, to) };
+        return { slot, ids: ids.slice(from, to), ends: part === 2 };
       });
       if (part === 2) pieces.reverse();
-      const logits = await batch.append(pieces, undefined);
+      const logits = await batch.prefill(pieces, batch.path(20), undefined);
       if (part < 2) continue;
       for (const [i, { slot }] of pieces.entries()) {
         const expected = whole[slot] as Float32Array;

@@ -96,14 +96,14 @@ describe('a prompt cache', () => {
   async function converse(promptCache?: PromptCache) {
     const messages = [...ASK];
     const computed: number[] = [];
-    const append = jest.spyOn(Decoder.prototype, 'append');
+    const prefill = jest.spyOn(Decoder.prototype, 'prefill');
     for (const question of ['And then?', 'Why?', '']) {
-      append.mockClear();
+      prefill.mockClear();
       const { text } = await answer(messages, { ...options, promptCache });
-      computed.push(append.mock.calls[0]?.[0].length ?? 0);
+      computed.push(prefill.mock.calls[0]?.[0][0]?.ids.length ?? 0);
       messages.push({ role: 'assistant', content: text }, { role: 'user', content: question });
     }
-    append.mockRestore();
+    prefill.mockRestore();
     return { messages, computed };
   }
 

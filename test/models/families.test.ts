@@ -151,9 +151,10 @@ function randomIds(count: number, seed: number): Int32Array {
 /** Returns the logits after the first `first` tokens, then after each later one, by the key-value cache. */
 async function cachedLogits(model: Model, ids: Int32Array, first: number): Promise<Float32Array[]> {
   await using decoder = new Decoder(coreOf(model), { context: ids.length, arithmetic: arithmeticOf({}) });
-  const logits = [(await decoder.append(ids.subarray(0, first), undefined)).slice()];
+  const logits = [(await decoder.append(0, ids.subarray(0, first), undefined)).slice()];
   for (let i = first; i < ids.length; i++) {
-    logits.push((await decoder.append(ids.subarray(i, i + 1), undefined)).slice());
+    const [next] = await decoder.step([{ slot: 0, id: ids[i] as number }], undefined);
+    logits.push((next as Float32Array).slice());
   }
   return logits;
 }
@@ -226,13 +227,13 @@ function liveThrough(folder: string): void {
     // greedy: ten tokens by the cache, each the likeliest continuation of the whole text
     await using decoder = new Decoder(coreOf(loaded), { context: 60, arithmetic: arithmeticOf({}) });
     const text = [...ids];
-    let next = await decoder.append(ids, undefined);
+    let next = await decoder.append(0, ids, undefined);
     for (let i = 0; i < 10; i++) {
       const { data: logits, shape } = await student.logits(text);
       const token = likeliest(logits.subarray(-shape[1]));
       expect(likeliest(next)).toBe(token);
       text.push(token);
-      next = await decoder.append(Int32Array.of(token), undefined);
+      [next] = (await decoder.step([{ slot: 0, id: token }], undefined)) as [Float32Array];
     }
   });
 }

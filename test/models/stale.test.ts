@@ -6,7 +6,6 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { binarize } from '../../lib/compress/binarize';
 import { WindowScorer } from '../../lib/eval/window_scorer';
-import { BatchDecoder } from '../../lib/generate/batch_decoder';
 import { Decoder } from '../../lib/generate/decoder';
 import { PromptCache } from '../../lib/generate/prompt_cache';
 import { arithmeticOf } from '../../lib/graph/arithmetic';
@@ -85,20 +84,20 @@ describe.each(CHANGES)('after %s', (name, use, change) => {
   test('a decoder refuses to continue its text', async () => {
     await using model = await load(use);
     await using decoder = new Decoder(coreOf(model), { context: 32, arithmetic });
-    await decoder.append(IDS.subarray(0, 4), undefined);
+    await decoder.append(0, IDS.subarray(0, 4), undefined);
     expect(decoder.isStale).toBe(false);
     await change(model);
     expect(decoder.isStale).toBe(true);
-    const gone = decoder.append(IDS.subarray(4, 5), undefined);
+    const gone = decoder.append(0, IDS.subarray(4, 5), undefined);
     await expect(gone).rejects.toMatchObject({ code: 'MBOK_BUSY', message: expect.stringContaining('been changed') });
   });
 
   test('a batch decoder refuses to continue its texts', async () => {
     await using model = await load(use);
-    await using decoder = new BatchDecoder(coreOf(model), { slots: 2, context: 32, arithmetic });
-    await decoder.append([{ slot: 0, position: 0, ids: IDS.subarray(0, 4) }], undefined);
+    await using decoder = new Decoder(coreOf(model), { slots: 2, context: 32, arithmetic });
+    await decoder.append(1, IDS.subarray(0, 4), undefined);
     await change(model);
-    const gone = decoder.append([{ slot: 0, position: 4, ids: IDS.subarray(4, 5) }], undefined);
+    const gone = decoder.step([{ slot: 1, id: IDS[4] as number }], undefined);
     await expect(gone).rejects.toMatchObject({ code: 'MBOK_BUSY', message: expect.stringContaining('been changed') });
   });
 
@@ -117,8 +116,8 @@ describe.each(CHANGES)('after %s', (name, use, change) => {
     const options = { maxTokens: 12, temperature: 0 };
     const logits = async () => {
       await using lease = await promptCache.lend(coreOf(model), { context: 32, arithmetic });
-      const begun = lease.decoder.rewind(IDS);
-      return { begun, logits: (await lease.decoder.append(IDS.subarray(begun), undefined)).slice() };
+      const begun = lease.decoder.rewind(0, IDS);
+      return { begun, logits: (await lease.decoder.append(0, IDS.subarray(begun), undefined)).slice() };
     };
     await textOf(model, { ...options, promptCache });
     expect((await logits()).begun).toBe(IDS.length - 1);
@@ -126,7 +125,7 @@ describe.each(CHANGES)('after %s', (name, use, change) => {
     const after = await logits();
     expect(after.begun).toBe(0);
     await using fresh = new Decoder(coreOf(model), { context: 32, arithmetic });
-    expect(after.logits).toEqual((await fresh.append(IDS, undefined)).slice());
+    expect(after.logits).toEqual((await fresh.append(0, IDS, undefined)).slice());
     expect(await textOf(model, { ...options, promptCache })).toEqual(await textOf(model, options));
   });
 

@@ -102,9 +102,9 @@ test('a text that outgrows its first table continues as in one run', async () =>
   const model = await Model.load(endless('llama'));
   const ids = Int32Array.from({ length: 4100 }, (_, i) => (11 * i) % 160);
   await using decoder = new Decoder(coreOf(model), { context: 2 ** 20, arithmetic: arithmeticOf({}) });
+  await decoder.append(0, ids.subarray(0, 4090), undefined);
   expect(rowsOf(coreOf(model).constants(1))).toEqual([4096]);
-  await decoder.append(ids.subarray(0, 4090), undefined);
-  const last = Float32Array.from(await decoder.append(ids.subarray(4090), undefined));
+  const last = Float32Array.from(await decoder.append(0, ids.subarray(4090), undefined));
   expect(rowsOf(coreOf(model).constants(1))).toEqual([8192]);
   const { data, shape } = await model.logits(ids);
   const expected = data.subarray(data.length - shape[1]);
