@@ -4,7 +4,8 @@ import { execFileSync } from 'node:child_process';
 import { createRequire } from 'node:module';
 
 const require = createRequire(import.meta.url);
-const dist = (path) => require(`../dist/${path}.js`);
+/** A module of the library, whether public or not. */
+export const dist = (path) => require(`../dist/${path}.js`);
 
 export const { Graph } = dist('graph/graph');
 export const { Plan } = dist('graph/plan');

@@ -36,6 +36,7 @@ export {
 } from './eval/perplexity';
 export { measureSpeed, type Rate, type SpeedOptions, type SpeedResult } from './eval/speed';
 export type { Measurement } from './eval/statistics';
+export { type ChatModel, type FitOptions, fitMessages } from './generate/conversation';
 export type { Generation } from './generate/generation';
 export { PromptCache } from './generate/prompt_cache';
 export type { BatchOptions, EndReason, GenerateOptions, GenerationResult } from './generate/request';

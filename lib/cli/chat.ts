@@ -1,10 +1,10 @@
 import { createInterface, type Interface } from 'node:readline';
 import { MbokError } from '../base/errors';
+import { fitMessages } from '../generate/conversation';
 import { PromptCache } from '../generate/prompt_cache';
 import type { GenerateOptions, GenerationResult } from '../generate/request';
 import { type JsonObject, parseJsonObject } from '../io/json';
 import type { ChatOptions, Model } from '../model';
-import { encodeRendered } from '../text/chat';
 import type { ChatMessage } from '../text/messages';
 import { type Command, type CommandCall, isAbort, type Outcome, UsageError } from './command';
 import { LOAD_OPTIONS, loadModel } from './load_model';
@@ -144,23 +144,16 @@ class Conversation {
     return signal.aborted ? undefined : await generation.result;
   }
 
-  /** The messages that fit into the context and leave room for an answer: the first goes only if it is no instruction. */
+  /** Returns the messages that fit into the context, and says how many do not. */
   #fitting(): readonly ChatMessage[] {
-    const { config, tokenizer, chatTemplate } = this.#model;
-    const room = Math.min(this.#options.maxTokens ?? 1, Math.floor(config.maxPositions / 4));
-    const messages = [...this.messages];
-    const kept = messages[0]?.role === 'system' ? 1 : 0;
-    const { chatTemplateKwargs } = this.#options;
-    const length = () => {
-      const text = chatTemplate.apply(messages, { chatTemplateKwargs, addGenerationPrompt: true });
-      return encodeRendered(tokenizer, text).length;
-    };
-    // a question and its answer at a time; the last question stays, and tells itself if it is too long
-    while (messages.length > kept + 2 && length() + room > config.maxPositions) messages.splice(kept, 2);
-    const left = this.messages.length - messages.length;
-    if (left > 0)
-      say(`[the conversation outgrows the context of ${config.maxPositions} tokens: ${left} messages left out]`);
-    return messages;
+    const { maxTokens, chatTemplateKwargs } = this.#options;
+    const fitting = fitMessages(this.#model, this.messages, { maxTokens, chatTemplateKwargs });
+    const left = this.messages.length - fitting.length;
+    if (left > 0) {
+      const { maxPositions } = this.#model.config;
+      say(`[the conversation outgrows the context of ${maxPositions} tokens: ${left} messages left out]`);
+    }
+    return fitting;
   }
 }
 

@@ -1,4 +1,4 @@
-/** Computes the logits of texts that grow side by side: a cache with a slot a text, plans for prompts, for tokens, and for the head. */
+/** Computes the logits of texts that grow side by side, in a cache with a slot per text. */
 
 import type { Arithmetic } from '../graph/arithmetic';
 import { Graph, type Tensor } from '../graph/graph';
@@ -14,8 +14,8 @@ import { GrowingPlan } from './growing_plan';
 export const PREFILL_ROWS = 512;
 
 /**
- * Successive positions that attention computes together (kAttentionQueries): a few of them round otherwise than many, so
- * prompts are cut between blocks only.
+ * Successive positions that attention computes together (kAttentionQueries). A few round differently from many, so prompts
+ * are cut between blocks only.
  */
 const BLOCK = 64;
 
@@ -27,24 +27,24 @@ export interface DecoderOptions {
   readonly arithmetic: Arithmetic;
 }
 
-/** Tokens of a prompt that a slot's text goes on with. */
+/** The next tokens of a slot's prompt. */
 export interface Piece {
   readonly slot: number;
   readonly ids: Int32Array;
-  /** Whether the prompt ends with it: logits are computed after its last token. */
+  /** Whether the prompt ends with the piece: logits are computed after its last token. */
   readonly ends: boolean;
 }
 
-/** A token that a slot's text goes on with. */
+/** The next token of a slot's text. */
 export interface Token {
   readonly slot: number;
   readonly id: number;
 }
 
-/** What a slot holds. */
+/** Tokens in a slot. */
 interface Held {
   readonly ids: number[];
-  /** Leading tokens that were computed as a prompt's, all on `path`. */
+  /** Number of leading tokens that were computed as a prompt on `path`. */
   prompt: number;
   path: number;
 }
@@ -54,7 +54,7 @@ export class Decoder {
   readonly slots: number;
   readonly context: number;
   readonly arithmetic: Arithmetic;
-  /** Tokens of all pieces of a prefill run together. */
+  /** Rows of a prefill run at most. */
   readonly maxRows: number;
   readonly cache: GenerationCache;
   readonly #model: ModelCore;
@@ -94,7 +94,7 @@ export class Decoder {
     });
   }
 
-  /** Whether the model's weights have changed since: what the cache holds is another model's then. */
+  /** Whether the model's weights have changed since, so that the cache belongs to another model. */
   get isStale(): boolean {
     return this.#model.revision !== this.#revision;
   }
@@ -105,15 +105,15 @@ export class Decoder {
   }
 
   /**
-   * The path of a prompt of so many tokens: products choose their algorithm by the number of rows, and round differently.
-   * Prompts of one path can share a run without changing one another's bits.
+   * Returns the path of a prompt of so many tokens. Products choose their algorithm by the number of rows, and each rounds
+   * differently: prompts of one path can share a run without changing one another's bits.
    */
   path(tokens: number): number {
     const most = this.#thresholds.at(-1) as number;
     return this.#thresholds.find((rows) => tokens <= rows) ?? most + 1;
   }
 
-  /** How many of a prompt's next `count` tokens a run with `room` rows left takes: all, or as many as end a block. */
+  /** Returns how many of a prompt's next `count` tokens fit into `room` rows: all, or as many as end a block. */
   take(slot: number, count: number, room: number): number {
     if (count <= room) return count;
     const position = this.#at(slot).ids.length;
@@ -168,9 +168,9 @@ export class Decoder {
   }
 
   /**
-   * How many leading tokens of a prompt need no computing in a slot: at most all but the last, whose logits are wanted.
+   * Returns how many leading tokens of a prompt a slot holds: at most all but the last, whose logits are wanted.
    *
-   * @param path - only what has the bits that this path computes: whole blocks of an earlier prompt
+   * @param path - counts only tokens with the bits of this path: whole blocks of an earlier prompt
    */
   reusable(slot: number, ids: Int32Array, path?: number): number {
     const held = this.#at(slot);
@@ -181,7 +181,7 @@ export class Decoder {
     return path === undefined ? same : wholeBlocks(same);
   }
 
-  /** Goes back to what is {@link reusable} of a slot's text, and returns how much that is. */
+  /** Truncates a slot's text to what is {@link reusable}, and returns its length. */
   rewind(slot: number, ids: Int32Array, path?: number): number {
     const same = this.reusable(slot, ids, path);
     const held = this.#at(slot);
@@ -214,7 +214,7 @@ export class Decoder {
     held.ids.push(...ids);
   }
 
-  /** A graph with the model up to its head. */
+  /** Builds the model up to its head. */
   #body(positions: number): { readonly graph: Graph; readonly finished: Tensor } {
     const graph = new Graph(this.arithmetic);
     const [ids, slots, places] = ['ids', 'slots', 'positions'].map((name) =>
@@ -232,7 +232,7 @@ export class Decoder {
     graph.output('logits', headLogits(family.head(this.#model.builder(graph), states, config)));
   }
 
-  /** What a run is given, and the positions that it reaches. */
+  /** Returns the inputs of a run, and the number of positions that it reaches. */
   #inputs(pieces: readonly { readonly slot: number; readonly ids: Int32Array }[]) {
     const rows = pieces.reduce((sum, { ids }) => sum + ids.length, 0);
     const [ids, slots, positions] = [new Int32Array(rows), new Int32Array(rows), new Int32Array(rows)];
@@ -248,7 +248,7 @@ export class Decoder {
     return { ids, slots, positions, rows, reached };
   }
 
-  /** Of the first rows of the states that a prefill run left. They are decoded, whatever path the prompts took. */
+  /** Returns the logits of the first rows of the last prefill run's states. The head has one path for all prompts. */
   async #logitsOf(rows: number, signal: AbortSignal | undefined): Promise<Float32Array[]> {
     this.#head ??= this.#headPlan();
     const states = this.#states.subarray(0, rows * this.#cols);
@@ -270,17 +270,17 @@ export class Decoder {
   }
 }
 
-/** The positions before this one that fill whole blocks. */
+/** Returns the number of positions before this one that fill whole blocks. */
 function wholeBlocks(position: number): number {
   return Math.floor(position / BLOCK) * BLOCK;
 }
 
-/** Numbers of rows up to which a product of the model may take another algorithm than beyond. */
+/** Returns the numbers of rows after which a product of the model may change its algorithm, in rising order. */
 function thresholds({ kernels }: ModelCore, { precision }: Arithmetic): readonly number[] {
   const { decodedRows, streamedRows } = guarded(() => addon().info());
   const looked = decodedRows[precision];
   const tiled = [...kernels.values()].map((count) => looked[Math.min(count, looked.length) - 1] as number);
-  // bits in rows: fewer than that, by their number
+  // products of bits in rows change below `streamedRows`
   const few = Array.from({ length: streamedRows }, (_, i) => i + 1);
   return [...new Set([...few, ...tiled])].sort((a, b) => a - b);
 }

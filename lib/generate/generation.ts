@@ -1,4 +1,4 @@
-/** A running generation, as who reads its text sees it. */
+/** A running generation, as its consumer sees it. */
 
 import { MbokError } from '../base/errors';
 import { throwIfAborted } from '../base/validate';

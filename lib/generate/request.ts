@@ -127,8 +127,7 @@ export function contextOf({ prompt, maxTokens }: GenerationRequest): number {
 }
 
 /**
- * The request in a cache of so many places: its text ends where they are full. Throws MBOK_INVALID_ARGUMENT where the prompt
- * does not fit.
+ * Returns the request with a limit for a cache of `context` tokens. Throws MBOK_INVALID_ARGUMENT if the prompt does not fit.
  */
 export function fitted(request: GenerationRequest, context: number): GenerationRequest {
   const { length } = request.prompt;

@@ -1,4 +1,4 @@
-/** Texts that are generated side by side: requests come and go at any time, one loop computes them all. */
+/** Generates texts side by side: requests join and leave at any time, and one loop computes them all. */
 
 import { setImmediate } from 'node:timers/promises';
 import { MbokError } from '../base/errors';
@@ -20,17 +20,17 @@ export interface SchedulerOptions {
   /** Of all requests. */
   readonly arithmetic: Arithmetic;
   /**
-   * Lends the decoder, of one slot. What a text before has in common with a prompt is then reused whatever way it was
-   * computed, so texts are the same up to rounding. Default: a decoder of the scheduler's.
+   * Lends the decoder, with one slot. All tokens that a prompt shares with the text before are reused, decoded ones too, so
+   * texts are the same up to rounding. Default: the scheduler makes a decoder.
    */
   readonly promptCache?: PromptCache | undefined;
 }
 
-/** A request among those that a scheduler computes. Dispose it when its text ends: it may have a slot. */
+/** A request in a scheduler. Dispose it when its text ends, so that others can have its slot. */
 export interface Seat extends AsyncDisposable {
   /**
-   * Chooses the next token, as soon as the scheduler comes to it; nothing is computed before this is called. Rejects with
-   * MBOK_ABORTED when the request's signal fires, MBOK_NON_FINITE, MBOK_BUSY, MBOK_DISPOSED, MBOK_OUT_OF_MEMORY.
+   * Asks for the next token: the text stands still until somebody does. Rejects with MBOK_ABORTED when the request's signal
+   * fires, MBOK_NON_FINITE, MBOK_BUSY, MBOK_DISPOSED, MBOK_OUT_OF_MEMORY.
    */
   next(): Promise<Written>;
 }
@@ -44,19 +44,19 @@ interface Consumer {
 interface Text {
   readonly request: GenerationRequest;
   readonly writer: Writer;
-  /** Undefined while it waits for one. */
+  /** Undefined until it gets one. */
   slot: number | undefined;
   /** See {@link Decoder.path}. */
   path: number;
-  /** Tokens that the cache does not hold yet: of the prompt, later the last one chosen. */
+  /** Tokens that are not in the cache yet: the rest of the prompt, later the last token chosen. */
   rest: Int32Array;
-  /** Who waits for the next token; the text stands still while nobody does. */
+  /** Waits for the next token. */
   consumer: Consumer | undefined;
-  /** Why it can not go on, whoever asks. */
+  /** Why the text cannot continue. */
   error: unknown;
 }
 
-/** Texts that a run in flight computes. */
+/** A run in flight and its texts. */
 interface Flight {
   readonly texts: readonly Text[];
   readonly controller: AbortController;
@@ -64,12 +64,12 @@ interface Flight {
 }
 
 /**
- * Computes requests side by side. A request takes a slot when there is one, best that which holds the longest beginning of
- * its prompt. Then turn follows turn: a token for every text whose consumer waits for one, and one run of prompts, so
- * that a long prompt delays running texts by no more than a run of it. A request that fails or is aborted ends alone.
+ * Computes requests side by side. A request takes a free slot, of several the one that holds the longest prefix of its
+ * prompt. Every turn computes a token of each text whose consumer waits, then one run of prompts: a long prompt delays
+ * running texts by one of its runs at most. A request that fails or is aborted ends alone.
  *
- * A text does not depend on what runs beside it, bit for bit: tokens are computed as one alone is, prompts as their
- * length asks (Decoder.path), and no beginning is reused unless it has the bits that would be computed.
+ * Texts do not depend on those beside them, bit for bit. A token is decoded as if it were alone, a prompt is computed as
+ * its length requires ({@link Decoder.path}), and a prefix is reused only if computing it again would give the same bits.
  *
  * @example
  * await using scheduler = new Scheduler(model, { slots: 8, context: 2048, arithmetic });
@@ -81,15 +81,15 @@ export class Scheduler implements AsyncDisposable {
   readonly cacheBytes: number;
   readonly #options: SchedulerOptions;
   #lease: Lease | undefined;
-  /** In the order in which they came. */
+  /** In order of arrival. */
   readonly #waiting: Text[] = [];
-  /** Those that have slots, in the order in which they got them. */
+  /** Texts with slots, in order of admission. */
   readonly #seated: Text[] = [];
-  /** Slots, the one that was left first first. */
+  /** Free slots, in the order in which they became free. */
   readonly #free: number[];
   #flight: Flight | undefined;
   #turning = false;
-  /** When the loop ends, or has ended. */
+  /** Resolves when the loop ends. */
   #turned: Promise<void> | undefined;
   #disposed = false;
 
@@ -106,8 +106,8 @@ export class Scheduler implements AsyncDisposable {
   }
 
   /**
-   * A request's text, which is computed while it is iterated. A text without `maxTokens` may fill the scheduler's context.
-   * Throws MBOK_INVALID_ARGUMENT for a prompt that does not fit, another arithmetic or a prompt cache, MBOK_DISPOSED.
+   * Returns a request's text, which is computed while it is iterated. Without `maxTokens` it may fill the scheduler's
+   * context. Throws MBOK_INVALID_ARGUMENT for a prompt that does not fit, another arithmetic or another prompt cache.
    */
   submit(request: GenerationRequest): Generation {
     const { context, arithmetic, promptCache } = this.#options;
@@ -116,7 +116,7 @@ export class Scheduler implements AsyncDisposable {
     return new Generation(this, fitted(request, context));
   }
 
-  /** A place for a request; `writer` makes its text. Throws MBOK_DISPOSED. */
+  /** Adds a request, whose text `writer` makes. Throws MBOK_DISPOSED. */
   join(request: GenerationRequest, writer: Writer): Seat {
     if (this.#disposed) throw disposedError();
     const rest = request.prompt;
@@ -134,7 +134,7 @@ export class Scheduler implements AsyncDisposable {
     };
   }
 
-  /** Ends texts under way with MBOK_DISPOSED and frees everything, after the run in flight if there is one. */
+  /** Ends all texts with MBOK_DISPOSED and frees everything, after the run in flight if there is one. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#disposed = true;
     this.#flight?.controller.abort();
@@ -151,7 +151,7 @@ export class Scheduler implements AsyncDisposable {
     });
   }
 
-  /** Ends a text at once, or after the run in flight that computes it: that is aborted when all of its texts are. */
+  /** Ends a text at once, or after its run in flight. A run is aborted when all of its texts are. */
   #abort(text: Text): void {
     const flight = this.#flight;
     if (!flight?.texts.includes(text)) failIfAborted(text);
@@ -172,11 +172,11 @@ export class Scheduler implements AsyncDisposable {
     this.#turned = this.#turn();
   }
 
-  /** The loop: runs as long as somebody waits for what can be computed. */
+  /** Runs the loop as long as a consumer waits for something that can be computed. */
   async #turn(): Promise<void> {
     try {
       for (;;) {
-        // those that got a token come back for the next one first, so that texts stay together
+        // consumers ask for their next token first, so that texts stay in step
         if (this.#options.slots > 1) await setImmediate();
         if (this.#disposed) return;
         if (this.#next() !== undefined) await this.#admit();
@@ -192,7 +192,7 @@ export class Scheduler implements AsyncDisposable {
     }
   }
 
-  /** The text that gets the next slot, if there is one. */
+  /** Returns the text that gets the next slot, if there are both. */
   #next(): Text | undefined {
     return this.#free.length === 0 ? undefined : this.#waiting.find(({ consumer }) => consumer !== undefined);
   }
@@ -208,7 +208,7 @@ export class Scheduler implements AsyncDisposable {
     }
     for (let text = this.#next(); text !== undefined; text = this.#next()) {
       const { prompt } = text.request;
-      // what was decoded has other bits than a prompt's tokens
+      // decoded tokens have other bits than those of a prompt
       const path = this.#options.promptCache === undefined ? decoder.path(prompt.length) : undefined;
       const held = this.#free.map((slot) => decoder.reusable(slot, prompt, path));
       const [slot] = this.#free.splice(held.indexOf(Math.max(...held)), 1) as [number];
@@ -221,7 +221,7 @@ export class Scheduler implements AsyncDisposable {
     }
   }
 
-  /** The decoder, or a new one where the model has changed: texts that it was computing can not go on. */
+  /** Returns the decoder, a new one if the model has changed: texts of the old one cannot continue. */
   async #open(): Promise<Decoder> {
     if (this.#lease?.decoder.isStale) {
       try {
@@ -245,14 +245,14 @@ export class Scheduler implements AsyncDisposable {
     await lease?.[Symbol.asyncDispose]();
   }
 
-  /** A token of every text. */
+  /** Computes a token of every text. */
   async #step(texts: readonly Text[]): Promise<void> {
     const tokens = texts.map(({ slot, rest }) => ({ slot: slot as number, id: rest[0] as number }));
     const logits = await this.#fly(texts, (decoder, signal) => decoder.step(tokens, signal));
     for (const [i, row] of (logits ?? []).entries()) write(texts[i] as Text, row);
   }
 
-  /** One run of prompts: the one that came first, and others of its path as far as there is room. */
+  /** Computes one run of prompts: the first one's, and those of its path as far as there is room. */
   async #prefill(prompts: readonly Text[]): Promise<void> {
     const { decoder } = this.#lease as Lease;
     const [{ path }] = prompts as readonly [Text];
@@ -274,7 +274,7 @@ export class Scheduler implements AsyncDisposable {
       write(text, logits[i] as Float32Array);
   }
 
-  /** A run; undefined where it failed, and its texts with it. */
+  /** Runs the decoder. Returns undefined if the run failed, and its texts with it. */
   async #fly(
     texts: readonly Text[],
     run: (decoder: Decoder, signal: AbortSignal) => Promise<Float32Array[]>,
@@ -306,7 +306,7 @@ function disposedError(): MbokError {
   return new MbokError('MBOK_DISPOSED', 'the scheduler of this text has been disposed');
 }
 
-/** Gives a text its next token, by its logits. */
+/** Chooses a text's next token by its logits. */
 function write(text: Text, logits: Float32Array): void {
   const { consumer } = text;
   if (consumer === undefined) return;
@@ -329,7 +329,7 @@ function fail(text: Text, error: unknown): void {
   consumer?.reject(error);
 }
 
-/** Whether it was aborted, and has failed. */
+/** Fails a text whose signal has fired, and tells whether it has. */
 function failIfAborted(text: Text): boolean {
   const { signal } = text.request.options;
   if (!signal?.aborted) return false;
@@ -337,7 +337,7 @@ function failIfAborted(text: Text): boolean {
   return true;
 }
 
-/** Whether it was there. */
+/** Removes a text, and tells whether it was there. */
 function remove(texts: Text[], text: Text): boolean {
   const index = texts.indexOf(text);
   if (index >= 0) texts.splice(index, 1);

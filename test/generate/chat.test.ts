@@ -2,6 +2,7 @@
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { fitMessages } from '../../lib/generate/conversation';
 import { Decoder } from '../../lib/generate/decoder';
 import { PromptCache } from '../../lib/generate/prompt_cache';
 import { recommendedSampling } from '../../lib/generate/recommended';
@@ -199,5 +200,46 @@ describe('generation_config.json', () => {
     copyTinyStories(place);
     writeFileSync(join(place, 'generation_config.json'), '[]');
     await expect(Model.load(place)).rejects.toMatchObject({ code: 'MBOK_FORMAT' });
+  });
+});
+
+describe('messages that outgrow the context', () => {
+  const system: ChatMessage = { role: 'system', content: 'Be kind.' };
+  const turn = (i: number): ChatMessage[] => [
+    { role: 'user', content: `Tell me of ${'Lily and Tom and the sun and '.repeat(6)} ${i}.` },
+    { role: 'assistant', content: `There was ${'a ball and a dog and a tree and '.repeat(6)} ${i}.` },
+  ];
+  const question: ChatMessage = { role: 'user', content: 'And then?' };
+  const turns = [0, 1, 2, 3, 4, 5].flatMap(turn);
+
+  test.each([
+    ['after the system message', [system], 1],
+    ['from the beginning where there is none', [], 0],
+  ])('are left out %s, a question with its answer', async (_, first, kept) => {
+    const messages = [...first, ...turns, question];
+    const fitting = fitMessages(model, messages, { maxTokens: 60 });
+    const left = messages.length - fitting.length;
+    expect(left).toBeGreaterThan(0);
+    expect(left % 2).toBe(0);
+    expect(fitting).toEqual([...messages.slice(0, kept), ...messages.slice(kept + left)]);
+    const { promptTokens } = await answer(fitting, { temperature: 0, maxTokens: 1 });
+    expect(promptTokens + 60).toBeLessThanOrEqual(512);
+    // one turn more does not fit
+    const more = [...messages.slice(0, kept), ...messages.slice(kept + left - 2)];
+    expect((await answer(more, { temperature: 0, maxTokens: 1 })).promptTokens + 60).toBeGreaterThan(512);
+  });
+
+  test('leave room for an answer of a quarter of the context at most', () => {
+    const messages = [...turns, question];
+    const most = fitMessages(model, messages, { maxTokens: 128 });
+    expect(fitMessages(model, messages, { maxTokens: 10_000 })).toEqual(most);
+    expect(fitMessages(model, messages).length).toBeGreaterThan(most.length);
+  });
+
+  test('stay where they fit, and the last question always stays', () => {
+    expect(fitMessages(model, ASK)).toEqual(ASK);
+    const long: ChatMessage = { role: 'user', content: 'a b '.repeat(500) };
+    expect(fitMessages(model, [...turns, long])).toEqual([...turns, long].slice(-1));
+    expect(() => fitMessages(model, ASK, { maxTokens: 0 })).toThrow(/'maxTokens' must be an integer of at least 1/);
   });
 });
