@@ -2,9 +2,27 @@
 
 import { MbokError } from '../base/errors';
 import { throwIfAborted } from '../base/validate';
+import type { ModelCore } from '../models/model_core';
 import type { EndReason, GenerationRequest, GenerationResult } from './request';
-import type { Scheduler } from './scheduler';
-import { Writer } from './writer';
+import { Writer, type Written } from './writer';
+
+/** A request in a scheduler. Dispose it when its text ends, so that others can have its slot. */
+export interface Seat extends AsyncDisposable {
+  /**
+   * Asks for the next token: the text stands still until somebody does. Rejects with MBOK_ABORTED when the request's signal
+   * fires, MBOK_NON_FINITE, MBOK_BUSY, MBOK_DISPOSED, MBOK_OUT_OF_MEMORY.
+   */
+  next(): Promise<Written>;
+}
+
+/** A scheduler, as its generations see it. */
+export interface Host extends AsyncDisposable {
+  readonly model: ModelCore;
+  /** Bytes of the key-value cache of one text. */
+  readonly cacheBytes: number;
+  /** Adds a request, whose text `writer` makes. Throws MBOK_DISPOSED. */
+  join(request: GenerationRequest, writer: Writer): Seat;
+}
 
 /**
  * A running generation: iterate it for the text, piece by piece. Pieces never split a character and never hold a part of
@@ -31,10 +49,10 @@ export class Generation implements AsyncGenerator<string, GenerationResult, unde
   /**
    * @internal Use `model.generate()` or `model.chat()`.
    *
-   * @param alone - whether the scheduler ends with the generation
+   * @param alone - whether the host ends with the generation
    */
-  constructor(scheduler: Scheduler, request: GenerationRequest, alone = false) {
-    this.#run = new GenerationRun(scheduler, request, alone);
+  constructor(host: Host, request: GenerationRequest, alone = false) {
+    this.#run = new GenerationRun(host, request, alone);
     this.cacheBytes = this.#run.cacheBytes;
     this.result = this.#run.result;
     this.#pieces = this.#run.pieces();
@@ -84,18 +102,18 @@ interface Settlement {
 class GenerationRun {
   readonly result: Promise<GenerationResult>;
   readonly cacheBytes: number;
-  readonly #scheduler: Scheduler;
+  readonly #host: Host;
   readonly #request: GenerationRequest;
   readonly #alone: boolean;
   readonly #writer: Writer;
   #settlement: Settlement | undefined;
 
-  constructor(scheduler: Scheduler, request: GenerationRequest, alone: boolean) {
-    this.#scheduler = scheduler;
+  constructor(host: Host, request: GenerationRequest, alone: boolean) {
+    this.#host = host;
     this.#request = request;
     this.#alone = alone;
-    this.cacheBytes = scheduler.cacheBytes;
-    this.#writer = new Writer(scheduler.model.tokenizer, request);
+    this.cacheBytes = host.cacheBytes;
+    this.#writer = new Writer(host.model.tokenizer, request);
     this.result = new Promise((resolve, reject) => {
       this.#settlement = { resolve, reject };
     });
@@ -135,14 +153,14 @@ class GenerationRun {
     throwIfAborted(signal);
     onProgress?.({ done: 0, what: 'prompt' });
     const writer = this.#writer;
-    await using _ = this.#alone ? this.#scheduler : undefined;
-    await using seat = this.#scheduler.join(this.#request, writer);
+    await using _ = this.#alone ? this.#host : undefined;
+    await using seat = this.#host.join(this.#request, writer);
     for (;;) {
       const { text, next } = await seat.next();
       if (text !== '') yield text;
       if (next === undefined) return writer.reason as EndReason;
       throwIfAborted(signal);
-      if (this.#scheduler.model.disposed) {
+      if (this.#host.model.disposed) {
         throw new MbokError('MBOK_DISPOSED', 'the model was disposed while it generated');
       }
       onProgress?.({ done: writer.tokens / maxTokens, what: 'tokens' });

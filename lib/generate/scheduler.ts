@@ -7,7 +7,7 @@ import { type Arithmetic, sameArithmetic } from '../graph/arithmetic';
 import type { ModelCore } from '../models/model_core';
 import { cacheBytes } from './cache';
 import { Decoder, type Piece } from './decoder';
-import { Generation } from './generation';
+import { Generation, type Host, type Seat } from './generation';
 import type { Lease, PromptCache } from './prompt_cache';
 import { fitted, type GenerationRequest } from './request';
 import type { Writer, Written } from './writer';
@@ -24,15 +24,6 @@ export interface SchedulerOptions {
    * texts are the same up to rounding. Default: the scheduler makes a decoder.
    */
   readonly promptCache?: PromptCache | undefined;
-}
-
-/** A request in a scheduler. Dispose it when its text ends, so that others can have its slot. */
-export interface Seat extends AsyncDisposable {
-  /**
-   * Asks for the next token: the text stands still until somebody does. Rejects with MBOK_ABORTED when the request's signal
-   * fires, MBOK_NON_FINITE, MBOK_BUSY, MBOK_DISPOSED, MBOK_OUT_OF_MEMORY.
-   */
-  next(): Promise<Written>;
 }
 
 interface Consumer {
@@ -75,9 +66,8 @@ interface Flight {
  * await using scheduler = new Scheduler(model, { slots: 8, context: 2048, arithmetic });
  * for await (const text of scheduler.submit(request)) process.stdout.write(text);
  */
-export class Scheduler implements AsyncDisposable {
+export class Scheduler implements Host {
   readonly model: ModelCore;
-  /** Bytes of the key-value cache of one text. */
   readonly cacheBytes: number;
   readonly #options: SchedulerOptions;
   #lease: Lease | undefined;
@@ -116,7 +106,6 @@ export class Scheduler implements AsyncDisposable {
     return new Generation(this, fitted(request, context));
   }
 
-  /** Adds a request, whose text `writer` makes. Throws MBOK_DISPOSED. */
   join(request: GenerationRequest, writer: Writer): Seat {
     if (this.#disposed) throw disposedError();
     const rest = request.prompt;
