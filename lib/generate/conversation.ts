@@ -23,7 +23,7 @@ export interface FitOptions extends TemplateArguments {
  * question goes with its answer. The first message stays if it is the system's, and the last question always stays:
  * `model.chat` refuses it if it is too long alone.
  *
- * @param options - template arguments and `maxTokens`, as `model.chat` takes them
+ * @param given - template arguments and `maxTokens`, as `model.chat` takes them
  * @returns the messages that fit, in their order
  * @throws MbokError MBOK_INVALID_ARGUMENT (also for conversations that the template refuses), MBOK_UNSUPPORTED (no chat
  *   template), MBOK_FORMAT, MBOK_NO_TOKENIZER
