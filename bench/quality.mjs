@@ -154,7 +154,7 @@ const sections = {
   async baselines() {
     const methods = [
       { method: 'rtn' },
-      ...['natural', 'falling'].map((order) => ({ method: 'gptq', order, calibration })),
+      ...['natural', 'descending'].map((order) => ({ method: 'gptq', order, calibration })),
     ];
     for (const given of methods) {
       for (const bits of [2, 3, 4]) {

@@ -5,8 +5,8 @@ import { compensationFactor } from '../graph/operations/kernel_fit';
 import { Plan } from '../graph/plan';
 import { Matrix } from '../native/matrix';
 
-/** Column orders: 'natural' is that of the layer; 'falling' is by falling H_jj, the `--act-order` of GPTQ's authors. */
-export const COLUMN_ORDERS = ['falling', 'natural'] as const;
+/** Column orders: 'natural' is that of the layer; 'descending' is by descending H_jj, the `--act-order` of GPTQ's authors. */
+export const COLUMN_ORDERS = ['descending', 'natural'] as const;
 export type ColumnOrder = (typeof COLUMN_ORDERS)[number];
 
 /** Damping added to the diagonal of H, as a fraction of its mean (arXiv 2210.17323, section 3.3, step 3). */
@@ -44,7 +44,7 @@ export async function factorInputs(
   const mean = live === 0 ? 1 : diagonal.reduce((sum, value) => sum + value, 0) / live;
   for (const j of dead) diagonal[j] = mean;
   const order = Int32Array.from(diagonal.keys());
-  if (columnOrder === 'falling') order.sort((a, b) => (diagonal[b] as number) - (diagonal[a] as number) || a - b);
+  if (columnOrder === 'descending') order.sort((a, b) => (diagonal[b] as number) - (diagonal[a] as number) || a - b);
 
   const d = Float64Array.from(order, (j) => 1 / Math.sqrt((diagonal[j] as number) + GPTQ_DAMPING * mean));
   const scaled = new Float32Array(n * n);

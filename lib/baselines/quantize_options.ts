@@ -30,7 +30,7 @@ export interface QuantizeOptions extends ProgressOptions, OutputOptions {
    * Default 128.
    */
   readonly group?: number;
-  /** Column order of GPTQ: 'natural', or by falling H_jj (`--act-order` of its authors). Default 'falling'. */
+  /** Column order of GPTQ: 'natural', or by descending H_jj (`--act-order` of its authors). Default 'descending'. */
   readonly order?: ColumnOrder;
   /** Text and settings of GPTQ, which requires them. Defaults as for `binarize`. */
   readonly calibration?: Pick<CalibrationOptions, 'data' | 'windows' | 'length' | 'startToken' | 'precision'>;
@@ -79,7 +79,7 @@ export async function prepareBaseline(model: ModelSource, given: QuantizeOptions
     if (given.calibration !== undefined) invalid('calibration', "given with method 'gptq' only", given.calibration);
     return { settings: { method, bits, group, order: 'natural' }, calibration: undefined };
   }
-  const order = oneOf('order', given.order ?? 'falling', COLUMN_ORDERS);
+  const order = oneOf('order', given.order ?? 'descending', COLUMN_ORDERS);
   if (given.calibration === undefined) invalid('calibration', "given with method 'gptq'", undefined);
   const calibrated = convertible(model);
   const settings = checkCalibration(calibrated, options('calibration', given.calibration, CALIBRATION_KEYS));

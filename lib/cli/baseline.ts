@@ -31,8 +31,8 @@ export const baselineCommand: Command = {
     order: {
       kind: 'choice',
       choices: COLUMN_ORDERS,
-      help: "order of columns for GPTQ; falling: by their inputs' squares",
-      byDefault: 'falling',
+      help: "order of columns for GPTQ; descending: by their inputs' squares",
+      byDefault: 'descending',
     },
     ...CALIBRATION_OPTIONS,
     restart: { kind: 'flag', help: 'discard an unfinished call for OUT instead of continuing it' },

@@ -95,7 +95,7 @@ again with the same options, it continues from there.
               ten thousand tokens like those that the model will see are enough
 
 With --bits or --size each layer gets 1 to 8 kernels, and the budget is met to the byte. --size also puts embeddings and
-head into 8 bits, unless --embeddings kept is passed.
+head into 8 bits, unless --embeddings unchanged is passed.
 
   measured    minimizes the sum of the errors that layers cause in their block's output, relative to the hidden states;
               they are measured on calibration text before the conversion

@@ -40,15 +40,15 @@ export interface BinarizeOptions extends ProgressOptions, AllocationOptions {
   /** Text and settings of the 'calibrated' method; required with it and refused without it. */
   readonly calibration?: CalibrationOptions;
   /**
-   * Type of embeddings and head: unchanged ('kept'), or 8 bits with one scale per row ('int8'). In 8 bits they cannot
-   * be trained. Default 'kept'; with `size` 'int8'.
+   * Type of embeddings and head: that of the source ('unchanged'), or 8 bits with one scale per row ('int8'). In 8 bits
+   * they cannot be trained. Default 'unchanged'; with `size` 'int8'.
    */
   readonly embeddings?: EmbeddingChoice;
 }
 
-export const EMBEDDING_CHOICES: readonly EmbeddingChoice[] = ['kept', 'int8'];
+export const EMBEDDING_CHOICES: readonly EmbeddingChoice[] = ['unchanged', 'int8'];
 /** Type that embeddings and head get; see {@link BinarizeOptions.embeddings}. */
-export type EmbeddingChoice = 'kept' | 'int8';
+export type EmbeddingChoice = 'unchanged' | 'int8';
 
 export const BINARIZE_KEYS = [
   ...ALLOCATION_KEYS,
@@ -135,7 +135,7 @@ function memorySink(model: ModelCore, signal: AbortSignal | undefined): Conversi
 export async function prepareTask(model: ConvertibleModel, given: BinarizeOptions): Promise<ConversionTask> {
   const method = oneOf('method', given.method ?? 'refit', METHODS);
   const rounds = integerInRange('rounds', given.rounds ?? REFIT_ROUNDS, 1, 1000);
-  const byDefault = given.size === undefined ? 'kept' : 'int8';
+  const byDefault = given.size === undefined ? 'unchanged' : 'int8';
   const embeddings = oneOf('embeddings', given.embeddings ?? byDefault, EMBEDDING_CHOICES);
   const specifications = model.family.parameters(model.config);
   const linears = specifications.filter(({ role }) => role === 'linear');

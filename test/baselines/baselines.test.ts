@@ -138,7 +138,7 @@ describe('GPTQ', () => {
     return factorInputs(Matrix.from(h, { rows: cols, cols }), order, undefined);
   };
 
-  test.each(['natural', 'falling'] as const)('factors the damped inverse in %s order', async (order) => {
+  test.each(['natural', 'descending'] as const)('factors the damped inverse in %s order', async (order) => {
     const h = gram(30, 40);
     const { factor: matrix, order: places } = await factor(h, order);
     const u = matrix.toFloat32();
@@ -165,9 +165,9 @@ describe('GPTQ', () => {
   });
 
   test.each([
-    [2, 400, 'falling'],
+    [2, 400, 'descending'],
     [3, 128, 'natural'],
-    [4, 100, 'falling'],
+    [4, 100, 'descending'],
     [2, 150, 'natural'],
   ] as const)(
     'of %i bits in groups of %i, %s, is column by column what it is in blocks',
@@ -229,7 +229,7 @@ describe('GPTQ', () => {
   test('of inputs that are all zero is zero', async () => {
     const quantized = await gptq(
       random.normals(12),
-      await factor(new Float32Array(36), 'falling'),
+      await factor(new Float32Array(36), 'descending'),
       { bits: 2, group: 4 },
       undefined,
     );
@@ -244,10 +244,10 @@ describe('GPTQ', () => {
 
 test.each([
   [{ rows: 192, cols: 512 }, { bits: 2, group: 128, order: 'natural' }, 24576 + 1536 + 192],
-  [{ rows: 192, cols: 512 }, { bits: 2, group: 128, order: 'falling' }, 24576 + 1536 + 192 + 128],
-  [{ rows: 3, cols: 5 }, { bits: 3, group: 128, order: 'falling' }, 6 + 6 + 2],
+  [{ rows: 192, cols: 512 }, { bits: 2, group: 128, order: 'descending' }, 24576 + 1536 + 192 + 128],
+  [{ rows: 3, cols: 5 }, { bits: 3, group: 128, order: 'descending' }, 6 + 6 + 2],
   [{ rows: 3, cols: 5 }, { bits: 3, group: 2, order: 'natural' }, 6 + 18 + 4],
-  [{ rows: 3, cols: 5 }, { bits: 3, group: 2, order: 'falling' }, 6 + 18 + 4 + 2],
+  [{ rows: 3, cols: 5 }, { bits: 3, group: 2, order: 'descending' }, 6 + 18 + 4 + 2],
 ] as const)('packed, %j with %j takes %i bytes', (shape, settings, bytes) => {
   expect(packedMatrixBytes(shape, settings)).toBe(bytes);
 });
@@ -270,7 +270,7 @@ describe('a folder', () => {
       const report = await quantizeFolder(TINY_STORIES, at(`gptq${bits}`), { method: 'gptq', bits, calibration });
       expect(JSON.parse(readFileSync(join(at(`gptq${bits}`), 'baseline.json'), 'utf8'))).toEqual(report);
       expect(report).toMatchObject({
-        ...{ method: 'gptq', bits, group: 128, order: 'falling' },
+        ...{ method: 'gptq', bits, group: 128, order: 'descending' },
         calibration: { windows: 8, length: 128, tokens: 1024, precision: 'bf16', damping: 0.01 },
       });
       expect(Object.keys(report.residuals)).toHaveLength(42);

@@ -202,7 +202,7 @@ describe('mbok', () => {
     expect(small.bytes as number).toBeGreaterThan(1e6 - 2048);
     expect(Object.keys(small.embeddingErrors as object)).toEqual(['model.embed_tokens.weight']);
     expect(fileBytes(at('sized'))).toBe(small.bytes);
-    const refused = runMbok(folder, ['binarize', TINY_STORIES, at('kept'), ...args, '--embeddings', 'kept']);
+    const refused = runMbok(folder, ['binarize', TINY_STORIES, at('kept'), ...args, '--embeddings', 'unchanged']);
     expect(refused).toMatchObject({ status: 1, stdout: '' });
     expect(refused.stderr).toMatch(/'size' must be from \d+ bytes .*\(MBOK_INVALID_ARGUMENT\)/);
   });
