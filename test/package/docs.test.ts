@@ -88,6 +88,10 @@ const EXAMPLES: Readonly<Record<string, { readonly args: readonly string[]; read
     args: ['2'],
     prints: [/^f32, no hidden layer +[\d.]+ %/m, /^STE, Adam.* %/m, /^flipped bits, 3 hidden layers +[\d.]+ %/m],
   },
+  'residual_network.mjs': {
+    args: ['2'],
+    prints: [/^loss [\d.]+ -> [\d.]+ nats per character$/m, /^logits after loading: equal$/m, /^Once upon a time/m],
+  },
   'quickstart.mjs': { args: [], prints: [/^perplexity of the Boolean model: \d+\.\d\d$/m, STORY] },
 };
 
