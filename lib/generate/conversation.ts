@@ -7,9 +7,15 @@ import type { Tokenizer } from '../text/tokenizer';
 
 /** Part of a model that {@link fitMessages} reads. */
 export interface ChatModel {
+  /** The tokenizer that counts. */
   readonly tokenizer: Tokenizer;
+  /** The template that formats messages. */
   readonly chatTemplate: ChatTemplate;
-  readonly config: { readonly maxPositions: number };
+  /** Sizes of the model. */
+  readonly config: {
+    /** Tokens of its context. */
+    readonly maxPositions: number;
+  };
 }
 
 /** Options of {@link fitMessages}. */
