@@ -1,7 +1,7 @@
 /** Conversations that outgrow a model's context. */
 
-import { integerInRange, options } from '../base/validate';
-import { type ChatTemplate, encodeRendered } from '../text/chat';
+import { integerInRange, invalid, object, options } from '../base/validate';
+import { ChatTemplate, encodeRendered } from '../text/chat';
 import { type ChatMessage, TEMPLATE_ARGUMENTS, type TemplateArguments } from '../text/messages';
 import type { Tokenizer } from '../text/tokenizer';
 
@@ -39,10 +39,13 @@ export interface FitOptions extends TemplateArguments {
  */
 export function fitMessages(model: ChatModel, messages: readonly ChatMessage[], given: FitOptions = {}): ChatMessage[] {
   const { maxTokens = 1, ...told } = options('options', given, [...TEMPLATE_ARGUMENTS, 'maxTokens']);
-  const { tokenizer, chatTemplate } = model;
-  const { maxPositions } = model.config;
+  const { tokenizer, chatTemplate, config } = object('model', model);
+  if (typeof tokenizer?.encode !== 'function') invalid('model.tokenizer', 'a tokenizer', tokenizer);
+  if (!(chatTemplate instanceof ChatTemplate)) invalid('model.chatTemplate', 'a chat template', chatTemplate);
+  if (!Array.isArray(messages)) invalid('messages', 'a list of messages', messages);
+  const maxPositions = integerInRange('model.config.maxPositions', config?.maxPositions, 1);
   const room = Math.min(integerInRange('maxTokens', maxTokens, 1), Math.floor(maxPositions / 4));
-  const fitting = [...messages];
+  const fitting: ChatMessage[] = [...messages];
   const first = fitting[0]?.role === 'system' ? 1 : 0;
   const length = () => {
     const text = chatTemplate.apply(fitting, { ...told, addGenerationPrompt: true });

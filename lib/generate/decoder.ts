@@ -41,6 +41,14 @@ export interface Token {
   readonly id: number;
 }
 
+/** Tokens of a run and where they stand. */
+interface Places {
+  /** Positions that the run reaches. */
+  readonly reached: number;
+  readonly inputs: Readonly<Record<string, Int32Array>>;
+  readonly scalars: { readonly rows: number; readonly position?: number };
+}
+
 /** Tokens in a slot. */
 interface Held {
   readonly ids: number[];
@@ -128,7 +136,7 @@ export class Decoder {
    */
   async prefill(pieces: readonly Piece[], path: number, signal: AbortSignal | undefined): Promise<Float32Array[]> {
     using _ = this.hold();
-    const { reached, rows, ...inputs } = this.#inputs(pieces);
+    const { reached, inputs, scalars } = this.#places(pieces);
     const ends = new Int32Array(this.slots);
     let [row, ended] = [0, 0];
     for (const { ids, ends: last } of pieces) {
@@ -136,7 +144,7 @@ export class Decoder {
       if (last) ends[ended++] = row - 1;
     }
     const plan = await this.#prompts.upTo(reached);
-    const run = { inputs: { ...inputs, ends }, scalars: { rows, pathRows: path }, signal };
+    const run = { inputs: { ...inputs, ends }, scalars: { ...scalars, pathRows: path }, signal };
     if (ended === 0) await plan.run({ ...run, outputs: [] });
     else this.#states = (await plan.run({ ...run, into: { states: this.#states } })).states as Float32Array;
     for (const { slot, ids } of pieces) this.#extend(this.#at(slot), ids, path);
@@ -146,13 +154,12 @@ export class Decoder {
   /** Appends a token to each of several texts. Returns the logits after them and throws as {@link prefill}. */
   async step(tokens: readonly Token[], signal: AbortSignal | undefined): Promise<Float32Array[]> {
     using _ = this.hold();
-    const pieces = tokens.map(({ slot, id }) => ({ slot, ids: Int32Array.of(id) }));
-    const { reached, rows, ...inputs } = this.#inputs(pieces);
+    const { reached, inputs, scalars } = this.#places(tokens.map(({ slot, id }) => ({ slot, ids: Int32Array.of(id) })));
     const plan = await this.#tokens.upTo(reached);
     const into = { logits: this.#logits };
-    const { logits } = await plan.run({ inputs, scalars: { rows, pathRows: 1 }, into, signal });
+    const { logits } = await plan.run({ inputs, scalars: { ...scalars, pathRows: 1 }, into, signal });
     for (const { slot, id } of tokens) this.#at(slot).ids.push(id);
-    return this.#split(logits as Float32Array, rows);
+    return this.#split(logits as Float32Array, tokens.length);
   }
 
   /** Appends a prompt to a slot's text, piece by piece. Returns the logits after it and throws as {@link prefill}. */
@@ -217,13 +224,11 @@ export class Decoder {
   /** Builds the model up to its head. */
   #body(positions: number): { readonly graph: Graph; readonly finished: Tensor } {
     const graph = new Graph(this.arithmetic);
-    const [ids, slots, places] = ['ids', 'slots', 'positions'].map((name) =>
-      graph.input(name, { rows: 'tokens', cols: 1, type: 'i32' }),
-    ) as [Tensor, Tensor, Tensor];
-    const builder = this.#model.builder(graph, {
-      cache: this.cache.entries,
-      places: { slots, positions: places, capacity: this.context },
-    });
+    const input = (name: string) => graph.input(name, { rows: 'tokens', cols: 1, type: 'i32' });
+    const ids = input('ids');
+    const places =
+      this.slots > 1 ? { slots: input('slots'), positions: input('positions'), capacity: this.context } : undefined;
+    const builder = this.#model.builder(graph, { cache: this.cache.entries, ...(places && { places }) });
     return { graph, finished: this.#model.build(builder, ids, positions).finished };
   }
 
@@ -232,8 +237,13 @@ export class Decoder {
     graph.output('logits', headLogits(family.head(this.#model.builder(graph), states, config)));
   }
 
-  /** Returns the inputs of a run, and the number of positions that it reaches. */
-  #inputs(pieces: readonly { readonly slot: number; readonly ids: Int32Array }[]) {
+  #places(pieces: readonly Pick<Piece, 'slot' | 'ids'>[]): Places {
+    if (this.slots === 1) {
+      // a scalar, which is faster to pass than columns
+      const [{ ids }] = pieces as readonly [Piece];
+      const position = this.#at(0).ids.length;
+      return { reached: position + ids.length, inputs: { ids }, scalars: { rows: ids.length, position } };
+    }
     const rows = pieces.reduce((sum, { ids }) => sum + ids.length, 0);
     const [ids, slots, positions] = [new Int32Array(rows), new Int32Array(rows), new Int32Array(rows)];
     let [row, reached] = [0, 0];
@@ -241,11 +251,11 @@ export class Decoder {
       const begin = this.#at(piece.slot).ids.length;
       ids.set(piece.ids, row);
       slots.fill(piece.slot, row, row + piece.ids.length);
-      for (let i = 0; i < piece.ids.length; i++) positions[row + i] = begin + i;
+      for (let j = 0; j < piece.ids.length; j++) positions[row + j] = begin + j;
       row += piece.ids.length;
       reached = Math.max(reached, begin + piece.ids.length);
     }
-    return { ids, slots, positions, rows, reached };
+    return { reached, inputs: { ids, slots, positions }, scalars: { rows } };
   }
 
   /** Returns the logits of the first rows of the last prefill run's states. The head has one path for all prompts. */

@@ -50,8 +50,9 @@ interface Text {
 /** A run in flight and its texts. */
 interface Flight {
   readonly texts: readonly Text[];
-  readonly controller: AbortController;
-  readonly landed: Promise<void>;
+  /** Aborts the run; undefined if a text has no signal. */
+  readonly controller: AbortController | undefined;
+  readonly running: Promise<unknown>;
 }
 
 /**
@@ -126,7 +127,7 @@ export class Scheduler implements Host {
   /** Ends all texts with MBOK_DISPOSED and frees everything, after the run in flight if there is one. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#disposed = true;
-    this.#flight?.controller.abort();
+    this.#flight?.controller?.abort();
     await this.#turned;
     for (const text of [...this.#waiting, ...this.#seated]) fail(text, disposedError());
     await this.#close();
@@ -144,11 +145,11 @@ export class Scheduler implements Host {
   #abort(text: Text): void {
     const flight = this.#flight;
     if (!flight?.texts.includes(text)) failIfAborted(text);
-    else if (flight.texts.every(({ request }) => request.options.signal?.aborted)) flight.controller.abort();
+    else if (flight.texts.every(({ request }) => request.options.signal?.aborted)) flight.controller?.abort();
   }
 
   async #leave(text: Text): Promise<void> {
-    if (this.#flight?.texts.includes(text)) await this.#flight.landed;
+    if (this.#flight?.texts.includes(text)) await Promise.allSettled([this.#flight.running]);
     remove(this.#waiting, text);
     if (!remove(this.#seated, text)) return;
     this.#free.push(text.slot as number);
@@ -266,13 +267,13 @@ export class Scheduler implements Host {
   /** Runs the decoder. Returns undefined if the run failed, and its texts with it. */
   async #fly(
     texts: readonly Text[],
-    run: (decoder: Decoder, signal: AbortSignal) => Promise<Float32Array[]>,
+    run: (decoder: Decoder, signal: AbortSignal | undefined) => Promise<Float32Array[]>,
   ): Promise<Float32Array[] | undefined> {
     const { decoder } = this.#lease as Lease;
-    const controller = new AbortController();
-    const running = run(decoder, controller.signal);
-    const landed = running.then(ignore, ignore);
-    this.#flight = { texts, controller, landed };
+    // a run that some text needs to the end takes no signal, which costs as much as the JavaScript of a small step
+    const controller = texts.every(({ request }) => request.options.signal) ? new AbortController() : undefined;
+    const running = run(decoder, controller?.signal);
+    this.#flight = { texts, controller, running };
     try {
       return await running;
     } catch (error) {
@@ -288,8 +289,6 @@ export class Scheduler implements Host {
 function ownDecoder(decoder: Decoder): Lease {
   return { decoder, [Symbol.asyncDispose]: () => decoder[Symbol.asyncDispose]() };
 }
-
-function ignore(): void {}
 
 function disposedError(): MbokError {
   return new MbokError('MBOK_DISPOSED', 'the scheduler of this text has been disposed');

@@ -230,6 +230,7 @@ const cases: Record<string, () => Case> = {
   ],
   'Model.chat': () => [async (...args: [never]) => await withText.chat(...args).next(), messages, { maxTokens: 1 }],
   encodeChat: () => [mbok.encodeChat, withText.tokenizer, withText.chatTemplate, messages],
+  fitMessages: () => [mbok.fitMessages, withText, messages, { maxTokens: 5 }],
   binarize: () => [
     mbok.binarize,
     dense,
