@@ -59,13 +59,13 @@ export type ArrangeOptions = Pick<ProgressOptions, 'signal'>;
 export interface ModelConfig {
   /** Name of the model family, such as 'llama'. */
   readonly family: string;
-  /** Blocks. */
+  /** Number of blocks. */
   readonly layers: number;
-  /** Numbers of a hidden state. */
+  /** Width of a hidden state. */
   readonly hiddenSize: number;
-  /** Tokens that the model tells apart. */
+  /** Number of rows of the embedding table. */
   readonly vocabularySize: number;
-  /** Tokens of the longest sequence that the model was trained for. */
+  /** Maximum tokens of a sequence: the context that the model was trained for. */
   readonly maxPositions: number;
 }
 
@@ -73,8 +73,8 @@ let readCore: (value: unknown) => ModelCore | undefined;
 let wrapCore: (core: ModelCore) => Model;
 
 /**
- * A decoder-only language model, dense or Boolean, with its weights in native memory. Load it with {@link Model.load},
- * dispose it after use. Calls may run side by side, but for finetuning, which excludes all others.
+ * A decoder-only language model, dense or Boolean, with its weights in native memory. Load it with {@link Model.load}, and
+ * dispose it after use. Calls may run concurrently; finetuning excludes all others.
  *
  * @example
  * const model = await Model.load('assets/tiny-stories');
@@ -100,11 +100,11 @@ export class Model {
   }
 
   /**
-   * Loads a Hugging Face folder or a GGUF file, dense or Boolean. Without a tokenizer only text functions throw. One
-   * MbokWarning names modules in the file that are no part of the model, such as a vision tower.
+   * Loads a Hugging Face folder or a GGUF file, dense or Boolean. A model without a tokenizer loads, but its text functions
+   * throw. One MbokWarning names modules in the file that the model does not use, such as a vision tower.
    *
-   * With `kernels` it is a model of that many kernels, with the scales that a nested file has for them, and is saved as
-   * such; only their bits are read. A model of fewer kernels has no `conversion`: it describes all kernels only.
+   * With `kernels` only the bits of the first kernels are read, with their scales if the file is nested. The model is then
+   * saved with that many kernels, and has no `conversion`, which describes all of them.
    *
    * @param path - a folder with config.json and safetensors files, or a GGUF file
    * @throws MbokError MBOK_INVALID_ARGUMENT (`kernels`), MBOK_IO, MBOK_FORMAT, MBOK_SHAPE, MBOK_UNSUPPORTED,
@@ -116,11 +116,10 @@ export class Model {
 
   /**
    * Saves the model as a Hugging Face folder that {@link Model.load} reads to identical numbers. The folder appears whole
-   * or not at all; an older one of mbok's at the same path stays until then.
+   * or not at all; an older model at the same path is replaced at the end.
    *
-   * @throws MbokError MBOK_IO, also for a folder that mbok has not written or that holds other files, unless `overwrite` is
-   *   set; MBOK_BUSY while the model is being finetuned; MBOK_INVALID_ARGUMENT, MBOK_NON_FINITE, MBOK_ABORTED,
-   *   MBOK_DISPOSED
+   * @throws MbokError MBOK_IO, also for a folder with files that mbok did not write, unless `overwrite` is set; MBOK_BUSY
+   *   while the model is finetuned; MBOK_INVALID_ARGUMENT, MBOK_NON_FINITE, MBOK_ABORTED, MBOK_DISPOSED
    */
   async save(folder: string, given: SaveOptions = {}): Promise<void> {
     await this.#core.save(folder, given);
@@ -148,7 +147,7 @@ export class Model {
     return { family: family.name, layers, hiddenSize, vocabularySize, maxPositions };
   }
 
-  /** The tokenizer in the model's files. Throws MBOK_NO_TOKENIZER where there is none. */
+  /** Tokenizer of the model. Throws MBOK_NO_TOKENIZER if its files have none. */
   get tokenizer(): Tokenizer {
     return this.#core.tokenizer;
   }
@@ -158,17 +157,17 @@ export class Model {
     return this.#core.hasTokenizer;
   }
 
-  /** Number of ±1 kernels of every module that consists of them; empty for a dense model. */
+  /** Number of ±1 kernels by module; empty for a dense model. */
   get kernels(): ReadonlyMap<string, number> {
     return this.#core.kernels;
   }
 
-  /** Format of every weight that is not dense, by module. */
+  /** Formats of the weights that are not dense, by module. */
   get formats(): Formats {
-    return this.#core.formats;
+    return new Map(this.#core.formats);
   }
 
-  /** Format of the embedding table where it is not dense, such as 'int8'. */
+  /** Format of the embedding table, such as 'int8'; undefined if it is dense. */
   get embeddings(): string | undefined {
     return this.#core.embeddings;
   }
@@ -181,13 +180,13 @@ export class Model {
     return this.#core.bitsPerWeight;
   }
 
-  /** How the model was converted; undefined for a dense model. */
+  /** Report of the conversion; undefined for a dense model. */
   get conversion(): ConversionReport | undefined {
     return this.#core.conversion;
   }
 
   /**
-   * Brings all ±1 into the order that a use reads, one matrix at a time; does nothing where they have it.
+   * Arranges the bits of all layers for a use, one matrix at a time. Does nothing if they are so arranged.
    *
    * @throws MbokError MBOK_INVALID_ARGUMENT, MBOK_BUSY while other calls read the model, MBOK_DISPOSED, MBOK_OUT_OF_MEMORY,
    *   MBOK_ABORTED
@@ -198,7 +197,7 @@ export class Model {
   }
 
   /**
-   * Logits after every token of one text.
+   * Computes the logits after every token of one text.
    *
    * @param ids - token ids, at least one, at most the model's limit
    * @returns `data` [N · V] and `shape` [N, V]
@@ -227,7 +226,7 @@ export class Model {
   }
 
   /**
-   * Continues a prompt. Options outside their ranges and prompts that do not fit throw here, the rest while iterating.
+   * Continues a prompt. Invalid options and prompts that do not fit throw at once, other errors while iterating.
    *
    * @param prompt - text, or token ids that are taken as they are; an empty text begins a new one
    * @returns an async iterator of strings, whose `result` says why it ended
@@ -238,8 +237,8 @@ export class Model {
   }
 
   /**
-   * Continues several prompts side by side, which takes little longer than the longest of them alone: each weight is read
-   * once for all. The texts are those that {@link Model.generate} gives, prompt `i` with seed `seed + i`.
+   * Continues several prompts together, in little more time than the longest needs alone: each weight is read once for
+   * all. The texts equal those of {@link Model.generate}, where prompt `i` has the seed `seed + i`.
    *
    * @param prompts - as `generate` takes them
    * @returns the results in the order of the prompts
@@ -256,12 +255,11 @@ export class Model {
   }
 
   /**
-   * Answers a conversation as the model's chat template writes one. The answer ends with the tokens that end a message;
-   * sampling is as in {@link Model.generate}, whatever the model's generation_config.json recommends: see
-   * {@link Model.recommendedSampling}.
+   * Answers a conversation, formatted by the model's chat template. The answer ends at a token that ends a message. Sampling
+   * has the defaults of {@link Model.generate}; {@link Model.recommendedSampling} has those of generation_config.json.
    *
-   * @param messages - the conversation, the last message usually the user's
-   * @param given - options of {@link Model.generate}, and what the template is told beside the messages
+   * @param messages - the conversation; its last message is usually the user's
+   * @param given - options of {@link Model.generate}, and template arguments beside the messages
    * @returns an async iterator of strings, whose `result` says why it ended
    * @throws MbokError MBOK_UNSUPPORTED (no chat template), MBOK_INVALID_ARGUMENT (also for conversations that the template
    * refuses or that are longer than the model's context), MBOK_FORMAT (a template that cannot be parsed),
@@ -283,7 +281,7 @@ export class Model {
     return generate(this.#core, readRequest(this.#core, prompt, request, endTokens(tokenizer, template)));
   }
 
-  /** How the model wants conversations written. Throws MBOK_UNSUPPORTED where it does not say, MBOK_FORMAT. */
+  /** Chat template of the model. Throws MBOK_UNSUPPORTED if its files have none, MBOK_FORMAT. */
   get chatTemplate(): ChatTemplate {
     const { companions, place } = this.#core;
     this.#chatTemplate ??= ChatTemplate.fromFiles(companions, join(place, '..'));
@@ -294,24 +292,24 @@ export class Model {
     );
   }
 
-  /** Sampling as generation_config.json recommends it; greedy where it does not ask for sampling. Throws MBOK_FORMAT. */
+  /** Sampling options of generation_config.json; greedy if it does not ask for sampling. Throws MBOK_FORMAT. */
   get recommendedSampling(): SamplingOptions {
     const { companions, place } = this.#core;
     return recommendedSampling(companions, join(place, '..'));
   }
 }
 
-/** @internal A model around a core, which it takes over. */
+/** @internal Wraps a core, which the model then owns. */
 export function modelOf(core: ModelCore): Model {
   return wrapCore(core);
 }
 
-/** @internal What is inside a model: for the library and its tests, not for its users. */
+/** @internal Returns the core of a model: for the library and its tests, not for users. */
 export function coreOf(model: Model): ModelCore {
   return readCore(model) as ModelCore;
 }
 
-/** @internal What is inside `value` if it is a model of this copy of mbok, else throws MBOK_INVALID_ARGUMENT. */
+/** @internal Returns the core if `value` is a model of this copy of mbok. Throws MBOK_INVALID_ARGUMENT otherwise. */
 export function expectModel(name: string, value: Model): ModelCore {
   return readCore(value) ?? invalid(name, 'a model', value);
 }

@@ -92,7 +92,7 @@ export interface ModelInspection {
   readonly unread: readonly UnreadModule[];
   /** Notes about the files for the user. */
   readonly notes: readonly string[];
-  /** How the model was converted; undefined for a dense model. */
+  /** Report of the conversion; undefined for a dense model. */
   readonly conversion: ConversionReport | undefined;
 }
 
