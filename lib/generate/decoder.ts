@@ -46,7 +46,7 @@ interface Places {
   /** Positions that the run reaches. */
   readonly reached: number;
   readonly inputs: Readonly<Record<string, Int32Array>>;
-  readonly scalars: { readonly rows: number; readonly position?: number };
+  readonly scalars: { readonly rows: number; readonly pathRows: number; readonly position?: number };
 }
 
 /** Tokens in a slot. */
@@ -136,7 +136,7 @@ export class Decoder {
    */
   async prefill(pieces: readonly Piece[], path: number, signal: AbortSignal | undefined): Promise<Float32Array[]> {
     using _ = this.hold();
-    const { reached, inputs, scalars } = this.#places(pieces);
+    const { reached, inputs, scalars } = this.#places(pieces, path);
     const ends = new Int32Array(this.slots);
     let [row, ended] = [0, 0];
     for (const { ids, ends: last } of pieces) {
@@ -144,9 +144,16 @@ export class Decoder {
       if (last) ends[ended++] = row - 1;
     }
     const plan = await this.#prompts.upTo(reached);
-    const run = { inputs: { ...inputs, ends }, scalars: { ...scalars, pathRows: path }, signal };
+    const run = { inputs: { ...inputs, ends }, scalars, signal };
     if (ended === 0) await plan.run({ ...run, outputs: [] });
-    else this.#states = (await plan.run({ ...run, into: { states: this.#states } })).states as Float32Array;
+    else {
+      const running = plan.run({ ...run, into: { states: this.#states } });
+      // plans for what comes next are made while native code computes
+      const prepared = this.#prepare(Math.min(this.context, reached + 1));
+      await Promise.allSettled([running, prepared]);
+      this.#states = (await running).states as Float32Array;
+      await prepared;
+    }
     for (const { slot, ids } of pieces) this.#extend(this.#at(slot), ids, path);
     return ended === 0 ? [] : await this.#logitsOf(ended, signal);
   }
@@ -154,10 +161,11 @@ export class Decoder {
   /** Appends a token to each of several texts. Returns the logits after them and throws as {@link prefill}. */
   async step(tokens: readonly Token[], signal: AbortSignal | undefined): Promise<Float32Array[]> {
     using _ = this.hold();
-    const { reached, inputs, scalars } = this.#places(tokens.map(({ slot, id }) => ({ slot, ids: Int32Array.of(id) })));
+    const pieces = tokens.map(({ slot, id }) => ({ slot, ids: Int32Array.of(id) }));
+    const { reached, inputs, scalars } = this.#places(pieces, 1);
     const plan = await this.#tokens.upTo(reached);
     const into = { logits: this.#logits };
-    const { logits } = await plan.run({ inputs, scalars: { ...scalars, pathRows: 1 }, into, signal });
+    const { logits } = await plan.run({ inputs, scalars, into, signal });
     for (const { slot, id } of tokens) this.#at(slot).ids.push(id);
     return this.#split(logits as Float32Array, tokens.length);
   }
@@ -237,12 +245,12 @@ export class Decoder {
     graph.output('logits', headLogits(family.head(this.#model.builder(graph), states, config)));
   }
 
-  #places(pieces: readonly Pick<Piece, 'slot' | 'ids'>[]): Places {
+  #places(pieces: readonly Pick<Piece, 'slot' | 'ids'>[], pathRows: number): Places {
     if (this.slots === 1) {
       // a scalar, which is faster to pass than columns
       const [{ ids }] = pieces as readonly [Piece];
       const position = this.#at(0).ids.length;
-      return { reached: position + ids.length, inputs: { ids }, scalars: { rows: ids.length, position } };
+      return { reached: position + ids.length, inputs: { ids }, scalars: { rows: ids.length, pathRows, position } };
     }
     const rows = pieces.reduce((sum, { ids }) => sum + ids.length, 0);
     const [ids, slots, positions] = [new Int32Array(rows), new Int32Array(rows), new Int32Array(rows)];
@@ -255,16 +263,22 @@ export class Decoder {
       row += piece.ids.length;
       reached = Math.max(reached, begin + piece.ids.length);
     }
-    return { reached, inputs: { ids, slots, positions }, scalars: { rows } };
+    return { reached, inputs: { ids, slots, positions }, scalars: { rows, pathRows } };
   }
 
   /** Returns the logits of the first rows of the last prefill run's states. The head has one path for all prompts. */
   async #logitsOf(rows: number, signal: AbortSignal | undefined): Promise<Float32Array[]> {
-    this.#head ??= this.#headPlan();
     const states = this.#states.subarray(0, rows * this.#cols);
     const into = { logits: this.#logits };
-    const { logits } = await this.#head.run({ inputs: { states }, scalars: { rows, pathRows: 1 }, into, signal });
+    const run = { inputs: { states }, scalars: { rows, pathRows: 1 }, into, signal };
+    const { logits } = await (this.#head as Plan).run(run);
     return this.#split(logits as Float32Array, rows);
+  }
+
+  /** Makes the plans that follow a prompt, for texts that reach `positions` positions. */
+  async #prepare(positions: number): Promise<void> {
+    this.#head ??= this.#headPlan();
+    await this.#tokens.upTo(positions);
   }
 
   #headPlan(): Plan {
@@ -275,6 +289,7 @@ export class Decoder {
 
   #split(logits: Float32Array, rows: number): Float32Array[] {
     if (logits.length > this.#logits.length) this.#logits = logits;
+    if (rows === 1) return [logits];
     const size = this.#model.config.vocabularySize;
     return Array.from({ length: rows }, (_, row) => logits.subarray(row * size, (row + 1) * size));
   }
