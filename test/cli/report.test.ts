@@ -160,7 +160,7 @@ describe('mistakes are reported before anything runs', () => {
       'a folder without questions',
       () => [model, '--out', at('a'), '--tasks', at('photos')],
       1,
-      /no file of a task.*MBOK_INVALID_ARGUMENT/,
+      /contains no task files.*MBOK_INVALID_ARGUMENT/,
     ],
     ['a Boolean model', () => [at('typed'), '--out', at('a'), ...texts()], 1, /Boolean already.*MBOK_INVALID_ARGUMENT/],
     [
