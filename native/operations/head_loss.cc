@@ -75,31 +75,22 @@ ProductShape weight_gradient_shape(const Call& call, int64_t rows) {
   return {vocabulary, h, rows, vocabulary, h, h, true, true, true};
 }
 
-class StudentSink final : public LogitSink {
+// Passes the logits of one side to the losses.
+class LossSink final : public LogitSink {
  public:
+  enum Side { kStudent, kTeacher };
   // halves: where logits are stored, or null
-  StudentSink(double cap, RowLosses& losses, const HalfLogits* halves)
-      : LogitSink(cap), losses_(losses), halves_(halves) {}
+  LossSink(Side side, double cap, RowLosses& losses, const HalfLogits* halves)
+      : LogitSink(cap), side_(side), losses_(losses), halves_(halves) {}
 
  private:
   void see(int64_t row, int64_t col, const float* logits, int64_t cols, int) override {
-    losses_.see(row, col, logits, cols);
-    if (halves_ != nullptr) halves_->put(row, col, logits, cols, losses_.origin(row, col));
+    const bool student = side_ == kStudent;
+    student ? losses_.see(row, col, logits, cols) : losses_.see_teacher(row, col, logits, cols);
+    if (halves_ == nullptr) return;
+    halves_->put(row, col, logits, cols, student ? losses_.origin(row, col) : losses_.teacher_origin(row, col));
   }
-  RowLosses& losses_;
-  const HalfLogits* halves_;
-};
-
-class TeacherSink final : public LogitSink {
- public:
-  TeacherSink(double cap, RowLosses& losses, const HalfLogits* halves)
-      : LogitSink(cap), losses_(losses), halves_(halves) {}
-
- private:
-  void see(int64_t row, int64_t col, const float* logits, int64_t cols, int) override {
-    losses_.see_teacher(row, col, logits, cols);
-    if (halves_ != nullptr) halves_->put(row, col, logits, cols, losses_.teacher_origin(row, col));
-  }
+  const Side side_;
   RowLosses& losses_;
   const HalfLogits* halves_;
 };
@@ -140,7 +131,7 @@ struct Pieces {
     const auto need = [&](size_t bytes) { most = std::max(most, bytes); };
     const Precision precision = precision_attribute(call, 0);
     const Tensor z = {nullptr, chunk, vocabulary, TensorType::kF32};
-    StudentSink sink(0, losses, nullptr);
+    LossSink sink(LossSink::kStudent, 0, losses, nullptr);
     const auto forward = [&](int x, int w, int scales) {
       const PanelProduct p = logits_product({nullptr, chunk, call.input(x).cols, TensorType::kF32}, z, sink, precision);
       need(panel_product_scratch(p, WeightOperand(Weights(call, w, scales), false, precision), threads));
@@ -252,8 +243,8 @@ void run(const Call& call) {
   const Precision precision = precision_attribute(call, 0);
   Pieces pieces(call, chunk, call.pool->threads(), call.scratch);
   RowLosses& losses = pieces.losses;
-  StudentSink student(call.attribute(1), losses, pieces.in_halves ? &pieces.half_logits : nullptr);
-  TeacherSink teacher(call.attribute(2), losses, pieces.in_halves ? &pieces.half_teacher : nullptr);
+  LossSink student(LossSink::kStudent, call.attribute(1), losses, pieces.in_halves ? &pieces.half_logits : nullptr);
+  LossSink teacher(LossSink::kTeacher, call.attribute(2), losses, pieces.in_halves ? &pieces.half_teacher : nullptr);
   const Gradient gradient(pieces, vocabulary);
   for (int64_t first = 0; first < rows; first += chunk) {
     const int64_t count = std::min(chunk, rows - first);
