@@ -17,6 +17,7 @@ import {
 import { delimiter, dirname, join } from 'node:path';
 import { built, root } from '../helpers/builds';
 import { temporaryFolder } from '../helpers/folders';
+import { readImports } from '../helpers/imports';
 
 /** What a block must print, in this order; or why it is not run. */
 type Expectation = { readonly prints: readonly RegExp[] } | { readonly skipped: string };
@@ -282,16 +283,15 @@ test("ARCHITECTURE's table lists the rooms of lib in an order that imports follo
   const rows = [...read('ARCHITECTURE.md').matchAll(/^\| (`lib\/[^|]*) \|/gm)].map(([, cell]) => cell as string);
   const rooms = rows.flatMap((cell) => [...cell.matchAll(/`lib\/([\w.]+)/g)].map(([, room]) => room as string));
   expect([...rooms].sort()).toEqual(readdirSync(join(root, 'lib')).sort());
-  const upwards = readdirSync(join(root, 'lib'), { recursive: true, encoding: 'utf8' })
-    .filter((file) => file.endsWith('.ts'))
-    .flatMap((file) => {
-      const imports = read(join('lib', file)).matchAll(/^(?:import|export) [^;]*? from '(\.[^']*)';/gm);
-      const roomOf = (path: string) =>
-        rooms.findIndex((room) => `${path}/`.startsWith(`${room.replace(/\.ts$/, '')}/`));
-      return [...imports]
-        .map(([, target]) => join(dirname(file), target as string))
-        .filter((target) => roomOf(target) > roomOf(file.replace(/\.ts$/, '')))
-        .map((target) => `${file} imports ${target}`);
-    });
+  const roomOf = (file: string) =>
+    rooms.findIndex((room) =>
+      file
+        .replace(/\.ts$/, '')
+        .concat('/')
+        .startsWith(`${room.replace(/\.ts$/, '')}/`),
+    );
+  const upwards = [...readImports()].flatMap(([file, targets]) =>
+    targets.filter((target) => roomOf(target) > roomOf(file)).map((target) => `${file} imports ${target}`),
+  );
   expect(upwards).toEqual([]);
 });

@@ -1,20 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
-import { dirname, join, normalize, relative } from 'node:path';
-
-const LIB = join(__dirname, '../../lib');
-
-/** Reads the imports of each file in lib, including types. */
-function readImports(): ReadonlyMap<string, readonly string[]> {
-  const files = readdirSync(LIB, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'));
-  const imports = (name: string) => {
-    const text = readFileSync(join(LIB, name), 'utf8');
-    const places = [...text.matchAll(/^(?:import|export) [^;]*? from '(\.[^']*)';/gm)].map(
-      ([, place]) => place as string,
-    );
-    return places.map((place) => `${normalize(join(dirname(name), place))}.ts`);
-  };
-  return new Map(files.map((name) => [relative('.', name), imports(name)]));
-}
+import { readImports } from '../helpers/imports';
 
 /** Finds an import cycle; undefined if there is none. */
 function findCircle(imports: ReadonlyMap<string, readonly string[]>): readonly string[] | undefined {
