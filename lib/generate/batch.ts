@@ -14,13 +14,11 @@ export async function generateBatch(
   prompts: readonly (string | ArrayLike<number>)[],
   given: BatchOptions,
 ): Promise<GenerationResult[]> {
-  const { parallel = PARALLEL, onEnd, onProgress, signal, ...options } = object('options', given);
+  const { parallel = PARALLEL, onEnd, onProgress, ...options } = object('options', given);
   if (onEnd !== undefined && typeof onEnd !== 'function') invalid('onEnd', 'a function', onEnd);
   integerInRange('parallel', parallel, 1, 1024);
-  throwIfAborted(signal);
-  const failure = new AbortController();
-  const either = signal === undefined ? failure.signal : AbortSignal.any([signal, failure.signal]);
-  const requests = readRequests(model, prompts, { ...options, signal: either });
+  throwIfAborted(options.signal);
+  const requests = readRequests(model, prompts, options);
   const [first] = requests;
   if (first === undefined) return [];
   using _ = model.holdToRead();
@@ -28,6 +26,7 @@ export async function generateBatch(
   const context = Math.max(...requests.map(contextOf));
   await using scheduler = new Scheduler(model, { slots, context, arithmetic: first.arithmetic });
   let ended = 0;
+  let failure: { readonly error: unknown } | undefined;
   const results = requests.map(async (request, index) => {
     try {
       const generation = scheduler.submit(request);
@@ -39,12 +38,13 @@ export async function generateBatch(
       return result;
     } catch (error) {
       // one that fails ends all
-      failure.abort(error);
+      failure ??= { error };
+      await scheduler[Symbol.asyncDispose]();
       throw error;
     }
   });
   const settled = await Promise.allSettled(results);
-  if (failure.signal.aborted) throw failure.signal.reason;
+  if (failure !== undefined) throw failure.error;
   return settled.map((result) => (result as PromiseFulfilledResult<GenerationResult>).value);
 }
 
