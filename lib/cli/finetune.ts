@@ -107,6 +107,14 @@ export const finetuneCommand: Command = {
       help: "element type of the optimizer's accumulator",
       byDefault: 'bf16',
     },
+    'retained-evidence': {
+      kind: 'number',
+      value: 'X',
+      minimum: 0,
+      maximum: 0.9999,
+      help: 'evidence for the move back with which a moved weight starts, of what it takes',
+      byDefault: '0',
+    },
     latent: {
       kind: 'flag',
       help: 'train latent weights by straight-through estimator and Adam instead, for comparison',
@@ -226,6 +234,7 @@ function readOptions(call: CommandCall, folder: string): Omit<FinetuneOptions, '
     normalizer: call.text('normalizer') as Normalizer | undefined,
     decay: call.number('decay'),
     accumulator: call.text('accumulator') as AccumulatorType | undefined,
+    retainedEvidence: call.number('retained-evidence'),
     latent: call.flag('latent'),
     hiddenLoss: call.text('hidden-loss') as HiddenLoss | undefined,
     gamma: call.number('gamma'),

@@ -118,8 +118,8 @@ export interface BooleanOptimizerState {
   readonly columnStatistics: Tensor;
   /** Further state, f32 [1, 8]: first β, then the number of weights moved in the last step. */
   readonly state: Tensor;
-  /** Rule, normalizer and decay as the native operations encode them. */
-  readonly settings: readonly [rule: number, normalizer: number, decay: number];
+  /** Settings as the native operations encode them. */
+  readonly settings: readonly [rule: number, normalizer: number, decay: number, retained: number];
 }
 
 /** The definition of an operation: its shape rule and, if it is differentiable, its gradient rule. */

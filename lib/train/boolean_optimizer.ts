@@ -29,6 +29,11 @@ export interface BooleanOptimizerSettings {
   readonly decay: number;
   /** Element type of the accumulator, the only state with one number per weight. */
   readonly accumulator: AccumulatorType;
+  /**
+   * κ in [0, 1): a moved weight's accumulator starts with κ of the evidence for the move back, so that a mistaken move
+   * is undone by less evidence. A flipped bit's accumulator becomes κ · (its new sign). Default 0, as in BOLD.
+   */
+  readonly retainedEvidence: number;
 }
 
 /**
@@ -55,6 +60,7 @@ export const BOOLEAN_DEFAULTS: BooleanOptimizerSettings = {
   normalizer: 'factored',
   decay: 0,
   accumulator: 'bf16',
+  retainedEvidence: 0,
 };
 
 /** Indices into the state [1, 8]; see native/operations/boolean_optimizer.cc. */
@@ -63,7 +69,8 @@ const MOVED = 1;
 
 /**
  * State of the Boolean optimizer for one ±1 parameter of m × n trained weights (native Boolean optimization, BOLD and
- * the paper's §4.3). M ← β·M + η·Q̂; bits move where |M| is large enough, which clears M; β ← 1 − fraction moved.
+ * the paper's §4.3). M ← β·M + η·Q̂; bits move where |M| is large enough, which leaves κ of it with the other sign; β ← 1 −
+ * fraction moved.
  *
  * The sign is that of descent: Q = ∂loss/∂w, and a weight flips when its signal agrees with it. η is the scalar
  * `flipRate` of a run. With several micro-batches β applies at the first, and bits move at the last.
@@ -129,26 +136,27 @@ export class BooleanOptimizer {
   #bind(graph: Graph): BooleanOptimizerState {
     expectGraph('graph', graph);
     const bound = (name: string) => graph.bind(this.matrices.get(name) as Matrix, 'state');
-    const { rule, normalizer, decay } = this.settings;
+    const { rule, normalizer, decay, retainedEvidence } = this.settings;
     return {
       kind: 'optimizer',
       accumulator: bound('accumulator'),
       rowStatistics: bound('row_statistics'),
       columnStatistics: bound('column_statistics'),
       state: bound('state'),
-      settings: [BOOLEAN_RULES.indexOf(rule), NORMALIZERS.indexOf(normalizer), decay],
+      settings: [BOOLEAN_RULES.indexOf(rule), NORMALIZERS.indexOf(normalizer), decay, retainedEvidence],
     };
   }
 }
 
 /** Checks the settings and fills in defaults. Throws MBOK_INVALID_ARGUMENT. */
 export function booleanSettings(given: Partial<BooleanOptimizerSettings>): BooleanOptimizerSettings {
-  options('options', given, ['rule', 'normalizer', 'decay', 'accumulator']);
-  const { rule, normalizer, decay, accumulator } = BOOLEAN_DEFAULTS;
+  options('options', given, ['rule', 'normalizer', 'decay', 'accumulator', 'retainedEvidence']);
+  const { rule, normalizer, decay, accumulator, retainedEvidence } = BOOLEAN_DEFAULTS;
   return {
     rule: oneOf('rule', given.rule ?? rule, BOOLEAN_RULES),
     normalizer: oneOf('normalizer', given.normalizer ?? normalizer, NORMALIZERS),
     decay: finiteNumber('decay', given.decay ?? decay, 0, 0.9999),
     accumulator: oneOf('accumulator', given.accumulator ?? accumulator, ACCUMULATOR_TYPES),
+    retainedEvidence: finiteNumber('retainedEvidence', given.retainedEvidence ?? retainedEvidence, 0, 0.9999),
   };
 }

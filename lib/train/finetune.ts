@@ -180,8 +180,10 @@ class Run {
   }
 
   async #trainer(): Promise<Trainer> {
-    const { rule, normalizer, decay, accumulator, latent, flipRate, resume, ...rest } = this.#settings;
-    const native = flipRate === 0 ? ('frozen' as const) : { rule, normalizer, decay, accumulator };
+    const { rule, normalizer, decay, accumulator, retainedEvidence, latent, flipRate, resume, ...rest } =
+      this.#settings;
+    const optimizer = { rule, normalizer, decay, accumulator, retainedEvidence };
+    const native = flipRate === 0 ? ('frozen' as const) : optimizer;
     // the micro-batch changes results, so a resumed run must not choose another for the memory of this machine
     const earlierMicroBatch = resume ? this.#checkpoint?.fingerprint?.microBatch : undefined;
     const microBatch = rest.microBatch ?? dividing(rest.batch, earlierMicroBatch);

@@ -163,6 +163,7 @@ const KEYS = [
   'normalizer',
   'decay',
   'accumulator',
+  'retainedEvidence',
   'teacher',
   'teacherCache',
   'data',
@@ -196,8 +197,8 @@ const FLIP_RATE = { several: 0.03, single: 0.06 };
 /** Checks the options of finetuning `student` and fills in defaults. Throws MBOK_INVALID_ARGUMENT, MBOK_SHAPE. */
 export function finetuneSettings(student: ModelCore, given: FinetuneOptions): FinetuneSettings {
   options('options', object('options', given), KEYS);
-  const { rule, normalizer, decay, accumulator } = given;
-  const set = { rule, normalizer, decay, accumulator };
+  const { rule, normalizer, decay, accumulator, retainedEvidence } = given;
+  const set = { rule, normalizer, decay, accumulator, retainedEvidence };
   const batch = integerInRange('batch', given.batch ?? 8, 1, 2 ** 16);
   const window = checkedWindow('window', given.window ?? 256, student);
   const { microBatch, memory } = given;

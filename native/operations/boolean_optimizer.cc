@@ -89,12 +89,12 @@ class UpdateSink final : public TileSink {
     const int64_t last = layer.kernels - 1;
     // without scales K is 1, and a neighbor move is a flip
     if (update_.rule == BooleanRule::kLastKernel || layer.s_out == nullptr)
-      return flip_table.best()(m, layer.row(last, i) + j / 64, cols);
+      return flip_table.best()(m, layer.row(last, i) + j / 64, update_.retained, cols);
     float s_out[kMaxMoveKernels];
     for (int64_t k = 0; k <= last; ++k) s_out[k] = layer.s_out[k * layer.m + i];
     const MoveRow row = {layer.row(0, i) + j / 64,       layer.m * layer.words(), s_out, layer.s_in + j, layer.n,
                          static_cast<int>(layer.kernels)};
-    return move_table.best()(m, row, cols);
+    return move_table.best()(m, row, update_.retained, cols);
   }
 
   // Rows of a narrow tile are too far apart for the hardware prefetcher.
@@ -184,9 +184,11 @@ void update_running_statistics(const BooleanUpdate& u, const SignalStatistics& o
 void read_boolean_rule(const Call& call, int first, BooleanUpdate& update) {
   const int64_t rule = call.integer(first), normalizer = call.integer(first + 1);
   update.decay = call.attribute(first + 2);
+  update.retained = static_cast<float>(call.attribute(first + 3));
   expect(call, rule >= 0 && rule <= 1, "the rule must be 0 (last kernel) or 1 (neighbor moves)");
   expect(call, normalizer >= 0 && normalizer <= 2, "the normalizer must be 0 (none), 1 (mean) or 2 (factored)");
   expect(call, update.decay >= 0 && update.decay < 1, "the decay must lie in [0, 1)");
+  expect(call, update.retained >= 0 && update.retained < 1, "the retained evidence must lie in [0, 1)");
   update.rule = static_cast<BooleanRule>(rule);
   update.normalizer = static_cast<Normalizer>(normalizer);
 }

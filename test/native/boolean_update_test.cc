@@ -144,15 +144,17 @@ TEST("accumulation and flips give the same bits on every instruction set") {
     for (const uint64_t beyond : {uint64_t{0}, ~uint64_t{0}}) {
       std::vector<uint64_t> bits = random.bits(1, cols);
       if (cols % 64 != 0) bits.back() |= beyond << (cols % 64);
-      std::vector<float> flipped = start;
-      std::vector<uint64_t> expected = bits;
-      const int64_t flips = scalar::flip(flipped.data(), expected.data(), cols);
-      each_candidate(flip_table, [&](FlipFunction* function, const std::string& name) {
-        std::vector<float> actual = start;
-        std::vector<uint64_t> words = bits;
-        CHECK(function(actual.data(), words.data(), cols) == flips, name);
-        CHECK(actual == flipped && words == expected, name);
-      });
+      for (const float retained : {0.0f, 0.7f}) {
+        std::vector<float> flipped = start;
+        std::vector<uint64_t> expected = bits;
+        const int64_t flips = scalar::flip(flipped.data(), expected.data(), retained, cols);
+        each_candidate(flip_table, [&](FlipFunction* function, const std::string& name) {
+          std::vector<float> actual = start;
+          std::vector<uint64_t> words = bits;
+          CHECK(function(actual.data(), words.data(), retained, cols) == flips, name);
+          CHECK(actual == flipped && words == expected, name);
+        });
+      }
     }
   }
 }
@@ -168,7 +170,7 @@ TEST("neighbor moves give the same bits on every instruction set, for 1 to 8 ker
       if (cols > 20) s_in[7] = NAN, s_in[static_cast<size_t>((kernels - 1) * cols) + 8] = INFINITY;
       const std::vector<uint64_t> bits = random.bits(kernels, cols);
       const auto run = [&](MoveFunction* function, std::vector<float>& m, std::vector<uint64_t>& b) {
-        return function(m.data(), {b.data(), words, s_out.data(), s_in.data(), cols, kernels}, cols);
+        return function(m.data(), {b.data(), words, s_out.data(), s_in.data(), cols, kernels}, 0.6f, cols);
       };
       std::vector<float> m = start;
       std::vector<uint64_t> expected = bits;
@@ -186,7 +188,7 @@ TEST("neighbor moves give the same bits on every instruction set, for 1 to 8 ker
 struct Replay {
   int64_t kernels, m, n;
   int rule, normalizer;
-  double decay;
+  double decay, retained;
   std::vector<double> sign, accumulator;  // [K, m, n], [m, n]
   std::vector<double> s_out, s_in;        // [K, m], [K, n]
   double beta = 0, moved = 0;
@@ -256,7 +258,7 @@ struct Replay {
     double &a = accumulator[at(0, i, j)], &w = sign[at(kernels - 1, i, j)];
     if (a * w < 1) return 0;
     w = -w;
-    a = 0;
+    a = retained * w;
     return 1;
   }
 
@@ -271,9 +273,10 @@ struct Replay {
       const double distance = (level - current) * (a > 0 ? -1.0 : a < 0 ? 1.0 : 0.0);
       if (distance > 1e-9 && distance < best) best = distance, pick = code;
     }
-    if (pick < 0 || !(std::fabs(a) >= best / (2 * std::fabs(hat(kernels - 1, i, j))))) return 0;
+    const double needed = best / (2 * std::fabs(hat(kernels - 1, i, j)));
+    if (pick < 0 || !(std::fabs(a) >= needed)) return 0;
     for (int64_t k = 0; k < kernels; ++k) sign[at(k, i, j)] = pick >> k & 1 ? 1 : -1;
-    a = 0;
+    a = -std::copysign(retained * needed, a);
     return 1;
   }
 };
@@ -284,12 +287,14 @@ struct Setting {
   double decay;
   int batches;
   TensorType accumulator;
+  double retained = 0;
 
   std::string name() const {
     const char* const rules[] = {"last kernel", "neighbor moves"};
     return std::to_string(m) + " x " + std::to_string(n) + ", K = " + std::to_string(kernels) + ", " + rules[rule] +
            ", normalizer " + std::to_string(normalizer) + ", decay " + std::to_string(decay) + ", " +
-           std::to_string(batches) + " micro-batches, accumulator " + std::to_string(static_cast<int>(accumulator));
+           std::to_string(batches) + " micro-batches, accumulator " + std::to_string(static_cast<int>(accumulator)) + ", retained " +
+           std::to_string(retained);
   }
 };
 
@@ -318,7 +323,8 @@ struct Layer {
   Tensor row_statistics() { return matrix(rows, 2, setting.m); }
   Tensor column_statistics() { return matrix(columns, 2, setting.n); }
   std::vector<double> attributes(double first) {
-    return {first, static_cast<double>(setting.rule), static_cast<double>(setting.normalizer), setting.decay};
+    return {first, static_cast<double>(setting.rule), static_cast<double>(setting.normalizer), setting.decay,
+            setting.retained};
   }
   bool bit(int64_t k, int64_t i, int64_t j) const {
     const size_t words = static_cast<size_t>(words_per_row(setting.n));
@@ -343,7 +349,7 @@ struct Layer {
 
 Replay replay_of(const Layer& layer) {
   const Setting& s = layer.setting;
-  Replay replay{s.kernels, s.m, s.n, s.rule, s.normalizer, s.decay, {}, {}, {}, {}, 0, 0, {}, {}, 0, 0};
+  Replay replay{s.kernels, s.m, s.n, s.rule, s.normalizer, s.decay, s.retained, {}, {}, {}, {}, 0, 0, {}, {}, 0, 0};
   replay.s_out.assign(layer.s_out.begin(), layer.s_out.end());
   replay.s_in.assign(layer.s_in.begin(), layer.s_in.end());
   replay.accumulator.resize(static_cast<size_t>(s.m * s.n));
@@ -390,7 +396,7 @@ std::vector<Setting> settings() {
         for (const int batches : {1, 3})
           for (const int64_t kernels : {1, 2, 3, 4}) {
             if (normalizer == 0 && decay > 0) continue;
-            list.push_back({kernels, 19, 77, rule, normalizer, decay, batches, TensorType::kF32});
+            list.push_back({kernels, 19, 77, rule, normalizer, decay, batches, TensorType::kF32, batches == 3 ? 0.7 : 0});
           }
   list.push_back({8, 5, 70, 1, 2, 0.0, 1, TensorType::kF32});
   list.push_back({2, 70, 700, 0, 2, 0.9, 1, TensorType::kF32});

@@ -10,7 +10,7 @@ import { Plan } from '../../lib/graph/plan';
 import { BitMatrix } from '../../lib/native/bit_matrix';
 import { Matrix } from '../../lib/native/matrix';
 import { AdamW } from '../../lib/train/adamw';
-import { BooleanOptimizer, type BooleanOptimizerSettings } from '../../lib/train/boolean_optimizer';
+import { BOOLEAN_RULES, BooleanOptimizer, type BooleanOptimizerSettings } from '../../lib/train/boolean_optimizer';
 import { LatentWeights } from '../../lib/train/latent_weights';
 import { schedule } from '../../lib/train/schedule';
 import { type GoldenTensor, readGolden } from '../helpers/golden';
@@ -44,57 +44,91 @@ async function* replay(
   }
 }
 
+/** A run of another implementation: signals q [steps, m, n], and the results after the last step. */
+interface Reference {
+  readonly q: GoldenTensor;
+  readonly flipRate: number;
+  /** Signs before and after. */
+  readonly start: GoldenTensor;
+  readonly end: GoldenTensor;
+  /** Accumulator after the last step. */
+  readonly m: GoldenTensor;
+  /** Weights moved, and β, of each step. */
+  readonly moved: GoldenTensor;
+  readonly beta: GoldenTensor;
+}
+
+/** Expects that every step moves as many weights as the reference, and that the run ends with its bits. */
+async function expectReplay(
+  reference: Reference,
+  settings: Partial<BooleanOptimizerSettings>,
+  scales: { sOut?: Matrix; sIn?: Matrix; count: number },
+  tolerance = 1e-5,
+) {
+  const [, rows, cols] = reference.q.shape as [number, number, number];
+  const optimizer = new BooleanOptimizer({ rows, cols, decay: 0, accumulator: 'f32', ...settings });
+  const kernels = BitMatrix.fromSigns(reference.start.data, { rows: scales.count * rows, cols });
+  expect(optimizer.beta).toBe(0);
+  for await (const step of replay(optimizer, { kernels, ...scales }, reference.q.data, reference.flipRate)) {
+    expect([step, optimizer.moved]).toEqual([step, reference.moved.data[step]]);
+    expect(optimizer.beta).toBeCloseTo(reference.beta.data[step] as number, 6);
+  }
+  expect(Array.from(kernels.toSigns())).toEqual(Array.from(reference.end.data));
+  const accumulator = (optimizer.matrices.get('accumulator') as Matrix).toFloat32();
+  expect(relativeError(accumulator, reference.m.data)).toBeLessThan(tolerance);
+}
+
 test('the last-kernel rule without normalizer repeats the reference flip by flip', async () => {
   const golden = readGolden('boolean_optimizer.safetensors');
-  const [rows, cols] = golden('w').shape as [number, number];
-  const kernels = BitMatrix.fromSigns(golden('w0').data, { rows, cols });
-  const optimizer = new BooleanOptimizer({
-    rows,
-    cols,
-    rule: 'lastKernel',
-    normalizer: 'none',
-    decay: 0,
-    accumulator: 'f32',
+  const reference: Reference = {
+    q: golden('q'),
+    flipRate: golden('eta').data[0] as number,
+    start: golden('w0'),
+    end: golden('w'),
+    m: golden('m'),
+    moved: golden('flips'),
+    beta: golden('beta'),
+  };
+  await expectReplay(reference, { rule: 'lastKernel', normalizer: 'none' }, { count: 1 });
+});
+
+describe.each([0, 0.7])('with %d of the evidence retained', (retainedEvidence) => {
+  test.each(BOOLEAN_RULES)('the rule %s repeats the reference flip by flip', async (rule) => {
+    const golden = readGolden('factors.safetensors');
+    const at = (name: string) => golden(`flips${retainedEvidence.toFixed(1)}.${name}`);
+    const [moved, beta] = [at('count'), at('beta')];
+    const reference: Reference = {
+      q: at('Q'),
+      flipRate: 0.25,
+      start: at('w0'),
+      end: at('w'),
+      m: at('M'),
+      moved,
+      beta,
+    };
+    // with scales of one, a neighbor move is a flip
+    const [, rows, cols] = reference.q.shape as [number, number, number];
+    const ones = (size: number) => Matrix.from(new Float32Array(size).fill(1), { rows: 1, cols: size });
+    const scales = { count: 1, sOut: ones(rows), sIn: ones(cols) };
+    await expectReplay(reference, { rule, normalizer: 'factored', retainedEvidence }, scales);
   });
-  expect(optimizer.beta).toBe(0);
-  const [flips, betas] = [golden('flips').data, golden('beta').data];
-  for await (const step of replay(
-    optimizer,
-    { kernels, count: 1 },
-    golden('q').data,
-    golden('eta').data[0] as number,
-  )) {
-    expect([step, optimizer.moved]).toEqual([step, flips[step]]);
-    expect(optimizer.beta).toBeCloseTo(betas[step] as number, 6);
-  }
-  expect(Array.from(kernels.toSigns())).toEqual(Array.from(golden('w').data));
-  const accumulator = (optimizer.matrices.get('accumulator') as Matrix).toFloat32();
-  expect(relativeError(accumulator, golden('m').data)).toBeLessThan(1e-5);
 });
 
 test.each([1, 2, 3])('neighbor moves with %i kernels repeat the reference move by move', async (count) => {
   const golden = readGolden('neighbour_moves.safetensors');
   const at = (name: string) => golden(`K${count}.${name}`);
   const [, rows, cols] = at('sign').shape as [number, number, number];
-  const kernels = BitMatrix.fromSigns(at('sign0').data, { rows: count * rows, cols });
-  const [sOut, sIn] = [matrixOf(at('s_out'), count, rows), matrixOf(at('s_in'), count, cols)];
-  const optimizer = new BooleanOptimizer({
-    rows,
-    cols,
-    rule: 'neighbors',
-    normalizer: 'factored',
-    decay: 0,
-    accumulator: 'f32',
-  });
-  const [moves, betas] = [at('moves').data, at('beta').data];
-  const steps = replay(optimizer, { kernels, sOut, sIn, count }, at('q').data, golden('eta').data[0] as number);
-  for await (const step of steps) {
-    expect([step, optimizer.moved]).toEqual([step, moves[step]]);
-    expect(optimizer.beta).toBeCloseTo(betas[step] as number, 6);
-  }
-  expect(Array.from(kernels.toSigns())).toEqual(Array.from(at('sign').data));
-  const accumulator = (optimizer.matrices.get('accumulator') as Matrix).toFloat32();
-  expect(relativeError(accumulator, at('m').data)).toBeLessThan(1e-4);
+  const reference: Reference = {
+    q: at('q'),
+    flipRate: golden('eta').data[0] as number,
+    start: at('sign0'),
+    end: at('sign'),
+    m: at('m'),
+    moved: at('moves'),
+    beta: at('beta'),
+  };
+  const scales = { sOut: matrixOf(at('s_out'), count, rows), sIn: matrixOf(at('s_in'), count, cols), count };
+  await expectReplay(reference, { rule: 'neighbors', normalizer: 'factored' }, scales, 1e-4);
 });
 
 test('KL and its gradient agree with the reference', async () => {
@@ -249,6 +283,7 @@ describe('the Boolean optimizer', () => {
     [{ normalizer: 'max' }, /'normalizer'/],
     [{ decay: 1 }, /'decay'/],
     [{ accumulator: 'i8' }, /'accumulator'/],
+    [{ retainedEvidence: 1 }, /'retainedEvidence'/],
     [{ rows: 0 }, /'rows'/],
   ])('refuses %j', (wrong, message) => {
     const make = () => new BooleanOptimizer({ rows: 2, cols: 2, ...(wrong as object) });

@@ -35,7 +35,7 @@ MBOK_INLINE Vec nearer(Vec best, Vec sum) {
 }
 
 // Moves the lanes in `moved`. They are few, so only now is the set of bits to flip computed.
-int64_t move_lanes(const MoveRow& row, const float* m, int64_t j, uint64_t moved) {
+int64_t move_lanes(const MoveRow& row, float retained, float* m, int64_t j, uint64_t moved) {
   int64_t moves = 0;
   for (; moved != 0; moved &= moved - 1, ++moves) {
     const int64_t at = j + __builtin_ctzll(moved);
@@ -45,16 +45,17 @@ int64_t move_lanes(const MoveRow& row, const float* m, int64_t j, uint64_t moved
       const bool set = bits_at(row.bits + k * row.bits_stride, at) & 1;
       u[k] = set == !__builtin_signbit(m[at]) ? s : -s;
     }
-    const int set = nearest_level(u, row.kernels).set;
+    const NearestLevel nearest = nearest_level(u, row.kernels);
     for (int k = 0; k < row.kernels; ++k)
-      row.bits[k * row.bits_stride + at / 64] ^= static_cast<uint64_t>((set >> k) & 1) << (at % 64);
+      row.bits[k * row.bits_stride + at / 64] ^= static_cast<uint64_t>((nearest.set >> k) & 1) << (at % 64);
+    m[at] = -__builtin_copysignf(retained * (nearest.half_gap / __builtin_fabsf(u[row.kernels - 1])), m[at]);
   }
   return moves;
 }
 
 // Keeps the sums of the first kLow kernels (all of them up to 4) in registers.
 template <int kLow>
-int64_t move_row(float* m, const MoveRow& row, int64_t cols) {
+int64_t move_row(float* m, const MoveRow& row, float retained, int64_t cols) {
   const int high_kernels = row.kernels - kLow;
   int64_t moves = 0;
   MBOK_FOR_VECTORS(cols) {
@@ -83,9 +84,7 @@ int64_t move_row(float* m, const MoveRow& row, int64_t cols) {
       for (int set = 0; set < 1 << kLow; ++set) best = nearer(best, high[h] + low[set]);
     }
     const uint64_t moved = bits_of((abs(own) * abs(last) >= best) & (best <= broadcast(3.402823466e38f)));
-    if (moved == 0) continue;
-    moves += move_lanes(row, m, j, moved);
-    store_some(m + j, select(mask_of(moved), zero(), own), n);
+    if (moved != 0) moves += move_lanes(row, retained, m, j, moved);
   }
   return moves;
 }
@@ -136,7 +135,7 @@ void accumulate(float* m, const float* g, float beta, float row, const float* co
   }
 }
 
-int64_t flip(float* m, uint64_t* bits, int64_t cols) {
+int64_t flip(float* m, uint64_t* bits, float retained, int64_t cols) {
   int64_t flips = 0;
   MBOK_FOR_VECTORS(cols) {
     const Vec own = load_some(m + j, n);
@@ -145,22 +144,22 @@ int64_t flip(float* m, uint64_t* bits, int64_t cols) {
     const uint64_t flipped = (bits_of(own >= broadcast(1.0f)) & set) | (bits_of(own <= broadcast(-1.0f)) & ~set);
     if (flipped == 0) continue;
     bits[j / 64] ^= flipped << (j % 64);
-    store_some(m + j, select(mask_of(flipped), zero(), own), n);
+    store_some(m + j, select(mask_of(flipped), times_sign(broadcast(-retained), own), own), n);
     flips += __builtin_popcountll(flipped);
   }
   return flips;
 }
 
-int64_t move(float* m, const MoveRow& row, int64_t cols) {
+int64_t move(float* m, const MoveRow& row, float retained, int64_t cols) {
   switch (row.kernels) {
     case 1:
-      return move_row<1>(m, row, cols);
+      return move_row<1>(m, row, retained, cols);
     case 2:
-      return move_row<2>(m, row, cols);
+      return move_row<2>(m, row, retained, cols);
     case 3:
-      return move_row<3>(m, row, cols);
+      return move_row<3>(m, row, retained, cols);
     default:
-      return move_row<kLowKernels>(m, row, cols);
+      return move_row<kLowKernels>(m, row, retained, cols);
   }
 }
 

@@ -58,18 +58,18 @@ void accumulate(float* m, const float* g, float beta, float row, const float* co
   }
 }
 
-int64_t flip(float* m, uint64_t* bits, int64_t cols) {
+int64_t flip(float* m, uint64_t* bits, float retained, int64_t cols) {
   int64_t flips = 0;
   for (int64_t j = 0; j < cols; ++j) {
     if (!(bit(bits, j) ? m[j] >= 1.0f : m[j] <= -1.0f)) continue;
     bits[j / 64] ^= uint64_t{1} << (j % 64);
-    m[j] = 0;
+    m[j] = -std::copysign(retained, m[j]);
     ++flips;
   }
   return flips;
 }
 
-int64_t move(float* m, const MoveRow& row, int64_t cols) {
+int64_t move(float* m, const MoveRow& row, float retained, int64_t cols) {
   int64_t moves = 0;
   for (int64_t j = 0; j < cols; ++j) {
     float u[kMaxMoveKernels];
@@ -81,7 +81,7 @@ int64_t move(float* m, const MoveRow& row, int64_t cols) {
     if (!(nearest.set != 0 && std::fabs(m[j]) * std::fabs(u[row.kernels - 1]) >= nearest.half_gap)) continue;
     for (int k = 0; k < row.kernels; ++k)
       if ((nearest.set >> k) & 1) row.bits[k * row.bits_stride + j / 64] ^= uint64_t{1} << (j % 64);
-    m[j] = 0;
+    m[j] = -std::copysign(retained * (nearest.half_gap / std::fabs(u[row.kernels - 1])), m[j]);
     ++moves;
   }
   return moves;

@@ -41,12 +41,14 @@ using AddSignalFunction = void(const float* g, float s_out, const float* s_in, f
 // with a non-finite result keeps its m.
 using AccumulateFunction = void(float* m, const float* g, float beta, float row, const float* column, int64_t cols);
 
-// The last-kernel rule: where m·b ≥ 1 the bit flips and m becomes 0. Returns the number of flips.
-using FlipFunction = int64_t(float* m, uint64_t* bits, int64_t cols);
+// The last-kernel rule: where m·b ≥ 1 the bit flips and m becomes `retained` · (the new b), in [0, 1). Returns the number
+// of flips.
+using FlipFunction = int64_t(float* m, uint64_t* bits, float retained, int64_t cols);
 
 // Neighbor moves. The levels of element j are Σₖ ± s_out[k]·s_in[k·s_in_stride + j]. gap is the distance from the
 // current level to the next one in the direction −sign(m); levels within 1e-9 do not count. If there is one and |m| ≥
-// gap / (2·|ŝ|) with ŝ = s_out[K−1]·s_in[K−1], the bits take its code and m becomes 0. Returns the number of moves.
+// gap / (2·|ŝ|) with ŝ = s_out[K−1]·s_in[K−1], the bits take its code and m becomes −sign(m) · `retained` · gap / (2·|ŝ|),
+// that fraction of the evidence for the move back. Returns the number of moves.
 //
 // With uₖ = sign(m)·b[k]·s_out[k]·s_in[k], flipping a set D of bits moves by −2·sign(m)·Σ_D uₖ. So gap / 2 is the least
 // sum Σ_D uₖ > 5e-10; ties go to the set with the smaller number Σ_D 2ᵏ.
@@ -60,7 +62,7 @@ struct MoveRow {
 };
 constexpr int kMaxMoveKernels = 8;
 constexpr float kLeastHalfGap = 5e-10f;
-using MoveFunction = int64_t(float* m, const MoveRow& row, int64_t cols);
+using MoveFunction = int64_t(float* m, const MoveRow& row, float retained, int64_t cols);
 
 extern const KernelTable<ScaleGradientFunction> scale_gradient_table;
 extern const KernelTable<SignalSquaresFunction> signal_squares_table;
