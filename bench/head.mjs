@@ -127,7 +127,7 @@ function planOf({ output, rows, trains }, [vocabulary, hidden], head, precision)
   const weights = trains ? new Matrix({ rows: vocabulary, cols: hidden }) : head.weights;
   const bound = trains ? bind(weights) : graph.bind(weights);
   const scales = head.scales && !trains ? graph.bind(head.scales) : undefined;
-  const modelHead = () => ({ states: bind(randomMatrix(rows, hidden, 3)), weights: bound, scales, cap: 0 });
+  const modelHead = () => ({ states: bind(randomMatrix(rows, hidden, 3)), table: { weights: bound, scales }, cap: 0 });
   const ids = () => bind(Matrix.from(targetsOf(rows * KEPT, vocabulary), { rows, cols: KEPT }));
   const options = {
     seed: output === evaluate ? undefined : lossSeed(graph),

@@ -13,9 +13,10 @@ export { type BaselineCalibration, type BaselineReport, quantizeFolder } from '.
 export type { BaselineMethod, QuantizeOptions } from './baselines/quantize_options';
 export type { AllocationMethod, AllocationOptions } from './compress/allocation/allocation_options';
 export type { FixedFormat } from './compress/allocation/keep';
-export { type BinarizeOptions, binarize, type ConversionMethod, type EmbeddingChoice } from './compress/binarize';
+export { type BinarizeOptions, binarize, type ConversionMethod } from './compress/binarize';
 export { type BinarizeFolderOptions, binarizeFolder } from './compress/binarize_folder';
 export type { CalibrationOptions } from './compress/calibration';
+export type { BooleanEmbeddings, EmbeddingChoice } from './compress/embeddings';
 export { type ExportOptions, type ExportType, exportDense } from './compress/export_dense';
 export { type ConversionPlan, planConversion } from './compress/memory_plan';
 export type { ConversationCount, Dataset, LabeledTokens } from './data/dataset';

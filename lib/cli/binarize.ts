@@ -4,8 +4,9 @@ import {
   type AllocationOptions,
 } from '../compress/allocation/allocation_options';
 import type { FixedFormat } from '../compress/allocation/keep';
-import { type ConversionMethod, EMBEDDING_CHOICES, type EmbeddingChoice } from '../compress/binarize';
+import type { ConversionMethod } from '../compress/binarize';
 import { type BinarizeFolderOptions, binarizeFolder } from '../compress/binarize_folder';
+import type { EmbeddingChoice } from '../compress/embeddings';
 import type { TrainingPrecision } from '../graph/arithmetic';
 import { inspect } from '../models/inspect';
 import { MAX_KERNELS } from '../structures/kernels';
@@ -74,10 +75,10 @@ export const binarizeCommand: Command = {
       byDefault: '10 for refit, 3 for calibrated',
     },
     embeddings: {
-      kind: 'choice',
-      choices: EMBEDDING_CHOICES,
-      help: 'embeddings and head unchanged, or in 8 bits',
-      byDefault: 'kept; with --size int8',
+      kind: 'text',
+      value: 'unchanged|int8|K|K+F',
+      help: 'embeddings and head unchanged, in 8 bits, as K kernels, or as K kernels and the F most frequent tokens in 8 bits',
+      byDefault: 'unchanged; with --size int8',
     },
     restart: { kind: 'flag', help: 'discard an unfinished conversion to OUT instead of continuing it' },
     ...OUTPUT_OPTIONS,
@@ -85,8 +86,9 @@ export const binarizeCommand: Command = {
   help: `SRC is a Hugging Face folder (config.json, safetensors, tokenizer.json) or a GGUF file. OUT becomes a folder that
 every mbok command reads. Each linear layer W becomes K matrices of ±1 with a scale per row and column. Norms, biases,
 embeddings and head stay. In small models embeddings and head are most of the file: --embeddings int8 stores them with 8
-bits per number and a scale per row, after which they cannot be trained. Weights are read and converted block by block,
-so memory holds one block of SRC. Finished blocks are stored in OUT.partial. If an interrupted conversion is started
+bits per number and a scale per row, --embeddings 2 as two kernels, and --embeddings 2+4096 as two kernels except for the
+4096 most frequent tokens of the calibration text, which get 8 bits. Numbers in 8 bits cannot be trained. Weights are
+read and converted block by block, so memory holds one block of SRC. Finished blocks are stored in OUT.partial. If an interrupted conversion is started
 again with the same options, it continues from there.
 
   svid        extracts one kernel after the other, each optimal for the residual; no data, seconds
@@ -111,6 +113,7 @@ K = 2 is a good start; K = 1 needs finetuning (see mbok finetune --help).`,
     'mbok binarize MODEL.gguf OUT --kernels 3 --calibration train.txt --json',
     'mbok binarize MODEL OUT --kernels 2 --calibration self',
     'mbok binarize MODEL OUT --bits 2.25 --calibration train.txt',
+    'mbok binarize MODEL OUT --kernels 2 --embeddings 2+4096 --calibration train.txt',
     'mbok binarize MODEL OUT --kernels 4 --nested --calibration train.txt',
     "mbok binarize MODEL OUT --size 60MB --calibration train.txt --keep '*.0.mlp.down_proj=4'",
   ],
@@ -155,7 +158,7 @@ async function run(call: CommandCall): Promise<Outcome> {
           ...(allocation ? [`kernels by ${allocation.method} allocation: ${histogram(kernels)}`] : []),
           ...(calibration ? [calibrationLine(calibration)] : []),
           ...Object.entries(embeddingErrors ?? {}).map(
-            ([name, error]) => `${name} in 8 bits, residual ${error.toFixed(4)}`,
+            ([name, error]) => `${name} ${tableLabel(options.embeddings)}, residual ${error.toFixed(4)}`,
           ),
         ],
       };
@@ -188,7 +191,7 @@ function conversionOptions(
 ): BinarizeFolderOptions {
   const rounds = call.number('rounds');
   const [restart, nested] = [call.flag('restart'), call.flag('nested')];
-  const embeddings = call.text('embeddings') as EmbeddingChoice | undefined;
+  const embeddings = readEmbeddings(call);
   if (text === undefined) {
     return given({ method, rounds: method === 'svid' ? undefined : rounds, embeddings, restart });
   }
@@ -230,6 +233,24 @@ function readKept(text: string): readonly [string, FixedFormat] {
   const [, name, value] = /^(.+)=(dense|int8|[1-8])$/.exec(text) ?? [];
   if (name !== undefined) return [name, value === 'dense' || value === 'int8' ? value : Number(value)];
   throw new UsageError(`--keep takes NAME=dense, NAME=int8 or NAME=K with K from 1 to ${MAX_KERNELS}, got '${text}'`);
+}
+
+/** Reads what embeddings and head become: `unchanged`, `int8`, `K` or `K+F`. Throws UsageError. */
+function readEmbeddings(call: CommandCall): EmbeddingChoice | undefined {
+  const text = call.text('embeddings');
+  if (text === undefined || text === 'unchanged' || text === 'int8') return text;
+  const [, kernels, frequent] = /^([1-8])(?:\+(\d{1,9}))?$/.exec(text) ?? [];
+  if (kernels === undefined) {
+    throw new UsageError(`--embeddings takes unchanged, int8, K or K+F with K from 1 to ${MAX_KERNELS}, got '${text}'`);
+  }
+  return frequent === undefined ? Number(kernels) : { kernels: Number(kernels), frequent: Number(frequent) };
+}
+
+/** Describes the structure of converted tables. */
+function tableLabel(choice: EmbeddingChoice | undefined): string {
+  if (typeof choice === 'number') return `with K = ${choice}`;
+  if (typeof choice === 'object') return `with K = ${choice.kernels} and ${choice.frequent ?? 0} rows in 8 bits`;
+  return 'in 8 bits';
 }
 
 /** Formats how many layers have each number of kernels. */

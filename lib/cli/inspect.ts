@@ -65,7 +65,7 @@ function describe(storage: ModelInspection): string[] {
   const parts = (Object.keys(TITLES) as PartOfFile[])
     .filter((part) => storage.parts[part] > 0)
     .map((part) => [
-      part === 'embeddings' || part === 'head' ? `${TITLES[part]}${eightBits(storage)}` : TITLES[part],
+      part === 'embeddings' || part === 'head' ? `${TITLES[part]}${tableState(storage)}` : TITLES[part],
       megabytes(storage.parts[part]),
       `${((storage.parts[part] / total) * 100).toFixed(1)} %`,
     ]);
@@ -88,9 +88,10 @@ function nested({ prefixBytes, layers }: ModelInspection): string[] {
   return [`nested: loads with 1 to ${most} kernels; ${megabytes(prefixBytes)} of the scales are for fewer than all`];
 }
 
-function eightBits({ embeddings, conversion }: ModelInspection): string {
+function tableState({ embeddings, conversion }: ModelInspection): string {
   if (embeddings === undefined) return '';
+  const how = embeddings === 'boolean_table' ? 'Boolean' : 'in 8 bits';
   const errors = Object.values(conversion?.embeddingErrors ?? {});
   const largest = errors.reduce((most, error) => Math.max(most, error), 0);
-  return errors.length === 0 ? ' in 8 bits' : ` in 8 bits, residual ${largest.toFixed(4)}`;
+  return errors.length === 0 ? ` ${how}` : ` ${how}, residual ${largest.toFixed(4)}`;
 }

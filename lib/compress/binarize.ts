@@ -6,9 +6,8 @@ import type { TokenizedModel } from '../data/windows';
 import { expectModel, type Model, modelOf } from '../model';
 import type { DecoderConfig, Family } from '../models/family';
 import type { ModelCore } from '../models/model_core';
-import { isBoolean, isTable, moduleOf } from '../models/parts';
+import { isBoolean } from '../models/parts';
 import type { ProgressOptions } from '../models/stored_matrix';
-import { INT8 } from '../structures/int8';
 import type { Formats } from '../structures/structure';
 import { ALLOCATION_KEYS, type AllocationOptions, checkAllocation } from './allocation/allocation_options';
 import { allocationProblem } from './allocation/budget';
@@ -17,6 +16,7 @@ import { type ConversionSink, convert } from './convert';
 import type { ConversionTask } from './convert_model';
 import { type ConvertedWeights, disposeConverted, residualsOf } from './converted';
 import { loadedSource } from './dense_source';
+import { type EmbeddingChoice, embeddingFormats } from './embeddings';
 import { REFIT_ROUNDS, SVID_ITERATIONS } from './kernels/decompose';
 import { MemoryStateStore } from './state_store';
 
@@ -40,15 +40,12 @@ export interface BinarizeOptions extends ProgressOptions, AllocationOptions {
   /** Text and settings of the 'calibrated' method; required with it and refused without it. */
   readonly calibration?: CalibrationOptions;
   /**
-   * Type of embeddings and head: that of the source ('unchanged'), or 8 bits with one scale per row ('int8'). In 8 bits
-   * they cannot be trained. Default 'unchanged'; with `size` 'int8'.
+   * Structure of embeddings and head: that of the source ('unchanged'), 8 bits with one scale per row ('int8'), a number
+   * of ±1 kernels, or `{ kernels, frequent }`: kernels, but 8 bits for the `frequent` most frequent tokens. Numbers in 8
+   * bits cannot be trained. Default 'unchanged'; with `size` 'int8'.
    */
   readonly embeddings?: EmbeddingChoice;
 }
-
-export const EMBEDDING_CHOICES: readonly EmbeddingChoice[] = ['unchanged', 'int8'];
-/** Type that embeddings and head get; see {@link BinarizeOptions.embeddings}. */
-export type EmbeddingChoice = 'unchanged' | 'int8';
 
 export const BINARIZE_KEYS = [
   ...ALLOCATION_KEYS,
@@ -69,7 +66,7 @@ export interface ConvertibleModel extends TokenizedModel {
 
 /**
  * Converts every linear layer of a dense model to ±1 kernels with scales. Norms and biases do not change; embeddings
- * and head change only if `embeddings` is 'int8'. Scales are rounded to F16, the type in which they are saved.
+ * and head change only if `embeddings` says so. Scales are rounded to F16, the type in which they are saved.
  *
  * `model` is not changed and shares no memory with the result. Blocks are converted one at a time. The result's
  * `conversion` reports the residuals and is saved with the model. For models that do not fit in memory see
@@ -136,12 +133,12 @@ export async function prepareTask(model: ConvertibleModel, given: BinarizeOption
   const method = oneOf('method', given.method ?? 'refit', METHODS);
   const rounds = integerInRange('rounds', given.rounds ?? REFIT_ROUNDS, 1, 1000);
   const byDefault = given.size === undefined ? 'unchanged' : 'int8';
-  const embeddings = oneOf('embeddings', given.embeddings ?? byDefault, EMBEDDING_CHOICES);
   const specifications = model.family.parameters(model.config);
   const linears = specifications.filter(({ role }) => role === 'linear');
   const allocation = checkAllocation(given, linears, { calibrated: method === 'calibrated' });
-  const inInt8 = embeddings === 'int8' ? specifications.filter(isTable) : [];
-  const tables = new Map(inInt8.map(({ name }) => [moduleOf(name), INT8]));
+  const tables = embeddingFormats(given.embeddings ?? byDefault, specifications, {
+    calibrated: method === 'calibrated',
+  });
   if ((method === 'calibrated') !== (given.calibration !== undefined)) {
     invalid('calibration', "given with method 'calibrated' and with no other", given.calibration);
   }

@@ -79,7 +79,8 @@ export async function binarizeFolder(
   const { calibration, decomposition, allocation } = task;
   const problem = allocationProblem(dense, allocation, task.tables);
   const { goal, method, fixedFormats } = allocation;
-  const conversion = { decomposition, nested, allocation: { goal, method, kept: [...fixedFormats] } };
+  const kept = [...fixedFormats];
+  const conversion = { decomposition, nested, allocation: { goal, method, kept }, tables: [...task.tables] };
   const expectedFingerprint = await fingerprint(model, conversion, calibration);
   await using work = await WorkFolder.open(workFolderOf(output), expectedFingerprint, { restart });
   const { overwrite, signal } = checked;

@@ -14,7 +14,7 @@ import type { CalibrationRounds, DecompositionRounds } from './converter';
 import { converterOf } from './converters';
 import { type BlockWeights, blockSpecifications, type DenseSource } from './dense_source';
 import { advance, hiddenInput, type Walk } from './hidden_states';
-import { type Aims, disposeMoments, preparedMoments, type Sides } from './input_moments';
+import { type Aims, disposeMoments, type PreparedMoments, preparedMoments, type Sides } from './input_moments';
 
 /** Options for the conversion of a block. */
 export interface BlockOptions {
@@ -75,12 +75,25 @@ function inOrderConverter(owner: ParameterSpecification, formats: Formats) {
   return format && converter?.inOrder ? { converter, format } : undefined;
 }
 
-/** Converts the weights whose converters do not work in order. Throws as the converters and the source do. */
+/** What a calibration text says about the tables. */
+export interface TableCalibration {
+  /** Occurrences of every token in the text. */
+  readonly tokenCounts: Float64Array;
+  /** Moments of the head's inputs. */
+  readonly moments: PreparedMoments;
+  readonly rounds: CalibrationRounds;
+}
+
+/**
+ * Converts the weights whose converters do not work in order. The head is calibrated, also if it is the embedding; an
+ * embedding of its own is not. Throws as the converters and the source do.
+ */
 export async function convertLastWeights(
   source: DenseSource,
   formats: Formats,
   rounds: DecompositionRounds,
   signal: AbortSignal | undefined,
+  tables?: TableCalibration,
 ): Promise<ConvertedWeights> {
   return await collected(async (converted) => {
     for (const owner of source.specifications.filter(isWeight)) {
@@ -92,7 +105,10 @@ export async function convertLastWeights(
       const { parameters, release } = await source.borrow([owner]);
       try {
         const weight = parameters.get(owner.name) as Matrix;
-        converted.set(module, await converter.fit(weight, { owner, format, rounds, signal }));
+        const isHead = owner.role === 'head' || (owner.role === 'embedding' && source.config.tied);
+        const calibration = isHead ? tables : undefined;
+        const { tokenCounts } = tables ?? {};
+        converted.set(module, await converter.fit(weight, { owner, format, calibration, rounds, tokenCounts, signal }));
       } finally {
         release();
       }

@@ -15,6 +15,7 @@ import type { DenseSource } from './dense_source';
 import { type ConversionStep, nestedSteps } from './nested_steps';
 import { residualReport } from './relative_residual';
 import type { StateStore } from './state_store';
+import { withTableCalibration } from './table_calibration';
 
 /** Destination of a conversion: memory, or disk where an earlier process may have begun it. */
 export interface ConversionSink<Result> {
@@ -60,9 +61,14 @@ export async function convert<Result>(
     const keeper = await output.keeper(step);
     await using _ = keeper.states;
     await convertModel(source, task, step.formats, keeper, phaseProgress(second, i, steps.length));
+    throwIfAborted(signal);
+    if (i < steps.length - 1) continue;
+    await output.storeLastWeights(() =>
+      withTableCalibration(source, task, keeper.states, signal, (tables) =>
+        convertLastWeights(source, formats, task.decomposition, signal, tables),
+      ),
+    );
   }
-  throwIfAborted(signal);
-  await output.storeLastWeights(async () => await convertLastWeights(source, formats, task.decomposition, signal));
   throwIfAborted(signal);
   const result = await output.finish((residuals) => conversionReport(source, residuals, task));
   onProgress?.({ done: 1, what: 'converted' });

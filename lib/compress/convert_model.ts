@@ -112,7 +112,8 @@ export async function convertBlocks(
   }
 }
 
-function calibratedSettings(decomposition: DecompositionRounds, settings: CheckedCalibration) {
+/** Returns the rounds and corrections of a calibrated conversion. */
+export function calibratedSettings(decomposition: DecompositionRounds, settings: CheckedCalibration) {
   const { targetMix, residualMix, rounds } = settings;
   return { ...decomposition, targetMix, residualMix, rounds, columnPower: COLUMN_POWER };
 }

@@ -42,6 +42,8 @@ export interface FitGoal<Format extends LayerFormat = LayerFormat> {
       }
     | undefined;
   readonly rounds: DecompositionRounds;
+  /** For tables: occurrences of every token in the calibration text; undefined without a text. */
+  readonly tokenCounts?: Float64Array | undefined;
   readonly signal: AbortSignal | undefined;
 }
 

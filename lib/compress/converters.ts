@@ -2,6 +2,7 @@
 
 import { addStructure, structureOf } from '../structures/registry';
 import type { LayerFormat, Structure, WeightShape } from '../structures/structure';
+import { booleanTableConverter } from './boolean_table/converter';
 import type { WeightConverter } from './converter';
 import { int8Converter } from './int8/converter';
 import { kernelsConverter } from './kernels/converter';
@@ -9,6 +10,7 @@ import { kernelsConverter } from './kernels/converter';
 const CONVERTERS = new Map<string, WeightConverter>([
   ['kernels', kernelsConverter as unknown as WeightConverter],
   ['int8', int8Converter as unknown as WeightConverter],
+  ['boolean_table', booleanTableConverter as unknown as WeightConverter],
 ]);
 
 /** Registers a structure that the library does not include, with its converter. */

@@ -3,7 +3,7 @@
 import type { TensorHead } from '../io/safetensors';
 import type { Constants, DecoderConfig, Family, ParameterSpecification } from '../models/family';
 import type { ModelCore } from '../models/model_core';
-import type { ModelPart } from '../models/parts';
+import { isTable, type ModelPart } from '../models/parts';
 import { type DenseStorage, partHead } from '../models/stored_matrix';
 import type { Parameters } from '../nn/builder';
 import type { Formats, PartType } from '../structures/structure';
@@ -67,6 +67,11 @@ export function blockSpecifications({ specifications }: DenseSource, layer: numb
 /** Lists the tensors that embed token ids. */
 export function embeddingSpecifications({ specifications }: DenseSource): readonly ParameterSpecification[] {
   return specifications.filter((specification) => specification.layer === undefined && specification.role !== 'head');
+}
+
+/** Lists the tensors after the last block, without the head: the final norm, and what follows it. */
+export function finalSpecifications({ specifications }: DenseSource): readonly ParameterSpecification[] {
+  return specifications.filter((specification) => specification.layer === undefined && !isTable(specification));
 }
 
 /** Wraps a loaded model as a source. Its matrices are not copied. */

@@ -171,7 +171,12 @@ function outputError({
   return parts.length === 2 ? add(parts[0] as Tensor, parts[1] as Tensor) : parts[0];
 }
 
-async function divide({ h, corrections }: InputMoments, count: number, signal: AbortSignal | undefined): Promise<void> {
+/** Divides the sums of `count` tokens by their number. */
+export async function divide(
+  { h, corrections }: InputMoments,
+  count: number,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const graph = new Graph();
   for (const sum of [h, ...corrections.values()]) {
     graph.emit('scale', [graph.bind(sum)], [graph.bind(sum)], [1 / count]);

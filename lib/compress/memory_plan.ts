@@ -82,7 +82,7 @@ function lastMoment({ specifications }: DenseSource, chosen: Formats): Moment {
 
 /** Bytes of a converted weight in memory, with scales in f32. */
 function memoryBytes(owner: ParameterSpecification, formats: Formats): number {
-  const types = { bits: 'bits', int8: 'i8', scale: 'f32', real: 'f32' } as const;
+  const types = { bits: 'bits', int8: 'i8', scale: 'f32', real: 'f32', marks: 'bits' } as const;
   const parts = partsOf(owner, formats.get(moduleOf(owner.name)));
   return parts.reduce((sum, { rows, cols, role }) => sum + rows * rowBytes(types[role], cols), 0);
 }

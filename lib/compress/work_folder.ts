@@ -185,7 +185,7 @@ export class WorkFolder implements AsyncDisposable {
     sides: readonly Side[],
   ): Promise<FileStateStore> {
     const files = this.freshStates(source, calibration?.settings.length ?? 0, calibration?.windows ?? []);
-    if (calibration === undefined || this.finished === 0 || this.finished >= source.config.layers) return files;
+    if (calibration === undefined || this.finished === 0 || this.finished > source.config.layers) return files;
     try {
       for (const side of sides) await files.reopen(side, this.finished);
       return files;

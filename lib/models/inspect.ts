@@ -160,7 +160,7 @@ function bytesOf({ weights }: ModelSource, { name }: ModelPart): number {
 }
 
 /** Purpose of the parts of linear layers. */
-const LINEAR_PARTS = { bits: 'kernels', scale: 'scales', int8: 'dense', real: 'dense' } as const;
+const LINEAR_PARTS = { bits: 'kernels', scale: 'scales', int8: 'dense', real: 'dense', marks: 'other' } as const;
 
 function partOf({ role, owner }: ModelPart, ofLinear: boolean): PartOfFile {
   if (owner.role === 'linear') return LINEAR_PARTS[role];

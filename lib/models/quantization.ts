@@ -112,8 +112,9 @@ function expectFormats(place: string, formats: Formats, specifications: readonly
         `${place}: ${show(module)} is not a module with a weight of this architecture`,
       );
     }
-    const { kind, fits, table } = structureOf(format);
-    if ((!isTable(weight) || table !== undefined) && (fits?.(weight, format) ?? true)) continue;
+    const { kind, fits, table, layer } = structureOf(format);
+    const serves = (isTable(weight) ? table : layer) !== undefined;
+    if (serves && (fits?.(weight, format) ?? true)) continue;
     throw new MbokError('MBOK_FORMAT', `${place}: ${show(module)} (${weight.role}) cannot have the format '${kind}'`);
   }
 }

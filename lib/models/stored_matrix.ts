@@ -110,7 +110,7 @@ export async function readPart(
   if (part.type === 'bits') {
     const bytes = await weights.read(from.name, part.rows * Math.ceil(part.cols / 8));
     const bits = BitMatrix.fromPacked(bytes, part);
-    if (use === 'training') return { matrix: bits, storage: 'bits' };
+    if (use === 'training' || part.role !== 'bits') return { matrix: bits, storage: 'bits' };
     return { matrix: await replacedBy(bits, () => tiled(bits, part.planes ?? 1)), storage: 'bits' };
   }
   if (part.type === 'I8') return { matrix: await weights.readMatrix(from.name, 'i8'), storage: 'I8' };

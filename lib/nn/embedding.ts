@@ -1,17 +1,16 @@
 import type { Tensor } from '../graph/graph';
 import { add } from '../graph/operations/add';
-import { embedding } from '../graph/operations/embedding';
+import { tableRows } from '../graph/operations/embedding';
 import type { Head } from '../graph/operations/head';
 import { linear } from '../graph/operations/linear';
 import { positionEmbedding } from '../graph/operations/position_embedding';
+import type { Table } from '../graph/operations/table';
 import { structureOf } from '../structures/registry';
-import type { Table } from '../structures/structure';
 import type { Builder } from './builder';
 
 /** Looks up token ids i32 [rows, 1] in the embedding table of `module`. */
 export function embeddingLayer(builder: Builder, module: string, ids: Tensor): Tensor {
-  const { weights, scales } = tableOf(builder, module);
-  return embedding(weights, ids, scales);
+  return tableRows(tableOf(builder, module), ids);
 }
 
 /** Adds the learned position embeddings of `module` to x. Position 0 is row `offset` of its table. */
@@ -30,7 +29,7 @@ export function projectionLayer(builder: Builder, module: string, x: Tensor): Te
  * the soft cap of the logits; 0 disables it.
  */
 export function headLayer(builder: Builder, module: string, x: Tensor, cap = 0): Head {
-  return { states: x, ...tableOf(builder, module), cap };
+  return { states: x, table: tableOf(builder, module), cap };
 }
 
 /** Returns the table of `module`, whose structure must support tables. */

@@ -7,7 +7,8 @@ import type { Builder } from './builder';
 export function linearLayer(builder: Builder, module: string, x: Tensor): Tensor {
   const { bias, ...weight } = builder.module(module);
   const options = { bias, rounded: (t: Tensor) => rounded(builder, t) };
-  const output = structureOf(builder.formats.get(module)).layer(weight, x, options);
+  const { layer } = structureOf(builder.formats.get(module));
+  const output = (layer as NonNullable<typeof layer>)(weight, x, options);
   builder.linears.push({ module, input: x, output, after: builder.residuals.at(-1) });
   return output;
 }

@@ -17,7 +17,7 @@ export const dense: Structure<DenseFormat, 'weight'> = {
   kind: 'dense',
   parts: ({ rows, cols, transposed }) => [{ name: 'weight', rows, cols, role: 'real', transposed }],
   layer: ({ weight }, x, { bias }) => linear(x, weight, bias),
-  table: ({ weight }) => ({ weights: weight, scales: undefined }),
+  table: ({ weight }) => ({ weights: weight }),
   multiplyOut: ({ weight }, wide) => widenInto(wide, weight),
   parse: () => DENSE,
   write: () => ({}),

@@ -1,5 +1,6 @@
 /** The table of structures. To add one, write a file next to this one and add a row here. */
 
+import { booleanTable } from './boolean_table';
 import { dense } from './dense';
 import { int8 } from './int8';
 import { kernels } from './kernels';
@@ -19,6 +20,7 @@ addStructure(dense);
 addStructure(q8);
 addStructure(int8);
 addStructure(kernels);
+addStructure(booleanTable);
 
 /** Finds a structure by name; undefined if there is none. */
 export function findStructure(kind: string): Structure | undefined {

@@ -4,6 +4,7 @@
  */
 
 import type { Tensor } from '../graph/graph';
+import type { Table } from '../graph/operations/table';
 import type { FloatType } from '../io/half';
 
 /**
@@ -32,8 +33,9 @@ export interface WeightShape {
  * - 'scale': few real numbers, trained by AdamW together with the other f32 parameters
  * - 'int8': integers
  * - 'real': the weight itself
+ * - 'marks': a bit per row of the weight, which no training changes
  */
-export type PartRole = 'bits' | 'scale' | 'int8' | 'real';
+export type PartRole = 'bits' | 'scale' | 'int8' | 'real' | 'marks';
 
 /** Element type of a part in files: packed bits, integers, rows of a 'q8' matrix, or real numbers. */
 export type PartType = 'bits' | 'I8' | 'Q8' | FloatType;
@@ -59,12 +61,6 @@ export interface Part {
 
 /** The parts of a weight in a graph, by name. */
 export type WeightTensors<Name extends string = string> = Readonly<Record<Name, Tensor>>;
-
-/** A table [vocabulary, hidden size]; i8 weights have one scale per row. */
-export interface Table {
-  readonly weights: Tensor;
-  readonly scales: Tensor | undefined;
-}
 
 /** Arguments of a layer besides its weight. */
 export interface LayerOptions {
@@ -94,6 +90,7 @@ export interface Prefixes<Format extends LayerFormat> {
 
 /** A reader for the settings of a format in JSON. Each method throws MBOK_FORMAT if the value has another type. */
 export interface FormatReader {
+  has(key: string): boolean;
   count(key: string): number;
   boolean(key: string, fallback: boolean): boolean;
 }
@@ -108,8 +105,8 @@ export interface Structure<Format extends LayerFormat = LayerFormat, Name extend
   parts(shape: WeightShape, format: Format): readonly Part[];
   /** Tells whether a weight of this shape can have the format. Default: any shape can. */
   fits?(shape: WeightShape, format: Format): boolean;
-  /** Adds the layer to the graph: x [rows, n] → [rows, m]. */
-  layer(weight: WeightTensors<Name>, x: Tensor, options: LayerOptions): Tensor;
+  /** Adds the layer to the graph: x [rows, n] → [rows, m]; absent if the structure is only for tables. */
+  layer?(weight: WeightTensors<Name>, x: Tensor, options: LayerOptions): Tensor;
   /** Returns the table for embedding or head; absent if the structure cannot be one. */
   table?(weight: WeightTensors<Name>): Table;
   /** Emits operations that write the dense weight, f32 [m, n], to `dense`. */

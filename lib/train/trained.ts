@@ -59,7 +59,7 @@ export interface BooleanPart {
 
 /** Returns every ±1 part. Throws MBOK_INVALID_ARGUMENT for a model without one. */
 export function booleanParts(model: ModelCore): readonly BooleanPart[] {
-  const parts = model.parts.filter(({ role }) => role === 'bits');
+  const parts = model.parts.filter(({ role, owner }) => role === 'bits' && owner.role === 'linear');
   if (parts.length === 0) {
     throw new MbokError('MBOK_INVALID_ARGUMENT', "'student' has no Boolean modules; convert it with binarize() first");
   }

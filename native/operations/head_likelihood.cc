@@ -1,8 +1,8 @@
 // A model's head and the log-likelihoods of target tokens, for evaluation. Every panel of the head is packed once and
 // multiplied with all rows. Each tile of logits is reduced while it is in cache, so no logits are stored.
 //
-//   x [R,h], w [V,h] (any type of weights.h), targets i32 [R,1] (−1: not scored), scales? [V,1]
-//   → values [R,1], likeliest? [R,1]; attributes: precision, c (0: none)
+//   x [R,h], w? [V,h], targets i32 [R,1] (−1: not scored), scales? [V,1], kernels?, s_out?, s_in?, marks? (with w a table
+//   as in table.h) → values [R,1], likeliest? [R,1]; attributes: precision, c (0: none)
 //   z = c·tanh(x·wᵀ / c); values = −log softmax(z)[target]; likeliest = 1 if no token has a larger logit than the
 //   target, else 0. Rows that are not scored have 0 and 1, and are not multiplied.
 //
@@ -13,20 +13,23 @@
 #include <vector>
 
 #include "operations/logits.h"
+#include "operations/table.h"
 #include "operations/token_ids.h"
-#include "operations/weights.h"
 
 namespace mbok {
 namespace {
 
-constexpr int kW = 1, kTargets = 2, kScales = 3;
+constexpr int kTargets = 2;
+constexpr TablePlaces kTable = {1, 3, 4};
 
 void check(const Call& call) {
-  expect_counts_between(call, 3, 4, 1, 2, 2);
-  const Tensor &x = call.input(0), &w = call.input(kW);
-  expect_weights(call, kW, kScales, "w");
-  expect(call, w.rows >= 1 && w.cols >= 1, "'w' must have a row and a column");
-  expect_tensor(call, x, "x", TensorType::kF32, x.rows, w.cols);
+  expect_counts_between(call, 1, 8, 1, 2, 2);
+  expect(call, call.has_input(kTargets), "takes targets");
+  const Tensor& x = call.input(0);
+  expect_table(call, kTable, "w");
+  const Table table(call, kTable);
+  expect(call, table.rows() >= 1 && table.cols() >= 1, "'w' must have a row and a column");
+  expect_tensor(call, x, "x", TensorType::kF32, x.rows, table.cols());
   expect_tensor(call, call.input(kTargets), "targets", TensorType::kI32, x.rows, 1);
   expect_tensor(call, call.output(0), "values", TensorType::kF32, x.rows, 1);
   if (call.has_output(1)) expect_tensor(call, call.output(1), "likeliest", TensorType::kF32, x.rows, 1);
@@ -64,7 +67,7 @@ struct Pieces {
   Pieces(const Call& call, int threads, std::byte* base) {
     Scratch scratch(base);
     const Tensor& x = call.input(0);
-    const int64_t vocabulary = call.input(kW).rows;
+    const int64_t vocabulary = Table(call, kTable).rows();
     targets = scratch.take<std::byte>(static_cast<int64_t>(ids_bytes(call.input(kTargets))));
     states = scratch.take<float>(x.rows * x.cols);
     parts = LogitParts(scratch, x.rows, vocabulary, false);
@@ -78,10 +81,10 @@ struct Pieces {
 
   static PanelProduct describe(const Call& call, float* states, int64_t rows, LogitSink& sink) {
     return logits_product({states, rows, call.input(0).cols, TensorType::kF32},
-                          {nullptr, rows, call.input(kW).rows, TensorType::kF32}, sink, precision_attribute(call, 0));
+                          {nullptr, rows, Table(call, kTable).rows(), TensorType::kF32}, sink, precision_attribute(call, 0));
   }
-  static WeightOperand operand(const Call& call) {
-    return WeightOperand(Weights(call, kW, kScales), false, precision_attribute(call, 0));
+  static TableOperand operand(const Call& call) {
+    return TableOperand(Table(call, kTable), false, precision_attribute(call, 0));
   }
 
   std::byte* targets;
@@ -97,7 +100,10 @@ size_t scratch_bytes(const Call& call, int threads) { return Pieces(call, thread
 void run(const Call& call) {
   const Pieces pieces(call, call.pool->threads(), call.scratch);
   const Tensor& x = call.input(0);
-  const int32_t* const targets = checked_ids(call.input(kTargets), call.input(kW).rows, -1, pieces.targets);
+  const Table table(call, kTable);
+  int32_t* const targets = reinterpret_cast<int32_t*>(pieces.targets);
+  checked_ids(call.input(kTargets), table.rows(), -1, pieces.targets);
+  table.token_rows().map(targets, x.rows);
   const std::vector<int64_t> scored = scored_rows(targets, x.rows);
   std::fill_n(call.output(0).f32(), x.rows, 0.0f);
   if (call.has_output(1)) std::fill_n(call.output(1).f32(), x.rows, 1.0f);

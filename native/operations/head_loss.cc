@@ -1,15 +1,17 @@
 // A model's head and its loss in one operation, chunk by chunk of rows, so logits of all rows never exist. With a
 // vocabulary of 49152, logits of 2048 rows of two models would take 800 MB; two chunks of 528 rows take 208 MB.
 //
-//   x [R,h], w [V,h] (any type of weights.h), scales? [V,1], seed? [1,1], then one of
+//   x [R,h], w? [V,h], scales? [V,1], seed? [1,1], then one of
 //     targets i32 [R,1] (−1: not counted)       loss = mean over counted rows of −log softmax(z)[target]
-//     x' [R,h'], w' [V,h'], scales'? [V,1]      loss = mean over rows of KL(softmax(z') ‖ softmax(z))
+//     x' [R,h'], w'? [V,h'], scales'? [V,1]     loss = mean over rows of KL(softmax(z') ‖ softmax(z))
 //     kept f32 [R,k+1], ids i32 [R,k]           the same with a truncated softmax(z') (row_loss.h)
-//   → loss [1,1], values? [R,1] (per row, 0 if not counted), dx? [R,h], += dw? [V,h]
+//   and last kernels?, s_out?, s_in?, marks? of w, then those of w' (each a table as in table.h)
+//   → loss [1,1], values? [R,1] (per row, 0 if not counted), dx? [R,h], += dw?
 //   z = c·tanh(x·wᵀ / c); attributes: precision, c of the student, c of the teacher (0: none)
 //
 // dx and dw are the gradients of seed · loss and need the seed. They are computed while the logits exist, because
-// computing the logits again would cost as much as the head.
+// computing the logits again would cost as much as the head. dw is of the table's kernels, [B,h], or of w if there are
+// none. Logits are in the order of the student's rows. If that is not the order of the tokens, w' must be dense.
 //
 // Memory traffic. A matrix unit multiplies a row by a column in the time that memory takes for four numbers, so a logit
 // is written once and read once. Rows are summed while tiles are in cache. In bf16 the gradient is computed when its
@@ -20,13 +22,14 @@
 #include "operations/linear_product.h"
 #include "operations/row_loss.h"
 #include "operations/scratch.h"
+#include "operations/table.h"
 #include "operations/token_ids.h"
-#include "operations/weights.h"
 
 namespace mbok {
 namespace {
 
-enum Input { kX, kW, kScales, kSeed, kTargets, kTeacherX, kTeacherW, kTeacherScales, kKept, kKeptIds };
+enum Input { kX, kW, kScales, kSeed, kTargets, kTeacherX, kTeacherW, kTeacherScales, kKept, kKeptIds, kBoolean };
+constexpr TablePlaces kTable = {kW, kScales, kBoolean}, kTeacherTable = {kTeacherW, kTeacherScales, kBoolean + 4};
 enum Output { kLoss, kValues, kDx, kDw };
 
 constexpr int64_t kLogits = 1 << 24;  // per chunk in f32: 64 MiB, unless kLeastRows needs more
@@ -49,7 +52,7 @@ bool halves(const Call& call) {
 
 int64_t most_rows(const Call& call) {
   const int64_t at_once = halves(call) ? 2 : 1;
-  const int64_t most = std::max(kLeastRows, kLogits / call.input(kW).rows / kRowMultiple * kRowMultiple);
+  const int64_t most = std::max(kLeastRows, kLogits / Table(call, kTable).rows() / kRowMultiple * kRowMultiple);
   return std::min(call.input(kX).rows, at_once * most);
 }
 
@@ -70,9 +73,10 @@ Tensor rows_of(const Tensor& tensor, int64_t first, int64_t count) {
   return {tensor.f32() + first * tensor.cols, count, tensor.cols, tensor.type};
 }
 
+// Returns the product of the gradient of the table's last rows: all that are trained.
 ProductShape weight_gradient_shape(const Call& call, int64_t rows) {
-  const int64_t h = call.input(kX).cols, vocabulary = call.input(kW).rows;
-  return {vocabulary, h, rows, vocabulary, h, h, true, true, true};
+  const int64_t h = call.input(kX).cols, vocabulary = Table(call, kTable).rows();
+  return {call.output(kDw).rows, h, rows, vocabulary, h, h, true, true, true};
 }
 
 // Passes the logits of one side to the losses.
@@ -95,11 +99,18 @@ class LossSink final : public LogitSink {
   const HalfLogits* halves_;
 };
 
+// order: the token of every row of the student's table
+TableOperand teacher_operand(const Call& call, Precision precision, const int32_t* order) {
+  const bool ordered = Table(call, kTable).marks() != nullptr;
+  return TableOperand(Table(call, kTeacherTable), false, precision, ordered ? order : nullptr);
+}
+
 struct Pieces {
   // `chunk`: rows per chunk. Scratch grows with rows and chunk, so the maximum suffices for every run.
   Pieces(const Call& call, int64_t chunk, int threads, std::byte* base) {
     Scratch scratch(base);
-    const int64_t vocabulary = call.input(kW).rows;
+    const Table table(call, kTable);
+    const int64_t vocabulary = table.rows();
     values = scratch.take<double>(call.input(kX).rows);
     in_halves = halves(call);
     has_teacher = call.has_input(kTeacherX);
@@ -116,7 +127,11 @@ struct Pieces {
     judge.teacher_cap = call.attribute(2);
     const auto checked = [&](const Tensor& ids, int64_t smallest) {
       auto* const copy = scratch.take<std::byte>(static_cast<int64_t>(ids_bytes(ids)));
-      return base == nullptr ? nullptr : checked_ids(ids, vocabulary, smallest, copy);
+      if (base == nullptr) return static_cast<const int32_t*>(nullptr);
+      checked_ids(ids, vocabulary, smallest, copy);
+      auto* const rows = reinterpret_cast<int32_t*>(copy);
+      table.token_rows().map(rows, ids.rows);
+      return static_cast<const int32_t*>(rows);
     };
     if (call.has_input(kTargets)) judge.targets = checked(call.input(kTargets), -1);
     if (call.has_input(kKept))
@@ -132,16 +147,17 @@ struct Pieces {
     const Precision precision = precision_attribute(call, 0);
     const Tensor z = {nullptr, chunk, vocabulary, TensorType::kF32};
     LossSink sink(LossSink::kStudent, 0, losses, nullptr);
-    const auto forward = [&](int x, int w, int scales) {
+    const auto forward = [&](int x, const TableOperand& operand) {
       const PanelProduct p = logits_product({nullptr, chunk, call.input(x).cols, TensorType::kF32}, z, sink, precision);
-      need(panel_product_scratch(p, WeightOperand(Weights(call, w, scales), false, precision), threads));
+      need(panel_product_scratch(p, operand, threads));
     };
-    forward(kX, kW, kScales);
-    if (has_teacher) forward(kTeacherX, kTeacherW, kTeacherScales);
+    forward(kX, TableOperand(table, false, precision));
+    constexpr int32_t kSomeOrder = 0;
+    if (has_teacher) forward(kTeacherX, teacher_operand(call, precision, &kSomeOrder));
     if (call.has_output(kDx)) {
       const PanelProduct p =
           rows_product(z, {nullptr, chunk, call.input(kX).cols, TensorType::kF32}, nullptr, precision);
-      need(panel_product_scratch(p, WeightOperand(Weights(call, kW, kScales), true, precision), threads));
+      need(panel_product_scratch(p, TableOperand(table, true, precision), threads));
     }
     if (call.has_output(kDw)) need(product_scratch(weight_gradient_shape(call, chunk), precision, threads));
     product = scratch.take<std::byte>(static_cast<int64_t>(most));
@@ -159,36 +175,45 @@ struct Pieces {
   size_t bytes;
 };
 
-void expect_head(const Call& call, int x, int w, int scales) {
-  const Tensor &states = call.input(x), &weights = call.input(w);
-  expect_weights(call, w, scales, "w");
-  expect_tensor(call, states, "x", TensorType::kF32, call.input(kX).rows, weights.cols);
-  expect(call, weights.rows == call.input(kW).rows, "both heads must have the same vocabulary");
+// Checks states and table of a head; returns the table.
+Table expect_head(const Call& call, int x, const TablePlaces& at) {
+  expect_table(call, at, "w");
+  const Table table(call, at);
+  expect_tensor(call, call.input(x), "x", TensorType::kF32, call.input(kX).rows, table.cols());
+  return table;
 }
 
 void check(const Call& call) {
-  expect_counts_between(call, 2, 10, 1, 4, 3);
-  const Tensor &x = call.input(kX), &w = call.input(kW);
-  const int64_t rows = x.rows;
-  expect_head(call, kX, kW, kScales);
-  expect(call, w.rows >= 1 && x.cols >= 1, "'w' must have a row and a column");
+  expect_counts_between(call, 1, 18, 1, 4, 3);
+  const Tensor& x = call.input(kX);
+  const Table table = expect_head(call, kX, kTable);
+  const int64_t rows = x.rows, vocabulary = table.rows();
+  expect(call, vocabulary >= 1 && x.cols >= 1, "'w' must have a row and a column");
   expect(call, call.has_input(kTargets) + call.has_input(kTeacherX) + call.has_input(kKept) == 1,
          "takes either targets, a teacher's states, or what is kept of its logits");
   if (call.has_input(kTargets)) expect_tensor(call, call.input(kTargets), "targets", TensorType::kI32, rows, 1);
   if (call.has_input(kTeacherX)) {
-    expect(call, call.has_input(kTeacherW), "the teacher's states come with its head");
-    expect_head(call, kTeacherX, kTeacherW, kTeacherScales);
+    const Table teacher = expect_head(call, kTeacherX, kTeacherTable);
+    expect(call, teacher.rows() == vocabulary, "both heads must have the same vocabulary");
+    expect(call, teacher.marks() == nullptr && (table.marks() == nullptr || !teacher.boolean()),
+           "the teacher's rows must be in the order of the tokens, and dense if the student's are not");
   }
   if (call.has_input(kKept)) {
     const int64_t count = call.input(kKeptIds).cols;
-    expect(call, call.has_input(kKeptIds) && count < w.rows, "fewer tokens must be kept than there are");
+    expect(call, call.has_input(kKeptIds) && count < vocabulary, "fewer tokens must be kept than there are");
     expect_tensor(call, call.input(kKept), "kept", TensorType::kF32, rows, count + 1);
     expect_tensor(call, call.input(kKeptIds), "ids", TensorType::kI32, rows, count);
   }
   expect_tensor(call, call.output(kLoss), "loss", TensorType::kF32, 1, 1);
   if (call.has_output(kValues)) expect_tensor(call, call.output(kValues), "values", TensorType::kF32, rows, 1);
-  if (call.has_output(kDx)) expect_tensor(call, call.output(kDx), "dx", TensorType::kF32, rows, x.cols);
-  if (call.has_output(kDw)) expect_tensor(call, call.output(kDw), "dw", TensorType::kF32, w.rows, w.cols);
+  if (call.has_output(kDx)) {
+    expect_tensor(call, call.output(kDx), "dx", TensorType::kF32, rows, x.cols);
+    expect(call, !table.boolean() || table.boolean()->tiles == nullptr, "gradients need kernels in rows");
+  }
+  if (call.has_output(kDw)) {
+    const int64_t trained = table.boolean() ? table.boolean_rows() : vocabulary;
+    expect_tensor(call, call.output(kDw), "dw", TensorType::kF32, trained, x.cols);
+  }
   if (differentiates(call)) expect_tensor(call, call.input(kSeed), "seed", TensorType::kF32, 1, 1);
   expect(call, call.attribute(1) >= 0 && call.attribute(2) >= 0, "a cap must not be negative");
 }
@@ -234,12 +259,10 @@ class Gradient final : public RowSource {
   int64_t vocabulary_;
 };
 
-void multiply(const Call& call, const PanelProduct& p, int w, int scales, bool transposed, std::byte* scratch) {
-  panel_product(*call.pool, p, WeightOperand(Weights(call, w, scales), transposed, p.precision), scratch);
-}
-
 void run(const Call& call) {
-  const int64_t rows = call.input(kX).rows, vocabulary = call.input(kW).rows, chunk = chunk_rows(call);
+  const Table table(call, kTable);
+  const int64_t rows = call.input(kX).rows, vocabulary = table.rows(), chunk = chunk_rows(call);
+  const std::vector<int32_t> order = tokens_of_rows(table);
   const Precision precision = precision_attribute(call, 0);
   Pieces pieces(call, chunk, call.pool->threads(), call.scratch);
   RowLosses& losses = pieces.losses;
@@ -251,11 +274,13 @@ void run(const Call& call) {
     const Tensor x = rows_of(call.input(kX), first, count);
     const Tensor z = {pieces.logits, count, vocabulary, TensorType::kF32};
     losses.begin(first, count);
-    multiply(call, logits_product(x, z, student, precision), kW, kScales, false, pieces.product);
+    panel_product(*call.pool, logits_product(x, z, student, precision), TableOperand(table, false, precision),
+                  pieces.product);
     if (pieces.has_teacher) {
       const Tensor of_teacher = {pieces.teacher, count, vocabulary, TensorType::kF32};
-      multiply(call, logits_product(rows_of(call.input(kTeacherX), first, count), of_teacher, teacher, precision),
-               kTeacherW, kTeacherScales, false, pieces.product);
+      panel_product(*call.pool,
+                    logits_product(rows_of(call.input(kTeacherX), first, count), of_teacher, teacher, precision),
+                    teacher_operand(call, precision, order.data()), pieces.product);
     }
     call.pool->parallel_for((count + kRowsPerTask - 1) / kRowsPerTask, [&](int64_t task, int worker) {
       for (int64_t r = task * kRowsPerTask; r < std::min(count, (task + 1) * kRowsPerTask); ++r)
@@ -267,10 +292,10 @@ void run(const Call& call) {
     if (call.has_output(kDx)) {
       PanelProduct p = rows_product(z, rows_of(call.output(kDx), first, count), nullptr, precision);
       if (!stores) p.source = &gradient;
-      multiply(call, p, kW, kScales, true, pieces.product);
+      panel_product(*call.pool, p, TableOperand(table, true, precision), pieces.product);
     }
     if (call.has_output(kDw))
-      product(*call.pool, z.f32(), x.f32(), call.output(kDw).f32(), weight_gradient_shape(call, count), precision,
+      product(*call.pool, z.f32() + vocabulary - call.output(kDw).rows, x.f32(), call.output(kDw).f32(), weight_gradient_shape(call, count), precision,
               pieces.product);
     for (int64_t r = 0; r < count; ++r) pieces.values[first + r] = losses.value(r);
   }

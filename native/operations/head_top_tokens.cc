@@ -1,8 +1,8 @@
 // The `k` likeliest tokens of every row of a teacher's head, each with its log-probability rounded to f16 as stored.
 // The last entry is the log of the probability of all other tokens.
 //
-//   x [R,h], w [V,h] (any type of weights.h), scales? [V,1] → kept [R,k+1], ids f32 [R,k] (integers), error [R,1];
-//   attributes: precision, c (0: none), k
+//   x [R,h], w? [V,h], scales? [V,1], kernels?, s_out?, s_in?, marks? (from w on a table as in table.h) → kept [R,k+1],
+//   ids f32 [R,k] (integers), error [R,1]; attributes: precision, c (0: none), k
 //   z = c·tanh(x·wᵀ / c); error = KL(softmax(z) ‖ kept, the remainder spread evenly over the other tokens)
 //
 // Each tile of logits is summed and searched while it is in cache, so no logits are stored. Every worker holds for each
@@ -12,27 +12,30 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <vector>
 
 #include "kernels/half/half.h"
 #include "operations/logits.h"
-#include "operations/weights.h"
+#include "operations/table.h"
 
 namespace mbok {
 namespace {
 
-enum Input { kX, kW, kScales };
+enum Input { kX };
+constexpr TablePlaces kTable = {1, 2, 3};
 enum Output { kKept, kIds, kError };
 
 constexpr int64_t kRun = 64;      // tokens tested together: nearly all runs contain none of the likeliest
 constexpr float kNever = -60000;  // log of probability 0, within f16
 
 void check(const Call& call) {
-  expect_counts_between(call, 2, 3, 3, 3, 3);
-  const Tensor &x = call.input(kX), &w = call.input(kW);
+  expect_counts_between(call, 1, 7, 3, 3, 3);
+  const Tensor& x = call.input(kX);
   const int64_t k = call.integer(2);
-  expect_weights(call, kW, kScales, "w");
-  expect_tensor(call, x, "x", TensorType::kF32, x.rows, w.cols);
-  expect(call, w.cols >= 1 && k >= 1 && k < w.rows && w.rows < (1 << 24),
+  expect_table(call, kTable, "w");
+  const Table table(call, kTable);
+  expect_tensor(call, x, "x", TensorType::kF32, x.rows, table.cols());
+  expect(call, table.cols() >= 1 && k >= 1 && k < table.rows() && table.rows() < (1 << 24),
          "k must be from 1 to less than the vocabulary");
   expect_tensor(call, call.output(kKept), "kept", TensorType::kF32, x.rows, k + 1);
   expect_tensor(call, call.output(kIds), "ids", TensorType::kF32, x.rows, k);
@@ -104,7 +107,7 @@ class Selection final : public LogitSink {
 struct Pieces {
   Pieces(const Call& call, int threads, std::byte* base) {
     Scratch scratch(base);
-    const int64_t rows = call.input(kX).rows, vocabulary = call.input(kW).rows, k = call.integer(2);
+    const int64_t rows = call.input(kX).rows, vocabulary = Table(call, kTable).rows(), k = call.integer(2);
     parts = LogitParts(scratch, rows, vocabulary, true);
     found = scratch.take<Found>(rows * threads);
     candidates = scratch.take<Candidate>(rows * threads * 2 * k);
@@ -118,11 +121,11 @@ struct Pieces {
 
   static PanelProduct describe(const Call& call, LogitSink& sink) {
     const Tensor& x = call.input(kX);
-    return logits_product(x, {nullptr, x.rows, call.input(kW).rows, TensorType::kF32}, sink,
+    return logits_product(x, {nullptr, x.rows, Table(call, kTable).rows(), TensorType::kF32}, sink,
                           precision_attribute(call, 0));
   }
-  static WeightOperand operand(const Call& call) {
-    return WeightOperand(Weights(call, kW, kScales), false, precision_attribute(call, 0));
+  static TableOperand operand(const Call& call) {
+    return TableOperand(Table(call, kTable), false, precision_attribute(call, 0));
   }
 
   LogitParts parts;
@@ -136,14 +139,16 @@ struct Pieces {
 
 size_t scratch_bytes(const Call& call, int threads) { return Pieces(call, threads, nullptr).bytes; }
 
-// best: the row's k likeliest; `of`: its softmax sum; `expected`: its Σ p log p. Returns the error.
-double keep(const Candidate* best, int64_t k, int64_t vocabulary, const SoftmaxSum& of, double expected, float* kept,
-            float* ids, uint16_t* halves) {
+// best: the row's k likeliest; tokens: by row of the table, or empty; `of`: the softmax sum; `expected`: the row's Σ p
+// log p. Returns the error.
+double keep(const Candidate* best, int64_t k, const std::vector<int32_t>& tokens, int64_t vocabulary,
+            const SoftmaxSum& of, double expected, float* kept, float* ids, uint16_t* halves) {
   const double all = log_sum(of);
   double mass = 0;
   for (int64_t i = 0; i < k; ++i) {
     // kNone must become a valid token too
-    ids[i] = static_cast<float>(std::min<int64_t>(best[i].id, vocabulary - 1));
+    const int64_t row = std::min<int64_t>(best[i].id, vocabulary - 1);
+    ids[i] = static_cast<float>(tokens.empty() ? row : tokens[static_cast<size_t>(row)]);
     kept[i] = std::max(kNever, static_cast<float>(best[i].value - all));
     mass += std::exp(best[i].value - all);
   }
@@ -159,8 +164,9 @@ double keep(const Candidate* best, int64_t k, int64_t vocabulary, const SoftmaxS
 void run(const Call& call) {
   const int threads = call.pool->threads();
   const Pieces pieces(call, threads, call.scratch);
-  const int64_t rows = call.input(kX).rows, vocabulary = call.input(kW).rows, k = call.integer(2);
+  const int64_t rows = call.input(kX).rows, vocabulary = Table(call, kTable).rows(), k = call.integer(2);
   std::fill_n(pieces.found, rows * threads, Found{kNone, 0});
+  const std::vector<int32_t> tokens = tokens_of_rows(Table(call, kTable));
   Selection selection(call.attribute(1), pieces.parts, pieces.found, pieces.candidates, threads, k);
   panel_product(*call.pool, Pieces::describe(call, selection), Pieces::operand(call), pieces.product);
   call.pool->parallel_for((rows + kRowsPerTask - 1) / kRowsPerTask, [&](int64_t task, int worker) {
@@ -168,7 +174,7 @@ void run(const Call& call) {
     for (int64_t r = task * kRowsPerTask; r < std::min(rows, (task + 1) * kRowsPerTask); ++r) {
       const SoftmaxSum of = pieces.parts.sum(r, scratch);
       call.output(kError).f32()[r] =
-          static_cast<float>(keep(selection.likeliest(r), k, vocabulary, of, pieces.parts.expected(r, of, scratch),
+          static_cast<float>(keep(selection.likeliest(r), k, tokens, vocabulary, of, pieces.parts.expected(r, of, scratch),
                                   call.output(kKept).f32() + r * (k + 1), call.output(kIds).f32() + r * k,
                                   pieces.halves + worker * (k + 1)));
     }

@@ -47,21 +47,24 @@ void Weights::widen(int64_t row, int64_t col, int64_t count, float* to) const {
     widen_half_(tensor_.u16() + first, to, count);
 }
 
-WeightOperand::WeightOperand(const Weights& weights, bool transposed, Precision precision)
+WeightOperand::WeightOperand(const Weights& weights, bool transposed, Precision precision, const int32_t* order)
     : weights_(weights),
       transposed_(transposed),
       precision_(precision),
+      order_(order),
       // the depth runs along rows of even length: two neighbors are one aligned 32-bit step in every strip
       whole_pairs_(weights.type() == TensorType::kBf16 && precision == Precision::kBf16 && !transposed &&
-                   weights.cols() % 2 == 0) {}
+                   order == nullptr && weights.cols() % 2 == 0) {}
 
 size_t WeightOperand::scratch_bytes() const {
-  return weights_.type() == TensorType::kF32 || whole_pairs_ ? 0 : kStripDepth * kPanelCols * sizeof(float);
+  return (weights_.type() == TensorType::kF32 && order_ == nullptr) || whole_pairs_
+             ? 0
+             : kStripDepth * kPanelCols * sizeof(float);
 }
 
 void WeightOperand::pack(int64_t col, int64_t cols, int64_t depth_begin, int64_t depth, void* panel,
                          std::byte* scratch) const {
-  if (weights_.type() == TensorType::kF32)
+  if (weights_.type() == TensorType::kF32 && order_ == nullptr)
     return DenseOperand(reinterpret_cast<const float*>(weights_.row(0)), weights_.cols(), transposed_, precision_)
         .pack(col, cols, depth_begin, depth, panel, nullptr);
   if (whole_pairs_)
@@ -77,7 +80,8 @@ void WeightOperand::pack(int64_t col, int64_t cols, int64_t depth_begin, int64_t
     if (transposed_)
       for (int64_t i = 0; i < count; ++i) weights_.widen(depth_begin + d + i, col, cols, strip + i * stride);
     else
-      for (int64_t i = 0; i < cols; ++i) weights_.widen(col + i, depth_begin + d, count, strip + i * stride);
+      for (int64_t i = 0; i < cols; ++i)
+        weights_.widen(order_ != nullptr ? order_[col + i] : col + i, depth_begin + d, count, strip + i * stride);
     packed.pack(0, cols, 0, count, static_cast<float*>(panel) + d / step * kPanelCols, nullptr);
   }
 }

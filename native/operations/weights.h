@@ -41,7 +41,8 @@ class Weights {
 // bf16 is packed as pairs of its bits.
 class WeightOperand final : public PanelOperand {
  public:
-  WeightOperand(const Weights& weights, bool transposed, Precision precision);
+  // order: if not null, column i is row order[i] of the weights, which are then not transposed.
+  WeightOperand(const Weights& weights, bool transposed, Precision precision, const int32_t* order = nullptr);
   void pack(int64_t col, int64_t cols, int64_t depth_begin, int64_t depth, void* panel,
             std::byte* scratch) const override;
   size_t scratch_bytes() const override;
@@ -50,6 +51,7 @@ class WeightOperand final : public PanelOperand {
   Weights weights_;
   bool transposed_;
   Precision precision_;
+  const int32_t* order_;
   bool whole_pairs_;
 };
 

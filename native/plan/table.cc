@@ -35,6 +35,7 @@
   X(last_row) \
   X(embedding_gradient) \
   X(embedding) \
+  X(vocabulary_order) \
   X(multi_boolean_signal) \
   X(require_finite) \
   X(loss_seed) \

@@ -174,7 +174,7 @@ const CASES: readonly [string, Build][] = [
     'head with cross-entropy',
     ({ operand, constant, ids, random, rows, graph }) => {
       const w = constant(Matrix.from(random.normals(37 * 9), { rows: 37, cols: 9 }));
-      const head = { states: operand(rows, 9), weights: w, scales: undefined, cap: 2 };
+      const head = { states: operand(rows, 9), table: { weights: w }, cap: 2 };
       return headCrossEntropy(head, ids(37), { seed: lossSeed(graph) });
     },
   ],
@@ -285,7 +285,7 @@ describe('gradients agree with central differences', () => {
 
 /** Creates a head without a cap. */
 function plainHead(states: Tensor, weights: Tensor): Head {
-  return { states, weights, scales: undefined, cap: 0 };
+  return { states, table: { weights }, cap: 0 };
 }
 
 type Judge = (graph: Graph, head: Head, options: HeadLossOptions) => Tensor;
@@ -304,7 +304,7 @@ async function bothWays(judge: Judge, cap: number) {
     const gradient = new Matrix({ rows: vocabulary, cols });
     const accumulators = new Map([[w, graph.bind(gradient, 'gradients')]]);
     const seed = lossSeed(graph);
-    const loss = judge(graph, { states: x, weights: w, scales: undefined, cap }, whole ? {} : { seed, accumulators });
+    const loss = judge(graph, { states: x, table: { weights: w }, cap }, whole ? {} : { seed, accumulators });
     const [dx] = appendGradients(loss, seed, { accumulators, wanted: [x] });
     graph.output('loss', loss);
     graph.output('dx', dx as Tensor);

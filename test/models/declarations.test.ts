@@ -109,10 +109,9 @@ describe.each(FOLDERS)('%s', (_, folder) => {
     const graph = new Graph();
     const builder = coreOf(model).builder(graph);
     const x = graph.input('x', { rows: 'tokens', cols: config.hiddenSize });
-    const { states, weights, scales, cap } = family.head(builder, x, config);
+    const { states, table, cap } = family.head(builder, x, config);
     expect(states).toBe(x);
-    expect(weights).toBe(builder.parameter(`${config.tied ? structure.table : 'lm_head'}.weight`));
-    expect(scales).toBeUndefined();
+    expect(table).toEqual({ weights: builder.parameter(`${config.tied ? structure.table : 'lm_head'}.weight`) });
     expect(cap).toBe(coreOf(model).json.final_logit_softcapping ?? 0);
     expect(graph.nodes).toEqual([]);
   });

@@ -38,7 +38,7 @@ export const int8Converter: WeightConverter<Int8Format> = {
 /**
  * Computes numbers (i8) and scales (f32 [rows, 1]) with diag(scales) · numbers ≈ weight, which is f32 or a 16-bit type.
  */
-async function quantize(
+export async function quantize(
   name: string,
   weight: Matrix,
   signal: AbortSignal | undefined,

@@ -1,16 +1,20 @@
 import { matrixShape, type OperationDefinition, type Tensor } from '../graph';
-import { expectShape, expectWeights, graphOf } from '../operation';
+import { expectShape, graphOf } from '../operation';
+import { booleanInputs, expectTable, type Table } from './table';
 
-/** y[r] = table[ids[r]], multiplied by the row's scale for i8 tables. */
+const [KERNELS, MARKS] = [3, 6];
+
+/** y[r] = table[ids[r]]. Inputs: weights?, ids, scales?, kernels?, sOut?, sIn?, marks?. */
 const definition: OperationDefinition = {
   name: 'embedding',
-  outputs([table, ids, scales]) {
-    const { cols } = expectWeights('embedding', 'table', table, scales);
+  outputs([weights, ids, scales, kernels, sOut, sIn, marks]) {
+    const boolean = kernels && sOut && sIn && { kernels, sOut, sIn };
+    const { cols } = expectTable('embedding', { weights, scales, boolean, marks });
     return [matrixShape(expectShape('embedding', 'ids', ids, { cols: 1, type: 'i32' }).rows, cols)];
   },
-  gradient({ inputs: [, ids], upstream, accumulator }) {
-    const target = accumulator(0);
-    target?.graph.emit('embedding_gradient', [upstream(0), ids], [target]);
+  gradient({ inputs, upstream, accumulator }) {
+    const target = accumulator(0) ?? accumulator(KERNELS);
+    target?.graph.emit('embedding_gradient', [upstream(0), inputs[1], inputs[MARKS]], [target]);
     return [];
   },
 };
@@ -26,4 +30,9 @@ const definition: OperationDefinition = {
  */
 export function embedding(table: Tensor, ids: Tensor, scales?: Tensor): Tensor {
   return graphOf('table', table).apply(definition, [table, ids, scales])[0] as Tensor;
+}
+
+/** Looks up rows of a table of any structure, like {@link embedding}. */
+export function tableRows(table: Table, ids: Tensor): Tensor {
+  return ids.graph.apply(definition, [table.weights, ids, table.scales, ...booleanInputs(table)])[0] as Tensor;
 }

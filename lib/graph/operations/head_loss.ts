@@ -5,6 +5,7 @@ import { matrixShape, type OperationDefinition, SCALAR_SHAPE, type Tensor } from
 import { expectShape } from '../operation';
 import type { Head } from './head';
 import { precisionCode } from './linear';
+import { booleanInputs, expectTable, type Table, tableInto } from './table';
 
 /** Options for the gradient of a loss. */
 export interface HeadLossOptions {
@@ -13,14 +14,17 @@ export interface HeadLossOptions {
    * the forward pass, while logits are in memory, so it is needed there. Without it nothing is differentiated.
    */
   readonly seed?: Tensor;
-  /** Trained f32 parameters and the matrices to which their gradients are added, as in {@link appendGradients}. */
+  /**
+   * Trained parameters and the matrices to which their gradients are added, as in {@link appendGradients}. The kernels
+   * of Boolean rows map to the gradient of these rows, f32 [B, h].
+   */
   readonly accumulators?: ReadonlyMap<Tensor, Tensor>;
 }
 
 /**
- * Outputs: the loss, each row's part of it, and with a seed the gradient of the states. Inputs: states, weights,
- * scales?, seed?, then one of: targets; a teacher's states, weights, scales?; stored log-probabilities and ids.
- * Attributes: precision, and the caps of both heads.
+ * Outputs: the loss, each row's part of it, and with a seed the gradient of the states. Inputs: states, weights?,
+ * scales?, seed?, targets?, a teacher's states?, weights? and scales?, stored log-probabilities? and ids?, and the
+ * Boolean inputs of both tables. Attributes: precision, and the caps of both heads.
  */
 const definition: OperationDefinition = {
   name: 'head_loss',
@@ -37,8 +41,15 @@ const definition: OperationDefinition = {
 
 const [LOSS, DX] = [0, 2];
 
-function emit(head: Head, judge: readonly (Tensor | undefined)[], teacherCap: number, options: HeadLossOptions) {
-  const { states, weights, scales, cap } = head;
+/** What a head is judged by: one of the three. */
+interface Judge {
+  readonly targets?: Tensor;
+  readonly teacher?: Head;
+  readonly stored?: readonly [logarithms: Tensor, ids: Tensor];
+}
+
+function emit(head: Head, { targets, teacher, stored }: Judge, options: HeadLossOptions) {
+  const { states, table, cap } = head;
   const { seed, accumulators } = options;
   const { graph } = states;
   const shapes = definition.outputs([states], []);
@@ -46,24 +57,45 @@ function emit(head: Head, judge: readonly (Tensor | undefined)[], teacherCap: nu
   const outputs = shapes.map((shape, i) =>
     i === LOSS || (i === DX && seed !== undefined) ? graph.create(shape) : undefined,
   );
-  const inputs = [states, weights, scales, seed, ...judge];
-  const allOutputs = [...outputs, seed && accumulators?.get(weights)];
-  graph.emit(definition.name, inputs, allOutputs, [precisionCode(states), cap, teacherCap], { definition });
+  const inputs = [
+    ...[states, table.weights, table.scales, seed, targets],
+    ...[teacher?.states, teacher?.table.weights, teacher?.table.scales],
+    ...(stored ?? [undefined, undefined]),
+    ...booleanInputs(table),
+    ...booleanInputs(teacher?.table ?? {}),
+  ];
+  const trained = table.boolean?.kernels ?? table.weights;
+  const allOutputs = [...outputs, seed && trained && accumulators?.get(trained)];
+  graph.emit(definition.name, inputs, allOutputs, [precisionCode(states), cap, teacher?.cap ?? 0], { definition });
   return outputs[LOSS] as Tensor;
 }
 
 /** Computes the mean over counted rows of −log softmax(logits)[target], as {@link crossEntropy} does. */
 export function headCrossEntropy(head: Head, targets: Tensor, options: HeadLossOptions = {}): Tensor {
   expectShape('head_loss', 'targets', targets, { rows: head.states.rows, cols: 1, type: 'i32' });
-  return emit(head, [targets], 0, options);
+  return emit(head, { targets }, options);
 }
 
 /** Computes the mean over rows of the divergence from a teacher's predictions, as {@link klDivergence} does. */
 export function headDivergence(head: Head, teacher: Head, options: HeadLossOptions = {}): Tensor {
-  const { rows: vocabulary } = head.weights;
   expectShape('head_loss', 'teacher', teacher.states, { rows: head.states.rows });
-  expectShape('head_loss', 'teacher', teacher.weights, { rows: vocabulary, type: teacher.weights.type });
-  return emit(head, [undefined, teacher.states, teacher.weights, teacher.scales], teacher.cap, options);
+  const [{ rows }, ofTeacher] = [expectTable('head_loss', head.table), expectTable('head_loss', teacher.table)];
+  if (ofTeacher.rows !== rows) {
+    throw new MbokError('MBOK_SHAPE', `head_loss: the vocabularies have ${rows} and ${ofTeacher.rows} tokens`);
+  }
+  return emit(head, { teacher: { ...teacher, table: inOrderOf(head.table, teacher) } }, options);
+}
+
+/**
+ * Returns the teacher's table in a form that can follow the order of the student's rows: as it is, or multiplied out if
+ * its rows are not in the order of the tokens, or are Boolean while the student's are not in that order.
+ */
+function inOrderOf({ marks }: Table, { table, states }: Head): Table {
+  if (table.marks === undefined && (marks === undefined || table.boolean === undefined)) return table;
+  const { rows, cols } = expectTable('head_loss', table);
+  const weights = states.graph.create(matrixShape(rows, cols));
+  tableInto(weights, table);
+  return { weights };
 }
 
 /**
@@ -78,7 +110,7 @@ export function headStoredDivergence(
   const { rows } = head.states;
   const { cols } = expectShape('head_loss', 'ids', ids, { rows, type: 'i32' });
   expectShape('head_loss', 'kept', stored, { rows, cols: cols + 1 });
-  return emit(head, [undefined, undefined, undefined, undefined, stored, ids], 0, options);
+  return emit(head, { stored: [stored, ids] }, options);
 }
 
 /**
@@ -86,13 +118,14 @@ export function headStoredDivergence(
  * Both are [rows, 1]; rows with target −1 have 0 and 1. For evaluation; has no gradient.
  */
 export function headLikelihood(
-  { states, weights, scales, cap }: Head,
+  { states, table, cap }: Head,
   targets: Tensor,
 ): { readonly values: Tensor; readonly likeliest: Tensor } {
   const { graph, rows } = states;
   expectShape('head_likelihood', 'targets', targets, { rows, cols: 1, type: 'i32' });
   const [values, likeliest] = [graph.create(matrixShape(rows, 1)), graph.create(matrixShape(rows, 1))];
-  graph.emit('head_likelihood', [states, weights, targets, scales], [values, likeliest], [precisionCode(states), cap]);
+  const inputs = [states, table.weights, targets, table.scales, ...booleanInputs(table)];
+  graph.emit('head_likelihood', inputs, [values, likeliest], [precisionCode(states), cap]);
   return { values, likeliest };
 }
 
@@ -103,11 +136,12 @@ export function headLikelihood(
  * tokens, as integers in f32. `error` [rows, 1]: the divergence in nats that dropping the other tokens causes
  */
 export function topTokens(
-  { states, weights, scales, cap }: Head,
+  { states, table, cap }: Head,
   k: number,
 ): readonly [stored: Tensor, ids: Tensor, error: Tensor] {
   const { graph, rows } = states;
   const outputs = [matrixShape(rows, k + 1), matrixShape(rows, k), matrixShape(rows, 1)].map((s) => graph.create(s));
-  graph.emit('head_top_tokens', [states, weights, scales], outputs, [precisionCode(states), cap, k]);
+  const inputs = [states, table.weights, table.scales, ...booleanInputs(table)];
+  graph.emit('head_top_tokens', inputs, outputs, [precisionCode(states), cap, k]);
   return outputs as [Tensor, Tensor, Tensor];
 }
