@@ -3,7 +3,7 @@
  *
  * Measures how conversion and finetuning affect the embedded model's perplexity; the results are the tables of
  * docs/quality.md and docs/baselines.md. Sections: conversion, calibrated, nested, allocation, finetuned,
- * long, normalizer, accumulator, baselines. Default: all.
+ * long, normalizer, rates, accumulator, baselines. Default: all.
  *
  * Perplexity is measured on 256 windows of 256 tokens of TinyStories validation text. Training takes 8 × 256 tokens of
  * TinyStories training text per step (../shared/data/tinystories, not part of this repository).
@@ -143,13 +143,27 @@ const sections = {
     for (const rule of ['neighbors', 'lastKernel']) {
       for (const normalizer of ['factored', 'mean']) {
         for (const decay of [0, 0.9])
-          await finetuned({ precision: 'f32', hiddenLoss: 'relative', rule, normalizer, decay });
+          await finetuned({ precision: 'f32', hiddenLoss: 'relative', flipRate: 0.03, rule, normalizer, decay });
       }
     }
   },
+  async rates() {
+    // K, η, κ; the second of each pair is the default
+    const settings = [
+      [1, 0.06, 0],
+      [1, 0.03, 0.7],
+      [2, 0.03, 0],
+      [2, 0.02, 0],
+      [3, 0.03, 0],
+      [3, 0.015, 0],
+    ];
+    for (const seed of [1, 2, 3])
+      for (const [kernels, flipRate, retainedEvidence] of settings)
+        await finetuned({ kernels, steps: 100, precision: 'f32', seed, flipRate, retainedEvidence });
+  },
   async accumulator() {
     for (const accumulator of ['bf16', 'f16', 'f32'])
-      await finetuned({ precision: 'f32', hiddenLoss: 'relative', accumulator });
+      await finetuned({ precision: 'f32', hiddenLoss: 'relative', flipRate: 0.03, accumulator });
   },
   async baselines() {
     const methods = [

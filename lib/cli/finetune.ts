@@ -89,7 +89,7 @@ export const finetuneCommand: Command = {
       minimum: 0,
       maximum: 1,
       help: 'peak rate η of the Boolean optimizer; 0 freezes the bits',
-      byDefault: '0.03; with K = 1 0.06',
+      byDefault: 'by form: K = 1 0.03, K = 2 0.02, K > 2 0.015; pairs 0.03, from 2 bits on 0.02',
     },
     rule: { kind: 'choice', choices: BOOLEAN_RULES, help: 'rule by which bits flip', byDefault: 'neighbors' },
     normalizer: { kind: 'choice', choices: NORMALIZERS, help: 'divisor of signals', byDefault: 'factored' },
@@ -113,7 +113,7 @@ export const finetuneCommand: Command = {
       minimum: 0,
       maximum: 0.9999,
       help: 'evidence for the move back with which a moved weight starts, of what it takes',
-      byDefault: '0',
+      byDefault: '0.7 with K = 1 and in pairs, else 0',
     },
     latent: {
       kind: 'flag',

@@ -119,7 +119,7 @@ export interface BooleanOptimizerState {
   /** Further state, f32 [1, 8]: first β, then the number of weights moved in the last step. */
   readonly state: Tensor;
   /** Settings as the native operations encode them. */
-  readonly settings: readonly [rule: number, normalizer: number, decay: number, retained: number];
+  readonly settings: readonly [rule: number, normalizer: number, decay: number, retained: number, rate: number];
 }
 
 /** The definition of an operation: its shape rule and, if it is differentiable, its gradient rule. */

@@ -123,12 +123,3 @@ export function maxPrefix(formats: Formats): number | undefined {
 export function isBoolean(specifications: readonly ParameterSpecification[], formats: Formats): boolean {
   return modelParts(specifications, formats).some(({ role }) => role === 'bits');
 }
-
-/** Returns the largest number of ±1 matrices in a linear weight. */
-export function maxPlanes(parts: readonly ModelPart[]): number {
-  const planes = new Map<ParameterSpecification, number>();
-  for (const { role, owner, planes: count = 1 } of parts) {
-    if (role === 'bits' && owner.role === 'linear') planes.set(owner, (planes.get(owner) ?? 0) + count);
-  }
-  return Math.max(0, ...planes.values());
-}

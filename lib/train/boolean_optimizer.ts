@@ -53,7 +53,7 @@ export interface BooleanOptimizerSettings {
  *
  * Instant statistics read the tiles of a layer's gradient twice, so the tiles wait in scratch memory [m, n] in f32.
  * Accumulators at K = 2: bf16 7.419, f16 7.418, f32 7.413. bf16 cannot overflow when evidence grows without a level to
- * move to.
+ * move to. flip_forms.ts has rates and retained evidence by the form of a weight.
  */
 export const BOOLEAN_DEFAULTS: BooleanOptimizerSettings = {
   rule: 'neighbors',
@@ -73,7 +73,8 @@ const MOVED = 1;
  * fraction moved.
  *
  * The sign is that of descent: Q = ∂loss/∂w, and a weight flips when its signal agrees with it. η is the scalar
- * `flipRate` of a run. With several micro-batches β applies at the first, and bits move at the last.
+ * `flipRate` of a run times the optimizer's `rate`. With several micro-batches β applies at the first, and bits move at
+ * the last.
  *
  * @example
  * const optimizer = new BooleanOptimizer({ rows: m, cols: n });
@@ -84,17 +85,22 @@ export class BooleanOptimizer {
   readonly rows: number;
   /** n, the inputs. */
   readonly cols: number;
+  /** Factor of a run's `flipRate` for this parameter, so that parameters can flip at several rates. */
+  readonly rate: number;
   /** Settings with all defaults filled in. */
   readonly settings: BooleanOptimizerSettings;
   /** State by name, which checkpoints save. */
   readonly matrices: ReadonlyMap<string, Matrix>;
   readonly #state: Matrix;
 
-  /** Throws MBOK_INVALID_ARGUMENT, MBOK_OUT_OF_MEMORY. */
-  constructor(given: { readonly rows: number; readonly cols: number } & Partial<BooleanOptimizerSettings>) {
-    const { rows, cols, ...settings } = object('options', given);
+  /** `rate` is 1 by default. Throws MBOK_INVALID_ARGUMENT, MBOK_OUT_OF_MEMORY. */
+  constructor(
+    given: { readonly rows: number; readonly cols: number; readonly rate?: number } & Partial<BooleanOptimizerSettings>,
+  ) {
+    const { rows, cols, rate = 1, ...settings } = object('options', given);
     this.rows = integerInRange('rows', rows, 1, 2 ** 31);
     this.cols = integerInRange('cols', cols, 1, 2 ** 31);
+    this.rate = finiteNumber('rate', rate, 0, 1e6);
     this.settings = booleanSettings(settings);
     this.#state = new Matrix({ rows: 1, cols: 8 });
     this.matrices = new Map([
@@ -143,7 +149,7 @@ export class BooleanOptimizer {
       rowStatistics: bound('row_statistics'),
       columnStatistics: bound('column_statistics'),
       state: bound('state'),
-      settings: [BOOLEAN_RULES.indexOf(rule), NORMALIZERS.indexOf(normalizer), decay, retainedEvidence],
+      settings: [BOOLEAN_RULES.indexOf(rule), NORMALIZERS.indexOf(normalizer), decay, retainedEvidence, this.rate],
     };
   }
 }

@@ -24,6 +24,7 @@ import {
   type FinetuneSettings,
   finetuneSettings,
 } from './finetune_options';
+import type { FlipForm, FlipSettings } from './flip_forms';
 import { TrainingLog } from './log';
 import type { TrainingMemory } from './memory';
 import { type FinetuneRecord, type Progress, readProgress } from './progress';
@@ -141,6 +142,7 @@ class Run {
       const { length: tokens, counted, conversations } = data;
       const conditions = {
         startToken: startTokenOf(startId),
+        flipSettings: this.#settings.flipSettings,
         memory: trainer.memory,
         teacherCacheError: this.#cache?.error,
       };
@@ -180,15 +182,17 @@ class Run {
   }
 
   async #trainer(): Promise<Trainer> {
-    const { rule, normalizer, decay, accumulator, retainedEvidence, latent, flipRate, resume, ...rest } =
-      this.#settings;
-    const optimizer = { rule, normalizer, decay, accumulator, retainedEvidence };
-    const native = flipRate === 0 ? ('frozen' as const) : optimizer;
+    const { rule, normalizer, decay, accumulator, flipSettings, latent, flipRate, resume, ...rest } = this.#settings;
+    const native = (form: FlipForm) => {
+      const { flipRate: peak, retainedEvidence } = flipSettings[form] as FlipSettings;
+      return { rule, normalizer, decay, accumulator, retainedEvidence, rate: peak / flipRate };
+    };
+    const bits = latent ? 'latent' : flipRate === 0 ? 'frozen' : native;
     // the micro-batch changes results, so a resumed run must not choose another for the memory of this machine
     const earlierMicroBatch = resume ? this.#checkpoint?.fingerprint?.microBatch : undefined;
     const microBatch = rest.microBatch ?? dividing(rest.batch, earlierMicroBatch);
     const judge = this.#cache && { teacher: undefined, storedTokens: this.#settings.teacherCache?.topK };
-    return new Trainer(this.#student, { ...rest, ...judge, microBatch, bits: latent ? 'latent' : native });
+    return new Trainer(this.#student, { ...rest, ...judge, microBatch, bits });
   }
 
   /** Returns the perplexity options of an evaluation. */

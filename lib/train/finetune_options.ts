@@ -8,8 +8,8 @@ import { TRAINING_PRECISIONS, type TrainingPrecision } from '../graph/arithmetic
 import { HIDDEN_LOSSES, type HiddenLoss } from '../graph/operations/losses';
 import { expectModel, type Model } from '../model';
 import type { ModelCore } from '../models/model_core';
-import { maxPlanes } from '../models/parts';
 import { type BooleanOptimizerSettings, booleanSettings } from './boolean_optimizer';
+import { FLIP_DEFAULTS, FLIP_FORMS, type FlipForm, type FlipSettings, flipForms } from './flip_forms';
 import type { TrainingMemory } from './memory';
 import { TRAINABLE, type Trainable } from './trained';
 
@@ -76,8 +76,13 @@ export interface FinetuneOptions extends Partial<BooleanOptimizerSettings>, Star
   readonly train?: readonly Trainable[];
   /** Peak learning rate of AdamW. Default 1e-3. */
   readonly learningRate?: number;
-  /** Peak η of the Boolean optimizer; 0 freezes all bits. Default 0.03, or 0.06 if K = 1. */
+  /**
+   * Peak η of the Boolean optimizer for all weights; 0 freezes all bits. Default by the form of each weight: 0.03 with
+   * one kernel, 0.02 with two, 0.015 with more; in pairs of factors 0.03, or 0.02 from 2 bits on.
+   */
   readonly flipRate?: number;
+  /** κ of the Boolean optimizer for all weights. Default 0.7 with one kernel and in pairs of factors, 0 otherwise. */
+  readonly retainedEvidence?: number;
   /**
    * Distance of hidden states. Default 'logarithmic', which massive activations do not dominate.
    *
@@ -138,8 +143,13 @@ export interface FinetuneProgress {
 }
 
 /** Options with all defaults filled in. */
-export type FinetuneSettings = Omit<Required<FinetuneOptions>, keyof Optional | 'startToken' | 'teacher'> &
+export type FinetuneSettings = Omit<
+  Required<FinetuneOptions>,
+  keyof Optional | 'startToken' | 'teacher' | 'retainedEvidence'
+> &
   Optional & {
+    /** How bits flip by the form of their weight, for the forms in the student. `flipRate` is the largest of the rates. */
+    readonly flipSettings: Readonly<Partial<Record<FlipForm, FlipSettings>>>;
     /** Start token of every sequence; undefined: sequences begin with the text itself. */
     readonly startId: number | undefined;
     readonly teacher: ModelCore | undefined;
@@ -191,28 +201,29 @@ const KEYS = [
   'onProgress',
 ] as const;
 
-/** Peak η, the best measured for several kernels and for one (method of the paper, §3; η ≥ 0.12 is worse). */
-const FLIP_RATE = { several: 0.03, single: 0.06 };
-
 /** Checks the options of finetuning `student` and fills in defaults. Throws MBOK_INVALID_ARGUMENT, MBOK_SHAPE. */
 export function finetuneSettings(student: ModelCore, given: FinetuneOptions): FinetuneSettings {
   options('options', object('options', given), KEYS);
-  const { rule, normalizer, decay, accumulator, retainedEvidence } = given;
-  const set = { rule, normalizer, decay, accumulator, retainedEvidence };
+  const { rule, normalizer, decay, accumulator } = given;
+  const set = { rule, normalizer, decay, accumulator };
   const batch = integerInRange('batch', given.batch ?? 8, 1, 2 ** 16);
   const window = checkedWindow('window', given.window ?? 256, student);
   const { microBatch, memory } = given;
   if (batch % integerInRange('microBatch', microBatch ?? 1, 1, batch) !== 0)
     invalid('microBatch', `a divisor of the batch of ${batch}`, microBatch);
-  const single = maxPlanes(student.parts) <= 1;
+  const flipSettings = checkedFlips(student, given);
   const { evaluation, checkpoint, log, signal, onProgress, data } = given;
   const teacher = given.teacher === undefined ? undefined : checkedTeacher(student, given.teacher);
   const teacherCache =
     given.teacherCache === undefined ? undefined : checkedCache(given.teacherCache, given.gamma, student);
   if (given.resume === true && checkpoint === undefined)
     invalid('checkpoint', 'given where resume is true', checkpoint);
+  const { retainedEvidence: _, ...optimizer } = booleanSettings(
+    Object.fromEntries(Object.entries(set).filter(([, value]) => value !== undefined)),
+  );
   return {
-    ...booleanSettings(Object.fromEntries(Object.entries(set).filter(([, value]) => value !== undefined))),
+    ...optimizer,
+    flipSettings,
     teacher,
     teacherCache,
     data,
@@ -224,7 +235,7 @@ export function finetuneSettings(student: ModelCore, given: FinetuneOptions): Fi
     memory: memory === undefined ? undefined : finiteNumber('memory', memory, 1),
     train: checkedGroups(given.train ?? ['scales', 'norms']),
     learningRate: finiteNumber('learningRate', given.learningRate ?? 1e-3, 0, 1),
-    flipRate: finiteNumber('flipRate', given.flipRate ?? (single ? FLIP_RATE.single : FLIP_RATE.several), 0, 1),
+    flipRate: Math.max(0, ...Object.values(flipSettings).map(({ flipRate }) => flipRate)),
     hiddenLoss: oneOf('hiddenLoss', given.hiddenLoss ?? 'logarithmic', HIDDEN_LOSSES),
     gamma: finiteNumber('gamma', given.gamma ?? (teacherCache ? 0 : 10), 0, 1e6),
     precision: oneOf('precision', given.precision ?? 'f32', TRAINING_PRECISIONS),
@@ -239,6 +250,21 @@ export function finetuneSettings(student: ModelCore, given: FinetuneOptions): Fi
     onMemory: given.onMemory,
     onProgress,
   };
+}
+
+/** Returns the given settings for every form in the student, with defaults filled in. */
+function checkedFlips(
+  student: ModelCore,
+  { flipRate, retainedEvidence }: Partial<FlipSettings>,
+): FinetuneSettings['flipSettings'] {
+  if (flipRate !== undefined) finiteNumber('flipRate', flipRate, 0, 1);
+  if (retainedEvidence !== undefined) finiteNumber('retainedEvidence', retainedEvidence, 0, 0.9999);
+  const forms = new Set(flipForms(student).values());
+  const chosen = FLIP_FORMS.filter((form) => forms.has(form)).map((form) => {
+    const { flipRate: rate, retainedEvidence: retained } = FLIP_DEFAULTS[form];
+    return [form, { flipRate: flipRate ?? rate, retainedEvidence: retainedEvidence ?? retained }] as const;
+  });
+  return Object.fromEntries(chosen);
 }
 
 function checkedCache(

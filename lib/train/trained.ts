@@ -5,6 +5,7 @@ import type { ModelCore } from '../models/model_core';
 import { type ModelPart, moduleOf } from '../models/parts';
 import type { BitMatrix } from '../native/bit_matrix';
 import type { Matrix } from '../native/matrix';
+import { type FlipForm, flipForms } from './flip_forms';
 
 export const TRAINABLE: readonly Trainable[] = ['scales', 'norms', 'embeddings', 'biases'];
 /** Groups of f32 parameters. 'embeddings' includes an untied head, learned positions and projections. */
@@ -51,6 +52,8 @@ export interface BooleanPart {
   readonly name: string;
   /** Name of its optimizer: the module's name if it is the module's only ±1 part. */
   readonly label: string;
+  /** Form of the weight that it belongs to. */
+  readonly form: FlipForm;
   readonly bits: BitMatrix;
   readonly count: number;
   readonly rows: number;
@@ -63,9 +66,12 @@ export function booleanParts(model: ModelCore): readonly BooleanPart[] {
   if (parts.length === 0) {
     throw new MbokError('MBOK_INVALID_ARGUMENT', "'student' has no Boolean modules; convert it with binarize() first");
   }
+  const forms = flipForms(model);
   return parts.map(({ name, rows, cols, planes = 1, owner }) => {
+    const module = moduleOf(owner.name);
     const isOnly = parts.filter((other) => other.owner === owner).length === 1;
+    const label = isOnly ? module : name;
     const bits = model.parameters.get(name) as BitMatrix;
-    return { name, label: isOnly ? moduleOf(owner.name) : name, bits, count: planes, rows: rows / planes, cols };
+    return { name, label, form: forms.get(module) as FlipForm, bits, count: planes, rows: rows / planes, cols };
   });
 }

@@ -24,6 +24,7 @@ import {
   TARGETS,
   type TrainingLoss,
 } from './distillation';
+import type { FlipForm } from './flip_forms';
 import { LatentWeights } from './latent_weights';
 import { fitMemory, type TrainingMemory } from './memory';
 import { type BooleanPart, booleanParts, type Trainable, trainedParameters } from './trained';
@@ -34,8 +35,8 @@ export interface TrainerOptions {
   /** Number of tokens stored per position of a teacher's predictions, which the step receives instead of a teacher. */
   readonly storedTokens?: number | undefined;
   readonly train: readonly Trainable[];
-  /** Training of bits: natively, by latent weights, or not at all. */
-  readonly bits: BooleanOptimizerSettings | 'latent' | 'frozen';
+  /** Training of bits: natively with these settings, by latent weights, or not at all. */
+  readonly bits: ((form: FlipForm) => BooleanOptimizerSettings & { readonly rate: number }) | 'latent' | 'frozen';
   readonly hiddenLoss: HiddenLoss;
   readonly gamma: number;
   readonly precision: Precision;
@@ -109,9 +110,9 @@ export class Trainer {
     const residents = new Set(models.flatMap((model) => [...model.parameters.values()]));
     this.#adamw = new AdamW(this.#parameters, { clip });
     for (const entry of this.#booleans) {
-      const { bits: matrix, count, rows, cols } = entry;
+      const { bits: matrix, form, count, rows, cols } = entry;
       if (bits === 'latent') this.#latent.set(entry, new LatentWeights(matrix, count));
-      else if (bits !== 'frozen') this.#native.set(entry, new BooleanOptimizer({ rows, cols, ...bits }));
+      else if (bits !== 'frozen') this.#native.set(entry, new BooleanOptimizer({ rows, cols, ...bits(form) }));
     }
     const fitted = fitMemory((recompute) => this.#graph(student, recompute), residents, trainerOptions);
     this.#plan = fitted.plan;

@@ -128,7 +128,7 @@ void prepare_factors(const BooleanUpdate& u, const Parts& parts, bool own, const
     const double sign = signs && s < 0 ? -1.0 : 1.0;
     return u.signal_tiles ? sign : sign * s;
   };
-  double factor = scalars.flip_rate;
+  double factor = scalars.flip_rate * u.rate;
   // own statistics are those of a micro-batch; second moments of the sum are `micro_batches` times as large
   if (own && u.normalizer != Normalizer::kNone) factor /= std::sqrt(scalars.micro_batches);
   const float* rows = nullptr;
@@ -185,10 +185,12 @@ void read_boolean_rule(const Call& call, int first, BooleanUpdate& update) {
   const int64_t rule = call.integer(first), normalizer = call.integer(first + 1);
   update.decay = call.attribute(first + 2);
   update.retained = static_cast<float>(call.attribute(first + 3));
+  update.rate = call.attribute(first + 4);
   expect(call, rule >= 0 && rule <= 1, "the rule must be 0 (last kernel) or 1 (neighbor moves)");
   expect(call, normalizer >= 0 && normalizer <= 2, "the normalizer must be 0 (none), 1 (mean) or 2 (factored)");
   expect(call, update.decay >= 0 && update.decay < 1, "the decay must lie in [0, 1)");
   expect(call, update.retained >= 0 && update.retained < 1, "the retained evidence must lie in [0, 1)");
+  expect(call, update.rate >= 0 && std::isfinite(update.rate), "the rate must be finite and not negative");
   update.rule = static_cast<BooleanRule>(rule);
   update.normalizer = static_cast<Normalizer>(normalizer);
 }

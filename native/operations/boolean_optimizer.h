@@ -22,13 +22,14 @@ struct BooleanUpdate {
   Normalizer normalizer;
   double decay;    // 0: instant statistics
   float retained;  // evidence for the move back that remains after a move, of what it takes; in [0, 1)
+  double rate;     // factor of the run's flip rate
   Tensor accumulator, row_statistics, column_statistics, state;
   float* ds_out;  // += [K, m], or null
   float* ds_in;   // += [K, n], or null
 };
 
-// Reads both operations' attributes from `first` on: rule, normalizer, decay, retained evidence. Throws Error MBOK_SHAPE
-// for invalid ones.
+// Reads both operations' attributes from `first` on: rule, normalizer, decay, retained evidence, rate. Throws Error
+// MBOK_SHAPE for invalid ones.
 void read_boolean_rule(const Call& call, int first, BooleanUpdate& update);
 // Checks types and shapes of accumulator, statistics and state.
 void check_boolean_update(const Call& call, const BooleanUpdate& update);

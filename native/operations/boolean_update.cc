@@ -1,7 +1,7 @@
 // The step of the Boolean optimizer from a dense signal q of the last kernel. It serves layers whose signal had to be
 // stored: native Boolean layers, and sums over several uses of one weight.
 //   q [m,n], s_out? [K,m], s_in? [K,n] → in place: kernels bits [K·m,n], accumulator [m,n], row_statistics [2,m],
-//   column_statistics [2,n], state [1,8]; attributes: K, rule, normalizer, decay, retained
+//   column_statistics [2,n], state [1,8]; attributes: K, rule, normalizer, decay, retained, rate
 #include "operations/boolean_optimizer.h"
 
 namespace mbok {
@@ -23,7 +23,7 @@ BooleanUpdate describe(const Call& call) {
 }
 
 void check(const Call& call) {
-  expect_counts_between(call, 1, 3, 2, 5, 5);
+  expect_counts_between(call, 1, 3, 2, 5, 6);
   expect(call, call.output_count == 5, "takes 5 outputs");
   const BooleanUpdate u = describe(call);
   const int64_t m = u.layer.m, n = u.layer.n, kernels = u.layer.kernels;

@@ -2,7 +2,7 @@
 // ds_out += ∂s_out, ds_in += ∂s_in, and the step of the Boolean optimizer.
 //   dy [R,m], x [R,n], kernels bits [K·m,n], s_out [K,m], s_in [K,n] → += ds_out?, ds_in?; in place: kernels (the same
 //   tensor), accumulator [m,n], row_statistics [2,m], column_statistics [2,n], state [1,8];
-//   attributes: precision, rule, normalizer, decay, retained
+//   attributes: precision, rule, normalizer, decay, retained, rate
 #include "operations/boolean_optimizer.h"
 
 namespace mbok {
@@ -23,7 +23,7 @@ BooleanUpdate describe(const Call& call) {
 }
 
 void check(const Call& call) {
-  expect_counts_between(call, 5, 5, 0, 7, 5);
+  expect_counts_between(call, 5, 5, 0, 7, 6);
   expect(call, call.output_count == 7, "takes 7 outputs");
   const Tensor& dy = call.input(0);
   expect_boolean_layer(call, 2);

@@ -324,7 +324,7 @@ struct Layer {
   Tensor column_statistics() { return matrix(columns, 2, setting.n); }
   std::vector<double> attributes(double first) {
     return {first, static_cast<double>(setting.rule), static_cast<double>(setting.normalizer), setting.decay,
-            setting.retained};
+            setting.retained, 1};
   }
   bool bit(int64_t k, int64_t i, int64_t j) const {
     const size_t words = static_cast<size_t>(words_per_row(setting.n));
@@ -493,6 +493,23 @@ TEST("multi_boolean_update gives scale gradients and replays the rules from dy a
     CHECK(layer == threaded, s.name() + ": 1 and 3 threads differ");
     CHECK(replay.moved > 0, s.name() + ": nothing moved, so nothing was tested");
   }
+}
+
+TEST("a rate of a parameter multiplies the rate of the run") {
+  Random random(6);
+  const Setting s = {2, 13, 130, 1, 2, 0.0, 1, TensorType::kF32};
+  Layer layer(s, random), other = layer;
+  for (int step = 0; step < 4; ++step) {
+    const std::vector<float> q = random.normals(s.m * s.n);
+    for (Layer* l : {&layer, &other}) {
+      std::vector<double> attributes = l->attributes(2);
+      attributes.back() = l == &layer ? 1 : 0.25;
+      run_operation(three_threads(), "boolean_update", {matrix(q, s.m, s.n), l->out_scales(), l->in_scales()},
+                    {l->kernels(), l->accumulator(), l->row_statistics(), l->column_statistics(), matrix(l->state, 1, 8)},
+                    attributes, scalars_of(0, 1, l == &layer ? 0.5 : 2));
+    }
+  }
+  CHECK(layer.state[1] > 0 && layer == other, "0.25 of 2 is not 0.5");
 }
 
 TEST("without scales boolean_update trains one Boolean kernel") {

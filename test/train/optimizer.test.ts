@@ -284,6 +284,7 @@ describe('the Boolean optimizer', () => {
     [{ decay: 1 }, /'decay'/],
     [{ accumulator: 'i8' }, /'accumulator'/],
     [{ retainedEvidence: 1 }, /'retainedEvidence'/],
+    [{ rate: -1 }, /'rate'/],
     [{ rows: 0 }, /'rows'/],
   ])('refuses %j', (wrong, message) => {
     const make = () => new BooleanOptimizer({ rows: 2, cols: 2, ...(wrong as object) });
