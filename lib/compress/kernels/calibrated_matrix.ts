@@ -30,7 +30,6 @@
 import { Graph, matrixShape, SCALAR_SHAPE } from '../../graph/graph';
 import {
   calibratedError,
-  calibrationTarget,
   compensatedSigns,
   descendInputScales,
   refit,
@@ -39,7 +38,8 @@ import {
   svid,
 } from '../../graph/operations/kernel_fit';
 import { Plan } from '../../graph/plan';
-import { Matrix } from '../../native/matrix';
+import type { Matrix } from '../../native/matrix';
+import { withTarget } from '../calibration_target';
 import type { CalibrationRounds } from '../converter';
 import type { PreparedMoments } from '../input_moments';
 import type { DecompositionSettings } from './decompose';
@@ -71,24 +71,6 @@ export async function calibrateMatrix(
   );
 }
 
-/** Calls `use` with the target W' (step 1), or with `weight` itself if there is nothing to correct. */
-export async function withTarget<T>(
-  weight: Matrix,
-  { module, moments }: { readonly module: string; readonly moments: PreparedMoments },
-  signal: AbortSignal | undefined,
-  use: (target: Matrix) => Promise<T>,
-): Promise<T> {
-  const correction = moments.compensation === undefined ? undefined : moments.corrections.get(module);
-  if (correction === undefined) return await use(weight);
-  const target = new Matrix(weight);
-  try {
-    await computeTarget(weight, correction, moments, target, signal);
-    return await use(target);
-  } finally {
-    target.dispose();
-  }
-}
-
 async function fitTarget(
   target: Matrix,
   moments: PreparedMoments,
@@ -106,21 +88,6 @@ async function fitTarget(
   } finally {
     disposeKernels(current);
   }
-}
-
-async function computeTarget(
-  weight: Matrix,
-  correction: Matrix,
-  { compensation }: PreparedMoments,
-  target: Matrix,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  const { factor, order } = compensation as { factor: Matrix; order: Matrix };
-  const graph = new Graph();
-  const bound = { factor: graph.bind(factor), order: graph.bind(order) };
-  calibrationTarget(graph.bind(weight), graph.bind(correction), bound, graph.bind(target));
-  await using plan = new Plan(graph);
-  await plan.run({ signal });
 }
 
 /**

@@ -27,8 +27,10 @@ import {
 import { scale } from '../../graph/operations/weighted_sum';
 import { Plan } from '../../graph/plan';
 import type { Matrix } from '../../native/matrix';
-import { dampedMoments, type PreparedMoments } from '../input_moments';
-import { bestOfRounds, type CalibratedKernels, type CalibratedSettings, withTarget } from './calibrated_matrix';
+import { withTarget } from '../calibration_target';
+import { dampedMoments } from '../damping';
+import type { PreparedMoments } from '../input_moments';
+import { bestOfRounds, type CalibratedKernels, type CalibratedSettings } from './calibrated_matrix';
 import {
   bindKernels,
   cloneKernels,
