@@ -195,6 +195,11 @@ export class Matrix {
     this.#buffer = undefined;
   }
 
+  /** Disposes the matrix, for `using`. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
   #view(): MatrixElements {
     const elements = this.rows * this.cols;
     if (this.type === 'f32') return new Float32Array(elements);

@@ -75,6 +75,12 @@
   X(solve_output_scales) \
   X(descend_input_scales) \
   X(calibrated_error) \
+  X(multiply) \
+  X(row_dots) \
+  X(symmetric_eigen) \
+  X(ridge_solve) \
+  X(ridge_descent) \
+  X(magnitude_projection) \
   X(add)
 
 namespace mbok {

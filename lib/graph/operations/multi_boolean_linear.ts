@@ -1,6 +1,7 @@
 import { type GradientContext, matrixShape, type OperationDefinition, type Tensor } from '../graph';
 import { expectShape, graphOf, required } from '../operation';
 import { tiledRows } from './arrange_bits';
+import type { KernelTensors } from './kernel_fit';
 import { precisionCode } from './linear';
 
 const NAME = 'multi_boolean_linear';
@@ -64,4 +65,9 @@ function emitSignal({ inputs, attributes, accumulator, booleanTarget }: Gradient
  */
 export function multiBooleanLinear(x: Tensor, kernels: Tensor, sOut: Tensor, sIn: Tensor, bias?: Tensor): Tensor {
   return graphOf('x', x).apply(definition, [x, kernels, sOut, sIn, bias], [precisionCode(x)])[0] as Tensor;
+}
+
+/** Emits product = x Ŵ for x [q, m] and the weight Ŵ [m, n] of kernels in rows. */
+export function multiplyByKernels(x: Tensor, { kernels, sOut, sIn }: KernelTensors, product: Tensor): void {
+  x.graph.emit('multi_boolean_gradient_input', [x, kernels, sOut, sIn], [product], [precisionCode(x)]);
 }
