@@ -2,6 +2,7 @@
 
 import { booleanTable } from './boolean_table';
 import { dense } from './dense';
+import { factors } from './factors';
 import { int8 } from './int8';
 import { kernels } from './kernels';
 import { q8 } from './q8';
@@ -21,6 +22,7 @@ addStructure(q8);
 addStructure(int8);
 addStructure(kernels);
 addStructure(booleanTable);
+addStructure(factors);
 
 /** Finds a structure by name; undefined if there is none. */
 export function findStructure(kind: string): Structure | undefined {

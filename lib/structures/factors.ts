@@ -1,0 +1,66 @@
+/**
+ * The Boolean factor pair: W ≈ diag(s_out) · A · diag(s_mid) · B · diag(s_in) with A ∈ {−1, +1}^{m×r} and B ∈ {−1,
+ * +1}^{r×n} (double binary factorization, arXiv 2505.11076). The rank r sets the size, which can be below one bit per
+ * weight.
+ */
+
+import { constantOnes } from '../graph/constants';
+import { matrixShape } from '../graph/graph';
+import { rowsOfBits } from '../graph/operations/arrange_bits';
+import { reconstruct } from '../graph/operations/kernel_fit';
+import { multiBooleanLinear, multiplyByKernels } from '../graph/operations/multi_boolean_linear';
+import type { LayerFormat, Structure, WeightShape } from './structure';
+
+/** Smallest rank that {@link rankForBits} returns. */
+export const MIN_RANK = 8;
+
+export interface FactorsFormat extends LayerFormat {
+  readonly kind: 'factors';
+  /** r, the columns of A and rows of B. */
+  readonly rank: number;
+}
+
+export function factorsFormat(rank: number): FactorsFormat {
+  return { kind: 'factors', rank };
+}
+
+export function isFactors(format: LayerFormat | undefined): format is FactorsFormat {
+  return format?.kind === 'factors';
+}
+
+/**
+ * Returns the largest rank whose pair takes at most `bits` bits per weight, scales in F16 included and padding of rows
+ * to bytes excluded; at least {@link MIN_RANK}.
+ */
+export function rankForBits({ rows, cols }: WeightShape, bits: number): number {
+  const ends = rows + cols;
+  return Math.max(MIN_RANK, Math.floor((bits * rows * cols - 16 * ends) / (ends + 16)));
+}
+
+type Name = 'boolean_a' | 'boolean_b' | 's_out' | 's_mid' | 's_in';
+
+export const factors: Structure<FactorsFormat, Name> = {
+  kind: 'factors',
+  parts: ({ rows, cols }, { rank }) => [
+    { name: 'boolean_a', rows, cols: rank, role: 'bits', type: 'bits' },
+    { name: 'boolean_b', rows: rank, cols, role: 'bits', type: 'bits' },
+    { name: 's_out', rows: 1, cols: rows, role: 'scale', type: 'F16' },
+    { name: 's_mid', rows: 1, cols: rank, role: 'scale', type: 'F16' },
+    { name: 's_in', rows: 1, cols, role: 'scale', type: 'F16' },
+  ],
+  layer({ boolean_a, boolean_b, s_out, s_mid, s_in }, x, { bias, rounded }) {
+    const inner = multiBooleanLinear(rounded(x), boolean_b, s_mid, s_in);
+    return multiBooleanLinear(rounded(inner), boolean_a, s_out, constantOnes(x.graph, s_mid.cols), bias);
+  },
+  multiplyOut({ boolean_a, boolean_b, s_out, s_mid, s_in }, dense) {
+    const { graph } = dense;
+    const [rows, rank] = [s_out.cols, s_mid.cols];
+    const left = graph.create(matrixShape(rows, rank));
+    const ones = constantOnes(graph, rank);
+    reconstruct({ kernels: rowsOfBits(boolean_a, 1, rows), sOut: s_out, sIn: ones }, left);
+    multiplyByKernels(left, { kernels: rowsOfBits(boolean_b, 1, rank), sOut: s_mid, sIn: s_in }, dense);
+  },
+  parse: (settings) => factorsFormat(settings.count('rank')),
+  write: ({ rank }) => ({ rank }),
+  describe: ({ rank }) => `rank ${rank}`,
+};
