@@ -10,7 +10,7 @@ import type { Matrix } from '../native/matrix';
 import type { Formats } from '../structures/structure';
 import { sharedInputs, traceBlock } from './block_trace';
 import { type ConvertedWeights, collected, formatsWith } from './converted';
-import type { CalibrationRounds, DecompositionRounds } from './converter';
+import type { CalibrationRounds, FitRounds } from './converter';
 import { converterOf } from './converters';
 import { type BlockWeights, blockSpecifications, type DenseSource } from './dense_source';
 import { advance, hiddenInput, type Walk } from './hidden_states';
@@ -56,7 +56,7 @@ export async function convertLinears(
 export async function convertDataFree(
   source: DenseSource,
   layer: number,
-  rounds: DecompositionRounds,
+  rounds: FitRounds,
   formats: Formats,
   options: BlockOptions,
 ): Promise<ConvertedWeights> {
@@ -91,7 +91,7 @@ export interface TableCalibration {
 export async function convertLastWeights(
   source: DenseSource,
   formats: Formats,
-  rounds: DecompositionRounds,
+  rounds: FitRounds,
   signal: AbortSignal | undefined,
   tables?: TableCalibration,
 ): Promise<ConvertedWeights> {
@@ -175,7 +175,7 @@ export function replacedIn({ parameters, formats }: BlockWeights, converted: Con
 export async function convertCalibrated(
   walk: Walk,
   layer: number,
-  settings: CalibrationRounds & Aims,
+  settings: CalibrationRounds & FitRounds & Aims,
   formats: Formats,
   { signal, onModule, earlier }: BlockOptions & { readonly earlier?: EarlierWeight | undefined },
 ): Promise<ConvertedWeights> {

@@ -7,6 +7,7 @@ import type { ProgressOptions } from '../models/stored_matrix';
 import { nestedFormats } from '../structures/kernels';
 import type { Formats } from '../structures/structure';
 import { analyses, chooseFormats } from './allocation/allocate';
+import { isBudget } from './allocation/allocation_options';
 import type { AllocationProblem } from './allocation/budget';
 import { convertLastWeights } from './block_conversion';
 import { type BlockKeeper, type ConversionTask, calibrationReport, convertModel } from './convert_model';
@@ -96,7 +97,7 @@ function conversionReport(
   return {
     method: task.method,
     ...residualReport(modules, residuals),
-    ...(!('kernels' in goal) && { allocation: { method: allocation, ...goal } }),
+    ...(isBudget(goal) && { allocation: { method: allocation, ...goal } }),
     ...(calibration && { calibration }),
     ...(inTables.length > 0 && { embeddingErrors: Object.fromEntries(inTables) }),
   };

@@ -10,10 +10,10 @@ import type { AllocationTask } from './allocation/allocation_options';
 import { type BlockOptions, convertCalibrated, convertDataFree } from './block_conversion';
 import type { CheckedCalibration } from './calibration';
 import type { ConvertedWeights } from './converted';
-import type { DecompositionRounds } from './converter';
+import type { FitRounds } from './converter';
+import { DAMPING } from './damping';
 import type { DenseSource } from './dense_source';
 import { calibrationWalk, embedWindows, type Walk } from './hidden_states';
-import { DAMPING } from './input_moments';
 import { COLUMN_POWER } from './kernels/calibrated_matrix';
 import type { Side, StateStore } from './state_store';
 
@@ -21,7 +21,7 @@ import type { Side, StateStore } from './state_store';
 export interface ConversionTask {
   /** Name of the method for the report. */
   readonly method: string;
-  readonly decomposition: DecompositionRounds;
+  readonly decomposition: FitRounds;
   readonly allocation: AllocationTask;
   /** Formats of the embeddings and the head, if they are converted. */
   readonly tables: Formats;
@@ -113,7 +113,7 @@ export async function convertBlocks(
 }
 
 /** Returns the rounds and corrections of a calibrated conversion. */
-export function calibratedSettings(decomposition: DecompositionRounds, settings: CheckedCalibration) {
+export function calibratedSettings(decomposition: FitRounds, settings: CheckedCalibration) {
   const { targetMix, residualMix, rounds } = settings;
   return { ...decomposition, targetMix, residualMix, rounds, columnPower: COLUMN_POWER };
 }

@@ -17,6 +17,12 @@ export interface DecompositionRounds {
   readonly refitRounds: number;
 }
 
+/** Rounds of fits to any structure. */
+export interface FitRounds extends DecompositionRounds {
+  /** Iterations of the fit of factor pairs. */
+  readonly pairIterations: number;
+}
+
 /** Rounds of a calibrated conversion. */
 export interface CalibrationRounds extends DecompositionRounds {
   /** Rounds of signs and output scales. Input scales are fitted between rounds. */
@@ -41,7 +47,7 @@ export interface FitGoal<Format extends LayerFormat = LayerFormat> {
         readonly earlier?: readonly Matrix[] | undefined;
       }
     | undefined;
-  readonly rounds: DecompositionRounds;
+  readonly rounds: FitRounds;
   /** For tables: occurrences of every token in the calibration text; undefined without a text. */
   readonly tokenCounts?: Float64Array | undefined;
   readonly signal: AbortSignal | undefined;

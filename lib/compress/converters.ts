@@ -4,11 +4,13 @@ import { addStructure, structureOf } from '../structures/registry';
 import type { LayerFormat, Structure, WeightShape } from '../structures/structure';
 import { booleanTableConverter } from './boolean_table/converter';
 import type { WeightConverter } from './converter';
+import { factorsConverter } from './factors/converter';
 import { int8Converter } from './int8/converter';
 import { kernelsConverter } from './kernels/converter';
 
 const CONVERTERS = new Map<string, WeightConverter>([
   ['kernels', kernelsConverter as unknown as WeightConverter],
+  ['factors', factorsConverter as unknown as WeightConverter],
   ['int8', int8Converter as unknown as WeightConverter],
   ['boolean_table', booleanTableConverter as unknown as WeightConverter],
 ]);

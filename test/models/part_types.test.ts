@@ -182,7 +182,7 @@ test('a source table in 8 bits with F32 scales stays so in conversions in memory
   const dense = newPlace();
   await using original = await Model.load(join(GOLDEN, 'llama'));
   const table = coreOf(original).family.parameters(coreOf(original).config)[0]?.name as string;
-  const rounds = { iterations: 1, refitRounds: 0 };
+  const rounds = { iterations: 1, refitRounds: 0, pairIterations: 1 };
   const inInt8 = new Map([[moduleOf(table), INT8]]);
   const converted = await convertLastWeights(loadedSource(coreOf(original)), inInt8, rounds, undefined);
   const matrices = [...converted.values()].flatMap((weight) => weight.matrices);

@@ -131,7 +131,7 @@ test('on the embedded model 8 bits cost less than 0.2 % of perplexity', async ()
   await using model = await Model.load(TINY_STORIES);
   const text = readFileSync(join(TINY_STORIES, 'corpus/valid.txt'), 'utf8');
   const judge = (each: Model) => evaluatePerplexity(each, text, { window: 256, maxWindows: 40 });
-  const rounds = { iterations: 1, refitRounds: 0 };
+  const rounds = { iterations: 1, refitRounds: 0, pairIterations: 1 };
   const converted = await convertLastWeights(
     loadedSource(coreOf(model)),
     new Map([[moduleOf(TABLE), INT8]]),

@@ -44,7 +44,13 @@ const ANALYSIS_TOKENS = 2 ** 14;
  */
 const MOST_ABOVE_AVERAGE = 2;
 /** Rounds of the conversions that 'measured' tries. One round of signs and scales ranks layers as well as several. */
-const ROUNDS = { iterations: SVID_ITERATIONS, refitRounds: REFIT_ROUNDS, rounds: 1, columnPower: COLUMN_POWER };
+const ROUNDS = {
+  iterations: SVID_ITERATIONS,
+  refitRounds: REFIT_ROUNDS,
+  rounds: 1,
+  columnPower: COLUMN_POWER,
+  pairIterations: 20,
+};
 
 /** The original model and the calibration windows of an analysis. */
 interface Analysis {

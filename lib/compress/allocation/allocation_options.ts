@@ -10,10 +10,15 @@ export const ALLOCATION_METHODS: readonly AllocationMethod[] = ['measured', 'uni
 /** Method that distributes a budget over layers; see {@link AllocationOptions.allocation}. */
 export type AllocationMethod = 'measured' | 'uniform' | 'paper';
 
-/** Size of the linear layers. Exactly one of `kernels`, `bits` and `size` is required. */
+/** Size of the linear layers. Exactly one of `kernels`, `factors`, `bits` and `size` is required. */
 export interface AllocationOptions {
   /** Number of ±1 kernels of every linear layer, 1 to 8: bits per weight without scales. */
   readonly kernels?: number;
+  /**
+   * Strict bits per weight, scales included, of a Boolean factor pair in every linear layer: 0.05 to 8. The rank is the
+   * largest that they allow, at least 8.
+   */
+  readonly factors?: number;
   /**
    * Maximum strict bits per weight, averaged over all linear layers. Counts kernels with rows padded to bytes, scales,
    * biases, and the weights named in `keep`. Each layer gets 1 to 8 kernels.
@@ -40,10 +45,10 @@ export interface AllocationOptions {
   readonly keep?: Readonly<Record<string, FixedFormat>>;
 }
 
-export const ALLOCATION_KEYS = ['kernels', 'bits', 'size', 'allocation', 'keep'] as const;
+export const ALLOCATION_KEYS = ['kernels', 'factors', 'bits', 'size', 'allocation', 'keep'] as const;
 
-/** Constraint on the size: a number of kernels for every layer, or a budget. */
-export type Goal = { readonly kernels: number } | Budget;
+/** Constraint on the size: kernels or the bits of a factor pair for every layer, or a budget. */
+export type Goal = { readonly kernels: number } | { readonly factors: number } | Budget;
 /** Budget in bits per weight, or in bytes of the file. */
 export type Budget = { readonly bits: number } | { readonly size: number };
 
@@ -63,7 +68,7 @@ export function checkAllocation(
 ): AllocationTask {
   const goal = checkGoal(given);
   const { allocation } = given;
-  if (allocation !== undefined && 'kernels' in goal) invalid('allocation', "given with 'bits' or 'size'", allocation);
+  if (allocation !== undefined && !isBudget(goal)) invalid('allocation', "given with 'bits' or 'size'", allocation);
   const method = oneOf('allocation', allocation ?? (calibrated ? 'measured' : 'uniform'), ALLOCATION_METHODS);
   if (method !== 'uniform' && !calibrated) {
     invalid('allocation', "'uniform' without calibration, which the other methods judge layers by", method);
@@ -71,12 +76,18 @@ export function checkAllocation(
   return { goal, method, fixedFormats: checkFixedFormats(given.keep, linears) };
 }
 
-function checkGoal({ kernels, bits, size }: AllocationOptions): Goal {
-  const specified = Object.entries({ kernels, bits, size }).filter(([, value]) => value !== undefined);
+/** Tells whether a goal leaves the formats of the layers open. */
+export function isBudget(goal: Goal): goal is Budget {
+  return 'bits' in goal || 'size' in goal;
+}
+
+function checkGoal({ kernels, factors, bits, size }: AllocationOptions): Goal {
+  const specified = Object.entries({ kernels, factors, bits, size }).filter(([, value]) => value !== undefined);
   if (specified.length !== 1) {
     const names = specified.length === 0 ? undefined : specified.map(([name]) => name).join(' and ');
-    invalid('options', "given with exactly one of 'kernels', 'bits' and 'size'", names);
+    invalid('options', "given with exactly one of 'kernels', 'factors', 'bits' and 'size'", names);
   }
+  if (factors !== undefined) return { factors: finiteNumber('factors', factors, 0.05, 8) };
   if (bits !== undefined) return { bits: finiteNumber('bits', bits, Number.MIN_VALUE) };
   if (size !== undefined) return { size: integerInRange('size', size, 1) };
   return { kernels: integerInRange('kernels', kernels, 1, MAX_KERNELS) };

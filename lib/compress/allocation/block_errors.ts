@@ -20,7 +20,7 @@ import type { LayerFormat } from '../../structures/structure';
 import { replacedIn } from '../block_conversion';
 import { sharedInputs, traceBlock } from '../block_trace';
 import { type ConvertedWeights, disposeConverted } from '../converted';
-import type { CalibrationRounds, WeightConverter } from '../converter';
+import type { CalibrationRounds, FitRounds, WeightConverter } from '../converter';
 import { converterOf } from '../converters';
 import { type BlockWeights, linearWeight } from '../dense_source';
 import { hiddenInput, type Walk } from '../hidden_states';
@@ -35,7 +35,7 @@ export interface BlockErrorTask {
   readonly layer: number;
   /** Formats to try, by module. */
   readonly tried: ReadonlyMap<string, readonly LayerFormat[]>;
-  readonly rounds: CalibrationRounds;
+  readonly rounds: CalibrationRounds & FitRounds;
   /** Called with each module before it is measured. */
   readonly onModule: (module: string) => void;
 }

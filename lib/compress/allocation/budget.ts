@@ -4,15 +4,17 @@ import { isDeepStrictEqual } from 'node:util';
 import { MbokError } from '../../base/errors';
 import type { JsonObject } from '../../io/json';
 import { safetensorsBytes, tensorBytes } from '../../io/safetensors';
+import type { ParameterSpecification } from '../../models/family';
 import { type ModelPart, modelParts, moduleOf } from '../../models/parts';
 import { formatJson } from '../../models/quantization';
 import { WEIGHTS_METADATA } from '../../models/stored_matrix';
 import { DENSE, dense } from '../../structures/dense';
+import { factorsFormat, rankForBits } from '../../structures/factors';
 import { kernelsFormat } from '../../structures/kernels';
 import type { Formats, LayerFormat } from '../../structures/structure';
 import { outputFormats } from '../converted';
 import { type DenseSource, headOf } from '../dense_source';
-import type { AllocationTask, Budget } from './allocation_options';
+import { type AllocationTask, type Budget, isBudget } from './allocation_options';
 import { choicesOf, formatsJson } from './choices';
 import { type AllocatableLayer, addGreedily, type Choice, type Chosen, largest, smallest, totalBytes } from './layers';
 
@@ -37,7 +39,7 @@ export interface Strategy {
 }
 
 /**
- * Builds the problem that a goal poses; for a number of kernels it has no layers to choose for. `tableFormats` are
+ * Builds the problem that a goal poses; it has no layers to choose for unless the goal is a budget. `tableFormats` are
  * formats of weights outside linear layers. Throws MBOK_INVALID_ARGUMENT if the budget is below the smallest choices, or
  * above the dense model.
  */
@@ -46,9 +48,13 @@ export function allocationProblem(
   { goal, fixedFormats }: AllocationTask,
   tableFormats: Formats,
 ): AllocationProblem {
-  if (!('kernels' in goal)) return budgetProblem(source, goal, fixedFormats, tableFormats);
-  const format = kernelsFormat(goal.kernels);
-  const formats = linearFormats(source, (module) => fixedFormats.get(module) ?? format);
+  if (isBudget(goal)) return budgetProblem(source, goal, fixedFormats, tableFormats);
+  const shapes = new Map(linearsOf(source).map((linear) => [moduleOf(linear.name), linear]));
+  const formatOf = (module: string) =>
+    'kernels' in goal
+      ? kernelsFormat(goal.kernels)
+      : factorsFormat(rankForBits(shapes.get(module) as ParameterSpecification, goal.factors));
+  const formats = linearFormats(source, (module) => fixedFormats.get(module) ?? formatOf(module));
   return { layers: [], budget: 0, excess: () => 0, formats: () => formats };
 }
 

@@ -1,0 +1,68 @@
+/** Conversion of weights to Boolean factor pairs: without data, or calibrated on the layer's inputs. */
+
+import { moduleOf } from '../../models/parts';
+import { withWidened } from '../../models/widen';
+import type { Matrix } from '../../native/matrix';
+import { type FactorsFormat, factorsFormat, rankForBits } from '../../structures/factors';
+import type { WeightShape } from '../../structures/structure';
+import { withTarget } from '../calibration_target';
+import type { ConvertedWeight } from '../converted';
+import type { FitGoal, WeightConverter } from '../converter';
+import { LazyBasis } from '../input_basis';
+import { relativeResidual } from '../relative_residual';
+import { fitPair } from './fit_pair';
+import { disposePair, type PairMatrices, pairParts, roundPairScales } from './pair_matrices';
+
+/** First ridges: below and from {@link LARGE} bits per weight on. */
+const [SMALL_RIDGE, LARGE_RIDGE, LARGE] = [0.05, 0.2, 2];
+
+export const factorsConverter: WeightConverter<FactorsFormat> = {
+  formats: (shape) => ranksOf(shape).map(factorsFormat),
+  inOrder: true,
+
+  async fit(weight, goal): Promise<ConvertedWeight> {
+    const { owner, format, signal } = goal;
+    const pair = await fitWeight(weight, goal);
+    try {
+      roundPairScales(moduleOf(owner.name), pair);
+      const matrices = pairParts(owner, format, pair);
+      return { format, matrices, residual: await relativeResidual(weight, { format, matrices }, signal) };
+    } catch (error) {
+      disposePair(pair);
+      throw error;
+    }
+  },
+};
+
+/** Every rank up to that of the weight's size in {@link MOST_BITS} bits. */
+function ranksOf(shape: WeightShape): readonly number[] {
+  return Array.from({ length: rankForBits(shape, MOST_BITS) }, (_, i) => i + 1);
+}
+
+/** Bits per weight beyond which kernels are better. */
+const MOST_BITS = 8;
+
+async function fitWeight(weight: Matrix, { owner, format, calibration, rounds, signal }: FitGoal<FactorsFormat>) {
+  const { rank } = format;
+  const bits = (rank * (owner.rows + owner.cols)) / (owner.rows * owner.cols);
+  const ridge = bits < LARGE ? SMALL_RIDGE : LARGE_RIDGE;
+  const settings = { rank, iterations: rounds.pairIterations, ridge };
+  const importances = new Float32Array(owner.rows).fill(1);
+  if (calibration === undefined) {
+    const basis = new LazyBasis(undefined, owner.cols);
+    try {
+      const identity = await basis.get(signal);
+      return await withWidened(weight, signal, (target) =>
+        fitPair({ target, basis: identity, importances }, settings, signal),
+      );
+    } finally {
+      basis.dispose();
+    }
+  }
+  const { moments } = calibration;
+  const module = moduleOf(owner.name);
+  return await withTarget(weight, { module, moments }, signal, async (target): Promise<PairMatrices> => {
+    const basis = await moments.basis.get(signal);
+    return await fitPair({ target, basis, importances }, settings, signal);
+  });
+}
