@@ -101,6 +101,7 @@ export async function binarize(model: Model, given: BinarizeOptions): Promise<Mo
 function memorySink(model: ModelCore, signal: AbortSignal | undefined): ConversionSink<ModelCore> {
   return {
     linearFormats: (_, choose) => choose(new MemoryStateStore()),
+    importances: (compute) => compute(new MemoryStateStore()),
     async begin(formats) {
       const converted: ConvertedWeights = new Map();
       const add = (weights: ConvertedWeights) => {

@@ -34,6 +34,7 @@ import type { ConvertedWeights } from './converted';
 import { type DenseSource, headOf, linearWeight, storageOf } from './dense_source';
 import { diskSource } from './disk_source';
 import type { ConversionStep } from './nested_steps';
+import { importanceWindows } from './output_importances';
 import { fingerprint, WorkFolder, workFolderOf } from './work_folder';
 
 /** Options of {@link binarizeFolder}. */
@@ -133,6 +134,15 @@ function folderSink(conversion: FolderConversion): ConversionSink<ConversionRepo
       const formats = await choose(states);
       await work.storeAllocation(formats);
       return formats;
+    },
+    async importances(compute) {
+      const earlier = await work.importances();
+      if (earlier !== undefined) return earlier;
+      const { settings, windows } = calibration as NonNullable<typeof calibration>;
+      await using states = work.freshStates(dense, settings.length, importanceWindows(windows, settings.length));
+      const importances = await compute(states);
+      await work.storeImportances(importances);
+      return importances;
     },
     async begin(formats, steps) {
       const folders = new Map<ConversionStep, WorkFolder>();

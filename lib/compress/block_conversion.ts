@@ -15,6 +15,7 @@ import { converterOf } from './converters';
 import { type BlockWeights, blockSpecifications, type DenseSource } from './dense_source';
 import { advance, hiddenInput, type Walk } from './hidden_states';
 import { type Aims, disposeMoments, type PreparedMoments, preparedMoments, type Sides } from './input_moments';
+import type { OutputImportances } from './output_importances';
 
 /** Options for the conversion of a block. */
 export interface BlockOptions {
@@ -167,6 +168,12 @@ export function replacedIn({ parameters, formats }: BlockWeights, converted: Con
   return { parameters: replaced, formats: formatsWith(formats, converted) };
 }
 
+/** What a calibrated conversion of a block may use besides its inputs. */
+export interface CalibratedBlock {
+  readonly earlier?: EarlierWeight | undefined;
+  readonly importances?: OutputImportances | undefined;
+}
+
 /**
  * Converts block `layer` on its calibration inputs (input_moments.ts, kernels/calibrated_matrix.ts). Also computes the
  * hidden states of both sides before the next block. Modules stay dense if `formats` has no in-order format for them.
@@ -177,7 +184,7 @@ export async function convertCalibrated(
   layer: number,
   settings: CalibrationRounds & FitRounds & Aims,
   formats: Formats,
-  { signal, onModule, earlier }: BlockOptions & { readonly earlier?: EarlierWeight | undefined },
+  { signal, onModule, earlier, importances }: BlockOptions & CalibratedBlock,
 ): Promise<ConvertedWeights> {
   return await convertInOrder(walk, layer, async ({ owners, sides, last }, converted) => {
     const modules = owners.map(({ name }) => moduleOf(name));
@@ -192,7 +199,7 @@ export async function convertCalibrated(
         await withWidened(sides.teacher.parameters.get(owner.name) as Matrix, signal, async (weight) => {
           const before = await earlier?.(module);
           try {
-            const calibration = { moments, rounds: settings, earlier: before };
+            const calibration = { moments, rounds: settings, earlier: before, importances: importances?.get(module) };
             const goal = { owner, format: choice.format, calibration, rounds: settings, signal };
             converted.set(module, await choice.converter.fit(weight, goal));
           } finally {

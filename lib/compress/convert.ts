@@ -12,8 +12,11 @@ import type { AllocationProblem } from './allocation/budget';
 import { convertLastWeights } from './block_conversion';
 import { type BlockKeeper, type ConversionTask, calibrationReport, convertModel } from './convert_model';
 import { type ConvertedWeights, outputFormats } from './converted';
+import { converterOf } from './converters';
 import type { DenseSource } from './dense_source';
+import { calibrationWalk } from './hidden_states';
 import { type ConversionStep, nestedSteps } from './nested_steps';
+import { importanceWindows, type OutputImportances, outputImportances } from './output_importances';
 import { residualReport } from './relative_residual';
 import type { StateStore } from './state_store';
 import { withTableCalibration } from './table_calibration';
@@ -25,6 +28,11 @@ export interface ConversionSink<Result> {
    * it calls `choose` and stores the result. `choose` writes hidden states of its windows to `states`.
    */
   linearFormats(problem: AllocationProblem, choose: (states: StateStore) => Promise<Formats>): Promise<Formats>;
+  /**
+   * Returns the importances of the outputs that an earlier process stored; otherwise it calls `compute` and stores the
+   * result. `compute` writes hidden states of its windows to `states`.
+   */
+  importances(compute: (states: StateStore) => Promise<OutputImportances>): Promise<OutputImportances>;
   /** Begins a model of these formats that is converted in these steps, or resumes it. */
   begin(formats: Formats, steps: readonly ConversionStep[]): Promise<ConversionOutput<Result>>;
 }
@@ -54,6 +62,7 @@ export async function convert<Result>(
   const phases = analyses(problem, task) ? 2 : 1;
   const [first, second] = [phaseProgress(options, 0, phases), phaseProgress(options, phases - 1, phases)];
   const linears = await sink.linearFormats(problem, (states) => chooseFormats(source, problem, task, states, first));
+  const importances = await importancesFor(source, linears, task, sink, signal);
   const formats = new Map([...linears, ...task.tables]);
   const stored = outputFormats(source, task.nested ? nestedFormats(formats) : formats);
   const steps = task.nested ? nestedSteps(source.specifications, formats) : [{ formats }];
@@ -61,7 +70,7 @@ export async function convert<Result>(
   for (const [i, step] of steps.entries()) {
     const keeper = await output.keeper(step);
     await using _ = keeper.states;
-    await convertModel(source, task, step.formats, keeper, phaseProgress(second, i, steps.length));
+    await convertModel(source, { ...task, importances }, step.formats, keeper, phaseProgress(second, i, steps.length));
     throwIfAborted(signal);
     if (i < steps.length - 1) continue;
     await output.storeLastWeights(() =>
@@ -74,6 +83,23 @@ export async function convert<Result>(
   const result = await output.finish((residuals) => conversionReport(source, residuals, task));
   onProgress?.({ done: 1, what: 'converted' });
   return result;
+}
+
+/** Returns the importances of the outputs if a format's converter weighs them and there is text. */
+async function importancesFor<Result>(
+  source: DenseSource,
+  formats: Formats,
+  { calibration }: ConversionTask,
+  sink: ConversionSink<Result>,
+  signal: AbortSignal | undefined,
+): Promise<OutputImportances | undefined> {
+  const weighs = [...formats.values()].some((format) => converterOf(format)?.weighsOutputs);
+  if (calibration === undefined || !weighs) return undefined;
+  const { settings, windows } = calibration;
+  return await sink.importances(async (states) => {
+    const walk = calibrationWalk(source, settings, states, signal);
+    return await outputImportances(walk, importanceWindows(windows, settings.length));
+  });
 }
 
 /** Maps progress from 0 to 1 to phase `index` of `count` equal phases of work. */

@@ -15,6 +15,7 @@ import { DAMPING } from './damping';
 import type { DenseSource } from './dense_source';
 import { calibrationWalk, embedWindows, type Walk } from './hidden_states';
 import { COLUMN_POWER } from './kernels/calibrated_matrix';
+import type { OutputImportances } from './output_importances';
 import type { Side, StateStore } from './state_store';
 
 /** Settings of a conversion. */
@@ -29,6 +30,11 @@ export interface ConversionTask {
   readonly nested?: boolean | undefined;
   /** Present for the calibrated method. */
   readonly calibration: { readonly settings: CheckedCalibration; readonly windows: readonly Int32Array[] } | undefined;
+}
+
+/** The part of a task that blocks read, and the importances of their outputs. */
+export interface BlocksTask extends Pick<ConversionTask, 'decomposition' | 'calibration'> {
+  readonly importances?: OutputImportances | undefined;
 }
 
 /** Storage for finished blocks. */
@@ -68,7 +74,7 @@ export interface BlockConversion {
  */
 export async function convertModel(
   source: DenseSource,
-  { decomposition, calibration }: Pick<ConversionTask, 'decomposition' | 'calibration'>,
+  { decomposition, calibration, importances }: BlocksTask,
   formats: Formats,
   keeper: BlockKeeper,
   options: ProgressOptions,
@@ -80,6 +86,7 @@ export async function convertModel(
       : convertCalibrated(walk, layer, calibratedSettings(decomposition, calibration.settings), formats, {
           ...blockOptions,
           earlier: earlier && ((module) => earlier(layer, module)),
+          importances,
         });
   await convertBlocks(source, { calibration, sides: ['student', 'teacher'], convert }, keeper, options);
 }

@@ -43,6 +43,8 @@ export interface FitGoal<Format extends LayerFormat = LayerFormat> {
     | {
         readonly moments: PreparedMoments;
         readonly rounds: CalibrationRounds;
+        /** Weights of the squared errors of the outputs; undefined weighs all alike. */
+        readonly importances?: Float32Array | undefined;
         /** Parts of an earlier conversion with fewer or more kernels, whose signs stay. */
         readonly earlier?: readonly Matrix[] | undefined;
       }
@@ -67,6 +69,8 @@ export interface WeightConverter<Format extends LayerFormat = LayerFormat> {
    * resulting inputs. False for structures whose errors are too small to correct; those weights are converted last.
    */
   readonly inOrder: boolean;
+  /** Whether fits weigh the errors of the outputs, see output_importances.ts. Default false. */
+  readonly weighsOutputs?: boolean;
   /**
    * Converts `weight` (real numbers; f32 if the goal has a calibration). The caller owns the result. Throws
    * MBOK_ABORTED, MBOK_OUT_OF_MEMORY, and MBOK_NON_FINITE if scales do not fit the type in which they are saved.

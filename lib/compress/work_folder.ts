@@ -17,10 +17,10 @@ import { show } from '../base/validate';
 import { makeFolder, writeFile } from '../io/atomic';
 import { type Claim, claimFolder, removeWork, type WorkKind } from '../io/claim';
 import { ioFailure } from '../io/failure';
-import { ifPresent } from '../io/files';
+import { exists, ifPresent } from '../io/files';
 import { isJsonObject, type JsonObject, readJson } from '../io/json';
 import { PlacedSafetensors, type TensorTarget } from '../io/placed_safetensors';
-import type { TensorHead, TensorSource } from '../io/safetensors';
+import { SafetensorsFile, type TensorHead, type TensorSource, writeSafetensors } from '../io/safetensors';
 import type { ModelPart } from '../models/parts';
 import type { ModelSource } from '../models/source';
 import { partTensor, WEIGHTS_METADATA } from '../models/stored_matrix';
@@ -31,15 +31,17 @@ import type { ConversionTask } from './convert_model';
 import { type ConvertedWeights, disposeConverted, residualsOf } from './converted';
 import type { DenseSource } from './dense_source';
 import { windowsPerChunk } from './hidden_states';
+import type { OutputImportances } from './output_importances';
 import { FileStateStore, type Side } from './state_store';
 
 const MANIFEST = 'conversion.json';
 const VERSION = 4;
 const ALLOCATION = 'allocation.json';
+const IMPORTANCES = 'importances.safetensors';
 const blockFile = (number: number) => `block-${number}.json`;
 /** Also matches files of older format versions (blocks as safetensors), so that they can be removed. */
 const OWN_NAME =
-  /^(conversion\.json|allocation\.json|block-\d+\.(json|safetensors)|weights-[\da-f-]+\.safetensors|(student|teacher)-\d+\.f32|prefix-\d+)$/;
+  /^(conversion\.json|allocation\.json|importances\.safetensors|block-\d+\.(json|safetensors)|weights-[\da-f-]+\.safetensors|(student|teacher)-\d+\.f32|prefix-\d+)$/;
 const KIND: WorkKind = {
   what: 'a conversion',
   marker: MANIFEST,
@@ -217,6 +219,24 @@ export class WorkFolder implements AsyncDisposable {
 
   async storeAllocation(formats: Formats): Promise<void> {
     await writeFile(join(this.path, ALLOCATION), JSON.stringify(formatsJson(formats)));
+  }
+
+  /** Reads the importances that an earlier process stored; undefined if there are none. Throws MBOK_FORMAT, MBOK_IO. */
+  async importances(): Promise<OutputImportances | undefined> {
+    const file = join(this.path, IMPORTANCES);
+    if (!(await exists(file))) return undefined;
+    await using stored = await SafetensorsFile.open(file);
+    const importances = new Map<string, Float32Array>();
+    for (const module of stored.tensors.keys()) importances.set(module, await stored.readF32(module));
+    return importances;
+  }
+
+  async storeImportances(importances: OutputImportances): Promise<void> {
+    const tensors = [...importances].map(([name, values]): TensorSource => {
+      const bytes = () => new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+      return { name, dtype: 'F32', shape: [values.length], bytes };
+    });
+    await writeSafetensors(join(this.path, IMPORTANCES), tensors);
   }
 
   /**

@@ -7,7 +7,8 @@ import { fitPairScales } from '../../lib/compress/factors/scales';
 import { startingFactors } from '../../lib/compress/factors/start';
 import { inputBasis } from '../../lib/compress/input_basis';
 import { filled } from '../../lib/graph/filled';
-import { Graph } from '../../lib/graph/graph';
+import { appendGradients } from '../../lib/graph/gradients';
+import { Graph, type Tensor } from '../../lib/graph/graph';
 import {
   multiply,
   ridgeSolve,
@@ -325,12 +326,37 @@ describe('the layer', () => {
     const pair = pairOf('scales.', 'scales');
     const graph = new Graph();
     const { a, b, sOut, sMid, sIn } = bindPair(graph, pair);
-    const x = graph.bind(matrix('layer.x'));
     const weight = { boolean_a: a, boolean_b: b, s_out: sOut, s_mid: sMid, s_in: sIn };
-    const y = factors.layer(weight, x, { rounded: (each) => each });
+    const x = graph.input('x', { rows: 'tokens', cols: N });
+    const z = graph.input('z', { rows: 'tokens', cols: M });
+    const y = (factors.layer as NonNullable<typeof factors.layer>)(weight, x, { rounded: (each) => each });
     graph.output('y', y);
+    const sums = new Map(
+      [sOut, sMid, sIn].map((scale) => [scale, graph.bind(new Matrix({ rows: 1, cols: scale.cols }))]),
+    );
+    const signals = new Map(
+      [a, b].map((bits) => [bits, graph.bind(new Matrix({ rows: bits.rows as number, cols: bits.cols }))]),
+    );
+    const booleans = new Map(
+      [...signals].map(([bits, signal]) => [bits, { kind: 'dense', signal, kernel: 0 } as const]),
+    );
+    const [dx] = appendGradients(y, z, { accumulators: sums, booleans, wanted: [x] });
+    graph.output('dx', dx as Tensor);
+    const results: readonly (readonly [string, Tensor])[] = [
+      ['grad_a', sums.get(sOut) as Tensor],
+      ['grad_m', sums.get(sMid) as Tensor],
+      ['grad_b', sums.get(sIn) as Tensor],
+      ['grad_A', signals.get(a) as Tensor],
+      ['grad_B', signals.get(b) as Tensor],
+    ];
+    for (const [name, tensor] of results) graph.output(name, tensor);
     await using plan = new Plan(graph, { maxRows: 9 });
-    const { y: outputs } = await plan.run({ scalars: { rows: 9 } });
-    expect(relativeError(outputs as Float32Array, golden('layer.y').data)).toBeLessThan(1e-5);
+    const inputs = { x: Float32Array.from(golden('layer.x').data), z: Float32Array.from(golden('layer.z').data) };
+    const outputs = await plan.run({ inputs, scalars: { rows: 9 } });
+    expect(relativeError(outputs.y as Float32Array, golden('layer.y').data)).toBeLessThan(1e-5);
+    expect(relativeError(outputs.dx as Float32Array, golden('layer.grad_x').data)).toBeLessThan(1e-5);
+    // the signals are the gradients times the scales of their factor, which golden ones contain
+    for (const [name] of results)
+      expect(relativeError(outputs[name] as Float32Array, golden(`layer.${name}`).data)).toBeLessThan(1e-5);
   });
 });

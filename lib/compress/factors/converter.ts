@@ -19,6 +19,7 @@ const [SMALL_RIDGE, LARGE_RIDGE, LARGE] = [0.05, 0.2, 2];
 export const factorsConverter: WeightConverter<FactorsFormat> = {
   formats: (shape) => ranksOf(shape).map(factorsFormat),
   inOrder: true,
+  weighsOutputs: true,
 
   async fit(weight, goal): Promise<ConvertedWeight> {
     const { owner, format, signal } = goal;
@@ -47,19 +48,19 @@ async function fitWeight(weight: Matrix, { owner, format, calibration, rounds, s
   const bits = (rank * (owner.rows + owner.cols)) / (owner.rows * owner.cols);
   const ridge = bits < LARGE ? SMALL_RIDGE : LARGE_RIDGE;
   const settings = { rank, iterations: rounds.pairIterations, ridge };
-  const importances = new Float32Array(owner.rows).fill(1);
+  const alike = new Float32Array(owner.rows).fill(1);
   if (calibration === undefined) {
     const basis = new LazyBasis(undefined, owner.cols);
     try {
       const identity = await basis.get(signal);
       return await withWidened(weight, signal, (target) =>
-        fitPair({ target, basis: identity, importances }, settings, signal),
+        fitPair({ target, basis: identity, importances: alike }, settings, signal),
       );
     } finally {
       basis.dispose();
     }
   }
-  const { moments } = calibration;
+  const { moments, importances = alike } = calibration;
   const module = moduleOf(owner.name);
   return await withTarget(weight, { module, moments }, signal, async (target): Promise<PairMatrices> => {
     const basis = await moments.basis.get(signal);
