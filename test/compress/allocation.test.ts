@@ -438,7 +438,7 @@ const linearsOf = (modules: readonly string[]) =>
 describe('nonsense is refused', () => {
   const linears = linearsOf(['layers.0.q', 'layers.0.down', 'layers.1.q', 'layers.1.down']);
   const cases: readonly (readonly [string, object, RegExp])[] = [
-    ['nothing to keep to', {}, /exactly one of 'kernels', 'bits' and 'size', got undefined/],
+    ['nothing to keep to', {}, /exactly one of 'kernels', 'factors', 'bits' and 'size', got undefined/],
     ['two goals', { kernels: 2, bits: 2 }, /exactly one of .*, got "kernels and bits"/],
     ['three goals', { kernels: 2, bits: 2, size: 100 }, /got "kernels and bits and size"/],
     ['no bits', { bits: 0 }, /'bits' must be a finite number above 0/],
