@@ -28,6 +28,7 @@ export {
   type TaskOptions,
   type TaskResult,
 } from './eval/evaluate_tasks';
+export { type KernelCorrelation, kernelCorrelations } from './eval/kernel_correlations';
 export {
   evaluatePerplexity,
   type PerplexityOptions,

@@ -1,3 +1,4 @@
+import { type KernelCorrelation, kernelCorrelations } from '../eval/kernel_correlations';
 import { inspect, type ModelInspection, type PartOfFile } from '../models/inspect';
 import { formatJson } from '../models/quantization';
 import { structureOf } from '../structures/registry';
@@ -8,17 +9,37 @@ export const inspectCommand: Command = {
   name: 'inspect',
   summary: "Show a model's layers, kernels and bits per weight.",
   operands: ['MODEL'],
-  options: {},
+  options: {
+    original: {
+      kind: 'text',
+      value: 'MODEL',
+      help: 'the original model; shows how the first two kernels of a layer correlate with each other and with it',
+    },
+  },
   help: `MODEL is a Hugging Face folder, dense or Boolean, or a GGUF file. Only headers and the configuration are read, so the
 time does not depend on the size. Bits per weight of linear layers are strict: every byte stored for them, including
 scales and biases, times 8, divided by the number of their weights. Bits per weight over everything: every byte of the
-model, including the tokenizer, times 8, divided by the number of parameters.`,
-  examples: ['mbok inspect /tmp/small', 'mbok inspect MODEL.gguf', 'mbok inspect /tmp/small --json'],
+model, including the tokenizer, times 8, divided by the number of parameters.
+
+With --original all weights are read. The correlations are those of outputs for uncorrelated inputs: of y₁ and y₂ by the
+first and the second kernel, and of y₂ with what y₁ leaves of the original's y.`,
+  examples: [
+    'mbok inspect /tmp/small',
+    'mbok inspect MODEL.gguf',
+    'mbok inspect /tmp/small --json',
+    'mbok inspect /tmp/small --original assets/tiny-stories',
+  ],
   run,
 };
 
 async function run(call: CommandCall): Promise<Outcome> {
   const storage = await inspect(call.operand(0));
+  const original = call.text('original');
+  const { signal } = call;
+  const found = original === undefined ? [] : await kernelCorrelations(call.operand(0), original, { signal });
+  const correlations: Correlations = new Map(
+    found.map(({ module, kernels, residual }) => [module, { kernels, residual }]),
+  );
   const { conversion, embeddings, prefixBytes, unread, notes, layers, ...json } = storage;
   return {
     json: {
@@ -27,6 +48,7 @@ async function run(call: CommandCall): Promise<Outcome> {
         ...layer,
         format: formatJson(format),
         ...(residual !== undefined && { residual }),
+        ...(correlations.has(layer.module) && { correlations: correlations.get(layer.module) }),
       })),
       ...(embeddings && { embeddings }),
       ...(unread.length > 0 && { unread }),
@@ -34,9 +56,12 @@ async function run(call: CommandCall): Promise<Outcome> {
       ...(prefixBytes !== undefined && { prefixBytes }),
       ...(conversion && { conversion }),
     },
-    lines: describe(storage),
+    lines: describe(storage, correlations),
   };
 }
+
+/** Correlations of the first two kernels by module; empty without an original. */
+type Correlations = ReadonlyMap<string, Omit<KernelCorrelation, 'module'>>;
 
 /** Titles of the parts for people. */
 const TITLES: Readonly<Record<PartOfFile, string>> = {
@@ -51,7 +76,7 @@ const TITLES: Readonly<Record<PartOfFile, string>> = {
   other: 'headers, metadata, configuration',
 };
 
-function describe(storage: ModelInspection): string[] {
+function describe(storage: ModelInspection, correlations: Correlations): string[] {
   const { family, parameters, linearWeights, bitsPerWeight, bitsPerParameter, bytes, layers, conversion } = storage;
   const rows = layers.map(({ module, rows, cols, format, residual, bitsPerWeight: bits }) => [
     module,
@@ -59,8 +84,10 @@ function describe(storage: ModelInspection): string[] {
     structureOf(format).describe(format),
     bits.toFixed(3),
     residual?.toFixed(4) ?? '',
+    ...(correlations.size > 0 ? correlationCells(correlations.get(module)) : []),
   ]);
   const header = ['layer', 'rows × columns', 'format', 'bits a weight', conversion ? 'residual' : ''];
+  if (correlations.size > 0) header.push('corr(y₁, y₂)', 'corr(y − y₁, y₂)');
   const total = Object.values(storage.parts).reduce((sum, part) => sum + part, 0);
   const parts = (Object.keys(TITLES) as PartOfFile[])
     .filter((part) => storage.parts[part] > 0)
@@ -76,10 +103,22 @@ function describe(storage: ModelInspection): string[] {
     '',
     `family ${family}, ${parameters} parameters, ${linearWeights} of them in linear layers`,
     ...(conversion ? [`converted by ${conversion.method}, mean residual ${conversion.residual.toFixed(4)}`] : []),
+    ...meanCorrelations(correlations),
     ...nested(storage),
     ...storage.notes,
     `${bitsPerWeight.toFixed(3)} bits a weight in linear layers, ${bitsPerParameter.toFixed(3)} over everything; the weights' files have ${megabytes(bytes)}`,
   ];
+}
+
+function correlationCells(found: Omit<KernelCorrelation, 'module'> | undefined): string[] {
+  return found === undefined ? ['', ''] : [found.kernels.toFixed(4), found.residual.toFixed(4)];
+}
+
+function meanCorrelations(correlations: Correlations): string[] {
+  if (correlations.size === 0) return [];
+  const mean = (name: 'kernels' | 'residual') =>
+    [...correlations.values()].reduce((sum, found) => sum + found[name], 0) / correlations.size;
+  return [`mean corr(y₁, y₂) ${mean('kernels').toFixed(4)}, corr(y − y₁, y₂) ${mean('residual').toFixed(4)}`];
 }
 
 function nested({ prefixBytes, layers }: ModelInspection): string[] {

@@ -291,6 +291,7 @@ const cases: Record<string, () => Case> = {
   ],
   loadTensors: () => [mbok.loadTensors, join(GOLDEN, 'llama/model.safetensors'), { signal: signal(), onProgress }],
   inspect: () => [mbok.inspect, join(GOLDEN, 'llama')],
+  kernelCorrelations: () => [mbok.kernelCorrelations, at('saved'), join(GOLDEN, 'llama'), { signal: signal() }],
   'Model.arrangeFor': () => [(...args: [never]) => small.arrangeFor(...args), 'inference', { signal: signal() }],
 };
 

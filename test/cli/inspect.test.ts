@@ -167,7 +167,7 @@ describeWithShared('SmolLM2', [SMOLLM2], () => {
 
 test('the output for people has every part', async () => {
   const place = await convert('llama', 3);
-  const outcome = await inspectCommand.run({ operand: () => place } as never);
+  const outcome = await inspectCommand.run({ operand: () => place, text: () => undefined } as never);
   const text = outcome.lines.join('\n');
   for (const line of [
     /K = 3/,
