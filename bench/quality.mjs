@@ -158,7 +158,7 @@ const sections = {
       [3, 0.015, 0],
     ];
     for (const [kernels, flipRate, retainedEvidence] of settings)
-      await finetuned({ kernels, steps: 100, precision: 'f32', flipRate, retainedEvidence });
+      await finetuned({ kernels, steps: 100, batch: 4, precision: 'f32', flipRate, retainedEvidence });
   },
   async accumulator() {
     for (const accumulator of ['bf16', 'f16', 'f32'])

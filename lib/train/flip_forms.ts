@@ -3,6 +3,7 @@
 import type { ParameterSpecification } from '../models/family';
 import type { ModelCore } from '../models/model_core';
 import { type ModelPart, moduleOf } from '../models/parts';
+import { isFactors } from '../structures/factors';
 
 /** Form of a Boolean weight: its number of kernels, or a pair of factors of about one or of two bits. */
 export type FlipForm = 'K = 1' | 'K = 2' | 'K > 2' | 'pair' | 'pair of 2 bits';
@@ -53,7 +54,7 @@ export function flipForms({ parts, formats }: Pick<ModelCore, 'parts' | 'formats
     [...owners].map((owner) => {
       const ofWeight = parts.filter((part) => part.owner === owner);
       const module = moduleOf(owner.name);
-      if (formats.get(module)?.kind !== 'factors') return [module, kernelsForm(ofWeight)];
+      if (!isFactors(formats.get(module))) return [module, kernelsForm(ofWeight)];
       return [module, bitsPerWeight(owner, ofWeight) >= TWO_BITS ? 'pair of 2 bits' : 'pair'];
     }),
   );
