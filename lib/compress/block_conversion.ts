@@ -22,6 +22,8 @@ export interface BlockOptions {
   readonly signal: AbortSignal | undefined;
   /** Called with each module before it is converted. */
   readonly onModule: (module: string) => void;
+  /** Called with the state of a long fit of the module. */
+  readonly onDetail?: ((what: string) => void) | undefined;
 }
 
 /** Reads the parts of a module from an earlier conversion; the caller disposes them. */
@@ -64,7 +66,8 @@ export async function convertDataFree(
   return await convertLinears(source, layer, options, async (owner, weight, converted) => {
     const choice = inOrderConverter(owner, formats);
     if (choice === undefined) return;
-    const goal = { owner, format: choice.format, rounds, signal: options.signal };
+    const { signal, onDetail } = options;
+    const goal = { owner, format: choice.format, rounds, signal, onDetail };
     converted.set(moduleOf(owner.name), await choice.converter.fit(weight, goal));
   });
 }
@@ -184,7 +187,7 @@ export async function convertCalibrated(
   layer: number,
   settings: CalibrationRounds & FitRounds & Aims,
   formats: Formats,
-  { signal, onModule, earlier, importances }: BlockOptions & CalibratedBlock,
+  { signal, onModule, onDetail, earlier, importances }: BlockOptions & CalibratedBlock,
 ): Promise<ConvertedWeights> {
   return await convertInOrder(walk, layer, async ({ owners, sides, last }, converted) => {
     const modules = owners.map(({ name }) => moduleOf(name));
@@ -200,7 +203,7 @@ export async function convertCalibrated(
           const before = await earlier?.(module);
           try {
             const calibration = { moments, rounds: settings, earlier: before, importances: importances?.get(module) };
-            const goal = { owner, format: choice.format, calibration, rounds: settings, signal };
+            const goal = { owner, format: choice.format, calibration, rounds: settings, signal, onDetail };
             converted.set(module, await choice.converter.fit(weight, goal));
           } finally {
             for (const matrix of before ?? []) matrix.dispose();

@@ -103,8 +103,11 @@ export async function convertBlocks(
   const sizes = new Map(modules.map(({ name, rows, cols }) => [moduleOf(name), rows * cols]));
   const { layers } = source.config;
   let done = (weights * keeper.finished) / layers;
+  let current = done;
+  const onDetail = (what: string) => onProgress?.({ done: current / weights, what });
   const onModule = (module: string) => {
-    onProgress?.({ done: done / weights, what: module });
+    current = done;
+    onDetail(module);
     done += sizes.get(module) ?? 0;
   };
   const walk = calibration && calibrationWalk(source, calibration.settings, keeper.states, signal);
@@ -112,7 +115,7 @@ export async function convertBlocks(
     await embedWindows(walk, (calibration as NonNullable<typeof calibration>).windows, sides);
   }
   for (let layer = keeper.finished; layer < layers; layer++) {
-    const block = await convert(layer, walk, { signal, onModule });
+    const block = await convert(layer, walk, { signal, onModule, onDetail });
     await keeper.states.sync(layer + 1);
     await keeper.storeBlock(layer, block);
     await keeper.states.drop(layer + 1);

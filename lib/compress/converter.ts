@@ -53,6 +53,8 @@ export interface FitGoal<Format extends LayerFormat = LayerFormat> {
   /** For tables: occurrences of every token in the calibration text; undefined without a text. */
   readonly tokenCounts?: Float64Array | undefined;
   readonly signal: AbortSignal | undefined;
+  /** Called with the state of a long fit, such as its error so far. */
+  readonly onDetail?: ((what: string) => void) | undefined;
 }
 
 /** A converter to one structure. */

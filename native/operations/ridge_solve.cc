@@ -1,5 +1,5 @@
 // X = (B + p (Z − U)) (G + p I)⁻¹ with p = ridge · mean(diag G): ridge regression of rows, towards Z − U where given.
-// G = L Lᵀ is factored once; the rows are multiplied by the two triangular inverses.
+// G = L Lᵀ is factored once. Few rows are multiplied by the two triangular inverses, many by the product of these.
 //
 // inputs g [r, r] symmetric, b [q, r], ridge [1, 1], z?, u? [q, r]; output x [q, r] (not the memory of an input)
 #include <algorithm>
@@ -29,18 +29,23 @@ ProductShape times_inverse(int64_t q, int64_t r, bool transposed) {
   return {q, r, r, r, r, r, false, !transposed, false};
 }
 
+// C[r, r] = L⁻ᵀ · L⁻¹.
+ProductShape whole_inverse(int64_t r) { return {r, r, r, r, r, r, true, true, false}; }
+
 struct Parts {
   Parts(int64_t q, int64_t r, int threads, Scratch& scratch)
       : factor(r, threads, scratch),
         inverse(scratch.take<float>(r * r)),
         rows(scratch.take<float>(q * r)),
-        halfway(scratch.take<float>(q * r)),
-        product(scratch.take<std::byte>(
-            static_cast<int64_t>(std::max(product_scratch(times_inverse(q, r, true), Precision::kF32, threads),
-                                          product_scratch(times_inverse(q, r, false), Precision::kF32, threads))))) {}
+        halfway(scratch.take<float>(std::min(q, r) * r)),
+        product(scratch.take<std::byte>(static_cast<int64_t>(
+            std::max({product_scratch(times_inverse(q, r, true), Precision::kF32, threads),
+                      product_scratch(times_inverse(q, r, false), Precision::kF32, threads),
+                      product_scratch(whole_inverse(r), Precision::kF32, threads)})))) {}
 
   TiledFactor factor;
-  float *inverse, *rows, *halfway;
+  float *inverse, *rows;
+  float* halfway;  // rows · L⁻ᵀ [q, r], or L⁻ᵀ · L⁻¹ [r, r] if that is smaller
   std::byte* product;
 };
 
@@ -79,9 +84,17 @@ void run(const Call& call) {
     });
     rows = parts.rows;
   }
-  product(pool, rows, parts.inverse, parts.halfway, times_inverse(q, r, true), Precision::kF32, parts.product);
-  product(pool, parts.halfway, parts.inverse, call.output(0).f32(), times_inverse(q, r, false), Precision::kF32,
-          parts.product);
+  const auto multiply = [&](const float* a, const float* b, float* c, const ProductShape& shape) {
+    product(pool, a, b, c, shape, Precision::kF32, parts.product);
+  };
+  float* const x = call.output(0).f32();
+  if (q > r) {
+    multiply(parts.inverse, parts.inverse, parts.halfway, whole_inverse(r));
+    multiply(rows, parts.halfway, x, times_inverse(q, r, true));
+  } else {
+    multiply(rows, parts.inverse, parts.halfway, times_inverse(q, r, true));
+    multiply(parts.halfway, parts.inverse, x, times_inverse(q, r, false));
+  }
 }
 
 }  // namespace

@@ -27,9 +27,9 @@ import {
   rowDots,
   times,
   timesTransposed,
-  transposedTimes,
 } from '../../graph/operations/factor_fit';
 import { signsOf } from '../../graph/operations/training';
+import { transpose } from '../../graph/operations/transpose';
 import { Plan } from '../../graph/plan';
 import { Matrix } from '../../native/matrix';
 import type { InputBasis } from '../input_basis';
@@ -183,8 +183,11 @@ function iteration(basis: Pick<InputBasis, 'vectors' | 'values'>, state: State):
   const [a, b] = [bindSide(graph, state.a), bindSide(graph, state.b)];
   const towards = { z: a.z, u: a.dual };
   magnitudeProjection(ridgeSolve(graph.bind(state.gram), graph.bind(state.moments), ridge, towards), a);
-  const q = transposedTimes(a.z, a.z);
-  const m = transposedTimes(a.z, graph.bind(state.target));
+  // one transpose is cheaper than two products that read Z_A down its columns
+  const transposed = graph.create({ rows: a.z.cols, cols: a.z.rows as number, type: 'f32' });
+  transpose(a.z, transposed);
+  const q = timesTransposed(transposed, transposed);
+  const m = times(transposed, graph.bind(state.target));
   const [x, z, lambda] = [graph.bind(state.x), graph.bind(state.projected), graph.bind(basis.values)];
   ridgeDescent({ q, m, z, lambda, ridge }, graph.bind(state.dual), x, STEPS);
   magnitudeProjection(times(x, graph.bind(basis.vectors)), b);

@@ -43,11 +43,19 @@ function ranksOf(shape: WeightShape): readonly number[] {
 /** Bits per weight beyond which kernels are better. */
 const MOST_BITS = 8;
 
-async function fitWeight(weight: Matrix, { owner, format, calibration, rounds, signal }: FitGoal<FactorsFormat>) {
+async function fitWeight(
+  weight: Matrix,
+  { owner, format, calibration, rounds, signal, onDetail }: FitGoal<FactorsFormat>,
+): Promise<PairMatrices> {
   const { rank } = format;
   const bits = (rank * (owner.rows + owner.cols)) / (owner.rows * owner.cols);
   const ridge = bits < LARGE ? SMALL_RIDGE : LARGE_RIDGE;
-  const settings = { rank, iterations: rounds.pairIterations, ridge };
+  const iterations = rounds.pairIterations;
+  const module = moduleOf(owner.name);
+  let done = 0;
+  const onIteration = (error: number) =>
+    onDetail?.(`${module}, error ${error.toFixed(4)} after iteration ${++done} of ${iterations}`);
+  const settings = { rank, iterations, ridge, onIteration };
   const alike = new Float32Array(owner.rows).fill(1);
   if (calibration === undefined) {
     const basis = new LazyBasis(undefined, owner.cols);
@@ -61,8 +69,7 @@ async function fitWeight(weight: Matrix, { owner, format, calibration, rounds, s
     }
   }
   const { moments, importances = alike } = calibration;
-  const module = moduleOf(owner.name);
-  return await withTarget(weight, { module, moments }, signal, async (target): Promise<PairMatrices> => {
+  return await withTarget(weight, { module, moments }, signal, async (target) => {
     const basis = await moments.basis.get(signal);
     return await fitPair({ target, basis, importances }, settings, signal);
   });
