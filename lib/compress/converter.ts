@@ -71,6 +71,11 @@ export interface WeightConverter<Format extends LayerFormat = LayerFormat> {
    * resulting inputs. False for structures whose errors are too small to correct; those weights are converted last.
    */
   readonly inOrder: boolean;
+  /**
+   * Estimates the native memory in bytes that a fit takes besides weights and second moments. Default: the weight in
+   * f32, its target and its residual.
+   */
+  fitBytes?(shape: WeightShape, format: Format): number;
   /** Whether fits weigh the errors of the outputs, see output_importances.ts. Default false. */
   readonly weighsOutputs?: boolean;
   /**

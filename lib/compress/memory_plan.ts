@@ -105,15 +105,21 @@ function bitBytes(owner: ParameterSpecification, formats: Formats): number {
   return converterOf(formats.get(moduleOf(owner.name)))?.inOrder ? memoryBytes(owner, formats) : 0;
 }
 
+/** Bytes of a fit besides the stored weight and second moments. */
+function fitBytes(owner: ParameterSpecification, formats: Formats): number {
+  const format = formats.get(moduleOf(owner.name));
+  return (format && converterOf(format)?.fitBytes?.(owner, format)) ?? 3 * owner.rows * owner.cols * F32;
+}
+
 function dataFreeMoments(dense: DenseSource, formats: Formats): readonly Moment[] {
   return Array.from({ length: dense.config.layers }, (_, layer) => {
     const linears = blockSpecifications(dense, layer).filter(({ role }) => role === 'linear');
     const block = linears.reduce((sum, linear) => sum + bitBytes(linear, formats), 0);
     return linears.map((linear): Moment => {
-      // the weight as stored, its f32 copy if it is not f32, and the residual
+      // the weight as stored, its f32 copy if it is not f32, and the fit, whose own copy that is
       const stored = elementBytes(dense, linear.name);
-      const bytes = linear.rows * linear.cols * (stored + (stored === F32 ? 0 : F32) + F32);
-      return { what: linear.name, bytes: bytes + block };
+      const fit = fitBytes(linear, formats) - (stored === F32 ? 2 : 1) * linear.rows * linear.cols * F32;
+      return { what: linear.name, bytes: linear.rows * linear.cols * stored + fit + block };
     });
   }).flat();
 }
@@ -152,13 +158,14 @@ function calibratedMoments(dense: DenseSource, formats: Formats, length: number)
       const square = n * n * F32;
       const corrections = owners.reduce((sum, linear) => sum + linear.rows * n * F32, 0);
       const base = block + bits + corrections;
-      const largest = Math.max(...owners.map((linear) => linear.rows)) * n * F32;
       const what = modules.join(', ');
       return [
         { what: `${what}: tokens`, bytes: base + square + activations },
         { what: `${what}: factor`, bytes: base + 3 * square },
-        // the weight in f32, its target and its residual
-        { what: `${what}: signs and scales`, bytes: base + 2 * square + 3 * largest },
+        {
+          what: `${what}: signs and scales`,
+          bytes: base + 2 * square + Math.max(...owners.map((linear) => fitBytes(linear, formats))),
+        },
       ];
     });
   } finally {

@@ -4,11 +4,13 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type BinarizeOptions, binarize } from '../../lib/compress/binarize';
 import { binarizeFolder } from '../../lib/compress/binarize_folder';
+import { converterOf } from '../../lib/compress/converters';
 import { exportDense } from '../../lib/compress/export_dense';
+import { planConversion } from '../../lib/compress/memory_plan';
 import { coreOf, Model } from '../../lib/model';
 import { inspect } from '../../lib/models/inspect';
 import { moduleOf } from '../../lib/models/parts';
-import { rankForBits } from '../../lib/structures/factors';
+import { factorsFormat, rankForBits } from '../../lib/structures/factors';
 import { finetune } from '../../lib/train/finetune';
 import { GOLDEN, temporaryFolder } from '../helpers/folders';
 import { relativeError } from '../helpers/random';
@@ -136,6 +138,27 @@ test('inspection shows rank, bits and error', async () => {
     // small layers pad their rows to bytes, and have at least rank 8
     expect(bits).toBeLessThan(BITS * 1.5);
   }
+});
+
+test('the plan of a conversion counts the bytes of the output', async () => {
+  const place = newPlace();
+  await binarizeFolder(LLAMA, place, WITHOUT_DATA);
+  const { outputBytes } = await planConversion(LLAMA, WITHOUT_DATA);
+  const file = readFileSync(join(place, 'model.safetensors'));
+  expect(outputBytes).toBe(file.length - 8 - Number(file.readBigUInt64LE()));
+});
+
+test.each([
+  [4096, 4096, 64],
+  [64, 4096, 8],
+  [4096, 64, 8],
+  [512, 512, 2000],
+])('a fit of %d × %d with rank %d is planned with its eigenvectors and iterations', (rows, cols, rank) => {
+  const format = factorsFormat(rank);
+  const bytes = converterOf(format)?.fitBytes?.({ rows, cols }, format) as number;
+  expect(bytes).toBeGreaterThanOrEqual(4 * 7 * cols ** 2);
+  expect(bytes).toBeGreaterThanOrEqual(4 * 6 * Math.min(rows, cols) ** 2);
+  expect(bytes).toBeGreaterThanOrEqual(4 * 7 * rank * (rows + cols));
 });
 
 test.each([

@@ -10,7 +10,7 @@ import type { ConvertedWeight } from '../converted';
 import type { FitGoal, WeightConverter } from '../converter';
 import { LazyBasis } from '../input_basis';
 import { relativeResidual } from '../relative_residual';
-import { fitPair } from './fit_pair';
+import { fitPair, pairNumbers } from './fit_pair';
 import { disposePair, type PairMatrices, pairParts, roundPairScales } from './pair_matrices';
 
 /** First ridges: below and from {@link LARGE} bits per weight on. */
@@ -20,6 +20,7 @@ export const factorsConverter: WeightConverter<FactorsFormat> = {
   formats: (shape) => ranksOf(shape).map(factorsFormat),
   inOrder: true,
   weighsOutputs: true,
+  fitBytes: ({ rows, cols }, { rank }) => 4 * (2 * rows * cols + pairNumbers({ rows, cols }, rank)),
 
   async fit(weight, goal): Promise<ConvertedWeight> {
     const { owner, format, signal } = goal;

@@ -42,6 +42,19 @@ export interface PairGoal {
   readonly importances: Float32Array;
 }
 
+/**
+ * Counts the numbers in memory at the peak of a fit, besides W and W': those of the eigenvectors (of the inputs, or of the
+ * start), or those of the iterations.
+ */
+export function pairNumbers({ rows, cols }: { readonly rows: number; readonly cols: number }, rank: number): number {
+  const [whole, inputs, left, right] = [rows * cols, cols ** 2, rows * rank, rank * cols];
+  // damped H and its eigenvectors stay; symmetric_eigen reads a copy and takes four matrices of scratch
+  const eigen = 2 * inputs + Math.max(5 * inputs, whole + 6 * Math.min(rows, cols) ** 2);
+  // scaled W and its image; the start; z, dual, x and products of each factor; the system and its inverse
+  const iterations = 2 * inputs + 2 * whole + 7 * left + 9 * right + 4 * rank ** 2;
+  return Math.max(eigen, iterations);
+}
+
 /** Fits a pair by the steps in this file's header. Dispose it. */
 export async function fitPair(
   { target, basis, importances }: PairGoal,
