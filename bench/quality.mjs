@@ -2,8 +2,8 @@
  * npm run bench:quality [-- SECTION …]
  *
  * Measures how conversion and finetuning affect the embedded model's perplexity; the results are the tables of
- * docs/quality.md and docs/baselines.md. Sections: conversion, calibrated, nested, allocation, finetuned,
- * long, normalizer, rates, accumulator, baselines. Default: all.
+ * docs/quality.md and docs/baselines.md. Sections: conversion, calibrated, nested, tables, allocation,
+ * finetuned, long, normalizer, rates, accumulator, baselines. Default: all.
  *
  * Perplexity is measured on 256 windows of 256 tokens of TinyStories validation text. Training takes 8 × 256 tokens of
  * TinyStories training text per step (../shared/data/tinystories, not part of this repository).
@@ -108,6 +108,28 @@ const sections = {
       model.dispose();
     }
   },
+  /** Embedding and head alone are converted. */
+  async tables() {
+    const choices = ['unchanged', 'int8', 1, 2, 3, 4, ...[1, 2, 3].map((kernels) => ({ kernels, frequent: 256 }))];
+    for (const embeddings of choices) {
+      for (const method of ['refit', 'calibrated']) {
+        const isSame = typeof embeddings === 'string';
+        if (isSame ? method === 'calibrated' : embeddings.frequent > 0 && method === 'refit') continue;
+        const folder = join(cache, 'tables');
+        const given = { kernels: 1, keep: { '*': 'dense' }, embeddings, method, overwrite: true };
+        await binarizeFolder(original, folder, { ...given, ...(method === 'calibrated' && { calibration }) });
+        const { bytes, parts } = await inspect(folder);
+        const model = await Model.load(folder);
+        row(`embeddings ${JSON.stringify(embeddings)}, ${method}`, {
+          bytes,
+          tableBytes: parts.embeddings,
+          perplexity: await perplexity(model),
+        });
+        model.dispose();
+      }
+    }
+  },
+
   async nested() {
     const most = 4;
     const folder = join(cache, 'nested');

@@ -33,7 +33,7 @@ export function headLayer(builder: Builder, module: string, x: Tensor, cap = 0):
 }
 
 /** Returns the table of `module`, whose structure must support tables. */
-function tableOf(builder: Builder, module: string): Table {
+export function tableOf(builder: Builder, module: string): Table {
   const structure = structureOf(builder.formats.get(module));
   return (structure.table as NonNullable<typeof structure.table>)(builder.module(module));
 }

@@ -46,9 +46,9 @@ export const FLIP_FORMS = Object.keys(FLIP_DEFAULTS) as readonly FlipForm[];
 /** Least bits per weight of a pair of 2 bits: its rank is rounded down, so that it has a little less than 2. */
 const TWO_BITS = 1.95;
 
-/** Returns the form of every linear weight that has ±1 parts, by module. */
+/** Returns the form of every weight that has ±1 parts, by module. */
 export function flipForms({ parts, formats }: Pick<ModelCore, 'parts' | 'formats'>): ReadonlyMap<string, FlipForm> {
-  const trained = parts.filter(({ role, owner }) => role === 'bits' && owner.role === 'linear');
+  const trained = parts.filter(({ role }) => role === 'bits');
   const owners = new Set(trained.map(({ owner }) => owner));
   return new Map(
     [...owners].map((owner) => {

@@ -2,13 +2,16 @@
 
 import { MbokError } from '../base/errors';
 import type { ModelCore } from '../models/model_core';
-import { type ModelPart, moduleOf } from '../models/parts';
+import { isTable, type ModelPart, moduleOf } from '../models/parts';
 import type { BitMatrix } from '../native/bit_matrix';
 import type { Matrix } from '../native/matrix';
 import { type FlipForm, flipForms } from './flip_forms';
 
 export const TRAINABLE: readonly Trainable[] = ['scales', 'norms', 'embeddings', 'biases'];
-/** Groups of f32 parameters. 'embeddings' includes an untied head, learned positions and projections. */
+/**
+ * Groups of f32 parameters. 'embeddings' includes an untied head, learned positions and projections, and the bits and
+ * scales of Boolean tables.
+ */
 export type Trainable = 'scales' | 'norms' | 'embeddings' | 'biases';
 
 const GROUPS = {
@@ -33,7 +36,8 @@ export function trainedParameters(model: ModelCore, groups: readonly Trainable[]
 
 /** Returns the group in which AdamW trains a matrix; undefined if it does not. */
 function groupOf({ role, frozen, owner }: ModelPart): Trainable | undefined {
-  if (role === 'scale' && owner.role === 'linear') return frozen ? undefined : 'scales';
+  if (frozen || role === 'bits' || role === 'marks') return undefined;
+  if (role === 'scale' && owner.role === 'linear') return 'scales';
   return owner.role === 'linear' ? undefined : GROUPS[owner.role];
 }
 
@@ -46,8 +50,11 @@ export async function widenTrained(
   await model.widen(trainedParameters(model, groups).keys(), signal);
 }
 
-/** ±1 matrices of a linear module: `count` of them, rows × cols each, stacked vertically. */
+/** ±1 matrices of a module: `count` of them, rows × cols each, stacked vertically. */
 export interface BooleanPart {
+  readonly module: string;
+  /** Whether the module is an embedding or a head; else it is a linear layer. */
+  readonly isTable: boolean;
   /** Name of the matrix in checkpoints. */
   readonly name: string;
   /** Name of its optimizer: the module's name if it is the module's only ±1 part. */
@@ -60,9 +67,12 @@ export interface BooleanPart {
   readonly cols: number;
 }
 
-/** Returns every ±1 part. Throws MBOK_INVALID_ARGUMENT for a model without one. */
-export function booleanParts(model: ModelCore): readonly BooleanPart[] {
-  const parts = model.parts.filter(({ role, owner }) => role === 'bits' && owner.role === 'linear');
+/**
+ * Returns every ±1 part that is trained with these groups. Throws MBOK_INVALID_ARGUMENT for a model without one.
+ */
+export function booleanParts(model: ModelCore, groups: readonly Trainable[]): readonly BooleanPart[] {
+  const withTables = groups.includes('embeddings');
+  const parts = model.parts.filter(({ role, owner }) => role === 'bits' && (withTables || !isTable(owner)));
   if (parts.length === 0) {
     throw new MbokError('MBOK_INVALID_ARGUMENT', "'student' has no Boolean modules; convert it with binarize() first");
   }
@@ -72,6 +82,7 @@ export function booleanParts(model: ModelCore): readonly BooleanPart[] {
     const isOnly = parts.filter((other) => other.owner === owner).length === 1;
     const label = isOnly ? module : name;
     const bits = model.parameters.get(name) as BitMatrix;
-    return { name, label, form: forms.get(module) as FlipForm, bits, count: planes, rows: rows / planes, cols };
+    const form = forms.get(module) as FlipForm;
+    return { module, isTable: isTable(owner), name, label, form, bits, count: planes, rows: rows / planes, cols };
   });
 }

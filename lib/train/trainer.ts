@@ -3,13 +3,15 @@
 import { MbokError } from '../base/errors';
 import type { Precision } from '../graph/arithmetic';
 import { appendGradients } from '../graph/gradients';
-import { type BooleanTarget, Graph, type Tensor } from '../graph/graph';
+import { type BooleanOptimizerState, type BooleanTarget, Graph, matrixShape, type Tensor } from '../graph/graph';
 import type { HeadLossOptions } from '../graph/operations/head_loss';
 import type { HiddenLoss } from '../graph/operations/losses';
-import { lossSeed, requireFinite } from '../graph/operations/training';
+import { type BooleanRows, tableUpdate } from '../graph/operations/table';
+import { emitZero, lossSeed, requireFinite } from '../graph/operations/training';
 import type { Plan } from '../graph/plan';
 import type { ModelCore } from '../models/model_core';
 import type { Matrix } from '../native/matrix';
+import { tableOf } from '../nn/embedding';
 import { AdamW } from './adamw';
 import { BooleanOptimizer, type BooleanOptimizerSettings } from './boolean_optimizer';
 import {
@@ -103,7 +105,7 @@ export class Trainer {
   constructor(student: ModelCore, trainerOptions: TrainerOptions) {
     const { teacher, train, bits, clip } = trainerOptions;
     this.#options = trainerOptions;
-    this.#booleans = booleanParts(student);
+    this.#booleans = booleanParts(student, train).filter(({ isTable }) => !isTable || bits !== 'latent');
     this.trainedBits = this.#booleans.reduce((sum, { rows, cols }) => sum + rows * cols, 0);
     this.#parameters = trainedParameters(student, train);
     const models = teacher === undefined ? [student] : [student, teacher];
@@ -199,11 +201,13 @@ export class Trainer {
     const pass = forwardPass(graph, student, ids, { role: 'weights', window });
     // before the loss, which already adds to gradients; if the loss is not finite, the run stops before those of the
     // blocks
-    const accumulators = this.#adamw.accumulators(graph);
+    const tables = this.#tables(graph, student);
+    const accumulators = new Map([...this.#adamw.accumulators(graph), ...tables.gradients]);
     const { loss, parts } = this.#loss(graph, pass, teacherPass, { seed, accumulators });
     requireFinite(loss);
     const booleans = this.#targets(graph);
     appendGradients(loss, seed, { accumulators, booleans, recomputed: recompute ? pass.parts : [] });
+    tables.update(accumulators);
     const norm = this.#adamw.step(graph);
     for (const latent of this.#latent.values()) latent.step(graph);
     for (const [name, part] of Object.entries(parts)) graph.output(name, part);
@@ -227,8 +231,32 @@ export class Trainer {
     return languageModelLoss(pass, graph.input(TARGETS, { rows: 'tokens', cols: 1, type: 'i32' }), options);
   }
 
+  /**
+   * Emits a dense gradient, initially zero, for the Boolean rows of each trained table. Head and look-ups add to it.
+   * `update` then emits what follows from the sum.
+   */
+  #tables(graph: Graph, student: ModelCore) {
+    const builder = student.builder(graph);
+    const tables = booleanParts(student, this.#options.train).filter(({ isTable }) => isTable);
+    const trained = tables.map(({ name, module, rows, cols }) => {
+      const gradient = graph.create(matrixShape(rows, cols));
+      emitZero(gradient);
+      const optimizer = [...this.#native].find(([part]) => part.name === name)?.[1];
+      return { gradient, optimizer, rows: tableOf(builder, module).boolean as BooleanRows };
+    });
+    return {
+      gradients: trained.map(({ gradient, rows }) => [rows.kernels, gradient] as const),
+      update(accumulators: ReadonlyMap<Tensor, Tensor>) {
+        for (const { gradient, optimizer, rows } of trained) {
+          const ofScales = { ofSOut: accumulators.get(rows.sOut), ofSIn: accumulators.get(rows.sIn) };
+          tableUpdate(gradient, rows, ofScales, optimizer?.target(graph) as BooleanOptimizerState | undefined);
+        }
+      },
+    };
+  }
+
   #targets(graph: Graph): Map<Tensor, BooleanTarget> {
-    const optimizers = [...this.#native, ...this.#latent];
+    const optimizers = [...this.#native, ...this.#latent].filter(([{ isTable }]) => !isTable);
     return new Map(optimizers.map(([{ bits }, optimizer]) => [graph.bind(bits), optimizer.target(graph)]));
   }
 

@@ -36,6 +36,7 @@
   X(embedding_gradient) \
   X(embedding) \
   X(vocabulary_order) \
+  X(table_update) \
   X(multi_boolean_signal) \
   X(require_finite) \
   X(loss_seed) \

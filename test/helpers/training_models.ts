@@ -27,9 +27,9 @@ export function learnableIds(count: number, { seed = 1, limit = 160 } = {}): num
 /** Returns the ±1 kernels of a module, row by row in whole bytes, independent of their order in memory. */
 export function kernelRows(model: Model, module: string): Uint8Array {
   const matrix = coreOf(model).parameters.get(`${module}.boolean_kernels`) as Matrix;
-  const rows = (coreOf(model).parameters.get(`${module}.s_out`) as Matrix).cols;
+  const { rows: kernels, cols: rows } = coreOf(model).parameters.get(`${module}.s_out`) as Matrix;
   const bytes = matrix.raw() as Uint8Array;
-  const [width, kernels] = [rowBytes('bits', matrix.cols), model.kernels.get(module) as number];
+  const width = rowBytes('bits', matrix.cols);
   if (matrix.type === 'bits') return bytes;
   const tiles = Math.ceil(rows / 64);
   return Uint8Array.from({ length: kernels * rows * width }, (_, at) => {

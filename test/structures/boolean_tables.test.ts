@@ -9,7 +9,7 @@ import { exportDense } from '../../lib/compress/export_dense';
 import { WorkFolder } from '../../lib/compress/work_folder';
 import { evaluatePerplexity } from '../../lib/eval/perplexity';
 import { appendGradients } from '../../lib/graph/gradients';
-import { Graph, type Tensor } from '../../lib/graph/graph';
+import { type BooleanOptimizerState, Graph, matrixShape, type Tensor } from '../../lib/graph/graph';
 import { tableRows } from '../../lib/graph/operations/embedding';
 import { type Head, headLogits } from '../../lib/graph/operations/head';
 import {
@@ -19,8 +19,10 @@ import {
   headStoredDivergence,
   topTokens,
 } from '../../lib/graph/operations/head_loss';
-import { type Table, tableInto } from '../../lib/graph/operations/table';
-import { lossSeed } from '../../lib/graph/operations/training';
+import { hiddenLoss } from '../../lib/graph/operations/losses';
+import { type Table, tableInto, tableUpdate } from '../../lib/graph/operations/table';
+import { emitZero, lossSeed } from '../../lib/graph/operations/training';
+import { weightedSum } from '../../lib/graph/operations/weighted_sum';
 import { Plan } from '../../lib/graph/plan';
 import { SafetensorsFile } from '../../lib/io/safetensors';
 import { coreOf, Model, modelOf } from '../../lib/model';
@@ -30,6 +32,7 @@ import { moduleOf } from '../../lib/models/parts';
 import { multipliedOut } from '../../lib/models/widen';
 import { BitMatrix } from '../../lib/native/bit_matrix';
 import { Matrix } from '../../lib/native/matrix';
+import { BooleanOptimizer } from '../../lib/train/boolean_optimizer';
 import { finetune } from '../../lib/train/finetune';
 import { changeConfig, changeWeights, GOLDEN, TINY_STORIES, temporaryFolder } from '../helpers/folders';
 import { Random, relativeError } from '../helpers/random';
@@ -102,7 +105,8 @@ async function randomTable({ vocabulary, h, kernels, frequent, layout }: Shape, 
       ...(frequent > 0 && { weights: bind('weights'), scales: bind('scales'), marks: bind('marks') }),
     };
   };
-  return { bound, wide: Matrix.from(dense, { rows: vocabulary, cols: h }), dense };
+  const others = order.slice(frequent).sort((a, b) => a - b);
+  return { bound, wide: Matrix.from(dense, { rows: vocabulary, cols: h }), dense, signs, sOut, sIn, others };
 }
 
 /** Runs a graph with `rows` hidden states for a table, and for the same numbers as a dense table. */
@@ -175,6 +179,61 @@ describe.each(SHAPES)('a table of $vocabulary × $h, K = $kernels, $frequent row
   });
 
   if (shape.layout === 'rows') {
+    test('adds up the gradient of these numbers in head and look-up, and that of its scales', async () => {
+      const random = new Random(5);
+      const { bound, wide, signs, sOut, sIn, others } = await randomTable(shape, random);
+      const [rows, rest] = [30, vocabulary - shape.frequent];
+      const states = Matrix.from(random.normals(rows * h), { rows, cols: h });
+      const tokens = Int32Array.from({ length: rows }, () => random.integer(0, vocabulary - 1));
+      const weighing = Matrix.from(random.normals(rows * h), { rows, cols: h });
+      // the loss is the head's and that of the rows of the same tokens
+      const gradientOf = async (table: (graph: Graph) => Table, gradients: number) => {
+        const graph = new Graph();
+        const [ofTable, seed] = [table(graph), lossSeed(graph)];
+        const ids = graph.bind(Matrix.from(tokens, { rows, cols: 1 }));
+        const found = tableRows(ofTable, ids);
+        const g = graph.create(matrixShape(gradients, h));
+        emitZero(g);
+        const accumulators = new Map([[(ofTable.boolean?.kernels ?? ofTable.weights) as Tensor, g]]);
+        const head = { states: graph.bind(states), table: ofTable, cap: 0 };
+        const [ofHead, ofRows] = [
+          headCrossEntropy(head, ids, { seed, accumulators }),
+          hiddenLoss(found, graph.bind(weighing), 'plain'),
+        ];
+        const loss = weightedSum([ofHead, ofRows].map((value) => ({ value, weight: 1 })));
+        appendGradients(loss, seed, { accumulators });
+        const scales = {
+          ofSOut: new Matrix({ rows: shape.kernels, cols: rest }),
+          ofSIn: new Matrix({ rows: shape.kernels, cols: h }),
+        };
+        if (ofTable.boolean) {
+          const bind = (name: keyof typeof scales) => graph.bind(scales[name], 'gradients');
+          tableUpdate(g, ofTable.boolean, { ofSOut: bind('ofSOut'), ofSIn: bind('ofSIn') }, undefined);
+        }
+        const copy = new Matrix({ rows: gradients, cols: h });
+        graph.emit('scale', [g], [graph.bind(copy)], [1]);
+        await using plan = new Plan(graph, { maxRows: rows });
+        await plan.run({ scalars: { rows } });
+        return { g: copy.toFloat32(), scales };
+      };
+      const boolean = await gradientOf(bound, rest);
+      const dense = await gradientOf((graph) => ({ weights: graph.bind(wide) }), vocabulary);
+      const expected = Float32Array.from(
+        { length: rest * h },
+        (_, i) => dense.g[(others[Math.floor(i / h)] as number) * h + (i % h)] as number,
+      );
+      expect(relativeError(boolean.g, expected)).toBeLessThan(1e-5);
+      const [ofSOut, ofSIn] = [new Float32Array(sOut.length), new Float32Array(sIn.length)];
+      for (const [at, sign] of signs.entries()) {
+        const [k, i, j] = [Math.floor(at / (rest * h)), Math.floor(at / h) % rest, at % h];
+        const signal = sign * (expected[i * h + j] as number);
+        (ofSOut[k * rest + i] as number) += signal * (sIn[k * h + j] as number);
+        (ofSIn[k * h + j] as number) += signal * (sOut[k * rest + i] as number);
+      }
+      expect(relativeError(boolean.scales.ofSOut.toFloat32(), ofSOut)).toBeLessThan(1e-5);
+      expect(relativeError(boolean.scales.ofSIn.toFloat32(), ofSIn)).toBeLessThan(1e-5);
+    });
+
     const losses: readonly (readonly [string, (graph: Graph, head: Head, random: Random) => Tensor])[] = [
       [
         'cross-entropy',
@@ -241,6 +300,43 @@ test.each([
   },
 );
 
+test('a table moves bits as a linear layer with the same gradient does', async () => {
+  const [m, n, kernels] = [70, 65, 2];
+  const random = new Random(9);
+  const [signs, sOut, sIn] = [random.signs(kernels * m * n), random.normals(kernels * m), random.normals(kernels * n)];
+  const g = Matrix.from(random.normals(m * n), { rows: m, cols: n });
+  const unit = Matrix.from(
+    Float32Array.from({ length: m * m }, (_, i) => (i % (m + 1) === 0 ? 1 : 0)),
+    { rows: m, cols: m },
+  );
+  const results: (readonly [BitMatrix, number])[] = [];
+  for (const ofTable of [true, false]) {
+    const graph = new Graph();
+    const bits = BitMatrix.fromSigns(signs, { rows: kernels * m, cols: n });
+    const rows = {
+      kernels: graph.bind(bits),
+      sOut: graph.bind(Matrix.from(sOut, { rows: kernels, cols: m })),
+      sIn: graph.bind(Matrix.from(sIn, { rows: kernels, cols: n })),
+    };
+    const optimizer = new BooleanOptimizer({ rows: m, cols: n, accumulator: 'f32' });
+    const target = optimizer.target(graph) as BooleanOptimizerState;
+    if (ofTable) tableUpdate(graph.bind(g), rows, { ofSOut: undefined, ofSIn: undefined }, target);
+    else {
+      const { accumulator, rowStatistics, columnStatistics, state, settings } = target;
+      const outputs = [undefined, undefined, rows.kernels, accumulator, rowStatistics, columnStatistics, state];
+      const inputs = [graph.bind(unit), graph.bind(g), rows.kernels, rows.sOut, rows.sIn];
+      graph.emit('multi_boolean_update', inputs, outputs, [0, ...settings]);
+    }
+    await using plan = new Plan(graph);
+    for (let step = 0; step < 3; step++) await plan.run({ scalars: { flipRate: 0.4 } });
+    results.push([bits, optimizer.moved]);
+  }
+  const [table, layer] = results as [[BitMatrix, number], [BitMatrix, number]];
+  expect(table[0].toSigns()).toEqual(layer[0].toSigns());
+  expect(table[1]).toBe(layer[1]);
+  expect(table[0].toSigns()).not.toEqual(signs);
+});
+
 test('marks that do not number the rows in 8 bits are an error', async () => {
   const { bound } = await randomTable(SHAPES[2] as Shape, new Random(1));
   const graph = new Graph();
@@ -291,9 +387,14 @@ test.each([
 describe.each([2, { kernels: 1, frequent: 64 }] as const)('with embeddings %j', (embeddings) => {
   const place = join(folder, `saved-${JSON.stringify(embeddings).replace(/\W/g, '')}`);
 
-  test('a folder converted on disk is the model converted in memory, and reloads to the same logits', async () => {
-    await using model = await small('llama', embeddings);
+  let model: Model;
+  beforeAll(async () => {
+    model = await small('llama', embeddings);
     await model.save(place);
+  });
+  afterAll(() => model.dispose());
+
+  test('a folder converted on disk is the model converted in memory, and reloads to the same logits', async () => {
     const onDisk = `${place}-disk`;
     const report = await binarizeFolder(join(GOLDEN, 'llama'), onDisk, { ...CALIBRATED, embeddings });
     expect(report).toEqual(model.conversion);
@@ -308,12 +409,40 @@ describe.each([2, { kernels: 1, frequent: 64 }] as const)('with embeddings %j', 
   });
 
   test('an exported model is dense and has the same logits', async () => {
-    await using model = await Model.load(place);
     const dense = `${place}-dense`;
     await exportDense(model, dense, { type: 'f32' });
     await using exported = await Model.load(dense);
     expect(exported.embeddings).toBeUndefined();
     expect(relativeError((await exported.logits(IDS)).data, (await model.logits(IDS)).data)).toBeLessThan(1e-5);
+  });
+
+  test('finetuning the tables moves their bits and scales, also after an interruption', async () => {
+    await using teacher = await Model.load(join(GOLDEN, 'llama'));
+    const options = { teacher, data: learnableIds(600), window: 32, batch: 4, flipRate: 1 } as const;
+    const train = ['scales', 'norms', 'embeddings'] as const;
+    const trained = async (run: (student: Model) => Promise<unknown>) => {
+      await using student = await Model.load(place);
+      const before = contents(student);
+      await run(student);
+      return [before, contents(student)] as const;
+    };
+    const [before, after] = await trained((student) => finetune(student, { ...options, train, steps: 4 }));
+    const changed = differences(before, after);
+    for (const table of ['model.embed_tokens', 'lm_head']) {
+      const parts = ['boolean_kernels', 's_out', 's_in'].map((part) => `${table}.${part}`);
+      expect(changed.filter((name) => name.startsWith(`${table}.`)).sort()).toEqual(parts.sort());
+    }
+    const checkpoint = { folder: `${place}-checkpoint`, every: 2 };
+    const [, resumed] = await trained(async (student) => {
+      const controller = new AbortController();
+      const onProgress = ({ step }: { step: number }) => step === 2 && controller.abort();
+      const stopped = { ...options, train, steps: 4, checkpoint, onProgress, signal: controller.signal };
+      await expect(finetune(student, stopped as never)).rejects.toMatchObject({ code: 'MBOK_ABORTED' });
+      await using again = await Model.load(place);
+      await finetune(again, { ...options, train, steps: 4, checkpoint, resume: true });
+      expect(differences(after, contents(again))).toEqual([]);
+    });
+    expect(resumed.size).toBe(after.size);
   });
 
   test('finetuning the layers leaves the tables alone', async () => {

@@ -1,6 +1,6 @@
 /** Tables with a row per token, for embedding and head. */
 
-import { matrixShape, type Shape, type Tensor } from '../graph';
+import { type BooleanOptimizerState, matrixShape, type Shape, type Tensor } from '../graph';
 import { expectShape, expectWeights } from '../operation';
 import { tiledRows } from './arrange_bits';
 import { linear } from './linear';
@@ -61,6 +61,27 @@ export function tableProduct(x: Tensor, { weights, scales, boolean, marks }: Tab
   const y = x.graph.create(matrixShape(x.rows, dense.cols + ofKernels.cols));
   x.graph.emit('vocabulary_order', [dense, ofKernels, marks], [y]);
   return y;
+}
+
+/**
+ * Emits the step of Boolean rows from their gradient g [B, h]: adds to the gradients of their scales, and moves bits
+ * as the optimizer says. Emit it after all gradients, because it changes the bits.
+ */
+export function tableUpdate(
+  g: Tensor,
+  { kernels, sOut, sIn }: BooleanRows,
+  { ofSOut, ofSIn }: { readonly ofSOut: Tensor | undefined; readonly ofSIn: Tensor | undefined },
+  optimizer: BooleanOptimizerState | undefined,
+): void {
+  const state = optimizer && [
+    kernels,
+    optimizer.accumulator,
+    optimizer.rowStatistics,
+    optimizer.columnStatistics,
+    optimizer.state,
+  ];
+  const settings = optimizer?.settings ?? [0, 0, 0, 0, 0];
+  g.graph.emit('table_update', [g, kernels, sOut, sIn], [ofSOut, ofSIn, ...(state ?? [])], settings);
 }
 
 /** Emits all rows in f32, in the order of the tokens, to `dense` [vocabulary, h]. */

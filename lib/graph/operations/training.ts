@@ -25,6 +25,11 @@ export function requireFinite(x: Tensor): void {
   x.graph.emit('require_finite', [x], []);
 }
 
+/** Clears a tensor in every run. */
+export function emitZero(x: Tensor): void {
+  x.graph.emit('zero', [], [x]);
+}
+
 /** Clears a tensor at the first micro-batch of every step. */
 export function zeroAtFirst(x: Tensor): void {
   x.graph.emit('zero', [], [x], [], { phase: 'first' });
