@@ -89,7 +89,7 @@ export const finetuneCommand: Command = {
       minimum: 0,
       maximum: 1,
       help: 'peak rate η of the Boolean optimizer; 0 freezes the bits',
-      byDefault: 'by form: K = 1 0.03, K = 2 0.02, K > 2 0.015; pairs 0.03, from 2 bits on 0.02',
+      byDefault: 'for 400 steps: K = 1 0.03, K = 2 0.02, K > 2 0.015; pairs 0.03, from 2 bits on 0.02',
     },
     rule: { kind: 'choice', choices: BOOLEAN_RULES, help: 'rule by which bits flip', byDefault: 'neighbors' },
     normalizer: { kind: 'choice', choices: NORMALIZERS, help: 'divisor of signals', byDefault: 'factored' },

@@ -9,7 +9,7 @@ import { HIDDEN_LOSSES, type HiddenLoss } from '../graph/operations/losses';
 import { expectModel, type Model } from '../model';
 import type { ModelCore } from '../models/model_core';
 import { type BooleanOptimizerSettings, booleanSettings } from './boolean_optimizer';
-import { FLIP_DEFAULTS, FLIP_FORMS, type FlipForm, type FlipSettings, flipForms } from './flip_forms';
+import { FLIP_DEFAULTS, FLIP_FORMS, type FlipForm, type FlipSettings, flipForms, shortRunFactor } from './flip_forms';
 import type { TrainingMemory } from './memory';
 import { TRAINABLE, type Trainable } from './trained';
 
@@ -78,7 +78,8 @@ export interface FinetuneOptions extends Partial<BooleanOptimizerSettings>, Star
   readonly learningRate?: number;
   /**
    * Peak η of the Boolean optimizer for all weights; 0 freezes all bits. Default by the form of each weight: 0.03 with
-   * one kernel, 0.02 with two, 0.015 with more; in pairs of factors 0.03, or 0.02 from 2 bits on.
+   * one kernel, 0.02 with two, 0.015 with more; in pairs of factors 0.03, or 0.02 from 2 bits on. Runs of less than 400
+   * steps multiply it by √(400 / steps), at most 2.
    */
   readonly flipRate?: number;
   /** κ of the Boolean optimizer for all weights. Default 0.7 with one kernel and in pairs of factors, 0 otherwise. */
@@ -211,7 +212,8 @@ export function finetuneSettings(student: ModelCore, given: FinetuneOptions): Fi
   const { microBatch, memory } = given;
   if (batch % integerInRange('microBatch', microBatch ?? 1, 1, batch) !== 0)
     invalid('microBatch', `a divisor of the batch of ${batch}`, microBatch);
-  const flipSettings = checkedFlips(student, given);
+  const steps = integerInRange('steps', given.steps ?? 300, 1, 2 ** 31);
+  const flipSettings = checkedFlips(student, steps, given);
   const { evaluation, checkpoint, log, signal, onProgress, data } = given;
   const teacher = given.teacher === undefined ? undefined : checkedTeacher(student, given.teacher);
   const teacherCache =
@@ -227,7 +229,7 @@ export function finetuneSettings(student: ModelCore, given: FinetuneOptions): Fi
     teacher,
     teacherCache,
     data,
-    steps: integerInRange('steps', given.steps ?? 300, 1, 2 ** 31),
+    steps,
     batch,
     window,
     startId: startIdFor(student, given.startToken),
@@ -255,6 +257,7 @@ export function finetuneSettings(student: ModelCore, given: FinetuneOptions): Fi
 /** Returns the given settings for every form in the student, with defaults filled in. */
 function checkedFlips(
   student: ModelCore,
+  steps: number,
   { flipRate, retainedEvidence }: Partial<FlipSettings>,
 ): FinetuneSettings['flipSettings'] {
   if (flipRate !== undefined) finiteNumber('flipRate', flipRate, 0, 1);
@@ -262,7 +265,8 @@ function checkedFlips(
   const forms = new Set(flipForms(student).values());
   const chosen = FLIP_FORMS.filter((form) => forms.has(form)).map((form) => {
     const { flipRate: rate, retainedEvidence: retained } = FLIP_DEFAULTS[form];
-    return [form, { flipRate: flipRate ?? rate, retainedEvidence: retainedEvidence ?? retained }] as const;
+    const byDefault = rate * shortRunFactor(steps);
+    return [form, { flipRate: flipRate ?? byDefault, retainedEvidence: retainedEvidence ?? retained }] as const;
   });
   return Object.fromEntries(chosen);
 }

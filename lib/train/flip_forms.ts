@@ -10,7 +10,7 @@ export type FlipForm = 'K = 1' | 'K = 2' | 'K > 2' | 'pair' | 'pair of 2 bits';
 
 /** How the bits of a weight flip. */
 export interface FlipSettings {
-  /** Peak η of the Boolean optimizer. */
+  /** Peak η of the Boolean optimizer; in {@link FLIP_DEFAULTS} that of a run of 400 steps. */
   readonly flipRate: number;
   /** κ, the evidence that remains after a move. */
   readonly retainedEvidence: number;
@@ -42,6 +42,17 @@ export const FLIP_DEFAULTS: Readonly<Record<FlipForm, FlipSettings>> = {
 
 /** All forms, in a fixed order. */
 export const FLIP_FORMS = Object.keys(FLIP_DEFAULTS) as readonly FlipForm[];
+
+/** Steps of the runs by which {@link FLIP_DEFAULTS} were chosen. */
+const MEASURED_STEPS = 400;
+
+/**
+ * Returns the factor of {@link FLIP_DEFAULTS} for a run of `steps` steps: √(400 / steps), between 1 and 2. A bit flips when
+ * its evidence reaches 1, which takes about 1 / η steps of agreement, so that few bits flip in a short run at a small rate.
+ */
+export function shortRunFactor(steps: number): number {
+  return Math.min(2, Math.max(1, Math.sqrt(MEASURED_STEPS / steps)));
+}
 
 /** Least bits per weight of a pair of 2 bits: its rank is rounded down, so that it has a little less than 2. */
 const TWO_BITS = 1.95;

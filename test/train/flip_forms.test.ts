@@ -29,12 +29,23 @@ test.each<[number, number, object]>([
   [3, 1, { 'K = 1': { flipRate: 0.03, retainedEvidence: 0.7 }, 'K > 2': { flipRate: 0.015, retainedEvidence: 0 } }],
 ])('%i kernels in attention and %i in MLPs flip by default as measured for each', async (attention, mlp, flips) => {
   await using model = await mixed(attention, mlp);
-  const { flipSettings, flipRate } = finetuneSettings(coreOf(model), { data, window: 32 });
+  const { flipSettings, flipRate } = finetuneSettings(coreOf(model), { data, window: 32, steps: 400 });
   expect(flipSettings).toEqual(flips);
   expect(flipRate).toBe(mlp === 1 ? 0.03 : 0.02);
   const given = finetuneSettings(coreOf(model), { data, window: 32, flipRate: 0.1, retainedEvidence: 0.5 });
   const all = Object.keys(flips).map((form) => [form, { flipRate: 0.1, retainedEvidence: 0.5 }]);
   expect([given.flipRate, given.flipSettings]).toEqual([0.1, Object.fromEntries(all)]);
+});
+
+test.each([
+  [4000, 0.02],
+  [400, 0.02],
+  [178, 0.03],
+  [100, 0.04],
+  [2, 0.04],
+])('a run of %i steps flips two kernels at %d by default', async (steps, rate) => {
+  await using model = await mixed(2, 2);
+  expect(finetuneSettings(coreOf(model), { data, window: 32, steps }).flipRate).toBeCloseTo(rate, 4);
 });
 
 test.each([
@@ -52,8 +63,9 @@ test.each([
     return new Map(names.map((tensor) => [tensor, state(tensor).data]));
   }
   const byForm = await accumulators('by form', {});
-  const slow = await accumulators('slow', { flipRate: 0.02, retainedEvidence: 0 });
-  const fast = await accumulators('fast', { flipRate: 0.03, retainedEvidence: 0.7 });
+  // twice the rates of long runs
+  const slow = await accumulators('slow', { flipRate: 0.04, retainedEvidence: 0 });
+  const fast = await accumulators('fast', { flipRate: 0.06, retainedEvidence: 0.7 });
   for (const [tensor, values] of byForm) {
     const uniform = tensor.includes('self_attn') ? slow : fast;
     expect(relativeError(values, uniform.get(tensor) as Float64Array)).toBeLessThan(1e-6);
