@@ -170,14 +170,14 @@ const sections = {
     }
   },
   async rates() {
-    // K, η, κ; the second of each pair is the default
+    // K, η, κ; the last of each K is the default of 100 steps
     const settings = [
       [1, 0.06, 0],
       [1, 0.03, 0.7],
+      [1, 0.06, 0.7],
       [2, 0.03, 0],
       [2, 0.02, 0],
-      [3, 0.03, 0],
-      [3, 0.015, 0],
+      [2, 0.04, 0],
     ];
     for (const [kernels, flipRate, retainedEvidence] of settings)
       await finetuned({ kernels, steps: 100, batch: 4, precision: 'f32', flipRate, retainedEvidence });
