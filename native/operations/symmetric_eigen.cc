@@ -175,6 +175,9 @@ void run(const Call& call) {
   for (int64_t begin = (n - 2) / kPanel * kPanel; n > 1 && begin >= 0; begin -= kPanel)
     reflect_panel(pool, parts, n, begin, std::min(n - 1, begin + kPanel), vectors);
   for (int64_t i = 0; i < n; ++i) call.output(1).f32()[i] = static_cast<float>(parts.diagonal[i]);
+  // numbers near the largest f32 overflow in products
+  if (!std::isfinite(parts.diagonal[n - 1]) || !std::isfinite(dot_table.best()(vectors, vectors, n * n)))
+    throw Error("MBOK_NON_FINITE", "symmetric_eigen: the numbers of the matrix are too large");
 }
 
 }  // namespace

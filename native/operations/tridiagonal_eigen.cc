@@ -185,7 +185,7 @@ class Solver {
     if (joint == 0 || norm == 0) return;
     const double rho = std::abs(joint) * norm;
     for (int64_t i = begin; i < end; ++i) z[i] /= std::sqrt(norm);
-    std::sort(s_.order + begin, s_.order + end, [this](int64_t a, int64_t b) { return d_[a] < d_[b]; });
+    sort_order(begin, end);
     const int64_t k = deflate(begin, end, rho);
     if (k == 0) return;
     for (int64_t i = 0; i < k; ++i) {
@@ -322,9 +322,16 @@ class Solver {
     product(pool_, s_.factors, rows, out, join_shape(k, width, depth, n_), Precision::kF32, s_.product);
   }
 
+  // NaN comes last: std::sort needs an order of all values.
+  void sort_order(int64_t begin, int64_t end) {
+    std::sort(s_.order + begin, s_.order + end, [this](int64_t a, int64_t b) {
+      return d_[a] < d_[b] || (std::isnan(d_[b]) && !std::isnan(d_[a]));
+    });
+  }
+
   void sort() {
     for (int64_t i = 0; i < n_; ++i) s_.order[i] = i;
-    std::sort(s_.order, s_.order + n_, [this](int64_t a, int64_t b) { return d_[a] < d_[b]; });
+    sort_order(0, n_);
     pool_.parallel_for(n_, [&](int64_t i, int) {
       std::copy(vector(s_.order[i]), vector(s_.order[i]) + n_, s_.rows + i * n_);
     });

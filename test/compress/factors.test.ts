@@ -132,6 +132,16 @@ describe('linear algebra', () => {
       expect(Math.abs((rebuilt?.[i] as number) - (data[i] as number)) / scale).toBeLessThan(1e-4);
   });
 
+  test('a matrix whose products overflow is refused', async () => {
+    const n = 80;
+    const huge = Matrix.from(new Float32Array(n * n).fill(3e38), { rows: n, cols: n });
+    const graph = new Graph();
+    const [vectors, values] = [new Matrix({ rows: n, cols: n }), new Matrix({ rows: 1, cols: n })];
+    symmetricEigen(graph.bind(huge), graph.bind(vectors), graph.bind(values));
+    await using plan = new Plan(graph);
+    await expect(plan.run()).rejects.toMatchObject({ code: 'MBOK_NON_FINITE' });
+  });
+
   test('a matrix with NaN is refused', async () => {
     const graph = new Graph();
     const bad = Matrix.from(Float32Array.of(1, NaN, NaN, 1), { rows: 2, cols: 2 });
