@@ -1,0 +1,174 @@
+// Operations that fit factor pairs: the same bits on one thread and on three, and what defines each result.
+#include <cmath>
+
+#include "run.h"
+
+namespace mbok::test {
+namespace {
+
+size_t element(int64_t i) { return static_cast<size_t>(i); }
+
+// X̃ᵀX̃ of random rows: symmetric, positive definite if there are enough rows.
+std::vector<float> gram(Random& random, int64_t n, int64_t samples) {
+  const std::vector<float> x = random.normals(samples * n);
+  std::vector<float> g(element(n * n));
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t j = 0; j < n; ++j) {
+      double sum = 0;
+      for (int64_t s = 0; s < samples; ++s)
+        sum += static_cast<double>(x[element(s * n + i)]) * x[element(s * n + j)];
+      g[element(i * n + j)] = static_cast<float>(sum);
+    }
+  return g;
+}
+
+TEST("symmetric_eigen: vectors and values rebuild the matrix") {
+  Random random(1);
+  for (const int64_t n : {1, 2, 5, 32, 33, 64, 97, 150})
+    for (const int64_t samples : {n + 3, (n + 1) / 2}) {
+      const std::vector<float> a = gram(random, n, samples);
+      const std::string name = std::to_string(n) + " of rank " + std::to_string(samples);
+      const auto results = same_for_any_threads(
+          {std::vector<float>(element(n * n)), std::vector<float>(element(n))}, name,
+          [&](ThreadPool& pool, std::vector<std::vector<float>>& out) {
+            run_operation(pool, "symmetric_eigen", {matrix(a, n, n)}, {matrix(out[0], n, n), matrix(out[1], 1, n)}, {});
+          });
+      const std::vector<float>&v = results[0], &values = results[1];
+      std::vector<float> rebuilt(a.size()), identity(a.size()), unit(a.size());
+      for (int64_t i = 0; i < n; ++i) {
+        unit[element(i * n + i)] = 1;
+        if (i > 0) CHECK(values[element(i - 1)] <= values[element(i)], name);
+        for (int64_t j = 0; j < n; ++j) {
+          double sum = 0, dot = 0;
+          for (int64_t k = 0; k < n; ++k) {
+            sum += static_cast<double>(values[element(k)]) * v[element(k * n + i)] * v[element(k * n + j)];
+            dot += static_cast<double>(v[element(i * n + k)]) * v[element(j * n + k)];
+          }
+          rebuilt[element(i * n + j)] = static_cast<float>(sum);
+          identity[element(i * n + j)] = static_cast<float>(dot);
+        }
+      }
+      CHECK(relative_error(rebuilt, a) < 1e-5, name);
+      CHECK(relative_error(identity, unit) < 1e-5, name);
+    }
+}
+
+TEST("ridge_solve: the solution satisfies its equation, for few rows and for many") {
+  Random random(2);
+  for (const int64_t r : {1, 9, 64, 100})
+    for (const int64_t q : {int64_t{1}, r, 2 * r + 1}) {
+      const std::vector<float> g = gram(random, r, r + 4), b = random.normals(q * r), z = random.normals(q * r),
+                               u = random.normals(q * r), ridge = {0.3f};
+      const std::string name = std::to_string(r) + " unknowns, " + std::to_string(q) + " rows";
+      const std::vector<float> x =
+          for_any_threads(std::vector<float>(b.size()), name, [&](ThreadPool& pool, std::vector<float>& out) {
+            run_operation(pool, "ridge_solve",
+                          {matrix(g, r, r), matrix(b, q, r), matrix(ridge, 1, 1), matrix(z, q, r), matrix(u, q, r)},
+                          {matrix(out, q, r)}, {});
+          });
+      double p = 0;
+      for (int64_t i = 0; i < r; ++i) p += 0.3 * static_cast<double>(g[element(i * r + i)]) / static_cast<double>(r);
+      std::vector<float> left(b.size()), right(b.size());
+      for (int64_t i = 0; i < q; ++i)
+        for (int64_t j = 0; j < r; ++j) {
+          double sum = p * static_cast<double>(x[element(i * r + j)]);
+          for (int64_t k = 0; k < r; ++k)
+            sum += static_cast<double>(x[element(i * r + k)]) * g[element(k * r + j)];
+          left[element(i * r + j)] = static_cast<float>(sum);
+          right[element(i * r + j)] = static_cast<float>(
+              static_cast<double>(b[element(i * r + j)]) +
+              p * (static_cast<double>(z[element(i * r + j)]) - static_cast<double>(u[element(i * r + j)])));
+        }
+      CHECK(relative_error(left, right) < 1e-4, name);
+    }
+}
+
+TEST("ridge_descent: many steps reach the solution") {
+  Random random(3);
+  for (const int64_t r : {1, 7, 40})
+    for (const int64_t n : {3, 65}) {
+      const std::vector<float> q = gram(random, r, 3 * r + 4), m = random.normals(r * n), z = random.normals(r * n);
+      std::vector<float> lambda(element(n));
+      for (int64_t j = 0; j < n; ++j) lambda[element(j)] = 0.1f + static_cast<float>(j % 5);
+      const std::vector<float> ridge = {0.5f}, dual = random.normals(r * n), start = random.normals(r * n);
+      const std::string name = std::to_string(r) + " x " + std::to_string(n);
+      const auto results =
+          same_for_any_threads({dual, start}, name, [&](ThreadPool& pool, std::vector<std::vector<float>>& out) {
+            run_operation(pool, "ridge_descent",
+                          {matrix(q, r, r), matrix(m, r, n), matrix(z, r, n), matrix(lambda, 1, n), matrix(ridge, 1, 1)},
+                          {matrix(out[0], r, n), matrix(out[1], r, n)}, {40});
+          });
+      const std::vector<float>&u = results[0], &x = results[1];
+      double p = 0;
+      for (int64_t i = 0; i < r; ++i) p += 0.5 * static_cast<double>(q[element(i * r + i)]) / static_cast<double>(r);
+      std::vector<float> left(x.size()), right(x.size()), moved(x.size());
+      for (int64_t i = 0; i < r; ++i)
+        for (int64_t j = 0; j < n; ++j) {
+          const size_t at = element(i * n + j);
+          double sum = 0;
+          for (int64_t k = 0; k < r; ++k)
+            sum += static_cast<double>(q[element(i * r + k)]) * x[element(k * n + j)];
+          left[at] = static_cast<float>(sum * static_cast<double>(lambda[element(j)]) + p * static_cast<double>(x[at]));
+          right[at] = static_cast<float>(static_cast<double>(m[at]) +
+                                         p * (static_cast<double>(z[at]) - static_cast<double>(u[at])));
+          moved[at] = dual[at] + start[at] - z[at];
+        }
+      CHECK(relative_error(left, right) < 1e-3, name);
+      CHECK(relative_error(u, moved) < 1e-6, name);
+    }
+}
+
+TEST("magnitude_projection: z has the signs of x + dual and magnitudes of rank 1, and the dual is what remains") {
+  Random random(4);
+  for (const int64_t m : {1, 6, 50})
+    for (const int64_t n : {1, 33, 130}) {
+      const std::vector<float> x = random.normals(m * n), dual = random.normals(m * n);
+      const std::string name = std::to_string(m) + " x " + std::to_string(n);
+      const auto results = same_for_any_threads(
+          {dual, std::vector<float>(element(n), 1.0f), std::vector<float>(x.size()), std::vector<float>(element(m))}, name,
+          [&](ThreadPool& pool, std::vector<std::vector<float>>& out) {
+            run_operation(pool, "magnitude_projection", {matrix(x, m, n)},
+                          {matrix(out[0], m, n), matrix(out[1], 1, n), matrix(out[2], m, n), matrix(out[3], 1, m)}, {});
+          });
+      double length = 0;
+      for (const float u : results[3]) length += static_cast<double>(u) * u;
+      CHECK(std::abs(length - 1) < 1e-5, name);
+      for (int64_t i = 0; i < m; ++i)
+        for (int64_t j = 0; j < n; ++j) {
+          const size_t at = element(i * n + j);
+          const float sum = dual[at] + x[at], size = results[3][element(i)] * results[1][element(j)];
+          CHECK(results[2][at] == (sum >= 0 ? size : -size), name);
+          CHECK(results[0][at] == sum - results[2][at], name);
+        }
+    }
+}
+
+TEST("multiply and row_dots: by elements, rows and columns") {
+  Random random(5);
+  const int64_t m = 7, n = 37;
+  const std::vector<float> x = random.normals(m * n), y = random.normals(m * n);
+  for (const auto& [rows, cols] : std::vector<std::pair<int64_t, int64_t>>{{m, n}, {1, n}, {m, 1}, {1, 1}}) {
+    const std::vector<float> out =
+        for_any_threads(std::vector<float>(x.size()), "multiply", [&](ThreadPool& pool, std::vector<float>& result) {
+          run_operation(pool, "multiply", {matrix(x, m, n), matrix(y, rows, cols)}, {matrix(result, m, n)}, {});
+        });
+    for (int64_t i = 0; i < m; ++i)
+      for (int64_t j = 0; j < n; ++j) {
+        const int64_t at = (rows == 1 ? 0 : i) * cols + (cols == 1 ? 0 : j);
+        CHECK(out[element(i * n + j)] == x[element(i * n + j)] * y[element(at)], "multiply");
+      }
+  }
+  const std::vector<float> dots =
+      for_any_threads(std::vector<float>(element(m)), "row_dots", [&](ThreadPool& pool, std::vector<float>& result) {
+        run_operation(pool, "row_dots", {matrix(x, m, n), matrix(y, m, n)}, {matrix(result, 1, m)}, {});
+      });
+  for (int64_t i = 0; i < m; ++i) {
+    double sum = 0;
+    for (int64_t j = 0; j < n; ++j)
+      sum += static_cast<double>(x[element(i * n + j)]) * static_cast<double>(y[element(i * n + j)]);
+    CHECK(std::abs(static_cast<double>(dots[element(i)]) - sum) < 1e-5, "row_dots");
+  }
+}
+
+}  // namespace
+}  // namespace mbok::test
