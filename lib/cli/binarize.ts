@@ -92,7 +92,7 @@ export const binarizeCommand: Command = {
     embeddings: {
       kind: 'text',
       value: 'unchanged|int8|K|K+F',
-      help: 'embeddings and head unchanged, in 8 bits, as K kernels, or as K kernels and the F most frequent tokens in 8 bits',
+      help: 'embeddings and head: as they are, 8 bits, or K kernels with F tokens in 8 bits',
       byDefault: 'unchanged; with --size int8',
     },
     restart: { kind: 'flag', help: 'discard an unfinished conversion to OUT instead of continuing it' },

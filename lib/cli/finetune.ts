@@ -89,7 +89,7 @@ export const finetuneCommand: Command = {
       minimum: 0,
       maximum: 1,
       help: 'peak rate η of the Boolean optimizer; 0 freezes the bits',
-      byDefault: 'for 400 steps: K = 1 0.03, K = 2 0.02, K > 2 0.015; pairs 0.03, from 2 bits on 0.02',
+      byDefault: 'by form, see below',
     },
     rule: { kind: 'choice', choices: BOOLEAN_RULES, help: 'rule by which bits flip', byDefault: 'neighbors' },
     normalizer: { kind: 'choice', choices: NORMALIZERS, help: 'divisor of signals', byDefault: 'factored' },
@@ -112,7 +112,7 @@ export const finetuneCommand: Command = {
       value: 'X',
       minimum: 0,
       maximum: 0.9999,
-      help: 'evidence for the move back with which a moved weight starts, of what it takes',
+      help: 'evidence for the move back with which a moved weight starts',
       byDefault: '0.7 with K = 1 and in pairs, else 0',
     },
     latent: {
@@ -154,6 +154,9 @@ imitates the original model's predictions and hidden states, which is the best u
 learns the text itself, and in conversations (--chat) only the assistant's tokens. Text is plain (*.txt, documents
 separated by <|endoftext|>) or JSON: one object per line (*.jsonl) or a list of objects (*.json). Perplexity of
 conversations also counts only the assistant's tokens.
+
+By default one kernel flips at η = 0.03, two at 0.02, more at 0.015, and a factor pair at 0.03, from 2 bits on at 0.02.
+Runs of fewer than 400 steps multiply the rate by √(400 / steps), at most by 2.
 
 A run may be stopped by Ctrl-C or a crash at any time. Its checkpoint is OUT.checkpoint, and the same command with
 --resume gives the same bits as an uninterrupted run. The checkpoint is removed when OUT is written.`,
