@@ -295,8 +295,8 @@ void run(const Call& call) {
       panel_product(*call.pool, p, TableOperand(table, true, precision), pieces.product);
     }
     if (call.has_output(kDw))
-      product(*call.pool, z.f32() + vocabulary - call.output(kDw).rows, x.f32(), call.output(kDw).f32(), weight_gradient_shape(call, count), precision,
-              pieces.product);
+      product(*call.pool, z.f32() + vocabulary - call.output(kDw).rows, x.f32(), call.output(kDw).f32(),
+              weight_gradient_shape(call, count), precision, pieces.product);
     for (int64_t r = 0; r < count; ++r) pieces.values[first + r] = losses.value(r);
   }
   double sum = 0;
