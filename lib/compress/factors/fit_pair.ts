@@ -1,7 +1,7 @@
 /**
  * The fit of one matrix as a Boolean factor pair W ≈ diag(a) A diag(c) B diag(b), A ∈ {−1, +1}^{m×r}, B ∈ {−1,
- * +1}^{r×n}. The form is that of double binary factorization (arXiv 2505.11076); unlike there and in NanoQuant, the
- * metric is the whole second moment H of the layer's inputs, and no latent weights are trained.
+ * +1}^{r×n}. The form is that of double binary factorization (arXiv 2505.11076). Unlike there and in NanoQuant, no
+ * latent weights are trained, and the metric is the whole second moment H of the layer's inputs.
  *
  * With W' = W + R Ĥ⁻¹ (calibration_target.ts), Ĥ the damped H, D the importances of the outputs (default ones):
  *
