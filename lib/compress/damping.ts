@@ -15,13 +15,22 @@ export const DAMPING = 0.03;
  */
 export function dampedMoments(h: Matrix): Matrix {
   const damped = h.clone();
+  const diagonal = diagonalOf(h);
+  const shift = (DAMPING * diagonal.reduce((sum, value) => sum + value, 0)) / h.rows;
+  for (const [j, value] of diagonal.entries()) damped.writeAt(diagonalOffset(h, j), Float32Array.of(value + shift));
+  return damped;
+}
+
+/** Copies the diagonal of an f32 matrix [n, n]. */
+export function diagonalOf(h: Matrix): Float32Array {
   const element = new Float32Array(1);
-  const diagonalOffset = (j: number) => j * (h.rows + 1) * element.byteLength;
-  const diagonal = Float32Array.from({ length: h.rows }, (_, j) => {
-    h.readAt(diagonalOffset(j), element);
+  return Float32Array.from({ length: h.rows }, (_, j) => {
+    h.readAt(diagonalOffset(h, j), element);
     return element[0] as number;
   });
-  const shift = (DAMPING * diagonal.reduce((sum, value) => sum + value, 0)) / h.rows;
-  for (const [j, value] of diagonal.entries()) damped.writeAt(diagonalOffset(j), Float32Array.of(value + shift));
-  return damped;
+}
+
+/** Returns the byte offset of element [j, j]. */
+export function diagonalOffset({ cols }: Matrix, j: number): number {
+  return j * (cols + 1) * Float32Array.BYTES_PER_ELEMENT;
 }

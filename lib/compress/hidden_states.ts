@@ -42,6 +42,12 @@ export function windowsPerChunk({ length, source }: Pick<Walk, 'length' | 'sourc
   return Math.max(1, Math.floor(rows / length));
 }
 
+/** Selects windows of `length` tokens that have at most `tokens` together, at least one, spread evenly over all. */
+export function windowsOfTokens(windows: readonly Int32Array[], length: number, tokens: number): readonly Int32Array[] {
+  const count = Math.min(windows.length, Math.max(1, Math.floor(tokens / length)));
+  return Array.from({ length: count }, (_, i) => windows[Math.floor((i * windows.length) / count)] as Int32Array);
+}
+
 /** Creates a plan for runs of one chunk. */
 export function chunkPlan(graph: Graph, walk: Walk): Plan {
   return new Plan(graph, { maxRows: windowsPerChunk(walk) * walk.length });

@@ -4,7 +4,7 @@ import { Graph } from '../graph/graph';
 import { multiply, symmetricEigen } from '../graph/operations/factor_fit';
 import { Plan } from '../graph/plan';
 import { Matrix } from '../native/matrix';
-import { dampedMoments } from './damping';
+import { dampedMoments, diagonalOf, diagonalOffset } from './damping';
 
 /** Added to H_jj / mean(diag H) below the root that scales input j, so that silent inputs keep a scale. */
 const FLOOR = 0.01;
@@ -66,18 +66,10 @@ function average(values: Float32Array): number {
   return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
-function diagonalOf(h: Matrix): Float32Array {
-  const element = new Float32Array(1);
-  return Float32Array.from({ length: h.rows }, (_, j) => {
-    h.readAt(j * (h.rows + 1) * element.byteLength, element);
-    return element[0] as number;
-  });
-}
-
 function identity(n: number): Matrix {
   const matrix = new Matrix({ rows: n, cols: n });
   const one = Float32Array.of(1);
-  for (let j = 0; j < n; j++) matrix.writeAt(j * (n + 1) * one.byteLength, one);
+  for (let j = 0; j < n; j++) matrix.writeAt(diagonalOffset(matrix, j), one);
   return matrix;
 }
 

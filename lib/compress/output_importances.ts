@@ -17,7 +17,7 @@ import { headCrossEntropy } from '../graph/operations/head_loss';
 import { lossSeed } from '../graph/operations/training';
 import { Builder } from '../nn/builder';
 import { traceBlock } from './block_trace';
-import { blockSpecifications, type DenseSource, embeddingSpecifications } from './dense_source';
+import { blockSpecifications, type DenseSource } from './dense_source';
 import {
   advance,
   chunkPlan,
@@ -25,6 +25,7 @@ import {
   embedWindows,
   hiddenInput,
   type Walk,
+  windowsOfTokens,
   windowsPerChunk,
 } from './hidden_states';
 
@@ -38,8 +39,7 @@ const FLOOR = 0.01;
 
 /** Selects windows for the passes, spread evenly over those of the calibration. */
 export function importanceWindows(windows: readonly Int32Array[], length: number): readonly Int32Array[] {
-  const count = Math.min(windows.length, Math.max(1, Math.floor(TOKENS / length)));
-  return Array.from({ length: count }, (_, i) => windows[Math.floor((i * windows.length) / count)] as Int32Array);
+  return windowsOfTokens(windows, length, TOKENS);
 }
 
 /**
@@ -80,8 +80,7 @@ async function withBlock<T>(
 async function differentiateHead(walk: Walk, windows: readonly Int32Array[]): Promise<void> {
   const { source, length, states, precision, signal } = walk;
   const { family, config, specifications } = source;
-  const outside = specifications.filter(({ layer, role }) => layer === undefined && role === 'head');
-  const borrowed = await source.borrow([...embeddingSpecifications(source), ...outside]);
+  const borrowed = await source.borrow(specifications.filter(({ layer }) => layer === undefined));
   try {
     const graph = new Graph({ precision });
     const x = hiddenInput(graph, walk, 'x');

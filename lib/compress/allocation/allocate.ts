@@ -25,7 +25,7 @@ import type { Formats, LayerFormat } from '../../structures/structure';
 import type { ConversionTask } from '../convert_model';
 import { converterOf } from '../converters';
 import { blockSpecifications, type DenseSource, linearWeight } from '../dense_source';
-import { advance, calibrationWalk, embedWindows, type Walk } from '../hidden_states';
+import { advance, calibrationWalk, embedWindows, type Walk, windowsOfTokens } from '../hidden_states';
 import { COLUMN_POWER } from '../kernels/calibrated_matrix';
 import { REFIT_ROUNDS, SVID_ITERATIONS } from '../kernels/decompose';
 import type { StateStore } from '../state_store';
@@ -65,8 +65,7 @@ export function analyses({ layers }: AllocationProblem, { allocation }: Conversi
 
 /** Selects the windows for an analysis, spread evenly over those of the calibration. */
 export function analysisWindows(windows: readonly Int32Array[], length: number): readonly Int32Array[] {
-  const count = Math.min(windows.length, Math.max(1, Math.floor(ANALYSIS_TOKENS / length)));
-  return Array.from({ length: count }, (_, i) => windows[Math.floor((i * windows.length) / count)] as Int32Array);
+  return windowsOfTokens(windows, length, ANALYSIS_TOKENS);
 }
 
 /**

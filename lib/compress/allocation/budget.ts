@@ -4,7 +4,6 @@ import { isDeepStrictEqual } from 'node:util';
 import { MbokError } from '../../base/errors';
 import type { JsonObject } from '../../io/json';
 import { safetensorsBytes, tensorBytes } from '../../io/safetensors';
-import type { ParameterSpecification } from '../../models/family';
 import { type ModelPart, modelParts, moduleOf } from '../../models/parts';
 import { formatJson } from '../../models/quantization';
 import { WEIGHTS_METADATA } from '../../models/stored_matrix';
@@ -13,7 +12,7 @@ import { factorsFormat, rankForBits } from '../../structures/factors';
 import { kernelsFormat } from '../../structures/kernels';
 import type { Formats, LayerFormat } from '../../structures/structure';
 import { outputFormats } from '../converted';
-import { type DenseSource, headOf } from '../dense_source';
+import { type DenseSource, headOf, linearWeight } from '../dense_source';
 import { type AllocationTask, type Budget, isBudget } from './allocation_options';
 import { choicesOf, formatsJson } from './choices';
 import { type AllocatableLayer, addGreedily, type Choice, type Chosen, largest, smallest, totalBytes } from './layers';
@@ -49,11 +48,10 @@ export function allocationProblem(
   tableFormats: Formats,
 ): AllocationProblem {
   if (isBudget(goal)) return budgetProblem(source, goal, fixedFormats, tableFormats);
-  const shapes = new Map(linearsOf(source).map((linear) => [moduleOf(linear.name), linear]));
   const formatOf = (module: string) =>
     'kernels' in goal
       ? kernelsFormat(goal.kernels)
-      : factorsFormat(rankForBits(shapes.get(module) as ParameterSpecification, goal.factors));
+      : factorsFormat(rankForBits(linearWeight(source, module), goal.factors));
   const formats = linearFormats(source, (module) => fixedFormats.get(module) ?? formatOf(module));
   return { layers: [], budget: 0, excess: () => 0, formats: () => formats };
 }
