@@ -2,7 +2,6 @@
 
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { binarizeCommand } from '../../lib/cli/binarize';
 import { type BinarizeOptions, binarize } from '../../lib/compress/binarize';
 import { binarizeFolder } from '../../lib/compress/binarize_folder';
 import { exportDense } from '../../lib/compress/export_dense';
@@ -34,11 +33,14 @@ import { BitMatrix } from '../../lib/native/bit_matrix';
 import { Matrix } from '../../lib/native/matrix';
 import { BooleanOptimizer } from '../../lib/train/boolean_optimizer';
 import { finetune } from '../../lib/train/finetune';
+import { built } from '../helpers/builds';
+import { runMbok } from '../helpers/command_line';
 import { changeConfig, changeWeights, GOLDEN, TINY_STORIES, temporaryFolder } from '../helpers/folders';
 import { Random, relativeError } from '../helpers/random';
 import { contents, differences, learnableIds } from '../helpers/training_models';
 
 const folder = temporaryFolder();
+beforeAll(() => void built('dist'));
 const TABLE = 'model.embed_tokens.weight';
 const HEAD = 'lm_head.weight';
 const IDS = Int32Array.from({ length: 40 }, (_, i) => (i * 37) % 160);
@@ -494,25 +496,16 @@ test('on the embedded model frequent rows in 8 bits bring back most of what two 
     await using model = await Model.load(path);
     return (await evaluatePerplexity(model, text, { window: 256, maxWindows: 20 })).perplexity;
   };
+  const corpus = join(TINY_STORIES, 'corpus/train.txt');
+  const calibration = ['--calibration', corpus, '--calibration-windows', '8', '--calibration-window', '256'];
   const judge = async (embeddings: string) => {
-    const place = join(folder, 'by-command');
-    const texts: Record<string, unknown> = { embeddings, method: 'calibrated' };
-    const given: Record<string, unknown> = { kernels: 2, 'calibration-windows': 8, 'calibration-window': 256 };
-    const { lines } = await binarizeCommand.run({
-      operand: (index: number) => [TINY_STORIES, place][index] as string,
-      text: (name: string) => texts[name],
-      texts: (name: string) =>
-        name === 'keep' ? ['*=dense'] : name === 'calibration' ? [join(TINY_STORIES, 'corpus/train.txt')] : [],
-      number: (name: string) => given[name],
-      flag: (name: string) => name === 'overwrite',
-      has: (name: string) => name in given || name in texts || name === 'calibration',
-      signal: new AbortController().signal,
-    } as never);
-    return { lines, perplexity: await perplexity(place) };
+    const forms = ['--kernels', '2', '--keep', '*=dense', '--embeddings', embeddings];
+    const { stdout } = runMbok(folder, ['binarize', TINY_STORIES, embeddings, ...forms, ...calibration]);
+    return { stdout, perplexity: await perplexity(join(folder, embeddings)) };
   };
   const [kernels, both] = [await judge('2'), await judge('2+512')];
   const original = await perplexity(TINY_STORIES);
-  expect(both.lines.join('\n')).toMatch(/embed_tokens\.weight with K = 2 and 512 rows in 8 bits, residual 0\.\d+/);
+  expect(both.stdout).toMatch(/embed_tokens\.weight with K = 2 and 512 rows in 8 bits, residual 0\.\d+/);
   expect(kernels.perplexity / original).toBeLessThan(1.2);
   expect(both.perplexity / original).toBeLessThan(1.08);
 });
