@@ -8,7 +8,7 @@ import type { ConversionMethod } from '../compress/binarize';
 import { type BinarizeFolderOptions, binarizeFolder } from '../compress/binarize_folder';
 import type { EmbeddingChoice } from '../compress/embeddings';
 import type { TrainingPrecision } from '../graph/arithmetic';
-import { inspect } from '../models/inspect';
+import { inspect, type LayerInspection } from '../models/inspect';
 import { MAX_KERNELS } from '../structures/kernels';
 import { structureOf } from '../structures/registry';
 import { readBytes } from './bytes';
@@ -25,7 +25,7 @@ const mix = { kind: 'number', value: 'A', minimum: 0, maximum: 1, byDefault: '0.
 
 export const binarizeCommand: Command = {
   name: 'binarize',
-  summary: 'Convert a dense model to Boolean kernels.',
+  summary: 'Convert a dense model to a Boolean one.',
   operands: ['SRC', 'OUT'],
   options: {
     kernels: {
@@ -33,26 +33,26 @@ export const binarizeCommand: Command = {
       value: 'K',
       minimum: 1,
       maximum: MAX_KERNELS,
-      help: '±1 matrices per linear layer: bits per weight',
-      byDefault: '2',
+      help: '±1 matrices per linear layer: bits per weight without scales',
     },
     factors: {
       kind: 'number',
       value: 'B',
       minimum: 0.05,
       maximum: 8,
-      help: 'instead of --kernels: a product of two ±1 matrices of B bits per weight, scales included',
+      help: 'a product of two ±1 matrices of B bits per weight, scales included, in every linear layer',
     },
     bits: {
       kind: 'number',
       value: 'B',
-      help: 'instead of --kernels: largest average bits per weight of the linear layers, including everything stored for them',
+      help: 'largest average bits per weight of the linear layers, including everything stored for them',
+      byDefault: '2',
     },
-    size: { kind: 'text', value: 'BYTES', help: 'instead of --kernels: largest size of model.safetensors, e.g. 60MB' },
+    size: { kind: 'text', value: 'BYTES', help: 'instead of --bits: largest size of model.safetensors, e.g. 60MB' },
     allocation: {
       kind: 'choice',
       choices: ALLOCATION_METHODS,
-      help: 'method that chooses kernels for --bits or --size',
+      help: 'method that chooses the form of each layer for --bits or --size',
       byDefault: 'measured with --calibration, else uniform',
     },
     keep: {
@@ -86,7 +86,7 @@ export const binarizeCommand: Command = {
       value: 'T',
       minimum: 1,
       maximum: 1000,
-      help: 'iterations of the fit of --factors',
+      help: 'iterations of the fit of products of ±1 matrices',
       byDefault: '100',
     },
     embeddings: {
@@ -99,38 +99,42 @@ export const binarizeCommand: Command = {
     ...OUTPUT_OPTIONS,
   },
   help: `SRC is a Hugging Face folder (config.json, safetensors, tokenizer.json) or a GGUF file. OUT becomes a folder that
-every mbok command reads. Each linear layer W becomes K matrices of ±1 with a scale per row and column. Norms, biases,
-embeddings and head stay. In small models embeddings and head are most of the file: --embeddings int8 stores them with 8
-bits per number and a scale per row, --embeddings 2 as two kernels, and --embeddings 2+4096 as two kernels except for the
-4096 most frequent tokens of the calibration text, which get 8 bits. Numbers in 8 bits cannot be trained. Weights are
-read and converted block by block, so memory holds one block of SRC. Finished blocks are stored in OUT.partial. If an interrupted conversion is started
-again with the same options, it continues from there.
+every mbok command reads. Weights are read and converted block by block, so memory holds one block of SRC. Finished
+blocks are stored in OUT.partial. If an interrupted conversion is started again with the same options, it continues from
+there.
 
-  svid        extracts one kernel after the other, each optimal for the residual; no data, seconds
+Each linear layer W becomes a sum of K matrices of ±1 with a scale per row and column (--kernels K), or a product of two
+±1 matrices with three vectors of scales (--factors B). A product can be smaller than one bit per weight, and up to two
+bits it is more accurate than kernels of equal size. Its fit takes longer. With --bits or --size every layer gets the
+form and the size that suit it: a product, kernels, numbers in 8 bits, or its dense weight. The budget is met to the
+byte. Without any of these options it is 2 bits per weight, or 2 kernels with --method svid or --nested.
+
+  measured    minimizes the sum of the errors that layers cause in their block's output, relative to the hidden states;
+              they are measured on calibration text before the conversion
+  uniform     uses equal forms everywhere, products up to 2.15 bits and kernels above; spreads the remainder
+  paper       chooses kernels greedily by importance (PWCCA), residual and size (arXiv 2505.22811, section 5)
+
+Kernels are fitted by one of three methods; products by alternating projections, on calibration text if there is some.
+
+  svid        extracts one kernel after the other, each optimal for the residual; no data, seconds; never chooses products
   refit       then fits all kernels jointly; more accurate from two kernels on; no data
   calibrated  preserves the layers' outputs on calibration text; much the best with little or no finetuning;
               ten thousand tokens like those that the model will see are enough
 
-With --factors each weight becomes a product of two ±1 matrices with three vectors of scales. It can be smaller than one
-bit per weight, and up to two bits it is more accurate than kernels of equal size. Its fit takes longer.
-
-With --bits or --size each layer gets 1 to 8 kernels, and the budget is met to the byte. --size also puts embeddings and
-head into 8 bits, unless --embeddings unchanged is passed.
-
-  measured    minimizes the sum of the errors that layers cause in their block's output, relative to the hidden states;
-              they are measured on calibration text before the conversion
-  uniform     uses equal kernels everywhere, and spreads the remainder over the model
-  paper       chooses greedily by importance (PWCCA), residual and size (arXiv 2505.22811, section 5); for comparison
+Norms, biases, embeddings and head stay. In small models embeddings and head are most of the file: --embeddings int8
+stores them with 8 bits per number and a scale per row, which is the default of --size, --embeddings 2 as two kernels,
+and --embeddings 2+4096 as two kernels except for the 4096 most frequent tokens of the calibration text, which get 8
+bits. Numbers in 8 bits cannot be trained.
 
 With --nested any K' below --kernels is a model too, in the same file: other commands read it with --kernels K'. Bits are
 shared, and each K' has separate scales. It takes K conversions, and the last is slightly worse than one for K alone.
 
-K = 2 is a good start; K = 1 needs finetuning (see mbok finetune --help).`,
+About one bit per weight needs finetuning (see mbok finetune --help).`,
   examples: [
     'mbok binarize assets/tiny-stories /tmp/small --kernels 2 --method refit',
     'mbok binarize MODEL.gguf OUT --kernels 3 --calibration train.txt --json',
     'mbok binarize MODEL OUT --kernels 2 --calibration self',
-    'mbok binarize MODEL OUT --bits 2.25 --calibration train.txt',
+    'mbok binarize MODEL OUT --bits 0.8 --calibration train.txt',
     'mbok binarize MODEL OUT --kernels 2 --embeddings 2+4096 --calibration train.txt',
     'mbok binarize MODEL OUT --kernels 4 --nested --calibration train.txt',
     "mbok binarize MODEL OUT --size 60MB --calibration train.txt --keep '*.0.mlp.down_proj=4'",
@@ -159,21 +163,21 @@ async function run(call: CommandCall): Promise<Outcome> {
       });
       status.clear();
       const { bitsPerWeight, bytes, layers } = await inspect(target);
-      const kernels = layers.map(
-        ({ module, kernels: count, format }) =>
-          [module, count > 0 ? count : structureOf(format).describe(format)] as const,
+      const forms = layers.map(
+        ({ module, kernels, format }) =>
+          [module, kernels > 0 ? kernels : structureOf(format).describe(format)] as const,
       );
       return {
         json: {
           ...{ bitsPerWeight, bytes, residual, method },
           ...('kernels' in options && { kernels: options.kernels }),
-          ...(allocation && { allocation, layers: Object.fromEntries(kernels) }),
+          ...(allocation && { allocation, layers: Object.fromEntries(forms) }),
           ...(calibration && { calibration }),
           ...(embeddingErrors && { embeddingErrors }),
         },
         lines: [
           `${target}: ${bitsPerWeight.toFixed(3)} bits a weight, ${megabytes(bytes)}, residual ${residual.toFixed(4)}`,
-          ...(allocation ? [`kernels by ${allocation.method} allocation: ${histogram(kernels)}`] : []),
+          ...(allocation ? [`forms by ${allocation.method} allocation: ${formsLine(layers)}`] : []),
           ...(calibration ? [calibrationLine(calibration)] : []),
           ...Object.entries(embeddingErrors ?? {}).map(
             ([name, error]) => `${name} ${tableLabel(options.embeddings)}, residual ${error.toFixed(4)}`,
@@ -234,12 +238,12 @@ function allocationOptions(call: CommandCall): AllocationOptions {
   if (named.length > 1) throw new UsageError(`--${named.join(' and --')} exclude each other`);
   const size = call.text('size');
   const allocation = call.text('allocation') as AllocationMethod | undefined;
-  if (allocation !== undefined && !call.has('bits') && !call.has('size')) {
+  if (allocation !== undefined && (call.has('kernels') || call.has('factors'))) {
     throw new UsageError('--allocation goes with --bits or --size');
   }
   const keep = call.texts('keep').map(readKept);
   return given({
-    kernels: named.length === 0 ? 2 : call.number('kernels'),
+    kernels: named.length === 0 && call.flag('nested') ? 2 : call.number('kernels'),
     factors: call.number('factors'),
     bits: call.number('bits'),
     size: size === undefined ? undefined : Math.floor(readBytes('size', size)),
@@ -272,9 +276,15 @@ function tableLabel(choice: EmbeddingChoice | undefined): string {
   return 'in 8 bits';
 }
 
-/** Formats how many layers have each number of kernels. */
-function histogram(kernels: readonly (readonly [string, number | string])[]): string {
-  const kinds = [...new Set(kernels.map(([, kind]) => kind))].sort();
-  const layers = (kind: number | string) => kernels.filter(([, own]) => own === kind).length;
-  return kinds.map((kind) => `${layers(kind)} × ${kind === 0 ? 'dense' : kind}`).join(', ');
+/** Formats how many layers have each structure, and its smallest and largest size. */
+function formsLine(layers: readonly Pick<LayerInspection, 'format'>[]): string {
+  const kinds = [...new Set(layers.map(({ format }) => format.kind))].sort();
+  return kinds
+    .map((kind) => {
+      const formats = layers.map(({ format }) => format).filter((format) => format.kind === kind);
+      const labels = [...new Set(formats.map((format) => structureOf(format).describe(format)))];
+      labels.sort((a, b) => a.localeCompare(b, 'en', { numeric: true }));
+      return `${formats.length} × ${labels.length === 1 ? labels[0] : `${labels[0]} to ${labels.at(-1)}`}`;
+    })
+    .join(', ');
 }

@@ -87,7 +87,7 @@ export interface ConvertibleModel extends TokenizedModel {
  * const small = await binarize(model, { kernels: 2, method: 'calibrated', calibration: { data: text } });
  * console.log(small.conversion.residual);
  */
-export async function binarize(model: Model, given: BinarizeOptions): Promise<Model> {
+export async function binarize(model: Model, given: BinarizeOptions = {}): Promise<Model> {
   const checked = options('options', given, BINARIZE_KEYS);
   const core = expectModel('model', model);
   using _ = core.holdToRead();
@@ -142,7 +142,10 @@ export async function prepareTask(model: ConvertibleModel, given: BinarizeOption
   const byDefault = given.size === undefined ? 'unchanged' : 'int8';
   const specifications = model.family.parameters(model.config);
   const linears = specifications.filter(({ role }) => role === 'linear');
-  const allocation = checkAllocation(given, linears, { calibrated: method === 'calibrated' });
+  const allocation = checkAllocation(given, linears, {
+    calibrated: method === 'calibrated',
+    extracted: method === 'svid',
+  });
   const tables = embeddingFormats(given.embeddings ?? byDefault, specifications, {
     calibrated: method === 'calibrated',
   });

@@ -67,7 +67,7 @@ export interface BinarizeFolderOptions extends BinarizeOptions, OutputOptions {
 export async function binarizeFolder(
   source: string,
   output: string,
-  given: BinarizeFolderOptions,
+  given: BinarizeFolderOptions = {},
 ): Promise<ConversionReport> {
   const checked = options('options', given, [...BINARIZE_KEYS, 'nested', 'overwrite', 'restart']);
   const restart = boolean('restart', checked.restart ?? false);

@@ -57,15 +57,28 @@ export interface FitGoal<Format extends LayerFormat = LayerFormat> {
   readonly onDetail?: ((what: string) => void) | undefined;
 }
 
+/** What a budget knows about a structure. */
+export interface BudgetFormats<Format extends LayerFormat = LayerFormat> {
+  /** Lists the formats that a budget chooses among: equally many for every shape, in the same order. */
+  formats(shape: WeightShape): readonly Format[];
+  /**
+   * Strict bits per weight, from the first up to below the second, at which the structure is better than the others on
+   * usual weights. A budget that measures nothing chooses it only there.
+   */
+  readonly usualBits: readonly [number, number];
+  /**
+   * Computes ‖W − Ŵ‖ for each of `formats` after plain extraction, without data; `weight` is f32. If undefined, method
+   * 'svid' and the allocation 'paper' do not choose the structure.
+   */
+  residuals?(weight: Matrix, formats: readonly Format[], signal: AbortSignal | undefined): Promise<readonly number[]>;
+}
+
 /** A converter to one structure. */
 export interface WeightConverter<Format extends LayerFormat = LayerFormat> {
   /** Lists every format that the converter offers for a weight of this shape. */
   formats(shape: WeightShape): readonly Format[];
-  /** Defined if a budget may choose among these formats. */
-  readonly budget?: {
-    /** Computes ‖W − Ŵ‖ for each of `formats` without data; `weight` is f32. */
-    residuals(weight: Matrix, formats: readonly Format[], signal: AbortSignal | undefined): Promise<readonly number[]>;
-  };
+  /** Defined if a budget may choose formats of this structure. */
+  readonly budget?: BudgetFormats<Format>;
   /**
    * Whether weights are converted in the order in which tokens meet them, so that later layers are calibrated on the
    * resulting inputs. False for structures whose errors are too small to correct; those weights are converted last.

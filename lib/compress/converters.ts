@@ -3,7 +3,7 @@
 import { addStructure, structureOf } from '../structures/registry';
 import type { LayerFormat, Structure, WeightShape } from '../structures/structure';
 import { booleanTableConverter } from './boolean_table/converter';
-import type { WeightConverter } from './converter';
+import type { BudgetFormats, WeightConverter } from './converter';
 import { factorsConverter } from './factors/converter';
 import { int8Converter } from './int8/converter';
 import { kernelsConverter } from './kernels/converter';
@@ -29,12 +29,18 @@ export function converterOf(format: LayerFormat | undefined): WeightConverter | 
   return format && CONVERTERS.get(format.kind);
 }
 
-/**
- * Lists every format that a conversion can give a weight of this shape. With `budgeted` it lists only those that a
- * budget chooses among.
- */
-export function formatsFor(shape: WeightShape, { budgeted = false } = {}): readonly LayerFormat[] {
-  const converters = [...CONVERTERS.values()].filter(({ budget }) => budget !== undefined || !budgeted);
-  const formats = converters.flatMap((converter) => converter.formats(shape));
-  return formats.filter((format) => structureOf(format).fits?.(shape, format) ?? true);
+/** Lists every format that a conversion can give a weight of this shape. */
+export function formatsFor(shape: WeightShape): readonly LayerFormat[] {
+  const formats = [...CONVERTERS.values()].flatMap((converter) => converter.formats(shape));
+  return formats.filter((format) => fits(shape, format));
+}
+
+/** Tells whether a weight of this shape can have the format. */
+export function fits(shape: WeightShape, format: LayerFormat): boolean {
+  return structureOf(format).fits?.(shape, format) ?? true;
+}
+
+/** Lists what a budget knows about each structure that it can choose. */
+export function budgetedStructures(): readonly BudgetFormats[] {
+  return [...CONVERTERS.values()].flatMap(({ budget }) => budget ?? []);
 }

@@ -3,14 +3,15 @@
 import fc from 'fast-check';
 import { uniformAllocation } from '../../lib/compress/allocation/allocate';
 import { type AllocationOptions, checkAllocation } from '../../lib/compress/allocation/allocation_options';
-import { withCosts } from '../../lib/compress/allocation/block_errors';
 import {
   type AllocationProblem,
   allocationProblem,
-  averageChoice,
   type Strategy,
+  sharesOf,
   solveAllocation,
 } from '../../lib/compress/allocation/budget';
+import type { ChoiceSet } from '../../lib/compress/allocation/choices';
+import { measuredAt, nearShares, withCosts } from '../../lib/compress/allocation/costs';
 import { solveKnapsack } from '../../lib/compress/allocation/knapsack';
 import {
   type AllocatableLayer,
@@ -27,9 +28,10 @@ import { pwcca } from '../../lib/compress/allocation/pwcca';
 import type { DenseSource } from '../../lib/compress/dense_source';
 import { safetensorsBytes } from '../../lib/io/safetensors';
 import { DENSE } from '../../lib/structures/dense';
+import { isFactors } from '../../lib/structures/factors';
 import { INT8 } from '../../lib/structures/int8';
 import { isKernels, kernelsFormat } from '../../lib/structures/kernels';
-import type { Formats } from '../../lib/structures/structure';
+import type { Formats, LayerFormat } from '../../lib/structures/structure';
 
 /** Returns kernels by module, for modules with kernels. */
 function kernelCounts(formats: Formats): ReadonlyMap<string, number> {
@@ -40,11 +42,11 @@ function kernelCounts(formats: Formats): ReadonlyMap<string, number> {
 
 /** Returns the choices of 1 to `most` kernels, each of `bytes` bytes. */
 const kernelChoices = (bytes: number, most = 8): readonly Choice[] =>
-  Array.from({ length: most }, (_, i) => ({ format: kernelsFormat(i + 1), bytes: (i + 1) * bytes }));
+  Array.from({ length: most }, (_, i) => ({ format: kernelsFormat(i + 1), bytes: (i + 1) * bytes, rung: i }));
 
 /** Returns choices of these sizes, with arbitrary formats. */
 const choicesOfSizes = (sizes: readonly number[]): readonly Choice[] =>
-  sizes.map((bytes) => ({ format: { kind: `of ${bytes} bytes` }, bytes }));
+  sizes.map((bytes, rung) => ({ format: { kind: `of ${bytes} bytes` }, bytes, rung }));
 
 /** Adds costs to choices. */
 const costed = (choices: readonly Choice[], cost: (index: number) => number): readonly CostedChoice[] =>
@@ -210,9 +212,8 @@ describe('choices of any sizes', () => {
   const problemOf = (layers: readonly AllocatableLayer[], budget: number): AllocationProblem => ({
     layers,
     budget,
-    excess: (chosen) => totalBytes(layers, chosen) - budget,
-    formats: (chosen) =>
-      new Map(layers.map(({ module, choices }, i) => [module, choices[chosen[i] as number]?.format ?? DENSE])),
+    excess: (choices) => choices.reduce((sum, { bytes }) => sum + bytes, -budget),
+    formats: (choices) => new Map(layers.map(({ module }, i) => [module, choices[i]?.format ?? DENSE])),
   });
   const chosenIn = (layers: readonly AllocatableLayer[], formats: ReadonlyMap<string, object>) =>
     layers.map(({ module, choices }) => choices.findIndex(({ format }) => format === formats.get(module)));
@@ -257,7 +258,7 @@ describe('choices of any sizes', () => {
         const fits = (chosen: Chosen) => totalBytes(layers, chosen) <= budget;
         expectMaximal(layers, addGreedily(layers, smallest(layers), gain, fits), budget);
         expectMaximal(layers, chosenIn(layers, uniformAllocation(problem)), budget);
-        const measured = { allocate: (bytes: number) => solveKnapsack(layers, bytes), gain };
+        const measured = { layers, allocate: (bytes: number) => solveKnapsack(layers, bytes), gain };
         expectMaximal(layers, chosenIn(layers, solveAllocation(problem, measured)), budget);
       }),
       { numRuns: 200 },
@@ -288,10 +289,51 @@ describe('choices of any sizes', () => {
     expect(allocate(31)).toEqual([2, 2]);
   });
 
-  test('unmeasured costs continue to fall with the bytes', () => {
-    const costs = withCosts(choicesOfSizes([1, 2, 3, 5]), [8, 4]).map(({ cost }) => cost);
-    expect(costs).toEqual([8, 4, 2, 0.5]);
-    expect(withCosts(choicesOfSizes([3]), [7])).toMatchObject([{ bytes: 3, cost: 7 }]);
+  /** Costs by the number of kernels. */
+  const measuredCosts = (costs: Readonly<Record<number, number>>, choices: readonly Choice[]) =>
+    new Map(choices.flatMap(({ format }, i) => (costs[i + 1] === undefined ? [] : [[format, costs[i + 1] as number]])));
+
+  test('unmeasured costs fall exponentially with the bytes', () => {
+    const choices = kernelChoices(1, 6);
+    const costsOf = (costs: Readonly<Record<number, number>>) =>
+      withCosts(choices, measuredCosts(costs, choices)).map(({ cost }) => cost);
+    expect(costsOf({ 1: 8, 2: 4 })).toEqual([8, 4, 2, 1, 0.5, 0.25]);
+    expect(costsOf({ 2: 16, 4: 4, 5: 1 })).toEqual([32, 16, 8, 4, 1, 0.25]);
+    const [only] = kernelChoices(3, 1) as [Choice];
+    expect(withCosts([only], new Map([[only.format, 7]]))).toEqual([{ ...only, cost: 7 }]);
+  });
+
+  test('choices that cost no less than smaller ones are dropped, and dense weights cost nothing', () => {
+    const choices = [...kernelChoices(2, 3), { format: { kind: 'other' }, bytes: 9, rung: 3 }];
+    const dense = { format: DENSE, bytes: 20, rung: 4 };
+    const costs = new Map(
+      [[choices[0], 5] as const, [choices[1], 6] as const, [choices[2], 3] as const, [choices[3], 3] as const].map(
+        ([choice, cost]) => [(choice as Choice).format, cost],
+      ),
+    );
+    expect(withCosts([...choices, dense], costs)).toEqual([
+      { ...choices[0], cost: 5 },
+      { ...choices[2], cost: 3 },
+      { ...dense, cost: 0 },
+    ]);
+  });
+
+  test('choices far from the share of a layer are not considered, unless some layer has none within its share', () => {
+    const [few, many] = [[20, 30, 200], Array.from({ length: 100 }, (_, i) => i + 1)].map(
+      (sizes, i): AllocatableLayer => ({ module: `${i}`, weights: 1, choices: choicesOfSizes(sizes) }),
+    ) as [AllocatableLayer, AllocatableLayer];
+    const sizes = (layers: readonly AllocatableLayer[]) =>
+      layers.map(({ choices }) => choices.map(({ bytes }) => bytes));
+    const [ofFew, ofMany] = sizes(nearShares([few, many], [50, 20]));
+    expect(ofFew).toEqual([30, 200]);
+    expect([ofMany?.[0], ofMany?.at(-1)]).toEqual([12, 36]);
+    expect(sizes(nearShares([few, many], [10, 20]))).toEqual([[20], Array.from({ length: 36 }, (_, i) => i + 1)]);
+  });
+
+  test('three choices of a structure are measured, at 0.6, 1 and 1.6 of the share', () => {
+    const choices = [...kernelChoices(1, 60), { format: { kind: 'other' }, bytes: 70, rung: 60 }];
+    const measured = measuredAt(20, [...choices, { format: DENSE, bytes: 99, rung: 61 }]);
+    expect(measured.map(({ bytes }) => bytes)).toEqual([12, 20, 32, 70]);
   });
 });
 
@@ -345,10 +387,11 @@ function strategies(layers: readonly AllocatableLayer[], seed: number): Readonly
   );
   return {
     measured: {
+      layers,
       allocate: (budget) => solveKnapsack(measured, budget),
       gain: (i, index) => cost(i, index) - cost(i, index + 1),
     },
-    paper: { allocate: (budget) => allocateByPaper(known, budget), gain: paperGain(known) },
+    paper: { layers, allocate: (budget) => allocateByPaper(known, budget), gain: paperGain(known) },
   };
 }
 
@@ -381,7 +424,11 @@ test.each(['bits', 'size'] as const)(
         fc.pre(low <= high);
         const goal = kind === 'size' ? { size: limit } : { bits: ((limit + 0.5) * 8) / weights };
         fc.pre(limit < high);
-        const problem = allocationProblem(source, { goal, method: 'uniform', fixedFormats }, new Map());
+        const problem = allocationProblem(
+          source,
+          { goal, method: 'uniform', choices: 'extracted', fixedFormats },
+          new Map(),
+        );
         const results = [
           uniformAllocation(problem),
           ...Object.values(strategies(problem.layers, seed)).map((strategy) => solveAllocation(problem, strategy)),
@@ -406,7 +453,11 @@ test('a uniform allocation spreads the remainder over the model', () => {
   const kernels = (bits: number) => [
     ...kernelCounts(
       uniformAllocation(
-        allocationProblem(source, { goal: { bits }, method: 'uniform', fixedFormats: new Map() }, new Map()),
+        allocationProblem(
+          source,
+          { goal: { bits }, method: 'uniform', choices: 'extracted', fixedFormats: new Map() },
+          new Map(),
+        ),
       ),
     ).values(),
   ];
@@ -414,6 +465,77 @@ test('a uniform allocation spreads the remainder over the model', () => {
   expect(kernels(3.25 * 2 + 0.25)).toEqual([2, 2, 2, 2, 2, 2, 2, 2]);
   expect(kernels(3.25 * 2.5 + 0.25)).toEqual([2, 3, 2, 3, 2, 3, 2, 3]);
   expect(kernels(3.25 * 1.25 + 0.25)).toEqual([1, 1, 1, 2, 1, 1, 1, 2]);
+});
+
+/** Computes the bytes of a weight in a format, and its bits per weight, from the definitions of the formats. */
+function sizeOf({ rows, cols }: { rows: number; cols: number }, format: LayerFormat) {
+  const packed = (bits: number) => Math.ceil(bits / 8);
+  const bytes = isFactors(format)
+    ? rows * packed(format.rank) + format.rank * packed(cols) + 2 * (rows + format.rank + cols)
+    : isKernels(format)
+      ? format.count * (rows * packed(cols) + 2 * (rows + cols))
+      : rows * cols * (format.kind === 'int8' ? 1 : 4) + (format.kind === 'int8' ? 2 * rows : 0);
+  return { bytes, bits: (bytes * 8) / (rows * cols) };
+}
+
+describe('every structure', () => {
+  const given = Array.from({ length: 12 }, (_, i) => ({ rows: [96, 192, 512][i % 3] as number, cols: 192 }));
+  const biases = given.reduce((sum, { rows }, i) => sum + (i % 2 === 0 ? 4 * rows : 0), 0);
+  const weights = given.reduce((sum, { rows, cols }) => sum + rows * cols, 0);
+  const problemFor = (bits: number, choices: ChoiceSet) =>
+    allocationProblem(
+      modelOf(given),
+      { goal: { bits }, method: 'uniform', choices, fixedFormats: new Map() },
+      new Map(),
+    );
+  const used = (formats: Formats) => given.map((shape, i) => sizeOf(shape, formats.get(`layers.${i}.linear`) ?? DENSE));
+  const kindsOf = (formats: Formats) => [...new Set([...formats.values()].map(({ kind }) => kind))].sort();
+
+  test.each([
+    [0.4, ['factors']],
+    [0.8, ['factors']],
+    [1.2, ['factors']],
+    [1.9, ['factors']],
+    [3.7, ['kernels']],
+    [6.2, ['kernels']],
+    [9, ['int8']],
+  ])('at %p bits without measurement all layers have the same, up to the remainder', (bits, kinds) => {
+    const formats = uniformAllocation(problemFor(bits, 'usual'));
+    expect(kindsOf(formats)).toEqual(kinds);
+    const sizes = used(formats);
+    const total = sizes.reduce((sum, { bytes }) => sum + bytes, biases);
+    expect((total * 8) / weights).toBeLessThanOrEqual(bits);
+    expect((total * 8) / weights).toBeGreaterThan(0.97 * bits - 0.01);
+    const each = sizes.filter((_, i) => formats.has(`layers.${i}.linear`)).map((size) => size.bits);
+    expect(Math.max(...each) / Math.min(...each)).toBeLessThan(kinds[0] === 'factors' ? 1.4 : 1.7);
+  });
+
+  test('budgets from 0.4 to 16 bits are met to the byte', () => {
+    fc.assert(
+      fc.property(fc.double({ min: 0.4, max: 16, noNaN: true }), fc.nat(100), (bits, seed) => {
+        const problem = problemFor(bits, 'all');
+        const layers = nearShares(problem.layers, sharesOf(problem)).map((layer, i) => {
+          const measured = measuredAt(sharesOf(problem)[i] as number, layer.choices);
+          const cost = ({ bytes }: Choice, k: number) =>
+            (1 + ((i * 7 + k + seed) % 5)) * 0.1 ** (bytes / layer.weights);
+          const costs = new Map(measured.map((choice, k) => [choice.format, cost(choice, k)]));
+          return { ...layer, choices: withCosts(layer.choices, costs) };
+        });
+        const cost = (i: number, index: number) => layers[i]?.choices[index]?.cost as number;
+        const strategy: Strategy = {
+          layers,
+          allocate: (budget) => solveKnapsack(layers, budget),
+          gain: (i, index) => cost(i, index) - cost(i, index + 1),
+        };
+        for (const formats of [solveAllocation(problem, strategy), uniformAllocation(problemFor(bits, 'usual'))]) {
+          const total = used(formats).reduce((sum, { bytes }) => sum + bytes, biases);
+          expect((total * 8) / weights).toBeLessThanOrEqual(bits);
+          expect((total * 8) / weights).toBeGreaterThan(0.7 * bits);
+        }
+      }),
+      { numRuns: 40 },
+    );
+  });
 });
 
 test('the average excludes kept layers', () => {
@@ -425,11 +547,10 @@ test('the average excludes kept layers', () => {
   // 26 bytes · 8 … for two kernels of the other layer
   const problem = allocationProblem(
     source,
-    { goal: { bits: (8 * 3.25 + 2 * 3.25) / 2 + 0.25 }, method: 'uniform', fixedFormats },
+    { goal: { bits: (8 * 3.25 + 2 * 3.25) / 2 + 0.25 }, method: 'uniform', choices: 'extracted', fixedFormats },
     new Map(),
   );
-  const [layer] = problem.layers;
-  expect(layer?.choices[averageChoice(problem, layer)]?.format).toEqual(kernelsFormat(2));
+  expect(sharesOf(problem)).toEqual([problem.layers[0]?.choices[1]?.bytes]);
 });
 
 const linearsOf = (modules: readonly string[]) =>
@@ -438,8 +559,11 @@ const linearsOf = (modules: readonly string[]) =>
 describe('nonsense is refused', () => {
   const linears = linearsOf(['layers.0.q', 'layers.0.down', 'layers.1.q', 'layers.1.down']);
   const cases: readonly (readonly [string, object, RegExp])[] = [
-    ['nothing to keep to', {}, /exactly one of 'kernels', 'factors', 'bits' and 'size', got undefined/],
-    ['two goals', { kernels: 2, bits: 2 }, /exactly one of .*, got "kernels and bits"/],
+    [
+      'two goals',
+      { kernels: 2, bits: 2 },
+      /at most one of 'kernels', 'factors', 'bits' and 'size', got "kernels and bits"/,
+    ],
     ['three goals', { kernels: 2, bits: 2, size: 100 }, /got "kernels and bits and size"/],
     ['no bits', { bits: 0 }, /'bits' must be a finite number above 0/],
     ['bits that are not a number', { bits: Number.NaN }, /'bits' must be a finite number/],
@@ -512,7 +636,7 @@ describe('nonsense is refused', () => {
     ],
   ];
   test.each(cases)('%s', (_, given, message) => {
-    const check = () => checkAllocation(given as AllocationOptions, linears, { calibrated: false });
+    const check = () => checkAllocation(given as AllocationOptions, linears, { calibrated: false, extracted: false });
     expect(check).toThrow(
       expect.objectContaining({ code: 'MBOK_INVALID_ARGUMENT', message: expect.stringMatching(message) }),
     );
@@ -525,7 +649,8 @@ describe('nonsense is refused', () => {
     [{ size: 1e9 }, /got 1000000000/],
   ])('%j, which no allocation keeps to or none can fill', (goal, message) => {
     const source = modelOf(Array.from({ length: 8 }, () => ({ rows: 8, cols: 64 })));
-    const pose = () => allocationProblem(source, { goal, method: 'uniform', fixedFormats: new Map() }, new Map());
+    const pose = () =>
+      allocationProblem(source, { goal, method: 'uniform', choices: 'extracted', fixedFormats: new Map() }, new Map());
     expect(pose).toThrow(
       expect.objectContaining({ code: 'MBOK_INVALID_ARGUMENT', message: expect.stringMatching(message) }),
     );
@@ -537,7 +662,7 @@ test('layers are kept by name or pattern, and the last match wins', () => {
   const { fixedFormats } = checkAllocation(
     { kernels: 2, keep: { '*.down': 3, 'layers.0.*': 'dense', 'layers.10.q': 1 } },
     linears,
-    { calibrated: false },
+    { calibrated: false, extracted: false },
   );
   expect(Object.fromEntries(fixedFormats)).toEqual({
     'layers.0.q': DENSE,
@@ -549,10 +674,14 @@ test('layers are kept by name or pattern, and the last match wins', () => {
 
 test('a format expands the shorthand of a number or a name', () => {
   const keep = { 'a.q': { kind: 'kernels', count: 2 }, 'b.q': { kind: 'int8' }, 'c.q': DENSE, 'd.q': kernelsFormat(3) };
-  const { fixedFormats } = checkAllocation({ bits: 4, keep }, linearsOf(Object.keys(keep)), { calibrated: false });
+  const { fixedFormats } = checkAllocation({ bits: 4, keep }, linearsOf(Object.keys(keep)), {
+    calibrated: false,
+    extracted: false,
+  });
   const short = { 'a.q': 2, 'b.q': 'int8', 'c.q': 'dense', 'd.q': 3 } as const;
   expect(fixedFormats).toEqual(
-    checkAllocation({ bits: 4, keep: short }, linearsOf(Object.keys(keep)), { calibrated: false }).fixedFormats,
+    checkAllocation({ bits: 4, keep: short }, linearsOf(Object.keys(keep)), { calibrated: false, extracted: false })
+      .fixedFormats,
   );
   expect([...fixedFormats.values()]).toEqual([kernelsFormat(2), INT8, DENSE, kernelsFormat(3)]);
 });

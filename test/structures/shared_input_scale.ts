@@ -92,6 +92,8 @@ export const sharedInputScaleConverter: WeightConverter<SharedInputScale> = {
   },
 
   budget: {
+    formats: () => numbers(MOST).map(formatOf),
+    usualBits: [0, 16],
     async residuals(weight, formats, signal) {
       const left = await remainders('a weight', weight, undefined, signal);
       const norms = numbers(MOST).map(() => left.next().norm);

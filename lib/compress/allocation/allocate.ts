@@ -1,17 +1,16 @@
 /**
- * Kernel allocation: chooses the format of each linear layer for a budget (arXiv 2505.22811, §5).
+ * Allocation: chooses the format of each linear layer for a budget (arXiv 2505.22811, §5).
  *
- * For layers l with formats K_l it minimizes the total cost within the bytes of the budget:
+ * For layers l with formats F_l it minimizes the total cost within the bytes of the budget:
  *
- *   min Σ_l cost(l, K_l)  subject to  Σ_l bytes(l, K_l) ≤ budget
+ *   min Σ_l cost(l, F_l)  subject to  Σ_l bytes(l, F_l) ≤ budget
  *
  * Three methods differ in the cost:
  *
- * - 'measured' (block_errors.ts): the error that the calibrated layer causes in its block's output. Solved by dynamic
+ * - 'measured' (costs.ts): the error that the calibrated layer causes in its block's output. Solved by dynamic
  *   programming (knapsack.ts). It extends the paper.
  * - 'paper' (paper.ts): importance × residual × size factor. Solved greedily.
- * - 'uniform' (uniform.ts): no cost. All layers get the same number of kernels; the remaining bytes raise evenly spread
- *   layers by one.
+ * - 'uniform' (uniform.ts): no cost. All layers get the same format; the remaining bytes raise evenly spread layers.
  *
  * Bytes that remain after the choice go greedily to single layers (layers.ts). 'measured' and 'paper' analyze the
  * original model block by block on part of the calibration text.
@@ -29,8 +28,9 @@ import { advance, calibrationWalk, embedWindows, type Walk, windowsOfTokens } fr
 import { COLUMN_POWER } from '../kernels/calibrated_matrix';
 import { REFIT_ROUNDS, SVID_ITERATIONS } from '../kernels/decompose';
 import type { StateStore } from '../state_store';
-import { measureBlockErrors, withCosts } from './block_errors';
-import { type AllocationProblem, averageChoice, type Strategy, solveAllocation } from './budget';
+import { measureBlockErrors } from './block_errors';
+import { type AllocationProblem, type Strategy, sharesOf, solveAllocation } from './budget';
+import { measuredAt, nearShares, withCosts } from './costs';
 import { blockImportance } from './importance';
 import { solveKnapsack } from './knapsack';
 import { type AllocatableLayer, addedBytes, type CostedChoice } from './layers';
@@ -39,10 +39,6 @@ import { allocateUniformly } from './uniform';
 
 /** Calibration tokens for an analysis: enough for second moments, and a fraction of what a conversion uses. */
 const ANALYSIS_TOKENS = 2 ** 14;
-/**
- * Number of choices above the average choice that 'measured' tries for each layer. Allocations rarely use larger ones.
- */
-const MOST_ABOVE_AVERAGE = 2;
 /** Rounds of the conversions that 'measured' tries. One round of signs and scales ranks layers as well as several. */
 const ROUNDS = {
   iterations: SVID_ITERATIONS,
@@ -93,10 +89,12 @@ export async function chooseFormats(
 /** Chooses the same format for every layer; the remaining bytes raise single layers evenly. */
 export function uniformAllocation(problem: AllocationProblem): Formats {
   const { layers } = problem;
+  const rung = (i: number, index: number) => layers[i]?.choices[index]?.rung as number;
   return solveAllocation(problem, {
+    layers,
     allocate: (budget) => allocateUniformly(layers, budget),
-    // the layer with the fewest kernels gains most, regardless of the bytes of its next choice
-    gain: (i, index) => -index * addedBytes(layers[i] as AllocatableLayer, index),
+    // the layer on the lowest rung gains most, regardless of the bytes of its next choice
+    gain: (i, index) => -rung(i, index) * addedBytes(layers[i] as AllocatableLayer, index),
   });
 }
 
@@ -105,24 +103,29 @@ async function measureCosts(
   analysis: Analysis,
   onProgress: ProgressOptions['onProgress'],
 ): Promise<Strategy> {
-  const { layers } = problem;
+  const shares = sharesOf(problem);
+  const layers = nearShares(problem.layers, shares);
   const tried = new Map(
-    layers.map((layer) => {
-      const maxIndex = averageChoice(problem, layer) + MOST_ABOVE_AVERAGE;
-      return [layer.module, layer.choices.slice(0, maxIndex + 1).map(({ format }) => format)];
+    layers.map(({ module, choices }, i) => {
+      return [module, measuredAt(shares[i] as number, choices).map(({ format }) => format)] as const;
     }),
   );
-  const errors = new Map<string, readonly number[]>();
+  const errors = new Map<string, ReadonlyMap<LayerFormat, number>>();
+  let begun = 0;
   await forEachBlock(analysis, async (layer, parameters) => {
-    const onModule = (what: string) => onProgress?.({ done: errors.size / layers.length, what });
+    const onModule = (what: string) => onProgress?.({ done: begun++ / layers.length, what });
     const task = { layer, tried, rounds: ROUNDS, onModule };
-    for (const [module, curve] of await measureBlockErrors(analysis.walk, parameters, task)) errors.set(module, curve);
+    for (const [module, costs] of await measureBlockErrors(analysis.walk, parameters, task)) errors.set(module, costs);
   });
   const costedLayers = layers.map((layer): AllocatableLayer<CostedChoice> => {
-    return { ...layer, choices: withCosts(layer.choices, errors.get(layer.module) as readonly number[]) };
+    return {
+      ...layer,
+      choices: withCosts(layer.choices, errors.get(layer.module) as ReadonlyMap<LayerFormat, number>),
+    };
   });
   const cost = (i: number, index: number) => costedLayers[i]?.choices[index]?.cost as number;
   return {
+    layers: costedLayers,
     allocate: (budget) => solveKnapsack(costedLayers, budget),
     gain: (i, index) => cost(i, index) - cost(i, index + 1),
   };
@@ -145,7 +148,7 @@ async function analyzeImportance(
       });
     }
   });
-  return { allocate: (budget) => allocateByPaper(analyzed, budget), gain: paperGain(analyzed) };
+  return { layers, allocate: (budget) => allocateByPaper(analyzed, budget), gain: paperGain(analyzed) };
 }
 
 /** Computes ‖W − Ŵ‖ for every choice of a layer. */
@@ -158,7 +161,7 @@ async function residualsOf(
   const formats = choices.map(({ format }) => format);
   for (const kind of new Set(formats.map((format) => format.kind))) {
     const sameKind = formats.filter((format) => format.kind === kind);
-    const residuals = (await converterOf(sameKind[0])?.budget?.residuals(
+    const residuals = (await converterOf(sameKind[0])?.budget?.residuals?.(
       weight,
       sameKind,
       signal,

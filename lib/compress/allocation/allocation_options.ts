@@ -4,13 +4,17 @@ import { finiteNumber, integerInRange, invalid, oneOf } from '../../base/validat
 import type { ParameterSpecification } from '../../models/family';
 import { MAX_KERNELS } from '../../structures/kernels';
 import type { LayerFormat } from '../../structures/structure';
+import type { ChoiceSet } from './choices';
 import { checkFixedFormats, type FixedFormat } from './keep';
 
 export const ALLOCATION_METHODS: readonly AllocationMethod[] = ['measured', 'uniform', 'paper'];
 /** Method that distributes a budget over layers; see {@link AllocationOptions.allocation}. */
 export type AllocationMethod = 'measured' | 'uniform' | 'paper';
 
-/** Size of the linear layers. Exactly one of `kernels`, `factors`, `bits` and `size` is required. */
+/**
+ * Size of the linear layers: at most one of `kernels`, `factors`, `bits` and `size`. Default: 2 `bits`, or 2 `kernels`
+ * with method 'svid'.
+ */
 export interface AllocationOptions {
   /** Number of ±1 kernels of every linear layer, 1 to 8: bits per weight without scales. */
   readonly kernels?: number;
@@ -20,8 +24,9 @@ export interface AllocationOptions {
    */
   readonly factors?: number;
   /**
-   * Maximum strict bits per weight, averaged over all linear layers. Counts kernels with rows padded to bytes, scales,
-   * biases, and the weights named in `keep`. Each layer gets 1 to 8 kernels.
+   * Maximum strict bits per weight, averaged over all linear layers. Counts bits with rows padded to bytes, scales,
+   * biases, and the weights named in `keep`. Each layer becomes a factor pair, kernels or numbers in 8 bits, or stays
+   * dense. From about 0.3 bits on; method 'svid' and allocation 'paper' choose only kernels, from one per layer on.
    */
   readonly bits?: number;
   /**
@@ -33,7 +38,8 @@ export interface AllocationOptions {
    *
    * - 'measured': minimizes the sum over layers of the error that the calibrated layer causes in its block's output,
    *   relative to the hidden states. Needs calibration.
-   * - 'uniform': equal numbers of kernels; the remaining bytes are spread over the model.
+   * - 'uniform': equal formats, factor pairs up to 2.15 bits per weight and kernels above; the remaining bytes are spread
+   *   over the model.
    * - 'paper': greedy by importance (PWCCA) × residual × size factor (arXiv 2505.22811, §5). Needs calibration.
    */
   readonly allocation?: AllocationMethod;
@@ -52,10 +58,15 @@ export type Goal = { readonly kernels: number } | { readonly factors: number } |
 /** Budget in bits per weight, or in bytes of the file. */
 export type Budget = { readonly bits: number } | { readonly size: number };
 
+/** Goals without a size. */
+const [DEFAULT_BITS, DEFAULT_KERNELS] = [2, 2];
+
 /** Checked allocation options. */
 export interface AllocationTask {
   readonly goal: Goal;
   readonly method: AllocationMethod;
+  /** Formats that a budget considers. */
+  readonly choices: ChoiceSet;
   /** Formats from `keep`, by module. */
   readonly fixedFormats: ReadonlyMap<string, LayerFormat>;
 }
@@ -64,16 +75,17 @@ export interface AllocationTask {
 export function checkAllocation(
   given: AllocationOptions,
   linears: readonly ParameterSpecification[],
-  { calibrated }: { readonly calibrated: boolean },
+  { calibrated, extracted }: { readonly calibrated: boolean; readonly extracted: boolean },
 ): AllocationTask {
-  const goal = checkGoal(given);
+  const goal = checkGoal(given) ?? (extracted ? { kernels: DEFAULT_KERNELS } : { bits: DEFAULT_BITS });
   const { allocation } = given;
   if (allocation !== undefined && !isBudget(goal)) invalid('allocation', "given with 'bits' or 'size'", allocation);
   const method = oneOf('allocation', allocation ?? (calibrated ? 'measured' : 'uniform'), ALLOCATION_METHODS);
   if (method !== 'uniform' && !calibrated) {
     invalid('allocation', "'uniform' without calibration, which the other methods judge layers by", method);
   }
-  return { goal, method, fixedFormats: checkFixedFormats(given.keep, linears) };
+  const choices = extracted || method === 'paper' ? 'extracted' : method === 'measured' ? 'all' : 'usual';
+  return { goal, method, choices, fixedFormats: checkFixedFormats(given.keep, linears) };
 }
 
 /** Tells whether a goal leaves the formats of the layers open. */
@@ -81,14 +93,14 @@ export function isBudget(goal: Goal): goal is Budget {
   return 'bits' in goal || 'size' in goal;
 }
 
-function checkGoal({ kernels, factors, bits, size }: AllocationOptions): Goal {
+function checkGoal({ kernels, factors, bits, size }: AllocationOptions): Goal | undefined {
   const specified = Object.entries({ kernels, factors, bits, size }).filter(([, value]) => value !== undefined);
-  if (specified.length !== 1) {
-    const names = specified.length === 0 ? undefined : specified.map(([name]) => name).join(' and ');
-    invalid('options', "given with exactly one of 'kernels', 'factors', 'bits' and 'size'", names);
+  if (specified.length > 1) {
+    const names = specified.map(([name]) => name).join(' and ');
+    invalid('options', "given with at most one of 'kernels', 'factors', 'bits' and 'size'", names);
   }
   if (factors !== undefined) return { factors: finiteNumber('factors', factors, 0.05, 8) };
   if (bits !== undefined) return { bits: finiteNumber('bits', bits, Number.MIN_VALUE) };
   if (size !== undefined) return { size: integerInRange('size', size, 1) };
-  return { kernels: integerInRange('kernels', kernels, 1, MAX_KERNELS) };
+  return kernels === undefined ? undefined : { kernels: integerInRange('kernels', kernels, 1, MAX_KERNELS) };
 }

@@ -1,9 +1,9 @@
 /**
  * The costs of the 'measured' allocation: the error that each format of a layer causes in the output of its block.
  *
- * For module l in format K the cost is the mean over tokens of ‖h' − h‖² / ‖h‖². h is the output of the original block.
- * h' is the output with only this module converted to K, calibrated (kernels/calibrated_matrix.ts). The sum over layers
- * is the objective of the allocation.
+ * For module l in format F the cost is the mean over tokens of ‖h' − h‖² / ‖h‖². h is the output of the original block.
+ * h' is the output with only this module converted to F, calibrated. The sum over layers is the objective of the
+ * allocation.
  *
  * On tiny-stories this sum ranks allocations better than the divergences of whole models with one converted layer each.
  * It is also cheaper: those need a pass through all later blocks.
@@ -25,7 +25,6 @@ import { converterOf } from '../converters';
 import { type BlockWeights, linearWeight } from '../dense_source';
 import { hiddenInput, type Walk } from '../hidden_states';
 import { disposeMoments, preparedMoments } from '../input_moments';
-import type { Choice, CostedChoice } from './layers';
 
 /** Correction weights: none, since layers are measured in the original model. */
 const NO_AIMS = { targetMix: 0, residualMix: 0 };
@@ -48,9 +47,9 @@ export async function measureBlockErrors(
   walk: Walk,
   parameters: Parameters,
   { layer, tried, rounds, onModule }: BlockErrorTask,
-): Promise<Map<string, readonly number[]>> {
+): Promise<Map<string, ReadonlyMap<LayerFormat, number>>> {
   const { source, signal } = walk;
-  const errors = new Map<string, readonly number[]>();
+  const errors = new Map<string, ReadonlyMap<LayerFormat, number>>();
   const original: BlockWeights = { parameters, formats: source.formats };
   const sides = { student: original, teacher: original };
   const chunk = await firstChunk(walk, layer);
@@ -63,7 +62,7 @@ export async function measureBlockErrors(
       for (const module of modules) {
         onModule(module);
         const owner = linearWeight(source, module);
-        const curve: number[] = [];
+        const costs = new Map<LayerFormat, number>();
         await withWidened(parameters.get(owner.name) as Matrix, signal, async (weight) => {
           for (const format of tried.get(module) as readonly LayerFormat[]) {
             throwIfAborted(signal);
@@ -71,13 +70,13 @@ export async function measureBlockErrors(
             const goal = { owner, format, calibration: { moments, rounds }, rounds, signal };
             const converted: ConvertedWeights = new Map([[module, await converter.fit(weight, goal)]]);
             try {
-              curve.push(await relativeError(walk, layer, replacedIn(original, converted), chunk, expected));
+              costs.set(format, await relativeError(walk, layer, replacedIn(original, converted), chunk, expected));
             } finally {
               disposeConverted(converted);
             }
           }
         });
-        errors.set(module, curve);
+        errors.set(module, costs);
       }
     } finally {
       disposeMoments(moments);
@@ -128,17 +127,4 @@ async function relativeError(
   await using plan = new Plan(graph, { maxRows: scalars.rows });
   const { error } = await plan.run({ inputs: { x, original }, scalars, signal: walk.signal });
   return error?.[0] as number;
-}
-
-/**
- * Combines choices with their costs. `costs` lists those of the first choices: at least two, unless there is only one
- * choice. Costs of larger choices are extrapolated: they fall exponentially with the bytes at the rate of the last two.
- */
-export function withCosts(choices: readonly Choice[], costs: readonly number[]): readonly CostedChoice[] {
-  const [before, last] = [costs.at(-2) ?? 0, costs.at(-1) as number];
-  const ratio = before > 0 ? Math.min(1, last / before) : 1;
-  const bytes = (index: number) => choices[index]?.bytes as number;
-  const end = costs.length - 1;
-  const steps = (index: number) => (bytes(index) - bytes(end)) / (bytes(end) - bytes(end - 1));
-  return choices.map((choice, i) => ({ ...choice, cost: costs[i] ?? last * ratio ** steps(i) }));
 }

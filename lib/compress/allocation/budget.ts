@@ -15,7 +15,15 @@ import { outputFormats } from '../converted';
 import { type DenseSource, headOf, linearWeight } from '../dense_source';
 import { type AllocationTask, type Budget, isBudget } from './allocation_options';
 import { choicesOf, formatsJson } from './choices';
-import { type AllocatableLayer, addGreedily, type Choice, type Chosen, largest, smallest, totalBytes } from './layers';
+import {
+  type AllocatableLayer,
+  addGreedily,
+  type Choice,
+  type Chosen,
+  choicesAt,
+  smallest,
+  totalBytes,
+} from './layers';
 
 /** The choice of a format for each layer within a budget. */
 export interface AllocationProblem {
@@ -23,14 +31,16 @@ export interface AllocationProblem {
   readonly layers: readonly AllocatableLayer[];
   /** Bytes for all choices together, if the file's header has the size that it has with the smallest choices. */
   readonly budget: number;
-  /** Returns the bytes by which these choices exceed the budget; 0 or less if they fit. */
-  excess(chosen: Chosen): number;
+  /** Returns the bytes by which a choice for every layer exceeds the budget; 0 or less if they fit. */
+  excess(choices: readonly Choice[]): number;
   /** Combines the choices with the formats from `keep`; lists the linear layers that are not dense. */
-  formats(chosen: Chosen): Formats;
+  formats(choices: readonly Choice[]): Formats;
 }
 
 /** A method to solve an allocation problem. */
 export interface Strategy {
+  /** The layers of the problem, with the choices that the method considers. */
+  readonly layers: readonly AllocatableLayer[];
   /** Chooses within `budget` bytes, which suffice for the smallest choice of every layer. */
   allocate(budget: number): Chosen;
   /** Returns the gain of layer i from the choice after `index`, used to spend leftover bytes. */
@@ -44,10 +54,10 @@ export interface Strategy {
  */
 export function allocationProblem(
   source: DenseSource,
-  { goal, fixedFormats }: AllocationTask,
+  { goal, choices, fixedFormats }: AllocationTask,
   tableFormats: Formats,
 ): AllocationProblem {
-  if (isBudget(goal)) return budgetProblem(source, goal, fixedFormats, tableFormats);
+  if (isBudget(goal)) return budgetProblem(source, goal, { choices, fixedFormats }, tableFormats);
   const formatOf = (module: string) =>
     'kernels' in goal
       ? kernelsFormat(goal.kernels)
@@ -68,7 +78,7 @@ function linearFormats(source: DenseSource, formatOf: (module: string) => LayerF
 function budgetProblem(
   source: DenseSource,
   budget: Budget,
-  fixedFormats: AllocationTask['fixedFormats'],
+  { choices: set, fixedFormats }: Pick<AllocationTask, 'choices' | 'fixedFormats'>,
   tableFormats: Formats,
 ): AllocationProblem {
   const linears = linearsOf(source);
@@ -76,21 +86,19 @@ function budgetProblem(
     .filter(({ name }) => !fixedFormats.has(moduleOf(name)))
     .map((linear): AllocatableLayer => {
       const { name, rows, cols } = linear;
-      return { module: moduleOf(name), weights: rows * cols, choices: choicesOf(linear, source) };
+      return { module: moduleOf(name), weights: rows * cols, choices: choicesOf(linear, source, set) };
     });
   const weights = linears.reduce((sum, { rows, cols }) => sum + rows * cols, 0);
-  const formats = (chosen: Chosen) => {
-    const chosenFormats = layers.map(
-      ({ module, choices }, i) => [module, (choices[chosen[i] as number] as Choice).format] as const,
-    );
-    const byModule = new Map([...chosenFormats, ...fixedFormats]);
+  const formats = (choices: readonly Choice[]) => {
+    const chosen = layers.map(({ module }, i) => [module, (choices[i] as Choice).format] as const);
+    const byModule = new Map([...chosen, ...fixedFormats]);
     return linearFormats(source, (module) => byModule.get(module) as LayerFormat);
   };
   const stored = 'bits' in budget ? linearBytes : fileBytes;
   const limit = 'bits' in budget ? Math.floor((budget.bits * weights) / 8) : budget.size;
-  const excess = (chosen: Chosen) =>
-    stored(source, outputFormats(source, new Map([...tableFormats, ...formats(chosen)]))) - limit;
-  const smallestExcess = excess(smallest(layers));
+  const excess = (choices: readonly Choice[]) =>
+    stored(source, outputFormats(source, new Map([...tableFormats, ...formats(choices)]))) - limit;
+  const smallestExcess = excess(choicesAt(layers, smallest(layers)));
   expectFeasible(budget, {
     minBytes: limit + smallestExcess,
     maxBytes: stored(source, source.formats),
@@ -132,43 +140,42 @@ function linearBytes(source: DenseSource, formats: Formats): number {
 }
 
 /**
- * Solves the problem. The result is within the budget to the byte, and no layer's next choice fits into the remainder.
+ * Solves the problem. The result is within the budget to the byte, and no layer's next choice that the strategy considers
+ * fits into the remainder.
  */
-export function solveAllocation({ layers, budget, excess, formats }: AllocationProblem, strategy: Strategy): Formats {
+export function solveAllocation({ budget, excess, formats }: AllocationProblem, strategy: Strategy): Formats {
+  const { layers } = strategy;
   if (layers.length === 0) return formats([]);
+  const over = (chosen: Chosen) => excess(choicesAt(layers, chosen));
   const minBytes = totalBytes(layers, smallest(layers));
   let chosen = strategy.allocate(budget);
   // the header's size depends on the choices, if only through the digits of offsets
-  for (let [reduced, over] = [budget, excess(chosen)]; over > 0; over = excess(chosen)) {
-    reduced = Math.max(minBytes, reduced - over);
+  for (let [reduced, beyond] = [budget, over(chosen)]; beyond > 0; beyond = over(chosen)) {
+    reduced = Math.max(minBytes, reduced - beyond);
     chosen = strategy.allocate(reduced);
   }
-  return formats(addGreedily(layers, chosen, strategy.gain, (candidate) => excess(candidate) <= 0));
+  return formats(
+    choicesAt(
+      layers,
+      addGreedily(layers, chosen, strategy.gain, (candidate) => over(candidate) <= 0),
+    ),
+  );
 }
 
 /** Reads the JSON of an earlier solution; returns undefined if it does not solve this problem. */
 export function solutionOf({ layers, excess, formats }: AllocationProblem, json: JsonObject): Formats | undefined {
-  const chosen = layers.map(({ module, choices }) => {
+  const chosen = layers.flatMap(({ module, choices }) => {
     // dense layers are not listed
     const layerJson = json[module] ?? formatJson(DENSE);
-    return choices.findIndex(({ format }) => isDeepStrictEqual(formatJson(format), layerJson));
+    return choices.find(({ format }) => isDeepStrictEqual(formatJson(format), layerJson)) ?? [];
   });
-  if (chosen.includes(-1)) return undefined;
+  if (chosen.length < layers.length) return undefined;
   const solution = formats(chosen);
   return isDeepStrictEqual(json, formatsJson(solution)) && excess(chosen) <= 0 ? solution : undefined;
 }
 
-/**
- * Returns the index of the choice for a layer's share of the budget, rounded up. The share lies between its smallest
- * and largest choice in the proportion in which the budget lies between the totals of those.
- */
-export function averageChoice({ layers, budget }: AllocationProblem, { choices }: AllocatableLayer): number {
-  const minBytes = totalBytes(layers, smallest(layers));
-  const range = totalBytes(layers, largest(layers)) - minBytes;
-  const [first, last] = [choices[0] as Choice, choices.at(-1) as Choice];
-  // cross-multiplied, because quotients would round
-  const isEnough = ({ bytes }: Choice) =>
-    (bytes - first.bytes) * range >= (budget - minBytes) * (last.bytes - first.bytes);
-  const index = choices.findIndex(isEnough);
-  return index < 0 ? choices.length - 1 : index;
+/** Returns the bytes of each layer if all have equally many per weight, together the budget. */
+export function sharesOf({ layers, budget }: AllocationProblem): readonly number[] {
+  const total = layers.reduce((sum, { weights }) => sum + weights, 0);
+  return layers.map(({ weights }) => (budget * weights) / total);
 }

@@ -7,6 +7,8 @@ export interface Choice {
   readonly format: LayerFormat;
   /** Bytes of all its parts in a file. */
   readonly bytes: number;
+  /** Place in an order of formats by size that is the same for all layers; see choices.ts. */
+  readonly rung: number;
 }
 
 /** A choice with its cost. An allocation minimizes the sum of costs over all layers. */
@@ -31,6 +33,14 @@ export const smallest = (layers: readonly AllocatableLayer[]): Chosen => layers.
 
 /** Returns the largest choice for every layer. */
 export const largest = (layers: readonly AllocatableLayer[]): Chosen => layers.map(({ choices }) => choices.length - 1);
+
+/** Returns the choice of every layer. */
+export function choicesAt<LayerChoice extends Choice>(
+  layers: readonly AllocatableLayer<LayerChoice>[],
+  chosen: Chosen,
+): readonly LayerChoice[] {
+  return layers.map(({ choices }, i) => choices[chosen[i] as number] as LayerChoice);
+}
 
 export function totalBytes(layers: readonly AllocatableLayer[], chosen: Chosen): number {
   return layers.reduce((sum, layer, i) => sum + bytesAt(layer, chosen[i] as number), 0);

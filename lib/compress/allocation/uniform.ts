@@ -1,21 +1,26 @@
-/**
- * The uniform allocation: the largest choice that fits in every layer, then the next choice in evenly spread layers.
- */
+/** The uniform allocation: the highest rung that fits in every layer, then the next rung in evenly spread layers. */
 
-import { type AllocatableLayer, bytesAt, type Chosen, largest, totalBytes } from './layers';
+import { type AllocatableLayer, bytesAt, type Chosen, totalBytes } from './layers';
 
 /**
- * Chooses the same index for every layer and spends the remaining bytes evenly over the model.
+ * Chooses the same rung for every layer and spends the remaining bytes evenly over the model. Layers without a choice at
+ * the rung take their last one below it, or else their smallest.
  *
  * @param budget - bytes; at least the sum of the smallest choices
- * @returns the index of each layer's choice. They differ by at most one, except in layers with fewer choices
+ * @returns the index of each layer's choice
  */
 export function allocateUniformly(layers: readonly AllocatableLayer[], budget: number): Chosen {
-  const last = largest(layers);
-  const level = (index: number): Chosen => last.map((maxIndex) => Math.min(index, maxIndex));
-  let index = 0;
-  while (index < Math.max(...last) && totalBytes(layers, level(index + 1)) <= budget) index++;
-  const [everywhere, raised] = [level(index), level(index + 1)];
+  const level = (rung: number): Chosen =>
+    layers.map(({ choices }) =>
+      Math.max(
+        0,
+        choices.findLastIndex((choice) => choice.rung <= rung),
+      ),
+    );
+  const rungs = [...new Set(layers.flatMap(({ choices }) => choices.map(({ rung }) => rung)))].sort((a, b) => a - b);
+  const tooHigh = rungs.findIndex((rung) => totalBytes(layers, level(rung)) > budget);
+  const at = tooHigh < 0 ? rungs.length - 1 : Math.max(0, tooHigh - 1);
+  const [everywhere, raised] = [level(rungs[at] as number), level(rungs[at + 1] ?? Infinity)];
   const remainder = budget - totalBytes(layers, everywhere);
   const step = totalBytes(layers, raised) - totalBytes(layers, everywhere);
   if (step === 0) return everywhere;

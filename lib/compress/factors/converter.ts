@@ -3,7 +3,7 @@
 import { moduleOf } from '../../models/parts';
 import { withWidened } from '../../models/widen';
 import type { Matrix } from '../../native/matrix';
-import { type FactorsFormat, factorsFormat, rankForBits } from '../../structures/factors';
+import { type FactorsFormat, factorsFormat, MOST_PAIR_BITS, rankForBits } from '../../structures/factors';
 import type { WeightShape } from '../../structures/structure';
 import { withTarget } from '../calibration_target';
 import type { ConvertedWeight } from '../converted';
@@ -20,6 +20,7 @@ export const factorsConverter: WeightConverter<FactorsFormat> = {
   formats: (shape) => ranksOf(shape).map(factorsFormat),
   inOrder: true,
   weighsOutputs: true,
+  budget: { formats: rungsOf, usualBits: [0, MOST_PAIR_BITS] },
   fitBytes: ({ rows, cols }, { rank }) => 4 * (2 * rows * cols + pairNumbers({ rows, cols }, rank)),
 
   async fit(weight, goal): Promise<ConvertedWeight> {
@@ -35,6 +36,15 @@ export const factorsConverter: WeightConverter<FactorsFormat> = {
     }
   },
 };
+
+/** Bits per weight of the smallest pair that a budget chooses, of the largest, and the ratio from one to the next. */
+const [LEAST_RUNG, MOST_RUNG, STEP] = [0.25, 3.3, 1.08];
+
+/** The pairs that a budget chooses among: ranks for geometrically growing bits per weight. */
+function rungsOf(shape: WeightShape): readonly FactorsFormat[] {
+  const count = Math.floor(Math.log(MOST_RUNG / LEAST_RUNG) / Math.log(STEP)) + 1;
+  return Array.from({ length: count }, (_, i) => factorsFormat(rankForBits(shape, LEAST_RUNG * STEP ** i)));
+}
 
 /** Every rank up to that of the weight's size in {@link MOST_BITS} bits. */
 function ranksOf(shape: WeightShape): readonly number[] {

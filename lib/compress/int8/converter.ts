@@ -23,6 +23,7 @@ const LARGEST_ERROR = 0.5;
 export const int8Converter: WeightConverter<Int8Format> = {
   formats: () => [INT8],
   inOrder: false,
+  budget: { formats: () => [INT8], usualBits: [7.5, Infinity] },
 
   async fit(weight, { owner, format, signal }): Promise<ConvertedWeight> {
     const { numbers, scales, error } = await quantize(owner.name, weight, signal);

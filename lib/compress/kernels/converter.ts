@@ -2,6 +2,7 @@
 
 import { moduleOf } from '../../models/parts';
 import type { Matrix } from '../../native/matrix';
+import { MOST_PAIR_BITS } from '../../structures/factors';
 import { type KernelsFormat, kernelsFormat, MAX_KERNELS } from '../../structures/kernels';
 import type { ConvertedWeight } from '../converted';
 import type { FitGoal, WeightConverter } from '../converter';
@@ -11,8 +12,10 @@ import { decompose, SVID_ITERATIONS } from './decompose';
 import { disposeKernels, type KernelMatrices, kernelParts, kernelsOf, roundScales } from './kernel_matrices';
 import { calibrateFrom } from './nested_matrix';
 
+const allFormats = () => Array.from({ length: MAX_KERNELS }, (_, i) => kernelsFormat(i + 1));
+
 export const kernelsConverter: WeightConverter<KernelsFormat> = {
-  formats: () => Array.from({ length: MAX_KERNELS }, (_, i) => kernelsFormat(i + 1)),
+  formats: allFormats,
   inOrder: true,
 
   async fit(weight, goal): Promise<ConvertedWeight> {
@@ -33,6 +36,9 @@ export const kernelsConverter: WeightConverter<KernelsFormat> = {
   },
 
   budget: {
+    formats: allFormats,
+    // from 7.5 bits on 8-bit numbers are as accurate
+    usualBits: [MOST_PAIR_BITS, 7.5],
     // successive extraction into the most kernels gives the residuals for every smaller number too
     async residuals(weight, formats, signal) {
       const maxCount = Math.max(...formats.map(({ count }) => count));
