@@ -16,7 +16,7 @@ export type { FixedFormat } from './compress/allocation/keep';
 export { type BinarizeOptions, binarize, type ConversionMethod } from './compress/binarize';
 export { type BinarizeFolderOptions, binarizeFolder } from './compress/binarize_folder';
 export type { CalibrationOptions } from './compress/calibration';
-export type { BooleanEmbeddings, EmbeddingChoice } from './compress/embeddings';
+export type { BooleanEmbeddings, EmbeddingBudget, EmbeddingChoice } from './compress/embeddings';
 export { type ExportOptions, type ExportType, exportDense } from './compress/export_dense';
 export { type ConversionPlan, planConversion } from './compress/memory_plan';
 export type { ConversationCount, Dataset, LabeledTokens } from './data/dataset';

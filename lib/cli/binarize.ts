@@ -9,8 +9,10 @@ import { type BinarizeFolderOptions, binarizeFolder } from '../compress/binarize
 import type { EmbeddingChoice } from '../compress/embeddings';
 import type { TrainingPrecision } from '../graph/arithmetic';
 import { inspect, type LayerInspection } from '../models/inspect';
+import { isBooleanTable } from '../structures/boolean_table';
 import { MAX_KERNELS } from '../structures/kernels';
 import { structureOf } from '../structures/registry';
+import type { LayerFormat } from '../structures/structure';
 import { readBytes } from './bytes';
 import { CALIBRATION_OPTIONS, calibrationFiles, calibrationLine, calibrationText } from './calibration_text';
 import { type Command, type CommandCall, given, type Outcome, UsageError } from './command';
@@ -91,8 +93,8 @@ export const binarizeCommand: Command = {
     },
     embeddings: {
       kind: 'text',
-      value: 'unchanged|int8|K|K+F',
-      help: 'embeddings and head: as they are, 8 bits, or K kernels with F tokens in 8 bits',
+      value: 'unchanged|int8|K|K+F|bits:B|SIZE',
+      help: 'embeddings and head: as they are, 8 bits, K kernels with F tokens in 8 bits, or the best within a size',
       byDefault: 'unchanged; with --size int8',
     },
     restart: { kind: 'flag', help: 'discard an unfinished conversion to OUT instead of continuing it' },
@@ -124,7 +126,8 @@ Kernels are fitted by one of three methods; products by alternating projections,
 Norms, biases, embeddings and head stay. In small models embeddings and head are most of the file: --embeddings int8
 stores them with 8 bits per number and a scale per row, which is the default of --size, --embeddings 2 as two kernels,
 and --embeddings 2+4096 as two kernels except for the 4096 most frequent tokens of the calibration text, which get 8
-bits. Numbers in 8 bits cannot be trained.
+bits. With --embeddings bits:2.5 or 9MB kernels and frequent tokens are chosen to fit. Numbers in 8 bits cannot be
+trained.
 
 With --nested any K' below --kernels is a model too, in the same file: other commands read it with --kernels K'. Bits are
 shared, and each K' has separate scales. It takes K conversions, and the last is slightly worse than one for K alone.
@@ -162,7 +165,7 @@ async function run(call: CommandCall): Promise<Outcome> {
         onProgress,
       });
       status.clear();
-      const { bitsPerWeight, bytes, layers } = await inspect(target);
+      const { bitsPerWeight, bytes, layers, tables } = await inspect(target);
       const forms = layers.map(
         ({ module, kernels, format }) =>
           [module, kernels > 0 ? kernels : structureOf(format).describe(format)] as const,
@@ -180,7 +183,7 @@ async function run(call: CommandCall): Promise<Outcome> {
           ...(allocation ? [`forms by ${allocation.method} allocation: ${formsLine(layers)}`] : []),
           ...(calibration ? [calibrationLine(calibration)] : []),
           ...Object.entries(embeddingErrors ?? {}).map(
-            ([name, error]) => `${name} ${tableLabel(options.embeddings)}, residual ${error.toFixed(4)}`,
+            ([name, error]) => `${name} ${tableLabel(tables[name])}, residual ${error.toFixed(4)}`,
           ),
         ],
       };
@@ -258,22 +261,26 @@ function readKept(text: string): readonly [string, FixedFormat] {
   throw new UsageError(`--keep takes NAME=dense, NAME=int8 or NAME=K with K from 1 to ${MAX_KERNELS}, got '${text}'`);
 }
 
-/** Reads what embeddings and head become: `unchanged`, `int8`, `K` or `K+F`. Throws UsageError. */
+/** Reads what embeddings and head become: `unchanged`, `int8`, `K`, `K+F`, `bits:B` or a size. Throws UsageError. */
 function readEmbeddings(call: CommandCall): EmbeddingChoice | undefined {
   const text = call.text('embeddings');
   if (text === undefined || text === 'unchanged' || text === 'int8') return text;
+  const [, bits] = /^bits:(\d+(?:\.\d+)?)$/.exec(text) ?? [];
+  if (bits !== undefined) return { bits: Number(bits) };
+  if (/^[\d.]+ *[KMG]i?B$/i.test(text)) return { size: Math.floor(readBytes('embeddings', text)) };
   const [, kernels, frequent] = /^([1-8])(?:\+(\d{1,9}))?$/.exec(text) ?? [];
   if (kernels === undefined) {
-    throw new UsageError(`--embeddings takes unchanged, int8, K or K+F with K from 1 to ${MAX_KERNELS}, got '${text}'`);
+    const forms = `unchanged, int8, K, K+F, bits:B or a size such as 9MB, with K from 1 to ${MAX_KERNELS}`;
+    throw new UsageError(`--embeddings takes ${forms}, got '${text}'`);
   }
   return frequent === undefined ? Number(kernels) : { kernels: Number(kernels), frequent: Number(frequent) };
 }
 
-/** Describes the structure of converted tables. */
-function tableLabel(choice: EmbeddingChoice | undefined): string {
-  if (typeof choice === 'number') return `with K = ${choice}`;
-  if (typeof choice === 'object') return `with K = ${choice.kernels} and ${choice.frequent ?? 0} rows in 8 bits`;
-  return 'in 8 bits';
+/** Describes the format of a converted table. */
+function tableLabel(format: LayerFormat | undefined): string {
+  if (!isBooleanTable(format)) return 'in 8 bits';
+  const kernels = `with K = ${format.kernels}`;
+  return format.frequent === 0 ? kernels : `${kernels} and ${format.frequent} rows in 8 bits`;
 }
 
 /** Formats how many layers have each structure, and its smallest and largest size. */

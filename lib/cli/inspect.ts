@@ -40,7 +40,7 @@ async function run(call: CommandCall): Promise<Outcome> {
   const correlations: Correlations = new Map(
     found.map(({ module, kernels, residual }) => [module, { kernels, residual }]),
   );
-  const { conversion, embeddings, prefixBytes, unread, notes, layers, ...json } = storage;
+  const { conversion, embeddings, tables, prefixBytes, unread, notes, layers, ...json } = storage;
   return {
     json: {
       ...json,

@@ -20,6 +20,7 @@ import { type EmbeddingChoice, embeddingFormats } from './embeddings';
 import { PAIR_ITERATIONS } from './factors/fit_pair';
 import { REFIT_ROUNDS, SVID_ITERATIONS } from './kernels/decompose';
 import { MemoryStateStore } from './state_store';
+import { countTokens } from './table_calibration';
 
 const METHODS: readonly ConversionMethod[] = ['svid', 'refit', 'calibrated'];
 /** Method that turns weights into kernels; see {@link BinarizeOptions.method}. */
@@ -44,8 +45,9 @@ export interface BinarizeOptions extends ProgressOptions, AllocationOptions {
   readonly calibration?: CalibrationOptions;
   /**
    * Structure of embeddings and head: that of the source ('unchanged'), 8 bits with one scale per row ('int8'), a number
-   * of ±1 kernels, or `{ kernels, frequent }`: kernels, but 8 bits for the `frequent` most frequent tokens. Numbers in 8
-   * bits cannot be trained. Default 'unchanged'; with `size` 'int8'.
+   * of ±1 kernels, or `{ kernels, frequent }`: kernels, but 8 bits for the `frequent` most frequent tokens. `{ bits }`
+   * and `{ size }` take the best of these with at most as many bits per number, or bytes. Numbers in 8 bits cannot be
+   * trained. Default 'unchanged'; with `size` 'int8'.
    */
   readonly embeddings?: EmbeddingChoice;
 }
@@ -146,9 +148,8 @@ export async function prepareTask(model: ConvertibleModel, given: BinarizeOption
     calibrated: method === 'calibrated',
     extracted: method === 'svid',
   });
-  const tables = embeddingFormats(given.embeddings ?? byDefault, specifications, {
-    calibrated: method === 'calibrated',
-  });
+  const tablesFor = (counts: Float64Array | undefined) =>
+    embeddingFormats(given.embeddings ?? byDefault, specifications, counts);
   if ((method === 'calibrated') !== (given.calibration !== undefined)) {
     invalid('calibration', "given with method 'calibrated' and with no other", given.calibration);
   }
@@ -157,11 +158,13 @@ export async function prepareTask(model: ConvertibleModel, given: BinarizeOption
   }
   const decomposition = { iterations: SVID_ITERATIONS, refitRounds: method === 'svid' ? 0 : rounds, pairIterations };
   if (method !== 'calibrated') {
+    const tables = tablesFor(undefined);
     throwIfAborted(given.signal);
     return { method, decomposition, allocation, tables, calibration: undefined };
   }
   const settings = checkCalibration(model, given.calibration);
   const windows = await packCalibration(model, settings, given.signal);
+  const tables = tablesFor(countTokens(windows, model.config.vocabularySize));
   throwIfAborted(given.signal);
   return { method, decomposition, allocation, tables, calibration: { settings, windows } };
 }

@@ -1,12 +1,13 @@
 /** The option `embeddings` of conversions. */
 
-import { integerInRange, invalid, options } from '../base/validate';
+import { finiteNumber, integerInRange, invalid, options } from '../base/validate';
 import type { ParameterSpecification } from '../models/family';
 import { isTable, moduleOf } from '../models/parts';
 import { booleanTableFormat, FREQUENT_MULTIPLE } from '../structures/boolean_table';
 import { INT8 } from '../structures/int8';
 import { MAX_KERNELS } from '../structures/kernels';
 import type { Formats, LayerFormat } from '../structures/structure';
+import { tableWithin } from './table_budget';
 
 /** Embedding and head of ±1 kernels. */
 export interface BooleanEmbeddings {
@@ -20,28 +21,59 @@ export interface BooleanEmbeddings {
 }
 
 /**
- * What embedding and head become: that of the source ('unchanged'), 8 bits with one scale per row ('int8'), a number of
- * kernels, or kernels with the rows of frequent tokens in 8 bits.
+ * Maximum size of embedding and head together: bits per number, or bytes. They become kernels with as many rows of
+ * frequent tokens in 8 bits as fit, or 8 bits if that fits; see table_budget.ts.
  */
-export type EmbeddingChoice = 'unchanged' | 'int8' | number | BooleanEmbeddings;
+export type EmbeddingBudget = { readonly bits: number } | { readonly size: number };
 
 /**
- * Returns the formats of embedding and head by module; empty if they are unchanged. `calibrated` tells whether there is a
- * calibration text. Throws MBOK_INVALID_ARGUMENT.
+ * What embedding and head become: that of the source ('unchanged'), 8 bits with one scale per row ('int8'), a number of
+ * kernels, kernels with the rows of frequent tokens in 8 bits, or the best form within a budget.
+ */
+export type EmbeddingChoice = 'unchanged' | 'int8' | number | BooleanEmbeddings | EmbeddingBudget;
+
+/**
+ * Returns the formats of embedding and head by module; empty if they are unchanged. Throws MBOK_INVALID_ARGUMENT.
+ *
+ * @param tokenCounts - occurrences of every token in the calibration text; undefined without one
  */
 export function embeddingFormats(
   choice: EmbeddingChoice,
   specifications: readonly ParameterSpecification[],
-  { calibrated }: { readonly calibrated: boolean },
+  tokenCounts: Float64Array | undefined,
 ): Formats {
   const tables = choice === 'unchanged' ? [] : specifications.filter(isTable);
-  return new Map(tables.map((table) => [moduleOf(table.name), formatOf(choice, table, calibrated)]));
+  const numbers = tables.reduce((sum, { rows, cols }) => sum + rows * cols, 0);
+  const formatIn = (table: ParameterSpecification): LayerFormat => {
+    if (!isEmbeddingBudget(choice)) return formatOf(choice, table, tokenCounts !== undefined);
+    const bytes = budgetBytes(choice, numbers);
+    return tableWithin(table, Math.floor((bytes * table.rows * table.cols) / numbers), tokenCounts);
+  };
+  return new Map(tables.map((table) => [moduleOf(table.name), formatIn(table)]));
 }
 
-function formatOf(choice: EmbeddingChoice, { rows }: ParameterSpecification, calibrated: boolean): LayerFormat {
+function isEmbeddingBudget(choice: EmbeddingChoice): choice is EmbeddingBudget {
+  return typeof choice === 'object' && choice !== null && ('bits' in choice || 'size' in choice);
+}
+
+function budgetBytes(budget: EmbeddingBudget, numbers: number): number {
+  if ('size' in budget) {
+    const { size } = options('embeddings', budget, ['size']);
+    return integerInRange('embeddings.size', size, 1);
+  }
+  const { bits } = options('embeddings', budget, ['bits']);
+  return (finiteNumber('embeddings.bits', bits, Number.MIN_VALUE) * numbers) / 8;
+}
+
+function formatOf(
+  choice: Exclude<EmbeddingChoice, EmbeddingBudget>,
+  { rows }: ParameterSpecification,
+  calibrated: boolean,
+): LayerFormat {
   if (choice === 'int8') return INT8;
   if (typeof choice !== 'number' && (typeof choice !== 'object' || choice === null)) {
-    return invalid('embeddings', "'unchanged', 'int8', a number of kernels or { kernels, frequent }", choice);
+    const expected = "'unchanged', 'int8', a number of kernels, { kernels, frequent }, { bits } or { size }";
+    return invalid('embeddings', expected, choice);
   }
   const given = typeof choice === 'number' ? { kernels: choice } : choice;
   const { kernels, frequent = 0 } = options('embeddings', given, ['kernels', 'frequent']);

@@ -33,7 +33,8 @@ export async function withTableCalibration<T>(
   }
 }
 
-function countTokens(windows: readonly Int32Array[], vocabulary: number): Float64Array {
+/** Counts the occurrences of every token id. */
+export function countTokens(windows: readonly Int32Array[], vocabulary: number): Float64Array {
   const counts = new Float64Array(vocabulary);
   for (const window of windows) for (const id of window) (counts[id] as number)++;
   return counts;

@@ -84,6 +84,8 @@ export interface ModelInspection {
   readonly parts: Readonly<Record<PartOfFile, number>>;
   /** Structure of embeddings and head; undefined for real numbers. */
   readonly embeddings: string | undefined;
+  /** Formats of embeddings and head that are not real numbers, by tensor name. */
+  readonly tables: Readonly<Record<string, LayerFormat>>;
   /** Bytes of the scales that belong only to prefixes of the kernels; undefined without nesting. */
   readonly prefixBytes: number | undefined;
   /** The linear layers, in the order of the checkpoint. */
@@ -135,6 +137,7 @@ export async function inspect(path: string): Promise<ModelInspection> {
   const linearWeights = sum(layers.map(({ rows, cols }) => rows * cols));
   const linearBytes = sum(layers.map(({ bytes }) => bytes));
   const parameters = sum(dense.map(({ rows, cols }) => rows * cols));
+  const tables = [...formats].filter(([module]) => !modules.has(module));
   return {
     family: family.name,
     parameters,
@@ -144,7 +147,8 @@ export async function inspect(path: string): Promise<ModelInspection> {
     bytes: weights.byteLength,
     linearBytes,
     parts,
-    embeddings: [...formats].find(([module]) => !modules.has(module))?.[1].kind,
+    embeddings: tables[0]?.[1].kind,
+    tables: Object.fromEntries(tables.map(([module, format]) => [`${module}.weight`, format])),
     prefixBytes: prefixes.length > 0 ? sum(prefixes.map((part) => bytesOf(source, part))) : undefined,
     layers,
     unread: source.unread,

@@ -503,10 +503,12 @@ test('on the embedded model frequent rows in 8 bits bring back most of what two 
     const { stdout } = runMbok(folder, ['binarize', TINY_STORIES, embeddings, ...forms, ...calibration]);
     return { stdout, perplexity: await perplexity(join(folder, embeddings)) };
   };
-  const [kernels, both] = [await judge('2'), await judge('2+512')];
+  const [kernels, both, within] = [await judge('2'), await judge('2+512'), await judge('bits:3.8')];
   const original = await perplexity(TINY_STORIES);
   expect(both.stdout).toMatch(/embed_tokens\.weight with K = 2 and 512 rows in 8 bits, residual 0\.\d+/);
+  expect(within.stdout).toMatch(/embed_tokens\.weight with K = \d and \d+ rows in 8 bits, residual 0\.\d+/);
   expect(kernels.perplexity / original).toBeLessThan(1.2);
+  expect(within.perplexity).toBeLessThan(kernels.perplexity);
   expect(both.perplexity / original).toBeLessThan(1.08);
 });
 
