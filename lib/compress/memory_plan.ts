@@ -67,16 +67,21 @@ export async function planConversion(source: string, given: BinarizeOptions): Pr
 
 /**
  * Estimates the conversion of the last weights. All results stay in memory until they are written, next to one
- * original.
+ * original and its fit.
  */
 function lastMoment({ specifications }: DenseSource, chosen: Formats): Moment {
-  const isLast = ({ name }: ParameterSpecification) => converterOf(chosen.get(moduleOf(name)))?.inOrder === false;
+  const formatOf = ({ name }: ParameterSpecification) => chosen.get(moduleOf(name));
+  const isLast = (owner: ParameterSpecification) => converterOf(formatOf(owner))?.inOrder === false;
   const weights = specifications.filter((owner) => isWeight(owner) && isLast(owner));
+  const fitOf = (owner: ParameterSpecification) => {
+    const format = formatOf(owner);
+    return (format && converterOf(format)?.fitBytes?.(owner, format)) ?? 0;
+  };
   return {
     what: 'weights that are converted last',
     bytes:
       weights.reduce((sum, owner) => sum + memoryBytes(owner, chosen), 0) +
-      Math.max(0, ...weights.map(({ rows, cols }) => rows * cols * F32)),
+      Math.max(0, ...weights.map((owner) => owner.rows * owner.cols * F32 + fitOf(owner))),
   };
 }
 

@@ -2,12 +2,14 @@
 
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
+import type { BinarizeOptions } from '../../lib/compress/binarize';
 import { binarizeFolder } from '../../lib/compress/binarize_folder';
+import { planConversion } from '../../lib/compress/memory_plan';
 import { tableWithin } from '../../lib/compress/table_budget';
 import { inspect } from '../../lib/models/inspect';
 import { booleanTableFormat } from '../../lib/structures/boolean_table';
 import { INT8 } from '../../lib/structures/int8';
-import { GOLDEN, temporaryFolder } from '../helpers/folders';
+import { GOLDEN, TINY_STORIES, temporaryFolder } from '../helpers/folders';
 
 const folder = temporaryFolder();
 
@@ -93,5 +95,12 @@ describe('a conversion', () => {
       code: 'MBOK_INVALID_ARGUMENT',
       message: expect.stringContaining(name),
     });
+  });
+
+  test('the plan counts the fit of a table, which is the largest step of a small model', async () => {
+    const peak = async (embeddings: BinarizeOptions['embeddings']) =>
+      (await planConversion(TINY_STORIES, { kernels: 1, keep: { '*': 'dense' }, embeddings })).peakBytes;
+    const numbers = 2048 * 192;
+    expect((await peak(2)) - (await peak('int8'))).toBeGreaterThan(2 * 4 * numbers);
   });
 });

@@ -19,6 +19,8 @@ export const booleanTableConverter: WeightConverter<BooleanTableFormat> = {
   // layers cannot have it, and a budget does not choose it
   formats: () => [],
   inOrder: false,
+  // the rows in f32, and twice as much in the extraction of kernels or the comparison with the weight
+  fitBytes: ({ rows, cols }) => 3 * rows * cols * 4,
 
   async fit(weight, goal): Promise<ConvertedWeight> {
     const { owner, format, signal } = goal;

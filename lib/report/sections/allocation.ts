@@ -41,7 +41,7 @@ export function allocationSection(recipes: Recipes): Section {
       })) as readonly ({ readonly bits: number } & Readonly<Record<string, Point>>)[];
       const table: Exhibit = {
         id: 'allocation',
-        caption: `Perplexity by the budget in bits per weight, calibrated${steps > 0 ? ` and after ${steps} steps of finetuning` : ''}. The method uniform gives all layers equal kernels and spreads the remainder. The method paper allocates greedily by importance, residual and size (arXiv 2505.22811). The method measured minimizes the sum of the errors that the layers cause in the outputs of their blocks.`,
+        caption: `Perplexity by the budget in bits per weight, calibrated${steps > 0 ? ` and after ${steps} steps of finetuning` : ''}. The method uniform gives all layers the same form and size and spreads the remainder. The method paper allocates kernels greedily by importance, residual and size (arXiv 2505.22811). The method measured minimizes the sum of the errors that the layers cause in the outputs of their blocks.`,
         table: {
           head: ['bits per weight', ...METHODS, ...(steps > 0 ? METHODS.map((method) => `${method}, finetuned`) : [])],
           rows: measured.map((row) => [
