@@ -83,6 +83,7 @@ const BLOCKS: Readonly<Record<string, Expectation>> = {
   },
   'docs/quality.md: mbok binarize MODEL.gguf OUT --kernels K': { skipped: 'needs SmolLM2, and hours' },
   'docs/quality.md: mbok binarize assets/tiny-stories OUT --factors 1.137': { skipped: 'measures for minutes' },
+  'docs/quality.md: mbok binarize assets/tiny-stories OUT --bits 0.8': { skipped: 'measures for minutes' },
   'docs/quality.md: mbok report assets/tiny-stories': { skipped: 'runs a hundred commands on texts of another folder' },
   'docs/quality.md: mbok binarize gemma.gguf OUT --kernels K': { skipped: 'needs Gemma 3' },
   'docs/benchmarks.md: node bench/head.mjs --shapes gemma': { skipped: 'measures for minutes' },
