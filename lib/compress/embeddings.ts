@@ -24,7 +24,15 @@ export interface BooleanEmbeddings {
  * Maximum size of embedding and head together: bits per number, or bytes. They become kernels with as many rows of
  * frequent tokens in 8 bits as fit, or 8 bits if that fits; see table_budget.ts.
  */
-export type EmbeddingBudget = { readonly bits: number } | { readonly size: number };
+export type EmbeddingBudget =
+  | {
+      /** Maximum bits per number of embedding and head. */
+      readonly bits: number;
+    }
+  | {
+      /** Maximum bytes of embedding and head together. */
+      readonly size: number;
+    };
 
 /**
  * What embedding and head become: that of the source ('unchanged'), 8 bits with one scale per row ('int8'), a number of

@@ -82,6 +82,7 @@
   X(ridge_solve) \
   X(ridge_descent) \
   X(magnitude_projection) \
+  X(sign_descent) \
   X(add)
 
 namespace mbok {

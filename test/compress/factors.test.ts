@@ -3,7 +3,7 @@
 import { alternate } from '../../lib/compress/factors/admm';
 import { fitPair } from '../../lib/compress/factors/fit_pair';
 import { bindPair, type PairMatrices } from '../../lib/compress/factors/pair_matrices';
-import { fitPairScales } from '../../lib/compress/factors/scales';
+import { descendSigns, fitPairScales } from '../../lib/compress/factors/scales';
 import { startingFactors } from '../../lib/compress/factors/start';
 import { inputBasis } from '../../lib/compress/input_basis';
 import { filled } from '../../lib/graph/filled';
@@ -267,6 +267,16 @@ describe('the fit', () => {
     expect([...pair.b.toSigns()]).toEqual([...golden('scales.B').data]);
     const error = weightedError((await reconstructed(pair)).toFloat32());
     expect(error).toBeCloseTo(golden('error').data[0] as number, 5);
+  });
+
+  test('a sweep over the bits of A flips the golden ones', async () => {
+    using basis = await inputBasis(matrix('H'), N, undefined);
+    const pair = pairOf('scales.', 'scales');
+    await descendSigns(pair, { target: matrix('W'), damped: basis.damped }, undefined);
+    expect([...pair.a.toSigns()]).toEqual([...golden('descent.A').data]);
+    expect([...pair.b.toSigns()]).toEqual([...golden('scales.B').data]);
+    const error = weightedError((await reconstructed(pair)).toFloat32());
+    expect(error).toBeCloseTo(golden('descent.error').data[0] as number, 5);
   });
 
   test('the whole fit, with its own rotation, is at most 3 % worse than the golden one', async () => {

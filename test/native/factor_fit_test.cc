@@ -143,6 +143,42 @@ TEST("magnitude_projection: z has the signs of x + dual and magnitudes of rank 1
     }
 }
 
+TEST("sign_descent: flips in the order of columns, only where the sum falls") {
+  Random random(6);
+  const int64_t m = 9, r = 21;
+  const std::vector<float> g = gram(random, r, 40), moments = random.normals(m * r), sizes = random.normals(m);
+  std::vector<float> x = random.normals(m * r), gradient(x.size());
+  for (int64_t i = 0; i < m * r; ++i) x[element(i)] = std::copysign(sizes[element(i / r)], x[element(i)]);
+  // half the gradient of tr(x G xᵀ) − 2 tr(x Mᵀ) with respect to x_ik
+  const auto gradient_at = [&](const std::vector<float>& at, int64_t i, int64_t k) {
+    double sum = -static_cast<double>(moments[element(i * r + k)]);
+    for (int64_t l = 0; l < r; ++l)
+      sum += static_cast<double>(at[element(i * r + l)]) * static_cast<double>(g[element(l * r + k)]);
+    return sum;
+  };
+  for (int64_t i = 0; i < m * r; ++i) gradient[element(i)] = static_cast<float>(gradient_at(x, i / r, i % r));
+  std::vector<float> expected = x;
+  int64_t flips = 0;
+  for (int64_t i = 0; i < m; ++i)
+    for (int64_t k = 0; k < r; ++k) {
+      float& value = expected[element(i * r + k)];
+      const double wide = static_cast<double>(value), curvature = static_cast<double>(g[element(k * r + k)]);
+      if (wide * gradient_at(expected, i, k) <= wide * wide * curvature) continue;
+      value = -value;
+      ++flips;
+    }
+  CHECK(flips > 10, "there are signs to flip");
+  const auto results =
+      same_for_any_threads({x, gradient}, "sign_descent", [&](ThreadPool& pool, std::vector<std::vector<float>>& out) {
+        run_operation(pool, "sign_descent", {matrix(g, r, r)}, {matrix(out[0], m, r), matrix(out[1], m, r)}, {});
+      });
+  for (int64_t i = 0; i < m * r; ++i) {
+    CHECK(results[0][element(i)] == expected[element(i)], "sign_descent: signs");
+    const double after = gradient_at(expected, i / r, i % r);
+    CHECK(std::abs(static_cast<double>(results[1][element(i)]) - after) < 1e-3, "sign_descent: gradient");
+  }
+}
+
 TEST("multiply and row_dots: by elements, rows and columns") {
   Random random(5);
   const int64_t m = 7, n = 37;

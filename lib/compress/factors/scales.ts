@@ -5,18 +5,21 @@
 
 import { constantOnes } from '../../graph/constants';
 import { Graph, type Tensor } from '../../graph/graph';
+import { add } from '../../graph/operations/add';
 import {
   columnSums,
   copy,
   multiply,
   ridgeSolve,
   rowDots,
+  signDescent,
   times,
   timesTransposed,
   transposedTimes,
 } from '../../graph/operations/factor_fit';
 import { reconstruct } from '../../graph/operations/kernel_fit';
 import { signsOf } from '../../graph/operations/training';
+import { scale } from '../../graph/operations/weighted_sum';
 import { Plan } from '../../graph/plan';
 import { Matrix } from '../../native/matrix';
 import { bindPair, type PairMatrices } from './pair_matrices';
@@ -55,6 +58,27 @@ export async function fitPairScales(
   }
   await fitOutputScales(pair, goal, signal);
   await makePositive(pair, signal);
+}
+
+/**
+ * Flips bits of A in place: one sweep of coordinate descent under Ĥ, for the scales of `pair`. No row's error grows, so
+ * the importances of the outputs do not matter.
+ */
+export async function descendSigns(
+  pair: PairMatrices,
+  { target, damped }: Omit<ScaleGoal, 'importances'>,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  await run((graph) => {
+    const { a, b, sOut, sMid, sIn } = bindPair(graph, pair);
+    const right = factor(b, sMid, sIn);
+    const moments = times(right, graph.bind(damped));
+    const gram = timesTransposed(moments, right);
+    const x = factor(a, sOut);
+    const gradient = add(times(x, gram), scale(timesTransposed(graph.bind(target), moments), -1));
+    signDescent(gram, x, gradient);
+    signsOf(x, a, 0);
+  }, signal);
 }
 
 interface Goal {

@@ -108,6 +108,14 @@ export function magnitudeProjection(x: Tensor, { z, dual, rowScales, columnScale
   x.graph.emit('magnitude_projection', [x], [dual, columnScales, z, rowScales]);
 }
 
+/**
+ * Emits a sweep over the signs of x [m, r] that lowers tr(x gram xᵀ) − 2 tr(x momentsᵀ): flips x_ik where that helps, k in
+ * order. `gradient` [m, r] must be x gram − moments, and stays it.
+ */
+export function signDescent(gram: Tensor, x: Tensor, gradient: Tensor): void {
+  x.graph.emit('sign_descent', [gram], [x, gradient]);
+}
+
 /** Emits to = from. */
 export function copy(from: Tensor, to: Tensor): void {
   from.graph.emit('scale', [from], [to], [1]);
