@@ -21,8 +21,8 @@ export interface KernelCorrelation {
 }
 
 /**
- * Computes how the first two kernels of every layer correlate with each other and with the original, as in RaBiT's
- * ablation (arXiv 2602.05367) but without data: inputs are uncorrelated with equal variance. So corr(A x, B x) = ⟨A, B⟩ /
+ * Computes how the first two kernels of every layer correlate with each other and with the original. RaBiT's ablation
+ * (arXiv 2602.05367) does so on data; here inputs are uncorrelated with equal variance. So corr(A x, B x) = ⟨A, B⟩ /
  * (‖A‖ ‖B‖), 0 if a norm is 0. One layer is in memory at a time.
  *
  * @param path - a Boolean model, as {@link Model.load} takes it; trained or not

@@ -1,5 +1,5 @@
-// The step of the rows of kernels of a table (table.h), whose dense gradient G was summed over look-ups and head:
-// ds_out += ∂s_out, ds_in += ∂s_in, and, with the optimizer's tensors, the step of the Boolean optimizer.
+// The step of a table's rows of kernels (table.h). Their dense gradient G was summed over look-ups and head.
+// ds_out += ∂s_out, ds_in += ∂s_in; with the optimizer's tensors also the step of the Boolean optimizer.
 //   g [B,h], kernels bits [K·B,h], s_out [K,B], s_in [K,h] → += ds_out?, ds_in?; in place: kernels? (the same tensor),
 //   accumulator? [B,h], row_statistics? [2,B], column_statistics? [2,h], state? [1,8];
 //   attributes: rule, normalizer, decay, retained, rate
