@@ -10,9 +10,10 @@ import { ModelSource } from '../models/source';
 import type { DenseStorage } from '../models/stored_matrix';
 import { Matrix, Q8_BLOCK, rowBytes } from '../native/matrix';
 import { ALL_DENSE } from '../structures/dense';
-import type { Formats } from '../structures/structure';
-import { uniformAllocation } from './allocation/allocate';
-import { allocationProblem } from './allocation/budget';
+import type { Formats, LayerFormat } from '../structures/structure';
+import { analyses, uniformAllocation } from './allocation/allocate';
+import { type AllocationProblem, allocationProblem, sharesOf } from './allocation/budget';
+import { nearShares } from './allocation/costs';
 import { BINARIZE_KEYS, type BinarizeOptions, prepareTask } from './binarize';
 import { convertible } from './binarize_folder';
 import { sharedInputs, traceBlock } from './block_trace';
@@ -41,8 +42,8 @@ interface Moment {
 const F32 = 4;
 
 /**
- * Estimates the memory of a conversion without reading weights. For a budget it assumes a uniform allocation. Throws as
- * `binarizeFolder` does for the same arguments.
+ * Estimates the memory of a conversion without reading weights. For a budget it assumes a uniform allocation, and for each
+ * layer the largest fit that the allocation 'measured' may try. Throws as `binarizeFolder` does for the same arguments.
  *
  * @example
  * const { peakBytes } = await planConversion('models/llama-7b', { kernels: 2 });
@@ -55,10 +56,13 @@ export async function planConversion(source: string, given: BinarizeOptions): Pr
   const problem = allocationProblem(dense, task.allocation, task.tables);
   const chosen = new Map([...uniformAllocation(problem), ...task.tables]);
   const formats = outputFormats(dense, chosen);
+  const fits = analyses(problem, task)
+    ? triedFits(problem, formats)
+    : (owner: ParameterSpecification) => fitOf(owner, formats.get(moduleOf(owner.name)));
   const moments =
     task.calibration === undefined
-      ? dataFreeMoments(dense, formats)
-      : calibratedMoments(dense, formats, task.calibration.settings.length);
+      ? dataFreeMoments(dense, formats, fits)
+      : calibratedMoments(dense, formats, fits, task.calibration.settings.length);
   const largest = [...moments, lastMoment(dense, chosen)].reduce((peak, moment) =>
     moment.bytes > peak.bytes ? moment : peak,
   );
@@ -73,7 +77,7 @@ function lastMoment({ specifications }: DenseSource, chosen: Formats): Moment {
   const formatOf = ({ name }: ParameterSpecification) => chosen.get(moduleOf(name));
   const isLast = (owner: ParameterSpecification) => converterOf(formatOf(owner))?.inOrder === false;
   const weights = specifications.filter((owner) => isWeight(owner) && isLast(owner));
-  const fitOf = (owner: ParameterSpecification) => {
+  const lastFit = (owner: ParameterSpecification) => {
     const format = formatOf(owner);
     return (format && converterOf(format)?.fitBytes?.(owner, format)) ?? 0;
   };
@@ -81,7 +85,7 @@ function lastMoment({ specifications }: DenseSource, chosen: Formats): Moment {
     what: 'weights that are converted last',
     bytes:
       weights.reduce((sum, owner) => sum + memoryBytes(owner, chosen), 0) +
-      Math.max(0, ...weights.map((owner) => owner.rows * owner.cols * F32 + fitOf(owner))),
+      Math.max(0, ...weights.map((owner) => owner.rows * owner.cols * F32 + lastFit(owner))),
   };
 }
 
@@ -110,20 +114,33 @@ function bitBytes(owner: ParameterSpecification, formats: Formats): number {
   return converterOf(formats.get(moduleOf(owner.name)))?.inOrder ? memoryBytes(owner, formats) : 0;
 }
 
-/** Bytes of a fit besides the stored weight and second moments. */
-function fitBytes(owner: ParameterSpecification, formats: Formats): number {
-  const format = formats.get(moduleOf(owner.name));
+/** Returns the bytes of the largest fit of a weight, besides the stored weight and second moments. */
+type FitBytes = (owner: ParameterSpecification) => number;
+
+function fitOf(owner: ParameterSpecification, format: LayerFormat | undefined): number {
   return (format && converterOf(format)?.fitBytes?.(owner, format)) ?? 3 * owner.rows * owner.cols * F32;
 }
 
-function dataFreeMoments(dense: DenseSource, formats: Formats): readonly Moment[] {
+/** Considers every format that an analysis may try. */
+function triedFits(problem: AllocationProblem, formats: Formats): FitBytes {
+  const tried = new Map(
+    nearShares(problem.layers, sharesOf(problem)).map(({ module, choices }) => [module, choices] as const),
+  );
+  return (owner) => {
+    const module = moduleOf(owner.name);
+    const ofChoices = (tried.get(module) ?? []).map(({ format }) => fitOf(owner, format));
+    return Math.max(fitOf(owner, formats.get(module)), ...ofChoices);
+  };
+}
+
+function dataFreeMoments(dense: DenseSource, formats: Formats, fitBytes: FitBytes): readonly Moment[] {
   return Array.from({ length: dense.config.layers }, (_, layer) => {
     const linears = blockSpecifications(dense, layer).filter(({ role }) => role === 'linear');
     const block = linears.reduce((sum, linear) => sum + bitBytes(linear, formats), 0);
     return linears.map((linear): Moment => {
       // the weight as stored, its f32 copy if it is not f32, and the fit, whose own copy that is
       const stored = elementBytes(dense, linear.name);
-      const fit = fitBytes(linear, formats) - (stored === F32 ? 2 : 1) * linear.rows * linear.cols * F32;
+      const fit = fitBytes(linear) - (stored === F32 ? 2 : 1) * linear.rows * linear.cols * F32;
       return { what: linear.name, bytes: linear.rows * linear.cols * stored + fit + block };
     });
   }).flat();
@@ -133,7 +150,12 @@ function dataFreeMoments(dense: DenseSource, formats: Formats): readonly Moment[
  * Estimates each group of layers with one input at three points: collecting moments, factorizing H, converting a
  * matrix. All blocks count as the first one, since blocks have equal shapes.
  */
-function calibratedMoments(dense: DenseSource, formats: Formats, length: number): readonly Moment[] {
+function calibratedMoments(
+  dense: DenseSource,
+  formats: Formats,
+  fitBytes: FitBytes,
+  length: number,
+): readonly Moment[] {
   const specifications = blockSpecifications(dense, 0);
   const linears = new Map(
     specifications.filter(({ role }) => role === 'linear').map((linear) => [moduleOf(linear.name), linear]),
@@ -169,7 +191,7 @@ function calibratedMoments(dense: DenseSource, formats: Formats, length: number)
         { what: `${what}: factor`, bytes: base + 3 * square },
         {
           what: `${what}: signs and scales`,
-          bytes: base + 2 * square + Math.max(...owners.map((linear) => fitBytes(linear, formats))),
+          bytes: base + 2 * square + Math.max(...owners.map(fitBytes)),
         },
       ];
     });

@@ -1,12 +1,14 @@
 /** Conversion under a budget: mixed kernel counts and dense layers in all uses of a model. */
 
-import { mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type BinarizeOptions, binarize } from '../../lib/compress/binarize';
 import { type BinarizeFolderOptions, binarizeFolder } from '../../lib/compress/binarize_folder';
 import { planConversion } from '../../lib/compress/memory_plan';
 import { evaluatePerplexity } from '../../lib/eval/perplexity';
 import { Model } from '../../lib/model';
+import { ConfigReader } from '../../lib/models/config_reader';
+import { readDescription } from '../../lib/models/registry';
 import { finetune } from '../../lib/train/finetune';
 import { runMbok } from '../helpers/command_line';
 import { GOLDEN, TINY_STORIES, temporaryFolder } from '../helpers/folders';
@@ -156,6 +158,38 @@ test('the plan of a conversion counts kernels under a budget and embeddings in 8
   expect(plan.outputBytes).toBe(file.length - 8 - Number(file.readBigUInt64LE()));
   expect(file.length).toBeLessThanOrEqual(64_000);
 });
+
+test('the plan of a measured budget counts the fits of the pairs that it may try', async () => {
+  const place = emptyModel({ hidden_size: 1024, intermediate_size: 4096, num_hidden_layers: 1 });
+  const peak = async (options: BinarizeOptions) =>
+    (await planConversion(place, { ...options, ...calibrated })).peakBytes;
+  const kernels = await peak({ kernels: 3 });
+  expect(await peak({ bits: 3.5, allocation: 'uniform' })).toBeLessThan(1.1 * kernels);
+  // pairs of up to 3.3 bits, whose iterations take some thirty numbers per weight
+  expect(await peak({ bits: 3.5 })).toBeGreaterThan(kernels + 10 * 4 * 1024 * 4096);
+});
+
+/** Writes a model like LLAMA with other settings, whose weights are zeros that take no place on disk. */
+function emptyModel(settings: Readonly<Record<string, number>>): string {
+  const place = newOutput();
+  cpSync(LLAMA, place, { recursive: true });
+  const config = { ...JSON.parse(readFileSync(join(LLAMA, 'config.json'), 'utf8')), ...settings };
+  writeFileSync(join(place, 'config.json'), JSON.stringify(config));
+  const { family, config: decoder } = readDescription(new ConfigReader(config, 'config.json'));
+  let end = 0;
+  const entries = family.parameters(decoder).map(({ name, rows, cols }) => {
+    const begin = end;
+    end += 4 * rows * cols;
+    return [name, { dtype: 'F32', shape: rows === 1 ? [cols] : [rows, cols], data_offsets: [begin, end] }] as const;
+  });
+  const header = Buffer.from(JSON.stringify(Object.fromEntries(entries)));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(header.length));
+  const file = join(place, 'model.safetensors');
+  writeFileSync(file, Buffer.concat([length, header]));
+  truncateSync(file, 8 + header.length + end);
+  return place;
+}
 
 describe('mbok', () => {
   const at = (name: string) => join(folder, name);
