@@ -513,8 +513,8 @@ describe('binarize', () => {
   const calibration = { data: ids, length: 32 };
   const METHOD = { kernels: 1, method: 'calibrated' } as const;
   test.each<[string, unknown]>([
-    ['no options', undefined],
-    ['no kernels', {}],
+    ['options that are null', null],
+    ['two sizes', { kernels: 2, bits: 2 }],
     ['kernels: 0', { kernels: 0 }],
     ['kernels: 17', { kernels: 17 }],
     ['kernels: 1.5', { kernels: 1.5 }],
