@@ -50,7 +50,7 @@ async function run(call: CommandCall): Promise<Outcome> {
         ...(residual !== undefined && { residual }),
         ...(correlations.has(layer.module) && { correlations: correlations.get(layer.module) }),
       })),
-      ...(embeddings && { embeddings }),
+      ...(embeddings && { embeddings, tables }),
       ...(unread.length > 0 && { unread }),
       ...(notes.length > 0 && { notes }),
       ...(prefixBytes !== undefined && { prefixBytes }),
