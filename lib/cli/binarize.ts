@@ -47,14 +47,14 @@ export const binarizeCommand: Command = {
     bits: {
       kind: 'number',
       value: 'B',
-      help: 'largest average bits per weight of the linear layers, including everything stored for them',
+      help: 'largest average bits per weight of the linear layers, counting all that is stored for them',
       byDefault: '2',
     },
     size: { kind: 'text', value: 'BYTES', help: 'instead of --bits: largest size of model.safetensors, e.g. 60MB' },
     allocation: {
       kind: 'choice',
       choices: ALLOCATION_METHODS,
-      help: 'method that chooses the form of each layer for --bits or --size',
+      help: 'method that chooses forms for --bits or --size',
       byDefault: 'measured with --calibration, else uniform',
     },
     keep: {
@@ -93,8 +93,8 @@ export const binarizeCommand: Command = {
     },
     embeddings: {
       kind: 'text',
-      value: 'unchanged|int8|K|K+F|bits:B|SIZE',
-      help: 'embeddings and head: as they are, 8 bits, K kernels with F tokens in 8 bits, or the best within a size',
+      value: 'FORM',
+      help: 'form of embeddings and head: unchanged, int8, K, K+F, bits:B or a size such as 9MB; see above',
       byDefault: 'unchanged; with --size int8',
     },
     restart: { kind: 'flag', help: 'discard an unfinished conversion to OUT instead of continuing it' },
