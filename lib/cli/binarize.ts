@@ -94,7 +94,7 @@ export const binarizeCommand: Command = {
     embeddings: {
       kind: 'text',
       value: 'FORM',
-      help: 'form of embeddings and head: unchanged, int8, K, K+F, bits:B or a size such as 9MB; see above',
+      help: 'unchanged, int8, K, K+F, bits:B or a size for embeddings and head; see above',
       byDefault: 'unchanged; with --size int8',
     },
     restart: { kind: 'flag', help: 'discard an unfinished conversion to OUT instead of continuing it' },
