@@ -148,8 +148,6 @@ export async function prepareTask(model: ConvertibleModel, given: BinarizeOption
     calibrated: method === 'calibrated',
     extracted: method === 'svid',
   });
-  const tablesFor = (counts: Float64Array | undefined) =>
-    embeddingFormats(given.embeddings ?? byDefault, specifications, counts);
   if ((method === 'calibrated') !== (given.calibration !== undefined)) {
     invalid('calibration', "given with method 'calibrated' and with no other", given.calibration);
   }
@@ -157,14 +155,14 @@ export async function prepareTask(model: ConvertibleModel, given: BinarizeOption
     throw new MbokError('MBOK_INVALID_ARGUMENT', "'model' is Boolean already; convert the dense original instead");
   }
   const decomposition = { iterations: SVID_ITERATIONS, refitRounds: method === 'svid' ? 0 : rounds, pairIterations };
-  if (method !== 'calibrated') {
-    const tables = tablesFor(undefined);
-    throwIfAborted(given.signal);
-    return { method, decomposition, allocation, tables, calibration: undefined };
-  }
-  const settings = checkCalibration(model, given.calibration);
-  const windows = await packCalibration(model, settings, given.signal);
-  const tables = tablesFor(countTokens(windows, model.config.vocabularySize));
+  const calibration = method === 'calibrated' ? await encodedCalibration(model, given) : undefined;
+  const tokenCounts = calibration && countTokens(calibration.windows, model.config.vocabularySize);
+  const tables = embeddingFormats(given.embeddings ?? byDefault, specifications, tokenCounts);
   throwIfAborted(given.signal);
-  return { method, decomposition, allocation, tables, calibration: { settings, windows } };
+  return { method, decomposition, allocation, tables, calibration };
+}
+
+async function encodedCalibration(model: ConvertibleModel, { calibration, signal }: BinarizeOptions) {
+  const settings = checkCalibration(model, calibration);
+  return { settings, windows: await packCalibration(model, settings, signal) };
 }

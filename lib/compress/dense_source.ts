@@ -1,6 +1,6 @@
 /** The source of dense weights for a conversion: a loaded model, or a model on disk that is read block by block. */
 
-import type { TensorHead } from '../io/safetensors';
+import { type TensorHead, tensorBytes } from '../io/safetensors';
 import type { Constants, DecoderConfig, Family, ParameterSpecification } from '../models/family';
 import type { ModelCore } from '../models/model_core';
 import { isTable, type ModelPart } from '../models/parts';
@@ -52,6 +52,11 @@ export function storageOf({ type, name }: ModelPart, source: Pick<DenseSource, '
 /** Returns the header entry of a part in the output. */
 export function headOf(part: ModelPart, source: Pick<DenseSource, 'storage'>): TensorHead {
   return partHead(part, storageOf(part, source));
+}
+
+/** Computes the bytes of parts in a file, without its header. */
+export function bytesOfParts(parts: readonly ModelPart[], source: Pick<DenseSource, 'storage'>): number {
+  return parts.reduce((sum, part) => sum + tensorBytes(headOf(part, source)), 0);
 }
 
 /** Returns the weight of a linear module. */

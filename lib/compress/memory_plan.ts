@@ -3,7 +3,6 @@
 import { options } from '../base/validate';
 import { Graph } from '../graph/graph';
 import { layOutArena } from '../graph/planner';
-import { tensorBytes } from '../io/safetensors';
 import type { ParameterSpecification } from '../models/family';
 import { isWeight, modelParts, moduleOf, partsOf } from '../models/parts';
 import { ModelSource } from '../models/source';
@@ -19,7 +18,7 @@ import { convertible } from './binarize_folder';
 import { sharedInputs, traceBlock } from './block_trace';
 import { outputFormats } from './converted';
 import { converterOf } from './converters';
-import { blockSpecifications, type DenseSource, headOf } from './dense_source';
+import { blockSpecifications, bytesOfParts, type DenseSource } from './dense_source';
 import { diskSource } from './disk_source';
 import { hiddenInput, windowsPerChunk } from './hidden_states';
 
@@ -77,15 +76,11 @@ function lastMoment({ specifications }: DenseSource, chosen: Formats): Moment {
   const formatOf = ({ name }: ParameterSpecification) => chosen.get(moduleOf(name));
   const isLast = (owner: ParameterSpecification) => converterOf(formatOf(owner))?.inOrder === false;
   const weights = specifications.filter((owner) => isWeight(owner) && isLast(owner));
-  const lastFit = (owner: ParameterSpecification) => {
-    const format = formatOf(owner);
-    return (format && converterOf(format)?.fitBytes?.(owner, format)) ?? 0;
-  };
   return {
     what: 'weights that are converted last',
     bytes:
       weights.reduce((sum, owner) => sum + memoryBytes(owner, chosen), 0) +
-      Math.max(0, ...weights.map((owner) => owner.rows * owner.cols * F32 + lastFit(owner))),
+      Math.max(0, ...weights.map((owner) => owner.rows * owner.cols * F32 + fitOf(owner, formatOf(owner), 0))),
   };
 }
 
@@ -105,8 +100,7 @@ export function elementBytes(dense: DenseSource, name: string): number {
 }
 
 function outputBytes(dense: DenseSource, formats: Formats): number {
-  const parts = modelParts(dense.specifications, formats);
-  return parts.reduce((sum, part) => sum + tensorBytes(headOf(part, dense)), 0);
+  return bytesOfParts(modelParts(dense.specifications, formats), dense);
 }
 
 /** Bytes of an in-order weight's result, which stays in memory until the end of its block; 0 for other weights. */
@@ -117,8 +111,13 @@ function bitBytes(owner: ParameterSpecification, formats: Formats): number {
 /** Returns the bytes of the largest fit of a weight, besides the stored weight and second moments. */
 type FitBytes = (owner: ParameterSpecification) => number;
 
-function fitOf(owner: ParameterSpecification, format: LayerFormat | undefined): number {
-  return (format && converterOf(format)?.fitBytes?.(owner, format)) ?? 3 * owner.rows * owner.cols * F32;
+/** Returns the bytes of a fit; by default those of the weight in f32, its target and its residual. */
+function fitOf(
+  owner: ParameterSpecification,
+  format: LayerFormat | undefined,
+  byDefault = 3 * owner.rows * owner.cols * F32,
+): number {
+  return (format && converterOf(format)?.fitBytes?.(owner, format)) ?? byDefault;
 }
 
 /** Considers every format that an analysis may try. */

@@ -1,14 +1,13 @@
 /** The form of an embedding or a head within a number of bytes: how many kernels, and how many rows in 8 bits. */
 
 import { invalid } from '../base/validate';
-import { tensorBytes } from '../io/safetensors';
 import type { ParameterSpecification } from '../models/family';
 import { partsOf } from '../models/parts';
 import { booleanTableFormat, FREQUENT_MULTIPLE } from '../structures/boolean_table';
 import { INT8 } from '../structures/int8';
 import { MAX_KERNELS } from '../structures/kernels';
 import type { LayerFormat } from '../structures/structure';
-import { headOf } from './dense_source';
+import { bytesOfParts } from './dense_source';
 
 /** Squared error of one kernel relative to the weight, and the ratio of each further kernel's to that (SmolLM2's table). */
 const [ONE_KERNEL, RATIO] = [0.254, 0.32];
@@ -31,8 +30,8 @@ export function tableWithin(
   budget: number,
   tokenCounts: Float64Array | undefined,
 ): LayerFormat {
-  const bytesOf = (format: LayerFormat) =>
-    partsOf(table, format).reduce((sum, part) => sum + tensorBytes(headOf(part, { storage: () => undefined })), 0);
+  // the parts of these formats have types of their own
+  const bytesOf = (format: LayerFormat) => bytesOfParts(partsOf(table, format), { storage: () => undefined });
   if (bytesOf(INT8) <= budget) return INT8;
   const coverage = tokenCounts && coverageOf(tokenCounts, table.rows);
   let best: { readonly format: LayerFormat; readonly cost: number } | undefined;

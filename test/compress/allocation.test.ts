@@ -12,7 +12,7 @@ import {
 } from '../../lib/compress/allocation/budget';
 import type { ChoiceSet } from '../../lib/compress/allocation/choices';
 import { measuredAt, nearShares, withCosts } from '../../lib/compress/allocation/costs';
-import { solveKnapsack } from '../../lib/compress/allocation/knapsack';
+import { leastCostStrategy, solveKnapsack } from '../../lib/compress/allocation/knapsack';
 import {
   type AllocatableLayer,
   addGreedily,
@@ -258,8 +258,7 @@ describe('choices of any sizes', () => {
         const fits = (chosen: Chosen) => totalBytes(layers, chosen) <= budget;
         expectMaximal(layers, addGreedily(layers, smallest(layers), gain, fits), budget);
         expectMaximal(layers, chosenIn(layers, uniformAllocation(problem)), budget);
-        const measured = { layers, allocate: (bytes: number) => solveKnapsack(layers, bytes), gain };
-        expectMaximal(layers, chosenIn(layers, solveAllocation(problem, measured)), budget);
+        expectMaximal(layers, chosenIn(layers, solveAllocation(problem, leastCostStrategy(layers))), budget);
       }),
       { numRuns: 200 },
     );
@@ -386,11 +385,7 @@ function strategies(layers: readonly AllocatableLayer[], seed: number): Readonly
     }),
   );
   return {
-    measured: {
-      layers,
-      allocate: (budget) => solveKnapsack(measured, budget),
-      gain: (i, index) => cost(i, index) - cost(i, index + 1),
-    },
+    measured: leastCostStrategy(measured),
     paper: { layers, allocate: (budget) => allocateByPaper(known, budget), gain: paperGain(known) },
   };
 }
@@ -521,13 +516,8 @@ describe('every structure', () => {
           const costs = new Map(measured.map((choice, k) => [choice.format, cost(choice, k)]));
           return { ...layer, choices: withCosts(layer.choices, costs) };
         });
-        const cost = (i: number, index: number) => layers[i]?.choices[index]?.cost as number;
-        const strategy: Strategy = {
-          layers,
-          allocate: (budget) => solveKnapsack(layers, budget),
-          gain: (i, index) => cost(i, index) - cost(i, index + 1),
-        };
-        for (const formats of [solveAllocation(problem, strategy), uniformAllocation(problemFor(bits, 'usual'))]) {
+        const measured = leastCostStrategy(layers);
+        for (const formats of [solveAllocation(problem, measured), uniformAllocation(problemFor(bits, 'usual'))]) {
           const total = used(formats).reduce((sum, { bytes }) => sum + bytes, biases);
           expect((total * 8) / weights).toBeLessThanOrEqual(bits);
           expect((total * 8) / weights).toBeGreaterThan(0.7 * bits);

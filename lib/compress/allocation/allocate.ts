@@ -32,7 +32,7 @@ import { measureBlockErrors } from './block_errors';
 import { type AllocationProblem, type Strategy, sharesOf, solveAllocation } from './budget';
 import { measuredAt, nearShares, withCosts } from './costs';
 import { blockImportance } from './importance';
-import { solveKnapsack } from './knapsack';
+import { leastCostStrategy } from './knapsack';
 import { type AllocatableLayer, addedBytes, type CostedChoice } from './layers';
 import { allocateByPaper, type PaperLayer, paperGain } from './paper';
 import { allocateUniformly } from './uniform';
@@ -123,12 +123,7 @@ async function measureCosts(
       choices: withCosts(layer.choices, errors.get(layer.module) as ReadonlyMap<LayerFormat, number>),
     };
   });
-  const cost = (i: number, index: number) => costedLayers[i]?.choices[index]?.cost as number;
-  return {
-    layers: costedLayers,
-    allocate: (budget) => solveKnapsack(costedLayers, budget),
-    gain: (i, index) => cost(i, index) - cost(i, index + 1),
-  };
+  return leastCostStrategy(costedLayers);
 }
 
 async function analyzeImportance(

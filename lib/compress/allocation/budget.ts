@@ -3,7 +3,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { MbokError } from '../../base/errors';
 import type { JsonObject } from '../../io/json';
-import { safetensorsBytes, tensorBytes } from '../../io/safetensors';
+import { safetensorsBytes } from '../../io/safetensors';
 import { type ModelPart, modelParts, moduleOf } from '../../models/parts';
 import { formatJson } from '../../models/quantization';
 import { WEIGHTS_METADATA } from '../../models/stored_matrix';
@@ -12,7 +12,7 @@ import { factorsFormat, rankForBits } from '../../structures/factors';
 import { kernelsFormat } from '../../structures/kernels';
 import type { Formats, LayerFormat } from '../../structures/structure';
 import { outputFormats } from '../converted';
-import { type DenseSource, headOf, linearWeight } from '../dense_source';
+import { bytesOfParts, type DenseSource, headOf, linearWeight } from '../dense_source';
 import { type AllocationTask, type Budget, isBudget } from './allocation_options';
 import { choicesOf, formatsJson } from './choices';
 import {
@@ -136,7 +136,7 @@ function linearBytes(source: DenseSource, formats: Formats): number {
   const modules = new Set(linearsOf(source).map(({ name }) => moduleOf(name)));
   const isOfLinear = ({ owner: { name } }: ModelPart) => modules.has(name.slice(0, name.lastIndexOf('.')));
   const linearParts = modelParts(source.specifications, formats).filter(isOfLinear);
-  return linearParts.reduce((sum, part) => sum + tensorBytes(headOf(part, source)), 0);
+  return bytesOfParts(linearParts, source);
 }
 
 /**

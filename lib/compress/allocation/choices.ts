@@ -1,6 +1,5 @@
 /** The formats that a budget can choose for a layer, and their bytes in a file. */
 
-import { tensorBytes } from '../../io/safetensors';
 import type { ParameterSpecification } from '../../models/family';
 import { partsOf } from '../../models/parts';
 import { formatJson } from '../../models/quantization';
@@ -9,15 +8,15 @@ import { structureOf } from '../../structures/registry';
 import type { Formats, LayerFormat, PartRole, WeightShape } from '../../structures/structure';
 import type { BudgetFormats } from '../converter';
 import { budgetedStructures, fits } from '../converters';
-import { type DenseSource, headOf } from '../dense_source';
+import { bytesOfParts, type DenseSource } from '../dense_source';
 import type { Choice } from './layers';
 
 /**
  * The formats that are considered.
  *
- * - 'all': those of every structure that a budget can choose, and the dense weight
- * - 'usual': of these only the ones at sizes at which their structure is the best on usual weights
- * - 'extracted': those of structures that are extracted from the weight kernel by kernel
+ * - 'all': those of every structure that a budget can choose, and the dense weight.
+ * - 'usual': of these only the ones at sizes at which their structure is the best on usual weights.
+ * - 'extracted': those of structures that are extracted from the weight kernel by kernel.
  */
 export type ChoiceSet = 'all' | 'usual' | 'extracted';
 
@@ -42,8 +41,7 @@ export function choicesOf(
   return considered
     .flatMap(({ formats, usualBits }) => formats(weight).map((format) => ({ format, usualBits })))
     .map(({ format, usualBits: [from, below] }, i) => {
-      const heads = partsOf(weight, format).map((part) => headOf(part, source));
-      const bytes = heads.reduce((sum, head) => sum + tensorBytes(head), 0);
+      const bytes = bytesOfParts(partsOf(weight, format), source);
       const bits = (bytes * 8) / (weight.rows * weight.cols);
       return { format, bytes, rung: rungs[i] as number, isUsual: bits >= from && bits < below };
     })

@@ -1,11 +1,22 @@
 /** The multiple-choice knapsack by dynamic programming: one choice per layer, minimum total cost within a budget. */
 
+import type { Strategy } from './budget';
 import { type AllocatableLayer, bytesAt, type CostedChoice, largest, smallest, totalBytes } from './layers';
 
 /**
  * Maximum steps of the budget. The solution is exact if fewer suffice; otherwise the bytes of layers are rounded up.
  */
 const MAX_UNITS = 2 ** 17;
+
+/** Returns the strategy that minimizes the sum of costs of these choices. */
+export function leastCostStrategy(layers: readonly AllocatableLayer<CostedChoice>[]): Strategy {
+  const cost = (i: number, index: number) => layers[i]?.choices[index]?.cost as number;
+  return {
+    layers,
+    allocate: (budget) => solveKnapsack(layers, budget),
+    gain: (i, index) => cost(i, index) - cost(i, index + 1),
+  };
+}
 
 /**
  * Minimizes the sum of costs of one choice per layer with at most `budget` bytes in total. Dynamic programming over

@@ -18,8 +18,11 @@ export function allocateUniformly(layers: readonly AllocatableLayer[], budget: n
       ),
     );
   const rungs = [...new Set(layers.flatMap(({ choices }) => choices.map(({ rung }) => rung)))].sort((a, b) => a - b);
-  const tooHigh = rungs.findIndex((rung) => totalBytes(layers, level(rung)) > budget);
-  const at = tooHigh < 0 ? rungs.length - 1 : Math.max(0, tooHigh - 1);
+  // the lowest rung is the smallest choice of every layer
+  const at = Math.max(
+    0,
+    rungs.findLastIndex((rung) => totalBytes(layers, level(rung)) <= budget),
+  );
   const [everywhere, raised] = [level(rungs[at] as number), level(rungs[at + 1] ?? Infinity)];
   const remainder = budget - totalBytes(layers, everywhere);
   const step = totalBytes(layers, raised) - totalBytes(layers, everywhere);

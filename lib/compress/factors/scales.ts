@@ -1,6 +1,7 @@
 /**
- * The scales of a factor pair by least squares, for fixed signs: Ŵ = diag(a) A diag(c) B diag(b) minimizes
- * Σᵢ D_i (W' − Ŵ)ᵢ Ĥ (W' − Ŵ)ᵢᵀ over a, over c, over b in turn. Rows with negative scales are flipped after.
+ * Refinement of a factor pair: a sweep over the signs of A, and scales by least squares. For fixed signs Ŵ = diag(a) A
+ * diag(c) B diag(b) minimizes Σᵢ D_i (W' − Ŵ)ᵢ Ĥ (W' − Ŵ)ᵢᵀ over a, over c, over b in turn. Rows with negative scales are
+ * flipped after.
  */
 
 import { constantOnes } from '../../graph/constants';
