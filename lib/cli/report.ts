@@ -50,20 +50,21 @@ export const reportCommand: Command = {
     tasks: { kind: 'text', value: 'DIR', help: 'folder of task files to evaluate too (see mbok eval tasks --help)' },
     precision: { kind: 'choice', choices: PRECISIONS, help: 'precision of products in evaluations', byDefault: 'f32' },
   },
-  help: `SRC is a dense model. About a hundred mbok commands, each a separate process, convert, quantize, finetune and measure it.
-DIR/index.html shows the results: perplexity against bytes and bits, kernels and residuals by layer, training curves and
-flips, native against latent weights, allocation, calibration, activations, nested prefixes, speed and memory. It lists
-the commands, their versions and the machine. The page is one file without network resources and scripts. The data of
-each figure are in DIR/figures, the result of each command in DIR/data.
+  help: `SRC is a dense model. About 150 mbok commands, each a separate process, convert, quantize, finetune and measure it.
+DIR/index.html shows the results: perplexity against bytes and bits with their Pareto fronts, kernels, factor pairs,
+budgets, Boolean embeddings and whole files, forms and residuals by layer, training curves and flips, native against
+latent weights, calibration, activations, nested prefixes, questions, speed and memory. It lists the commands, their
+versions and the machine. The page is one file without network resources and scripts. The data of each figure are in
+DIR/figures, the result of each command in DIR/data.
 
 A report may be stopped by Ctrl-C or a crash at any time, and the same command continues it. A result stays valid as long
 as its command, the contents of its inputs, mbok's version and the machine are the same. Other options therefore run only
-what is new. Intermediate models take space in DIR/work, which is removed at the end. With 200 steps the embedded model
-takes a quarter of an hour on two cores; for large models begin with --steps 0.
+what is new. Intermediate models take space in DIR/work, which is removed at the end. For large models begin with
+--steps 0: factor pairs and budgets then take most of the time.
 
 Charts need the packages vega and vega-lite, which npm installs by default.`,
   examples: [
-    'mbok report assets/tiny-stories --out report --train scales,norms,embeddings',
+    'mbok report assets/tiny-stories --out report --steps 100 --train scales,norms,embeddings',
     'mbok report MODEL.gguf --out report --text train.txt --eval-text valid.txt --window 1024 --windows 64 --steps 0',
   ],
   run,

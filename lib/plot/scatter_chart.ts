@@ -8,6 +8,8 @@ export interface ScatterPoint {
   readonly y: number;
   /** '' for none. */
   readonly label: string;
+  /** What the symbol shows. Default: the name of the series; then every point of a chart needs it, or none. */
+  readonly kind?: string;
 }
 
 export interface ScatterSeries {
@@ -16,7 +18,7 @@ export interface ScatterSeries {
 }
 
 export interface ScatterChart extends Labels {
-  /** Each has a color and a symbol. */
+  /** Each has a color, and a symbol unless symbols show the kinds of points. */
   readonly series: readonly ScatterSeries[];
   /** Points joined by lines: the Pareto front of each series, or that of all together. Default 'series'. */
   readonly fronts?: 'series' | 'all';
@@ -32,7 +34,9 @@ export async function scatterChart(
   { title, xLabel, yLabel, series, fronts = 'series', reference }: ScatterChart,
   { width = WIDTH, embedded }: ChartOptions = {},
 ): Promise<string> {
-  const points = series.flatMap(({ name, points: own }) => own.map((point) => ({ ...point, series: name })));
+  const points = series.flatMap(({ name, points: own }) =>
+    own.map((point) => ({ kind: name, ...point, series: name })),
+  );
   const heights = [...points.map(({ y }) => y), ...(reference ? [reference.y] : [])];
   const domain = [Math.min(...heights) * 0.97, Math.max(...heights) * 1.06];
   const x: Encoding['x'] = {
@@ -50,6 +54,13 @@ export async function scatterChart(
     axis: { tickCount: 8 },
   };
   const color = { field: 'series', type: 'nominal', scale: { domain: series.map(({ name }) => name) } } as const;
+  const kinds = [...new Set(points.map(({ kind }) => kind))];
+  const hasKinds = points.some(({ kind, series: name }) => kind !== name);
+  // with equal fields and domains the legends of color and symbol become one
+  const below = { ...legend(width), orient: 'bottom', symbolFillColor: GRAYS.text } as const;
+  const shape = hasKinds
+    ? ({ field: 'kind', type: 'nominal', scale: { domain: kinds }, legend: below } as const)
+    : color;
   const line: Layer = {
     data: { values: fronts === 'all' ? front(points) : series.flatMap(({ name }) => front(of(points, name))) },
     mark: { type: 'line', opacity: 0.5, color: GRAYS.axis },
@@ -57,7 +68,7 @@ export async function scatterChart(
   };
   const marks: Layer = {
     mark: { type: 'point', filled: true, size: 70, opacity: 1 },
-    encoding: { x, y, color: { ...color, legend: legend(width) }, shape: color },
+    encoding: { x, y, color: { ...color, legend: legend(width) }, shape },
   };
   const labels: Layer = {
     name: 'labels',

@@ -6,6 +6,7 @@ import type { TaskResult } from '../eval/evaluate_tasks';
 import type { PerplexityResult } from '../eval/perplexity';
 import type { SpeedResult } from '../eval/speed';
 import type { ActivationBits, Precision } from '../graph/arithmetic';
+import { FREQUENT_MULTIPLE } from '../structures/boolean_table';
 import type { TrainingMemory } from '../train/memory';
 import type { PlannedCommand } from './plan';
 
@@ -23,6 +24,9 @@ export interface ReportSettings {
   readonly precision: Precision;
   /** Groups of parameters that train besides the bits. */
   readonly train: string;
+  /** Number of the model's parameters, and of its tokenizer's tokens. */
+  readonly parameters: number;
+  readonly vocabulary: number;
   /** Variables of the texts. */
   readonly texts: readonly string[];
   readonly evalTexts: readonly string[];
@@ -63,7 +67,8 @@ export interface Inspection {
     readonly module: string;
     readonly rows: number;
     readonly cols: number;
-    readonly kernels: number;
+    /** Its structure, and the setting of that. */
+    readonly format: { readonly format: string; readonly count?: number; readonly rank?: number };
     readonly residual?: number;
   }[];
 }
@@ -87,10 +92,20 @@ export interface PlannedModel<T = unknown> {
 
 /** Numbers of kernels of uniform models. */
 export const KERNELS = [1, 2, 3, 4] as const;
+/** Bits per weight of factor pairs. */
+export const PAIR_BITS = [0.5, 0.8, 1, 1.5, 2.1] as const;
+/** Least bits per weight of pairs that are finetuned. */
+export const TRAINED_PAIRS_FROM = 0.8;
 /** Default number of calibration windows. */
 export const CALIBRATION_WINDOWS = 64;
 /** Sequences per training step: the default of `mbok finetune`. */
 export const BATCH = 8;
+/** Numbers of kernels that are also trained with latent weights. */
+export const LATENT_KERNELS = [1, 2] as const;
+/** Bits per weight of the factor pair that is also trained with latent weights. */
+export const LATENT_PAIR = 1;
+/** Number of kernels of the runs whose curves are shown. */
+export const WATCHED_KERNELS = 2;
 /** Windows of the training text that are evaluated during training. */
 export const WATCHED_WINDOWS = 16;
 
@@ -120,7 +135,39 @@ export class Recipes {
     ]);
   }
 
-  /** Converts with calibration, and chooses the kernels of each layer within a budget of `bits` per weight. */
+  /** Converts every layer to a factor pair of `bits` per weight, with calibration. */
+  pairs(bits: number): PlannedModel<Conversion> {
+    return this.#model(`pairs-${bits}bits`, [], (out) => [
+      ...['binarize', '$SRC', out, '--factors', String(bits), ...this.#calibration(CALIBRATION_WINDOWS)],
+    ]);
+  }
+
+  /** Converts with calibration to `kernels` kernels, and embedding and head to a form of `--embeddings`. */
+  withTables(kernels: number, form: string): PlannedModel<Conversion> {
+    return this.#model(`calibrated-k${kernels}-tables-${form.replace(/\W/g, '_')}`, [], (out) => [
+      ...['binarize', '$SRC', out, '--kernels', String(kernels), '--embeddings', form],
+      ...this.#calibration(CALIBRATION_WINDOWS),
+    ]);
+  }
+
+  /**
+   * Converts to a file of at most 1/`divisor` of the parameters in 32 bits. Embedding and head have `tableBits` bits per
+   * number, and measured errors choose the forms of the linear layers.
+   */
+  wholeFile(divisor: number, tableBits: number): PlannedModel<Conversion> {
+    const bytes = Math.floor((4 * this.settings.parameters) / divisor);
+    return this.#model(`file-${divisor}th`, [], (out) => [
+      ...['binarize', '$SRC', out, '--size', String(bytes), '--embeddings', `bits:${tableBits}`],
+      ...this.#calibration(CALIBRATION_WINDOWS),
+    ]);
+  }
+
+  /** Number of the most frequent tokens in a table with two classes of rows: an eighth of the vocabulary. */
+  get frequent(): number {
+    return Math.max(1, Math.round(this.settings.vocabulary / 8 / FREQUENT_MULTIPLE)) * FREQUENT_MULTIPLE;
+  }
+
+  /** Converts with calibration, and chooses the form of each layer within a budget of `bits` per weight. */
   allocated(bits: number, allocation: AllocationMethod): PlannedModel<Conversion> {
     return this.#model(`${allocation}-${bits}bits`, [], (out) => [
       ...['binarize', '$SRC', out, '--bits', String(bits), '--allocation', allocation],
@@ -166,6 +213,19 @@ export class Recipes {
       ],
       watched,
     );
+  }
+
+  finetunedKernels(kernels: number): PlannedModel<Finetuning> {
+    return this.finetuned(this.calibrated(kernels), { watched: kernels === WATCHED_KERNELS });
+  }
+
+  latentKernels(kernels: number): PlannedModel<Finetuning> {
+    return this.finetuned(this.calibrated(kernels), { latent: true, watched: kernels === WATCHED_KERNELS });
+  }
+
+  /** Finetunes factor pairs; undefined for a size that is only converted. */
+  finetunedPairs(bits: number): PlannedModel<Finetuning> | undefined {
+    return bits < TRAINED_PAIRS_FROM ? undefined : this.finetuned(this.pairs(bits));
   }
 
   /** Trains by OneBit's recipe (docs/baselines.md): every parameter trains. */

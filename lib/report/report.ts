@@ -66,10 +66,10 @@ const DEFAULT_WINDOW = 256;
  */
 export async function makeReport(options: ReportOptions): Promise<Report> {
   const { folder, source, signal, onCommand, onResult } = options;
-  const windows = await checkedWindows(options);
+  const measures = await measuresOf(options);
   await loadVega();
   const workFolder = join(folder, 'work');
-  const { variables, settings } = bind(options, windows, workFolder);
+  const { variables, settings } = bind(options, measures, workFolder);
   await using _ = await claimReport(folder);
   const digests = new Map<string, string>();
   for (const [name, path] of variables) if (name !== '$WORK') digests.set(name, await digestOf(path, signal));
@@ -112,15 +112,14 @@ async function write(folder: string, content: PageContent, digests: ReadonlyMap<
   await writeFile(marker, readableJson({ name, settings, conditions: circumstances, ...inputs, figures }));
 }
 
+/** Settings that the model decides or bounds. */
+type Measures = Pick<ReportSettings, 'window' | 'startToken' | 'parameters' | 'vocabulary'>;
+
 /**
- * Returns the settings of windows. Throws if the source is not a dense model with a tokenizer, or if windows exceed its
- * limit.
+ * Returns the settings of windows and the size of the model. Throws if the source is not a dense model with a
+ * tokenizer, or if windows exceed its limit.
  */
-async function checkedWindows({
-  source,
-  window,
-  startToken = 'auto',
-}: ReportOptions): Promise<Pick<ReportSettings, 'window' | 'startToken'>> {
+async function measuresOf({ source, window, startToken = 'auto' }: ReportOptions): Promise<Measures> {
   await using model = await ModelSource.open(source);
   const { specifications, formats, tokenizer, config } = model;
   if (isBoolean(specifications, formats)) {
@@ -137,13 +136,15 @@ async function checkedWindows({
   return {
     window: window ?? Math.min(DEFAULT_WINDOW, maxPositions),
     startToken: tokenizer.startTokenId === undefined ? undefined : startToken,
+    parameters: specifications.reduce((sum, { rows, cols }) => sum + rows * cols, 0),
+    vocabulary: config.vocabularySize,
   };
 }
 
 /** Assigns variables to the inputs, for use in commands. */
 function bind(
   { source, texts, evalTexts, tasks, settings }: ReportOptions,
-  windows: Pick<ReportSettings, 'window' | 'startToken'>,
+  measures: Measures,
   workFolder: string,
 ): { variables: Variables; settings: ReportSettings } {
   const numbered = (name: string, paths: readonly string[]) =>
@@ -163,7 +164,7 @@ function bind(
     variables,
     settings: {
       ...settings,
-      ...windows,
+      ...measures,
       texts: names(training),
       evalTexts: names(judging),
       tasks: tasks === undefined ? [] : tasksIn(tasks),

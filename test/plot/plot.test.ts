@@ -32,6 +32,13 @@ const scatter = {
   ],
   reference: { name: 'original', y: 1 },
 };
+const kinds = {
+  ...labels,
+  series: [
+    { name: 'one form', points: [2, 3].map((y, x) => ({ x, y, label: '', kind: ['trained', 'converted'][x] })) },
+    { name: 'other form', points: [{ x: 2, y: 4, label: '', kind: 'trained' }] },
+  ],
+};
 const bars = {
   title: labels.title,
   xLabel: 'per cent',
@@ -51,19 +58,20 @@ const heat = {
   valueLabel: 'kernels',
 };
 
-let [lines, points, barred, mapped, narrow] = ['', '', '', '', ''];
+let [lines, points, barred, mapped, narrow, symbols] = ['', '', '', '', '', ''];
 beforeAll(() => {
-  [lines, points, barred, mapped, narrow] = draw([
+  [lines, points, barred, mapped, narrow, symbols] = draw([
     ['line_chart', 'lineChart', { ...labels, series: [{ name: 'loss', color: '#123456', points: line }] }],
     ['scatter_chart', 'scatterChart', scatter],
     ['bar_chart', 'barChart', bars],
     ['heat_map', 'heatMap', heat],
     ['scatter_chart', 'scatterChart', scatter, { width: 340, embedded: true }],
-  ]) as [string, string, string, string, string];
+    ['scatter_chart', 'scatterChart', kinds],
+  ]) as [string, string, string, string, string, string];
 });
 
 test('charts are well-formed and named, and all their text is escaped', () => {
-  for (const svg of [lines, points, barred, mapped, narrow]) {
+  for (const svg of [lines, points, barred, mapped, narrow, symbols]) {
     expectWellFormed(svg);
     expect(svg).toContain('aria-label="a &lt; b &amp; &quot;c&quot;"');
     expect(svg).not.toMatch(/NaN|undefined|Infinity/);
@@ -103,6 +111,16 @@ test('a scatter chart has a label for each point, a name for each series and for
   for (const name of ['t0', 't1', 't2', 't3', 'o&lt;0', 'o&lt;1', 'theirs', 'ours', 'original']) {
     expect(points).toContain(`>${name}</text>`);
   }
+});
+
+test('kinds of points have symbols and a legend besides that of the series', () => {
+  for (const name of ['one form', 'other form', 'trained', 'converted']) expect(symbols).toContain(`>${name}</text>`);
+  // two circles of the legend and three points, of which one is a square
+  const paths = [...symbols.matchAll(/<path[^>]* d="([^"]*)"[^>]* fill="(?:#2f81f7|#e8710a)"/g)].map(
+    ([, path]) => path,
+  );
+  expect(paths).toHaveLength(5);
+  expect(paths.filter((path) => path?.includes('h'))).toHaveLength(1);
 });
 
 test('a scatter chart has no overlapping labels', () => {

@@ -19,9 +19,11 @@ function render(failing: string, settings: object = {}): string {
 
     const settings = {
       steps: 6, window: 8, windows: 2, precision: 'f32', train: 'scales,norms', tasks: ['piqa'],
+      parameters: 3200000, vocabulary: 2000,
       texts: ['$TEXT'], evalTexts: ['$EVAL'], ...${JSON.stringify(settings)},
     };
     const modules = [0, 1].flatMap((block) => ['self_attn.q_proj', 'mlp.down_proj'].map((name) => 'model.layers.' + block + '.' + name));
+    const formats = [{ format: 'kernels', count: 2 }, { format: 'factors', rank: 48 }, { format: 'int8' }, { format: 'dense' }];
     const training = {
       loss: [6, 5, 4, 3, 2, 1], parts: { kl: [3, 2, 1, 1, 1, 0.5] }, evaluations: [{ step: 3, perplexity: 9 }, { step: 6, perplexity: 8 }],
       flips: Object.fromEntries(modules.map((module, i) => [module, [10 * i, 5, 4, 3, 2, 0]])),
@@ -38,7 +40,7 @@ function render(failing: string, settings: object = {}): string {
         { task: 'piqa', questions: 10, metrics: { acc: { value: 0.5, standardError: 0.1 } } },
       ] })) }),
       inspect: () => ({ family: 'llama', parameters: 1e6, linearWeights: 9e5, bitsPerWeight: 16, bytes: 2e6,
-        layers: modules.map((module, i) => ({ module, rows: 8, cols: 8, kernels: i, residual: 0.1 * (i + 1) })) }),
+        layers: modules.map((module, i) => ({ module, rows: 8, cols: 8, format: formats[i], residual: 0.1 * (i + 1) })) }),
     };
     async function main() {
       const sections = sectionsOf(new Recipes(settings));
@@ -68,8 +70,8 @@ function render(failing: string, settings: object = {}): string {
 }
 
 const SECTIONS = [
-  ...['methods', 'kernels', 'layers', 'training', 'latent', 'allocation', 'calibration', 'activations', 'nested'],
-  ...['tasks', 'speed', 'commands'],
+  ...['pareto', 'kernels', 'pairs', 'layers', 'training', 'latent', 'allocation', 'embeddings', 'calibration'],
+  ...['activations', 'nested', 'tasks', 'speed', 'commands'],
 ];
 
 describe('a page of all results', () => {
@@ -113,6 +115,28 @@ describe('a page of all results', () => {
     expect(page).toContain('prefers-color-scheme:dark');
     expect(page).toContain('name="viewport"');
     expect(page).toContain('@media(max-width:600px)');
+  });
+
+  test('shows the form of each layer', () => {
+    for (const form of ['K 2', 'r 48', 'int8', 'dense']) expect(page).toContain(`>${form}</text>`);
+  });
+
+  test('marks the models on the fronts of bits and of bytes', () => {
+    const [, table = ''] = /<figure id="figure-pareto">(.*?)<\/table>/s.exec(page) ?? [];
+    const head = [...table.matchAll(/<th [^>]*>([^<]*)</g)].map(([, text]) => text);
+    const rows = [...table.matchAll(/<tr><td[^>]*>(.*?)<\/td><\/tr>/gs)].map(([, row = '']) =>
+      row.split(/<\/td><td[^>]*>/),
+    );
+    const value = (name: string) => (row: readonly string[]) => Number(row[head.indexOf(name)]);
+    const [x, y] = [value('MB'), value('perplexity')];
+    const marked = rows.map((row) => row[head.indexOf('front by MB')] === '●');
+    const best = rows.map((row) => !rows.some((other) => x(other) <= x(row) && y(other) < y(row)));
+    expect(rows.length).toBeGreaterThan(50);
+    expect(marked.filter(Boolean).length).toBeGreaterThan(1);
+    expect(marked).toEqual(best);
+    // bits of linear layers say nothing about embeddings
+    const small = rows.filter(([form]) => form === 'smaller embeddings');
+    expect(small.map((row) => row[head.indexOf('front by bits')])).toEqual(small.map(() => ''));
   });
 
   test('lists every command with its result', () => {

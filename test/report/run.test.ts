@@ -11,6 +11,7 @@ import { temporaryFolder } from '../helpers/folders';
 
 const SETTINGS: ReportSettings = {
   ...{ steps: 3, window: 8, windows: 2, precision: 'f32', train: 'scales,norms', tasks: ['piqa', 'boolq'] },
+  ...{ parameters: 3_200_000, vocabulary: 2000 },
   ...{ texts: ['$TEXT1', '$TEXT2'], evalTexts: ['$EVAL'] },
 };
 
@@ -42,12 +43,27 @@ describe('the plan', () => {
     'mbok binarize $SRC $WORK/svid-k1 --kernels 1 --method svid',
     'mbok binarize $SRC $WORK/calibrated-k2 --kernels 2 --calibration $TEXT1 --calibration $TEXT2 --calibration-windows 64 --calibration-window 8',
     'mbok finetune $WORK/calibrated-k3 $WORK/calibrated-k3-finetuned --teacher $SRC --text $TEXT1 --text $TEXT2 --steps 3 --window 8 --precision bf16 --resume --train scales,norms',
+    'mbok binarize $SRC $WORK/pairs-0.8bits --factors 0.8 --calibration $TEXT1 --calibration $TEXT2 --calibration-windows 64 --calibration-window 8',
+    'mbok finetune $WORK/pairs-0.8bits $WORK/pairs-0.8bits-finetuned --teacher $SRC --text $TEXT1 --text $TEXT2 --steps 3 --window 8 --precision bf16 --resume --train scales,norms',
+    'mbok binarize $SRC $WORK/measured-0.8bits --bits 0.8 --allocation measured --calibration $TEXT1 --calibration $TEXT2 --calibration-windows 64 --calibration-window 8',
+    // an eighth of the vocabulary, in multiples of 64
+    'mbok binarize $SRC $WORK/calibrated-k2-tables-2_256 --kernels 2 --embeddings 2+256 --calibration $TEXT1 --calibration $TEXT2 --calibration-windows 64 --calibration-window 8',
+    // 3.2 M parameters in 4 bytes / 32
+    'mbok binarize $SRC $WORK/file-32th --size 400000 --embeddings bits:2 --calibration $TEXT1 --calibration $TEXT2 --calibration-windows 64 --calibration-window 8',
     'mbok baseline $SRC $WORK/rtn-3bits --method rtn --bits 3',
     'mbok eval perplexity $WORK/nested-k4 --text $EVAL --window 8 --max-windows 2 --precision f32 --kernels 2',
     'mbok eval speed $WORK/calibrated-k4 --precision bf16',
-    'mbok eval tasks $SRC $WORK/calibrated-k4-finetuned $WORK/calibrated-k3-finetuned $WORK/calibrated-k2-finetuned --data $TASKS --tasks piqa,boolq --precision f32',
+    'mbok eval tasks $SRC $WORK/calibrated-k4-finetuned $WORK/calibrated-k3-finetuned $WORK/calibrated-k2-finetuned $WORK/calibrated-k1-finetuned $WORK/pairs-2.1bits-finetuned $WORK/pairs-1.5bits-finetuned $WORK/pairs-1bits-finetuned $WORK/pairs-0.8bits-finetuned --data $TASKS --tasks piqa,boolq --precision f32',
   ])('has %s', (line) => {
     expect(lines).toContain(line);
+  });
+
+  test('has no budgets below one kernel by the method that gives every layer a kernel', () => {
+    const budgets = (method: string) =>
+      lines.flatMap((line) => (line.includes(`--allocation ${method}`) ? [line] : []));
+    expect(budgets('measured').some((line) => line.includes('--bits 0.8'))).toBe(true);
+    expect(budgets('paper').some((line) => line.includes('--bits 1.25'))).toBe(true);
+    expect(budgets('paper').some((line) => line.includes('--bits 0.8'))).toBe(false);
   });
 
   test('has no training without steps, and no tasks without files', () => {

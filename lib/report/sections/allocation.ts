@@ -5,17 +5,21 @@ import type { Recipes } from '../recipes';
 import type { Exhibit, Section } from '../section';
 
 /** Budgets in bits per weight. */
-export const BUDGETS = [1.5, 2.25, 2.5, 3.25] as const;
+export const BUDGETS = [0.8, 1.25, 2.25, 2.6] as const;
 const METHODS: readonly AllocationMethod[] = ['uniform', 'paper', 'measured'];
+/** Method whose models are finetuned. */
+const TRAINED: AllocationMethod = 'measured';
+/** Least budget of the method `paper`, which gives every layer a kernel: one bit and scales. */
+const ONE_KERNEL = 1.2;
 
 /** Section on three methods that allocate a budget to the layers. */
 export function allocationSection(recipes: Recipes): Section {
   const { steps } = recipes.settings;
   const rows = BUDGETS.map((bits) => ({
     bits,
-    models: METHODS.map((method) => {
+    models: METHODS.filter((method) => method !== 'paper' || bits >= ONE_KERNEL).map((method) => {
       const before = recipes.allocated(bits, method);
-      return { method, before, after: steps > 0 ? recipes.finetuned(before) : undefined };
+      return { method, before, after: steps > 0 && method === TRAINED ? recipes.finetuned(before) : undefined };
     }),
   }));
   const models = rows.flatMap((row) => row.models);
@@ -41,50 +45,43 @@ export function allocationSection(recipes: Recipes): Section {
       })) as readonly ({ readonly bits: number } & Readonly<Record<string, Point>>)[];
       const table: Exhibit = {
         id: 'allocation',
-        caption: `Perplexity by the budget in bits per weight, calibrated${steps > 0 ? ` and after ${steps} steps of finetuning` : ''}. The method uniform gives all layers the same form and size and spreads the remainder. The method paper allocates kernels greedily by importance, residual and size (arXiv 2505.22811). The method measured minimizes the sum of the errors that the layers cause in the outputs of their blocks.`,
+        caption: `Perplexity by the budget in bits per weight, calibrated${steps > 0 ? `, and the models of the method ${TRAINED} after ${steps} steps of finetuning` : ''}. A layer becomes a factor pair, kernels or numbers in 8 bits, or stays dense. The method uniform gives all layers the same form and size and spreads the remainder. The method paper allocates kernels greedily by importance, residual and size (arXiv 2505.22811), so it has no budgets below one kernel. The method measured minimizes the sum of the errors that the layers cause in the outputs of their blocks.`,
         table: {
-          head: ['bits per weight', ...METHODS, ...(steps > 0 ? METHODS.map((method) => `${method}, finetuned`) : [])],
+          head: ['bits per weight', ...METHODS, ...(steps > 0 ? [`${TRAINED}, finetuned`] : [])],
           rows: measured.map((row) => [
             String(row.bits),
             ...METHODS.map((method) => perplexity(row[method]?.perplexity)),
-            ...(steps > 0 ? METHODS.map((method) => perplexity(row[method]?.finetuned)) : []),
+            ...(steps > 0 ? [perplexity(row[TRAINED]?.finetuned)] : []),
           ]),
         },
         data: measured,
       };
-      const chart = (id: string, when: string, value: (point: Point | undefined) => number | undefined): Exhibit[] => {
-        const series = METHODS.map((name) => ({
-          name,
-          points: measured.flatMap((row) => {
-            const [x, y] = [row[name]?.bitsPerWeight, value(row[name])];
-            return x === undefined || y === undefined ? [] : [{ x, y }];
-          }),
-        })).filter(({ points }) => points.length > 0);
-        if (series.length === 0) return [];
-        return [
-          {
-            id,
-            caption: `The same as curves, ${when}: perplexity on a logarithmic axis against the bits per weight of the file.`,
-            chart: (options) =>
-              lineChart(
-                {
-                  ...{ title: `Allocation, ${when}`, xLabel: 'bits per weight', yLabel: 'perplexity' },
-                  ...{ series, logarithmic: true, points: true },
-                },
-                options,
-              ),
-            data: series,
-          },
-        ];
+      const curve = (name: string, value: (row: (typeof measured)[number]) => readonly [number?, number?]) => ({
+        name,
+        points: measured.flatMap((row) => {
+          const [x, y] = value(row);
+          return x === undefined || y === undefined ? [] : [{ x, y }];
+        }),
+      });
+      const series = [
+        ...METHODS.map((name) => curve(name, (row) => [row[name]?.bitsPerWeight, row[name]?.perplexity])),
+        curve(`${TRAINED}, finetuned`, (row) => [row[TRAINED]?.bitsPerWeight, row[TRAINED]?.finetuned]),
+      ].filter(({ points }) => points.length > 0);
+      const chart: Exhibit = {
+        id: 'allocation-curves',
+        caption:
+          'The same as curves: perplexity on a logarithmic axis against the bits per weight of the file, calibrated unless a name says otherwise.',
+        chart: (options) =>
+          lineChart(
+            {
+              ...{ title: 'Allocation of a budget', xLabel: 'bits per weight', yLabel: 'perplexity' },
+              ...{ series, logarithmic: true, points: true },
+            },
+            options,
+          ),
+        data: series,
       };
-      return {
-        text: [],
-        exhibits: [
-          table,
-          ...chart('allocation-calibrated', 'calibrated', (point) => point?.perplexity),
-          ...(steps > 0 ? chart('allocation-finetuned', 'finetuned', (point) => point?.finetuned) : []),
-        ],
-      };
+      return { text: [], exhibits: [table, ...(series.length === 0 ? [] : [chart])] };
     },
   };
 }

@@ -2,7 +2,6 @@ import { lineChart } from '../../plot/line_chart';
 import { fixed, perplexity } from '../format';
 import { type Conversion, KERNELS, type PlannedModel, type Recipes } from '../recipes';
 import type { Section } from '../section';
-import { finetunedKernels } from './methods';
 
 /** Section on one to four kernels per weight. */
 export function kernelsSection(recipes: Recipes): Section {
@@ -11,7 +10,7 @@ export function kernelsSection(recipes: Recipes): Section {
     ['refit', (kernels) => recipes.plain('refit', kernels)],
     ['calibrated', (kernels) => recipes.calibrated(kernels)],
     ...(recipes.settings.steps > 0
-      ? ([['finetuned', (kernels: number) => finetunedKernels(recipes, kernels)]] as const)
+      ? ([['finetuned', (kernels: number) => recipes.finetunedKernels(kernels)]] as const)
       : []),
   ];
   return {

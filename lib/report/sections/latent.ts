@@ -1,7 +1,13 @@
 import { fixed, megabytes, perplexity, rate, seconds } from '../format';
-import type { Finetuning, PlannedModel, Recipes } from '../recipes';
+import {
+  type Finetuning,
+  LATENT_KERNELS,
+  LATENT_PAIR,
+  type PlannedModel,
+  type Recipes,
+  WATCHED_KERNELS,
+} from '../recipes';
 import type { Section } from '../section';
-import { finetunedKernels, LATENT_KERNELS, latentKernels, WATCHED_KERNELS } from './methods';
 
 /** A second seed; the default of `mbok finetune` is 1. */
 const OTHER_SEED = 2;
@@ -10,9 +16,10 @@ const OTHER_SEED = 2;
 export function latentSection(recipes: Recipes): Section {
   const { steps } = recipes.settings;
   const start = recipes.calibrated(WATCHED_KERNELS);
-  const runs: readonly { readonly name: string; readonly model: PlannedModel<Finetuning> }[] = LATENT_KERNELS.flatMap(
-    (kernels) => [
-      { name: `K = ${kernels}, flipped bits`, model: finetunedKernels(recipes, kernels) },
+  const pair = recipes.pairs(LATENT_PAIR);
+  const runs: readonly { readonly name: string; readonly model: PlannedModel<Finetuning> }[] = [
+    ...LATENT_KERNELS.flatMap((kernels) => [
+      { name: `K = ${kernels}, flipped bits`, model: recipes.finetunedKernels(kernels) },
       ...(kernels === WATCHED_KERNELS
         ? [
             {
@@ -21,9 +28,11 @@ export function latentSection(recipes: Recipes): Section {
             },
           ]
         : []),
-      { name: `K = ${kernels}, latent weights`, model: latentKernels(recipes, kernels) },
-    ],
-  );
+      { name: `K = ${kernels}, latent weights`, model: recipes.latentKernels(kernels) },
+    ]),
+    { name: `pairs of ${LATENT_PAIR} bit, flipped bits`, model: recipes.finetuned(pair) },
+    { name: `pairs of ${LATENT_PAIR} bit, latent weights`, model: recipes.finetuned(pair, { latent: true }) },
+  ];
   return {
     id: 'latent',
     title: 'Flipped bits against latent weights',

@@ -1,18 +1,18 @@
 import { heatMap } from '../../plot/heat_map';
 import { placeOf } from '../modules';
-import type { Recipes } from '../recipes';
+import type { Inspection, Recipes } from '../recipes';
 import type { Section } from '../section';
 
-/** Bits per weight of the mixed model: enough that some layers get one kernel and some get three. */
-export const MIXED_BITS = 2.25;
+/** Bits per weight of the mixed model: enough that layers differ in form and size. */
+export const MIXED_BITS = 1.25;
 
-/** Section on the kernels of each layer within a budget, and on their residuals. */
+/** Section on the form of each layer within a budget, and on their residuals. */
 export function layersSection(recipes: Recipes): Section {
   const model = recipes.allocated(MIXED_BITS, 'measured');
   const inspection = recipes.inspection(model);
   return {
     id: 'layers',
-    title: 'Kernels by layer',
+    title: 'Forms by layer',
     commands: [inspection],
     show(results) {
       const layers = (results.of(inspection)?.layers ?? []).map((layer) => ({ ...layer, ...placeOf(layer.module) }));
@@ -23,33 +23,33 @@ export function layersSection(recipes: Recipes): Section {
         exhibits: [
           {
             id: 'layers',
-            caption: `The model with a budget of ${MIXED_BITS} bits per weight, with kernels chosen by measured errors. Columns are blocks and rows are matrices. Numbers are numbers of kernels, and colors are residuals.`,
+            caption: `The model with a budget of ${MIXED_BITS} bits per weight, with forms chosen by measured errors. Columns are blocks and rows are matrices. K is a number of kernels, and r the inner dimension of a factor pair. Colors are residuals.`,
             chart:
               layers.length === 0
                 ? undefined
                 : (options) =>
                     heatMap(
                       {
-                        title: `Kernels and residuals at ${MIXED_BITS} bits`,
+                        title: `Forms and residuals at ${MIXED_BITS} bits`,
                         xLabel: 'block',
                         yLabel: '',
                         columns: blocks,
                         rows: matrices,
-                        cells: layers.map(({ block, matrix, kernels, residual = 0 }) => ({
+                        cells: layers.map(({ block, matrix, format, residual = 0 }) => ({
                           column: String(block ?? ''),
                           row: matrix,
                           value: residual,
-                          text: kernels === 0 ? 'dense' : String(kernels),
+                          text: formLabel(format),
                         })),
                         valueLabel: 'residual ‖W − Ŵ‖ / ‖W‖',
                       },
                       options,
                     ),
-            data: layers.map(({ module, rows, cols, kernels, residual }) => ({
+            data: layers.map(({ module, rows, cols, format, residual }) => ({
               module,
               rows,
               cols,
-              kernels,
+              form: formLabel(format),
               residual,
             })),
           },
@@ -57,4 +57,9 @@ export function layersSection(recipes: Recipes): Section {
       };
     },
   };
+}
+
+function formLabel({ format, count, rank }: Inspection['layers'][number]['format']): string {
+  if (count !== undefined) return `K ${count}`;
+  return rank === undefined ? format : `r ${rank}`;
 }

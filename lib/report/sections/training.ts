@@ -2,10 +2,9 @@ import { heatMap } from '../../plot/heat_map';
 import { lineChart, smooth } from '../../plot/line_chart';
 import { COLORS } from '../../plot/style';
 import { placeOf } from '../modules';
-import { BATCH, type Inspection, type Recipes, WATCHED_WINDOWS } from '../recipes';
+import { BATCH, type Inspection, type Recipes, WATCHED_KERNELS, WATCHED_WINDOWS } from '../recipes';
 import type { Exhibit, Section } from '../section';
 import type { TrainingCurves } from '../training_log';
-import { finetunedKernels, latentKernels, WATCHED_KERNELS } from './methods';
 
 /** Columns of the flip map: steps are averaged to fit. */
 const COLUMNS = 25;
@@ -16,8 +15,8 @@ const ROWS = 64;
 export function trainingSection(recipes: Recipes): Section {
   const { steps, window } = recipes.settings;
   const runs = [
-    { name: 'flipped bits', model: finetunedKernels(recipes, WATCHED_KERNELS) },
-    { name: 'latent weights', model: latentKernels(recipes, WATCHED_KERNELS) },
+    { name: 'flipped bits', model: recipes.finetunedKernels(WATCHED_KERNELS) },
+    { name: 'latent weights', model: recipes.latentKernels(WATCHED_KERNELS) },
   ];
   const [native] = runs as [(typeof runs)[0], (typeof runs)[0]];
   const inspection = recipes.inspection(native.model);
