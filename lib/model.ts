@@ -106,9 +106,12 @@ export class Model {
    * With `kernels` only the bits of the first kernels are read, with their scales if the file is nested. The model is then
    * saved with that many kernels, and has no `conversion`, which describes all of them.
    *
-   * @param path - a folder with config.json and safetensors files, or a GGUF file
+   * A name at the hub is downloaded first, as {@link pullModel} does; `onProgress` then runs from 0 to 1 twice.
+   *
+   * @param path - a folder with config.json and safetensors files, a GGUF file, or a name at the hub, as in
+   *   'hf:HuggingFaceTB/SmolLM2-135M-Instruct'
    * @throws MbokError MBOK_INVALID_ARGUMENT (`kernels`), MBOK_IO, MBOK_FORMAT, MBOK_SHAPE, MBOK_UNSUPPORTED,
-   *   MBOK_NON_FINITE, MBOK_OUT_OF_MEMORY, MBOK_ABORTED
+   *   MBOK_NON_FINITE, MBOK_OUT_OF_MEMORY, MBOK_ABORTED; what `pullModel` throws
    */
   static async load(path: string, given: LoadOptions = {}): Promise<Model> {
     return new Model(await ModelCore.load(path, given));

@@ -29,6 +29,15 @@ export const MbokErrorCode = {
   MBOK_NATIVE_MISSING: 'MBOK_NATIVE_MISSING',
   /** An optional package (for charts) is not installed. The message names it. */
   MBOK_PACKAGE_MISSING: 'MBOK_PACKAGE_MISSING',
+  /**
+   * The hub cannot be reached, answers with an error after all attempts, or must not be asked (HF_HUB_OFFLINE) although
+   * files are missing in the cache.
+   */
+  MBOK_NETWORK: 'MBOK_NETWORK',
+  /** The hub refuses access: the model is gated or private, or the token is missing or not valid. */
+  MBOK_HUB_DENIED: 'MBOK_HUB_DENIED',
+  /** The hub has no such repository, revision or file. */
+  MBOK_HUB_MISSING: 'MBOK_HUB_MISSING',
   /** An internal check of mbok failed. Please report it. */
   MBOK_INTERNAL: 'MBOK_INTERNAL',
 } as const;

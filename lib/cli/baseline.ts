@@ -5,6 +5,7 @@ import type { TrainingPrecision } from '../graph/arithmetic';
 import { CALIBRATION_OPTIONS, calibrationFiles, calibrationLine, calibrationText } from './calibration_text';
 import { type Command, type CommandCall, given, type Outcome, UsageError } from './command';
 import { givenStartToken } from './data';
+import { modelPath } from './load_model';
 import { expectTarget, OUTPUT_OPTIONS } from './output';
 import { megabytes, RemainingTime, StatusLine } from './terminal';
 
@@ -57,15 +58,16 @@ docs/baselines.md explains it, and how each method differs from its paper.`,
 };
 
 async function run(call: CommandCall): Promise<Outcome> {
-  const [source, target] = [call.operand(0), call.operand(1)];
+  const [name, target] = [call.operand(0), call.operand(1)];
   const method = call.required('method') as BaselineMethod;
   const bits = call.requiredNumber('bits');
   if (method === 'gptq' && !call.has('calibration')) throw new UsageError('--method gptq needs --calibration PATH');
   const unread = ['order', ...Object.keys(CALIBRATION_OPTIONS)].find((name) => method === 'rtn' && call.has(name));
   if (unread !== undefined) throw new UsageError(`--${unread} requires --method gptq`);
-  await expectTarget(call, target, [source, ...calibrationFiles(call)]);
+  await expectTarget(call, target, [name, ...calibrationFiles(call)]);
   const status = new StatusLine();
   try {
+    const source = await modelPath(call, name, status);
     const text = method === 'gptq' ? await calibrationText(call, source, status) : undefined;
     try {
       const remaining = new RemainingTime();

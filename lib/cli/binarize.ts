@@ -17,6 +17,7 @@ import { readBytes } from './bytes';
 import { CALIBRATION_OPTIONS, calibrationFiles, calibrationLine, calibrationText } from './calibration_text';
 import { type Command, type CommandCall, given, type Outcome, UsageError } from './command';
 import { givenStartToken } from './data';
+import { modelPath } from './load_model';
 import { expectTarget, OUTPUT_OPTIONS } from './output';
 import { megabytes, RemainingTime, StatusLine, say } from './terminal';
 
@@ -100,10 +101,10 @@ export const binarizeCommand: Command = {
     restart: { kind: 'flag', help: 'discard an unfinished conversion to OUT instead of continuing it' },
     ...OUTPUT_OPTIONS,
   },
-  help: `SRC is a Hugging Face folder (config.json, safetensors, tokenizer.json) or a GGUF file. OUT becomes a folder that
-every mbok command reads. Weights are read and converted block by block, so memory holds one block of SRC. Finished
-blocks are stored in OUT.partial. If an interrupted conversion is started again with the same options, it continues from
-there.
+  help: `SRC is a Hugging Face folder (config.json, safetensors, tokenizer.json), a GGUF file or a name at the hub (see mbok
+pull --help). OUT becomes a folder that every mbok command reads. Weights are read and converted block by block, so memory
+holds one block of SRC. Finished blocks are stored in OUT.partial. If an interrupted conversion is started again with the
+same options, it continues from there.
 
 Each linear layer W becomes a sum of K matrices of ±1 with a scale per row and column (--kernels K), or a product of two
 ±1 matrices with three vectors of scales (--factors B). A product can be smaller than one bit per weight, and up to two
@@ -146,12 +147,13 @@ About one bit per weight needs finetuning (see mbok finetune --help).`,
 };
 
 async function run(call: CommandCall): Promise<Outcome> {
-  const [source, target] = [call.operand(0), call.operand(1)];
+  const [name, target] = [call.operand(0), call.operand(1)];
   const method = readMethod(call);
   const amount = allocationOptions(call);
-  await expectTarget(call, target, [source, ...calibrationFiles(call)]);
+  await expectTarget(call, target, [name, ...calibrationFiles(call)]);
   const status = new StatusLine();
   try {
+    const source = await modelPath(call, name, status);
     const text = method === 'calibrated' ? await calibrationText(call, source, status) : undefined;
     try {
       const options = { ...amount, ...conversionOptions(call, method, text) };

@@ -4,7 +4,7 @@ import { addon, guarded } from '../native/addon';
 import { rate } from '../report/format';
 import { ARITHMETIC_OPTIONS, givenArithmetic } from './arithmetic';
 import { type Command, type CommandCall, given, type Outcome } from './command';
-import { LOAD_OPTIONS, loadModel } from './load_model';
+import { LOAD_OPTIONS, loadModel, modelPath } from './load_model';
 import { usedResources } from './resources';
 import { megabytes, StatusLine } from './terminal';
 
@@ -42,10 +42,10 @@ result. mbok info shows them; MBOK_THREADS and MBOK_ISA change them.`,
 };
 
 async function run(call: CommandCall): Promise<Outcome> {
-  const path = call.operand(0);
   const status = new StatusLine();
   const { signal } = call;
   try {
+    const path = await modelPath(call, call.operand(0), status);
     const { bytes, bitsPerWeight } = await inspect(path);
     const started = performance.now();
     await using model = await loadModel(call, path, status);

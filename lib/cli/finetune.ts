@@ -20,6 +20,7 @@ import { TRAINABLE } from '../train/trained';
 import { readBytes } from './bytes';
 import { type Command, type CommandCall, choiceList, given, isAbort, type Outcome, UsageError } from './command';
 import { cutNote, DATA_OPTIONS, givenStartToken, openText, requiredTextFiles, textFiles, textOption } from './data';
+import { modelPath } from './load_model';
 import { expectTarget, OUTPUT_OPTIONS } from './output';
 import { megabytes, StatusLine, say } from './terminal';
 
@@ -32,7 +33,7 @@ export const finetuneCommand: Command = {
     ...DATA_OPTIONS,
     teacher: {
       kind: 'text',
-      value: 'DIR',
+      value: 'MODEL',
       help: 'the original model, to imitate; without it the model learns to predict the text',
     },
     steps: { kind: 'integer', value: 'N', minimum: 1, help: 'optimizer steps', byDefault: '300' },
@@ -183,8 +184,10 @@ async function run(call: CommandCall): Promise<Outcome> {
   const status = new StatusLine();
   const { signal } = call;
   try {
-    await using student = await Model.load(source, { for: 'training', signal, onProgress: status.progress('load') });
-    await using teacher = teacherFolder === undefined ? undefined : await Model.load(teacherFolder, { signal });
+    const path = await modelPath(call, source, status);
+    const teacherPath = teacherFolder && (await modelPath(call, teacherFolder, status));
+    await using student = await Model.load(path, { for: 'training', signal, onProgress: status.progress('load') });
+    await using teacher = teacherPath === undefined ? undefined : await Model.load(teacherPath, { signal });
     await using data = await openText(text, call, student, status);
     await using held = evalText.length === 0 ? undefined : await openText(evalText, call, student, status);
     const windowTokens = options.window ?? 256;

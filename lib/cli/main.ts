@@ -4,6 +4,7 @@ import { version } from '../base/version';
 import { ioFailure } from '../io/failure';
 import { baselineCommand } from './baseline';
 import { binarizeCommand } from './binarize';
+import { lsCommand, rmCommand } from './cached';
 import { chatCommand } from './chat';
 import { type Command, describeCommand, isAbort, parseCall, UsageError } from './command';
 import { demoCommand } from './demo';
@@ -15,6 +16,7 @@ import { finetuneCommand } from './finetune';
 import { generateCommand } from './generate';
 import { infoCommand } from './info';
 import { inspectCommand } from './inspect';
+import { pullCommand } from './pull';
 import { reportCommand } from './report';
 import { usedResources } from './resources';
 import { say } from './terminal';
@@ -28,6 +30,9 @@ const COMMANDS: readonly Command[] = [
   generateCommand,
   chatCommand,
   inspectCommand,
+  pullCommand,
+  lsCommand,
+  rmCommand,
   exportCommand,
   baselineCommand,
   reportCommand,

@@ -6,6 +6,7 @@ import { makeReport } from '../report/report';
 import { TRAINABLE } from '../train/trained';
 import { type Command, type CommandCall, choiceList, isAbort, type Outcome, UsageError } from './command';
 import { givenStartToken, START_TOKEN_OPTION, textOption } from './data';
+import { modelPath } from './load_model';
 import { StatusLine, say } from './terminal';
 
 /** Default texts in the model's folder, as for the embedded model. */
@@ -71,14 +72,15 @@ Charts need the packages vega and vega-lite, which npm installs by default.`,
 };
 
 async function run(call: CommandCall): Promise<Outcome> {
-  const source = call.operand(0);
+  const name = call.operand(0);
   const folder = call.required('out');
   const train = choiceList('train', call.text('train'), TRAINABLE) ?? ['scales', 'norms'];
-  const [texts, evalTexts] = [await textsOf(call, 'text', source), await textsOf(call, 'eval-text', source)];
+  const [texts, evalTexts] = [await textsOf(call, 'text', name), await textsOf(call, 'eval-text', name)];
   const tasks = call.text('tasks');
   const quiet = call.flag('json');
   const status = new StatusLine();
   try {
+    const source = await modelPath(call, name, status);
     const { page, ran, kept, failed, figures } = await makeReport({
       ...{ source, folder, texts, evalTexts, tasks, window: call.number('window'), startToken: givenStartToken(call) },
       settings: {

@@ -6,18 +6,13 @@
 import { MbokError } from '../base/errors';
 import { boolean, invalid, options } from '../base/validate';
 import { linkOrCopy } from '../io/atomic';
+import { CONFIG_FILE } from '../io/model_files';
 import type { PlacedSafetensors, TensorTarget } from '../io/placed_safetensors';
 import { type TensorSource, tensorBytes } from '../io/safetensors';
 import { WEIGHTS_FILE } from '../io/safetensors_shards';
 import type { ConversionReport } from '../models/conversion_report';
 import type { ParameterSpecification } from '../models/family';
-import {
-  CONFIG_FILE,
-  expectOutput,
-  type FileContent,
-  type OutputOptions,
-  writeModelFolder,
-} from '../models/model_folder';
+import { expectOutput, type FileContent, type OutputOptions, writeModelFolder } from '../models/model_folder';
 import { loadedParts, type ModelPart, type ModelSlice, modelParts, moduleOf } from '../models/parts';
 import { writeQuantization } from '../models/quantization';
 import { ModelSource } from '../models/source';
@@ -73,7 +68,7 @@ export async function binarizeFolder(
   const restart = boolean('restart', checked.restart ?? false);
   const nested = checkNested(checked);
   await expectOutput(output, { inputs: inputsOf(source, checked), overwrite: checked.overwrite });
-  await using model = await ModelSource.open(source);
+  await using model = await ModelSource.open(source, checked);
   model.warn();
   const task = { ...(await prepareTask(convertible(model), checked)), nested };
   using dense = diskSource(model);

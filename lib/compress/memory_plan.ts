@@ -49,7 +49,7 @@ const F32 = 4;
  */
 export async function planConversion(source: string, given: BinarizeOptions): Promise<ConversionPlan> {
   const checked = options('options', given, BINARIZE_KEYS);
-  await using model = await ModelSource.open(source);
+  await using model = await ModelSource.open(source, checked);
   const task = await prepareTask(convertible(model), checked);
   using dense = diskSource(model);
   const problem = allocationProblem(dense, task.allocation, task.tables);

@@ -40,8 +40,8 @@ export async function kernelCorrelations(
   given: { readonly signal?: AbortSignal | undefined } = {},
 ): Promise<readonly KernelCorrelation[]> {
   const { signal } = options('options', given, ['signal']);
-  await using source = await ModelSource.open(path);
-  await using dense = await ModelSource.open(original);
+  await using source = await ModelSource.open(path, { signal });
+  await using dense = await ModelSource.open(original, { signal });
   const others = new Map(dense.specifications.map((owner) => [owner.name, owner]));
   const correlations: KernelCorrelation[] = [];
   for (const owner of source.specifications) {

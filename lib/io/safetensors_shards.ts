@@ -11,7 +11,8 @@ import type { ReadType, WeightEntry, WeightReader } from './weight_reader';
 
 /** Name of the only weight file. For a checkpoint in several files, the index's name starts with it. */
 export const WEIGHTS_FILE = 'model.safetensors';
-const INDEX_FILE = `${WEIGHTS_FILE}.index.json`;
+/** Names the file of each tensor, for a checkpoint in several files. */
+export const INDEX_FILE = `${WEIGHTS_FILE}.index.json`;
 /** A plain file name on every system, but not `.` or `..`. */
 const FILE_NAME = /^(?!\.{1,2}$)[^/\\\0]+$/;
 
@@ -92,8 +93,8 @@ class SafetensorsShards implements WeightReader {
   }
 }
 
-/** Reads the index: the file name of each tensor. */
-async function readIndex(path: string): Promise<Map<string, string>> {
+/** Reads the index: the file name of each tensor. Throws as {@link openSafetensors}. */
+export async function readIndex(path: string): Promise<Map<string, string>> {
   const { weight_map: shardOf } = await readJson(path);
   if (!isJsonObject(shardOf)) throw new MbokError('MBOK_FORMAT', `'${path}' has no 'weight_map'`);
   return new Map(

@@ -1,12 +1,13 @@
 /** Writer of dense Hugging Face folders, which transformers and other programs load. */
 
 import { MbokError } from '../base/errors';
+import { CONFIG_FILE } from '../io/model_files';
 import { writeSafetensors } from '../io/safetensors';
 import { WEIGHTS_FILE } from '../io/safetensors_shards';
 import type { Matrix } from '../native/matrix';
 import { ALL_DENSE } from '../structures/dense';
 import type { ParameterSpecification } from './family';
-import { CONFIG_FILE, type FileContent, type OutputOptions, writeModelFolder } from './model_folder';
+import { type FileContent, type OutputOptions, writeModelFolder } from './model_folder';
 import { type ModelPart, modelParts } from './parts';
 import { type ProgressOptions, partTensor, WEIGHTS_METADATA, watched } from './stored_matrix';
 

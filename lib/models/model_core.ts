@@ -8,6 +8,7 @@ import { ahead } from '../base/read_ahead';
 import { integerInRange, invalid, oneOf, options, throwIfAborted } from '../base/validate';
 import type { Graph, Tensor } from '../graph/graph';
 import { encodeHalf, halfToF32, LARGEST_F16_LOSS, roundToF16 } from '../io/half';
+import { CONFIG_FILE } from '../io/model_files';
 import { tensorBytes, writeSafetensors } from '../io/safetensors';
 import { WEIGHTS_FILE } from '../io/safetensors_shards';
 import type { BitMatrix } from '../native/bit_matrix';
@@ -21,7 +22,7 @@ import { ConfigReader } from './config_reader';
 import { ConstantTables } from './constant_tables';
 import type { ConversionReport } from './conversion_report';
 import type { Constants, DecoderConfig, Family, ParameterSpecification } from './family';
-import { CONFIG_FILE, type FileContent, type OutputOptions, writeModelFolder } from './model_folder';
+import { type FileContent, type OutputOptions, writeModelFolder } from './model_folder';
 import { layerBytes, type ModelPart, type ModelSlice, maxPrefix, modelParts, moduleOf } from './parts';
 import { writeQuantization } from './quantization';
 import { readDescription } from './registry';
@@ -129,13 +130,13 @@ export class ModelCore {
     this.#tokenizer = tokenizer;
   }
 
-  /** Loads a model from a path that {@link ModelSource.open} accepts; `Model.load` (lib/model.ts) describes it. */
+  /** Loads a model that {@link ModelSource.open} accepts; `Model.load` (lib/model.ts) describes it. */
   static async load(path: string, given: LoadOptions = {}): Promise<ModelCore> {
     const checked = options('options', given, ['kernels', 'for', 'signal', 'onProgress']);
     const { kernels: limit, signal, onProgress } = checked;
     const use = oneOf('for', checked.for ?? 'inference', MODEL_USES);
     throwIfAborted(signal);
-    await using source = await ModelSource.open(path);
+    await using source = await ModelSource.open(path, { signal, onProgress });
     source.warn();
     const { json, place, tokenizer, companions } = source;
     const { formats, slices } = source.loaded(expectLimit(limit, source.formats));

@@ -17,23 +17,10 @@ import { ioFailure, isSystemError } from '../io/failure';
 import { ifPresent, removeIfEmpty } from '../io/files';
 import { isJsonObject, type JsonObject, readJson } from '../io/json';
 import { takeLock } from '../io/lock';
+import { BASELINE_FILE, COMPANIONS, CONFIG_FILE, MARKER_FILE } from '../io/model_files';
 import { expectApart } from '../io/output_path';
 import { WEIGHTS_FILE } from '../io/safetensors_shards';
-import { TOKENIZER_FILE } from '../text/tokenizer';
 
-export const CONFIG_FILE = 'config.json';
-/** Small files of a model that are copied unchanged. */
-export const COMPANIONS = [
-  TOKENIZER_FILE,
-  'tokenizer_config.json',
-  'special_tokens_map.json',
-  'generation_config.json',
-  'chat_template.jinja',
-];
-/** Describes how a baseline was produced, for people and reports. */
-export const BASELINE_FILE = 'baseline.json';
-/** Identifies folders that mbok wrote, and lists its files there. */
-export const MARKER_FILE = 'mbok.json';
 /** Names of model files: those assumed for folders without a marker, and those that overwriting replaces. */
 const MODEL_FILES: readonly string[] = [CONFIG_FILE, WEIGHTS_FILE, ...COMPANIONS, BASELINE_FILE, MARKER_FILE];
 /** Names that a marker may list. It is untrusted input, so it may only name files that models consist of. */

@@ -3,24 +3,25 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MbokError } from '../base/errors';
-import { string } from '../base/validate';
 import { warn } from '../base/warn';
+import { localModel } from '../hub/pull';
 import { ioFailure } from '../io/failure';
 import { ifPresent, readFiles } from '../io/files';
 import { type JsonObject, readJson } from '../io/json';
+import { COMPANIONS, CONFIG_FILE, TOKENIZER_FILE } from '../io/model_files';
 import { openSafetensors } from '../io/safetensors_shards';
 import type { WeightReader } from '../io/weight_reader';
 import type { Matrix } from '../native/matrix';
 import { Q8 } from '../structures/q8';
 import type { Formats } from '../structures/structure';
-import { TOKENIZER_FILE, Tokenizer } from '../text/tokenizer';
+import { Tokenizer } from '../text/tokenizer';
 import type { Checkpoint } from './checkpoint_files';
 import { ConfigReader } from './config_reader';
 import { type ConversionReport, readConversion } from './conversion_report';
 import type { DecoderConfig, Family, ParameterSpecification } from './family';
 import { byFamilyNames, type FileName, fileNames } from './family_names';
 import { openGguf } from './gguf/open';
-import { COMPANIONS, CONFIG_FILE, recoverModelFolder } from './model_folder';
+import { recoverModelFolder } from './model_folder';
 import {
   isWeight,
   type LoadedParts,
@@ -32,7 +33,7 @@ import {
 } from './parts';
 import { readFormats } from './quantization';
 import { readDescription } from './registry';
-import { expectPart, type ModelUse, readPart, type StoredMatrix } from './stored_matrix';
+import { expectPart, type ModelUse, type ProgressOptions, readPart, type StoredMatrix } from './stored_matrix';
 import { describeUnread, HEAD, type UnreadModule, unreadModules } from './unread';
 import { withWidened } from './widen';
 
@@ -97,11 +98,12 @@ export class ModelSource {
 
   /**
    * Opens a Hugging Face folder (config.json, model.safetensors or shards with an index, tokenizer.json), dense or
-   * Boolean. A path to a file is opened as GGUF. Throws MBOK_INVALID_ARGUMENT, MBOK_IO, MBOK_FORMAT, MBOK_SHAPE,
-   * MBOK_UNSUPPORTED, and MBOK_BUSY if another process keeps replacing the folder.
+   * Boolean. A path to a file is opened as GGUF. A name at the hub is downloaded first, as {@link pullModel} does. Throws
+   * MBOK_INVALID_ARGUMENT, MBOK_IO, MBOK_FORMAT, MBOK_SHAPE, MBOK_UNSUPPORTED, and MBOK_BUSY if another process keeps
+   * replacing the folder; what `pullModel` throws.
    */
-  static async open(path: string): Promise<ModelSource> {
-    string('path', path);
+  static async open(name: string, download?: ProgressOptions): Promise<ModelSource> {
+    const path = await localModel(name, download);
     const checkpoint = (await isFile(path)) ? await openGguf(path) : await openFolder(path);
     try {
       return new ModelSource(checkpoint);

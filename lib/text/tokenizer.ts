@@ -5,6 +5,7 @@ import { boolean, options as checkOptions, integers, show, string } from '../bas
 import { warn } from '../base/warn';
 import { MOST_VOCABULARY_BYTES, readFiles } from '../io/files';
 import { decodeUtf8, isJsonObject, type JsonObject, parseJsonObject, readJson } from '../io/json';
+import { TOKENIZER_FILE } from '../io/model_files';
 import { AddedTokens } from './added_tokens';
 import { bounded, limited } from './bounded';
 import { bytePairModel } from './byte_pairs';
@@ -20,8 +21,6 @@ import {
 import { WordCache } from './word_cache';
 import { type WordRule, wordRule } from './words';
 
-/** The file that defines how text becomes tokens. */
-export const TOKENIZER_FILE = 'tokenizer.json';
 /** Optional files with further settings: tokens around a text, and tokens that end it. */
 const TOKENIZER_SETTINGS = ['tokenizer_config.json', 'generation_config.json', 'config.json'];
 

@@ -81,6 +81,10 @@ const BLOCKS: Readonly<Record<string, Expectation>> = {
   'docs/finetuning.md: mbok binarize assets/tiny-stories small': {
     prints: [/^small: 2\.276 bits/m, /^tuned: 2\.276 bits/m, /^perplexity \d+\.\d+, best of/m],
   },
+  'docs/hub.md: mbok pull hf:HuggingFaceTB/SmolLM2-135M-Instruct': {
+    skipped: 'hub/commands.test.ts runs them at a server',
+  },
+  "docs/hub.md: import { Model } from 'mbok';": { skipped: 'downloads' },
   'docs/quality.md: mbok binarize MODEL.gguf OUT --kernels K': { skipped: 'needs SmolLM2, and hours' },
   'docs/quality.md: mbok binarize assets/tiny-stories OUT --factors 1.137': { skipped: 'measures for minutes' },
   'docs/quality.md: mbok binarize assets/tiny-stories OUT --bits 0.8': { skipped: 'measures for minutes' },

@@ -3,7 +3,7 @@
 import { MbokError } from '../../base/errors';
 import { show } from '../../base/validate';
 import { LazyFiles } from '../../io/lazy_files';
-import { TOKENIZER_FILE } from '../../text/tokenizer';
+import { TOKENIZER_FILE } from '../../io/model_files';
 import type { Checkpoint } from '../checkpoint_files';
 import { MOST_HEAD_DIMENSION } from '../decoder_settings';
 import { ARCHITECTURES, type Architecture, type Change } from './architectures';
