@@ -11,7 +11,7 @@ import { FILES, TABLE_KERNELS, tableForms } from './embeddings';
 /**
  * Largest perplexity in the chart, as a multiple of the original's. Higher points would compress the interesting range.
  */
-const HIGHEST_RATIO = 4;
+const HIGHEST_RATIO = 6;
 const BASELINE_BITS = [2, 3, 4] as const;
 
 /** What the linear layers, or embedding and head too, consist of: the color of a point. */
