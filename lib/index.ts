@@ -54,7 +54,13 @@ export {
   type ModelConfig,
 } from './model';
 export type { AllocationReport, CalibrationReport, ConversionReport } from './models/conversion_report';
-export { inspect, type LayerInspection, type ModelInspection, type PartOfFile } from './models/inspect';
+export {
+  type DownloadSize,
+  inspect,
+  type LayerInspection,
+  type ModelInspection,
+  type PartOfFile,
+} from './models/inspect';
 export type { LoadOptions, SaveOptions } from './models/model_core';
 export type { OutputOptions } from './models/model_folder';
 export type { ModelUse, ProgressOptions } from './models/stored_matrix';

@@ -1,9 +1,12 @@
+import { estimateSpeed, type SpeedEstimate } from '../eval/estimate';
 import { type KernelCorrelation, kernelCorrelations } from '../eval/kernel_correlations';
 import { inspect, type ModelInspection, type PartOfFile } from '../models/inspect';
 import { formatJson } from '../models/quantization';
+import { rate } from '../report/format';
 import { structureOf } from '../structures/registry';
 import type { Command, CommandCall, Outcome } from './command';
-import { megabytes, table } from './terminal';
+import { modelPath } from './load_model';
+import { megabytes, StatusLine, table } from './terminal';
 
 export const inspectCommand: Command = {
   name: 'inspect',
@@ -16,16 +19,22 @@ export const inspectCommand: Command = {
       help: 'the original model; shows how the first two kernels of a layer correlate with each other and with it',
     },
   },
-  help: `MODEL is a Hugging Face folder, dense or Boolean, or a GGUF file. Only headers and the configuration are read, so the
-time does not depend on the size. Bits per weight of linear layers are strict: every byte stored for them, including
+  help: `MODEL is a Hugging Face folder, dense or Boolean, a GGUF file, or a name at the hub (see mbok pull --help). Only headers
+and the configuration are read, so the time does not depend on the size; at the hub they are read in parts, before anything
+is downloaded. Bits per weight of linear layers are strict: every byte stored for them, including
 scales and biases, times 8, divided by the number of their weights. Bits per weight over everything: every byte of the
 model, including the tokenizer, times 8, divided by the number of parameters.
+
+Memory is that of the weights when loaded, and of keys and values in 16 bits. For a model at the hub, speed is estimated by
+timing one dense layer in 16 bits on this machine: a decoded token reads all linear layers and the head once, a token of a
+prompt multiplies with the linear layers once.
 
 With --original all weights are read. The correlations are those of outputs for uncorrelated inputs: of y₁ and y₂ by the
 first and the second kernel, and of y₂ with what y₁ leaves of the original's y.`,
   examples: [
     'mbok inspect /tmp/small',
     'mbok inspect MODEL.gguf',
+    'mbok inspect hf:HuggingFaceTB/SmolLM2-135M-Instruct',
     'mbok inspect /tmp/small --json',
     'mbok inspect /tmp/small --original assets/tiny-stories',
   ],
@@ -33,14 +42,25 @@ first and the second kernel, and of y₂ with what y₁ leaves of the original's
 };
 
 async function run(call: CommandCall): Promise<Outcome> {
-  const storage = await inspect(call.operand(0));
-  const original = call.text('original');
   const { signal } = call;
-  const found = original === undefined ? [] : await kernelCorrelations(call.operand(0), original, { signal });
+  const status = new StatusLine();
+  try {
+    const original = call.text('original');
+    if (original === undefined) return await outcome(call, call.operand(0), []);
+    const [path, other] = [await modelPath(call, call.operand(0), status), await modelPath(call, original, status)];
+    return await outcome(call, path, await kernelCorrelations(path, other, { signal }));
+  } finally {
+    status.clear();
+  }
+}
+
+async function outcome(call: CommandCall, path: string, found: readonly KernelCorrelation[]): Promise<Outcome> {
+  const storage = await inspect(path, { signal: call.signal });
+  const estimate = storage.download && (await estimateSpeed(storage, call.signal));
   const correlations: Correlations = new Map(
     found.map(({ module, kernels, residual }) => [module, { kernels, residual }]),
   );
-  const { conversion, embeddings, tables, prefixBytes, unread, notes, layers, ...json } = storage;
+  const { conversion, embeddings, tables, prefixBytes, unread, notes, layers, download, ...json } = storage;
   return {
     json: {
       ...json,
@@ -55,9 +75,31 @@ async function run(call: CommandCall): Promise<Outcome> {
       ...(notes.length > 0 && { notes }),
       ...(prefixBytes !== undefined && { prefixBytes }),
       ...(conversion && { conversion }),
+      ...(download && { download, estimate }),
     },
-    lines: describe(storage, correlations),
+    lines: [...describe(storage, correlations), ...needs(storage, estimate)],
   };
+}
+
+/** Tokens of context for which the memory of keys and values is shown. */
+const CONTEXT = 2048;
+/** Rate of a download for which its time is shown, in bytes per second: 100 Mbit/s. */
+const DOWNLOAD_RATE = 100e6 / 8;
+
+/** Formats what downloading, loading and running the model takes. */
+function needs(storage: ModelInspection, estimate: SpeedEstimate | undefined): string[] {
+  const { loadedBytes, cacheBytesPerToken, download } = storage;
+  const context = Math.min(CONTEXT, storage.maxPositions);
+  const memory = `memory: ${megabytes(loadedBytes)} of weights, ${megabytes(context * cacheBytesPerToken)} for ${context} tokens of context`;
+  if (download === undefined || estimate === undefined) return [memory];
+  const { name, commit, files, bytes, cachedBytes } = download;
+  const minutes = (bytes - cachedBytes) / DOWNLOAD_RATE / 60;
+  const time = minutes < 1.5 ? `${Math.ceil(minutes * 60)} s` : `${Math.ceil(minutes)} min`;
+  return [
+    memory,
+    `estimated speed here: ${rate(estimate.decode)} tokens/s in decode, ${rate(estimate.prefill)} tokens/s in prompts`,
+    `download: ${name} at ${commit.slice(0, 8)}, ${files.length} ${files.length === 1 ? 'file' : 'files'}, ${megabytes(bytes)}, ${megabytes(cachedBytes)} of them in the cache; ${time} at 100 Mbit/s`,
+  ];
 }
 
 /** Correlations of the first two kernels by module; empty without an original. */

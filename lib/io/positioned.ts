@@ -6,10 +6,27 @@ import { openRegular } from './regular_file';
 /** Bytes per read; a multiple of every element size. */
 export const CHUNK_BYTES = 1 << 24;
 
+/** A file that is read by position, on the disk or at a server. */
+export interface Positioned extends AsyncDisposable {
+  /** For messages. */
+  readonly path: string;
+  /** Size in bytes when it was opened. */
+  readonly size: number;
+  /** Reads up to `length` bytes at `position`; fewer at the end of the file. */
+  upTo(position: number, length: number, target?: Uint8Array): Promise<Uint8Array>;
+  /** Fills `target` from `position`, with a part of tensor `name`. Throws MBOK_FORMAT if the file ends before that. */
+  fill(name: string, position: number, target: Uint8Array): Promise<void>;
+  /** Closes the file; later reads fail. A second call does nothing. */
+  close(): Promise<void>;
+}
+
+/** Opens a file by its path, or by its name at a server. */
+export type OpenFile = (path: string) => Promise<Positioned>;
+
 /**
  * A file read by position, never mapped. Truncating it while it is open gives an error and does not kill the process.
  */
-export class PositionedFile implements AsyncDisposable {
+export class PositionedFile implements Positioned {
   private constructor(
     /** As passed to `open`. */
     readonly path: string,

@@ -2,7 +2,7 @@ import { MbokError } from '../base/errors';
 import { Matrix, Q8_BLOCK, rowBytes } from '../native/matrix';
 import { writeFile } from './atomic';
 import { bf16ToF32, f16ToF32 } from './half';
-import { PositionedFile } from './positioned';
+import { type OpenFile, type Positioned, PositionedFile } from './positioned';
 import {
   DTYPE_BYTES,
   type Dtype,
@@ -36,7 +36,7 @@ export class SafetensorsFile implements WeightReader {
   private constructor(
     /** As passed to `open`. */
     readonly path: string,
-    private readonly file: PositionedFile,
+    private readonly file: Positioned,
     /** By name, in the order of their bytes. */
     readonly tensors: ReadonlyMap<string, TensorEntry>,
     /** The strings under `__metadata__`. */
@@ -49,8 +49,8 @@ export class SafetensorsFile implements WeightReader {
    * @throws MbokError MBOK_IO if it cannot be read, MBOK_FORMAT if it is not a complete and consistent safetensors
    * file, MBOK_UNSUPPORTED for an unknown data type
    */
-  static async open(path: string): Promise<SafetensorsFile> {
-    const file = await PositionedFile.open(path);
+  static async open(path: string, open: OpenFile = PositionedFile.open): Promise<SafetensorsFile> {
+    const file = await open(path);
     try {
       const { size } = file;
       const start = await file.upTo(0, Math.min(size, STAND_IN_BYTES));

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { MbokError } from '../base/errors';
 import { show } from '../base/validate';
 import type { Matrix } from '../native/matrix';
-import { isJsonObject, readJson } from './json';
+import { isJsonObject, type JsonObject, readJson } from './json';
+import type { OpenFile } from './positioned';
 import { SafetensorsFile } from './safetensors';
 import type { ReadType, WeightEntry, WeightReader } from './weight_reader';
 
@@ -27,8 +28,17 @@ export async function openSafetensors(folder: string): Promise<WeightReader> {
   const single = join(folder, WEIGHTS_FILE);
   const index = join(folder, INDEX_FILE);
   return existsSync(index) && !existsSync(single)
-    ? await SafetensorsShards.open(index)
+    ? await openShards(index, await readIndex(index))
     : await SafetensorsFile.open(single);
+}
+
+/** Opens the files of an index beside it. Throws as {@link openSafetensors}. */
+export async function openShards(
+  index: string,
+  shardOf: ReadonlyMap<string, string>,
+  open?: OpenFile,
+): Promise<WeightReader> {
+  return await SafetensorsShards.open(index, shardOf, open);
 }
 
 /** A checkpoint in several files. */
@@ -40,12 +50,11 @@ class SafetensorsShards implements WeightReader {
     readonly tensors: ReadonlyMap<string, WeightEntry>,
   ) {}
 
-  static async open(index: string): Promise<SafetensorsShards> {
-    const shardOf = await readIndex(index);
+  static async open(index: string, shardOf: ReadonlyMap<string, string>, open?: OpenFile): Promise<SafetensorsShards> {
     const opened = new Map<string, SafetensorsFile>();
     try {
       for (const shard of new Set(shardOf.values())) {
-        opened.set(shard, await SafetensorsFile.open(join(index, '..', shard)));
+        opened.set(shard, await SafetensorsFile.open(join(index, '..', shard), open));
       }
       expectUnique(index, opened);
       // skip entries of tensors that their file lacks: leftovers of other versions of the model
@@ -95,7 +104,11 @@ class SafetensorsShards implements WeightReader {
 
 /** Reads the index: the file name of each tensor. Throws as {@link openSafetensors}. */
 export async function readIndex(path: string): Promise<Map<string, string>> {
-  const { weight_map: shardOf } = await readJson(path);
+  return parseIndex(await readJson(path), path);
+}
+
+/** Returns the file name of each tensor. Throws MBOK_FORMAT. */
+export function parseIndex({ weight_map: shardOf }: JsonObject, path: string): Map<string, string> {
   if (!isJsonObject(shardOf)) throw new MbokError('MBOK_FORMAT', `'${path}' has no 'weight_map'`);
   return new Map(
     Object.entries(shardOf).map(([name, shard]) => {

@@ -1,10 +1,13 @@
 /** Storage of a model's files, read from their headers only. */
 
 import { stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
+import { options, string } from '../base/validate';
+import { isReference } from '../hub/reference';
+import { hubSettings } from '../hub/settings';
 import { ioFailure } from '../io/failure';
 import { ifPresent } from '../io/files';
-import { MARKER_FILE } from '../io/model_files';
+import { COMPANIONS, CONFIG_FILE, MARKER_FILE } from '../io/model_files';
 import type { WeightEntry } from '../io/weight_reader';
 import { DENSE } from '../structures/dense';
 import { INT8 } from '../structures/int8';
@@ -12,7 +15,9 @@ import { isKernels } from '../structures/kernels';
 import type { LayerFormat } from '../structures/structure';
 import type { ConversionReport } from './conversion_report';
 import { layerBytes, type ModelPart, moduleOf, moduleOfTensor } from './parts';
+import { openRemote } from './remote_source';
 import { ModelSource } from './source';
+import { loadedBytes } from './stored_matrix';
 import type { UnreadModule } from './unread';
 
 /** One linear layer in the files of a model. */
@@ -96,22 +101,82 @@ export interface ModelInspection {
   readonly notes: readonly string[];
   /** Report of the conversion; undefined for a dense model. */
   readonly conversion: ConversionReport | undefined;
+  /** Native memory in bytes of the loaded weights. */
+  readonly loadedBytes: number;
+  /** Bytes of weights that a token reads when it is decoded: the linear layers and the head. */
+  readonly decodedBytes: number;
+  /** Maximum tokens of a sequence. */
+  readonly maxPositions: number;
+  /** Bytes of keys and values per token of context, in 16 bits; f32 products double them. */
+  readonly cacheBytesPerToken: number;
+  /** What a download would fetch; undefined for a model on the disk. */
+  readonly download: DownloadSize | undefined;
+}
+
+/** Size of a download. */
+export interface DownloadSize {
+  /** Name of the model, as `pullModel` takes it. */
+  readonly name: string;
+  readonly commit: string;
+  /** Names and sizes of the files. */
+  readonly files: readonly { readonly name: string; readonly bytes: number }[];
+  /** Bytes of all files. */
+  readonly bytes: number;
+  /** Bytes of the files that are in the cache already. */
+  readonly cachedBytes: number;
 }
 
 /**
  * Describes a Hugging Face folder or a GGUF file: layers, formats, bytes and bits per weight. Reads headers and
- * configuration only, so it takes no time whatever the size.
+ * configuration only, so it takes no time whatever the size. Of a model at the hub it reads these by ranges, without
+ * downloading the files, unless HF_HUB_OFFLINE is set.
  *
  * @param path - a model, dense or Boolean, as {@link Model.load} takes it
- * @throws MbokError MBOK_INVALID_ARGUMENT, MBOK_IO, MBOK_FORMAT, MBOK_UNSUPPORTED, and MBOK_SHAPE if a tensor is missing or
+ * @param given - `signal`: aborts the call, which then throws MBOK_ABORTED
+ * @throws MbokError what {@link pullModel} throws for a name at the hub; MBOK_INVALID_ARGUMENT, MBOK_IO, MBOK_FORMAT, MBOK_UNSUPPORTED, and MBOK_SHAPE if a tensor is missing or
  *   differs from the configuration
  *
  * @example
  * const { bitsPerWeight, layers } = await inspect('small');
  */
-export async function inspect(path: string): Promise<ModelInspection> {
-  await using source = await ModelSource.open(path);
-  const { family, specifications: dense, formats, conversion, weights } = source;
+export async function inspect(
+  path: string,
+  given: { readonly signal?: AbortSignal | undefined } = {},
+): Promise<ModelInspection> {
+  const { signal } = options('options', given, ['signal']);
+  if (isReference(string('path', path)) && !hubSettings().offline) return await inspectRemote(path, signal);
+  await using source = await ModelSource.open(path, { signal });
+  if (source.place === source.weights.path) return measure(source, { tokenizer: 0, other: 0 });
+  const marker = join(dirname(source.place), MARKER_FILE);
+  return measure(source, {
+    tokenizer: sum([...source.companions.values()].map(({ length }) => length)),
+    other: (await fileBytes(source.place)) + ((await ifPresent(fileBytes(marker))) ?? 0),
+  });
+}
+
+async function inspectRemote(name: string, signal: AbortSignal | undefined): Promise<ModelInspection> {
+  const { source: opened, remote, files } = await openRemote(name, signal);
+  await using source = opened;
+  const bytesOfFiles = (isCounted: (name: string) => boolean) =>
+    sum(files.filter((file) => isCounted(basename(file.name))).map(({ size }) => size));
+  const isOther = (file: string) => [CONFIG_FILE, MARKER_FILE].includes(file);
+  const small = { tokenizer: bytesOfFiles((file) => COMPANIONS.includes(file)), other: bytesOfFiles(isOther) };
+  return measure(source, small, {
+    name: remote.name,
+    commit: remote.commit,
+    files: files.map(({ name: file, size }) => ({ name: file, bytes: size })),
+    bytes: sum(files.map(({ size }) => size)),
+    cachedBytes: await remote.cachedBytes(files),
+  });
+}
+
+/** Describes an open model; `small`: bytes of the files beside the weights. */
+function measure(
+  source: ModelSource,
+  small: { readonly tokenizer: number; readonly other: number },
+  download?: DownloadSize,
+): ModelInspection {
+  const { family, config, specifications: dense, formats, conversion, weights } = source;
   const modules = new Map(
     dense.filter(({ role }) => role === 'linear').map((specification) => [moduleOf(specification.name), specification]),
   );
@@ -119,12 +184,8 @@ export async function inspect(path: string): Promise<ModelInspection> {
   for (const part of source.parts) parts[partOf(part, modules.has(moduleOfTensor(part.name)))] += bytesOf(source, part);
   const prefixes = source.parts.filter(({ ofPrefix }) => ofPrefix);
   const used = sum(Object.values(parts));
-  if (source.place !== weights.path) parts.tokenizer = sum([...source.companions.values()].map(({ length }) => length));
-  parts.other = weights.byteLength - used;
-  if (source.place !== weights.path) {
-    const marker = join(dirname(source.place), MARKER_FILE);
-    parts.other += (await fileBytes(source.place)) + ((await ifPresent(fileBytes(marker))) ?? 0);
-  }
+  parts.tokenizer = small.tokenizer;
+  parts.other = weights.byteLength - used + small.other;
   const bytesByModule = layerBytes(source.parts, (part) => bytesOf(source, part));
   const layers = [...modules].map(([module, { rows, cols }]): LayerInspection => {
     const bytes = bytesByModule.get(module) as number;
@@ -137,6 +198,7 @@ export async function inspect(path: string): Promise<ModelInspection> {
   const linearWeights = sum(layers.map(({ rows, cols }) => rows * cols));
   const linearBytes = sum(layers.map(({ bytes }) => bytes));
   const parameters = sum(dense.map(({ rows, cols }) => rows * cols));
+  const loaded = source.loaded().slices.map(({ from: part }) => ({ part, bytes: loadedBytes(weights, part) }));
   const tables = [...formats].filter(([module]) => !modules.has(module));
   return {
     family: family.name,
@@ -154,7 +216,20 @@ export async function inspect(path: string): Promise<ModelInspection> {
     unread: source.unread,
     notes: source.notes,
     conversion,
+    loadedBytes: sum(loaded.map(({ bytes }) => bytes)),
+    decodedBytes: sum(loaded.filter(({ part }) => isDecoded(part, source.config.tied)).map(({ bytes }) => bytes)),
+    maxPositions: config.maxPositions,
+    cacheBytesPerToken: 2 * F16 * family.attentionModules(config).length * config.keyValueHeads * config.headDimension,
+    download,
   };
+}
+
+/** Bytes of a number in F16. */
+const F16 = 2;
+
+/** Tells whether every decoded token reads the part: linear layers, and the head, which may be the embedding. */
+function isDecoded({ owner }: ModelPart, tied: boolean): boolean {
+  return owner.role === 'linear' || owner.role === (tied ? 'embedding' : 'head');
 }
 
 /** Returns the stored bytes of a part. */

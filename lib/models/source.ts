@@ -104,7 +104,11 @@ export class ModelSource {
    */
   static async open(name: string, download?: ProgressOptions): Promise<ModelSource> {
     const path = await localModel(name, download);
-    const checkpoint = (await isFile(path)) ? await openGguf(path) : await openFolder(path);
+    return await ModelSource.of((await isFile(path)) ? await openGguf(path) : await openFolder(path));
+  }
+
+  /** Checks an open checkpoint, which it then owns. Throws as `open`. */
+  static async of(checkpoint: Checkpoint): Promise<ModelSource> {
     try {
       return new ModelSource(checkpoint);
     } catch (error) {

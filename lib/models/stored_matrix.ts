@@ -6,7 +6,7 @@ import { encodeHalf, type FloatType, type HalfType } from '../io/half';
 import { inOrder, type TensorHead, type TensorSource } from '../io/safetensors';
 import type { WeightEntry, WeightReader } from '../io/weight_reader';
 import { BitMatrix } from '../native/bit_matrix';
-import { Matrix } from '../native/matrix';
+import { Matrix, rowBytes } from '../native/matrix';
 import { storedShape } from '../structures/part';
 import type { PartType } from '../structures/structure';
 import { tiled, untiled } from './bit_tiles';
@@ -125,6 +125,15 @@ function firstRows(rows: number): (matrix: Matrix) => Promise<Matrix> {
     const { cols } = matrix;
     return Matrix.from(matrix.toFloat32().subarray(0, rows * cols), { rows, cols });
   };
+}
+
+/** Returns the bytes that {@link readPart} takes in memory for a part that it reads whole. */
+export function loadedBytes(weights: WeightReader, part: ModelPart): number {
+  const { rows, cols, type } = part;
+  if (type === 'bits') return rows * rowBytes('bits', cols);
+  if (type === 'I8') return rows * rowBytes('i8', cols);
+  const storage = denseStorage(weights, part);
+  return rows * rowBytes(isReadInPlace(part) ? MEMORY_TYPES[storage] : 'f32', cols);
 }
 
 /** Returns the header entry of a part with this storage type. */

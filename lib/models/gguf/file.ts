@@ -1,5 +1,5 @@
 import { MbokError } from '../../base/errors';
-import { PositionedFile } from '../../io/positioned';
+import { type OpenFile, type Positioned, PositionedFile } from '../../io/positioned';
 import { type GgufHeader, type GgufTensor, type MetadataValue, parseGgufHeader } from './header';
 
 /** Bytes of the first read; enough for headers with small vocabularies. */
@@ -11,7 +11,7 @@ const MOST_HEADER_BYTES = FIRST_BYTES * GROWTH * GROWTH;
 /** An open GGUF file: metadata and tensors by their names in the file. */
 export class GgufFile implements AsyncDisposable {
   private constructor(
-    private readonly file: PositionedFile,
+    private readonly file: Positioned,
     private readonly header: GgufHeader,
   ) {}
 
@@ -21,8 +21,8 @@ export class GgufFile implements AsyncDisposable {
    * @throws MbokError MBOK_IO if it cannot be read, MBOK_FORMAT if it is not a complete, consistent GGUF file,
    * MBOK_UNSUPPORTED for versions, byte orders and element types that mbok does not read
    */
-  static async open(path: string): Promise<GgufFile> {
-    const file = await PositionedFile.open(path);
+  static async open(path: string, open: OpenFile = PositionedFile.open): Promise<GgufFile> {
+    const file = await open(path);
     try {
       return new GgufFile(file, await readHeader(file));
     } catch (error) {
@@ -69,7 +69,7 @@ export class GgufFile implements AsyncDisposable {
 }
 
 /** Reads the header. Its length is not stored, so growing pieces are read until it is complete. Throws MBOK_FORMAT. */
-async function readHeader(file: PositionedFile): Promise<GgufHeader> {
+async function readHeader(file: Positioned): Promise<GgufHeader> {
   for (let length = FIRST_BYTES; length <= MOST_HEADER_BYTES; length *= GROWTH) {
     const start = await file.upTo(0, Math.min(length, file.size));
     // if the file has shrunk since it was opened, its current end counts

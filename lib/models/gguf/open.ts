@@ -4,6 +4,7 @@ import { MbokError } from '../../base/errors';
 import { show } from '../../base/validate';
 import { LazyFiles } from '../../io/lazy_files';
 import { TOKENIZER_FILE } from '../../io/model_files';
+import type { OpenFile } from '../../io/positioned';
 import type { Checkpoint } from '../checkpoint_files';
 import { MOST_HEAD_DIMENSION } from '../decoder_settings';
 import { ARCHITECTURES, type Architecture, type Change } from './architectures';
@@ -21,8 +22,8 @@ import { type GgufTokenizer, readGgufTokenizer } from './tokenizer';
  * @throws MbokError MBOK_IO, MBOK_FORMAT, MBOK_SHAPE if a tensor contradicts the metadata, MBOK_UNSUPPORTED for an
  * architecture, element type or tokenizer, or for a model split into several files
  */
-export async function openGguf(path: string): Promise<Checkpoint> {
-  const file = await GgufFile.open(path);
+export async function openGguf(path: string, open?: OpenFile): Promise<Checkpoint> {
+  const file = await GgufFile.open(path, open);
   try {
     const { name, architecture } = findArchitecture(file);
     const reader = new ArchitectureReader(file, name);
