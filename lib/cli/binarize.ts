@@ -96,7 +96,7 @@ export const binarizeCommand: Command = {
       kind: 'text',
       value: 'FORM',
       help: 'unchanged, int8, K, K+F, bits:B or a size for embeddings and head; see above',
-      byDefault: 'unchanged; with --size int8',
+      byDefault: 'unchanged; not with --size',
     },
     restart: { kind: 'flag', help: 'discard an unfinished conversion to OUT instead of continuing it' },
     ...OUTPUT_OPTIONS,
@@ -125,10 +125,10 @@ Kernels are fitted by one of three methods; products by alternating projections,
               ten thousand tokens like those that the model will see are enough
 
 Norms, biases, embeddings and head stay. In small models embeddings and head are most of the file: --embeddings int8
-stores them with 8 bits per number and a scale per row, which is the default of --size, --embeddings 2 as two kernels,
-and --embeddings 2+4096 as two kernels except for the 4096 most frequent tokens of the calibration text, which get 8
-bits. With --embeddings bits:2.5 or 9MB kernels and frequent tokens are chosen to fit. Numbers in 8 bits cannot be
-trained.
+stores them with 8 bits per number and a scale per row, --embeddings 2 as two kernels, and --embeddings 2+4096 as two
+kernels except for the 4096 most frequent tokens of the calibration text, which get 8 bits. With --embeddings bits:2.5
+or 9MB kernels and frequent tokens are chosen to fit; with --size and --calibration so that embeddings and layers
+share the file well. Numbers in 8 bits cannot be trained.
 
 With --nested any K' below --kernels is a model too, in the same file: other commands read it with --kernels K'. Bits are
 shared, and each K' has separate scales. It takes K conversions, and the last is slightly worse than one for K alone.

@@ -15,12 +15,14 @@ import { type CalibrationOptions, checkCalibration, packCalibration } from './ca
 import { type ConversionSink, convert } from './convert';
 import type { ConversionTask } from './convert_model';
 import { type ConvertedWeights, disposeConverted, residualsOf } from './converted';
-import { loadedSource } from './dense_source';
-import { type EmbeddingChoice, embeddingFormats } from './embeddings';
+import { type DenseSource, loadedSource } from './dense_source';
+import { type EmbeddingChoice, embeddingFormats, isTableBudget, type TableGoal } from './embeddings';
 import { PAIR_ITERATIONS } from './factors/fit_pair';
 import { REFIT_ROUNDS, SVID_ITERATIONS } from './kernels/decompose';
 import { MemoryStateStore } from './state_store';
+import { type TableSensitivity, USUAL_SENSITIVITY } from './table_budget';
 import { countTokens } from './table_calibration';
+import { tableSensitivity } from './table_sensitivity';
 
 const METHODS: readonly ConversionMethod[] = ['svid', 'refit', 'calibrated'];
 /** Method that turns weights into kernels; see {@link BinarizeOptions.method}. */
@@ -47,7 +49,8 @@ export interface BinarizeOptions extends ProgressOptions, AllocationOptions {
    * Structure of embeddings and head: that of the source ('unchanged'), 8 bits with one scale per row ('int8'), a number
    * of ±1 kernels, or `{ kernels, frequent }`: kernels, but 8 bits for the `frequent` most frequent tokens. `{ bits }`
    * and `{ size }` take the best of these with at most as many bits per number, or bytes. Numbers in 8 bits cannot be
-   * trained. Default 'unchanged'; with `size` 'int8'.
+   * trained. Default 'unchanged'. With `size` the default is 'int8', or with calibration the form with which tables and
+   * linear layers together raise the loss least, by a measurement on the original model.
    */
   readonly embeddings?: EmbeddingChoice;
 }
@@ -93,8 +96,10 @@ export async function binarize(model: Model, given: BinarizeOptions = {}): Promi
   const checked = options('options', given, BINARIZE_KEYS);
   const core = expectModel('model', model);
   using _ = core.holdToRead();
-  const task = await prepareTask(core, checked);
+  const prepared = await prepareTask(core, checked);
   const source = loadedSource(core);
+  const measure = () => measuredSensitivity(source, prepared, checked);
+  const task = await withTables(source, prepared, measure);
   const problem = allocationProblem(source, task.allocation, task.tables);
   return modelOf(await convert(source, { task, problem }, memorySink(core, checked.signal), checked));
 }
@@ -136,12 +141,38 @@ function memorySink(model: ModelCore, signal: AbortSignal | undefined): Conversi
   };
 }
 
+/** A checked task before the formats of embedding and head are chosen. */
+export interface PreparedTask extends Omit<ConversionTask, 'tables'> {
+  readonly embeddings: TableGoal;
+}
+
+/** Chooses the formats of embedding and head. `measure` is called if they depend on the model's sensitivity. */
+export async function withTables(
+  { specifications, config }: Pick<DenseSource, 'specifications' | 'config'>,
+  prepared: PreparedTask,
+  measure: () => Promise<TableSensitivity>,
+): Promise<ConversionTask> {
+  const { embeddings, calibration } = prepared;
+  const tokenCounts = calibration && countTokens(calibration.windows, config.vocabularySize);
+  const isMeasured = calibration !== undefined && isTableBudget(embeddings);
+  const sensitivity = isMeasured ? await measure() : USUAL_SENSITIVITY;
+  return { ...prepared, tables: embeddingFormats(embeddings, { specifications, tokenCounts, sensitivity }) };
+}
+
+/** Measures how sensitive a model is to the errors of embedding and head; the task has a calibration. */
+export async function measuredSensitivity(
+  source: DenseSource,
+  { calibration, decomposition }: PreparedTask,
+  options: ProgressOptions,
+): Promise<TableSensitivity> {
+  return await tableSensitivity(source, calibration as NonNullable<typeof calibration>, decomposition, options);
+}
+
 /** Checks the conversion options and encodes the calibration text. Throws as {@link binarize} does. */
-export async function prepareTask(model: ConvertibleModel, given: BinarizeOptions): Promise<ConversionTask> {
+export async function prepareTask(model: ConvertibleModel, given: BinarizeOptions): Promise<PreparedTask> {
   const method = oneOf('method', given.method ?? 'refit', METHODS);
   const rounds = integerInRange('rounds', given.rounds ?? REFIT_ROUNDS, 1, 1000);
   const pairIterations = integerInRange('iterations', given.iterations ?? PAIR_ITERATIONS, 1, 1000);
-  const byDefault = given.size === undefined ? 'unchanged' : 'int8';
   const specifications = model.family.parameters(model.config);
   const linears = specifications.filter(({ role }) => role === 'linear');
   const allocation = checkAllocation(given, linears, {
@@ -156,10 +187,13 @@ export async function prepareTask(model: ConvertibleModel, given: BinarizeOption
   }
   const decomposition = { iterations: SVID_ITERATIONS, refitRounds: method === 'svid' ? 0 : rounds, pairIterations };
   const calibration = method === 'calibrated' ? await encodedCalibration(model, given) : undefined;
-  const tokenCounts = calibration && countTokens(calibration.windows, model.config.vocabularySize);
-  const tables = embeddingFormats(given.embeddings ?? byDefault, specifications, tokenCounts);
   throwIfAborted(given.signal);
-  return { method, decomposition, allocation, tables, calibration };
+  return { method, decomposition, allocation, embeddings: tableGoal(given), calibration };
+}
+
+function tableGoal({ embeddings, size, calibration }: BinarizeOptions): TableGoal {
+  if (embeddings !== undefined || size === undefined) return embeddings ?? 'unchanged';
+  return calibration === undefined ? 'int8' : { together: size };
 }
 
 async function encodedCalibration(model: ConvertibleModel, { calibration, signal }: BinarizeOptions) {

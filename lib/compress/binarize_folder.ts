@@ -21,7 +21,7 @@ import type { Matrix } from '../native/matrix';
 import type { Formats } from '../structures/structure';
 import { analysisWindows } from './allocation/allocate';
 import { allocationProblem } from './allocation/budget';
-import { BINARIZE_KEYS, type BinarizeOptions, prepareTask } from './binarize';
+import { BINARIZE_KEYS, type BinarizeOptions, measuredSensitivity, prepareTask, withTables } from './binarize';
 import { inputsOf } from './calibration';
 import { type ConversionOutput, type ConversionSink, convert } from './convert';
 import type { BlockKeeper, ConversionTask } from './convert_model';
@@ -30,6 +30,7 @@ import { type DenseSource, headOf, linearWeight, storageOf } from './dense_sourc
 import { diskSource } from './disk_source';
 import type { ConversionStep } from './nested_steps';
 import { importanceWindows } from './output_importances';
+import { USUAL_SENSITIVITY } from './table_budget';
 import { fingerprint, WorkFolder, workFolderOf } from './work_folder';
 
 /** Options of {@link binarizeFolder}. */
@@ -70,16 +71,26 @@ export async function binarizeFolder(
   await expectOutput(output, { inputs: inputsOf(source, checked), overwrite: checked.overwrite });
   await using model = await ModelSource.open(source, checked);
   model.warn();
-  const task = { ...(await prepareTask(convertible(model), checked)), nested };
+  const prepared = { ...(await prepareTask(convertible(model), checked)), nested };
   using dense = diskSource(model);
-  const { calibration, decomposition, allocation } = task;
-  const problem = allocationProblem(dense, allocation, task.tables);
+  const { calibration, decomposition, allocation, embeddings } = prepared;
+  // a budget that cannot be met is refused before anything is written or measured
+  const usual = await withTables(dense, prepared, async () => USUAL_SENSITIVITY);
+  allocationProblem(dense, allocation, usual.tables);
   const { goal, method, fixedFormats } = allocation;
   const kept = [...fixedFormats];
-  const conversion = { decomposition, nested, allocation: { goal, method, kept }, tables: [...task.tables] };
+  const conversion = { decomposition, nested, allocation: { goal, method, kept }, embeddings };
   const expectedFingerprint = await fingerprint(model, conversion, calibration);
   await using work = await WorkFolder.open(workFolderOf(output), expectedFingerprint, { restart });
   const { overwrite, signal } = checked;
+  const task = await withTables(dense, prepared, async () => {
+    const earlier = await work.sensitivity();
+    if (earlier !== undefined) return earlier;
+    const sensitivity = await measuredSensitivity(dense, prepared, checked);
+    await work.storeSensitivity(sensitivity);
+    return sensitivity;
+  });
+  const problem = allocationProblem(dense, allocation, task.tables);
   const sink = folderSink({ model, dense, calibration, work, output, overwrite, signal });
   return await convert(dense, { task, problem }, sink, checked);
 }

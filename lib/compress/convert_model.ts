@@ -112,7 +112,7 @@ export async function convertBlocks(
   };
   const walk = calibration && calibrationWalk(source, calibration.settings, keeper.states, signal);
   if (walk !== undefined && keeper.finished === 0) {
-    await embedWindows(walk, (calibration as NonNullable<typeof calibration>).windows, sides);
+    await embedWindows(walk, calibration as NonNullable<typeof calibration>, sides);
   }
   for (let layer = keeper.finished; layer < layers; layer++) {
     const block = await convert(layer, walk, { signal, onModule, onDetail });

@@ -7,7 +7,7 @@ import { booleanTableFormat, FREQUENT_MULTIPLE } from '../structures/boolean_tab
 import { INT8 } from '../structures/int8';
 import { MAX_KERNELS } from '../structures/kernels';
 import type { Formats, LayerFormat } from '../structures/structure';
-import { tableWithin } from './table_budget';
+import { type TableSensitivity, tableBeside, tableWithin } from './table_budget';
 
 /** Embedding and head of ±1 kernels. */
 export interface BooleanEmbeddings {
@@ -40,28 +40,37 @@ export type EmbeddingBudget =
  */
 export type EmbeddingChoice = 'unchanged' | 'int8' | number | BooleanEmbeddings | EmbeddingBudget;
 
-/**
- * Returns the formats of embedding and head by module; empty if they are unchanged. Throws MBOK_INVALID_ARGUMENT.
- *
- * @param tokenCounts - occurrences of every token in the calibration text; undefined without one
- */
-export function embeddingFormats(
-  choice: EmbeddingChoice,
-  specifications: readonly ParameterSpecification[],
-  tokenCounts: Float64Array | undefined,
-): Formats {
-  const tables = choice === 'unchanged' ? [] : specifications.filter(isTable);
-  const numbers = tables.reduce((sum, { rows, cols }) => sum + rows * cols, 0);
-  const formatIn = (table: ParameterSpecification): LayerFormat => {
-    if (!isEmbeddingBudget(choice)) return formatOf(choice, table, tokenCounts !== undefined);
-    const bytes = budgetBytes(choice, numbers);
-    return tableWithin(table, Math.floor((bytes * table.rows * table.cols) / numbers), tokenCounts);
-  };
-  return new Map(tables.map((table) => [moduleOf(table.name), formatIn(table)]));
+/** Checked options for embedding and head: a choice, or the bytes of tables and linear layers together. */
+export type TableGoal = EmbeddingChoice | { readonly together: number };
+
+/** What the choice of table formats depends on besides the goal. */
+export interface TableFacts {
+  readonly specifications: readonly ParameterSpecification[];
+  /** Occurrences of every token in the calibration text; undefined without one. */
+  readonly tokenCounts: Float64Array | undefined;
+  readonly sensitivity: TableSensitivity;
 }
 
-function isEmbeddingBudget(choice: EmbeddingChoice): choice is EmbeddingBudget {
-  return typeof choice === 'object' && choice !== null && ('bits' in choice || 'size' in choice);
+/** Tells whether the formats follow from a number of bytes, so that the model's sensitivity matters. */
+export function isTableBudget(goal: TableGoal): goal is EmbeddingBudget | { readonly together: number } {
+  return typeof goal === 'object' && goal !== null && ('bits' in goal || 'size' in goal || 'together' in goal);
+}
+
+/** Returns the formats of embedding and head by module; empty if they are unchanged. Throws MBOK_INVALID_ARGUMENT. */
+export function embeddingFormats(goal: TableGoal, { specifications, tokenCounts, sensitivity }: TableFacts): Formats {
+  const tables = goal === 'unchanged' ? [] : specifications.filter(isTable);
+  const count = (of: readonly ParameterSpecification[]) => of.reduce((sum, { rows, cols }) => sum + rows * cols, 0);
+  const numbers = count(tables);
+  const formatIn = (table: ParameterSpecification): LayerFormat => {
+    if (!isTableBudget(goal)) return formatOf(goal, table, tokenCounts !== undefined);
+    if ('together' in goal) {
+      const weights = count(specifications.filter(({ role }) => role === 'linear'));
+      return tableBeside(tables, { size: goal.together, weights }, tokenCounts, sensitivity);
+    }
+    const bytes = Math.floor((budgetBytes(goal, numbers) * table.rows * table.cols) / numbers);
+    return tableWithin(table, bytes, tokenCounts, sensitivity);
+  };
+  return new Map(tables.map((table) => [moduleOf(table.name), formatIn(table)]));
 }
 
 function budgetBytes(budget: EmbeddingBudget, numbers: number): number {

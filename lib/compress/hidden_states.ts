@@ -4,7 +4,7 @@ import type { Precision } from '../graph/arithmetic';
 import { Graph, type Tensor } from '../graph/graph';
 import { Plan } from '../graph/plan';
 import { Builder } from '../nn/builder';
-import { type BlockWeights, type DenseSource, embeddingSpecifications } from './dense_source';
+import { type BlockWeights, blockSpecifications, type DenseSource, embeddingSpecifications } from './dense_source';
 import type { Side, StateStore } from './state_store';
 
 /**
@@ -61,8 +61,19 @@ export function chunkScalars({ source, length }: Walk, chunk: Float32Array): { r
   return { rows: chunk.length / source.config.hiddenSize, sequenceLength: length };
 }
 
+/** Windows, and where their hidden states are in the store. */
+export interface StoredWindows {
+  readonly windows: readonly Int32Array[];
+  /** Chunk of the first window. Default 0. */
+  readonly firstChunk?: number;
+}
+
 /** Writes the embeddings of all windows: the hidden states before block 0, for every side. */
-export async function embedWindows(walk: Walk, windows: readonly Int32Array[], sides: readonly Side[]): Promise<void> {
+export async function embedWindows(
+  walk: Walk,
+  { windows, firstChunk = 0 }: StoredWindows,
+  sides: readonly Side[],
+): Promise<void> {
   const { source, length, states, signal } = walk;
   const borrowed = await source.borrow(embeddingSpecifications(source));
   try {
@@ -81,7 +92,7 @@ export async function embedWindows(walk: Walk, windows: readonly Int32Array[], s
         ids: Int32Array.from({ length: rows }, (_, i) => chunkWindows[Math.floor(i / length)]?.[i % length] ?? 0),
       };
       const { states: data } = await plan.run({ inputs, scalars: { rows, sequenceLength: length }, signal });
-      for (const side of sides) await states.write(side, 0, chunk, data as Float32Array);
+      for (const side of sides) await states.write(side, 0, firstChunk + chunk, data as Float32Array);
     }
   } finally {
     borrowed.release();
@@ -107,5 +118,16 @@ export async function advance(
     const inputs = { states: data };
     ({ next } = await plan.run({ inputs, scalars: chunkScalars(walk, data), into: { next }, signal }));
     for (const side of sides) await states.write(side, layer + 1, chunk, next as Float32Array);
+  }
+}
+
+/** Runs the hidden states through block `layer` of the source. */
+export async function advanceOriginal(walk: Walk, layer: number): Promise<void> {
+  const { source } = walk;
+  const { parameters, release } = await source.borrow(blockSpecifications(source, layer));
+  try {
+    await advance(walk, layer, { parameters, formats: source.formats });
+  } finally {
+    release();
   }
 }

@@ -4,23 +4,26 @@ import { options } from '../base/validate';
 import { Graph } from '../graph/graph';
 import { layOutArena } from '../graph/planner';
 import type { ParameterSpecification } from '../models/family';
-import { isWeight, modelParts, moduleOf, partsOf } from '../models/parts';
+import { isTable, isWeight, modelParts, moduleOf, partsOf } from '../models/parts';
 import { ModelSource } from '../models/source';
 import type { DenseStorage } from '../models/stored_matrix';
 import { Matrix, Q8_BLOCK, rowBytes } from '../native/matrix';
+import { booleanTableFormat } from '../structures/boolean_table';
 import { ALL_DENSE } from '../structures/dense';
 import type { Formats, LayerFormat } from '../structures/structure';
 import { analyses, uniformAllocation } from './allocation/allocate';
 import { type AllocationProblem, allocationProblem, sharesOf } from './allocation/budget';
 import { nearShares } from './allocation/costs';
-import { BINARIZE_KEYS, type BinarizeOptions, prepareTask } from './binarize';
+import { BINARIZE_KEYS, type BinarizeOptions, prepareTask, withTables } from './binarize';
 import { convertible } from './binarize_folder';
 import { sharedInputs, traceBlock } from './block_trace';
 import { outputFormats } from './converted';
 import { converterOf } from './converters';
 import { blockSpecifications, bytesOfParts, type DenseSource } from './dense_source';
 import { diskSource } from './disk_source';
+import { isTableBudget } from './embeddings';
 import { hiddenInput, windowsPerChunk } from './hidden_states';
+import { USUAL_SENSITIVITY } from './table_budget';
 
 /** The result of {@link planConversion}. */
 export interface ConversionPlan {
@@ -49,9 +52,10 @@ const F32 = 4;
  */
 export async function planConversion(source: string, given: BinarizeOptions): Promise<ConversionPlan> {
   const checked = options('options', given, BINARIZE_KEYS);
-  await using model = await ModelSource.open(source, checked);
-  const task = await prepareTask(convertible(model), checked);
+  await using model = await ModelSource.open(source);
+  const prepared = await prepareTask(convertible(model), checked);
   using dense = diskSource(model);
+  const task = await withTables(dense, prepared, async () => USUAL_SENSITIVITY);
   const problem = allocationProblem(dense, task.allocation, task.tables);
   const chosen = new Map([...uniformAllocation(problem), ...task.tables]);
   const formats = outputFormats(dense, chosen);
@@ -62,7 +66,8 @@ export async function planConversion(source: string, given: BinarizeOptions): Pr
     task.calibration === undefined
       ? dataFreeMoments(dense, formats, fits)
       : calibratedMoments(dense, formats, fits, task.calibration.settings.length);
-  const largest = [...moments, lastMoment(dense, chosen)].reduce((peak, moment) =>
+  const trials = task.calibration && isTableBudget(prepared.embeddings) ? [trialMoment(dense)] : [];
+  const largest = [...moments, ...trials, lastMoment(dense, chosen)].reduce((peak, moment) =>
     moment.bytes > peak.bytes ? moment : peak,
   );
   return { peakBytes: largest.bytes, largest: largest.what, outputBytes: outputBytes(dense, formats) };
@@ -82,6 +87,13 @@ function lastMoment({ specifications }: DenseSource, chosen: Formats): Moment {
       weights.reduce((sum, owner) => sum + memoryBytes(owner, chosen), 0) +
       Math.max(0, ...weights.map((owner) => owner.rows * owner.cols * F32 + fitOf(owner, formatOf(owner), 0))),
   };
+}
+
+/** Estimates the trial of tables, of which the last has most bytes; the trials before it are a few bits per number. */
+function trialMoment(dense: DenseSource): Moment {
+  const tables = dense.specifications.filter(isTable);
+  const formats = new Map(tables.map(({ name }) => [moduleOf(name), booleanTableFormat(2)] as const));
+  return { ...lastMoment(dense, formats), what: 'trial of Boolean embeddings' };
 }
 
 /** Bytes of a converted weight in memory, with scales in f32. */

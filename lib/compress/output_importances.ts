@@ -13,21 +13,19 @@
 import { appendGradients } from '../graph/gradients';
 import { Graph, type Tensor } from '../graph/graph';
 import { columnSums, multiply } from '../graph/operations/factor_fit';
-import { headCrossEntropy } from '../graph/operations/head_loss';
 import { lossSeed } from '../graph/operations/training';
-import { Builder } from '../nn/builder';
 import { traceBlock } from './block_trace';
-import { blockSpecifications, type DenseSource } from './dense_source';
+import { blockSpecifications } from './dense_source';
 import {
-  advance,
+  advanceOriginal,
   chunkPlan,
   chunkScalars,
   embedWindows,
   hiddenInput,
   type Walk,
   windowsOfTokens,
-  windowsPerChunk,
 } from './hidden_states';
+import { runHead } from './next_token_loss';
 
 /** Importances by module: a positive number for each output. */
 export type OutputImportances = ReadonlyMap<string, Float32Array>;
@@ -49,10 +47,8 @@ export function importanceWindows(windows: readonly Int32Array[], length: number
 export async function outputImportances(walk: Walk, windows: readonly Int32Array[]): Promise<OutputImportances> {
   const { source, states } = walk;
   const { layers } = source.config;
-  await embedWindows(walk, windows, ['student']);
-  for (let layer = 0; layer < layers; layer++) {
-    await withBlock(source, layer, (parameters) => advance(walk, layer, { parameters, formats: source.formats }));
-  }
+  await embedWindows(walk, { windows }, ['student']);
+  for (let layer = 0; layer < layers; layer++) await advanceOriginal(walk, layer);
   await differentiateHead(walk, windows);
   const importances = new Map<string, Float32Array>();
   for (let layer = layers - 1; layer >= 0; layer--) {
@@ -63,58 +59,28 @@ export async function outputImportances(walk: Walk, windows: readonly Int32Array
   return importances;
 }
 
-async function withBlock<T>(
-  source: DenseSource,
-  layer: number,
-  use: (parameters: Builder['parameters']) => Promise<T>,
-): Promise<T> {
-  const { parameters, release } = await source.borrow(blockSpecifications(source, layer));
-  try {
-    return await use(parameters);
-  } finally {
-    release();
-  }
-}
-
 /** Writes the gradients of the hidden states after the last block. */
 async function differentiateHead(walk: Walk, windows: readonly Int32Array[]): Promise<void> {
-  const { source, length, states, precision, signal } = walk;
-  const { family, config, specifications } = source;
-  const borrowed = await source.borrow(specifications.filter(({ layer }) => layer === undefined));
-  try {
-    const graph = new Graph({ precision });
-    const x = hiddenInput(graph, walk, 'x');
-    const targets = graph.input('targets', { rows: 'tokens', cols: 1, type: 'i32' });
-    const builder = new Builder(graph, borrowed.parameters, { formats: source.formats });
-    const seed = lossSeed(graph);
-    const head = family.head(builder, family.finish(builder, x, config), config);
-    const [gradient] = appendGradients(headCrossEntropy(head, targets, { seed }), seed, { wanted: [x] });
-    graph.output('gradient', gradient as Tensor);
-    await using plan = chunkPlan(graph, walk);
-    const perChunk = windowsPerChunk(walk);
-    for (let chunk = 0; chunk < states.chunks('student', config.layers); chunk++) {
-      const data = await states.read('student', config.layers, chunk);
-      const scalars = chunkScalars(walk, data);
-      const chunkWindows = windows.slice(chunk * perChunk, (chunk + 1) * perChunk);
-      const next = (i: number) => {
-        const place = i % length;
-        return place + 1 < length ? (chunkWindows[Math.floor(i / length)]?.[place + 1] as number) : -1;
-      };
-      const inputs = { x: data, targets: Int32Array.from({ length: scalars.rows }, (_, i) => next(i)) };
-      // the loss is a mean over the chunk; a sum weighs all tokens alike
-      const lossScale = chunkWindows.length * (length - 1);
-      const results = await plan.run({ inputs, scalars: { ...scalars, lossScale }, signal });
-      await states.write('teacher', config.layers, chunk, results.gradient as Float32Array);
-    }
-  } finally {
-    borrowed.release();
-  }
+  const { source, states } = walk;
+  await runHead(
+    walk,
+    { windows },
+    (x, loss) => {
+      const seed = lossSeed(x.graph);
+      const [gradient] = appendGradients(loss(seed), seed, { wanted: [x] });
+      x.graph.output('gradient', gradient as Tensor);
+    },
+    async ({ chunk, results }) => {
+      await states.write('teacher', source.config.layers, chunk, results.gradient as Float32Array);
+    },
+  );
 }
 
 /** Returns Σ (∂ loss / ∂ output i)² by module, and writes the gradients of the hidden states before the block. */
 async function differentiateBlock(walk: Walk, layer: number): Promise<ReadonlyMap<string, Float64Array>> {
   const { source, states, precision, signal } = walk;
-  return await withBlock(source, layer, async (parameters) => {
+  const { parameters, release } = await source.borrow(blockSpecifications(source, layer));
+  try {
     const graph = new Graph({ precision });
     const x = hiddenInput(graph, walk, 'x');
     const upstream = hiddenInput(graph, walk, 'upstream');
@@ -144,7 +110,9 @@ async function differentiateBlock(walk: Walk, layer: number): Promise<ReadonlyMa
       }
     }
     return sums;
-  });
+  } finally {
+    release();
+  }
 }
 
 function normalized(squares: Float64Array): Float32Array {

@@ -1,6 +1,6 @@
 /**
- * The folder next to an output from which its conversion resumes. It contains the chosen formats of the layers and the
- * output's weights. For each finished block it has a small file, and for the next block the hidden states. A
+ * The folder next to an output from which its conversion resumes. It contains what was measured before, the chosen formats of the layers
+ * and the output's weights. For each finished block it has a small file, and for the next block the hidden states. A
  * fingerprint identifies the source and the options.
  *
  * One process at a time works in it. Blocks and the weights file carry a random number (nonce) of their conversion. So
@@ -33,15 +33,17 @@ import type { DenseSource } from './dense_source';
 import { windowsPerChunk } from './hidden_states';
 import type { OutputImportances } from './output_importances';
 import { FileStateStore, type Side } from './state_store';
+import type { TableSensitivity } from './table_budget';
 
 const MANIFEST = 'conversion.json';
-const VERSION = 4;
+const VERSION = 5;
 const ALLOCATION = 'allocation.json';
+const SENSITIVITY = 'sensitivity.json';
 const IMPORTANCES = 'importances.safetensors';
 const blockFile = (number: number) => `block-${number}.json`;
 /** Also matches files of older format versions (blocks as safetensors), so that they can be removed. */
 const OWN_NAME =
-  /^(conversion\.json|allocation\.json|importances\.safetensors|block-\d+\.(json|safetensors)|weights-[\da-f-]+\.safetensors|(student|teacher)-\d+\.f32|prefix-\d+)$/;
+  /^(conversion\.json|allocation\.json|sensitivity\.json|importances\.safetensors|block-\d+\.(json|safetensors)|weights-[\da-f-]+\.safetensors|(student|teacher)-\d+\.f32|prefix-\d+)$/;
 const KIND: WorkKind = {
   what: 'a conversion',
   marker: MANIFEST,
@@ -219,6 +221,23 @@ export class WorkFolder implements AsyncDisposable {
 
   async storeAllocation(formats: Formats): Promise<void> {
     await writeFile(join(this.path, ALLOCATION), JSON.stringify(formatsJson(formats)));
+  }
+
+  /** Reads the sensitivity that an earlier process stored; undefined if there is none. Throws MBOK_FORMAT. */
+  async sensitivity(): Promise<TableSensitivity | undefined> {
+    const file = join(this.path, SENSITIVITY);
+    const json = await ifPresent(readJson(file));
+    if (json === undefined) return undefined;
+    const { rise, alike } = json;
+    const isNumber = (value: unknown): value is number => Number.isFinite(value) && (value as number) >= 0;
+    if (Array.isArray(rise) && rise.length === 2 && rise.every(isNumber) && isNumber(alike)) {
+      return { rise: rise as [number, number], alike };
+    }
+    throw new MbokError('MBOK_FORMAT', `'${file}' does not say how sensitive the model is to its tables; restart`);
+  }
+
+  async storeSensitivity(sensitivity: TableSensitivity): Promise<void> {
+    await writeFile(join(this.path, SENSITIVITY), JSON.stringify(sensitivity));
   }
 
   /** Reads the importances that an earlier process stored; undefined if there are none. Throws MBOK_FORMAT, MBOK_IO. */

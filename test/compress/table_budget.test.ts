@@ -1,11 +1,20 @@
-/** Budgets of embeddings: the forms that fit them, and that files keep to them. */
+/** Budgets of embeddings: the forms that fit them, that files keep to them, and how sensitive a model is to them. */
 
-import { statSync } from 'node:fs';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { BinarizeOptions } from '../../lib/compress/binarize';
+import {
+  type BinarizeOptions,
+  binarize,
+  type ConvertibleModel,
+  measuredSensitivity,
+  prepareTask,
+} from '../../lib/compress/binarize';
 import { binarizeFolder } from '../../lib/compress/binarize_folder';
+import { loadedSource } from '../../lib/compress/dense_source';
 import { planConversion } from '../../lib/compress/memory_plan';
-import { tableWithin } from '../../lib/compress/table_budget';
+import { tableBeside, tableWithin, USUAL_SENSITIVITY } from '../../lib/compress/table_budget';
+import { evaluatePerplexity } from '../../lib/eval/perplexity';
+import { coreOf, Model } from '../../lib/model';
 import { inspect } from '../../lib/models/inspect';
 import { booleanTableFormat } from '../../lib/structures/boolean_table';
 import { INT8 } from '../../lib/structures/int8';
@@ -18,6 +27,8 @@ const TABLE = { name: 'embed.weight', rows: 49152, cols: 576, role: 'embedding' 
 const counts = Float64Array.from({ length: TABLE.rows }, (_, i) =>
   i < 4096 ? 0.83 / 4096 : i < 8192 ? 0.08 / 4096 : 0.09 / (TABLE.rows - 8192),
 );
+
+const within = (bytes: number, given: Float64Array | undefined) => tableWithin(TABLE, bytes, given, USUAL_SENSITIVITY);
 
 /** Bytes of a table of SmolLM2's shape from the definition of its parts. */
 function bytesOf(kernels: number, frequent: number): number {
@@ -34,28 +45,76 @@ test.each([
   [2, 8192],
 ])('%d kernels and %d rows in 8 bits are the best form of their size, and never one byte less', (kernels, frequent) => {
   const bytes = bytesOf(kernels, frequent);
-  expect(tableWithin(TABLE, bytes, counts)).toEqual(booleanTableFormat(kernels, frequent));
-  expect(tableWithin(TABLE, bytes - 1, counts)).toEqual(booleanTableFormat(kernels, frequent - 64));
+  expect(within(bytes, counts)).toEqual(booleanTableFormat(kernels, frequent));
+  expect(within(bytes - 1, counts)).toEqual(booleanTableFormat(kernels, frequent - 64));
 });
 
 test('without a text there are only kernels, and 8 bits where they fit', () => {
   for (const kernels of [1, 2, 5]) {
-    expect(tableWithin(TABLE, bytesOf(kernels, 0), undefined)).toEqual(booleanTableFormat(kernels));
-    expect(tableWithin(TABLE, bytesOf(kernels + 1, 0) - 1, undefined)).toEqual(booleanTableFormat(kernels));
+    expect(within(bytesOf(kernels, 0), undefined)).toEqual(booleanTableFormat(kernels));
+    expect(within(bytesOf(kernels + 1, 0) - 1, undefined)).toEqual(booleanTableFormat(kernels));
   }
   const int8 = TABLE.rows * (TABLE.cols + 2);
-  expect(tableWithin(TABLE, int8, undefined)).toEqual(INT8);
-  expect(tableWithin(TABLE, int8, counts)).toEqual(INT8);
-  expect(tableWithin(TABLE, int8 - 1, undefined)).toEqual(booleanTableFormat(7));
+  expect(within(int8, undefined)).toEqual(INT8);
+  expect(within(int8, counts)).toEqual(INT8);
+  expect(within(int8 - 1, undefined)).toEqual(booleanTableFormat(7));
 });
 
 test('less than one kernel is refused', () => {
-  expect(() => tableWithin(TABLE, bytesOf(1, 0) - 1, counts)).toThrow(
+  expect(() => within(bytesOf(1, 0) - 1, counts)).toThrow(
     expect.objectContaining({
       code: 'MBOK_INVALID_ARGUMENT',
       message: expect.stringMatching(/at least 3638400 bytes/),
     }),
   );
+});
+
+describe('beside linear layers', () => {
+  const weights = 106_168_320;
+  const beside = (size: number, sensitivity = USUAL_SENSITIVITY) =>
+    tableBeside([TABLE], { size, weights }, counts, sensitivity);
+
+  test('a model that does not mind gets one kernel, one that minds much 8 bits while layers have 0.3 bits left', () => {
+    expect(beside(30e6, { rise: [0, 0], alike: 0 })).toEqual(booleanTableFormat(1));
+    const least = (0.3 * weights) / 8;
+    const int8 = TABLE.rows * (TABLE.cols + 2);
+    const minds = { rise: [1e6, 1e6], alike: 1 } as const;
+    expect(beside(int8 + least, minds)).toEqual(INT8);
+    expect(beside(int8 + least - 1, minds)).not.toEqual(INT8);
+    expect(beside(100, minds)).toEqual(booleanTableFormat(1));
+  });
+
+  test('the table grows with the size', () => {
+    const bytes = [9, 12, 16.8, 24, 40, 60, 200].map((megabytes) => {
+      const format = beside(megabytes * 1e6);
+      return format.kind === 'int8'
+        ? TABLE.rows * (TABLE.cols + 2)
+        : bytesOf(...(Object.values(format).slice(1) as [number, number]));
+    });
+    expect(bytes).toEqual([...bytes].sort((a, b) => a - b));
+    expect(bytes[0]).toBeLessThan(9e6 - (0.3 * weights) / 8);
+    expect(bytes.at(-1)).toBe(TABLE.rows * (TABLE.cols + 2));
+  });
+});
+
+test('the sensitivity is the rise of the loss of whole models with such tables', async () => {
+  const text = readFileSync(join(TINY_STORIES, 'corpus/valid.txt'), 'utf8').slice(0, 12_000);
+  await using model = await Model.load(TINY_STORIES);
+  const core = coreOf(model);
+  const tokens = [...core.tokenizer.encode(text)].slice(0, 512);
+  const window = 64;
+  const calibration = { data: tokens, windows: 8, length: window, precision: 'f32' } as const;
+  const options: BinarizeOptions = { size: 1e6, method: 'calibrated', calibration };
+  const prepared = await prepareTask(core as ConvertibleModel, options);
+  const { rise, alike } = await measuredSensitivity(loadedSource(core), prepared, {});
+  const lossOf = async (of: Model) => Math.log((await evaluatePerplexity(of, tokens, { window })).perplexity);
+  const original = await lossOf(model);
+  for (const embeddings of [1, 2]) {
+    await using small = await binarize(model, { kernels: 1, keep: { '*': 'dense' }, embeddings });
+    expect((await lossOf(small)) - original).toBeCloseTo(rise[embeddings - 1] as number, 4);
+  }
+  expect(rise[0]).toBeGreaterThan(3 * rise[1]);
+  expect(alike).toBeGreaterThan(0);
 });
 
 describe('a conversion', () => {
@@ -94,6 +153,40 @@ describe('a conversion', () => {
     await expect(binarizeFolder(LLAMA, join(folder, 'refused'), { kernels: 1, embeddings })).rejects.toMatchObject({
       code: 'MBOK_INVALID_ARGUMENT',
       message: expect.stringContaining(name),
+    });
+  });
+
+  test('by default shares its size between tables and layers, and goes on to the same bits after a stop', async () => {
+    const size = 40_000;
+    const straight = join(folder, 'straight');
+    await binarizeFolder(LLAMA, straight, { size, ...calibrated });
+    expect((await inspect(straight)).embeddings).toBe('boolean_table');
+    expect(statSync(join(straight, 'model.safetensors')).size).toBeLessThanOrEqual(size);
+    const stopped = join(folder, 'stopped');
+    const controller = new AbortController();
+    const onProgress = ({ what }: { what: string }) => what.startsWith('embeddings') || controller.abort();
+    const stop = binarizeFolder(LLAMA, stopped, { size, ...calibrated, onProgress, signal: controller.signal });
+    await expect(stop).rejects.toMatchObject({ code: 'MBOK_ABORTED' });
+    const file = join(`${stopped}.partial`, 'sensitivity.json');
+    const { rise } = JSON.parse(readFileSync(file, 'utf8'));
+    expect(rise).toHaveLength(2);
+    await binarizeFolder(LLAMA, stopped, { size, ...calibrated });
+    const weights = (place: string) => readFileSync(join(place, 'model.safetensors')).toString('base64');
+    expect(weights(stopped)).toBe(weights(straight));
+  });
+
+  test('refuses a sensitivity that is not one', async () => {
+    const place = join(folder, 'spoiled');
+    const controller = new AbortController();
+    const onProgress = ({ what }: { what: string }) => what.startsWith('embeddings') || controller.abort();
+    const options = { size: 40_000, ...calibrated };
+    await expect(
+      binarizeFolder(LLAMA, place, { ...options, onProgress, signal: controller.signal }),
+    ).rejects.toMatchObject({ code: 'MBOK_ABORTED' });
+    writeFileSync(join(`${place}.partial`, 'sensitivity.json'), '{"rise": [1, null], "alike": 0}');
+    await expect(binarizeFolder(LLAMA, place, options)).rejects.toMatchObject({
+      code: 'MBOK_FORMAT',
+      message: expect.stringContaining('sensitivity.json'),
     });
   });
 

@@ -85,6 +85,7 @@ const BLOCKS: Readonly<Record<string, Expectation>> = {
     skipped: 'hub/commands.test.ts runs them at a server',
   },
   "docs/hub.md: import { Model } from 'mbok';": { skipped: 'downloads' },
+  'docs/quality.md: mbok binarize MODEL.gguf OUT --factors 0.56': { skipped: 'needs SmolLM2, and an hour' },
   'docs/quality.md: mbok binarize MODEL.gguf OUT --kernels K': { skipped: 'needs SmolLM2, and hours' },
   'docs/quality.md: mbok binarize assets/tiny-stories OUT --factors 1.137': { skipped: 'measures for minutes' },
   'docs/quality.md: mbok binarize assets/tiny-stories OUT --bits 0.8': { skipped: 'measures for minutes' },

@@ -175,7 +175,7 @@ async function forEachBlock(
 ): Promise<void> {
   const { source, states } = walk;
   const sides = ['student', 'teacher'] as const;
-  await embedWindows(walk, windows, sides);
+  await embedWindows(walk, { windows }, sides);
   for (let layer = 0; layer < source.config.layers; layer++) {
     const { parameters, release } = await source.borrow(blockSpecifications(source, layer));
     try {

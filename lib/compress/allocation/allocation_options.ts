@@ -30,7 +30,7 @@ export interface AllocationOptions {
    */
   readonly bits?: number;
   /**
-   * Maximum bytes of model.safetensors, header included. By default it stores embeddings in 8 bits; see `embeddings`.
+   * Maximum bytes of model.safetensors, header included. By default embeddings get their share of it; see `embeddings`.
    */
   readonly size?: number;
   /**
