@@ -4,7 +4,7 @@
  */
 
 import { measureLimits } from './limits.mjs';
-import { linear, Matrix, multiBooleanLinear, randomMatrix, secondsPerOperation } from './measure.mjs';
+import { constantOnes, linear, Matrix, multiBooleanLinear, randomMatrix, secondsPerOperation } from './measure.mjs';
 import { emitter, tiledOperands } from './products.mjs';
 
 /** Outputs × inputs of the layers of a LLaMA with 13 B parameters. */
@@ -14,6 +14,8 @@ const SHAPES = [
   [5120, 13824],
 ];
 const KERNELS = [1, 2, 4];
+/** Bits per weight, scales aside, of factor pairs: the bytes of one and of two kernels. */
+const PAIRS = [1, 2];
 /** Bytes of different weights in a run, more than any cache holds. */
 const BYTES = 256e6;
 
@@ -34,6 +36,20 @@ function randomQ8(rows, cols) {
   return matrix;
 }
 
+/** Creates operands of pairs of two ±1 matrices of this rank: those of B, then those of A, whose inputs have no scale. */
+async function pairOperands(rank, m, n, copies) {
+  const [right, left] = [await tiledOperands(1, rank, n, copies), await tiledOperands(1, m, rank, copies)];
+  return right.map((operands, i) => [...operands, ...left[i].slice(0, 2)]);
+}
+
+/** Adds the layer that these weights belong to: dense, kernels or a pair. */
+function layer(x, [weights, ...others]) {
+  if (others.length === 0) return linear(x, weights);
+  const [sOut, sIn, left, leftOut] = others;
+  const y = multiBooleanLinear(x, weights, sOut, sIn);
+  return left === undefined ? y : multiBooleanLinear(y, left, leftOut, constantOnes(x.graph, sOut.cols));
+}
+
 /**
  * Times decode. The memory bandwidth is measured again for every shape, since it changes within minutes on a shared
  * machine.
@@ -49,9 +65,10 @@ export async function* timeDecode() {
       const copies = Math.ceil(BYTES / bytes);
       const operands = await make(copies);
       const emit = emitter(precision, (graph, i) => {
-        const [weights, ...scales] = operands[i].map((matrix) => graph.bind(matrix));
-        if (scales.length === 0) linear(graph.bind(x), weights);
-        else multiBooleanLinear(graph.bind(x), weights, ...scales);
+        layer(
+          graph.bind(x),
+          operands[i].map((matrix) => graph.bind(matrix)),
+        );
       });
       const seconds = await secondsPerOperation(emit, { rows: 1, copies });
       for (const matrix of new Set(operands.flat())) matrix.dispose();
@@ -72,14 +89,20 @@ export async function* timeDecode() {
     yield dense;
     const blocks = (copies) => Array.from({ length: copies }, () => [randomQ8(m, n)]);
     yield await time('decode q8', (17 * m * n) / 16, blocks, 'f32', dense.seconds);
-    for (const kernels of KERNELS) {
-      const make = (copies) => tiledOperands(kernels, m, n, copies);
-      for (const [precision, width] of [
-        ['bf16', 10],
-        ['f32', 30],
-      ]) {
+    for (const [precision, width] of [
+      ['bf16', 10],
+      ['f32', 30],
+    ]) {
+      for (const kernels of KERNELS) {
+        const make = (copies) => tiledOperands(kernels, m, n, copies);
         const what = `decode K=${kernels}, ${width} bits`;
         yield await time(what, (kernels * m * n) / 8, make, precision, dense.seconds);
+      }
+      for (const bits of PAIRS) {
+        const rank = Math.round((bits * m * n) / (m + n) / 8) * 8;
+        const make = (copies) => pairOperands(rank, m, n, copies);
+        const what = `decode pair of K=${bits}, ${width} bits`;
+        yield await time(what, (rank * (m + n)) / 8, make, precision, dense.seconds);
       }
     }
   }

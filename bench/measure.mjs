@@ -12,6 +12,7 @@ export const { Plan } = dist('graph/plan');
 export const { Matrix } = dist('native/matrix');
 export const { BitMatrix } = dist('native/bit_matrix');
 export const { addon } = dist('native/addon');
+export const { constantOnes } = dist('graph/constants');
 export const { linear } = dist('graph/operations/linear');
 export const { multiBooleanLinear } = dist('graph/operations/multi_boolean_linear');
 export const { tiled } = dist('models/bit_tiles');
