@@ -103,8 +103,9 @@ export class Model {
    * Loads a Hugging Face folder or a GGUF file, dense or Boolean. A model without a tokenizer loads, but its text functions
    * throw. One MbokWarning names modules in the file that the model does not use, such as a vision tower.
    *
-   * With `kernels` only the bits of the first kernels are read, with their scales if the file is nested. The model is then
-   * saved with that many kernels, and has no `conversion`, which describes all of them.
+   * With `kernels` only the bits of the first kernels are read, with their scales if the file is nested; of nested factor
+   * pairs the size of that number, 1 being the smallest. The model is then saved in that size, and has no `conversion`,
+   * which describes all of it.
    *
    * A name at the hub is downloaded first, as {@link pullModel} does; `onProgress` then runs from 0 to 1 twice.
    *

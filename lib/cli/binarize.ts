@@ -39,11 +39,9 @@ export const binarizeCommand: Command = {
       help: '±1 matrices per linear layer: bits per weight without scales',
     },
     factors: {
-      kind: 'number',
+      kind: 'text',
       value: 'B',
-      minimum: 0.05,
-      maximum: 8,
-      help: 'a product of two ±1 matrices of B bits per weight, scales included, in every linear layer',
+      help: 'a product of two ±1 matrices of B bits per weight, scales included, in every linear layer; with --nested B,B,…',
     },
     bits: {
       kind: 'number',
@@ -66,7 +64,7 @@ export const binarizeCommand: Command = {
     },
     nested: {
       kind: 'flag',
-      help: 'make every smaller number of kernels a good model too; requires --kernels and --calibration',
+      help: 'make every smaller number of kernels, or each size of --factors, a model too; requires --calibration',
     },
     method: {
       kind: 'choice',
@@ -132,6 +130,7 @@ share the file well. Numbers in 8 bits cannot be trained.
 
 With --nested any K' below --kernels is a model too, in the same file: other commands read it with --kernels K'. Bits are
 shared, and each K' has separate scales. It takes K conversions, and the last is slightly worse than one for K alone.
+With --factors 0.5,1,1.5 --nested one file has products of three sizes; --kernels 1 reads the smallest of them.
 
 About one bit per weight needs finetuning (see mbok finetune --help).`,
   examples: [
@@ -141,6 +140,7 @@ About one bit per weight needs finetuning (see mbok finetune --help).`,
     'mbok binarize MODEL OUT --bits 0.8 --calibration train.txt',
     'mbok binarize MODEL OUT --kernels 2 --embeddings 2+4096 --calibration train.txt',
     'mbok binarize MODEL OUT --kernels 4 --nested --calibration train.txt',
+    'mbok binarize MODEL OUT --factors 0.5,1,1.5 --nested --calibration train.txt',
     "mbok binarize MODEL OUT --size 60MB --calibration train.txt --keep '*.0.mlp.down_proj=4'",
   ],
   run,
@@ -238,8 +238,11 @@ function conversionOptions(
 /** Reads the number of kernels, or the budget. Throws UsageError. */
 function allocationOptions(call: CommandCall): AllocationOptions {
   const named = ['kernels', 'factors', 'bits', 'size'].filter((name) => call.has(name));
-  if (call.flag('nested') && (call.has('bits') || call.has('size') || call.has('factors')))
-    throw new UsageError('--nested goes with --kernels');
+  const factors = readFactors(call);
+  const severalSizes = Array.isArray(factors);
+  if (call.flag('nested') && (call.has('bits') || call.has('size') || (call.has('factors') && !severalSizes)))
+    throw new UsageError('--nested goes with --kernels, or with several sizes of --factors');
+  if (severalSizes && !call.flag('nested')) throw new UsageError('several sizes of --factors need --nested');
   if (named.length > 1) throw new UsageError(`--${named.join(' and --')} exclude each other`);
   const size = call.text('size');
   const allocation = call.text('allocation') as AllocationMethod | undefined;
@@ -249,12 +252,26 @@ function allocationOptions(call: CommandCall): AllocationOptions {
   const keep = call.texts('keep').map(readKept);
   return given({
     kernels: named.length === 0 && call.flag('nested') ? 2 : call.number('kernels'),
-    factors: call.number('factors'),
+    factors,
     bits: call.number('bits'),
     size: size === undefined ? undefined : Math.floor(readBytes('size', size)),
     allocation,
     keep: keep.length === 0 ? undefined : Object.fromEntries(keep),
   });
+}
+
+/** Reads the bits of a product, or an ascending list of them. Throws UsageError. */
+function readFactors(call: CommandCall): number | readonly number[] | undefined {
+  const text = call.text('factors');
+  if (text === undefined) return undefined;
+  const sizes = text.split(',').map((bits) => (bits.trim() === '' ? Number.NaN : Number(bits)));
+  const isList = sizes.every((bits, i) => bits >= 0.05 && bits <= 8 && (i === 0 || bits > (sizes[i - 1] as number)));
+  if (!isList || sizes.length > MAX_KERNELS) {
+    throw new UsageError(
+      `--factors takes a number from 0.05 to 8, or up to ${MAX_KERNELS} of them in ascending order, got '${text}'`,
+    );
+  }
+  return sizes.length === 1 ? sizes[0] : sizes;
 }
 
 function readKept(text: string): readonly [string, FixedFormat] {

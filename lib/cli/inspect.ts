@@ -1,8 +1,10 @@
 import { estimateSpeed, type SpeedEstimate } from '../eval/estimate';
 import { type KernelCorrelation, kernelCorrelations } from '../eval/kernel_correlations';
 import { inspect, type ModelInspection, type PartOfFile } from '../models/inspect';
+import { maxPrefix } from '../models/parts';
 import { formatJson } from '../models/quantization';
 import { rate } from '../report/format';
+import { isFactors } from '../structures/factors';
 import { structureOf } from '../structures/registry';
 import type { Command, CommandCall, Outcome } from './command';
 import { modelPath } from './load_model';
@@ -165,8 +167,11 @@ function meanCorrelations(correlations: Correlations): string[] {
 
 function nested({ prefixBytes, layers }: ModelInspection): string[] {
   if (prefixBytes === undefined) return [];
-  const most = Math.max(...layers.map(({ kernels }) => kernels));
-  return [`nested: loads with 1 to ${most} kernels; ${megabytes(prefixBytes)} of the scales are for fewer than all`];
+  const most = maxPrefix(new Map(layers.map(({ module, format }) => [module, format])));
+  const what = layers.some(({ format }) => isFactors(format))
+    ? `as size 1 to ${most} of --kernels`
+    : `with 1 to ${most} kernels`;
+  return [`nested: loads ${what}; ${megabytes(prefixBytes)} of the scales are for fewer than all`];
 }
 
 function tableState({ embeddings, conversion }: ModelInspection): string {

@@ -12,7 +12,7 @@ export const LOAD_OPTIONS: OptionTable = {
     value: 'K',
     minimum: 1,
     maximum: MAX_KERNELS,
-    help: 'read only the first K kernels of every layer; accurate for models converted with --nested',
+    help: 'read only the first K kernels, or the K-th size of products; accurate for models converted with --nested',
     byDefault: 'all',
   },
 };

@@ -9,7 +9,12 @@ import type { ModelCore } from '../models/model_core';
 import { isBoolean } from '../models/parts';
 import type { ProgressOptions } from '../models/stored_matrix';
 import type { Formats } from '../structures/structure';
-import { ALLOCATION_KEYS, type AllocationOptions, checkAllocation } from './allocation/allocation_options';
+import {
+  ALLOCATION_KEYS,
+  type AllocationOptions,
+  checkAllocation,
+  expectOneSize,
+} from './allocation/allocation_options';
 import { allocationProblem } from './allocation/budget';
 import { type CalibrationOptions, checkCalibration, packCalibration } from './calibration';
 import { type ConversionSink, convert } from './convert';
@@ -95,6 +100,7 @@ export interface ConvertibleModel extends TokenizedModel {
 export async function binarize(model: Model, given: BinarizeOptions = {}): Promise<Model> {
   const checked = options('options', given, BINARIZE_KEYS);
   const core = expectModel('model', model);
+  expectOneSize(checked.factors);
   using _ = core.holdToRead();
   const prepared = await prepareTask(core, checked);
   const source = loadedSource(core);

@@ -7,19 +7,20 @@ import { MbokError } from '../base/errors';
 import { boolean, invalid, options } from '../base/validate';
 import { linkOrCopy } from '../io/atomic';
 import { CONFIG_FILE } from '../io/model_files';
-import type { PlacedSafetensors, TensorTarget } from '../io/placed_safetensors';
+import type { PlacedSafetensors } from '../io/placed_safetensors';
 import { type TensorSource, tensorBytes } from '../io/safetensors';
 import { WEIGHTS_FILE } from '../io/safetensors_shards';
 import type { ConversionReport } from '../models/conversion_report';
 import type { ParameterSpecification } from '../models/family';
 import { expectOutput, type FileContent, type OutputOptions, writeModelFolder } from '../models/model_folder';
-import { loadedParts, type ModelPart, type ModelSlice, modelParts, moduleOf } from '../models/parts';
+import { inFile, loadedParts, type ModelPart, type ModelSlice, modelParts, moduleOf } from '../models/parts';
 import { writeQuantization } from '../models/quantization';
 import { ModelSource } from '../models/source';
 import { type ProgressOptions, partTensor, readPart, watched } from '../models/stored_matrix';
 import type { Matrix } from '../native/matrix';
 import type { Formats } from '../structures/structure';
 import { analysisWindows } from './allocation/allocate';
+import { expectOneSize } from './allocation/allocation_options';
 import { allocationProblem } from './allocation/budget';
 import { BINARIZE_KEYS, type BinarizeOptions, measuredSensitivity, prepareTask, withTables } from './binarize';
 import { inputsOf } from './calibration';
@@ -31,7 +32,7 @@ import { diskSource } from './disk_source';
 import type { ConversionStep } from './nested_steps';
 import { importanceWindows } from './output_importances';
 import { USUAL_SENSITIVITY } from './table_budget';
-import { fingerprint, WorkFolder, workFolderOf } from './work_folder';
+import { fingerprint, type PartTarget, WorkFolder, workFolderOf } from './work_folder';
 
 /** Options of {@link binarizeFolder}. */
 export interface BinarizeFolderOptions extends BinarizeOptions, OutputOptions {
@@ -40,8 +41,9 @@ export interface BinarizeFolderOptions extends BinarizeOptions, OutputOptions {
   /**
    * Fit scales for every prefix of the kernels as well. Then `Model.load(output, { kernels: k })` reads the first k
    * kernels with scales fitted to them alone. All prefixes share the bits. The scales of the prefixes shorter than K
-   * take K (K − 1) (m + n) bytes per layer [m, n]. The conversion takes K passes over the model. Requires `kernels` and
-   * method 'calibrated'. Default false.
+   * take K (K − 1) (m + n) bytes per layer [m, n]. The conversion takes K passes over the model. Requires method
+   * 'calibrated' and `kernels`, or a list as `factors`: then `{ kernels: k }` reads factor pairs of the k-th smallest
+   * size, and the scales of a smaller pair of rank r take 2 (m + n + r) bytes. Default false.
    */
   readonly nested?: boolean;
 }
@@ -95,9 +97,11 @@ export async function binarizeFolder(
   return await convert(dense, { task, problem }, sink, checked);
 }
 
-function checkNested({ nested = false, method, kernels }: BinarizeFolderOptions): boolean {
-  const possible = method === 'calibrated' && kernels !== undefined;
-  if (boolean('nested', nested) && !possible) invalid('nested', "given with 'kernels' and method 'calibrated'", nested);
+function checkNested({ nested = false, method, kernels, factors }: BinarizeFolderOptions): boolean {
+  if (!boolean('nested', nested)) expectOneSize(factors);
+  else if (method !== 'calibrated' || (kernels === undefined && !Array.isArray(factors))) {
+    invalid('nested', "given with method 'calibrated', and with 'kernels' or a list of 'factors'", nested);
+  }
   return nested;
 }
 
@@ -192,14 +196,14 @@ class FolderOutput implements ConversionOutput<ConversionReport> {
   }
 
   /** Maps each part of a step to its place in the output. Bytes that the preceding step already wrote are skipped. */
-  #targets(step: ConversionStep): (part: ModelPart) => TensorTarget {
+  #targets(step: ConversionStep): (part: ModelPart) => PartTarget {
     const { dense } = this.parts;
-    const names = new Map(this.#slices(step, dense.specifications).map(({ part, from }) => [part.name, from.name]));
-    const before = step.from ? this.#slices(step.from, dense.specifications) : [];
-    const skips = new Map(before.map(({ part, from }) => [from.name, tensorBytes(headOf(part, dense))]));
-    return (part) => {
-      const name = names.get(part.name) as string;
-      return { name, skip: skips.get(name) ?? 0 };
+    const targets = new Map(this.#slices(step, dense.specifications).map((slice) => [slice.part.name, inFile(slice)]));
+    const before = step.from ? this.#slices(step.from, dense.specifications).map(inFile) : [];
+    const skips = new Map(before.map((part) => [part.name, tensorBytes(headOf(part, dense))]));
+    return ({ name }) => {
+      const part = targets.get(name) as ModelPart;
+      return { part, skip: skips.get(part.name) ?? 0 };
     };
   }
 

@@ -64,9 +64,9 @@ export async function convert<Result>(
   const linears = await sink.linearFormats(problem, (states) => chooseFormats(source, problem, task, states, first));
   const importances = await importancesFor(source, linears, task, sink, signal);
   const formats = new Map([...linears, ...task.tables]);
-  const stored = outputFormats(source, task.nested ? nestedFormats(formats) : formats);
-  const steps = task.nested ? nestedSteps(source.specifications, formats) : [{ formats }];
-  await using output = await sink.begin(stored, steps);
+  const whole = task.nested ? nestedFormats(formats) : formats;
+  const steps = task.nested ? nestedSteps(source.specifications, whole) : [{ formats }];
+  await using output = await sink.begin(outputFormats(source, whole), steps);
   for (const [i, step] of steps.entries()) {
     const keeper = await output.keeper(step);
     await using _ = keeper.states;

@@ -26,7 +26,7 @@ export interface ConversionTask {
   readonly allocation: AllocationTask;
   /** Formats of the embeddings and the head, if they are converted. */
   readonly tables: Formats;
-  /** Whether every prefix of the kernels is to be a model too. */
+  /** Whether every prefix of the kernels or the ranks is to be a model too. */
   readonly nested?: boolean | undefined;
   /** Present for the calibrated method. */
   readonly calibration: { readonly settings: CheckedCalibration; readonly windows: readonly Int32Array[] } | undefined;

@@ -19,7 +19,7 @@ import { type Claim, claimFolder, removeWork, type WorkKind } from '../io/claim'
 import { ioFailure } from '../io/failure';
 import { exists, ifPresent } from '../io/files';
 import { isJsonObject, type JsonObject, readJson } from '../io/json';
-import { PlacedSafetensors, type TensorTarget } from '../io/placed_safetensors';
+import { PlacedSafetensors } from '../io/placed_safetensors';
 import { SafetensorsFile, type TensorHead, type TensorSource, writeSafetensors } from '../io/safetensors';
 import type { ModelPart } from '../models/parts';
 import type { ModelSource } from '../models/source';
@@ -51,11 +51,19 @@ const KIND: WorkKind = {
   owns: (name) => OWN_NAME.test(name),
 };
 
+/** Place of a part in the output: the first bytes of a tensor. */
+export interface PartTarget {
+  /** The part, with the name and the layout of that tensor. */
+  readonly part: ModelPart;
+  /** Number of first bytes that are there already. */
+  readonly skip: number;
+}
+
 /** Destination of a block's matrices. */
 export interface BlockDestination {
   readonly weights: PlacedSafetensors;
   /** Maps a part to its place; by default the tensor of its name. */
-  readonly targetOf?: (part: ModelPart) => TensorTarget;
+  readonly targetOf?: (part: ModelPart) => PartTarget;
   /** Tensors to write with the block unchanged. */
   readonly unchanged?: readonly TensorSource[];
 }
@@ -279,7 +287,8 @@ export class WorkFolder implements AsyncDisposable {
     try {
       for (const tensor of unchanged) await weights.write(tensor);
       for (const { part, matrix, storage } of [...block.values()].flatMap(({ matrices }) => matrices)) {
-        await weights.write(partTensor(part, storage, matrix), targetOf?.(part));
+        const { part: stored, skip } = targetOf?.(part) ?? { part, skip: 0 };
+        await weights.write(partTensor(stored, storage, matrix), skip);
       }
       await weights.sync();
       const residuals = residualsOf(block);

@@ -20,15 +20,6 @@ import {
   writePieces,
 } from './safetensors';
 
-/**
- * Target of a tensor's bytes: tensor `name` from its start. The first `skip` bytes are already there and are not
- * written.
- */
-export interface TensorTarget {
-  readonly name: string;
-  readonly skip: number;
-}
-
 /** A safetensors file open for reading and writing. Tensors not yet written read as zeros. */
 export class PlacedSafetensors implements AsyncDisposable {
   private constructor(
@@ -82,13 +73,13 @@ export class PlacedSafetensors implements AsyncDisposable {
   }
 
   /**
-   * Writes a tensor at its position. The data is durable after {@link sync}. Throws MBOK_IO, MBOK_FORMAT, MBOK_SHAPE.
+   * Writes a tensor, or the first part of it, at its position. The first `skip` bytes are already there and are not
+   * written. The data is durable after {@link sync}. Throws MBOK_IO, MBOK_FORMAT, MBOK_SHAPE.
    */
-  async write(tensor: TensorSource, target: TensorTarget = { name: tensor.name, skip: 0 }): Promise<void> {
-    const { name, skip } = target;
-    const { byteOffset, byteLength } = this.reader.entry(name);
+  async write(tensor: TensorSource, skip = 0): Promise<void> {
+    const { byteOffset, byteLength } = this.reader.entry(tensor.name);
     if (tensorBytes(tensor) > byteLength) {
-      throw new MbokError('MBOK_SHAPE', `tensor '${tensor.name}' is too large for '${name}' of '${this.path}'`);
+      throw new MbokError('MBOK_SHAPE', `tensor '${tensor.name}' is too large for its place in '${this.path}'`);
     }
     if (skip >= tensorBytes(tensor)) return;
     try {

@@ -91,7 +91,7 @@ export interface ModelInspection {
   readonly embeddings: string | undefined;
   /** Formats of embeddings and head that are not real numbers, by tensor name. */
   readonly tables: Readonly<Record<string, LayerFormat>>;
-  /** Bytes of the scales that belong only to prefixes of the kernels; undefined without nesting. */
+  /** Bytes of the scales that belong only to prefixes of kernels or pairs; undefined without nesting. */
   readonly prefixBytes: number | undefined;
   /** The linear layers, in the order of the checkpoint. */
   readonly layers: readonly LayerInspection[];

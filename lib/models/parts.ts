@@ -12,10 +12,15 @@ export interface ModelPart extends Part {
   readonly owner: ParameterSpecification;
 }
 
-/** The source of a loaded matrix: the first rows of a matrix in a file. */
+/** The source of a loaded matrix: the first rows of a matrix in a file, or columns of transposed bits. */
 export interface ModelSlice {
   readonly part: ModelPart;
   readonly from: ModelPart;
+}
+
+/** Returns the part of a slice as its file stores it, in place of the whole `from`. */
+export function inFile({ part, from }: ModelSlice): ModelPart {
+  return { ...part, name: from.name, transposed: from.transposed };
 }
 
 /** Returns the module of a weight's tensor name. */

@@ -11,7 +11,7 @@ import { storedShape } from '../structures/part';
 import type { PartType } from '../structures/structure';
 import { tiled, untiled } from './bit_tiles';
 import { isWeight, type ModelPart, type ModelSlice } from './parts';
-import { replacedBy, transposed } from './transposed';
+import { replacedBy, transposed, transposedBits } from './transposed';
 
 /**
  * A matrix and its element type in files; bits are packed there. Weights are stored as in memory; f32 matrices may be
@@ -108,8 +108,7 @@ export async function readPart(
 ): Promise<StoredMatrix> {
   const info = expectPart(weights, from);
   if (part.type === 'bits') {
-    const bytes = await weights.read(from.name, part.rows * Math.ceil(part.cols / 8));
-    const bits = BitMatrix.fromPacked(bytes, part);
+    const bits = await readBits(weights, part, from);
     if (use === 'training' || part.role !== 'bits') return { matrix: bits, storage: 'bits' };
     return { matrix: await replacedBy(bits, () => tiled(bits, part.planes ?? 1)), storage: 'bits' };
   }
@@ -118,6 +117,13 @@ export async function readPart(
   const read = await weights.readMatrix(from.name, isReadInPlace(from) ? MEMORY_TYPES[storage] : 'f32');
   const matrix = from.transposed ? await replacedBy(read, transposed) : read;
   return { matrix: part.rows < matrix.rows ? await replacedBy(matrix, firstRows(part.rows)) : matrix, storage };
+}
+
+/** Reads the first rows of ±1 bits, or the first columns if the file has them transposed. */
+async function readBits(weights: WeightReader, { rows, cols }: ModelPart, from: ModelPart): Promise<BitMatrix> {
+  const shape = from.transposed ? { rows: cols, cols: rows } : { rows, cols };
+  const bytes = await weights.read(from.name, shape.rows * Math.ceil(shape.cols / 8));
+  return from.transposed ? transposedBits(bytes, shape) : BitMatrix.fromPacked(bytes, shape);
 }
 
 function firstRows(rows: number): (matrix: Matrix) => Promise<Matrix> {
@@ -158,9 +164,15 @@ export function partTensor(part: ModelPart, storage: PartType, matrix: Matrix | 
 }
 
 /** Returns the conversion of a matrix to the layout of files; undefined if it has that layout. */
-function fileOrder({ planes = 1, rows, transposed: turned }: ModelPart, { type }: Matrix) {
+function fileOrder({ planes = 1, rows, type: stored, transposed: turned }: ModelPart, { type }: Matrix) {
+  if (stored === 'bits' && turned) return turnedBits;
   if (type === 'bitTiles') return (tiles: Matrix) => untiled(tiles, { kernels: planes, rows: rows / planes });
   return turned ? transposed : undefined;
+}
+
+/** Transposes bits in the layout of rows. */
+async function turnedBits(bits: Matrix): Promise<Matrix> {
+  return transposedBits((bits as BitMatrix).toPacked(), bits);
 }
 
 /** Yields the bytes of a matrix in its storage type. Then disposes it if it `isTemporary`. */

@@ -14,7 +14,12 @@ export interface StoredShape {
 /** Returns dtype and shape of a part stored as `type`. */
 export function storedShape(part: Part, type: PartType): StoredShape {
   const { rows, cols, role, planes = 1, transposed } = part;
-  if (type === 'bits') return { dtype: 'U8', shape: [planes, rows / planes, Math.ceil(cols / 8)] };
+  if (type === 'bits') {
+    return {
+      dtype: 'U8',
+      shape: transposed ? [1, cols, Math.ceil(rows / 8)] : [planes, rows / planes, Math.ceil(cols / 8)],
+    };
+  }
   if (type === 'Q8') return { dtype: 'U8', shape: [rows, rowBytes('q8', cols)] };
   if (transposed) return { dtype: type, shape: [cols, rows] };
   return { dtype: type, shape: role === 'real' && rows === 1 ? [cols] : [rows, cols] };

@@ -52,6 +52,7 @@ export interface Part {
   readonly type?: PartType | undefined;
   /** Number of ±1 matrices of equal shape stacked in a part of bits. Default 1. */
   readonly planes?: number | undefined;
+  /** Whether files store the part as [cols, rows]; of bits only one plane. Memory always has [rows, cols]. */
   readonly transposed?: true | undefined;
   /** Whether the scales have no gradient. */
   readonly frozen?: true | undefined;
@@ -70,7 +71,10 @@ export interface LayerOptions {
   readonly rounded: (x: Tensor) => Tensor;
 }
 
-/** The source of a loaded part: the first `part.rows` rows of `from` in a file. */
+/**
+ * The source of a loaded part in a file: the first `part.rows` rows of `from`; of transposed bits the first `part.cols`
+ * columns.
+ */
 export interface PartSlice {
   readonly part: Part;
   readonly from: Part;
@@ -93,6 +97,8 @@ export interface FormatReader {
   has(key: string): boolean;
   count(key: string): number;
   boolean(key: string, fallback: boolean): boolean;
+  /** Returns a list of finite numbers; undefined if absent or null. */
+  numbers(key: string): readonly number[] | undefined;
 }
 
 /**

@@ -68,6 +68,9 @@ const BLOCKS: Readonly<Record<string, Expectation>> = {
   'docs/converting.md: mbok binarize assets/tiny-stories nested': {
     prints: [/^nested: \d\.\d+ bits/m, /^nested: loads with 1 to 3 kernels/m, STORY],
   },
+  'docs/converting.md: mbok binarize assets/tiny-stories sizes': {
+    prints: [/^sizes: \d\.\d+ bits/m, /^nested: loads as size 1 to 3 of --kernels/m, STORY],
+  },
   'docs/converting.md: mbok export small dense --type f16': { prints: [/^dense: 2755008 parameters in f16/m] },
   'docs/data.md: mbok finetune small tuned': {
     prints: [/^tuned: 2\.276 bits/m, /^2 steps, loss \d/m, PERPLEXITY],
@@ -88,6 +91,7 @@ const BLOCKS: Readonly<Record<string, Expectation>> = {
   'docs/quality.md: mbok binarize MODEL.gguf OUT --factors 0.56': { skipped: 'needs SmolLM2, and an hour' },
   'docs/quality.md: mbok binarize MODEL.gguf OUT --kernels K': { skipped: 'needs SmolLM2, and hours' },
   'docs/quality.md: mbok binarize assets/tiny-stories OUT --factors 1.137': { skipped: 'measures for minutes' },
+  'docs/quality.md: mbok binarize assets/tiny-stories sizes --factors 0.5': { skipped: 'measures for minutes' },
   'docs/quality.md: mbok binarize assets/tiny-stories OUT --bits 0.8': { skipped: 'measures for minutes' },
   'docs/quality.md: mbok report assets/tiny-stories': { skipped: 'runs a hundred commands on texts of another folder' },
   'docs/quality.md: mbok binarize gemma.gguf OUT --kernels K': { skipped: 'needs Gemma 3' },

@@ -20,9 +20,10 @@ export interface AllocationOptions {
   readonly kernels?: number;
   /**
    * Strict bits per weight, scales included, of a Boolean factor pair in every linear layer: 0.05 to 8. The rank is the
-   * largest that they allow, at least 8.
+   * largest that they allow, at least 8. With `nested` of `binarizeFolder` the sizes in one file: an ascending list of 2
+   * to 8, each counted without the scales of the others.
    */
-  readonly factors?: number;
+  readonly factors?: number | readonly number[];
   /**
    * Maximum strict bits per weight, averaged over all linear layers. Counts bits with rows padded to bytes, scales,
    * biases, and the weights named in `keep`. Each layer becomes a factor pair, kernels or numbers in 8 bits, or stays
@@ -53,8 +54,8 @@ export interface AllocationOptions {
 
 export const ALLOCATION_KEYS = ['kernels', 'factors', 'bits', 'size', 'allocation', 'keep'] as const;
 
-/** Constraint on the size: kernels or the bits of a factor pair for every layer, or a budget. */
-export type Goal = { readonly kernels: number } | { readonly factors: number } | Budget;
+/** Constraint on the size: kernels or the sizes of a factor pair for every layer, or a budget. */
+export type Goal = { readonly kernels: number } | { readonly factors: readonly number[] } | Budget;
 /** Budget in bits per weight, or in bytes of the file. */
 export type Budget = { readonly bits: number } | { readonly size: number };
 
@@ -99,8 +100,21 @@ function checkGoal({ kernels, factors, bits, size }: AllocationOptions): Goal | 
     const names = specified.map(([name]) => name).join(' and ');
     invalid('options', "given with at most one of 'kernels', 'factors', 'bits' and 'size'", names);
   }
-  if (factors !== undefined) return { factors: finiteNumber('factors', factors, 0.05, 8) };
+  if (factors !== undefined) return { factors: checkFactors(factors) };
   if (bits !== undefined) return { bits: finiteNumber('bits', bits, Number.MIN_VALUE) };
   if (size !== undefined) return { size: integerInRange('size', size, 1) };
   return kernels === undefined ? undefined : { kernels: integerInRange('kernels', kernels, 1, MAX_KERNELS) };
+}
+
+function checkFactors(given: number | readonly number[]): readonly number[] {
+  if (!Array.isArray(given)) return [finiteNumber('factors', given, 0.05, 8)];
+  const sizes = given.map((bits, i) => finiteNumber(`factors[${i}]`, bits, 0.05, 8));
+  const ascends = sizes.every((bits, i) => i === 0 || bits > (sizes[i - 1] as number));
+  if (ascends && sizes.length >= 2 && sizes.length <= MAX_KERNELS) return sizes;
+  return invalid('factors', `a number, or an ascending list of 2 to ${MAX_KERNELS}`, given);
+}
+
+/** Throws MBOK_INVALID_ARGUMENT for a list of sizes, which only a nested conversion to a folder produces. */
+export function expectOneSize(factors: AllocationOptions['factors']): void {
+  if (Array.isArray(factors)) invalid('factors', "one number, except with 'nested' of binarizeFolder", factors);
 }

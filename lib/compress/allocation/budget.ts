@@ -4,11 +4,12 @@ import { isDeepStrictEqual } from 'node:util';
 import { MbokError } from '../../base/errors';
 import type { JsonObject } from '../../io/json';
 import { safetensorsBytes } from '../../io/safetensors';
+import type { ParameterSpecification } from '../../models/family';
 import { type ModelPart, modelParts, moduleOf } from '../../models/parts';
 import { formatJson } from '../../models/quantization';
 import { WEIGHTS_METADATA } from '../../models/stored_matrix';
 import { DENSE, dense } from '../../structures/dense';
-import { factorsFormat, rankForBits } from '../../structures/factors';
+import { type FactorsFormat, factorsFormat, rankForBits } from '../../structures/factors';
 import { kernelsFormat } from '../../structures/kernels';
 import type { Formats, LayerFormat } from '../../structures/structure';
 import { outputFormats } from '../converted';
@@ -59,11 +60,23 @@ export function allocationProblem(
 ): AllocationProblem {
   if (isBudget(goal)) return budgetProblem(source, goal, { choices, fixedFormats }, tableFormats);
   const formatOf = (module: string) =>
-    'kernels' in goal
-      ? kernelsFormat(goal.kernels)
-      : factorsFormat(rankForBits(linearWeight(source, module), goal.factors));
+    'kernels' in goal ? kernelsFormat(goal.kernels) : pairFormat(linearWeight(source, module), goal.factors);
   const formats = linearFormats(source, (module) => fixedFormats.get(module) ?? formatOf(module));
   return { layers: [], budget: 0, excess: () => 0, formats: () => formats };
+}
+
+/** Returns the format of a pair for these bits per weight. Throws MBOK_INVALID_ARGUMENT if two give the same rank. */
+function pairFormat(weight: ParameterSpecification, sizes: readonly number[]): FactorsFormat {
+  const ranks = sizes.map((bits) => rankForBits(weight, bits));
+  const equal = ranks.findIndex((rank, i) => rank === ranks[i - 1]);
+  if (equal > 0) {
+    const [size, other] = [sizes[equal - 1], sizes[equal]];
+    throw new MbokError(
+      'MBOK_INVALID_ARGUMENT',
+      `'factors' must have sizes of different ranks; ${size} and ${other} bits are rank ${ranks[equal]} in '${moduleOf(weight.name)}'`,
+    );
+  }
+  return factorsFormat(ranks.at(-1) as number, ranks.slice(0, -1));
 }
 
 const linearsOf = ({ specifications }: DenseSource) => specifications.filter(({ role }) => role === 'linear');

@@ -11,13 +11,14 @@ import type { FitGoal, WeightConverter } from '../converter';
 import { LazyBasis } from '../input_basis';
 import { relativeResidual } from '../relative_residual';
 import { fitPair, pairNumbers } from './fit_pair';
-import { disposePair, type PairMatrices, pairParts, roundPairScales } from './pair_matrices';
+import { extendPair } from './nested_pair';
+import { disposePair, type PairMatrices, pairOf, pairParts, roundPairScales } from './pair_matrices';
 
 /** First ridges: below and from {@link LARGE} bits per weight on. */
 const [SMALL_RIDGE, LARGE_RIDGE, LARGE] = [0.05, 0.2, 2];
 
 export const factorsConverter: WeightConverter<FactorsFormat> = {
-  formats: (shape) => ranksOf(shape).map(factorsFormat),
+  formats: (shape) => ranksOf(shape).map((rank) => factorsFormat(rank)),
   inOrder: true,
   weighsOutputs: true,
   budget: { formats: rungsOf, usualBits: [0, MOST_PAIR_BITS] },
@@ -79,9 +80,10 @@ async function fitWeight(
       basis.dispose();
     }
   }
-  const { moments, importances = alike } = calibration;
+  const { moments, importances = alike, earlier } = calibration;
   return await withTarget(weight, { module, moments }, signal, async (target) => {
-    const basis = await moments.basis.get(signal);
-    return await fitPair({ target, basis, importances }, settings, signal);
+    const goal = { target, basis: await moments.basis.get(signal), importances };
+    if (earlier === undefined) return await fitPair(goal, settings, signal);
+    return await extendPair(pairOf(earlier), goal, settings, signal);
   });
 }

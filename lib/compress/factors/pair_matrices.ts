@@ -6,6 +6,7 @@ import { type F16Rounding, LARGEST_F16_LOSS, roundToF16 } from '../../io/half';
 import type { ParameterSpecification } from '../../models/family';
 import { partsOf } from '../../models/parts';
 import type { PartMatrix } from '../../models/stored_matrix';
+import { transposedBits } from '../../models/transposed';
 import { BitMatrix } from '../../native/bit_matrix';
 import { Matrix } from '../../native/matrix';
 import type { FactorsFormat } from '../../structures/factors';
@@ -47,6 +48,68 @@ export function bindPair(graph: Graph, { a, b, sOut, sMid, sIn }: PairMatrices) 
     sMid: graph.bind(sMid),
     sIn: graph.bind(sIn),
   };
+}
+
+export function clonePair({ a, b, sOut, sMid, sIn }: PairMatrices): PairMatrices {
+  return { a: a.clone(), b: b.clone(), sOut: sOut.clone(), sMid: sMid.clone(), sIn: sIn.clone() };
+}
+
+/** Copies columns of A and rows of B, beginning with `first`, with all scales of rows and columns of W. */
+export function slicePair({ a, b, sOut, sMid, sIn }: PairMatrices, first: number, count: number): PairMatrices {
+  using columns = transposedBits(a.toPacked(), a);
+  using ofA = rowsOf(columns, new BitMatrix({ rows: count, cols: a.rows }), first);
+  return {
+    a: transposedBits(ofA.toPacked(), ofA),
+    b: rowsOf(b, new BitMatrix({ rows: count, cols: b.cols }), first),
+    sOut: sOut.clone(),
+    sMid: Matrix.from(sMid.toFloat32().subarray(first, first + count), { rows: 1, cols: count }),
+    sIn: sIn.clone(),
+  };
+}
+
+/** Fills `slice` with rows of `matrix` from row `first` on, and returns it. */
+function rowsOf(matrix: BitMatrix, slice: BitMatrix, first: number): BitMatrix {
+  const bytes = new Uint8Array(slice.byteLength);
+  matrix.readAt((matrix.byteLength / matrix.rows) * first, bytes);
+  slice.write(bytes);
+  return slice;
+}
+
+/**
+ * Joins the columns of A and the rows of B of two pairs. sOut and sIn are those of `p`; the difference of their means goes
+ * to the sMid of `q`.
+ */
+export function joinPairs(p: PairMatrices, q: PairMatrices): PairMatrices {
+  using ofP = transposedBits(p.a.toPacked(), p.a);
+  using ofQ = transposedBits(q.a.toPacked(), q.a);
+  using columns = stacked(ofP, ofQ);
+  const size = mean(p.sOut) * mean(p.sIn);
+  const ratio = size > 0 ? (mean(q.sOut) * mean(q.sIn)) / size : 0;
+  const sMid = [...p.sMid.toFloat32(), ...q.sMid.toFloat32().map((value) => value * ratio)];
+  return {
+    a: transposedBits(columns.toPacked(), columns),
+    b: stacked(p.b, q.b),
+    sOut: p.sOut.clone(),
+    sMid: Matrix.from(Float32Array.from(sMid), { rows: 1, cols: sMid.length }),
+    sIn: p.sIn.clone(),
+  };
+}
+
+function mean(scales: Matrix): number {
+  return scales.toFloat32().reduce((sum, value) => sum + value, 0) / scales.cols;
+}
+
+/** Copies the rows of `above`, then those of `below`. */
+function stacked(above: BitMatrix, below: BitMatrix): BitMatrix {
+  const all = new BitMatrix({ rows: above.rows + below.rows, cols: above.cols });
+  all.writeAt(0, above.raw());
+  all.writeAt(above.byteLength, below.raw());
+  return all;
+}
+
+/** Names the matrices of a pair, listed in the order of the structure's parts. */
+export function pairOf([a, b, sOut, sMid, sIn]: readonly Matrix[]): PairMatrices {
+  return { a, b, sOut, sMid, sIn } as PairMatrices;
 }
 
 export function disposePair({ a, b, sOut, sMid, sIn }: PairMatrices): void {
