@@ -150,15 +150,11 @@ export class Recipes {
     ]);
   }
 
-  /**
-   * Converts to a file of at most 1/`divisor` of the parameters in 32 bits. Embedding and head have `tableBits` bits per
-   * number, and measured errors choose the forms of the linear layers.
-   */
-  wholeFile(divisor: number, tableBits: number): PlannedModel<Conversion> {
+  /** Converts to a file of at most 1/`divisor` of the parameters in 32 bits, shared between tables and linear layers. */
+  wholeFile(divisor: number): PlannedModel<Conversion> {
     const bytes = Math.floor((4 * this.settings.parameters) / divisor);
     return this.#model(`file-${divisor}th`, [], (out) => [
-      ...['binarize', '$SRC', out, '--size', String(bytes), '--embeddings', `bits:${tableBits}`],
-      ...this.#calibration(CALIBRATION_WINDOWS),
+      ...['binarize', '$SRC', out, '--size', String(bytes), ...this.#calibration(CALIBRATION_WINDOWS)],
     ]);
   }
 

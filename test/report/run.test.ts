@@ -49,7 +49,7 @@ describe('the plan', () => {
     // an eighth of the vocabulary, in multiples of 64
     'mbok binarize $SRC $WORK/calibrated-k2-tables-2_256 --kernels 2 --embeddings 2+256 --calibration $TEXT1 --calibration $TEXT2 --calibration-windows 64 --calibration-window 8',
     // 3.2 M parameters in 4 bytes / 32
-    'mbok binarize $SRC $WORK/file-32th --size 400000 --embeddings bits:2 --calibration $TEXT1 --calibration $TEXT2 --calibration-windows 64 --calibration-window 8',
+    'mbok binarize $SRC $WORK/file-32th --size 400000 --calibration $TEXT1 --calibration $TEXT2 --calibration-windows 64 --calibration-window 8',
     'mbok baseline $SRC $WORK/rtn-3bits --method rtn --bits 3',
     'mbok eval perplexity $WORK/nested-k4 --text $EVAL --window 8 --max-windows 2 --precision f32 --kernels 2',
     'mbok eval speed $WORK/calibrated-k4 --precision bf16',

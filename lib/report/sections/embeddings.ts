@@ -6,12 +6,8 @@ import { sizeOf } from '../size';
 
 /** Kernels of the linear layers beside each form of the tables. */
 export const TABLE_KERNELS = 2;
-/** Share of the parameters in 32 bits that a whole file may take, as a divisor, and bits per number of its tables. */
-export const FILES = [
-  { divisor: 32, tableBits: 2 },
-  { divisor: 24, tableBits: 2.5 },
-  { divisor: 16, tableBits: 3 },
-] as const;
+/** Divisors of the parameters' size in 32 bits that give the sizes of whole files. */
+export const FILES = [32, 24, 16] as const;
 
 /** Returns the values of --embeddings that the report compares. */
 export function tableForms({ frequent }: Recipes): readonly string[] {
@@ -25,9 +21,9 @@ export function embeddingsSection(recipes: Recipes): Section {
     { form: 'unchanged', model: recipes.calibrated(TABLE_KERNELS) },
     ...tableForms(recipes).map((form) => ({ form, model: recipes.withTables(TABLE_KERNELS, form) })),
   ];
-  const files = FILES.map(({ divisor, tableBits }) => {
-    const before = recipes.wholeFile(divisor, tableBits);
-    return { divisor, tableBits, before, after: trains ? recipes.finetuned(before) : undefined };
+  const files = FILES.map((divisor) => {
+    const before = recipes.wholeFile(divisor);
+    return { divisor, before, after: trains ? recipes.finetuned(before) : undefined };
   });
   const value = (model: PlannedModel | undefined, results: Results) =>
     model && results.of(recipes.perplexity(model))?.perplexity;
@@ -44,8 +40,8 @@ export function embeddingsSection(recipes: Recipes): Section {
         perplexity: value(model, results),
       }));
       const unchanged = ofTables[0]?.perplexity ?? Number.NaN;
-      const ofFiles = files.map(({ divisor, tableBits, before, after }) => ({
-        ...{ divisor, tableBits, ...sizeOf(before, results) },
+      const ofFiles = files.map(({ divisor, before, after }) => ({
+        ...{ divisor, ...sizeOf(before, results) },
         calibrated: value(before, results),
         ...(trains && { finetuned: value(after, results) }),
       }));
@@ -70,14 +66,14 @@ export function embeddingsSection(recipes: Recipes): Section {
           },
           {
             id: 'files',
-            caption: `Whole files within a share of the parameters' size in 32 bits. The tables get the given bits per number, and measured errors choose the forms of the linear layers within what is left.`,
+            caption: `Whole files within a share of the parameters' size in 32 bits. Tables and linear layers share it, and the forms of both are chosen by measurements.`,
             table: {
               head: [
-                ...['share of 32 bits', 'bits of tables', 'bits per linear weight', 'MB', 'calibrated'],
+                ...['share of 32 bits', 'bits per linear weight', 'MB', 'calibrated'],
                 ...(trains ? ['finetuned'] : []),
               ],
               rows: ofFiles.map((row) => [
-                ...[`1/${row.divisor}`, String(row.tableBits), fixed(row.bitsPerWeight, 3), megabytes(row.bytes)],
+                ...[`1/${row.divisor}`, fixed(row.bitsPerWeight, 3), megabytes(row.bytes)],
                 perplexity(row.calibrated),
                 ...(trains ? [perplexity(row.finetuned)] : []),
               ]),

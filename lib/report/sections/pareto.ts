@@ -183,8 +183,8 @@ function candidatesOf(recipes: Recipes): Candidate[] {
       const model = recipes.withTables(TABLE_KERNELS, form);
       return { form: 'smaller embeddings', label: `K = ${TABLE_KERNELS}, tables ${form}`, method: 'calibrated', model };
     }),
-    ...FILES.flatMap(({ divisor, tableBits }) =>
-      finetuned('smaller embeddings', `1/${divisor} of 32 bits`, recipes.wholeFile(divisor, tableBits)),
+    ...FILES.flatMap((divisor) =>
+      finetuned('smaller embeddings', `1/${divisor} of 32 bits`, recipes.wholeFile(divisor)),
     ),
     ...(['rtn', 'gptq'] as const).flatMap((method) =>
       BASELINE_BITS.map((bits): Candidate => {
