@@ -17,6 +17,7 @@ import { generateCommand } from './generate';
 import { infoCommand } from './info';
 import { inspectCommand } from './inspect';
 import { pullCommand } from './pull';
+import { pushCommand } from './push';
 import { reportCommand } from './report';
 import { usedResources } from './resources';
 import { say } from './terminal';
@@ -33,6 +34,7 @@ const COMMANDS: readonly Command[] = [
   pullCommand,
   lsCommand,
   rmCommand,
+  pushCommand,
   exportCommand,
   baselineCommand,
   reportCommand,

@@ -18,13 +18,21 @@ const MOST_REDIRECTS = 10;
 /** Characters of a server's message that are shown. */
 const LONGEST_REASON = 300;
 
+/** Bytes to be sent, piece by piece. */
+export interface Content {
+  readonly length: number;
+  pieces(): AsyncIterable<Uint8Array>;
+}
+
 /** A request. */
 export interface HubRequest {
   readonly settings: HubSettings;
   readonly url: string;
   readonly method?: 'GET' | 'POST' | 'PUT';
   readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: string | Uint8Array | (() => ReadableStream);
+  readonly body?: string | Content;
+  /** Status besides 2xx that is a success. */
+  readonly accepts?: number;
   readonly signal?: AbortSignal | undefined;
   /** What is requested, for messages: `user/repo` at `main`. */
   readonly what: string;
@@ -142,9 +150,13 @@ async function sendTo(url: URL, request: HubRequest): Promise<HubAnswer> {
         // ranges and lengths count the bytes of the file
         'accept-encoding': 'identity',
         ...headers,
+        // storage servers want a length, which a stream has not
+        ...(typeof body === 'object' && { 'content-length': String(body.length) }),
         ...(isHub && settings.token !== undefined && { authorization: `Bearer ${settings.token}` }),
       },
-      ...(body !== undefined && (typeof body === 'function' ? { body: body(), duplex: 'half' } : { body })),
+      ...(typeof body === 'string'
+        ? { body }
+        : body && { body: watched(body, () => watchdog.refresh()), duplex: 'half' }),
     } as RequestInit);
     const cancel = async () => {
       end();
@@ -174,6 +186,14 @@ async function sendTo(url: URL, request: HubRequest): Promise<HubAnswer> {
   }
 }
 
+/** Yields the pieces of a content, and calls `onPiece` for each. */
+async function* watched(content: Content, onPiece: () => void): AsyncGenerator<Uint8Array> {
+  for await (const piece of content.pieces()) {
+    onPiece();
+    yield piece;
+  }
+}
+
 /** Returns the system's reason of a failed fetch, which is a cause of the error. */
 function reasonOf(error: unknown): string {
   const { message, cause, code } = error as { message?: string; cause?: unknown; code?: string };
@@ -184,7 +204,7 @@ function reasonOf(error: unknown): string {
 /** Returns the answer if it is a success or 416. Throws otherwise, with what the user can do. */
 async function checked(answer: HubAnswer, request: HubRequest): Promise<HubAnswer> {
   const { status, headers } = answer;
-  if ((status >= 200 && status < 300) || status === 416) return answer;
+  if ((status >= 200 && status < 300) || status === 416 || status === request.accepts) return answer;
   const { settings, what, repo } = request;
   const code = headers.get('x-error-code') ?? '';
   const said = headers.get('x-error-message');

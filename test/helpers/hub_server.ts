@@ -68,6 +68,13 @@ export class HubServer implements AsyncDisposable {
   pause = 0;
   /** Changes what the hub lists. */
   list: (entry: Record<string, unknown>) => Record<string, unknown> = (entry) => entry;
+  /** Contents that were stored as large files, by SHA-256. */
+  readonly stored = new Map<string, Buffer>();
+  /** Lines of the commits, by repository. */
+  readonly commits = new Map<string, readonly { readonly key: string; readonly value: Record<string, unknown> }[]>();
+  /** Bytes of the parts in which large files are stored; undefined: whole. */
+  chunk: number | undefined;
+  readonly #parts = new Map<string, Buffer>();
   readonly #hub = createServer((request, response) => void this.#answer('hub', request, response));
   readonly #cdn = createServer((request, response) => void this.#answer('cdn', request, response));
 
@@ -93,6 +100,9 @@ export class HubServer implements AsyncDisposable {
     this.list = (entry) => entry;
     this.pause = 0;
     this.repositories.clear();
+    this.stored.clear();
+    this.commits.clear();
+    this.chunk = undefined;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -119,6 +129,7 @@ export class HubServer implements AsyncDisposable {
     const fault = this.fault(seen) ?? {};
     if (fault.location !== undefined) return end(response, 302, { location: fault.location });
     if (fault.status !== undefined) return end(response, fault.status, fault.headers ?? {});
+    if (['POST', 'PUT'].includes(seen.method)) return await this.#receive(seen, request, response);
     const [, repo = '', revision, name] = host === 'cdn' ? cdnParts(seen.path) : hubParts(seen.path);
     const repository = this.repositories.get(repo);
     if (repository === undefined) {
@@ -147,6 +158,73 @@ export class HubServer implements AsyncDisposable {
     }
     const headers = { ...(host === 'hub' && { 'x-repo-commit': commit }), ...fault.headers };
     await this.#sendContent(request, response, fault.content ?? content, fault.etag ?? `"${etag}"`, headers, fault);
+  }
+
+  /** Answers the requests of an upload. */
+  async #receive({ path, headers }: SeenRequest, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const pieces: Buffer[] = [];
+    for await (const piece of request) pieces.push(piece as Buffer);
+    const body = Buffer.concat(pieces);
+    const put = /^\/put\/(\w+)(?:\/(\d+))?$/.exec(path);
+    if (put !== null) {
+      const [, oid = '', part] = put;
+      // storage servers refuse streams without a length, and know no tokens
+      if (headers['content-length'] === undefined || headers.authorization !== undefined) return end(response, 400, {});
+      if (part === undefined) this.stored.set(oid, body);
+      else this.#parts.set(`${oid}/${part}`, body);
+      return end(response, 200, { etag: `"${part}"` });
+    }
+    if (headers.authorization !== 'Bearer write') return end(response, 403, {});
+    const reply = (json: object) => void response.end(JSON.stringify(json));
+    const repo = /^\/(?:api\/models\/)?([^/]+\/[^/]+?)(?:\.git)?\//.exec(path)?.[1] ?? '';
+    if (path === '/api/repos/create') {
+      const { organization, name } = JSON.parse(body.toString());
+      return end(response, this.commits.has(`${organization}/${name}`) ? 409 : 200, {});
+    }
+    if (path.endsWith('/preupload/main')) {
+      const { files } = JSON.parse(body.toString()) as { files: { path: string }[] };
+      return reply({
+        files: files.map((file) => ({
+          path: file.path,
+          uploadMode: /\.safetensors$/.test(file.path) ? 'lfs' : 'regular',
+        })),
+      });
+    }
+    if (path.endsWith('/objects/batch')) {
+      const [{ oid, size }] = JSON.parse(body.toString()).objects;
+      if (this.stored.has(oid)) return reply({ objects: [{ oid, size }] });
+      const count = Math.ceil(size / (this.chunk ?? size));
+      const storage = `${address(this.#cdn)}/put/${oid}`;
+      const parts = Object.fromEntries(Array.from({ length: count }, (_, i) => [String(i + 1), `${storage}/${i + 1}`]));
+      const upload =
+        this.chunk === undefined
+          ? { href: storage }
+          : { href: `${this.endpoint}/${repo}/complete`, header: { chunk_size: String(this.chunk), ...parts } };
+      return reply({
+        objects: [{ oid, size, actions: { upload, verify: { href: `${this.endpoint}/${repo}/verify` } } }],
+      });
+    }
+    if (path.endsWith('/complete')) {
+      const { oid, parts } = JSON.parse(body.toString()) as {
+        oid: string;
+        parts: { partNumber: number; etag: string }[];
+      };
+      const all = parts.map(({ partNumber, etag }) => [this.#parts.get(`${oid}/${partNumber}`), etag] as const);
+      if (all.some(([piece, etag], i) => piece === undefined || etag !== `"${i + 1}"`)) return end(response, 400, {});
+      this.stored.set(oid, Buffer.concat(all.map(([piece]) => piece as Buffer)));
+      return reply({});
+    }
+    if (path.endsWith('/verify'))
+      return end(response, this.stored.has(JSON.parse(body.toString()).oid) ? 200 : 400, {});
+    if (!path.endsWith('/commit/main')) return end(response, 404, {});
+    this.commits.set(
+      repo,
+      body
+        .toString()
+        .split('\n')
+        .map((line) => JSON.parse(line)),
+    );
+    reply({ commitUrl: `${this.endpoint}/${repo}/commit/1` });
   }
 
   #sendList(response: ServerResponse, { files, large = [] }: ServedRepository, commit: string): void {
