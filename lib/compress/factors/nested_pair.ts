@@ -41,8 +41,11 @@ export async function extendPair(
     await fitPairScales(first, scaleGoal, signal);
     using residual = await residualOf(target, first, signal);
     const added = await fitPair({ ...goal, target: residual }, { ...settings, rank: count }, signal);
-    joined = joinPairs(first, added);
-    disposePair(added);
+    try {
+      joined = joinPairs(first, added);
+    } finally {
+      disposePair(added);
+    }
   } finally {
     disposePair(first);
   }
