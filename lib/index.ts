@@ -43,8 +43,15 @@ export type { Generation } from './generate/generation';
 export { PromptCache } from './generate/prompt_cache';
 export type { BatchOptions, EndReason, GenerateOptions, GenerationResult } from './generate/request';
 export type { SamplingOptions } from './generate/sampler';
-export { type CachedModel, listCachedModels, removeCachedModel } from './hub/manage';
-export { type PulledModel, type PullOptions, type PullProgress, pullModel } from './hub/pull';
+export { type CachedModel, listCachedModels, type RemovedModel, removeCachedModel } from './hub/manage';
+export {
+  type FileProgress,
+  type FileSize,
+  type PulledModel,
+  type PullOptions,
+  type PullProgress,
+  pullModel,
+} from './hub/pull';
 export {
   type ArrangeOptions,
   type ChatOptions,

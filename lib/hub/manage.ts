@@ -3,6 +3,7 @@
 import { MbokError } from '../base/errors';
 import { string } from '../base/validate';
 import { CachedRepository, cachedRepositories } from './cache';
+import type { FileSize } from './pull';
 import { formatReference, parseReference } from './reference';
 import { select } from './select';
 import { hubSettings } from './settings';
@@ -11,14 +12,23 @@ import { hubSettings } from './settings';
 export interface CachedModel {
   /** `user/repo`. */
   readonly repo: string;
+  /** Hash of the commit. */
   readonly commit: string;
   /** Branches and tags that are at this commit. */
   readonly refs: readonly string[];
   /** Folder of its files. */
   readonly path: string;
   /** Names and sizes of its files. */
-  readonly files: readonly { readonly name: string; readonly bytes: number }[];
+  readonly files: readonly FileSize[];
   /** Bytes of its files. Commits of one repository share equal files. */
+  readonly bytes: number;
+}
+
+/** What {@link removeCachedModel} has removed. */
+export interface RemovedModel {
+  /** `user/repo`. */
+  readonly repo: string;
+  /** Bytes that became free. */
   readonly bytes: number;
 }
 
@@ -47,10 +57,10 @@ export async function listCachedModels(): Promise<readonly CachedModel[]> {
  * a file it removes only these files. Contents that other commits use stay.
  *
  * @param name - as `pullModel` takes it
- * @returns the bytes that became free
+ * @returns the repository and the bytes that became free
  * @throws MbokError MBOK_HUB_MISSING if the cache has nothing of that name; MBOK_INVALID_ARGUMENT, MBOK_IO
  */
-export async function removeCachedModel(name: string): Promise<{ readonly repo: string; readonly bytes: number }> {
+export async function removeCachedModel(name: string): Promise<RemovedModel> {
   const reference = parseReference(string('name', name));
   const { repo, revision, quant, path } = reference;
   const cached = new CachedRepository(hubSettings(), repo);

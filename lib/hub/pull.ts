@@ -17,6 +17,20 @@ import { type HubSettings, hubSettings } from './settings';
 /** Files that are downloaded at a time. */
 const AT_ONCE = 4;
 
+/** A file of a model. */
+export interface FileSize {
+  /** Name in the repository. */
+  readonly name: string;
+  /** Size in bytes. */
+  readonly bytes: number;
+}
+
+/** A file of which a part is on the disk. */
+export interface FileProgress extends FileSize {
+  /** Bytes of the whole file; `bytes` are those on the disk. */
+  readonly totalBytes: number;
+}
+
 /** Progress of a download. */
 export interface PullProgress {
   /** Share of all bytes, from 0 to 1. */
@@ -27,13 +41,15 @@ export interface PullProgress {
   readonly bytes: number;
   /** Bytes of all files together. */
   readonly totalBytes: number;
-  readonly file: { readonly name: string; readonly bytes: number; readonly totalBytes: number };
+  /** The file that has just advanced. */
+  readonly file: FileProgress;
 }
 
 /** Options of {@link pullModel}. */
 export interface PullOptions {
   /** Stops the download, which then throws MBOK_ABORTED. The next one continues it. */
   readonly signal?: AbortSignal | undefined;
+  /** Called whenever bytes have been written. */
   readonly onProgress?: ((progress: PullProgress) => void) | undefined;
 }
 
@@ -48,7 +64,7 @@ export interface PulledModel {
   /** Commit of the files. */
   readonly commit: string;
   /** Names and sizes of the files of the model. */
-  readonly files: readonly { readonly name: string; readonly bytes: number }[];
+  readonly files: readonly FileSize[];
   /** Bytes of all files of the model. */
   readonly bytes: number;
   /** Bytes of the files that this call downloaded. */

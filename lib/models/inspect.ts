@@ -3,6 +3,7 @@
 import { stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { options, string } from '../base/validate';
+import type { FileSize } from '../hub/pull';
 import { isReference } from '../hub/reference';
 import { hubSettings } from '../hub/settings';
 import { ioFailure } from '../io/failure';
@@ -117,9 +118,10 @@ export interface ModelInspection {
 export interface DownloadSize {
   /** Name of the model, as `pullModel` takes it. */
   readonly name: string;
+  /** Hash of the commit. */
   readonly commit: string;
   /** Names and sizes of the files. */
-  readonly files: readonly { readonly name: string; readonly bytes: number }[];
+  readonly files: readonly FileSize[];
   /** Bytes of all files. */
   readonly bytes: number;
   /** Bytes of the files that are in the cache already. */
