@@ -26,3 +26,8 @@ export function megabytes(bytes: number | undefined): string {
 export function seconds(value: number | undefined): string {
   return known(value, (x) => (x < 10 ? x.toFixed(1) : x.toFixed(0)));
 }
+
+/** Writes a size in bits: "1 bit", "1.5 bits". */
+export function bitsText(bits: number): string {
+  return bits === 1 ? '1 bit' : `${bits} bits`;
+}

@@ -1,5 +1,5 @@
 import { ACTIVATION_BITS } from '../../graph/arithmetic';
-import { perplexity } from '../format';
+import { bitsText, perplexity } from '../format';
 import type { KERNELS, Recipes } from '../recipes';
 import type { Section } from '../section';
 
@@ -27,7 +27,7 @@ export function activationsSection(recipes: Recipes): Section {
             caption:
               'Perplexity with the inputs of Boolean layers rounded to the given number of bits. Inputs are rotated and rounded in groups of 64 numbers of a token. The models were not trained with rounded inputs.',
             table: {
-              head: ['', 'not rounded', ...ACTIVATION_BITS.map((bits) => (bits === 1 ? '1 bit' : `${bits} bits`))],
+              head: ['', 'not rounded', ...ACTIVATION_BITS.map(bitsText)],
               rows: rows.map(({ name, points }) => [name, ...points.map((point) => perplexity(point.perplexity))]),
             },
             data: rows,

@@ -1,5 +1,5 @@
 import { lineChart } from '../../plot/line_chart';
-import { fixed, perplexity, seconds } from '../format';
+import { bitsText, fixed, perplexity, seconds } from '../format';
 import { type Conversion, KERNELS, PAIR_BITS, type PlannedModel, type Recipes } from '../recipes';
 import type { Section } from '../section';
 import { sizeOf } from '../size';
@@ -9,7 +9,7 @@ export function pairsSection(recipes: Recipes): Section {
   const trains = recipes.settings.steps > 0;
   const pairs = PAIR_BITS.map((bits): Form => {
     const trained = trains ? recipes.finetunedPairs(bits) : undefined;
-    return { form: 'pairs', label: `${bits} bits`, start: recipes.pairs(bits), trained };
+    return { form: 'pairs', label: bitsText(bits), start: recipes.pairs(bits), trained };
   });
   const kernels = KERNELS.map((count): Form => {
     const trained = trains ? recipes.finetunedKernels(count) : undefined;

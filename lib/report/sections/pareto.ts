@@ -1,6 +1,6 @@
 import type { ChartOptions } from '../../plot/draw';
 import { front, scatterChart } from '../../plot/scatter_chart';
-import { fixed, megabytes, perplexity, seconds } from '../format';
+import { bitsText, fixed, megabytes, perplexity, seconds } from '../format';
 import { KERNELS, LATENT_KERNELS, LATENT_PAIR, PAIR_BITS, type PlannedModel, type Recipes } from '../recipes';
 import type { Results } from '../results';
 import type { Section } from '../section';
@@ -167,7 +167,6 @@ function candidatesOf(recipes: Recipes): Candidate[] {
   const kernels = (method: Method, count: number, model: PlannedModel): Candidate => {
     return { form: 'kernels', label: `K = ${count}`, method, model };
   };
-  const pair = (bits: number) => `${bits} bits`;
   return [
     ...KERNELS.flatMap((count) => [
       kernels('svid', count, recipes.plain('svid', count)),
@@ -176,9 +175,9 @@ function candidatesOf(recipes: Recipes): Candidate[] {
     ]),
     ...(trains ? LATENT_KERNELS.map((count) => kernels('latent', count, recipes.latentKernels(count))) : []),
     ...(trains ? [kernels('OneBit', 1, recipes.oneBit())] : []),
-    ...PAIR_BITS.flatMap((bits) => stages('pairs', pair(bits), recipes.pairs(bits), recipes.finetunedPairs(bits))),
-    ...(trains ? [latentPair(recipes, pair(LATENT_PAIR))] : []),
-    ...BUDGETS.flatMap((bits) => finetuned('mixed forms', `${bits} bits`, recipes.allocated(bits, 'measured'))),
+    ...PAIR_BITS.flatMap((bits) => stages('pairs', bitsText(bits), recipes.pairs(bits), recipes.finetunedPairs(bits))),
+    ...(trains ? [latentPair(recipes, bitsText(LATENT_PAIR))] : []),
+    ...BUDGETS.flatMap((bits) => finetuned('mixed forms', bitsText(bits), recipes.allocated(bits, 'measured'))),
     ...tableForms(recipes).map((form): Candidate => {
       const model = recipes.withTables(TABLE_KERNELS, form);
       return { form: 'smaller embeddings', label: `K = ${TABLE_KERNELS}, tables ${form}`, method: 'calibrated', model };
@@ -189,7 +188,7 @@ function candidatesOf(recipes: Recipes): Candidate[] {
     ...(['rtn', 'gptq'] as const).flatMap((method) =>
       BASELINE_BITS.map((bits): Candidate => {
         const model = recipes.baseline(method, bits);
-        return { form: 'codes of few bits', label: `${bits} bits`, method: method === 'rtn' ? 'RTN' : 'GPTQ', model };
+        return { form: 'codes of few bits', label: bitsText(bits), method: method === 'rtn' ? 'RTN' : 'GPTQ', model };
       }),
     ),
   ];
