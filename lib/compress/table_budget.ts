@@ -94,7 +94,7 @@ function tableForms(
   { rise, alike }: TableSensitivity,
 ): readonly TableForm[] {
   const { rows } = table;
-  const coverage = tokenCounts && coverageOf(tokenCounts, rows);
+  const coverage = tokenCounts && expectedCoverage(tokenCounts, rows);
   // the parts of these formats have types of their own
   const bytesOf = (format: LayerFormat) => bytesOfParts(partsOf(table, format), { storage: () => undefined });
   const forms: TableForm[] = [{ format: INT8, bytes: bytesOf(INT8), rise: 0 }];
@@ -116,6 +116,21 @@ function leastBy(forms: readonly TableForm[], cost: (form: TableForm) => number)
     if (best === undefined || ofForm < best.cost) best = { form, cost: ofForm };
   }
   return best?.form;
+}
+
+/**
+ * Estimates the share of other texts that the n most frequent tokens of a text make up, for n from 0 to `rows`. Of each
+ * count a constant goes to all tokens alike, since rare tokens of a short text are rarer elsewhere (absolute discounting,
+ * Ney, Essen and Kneser 1994, with their estimate of the constant).
+ */
+function expectedCoverage(tokenCounts: Float64Array, rows: number): Float64Array {
+  const [once, twice] = [1, 2].map((n) => tokenCounts.filter((count) => count === n).length) as [number, number];
+  const discount = once === 0 ? 0 : once / (once + 2 * twice);
+  const discounted = tokenCounts.map((count) => Math.max(0, count - discount));
+  const sumOf = (counts: Float64Array) => counts.reduce((sum, count) => sum + count, 0);
+  const kept = sumOf(discounted) / sumOf(tokenCounts);
+  if (kept === 0) return Float64Array.from({ length: rows + 1 }, (_, n) => n / rows);
+  return coverageOf(discounted, rows).map((share, n) => kept * share + (1 - kept) * (n / rows));
 }
 
 /** Computes the share of a text that its n most frequent tokens make up, for n from 0 to `rows`. */

@@ -31,6 +31,7 @@ beforeAll(async () => {
   mkdirSync(at('tasks/boolq'), { recursive: true });
   const record = { question: 'is it so', title: 'It', answer: true, passage: 'It is so.' };
   writeFileSync(at('tasks/boolq/dev.jsonl'), lines(record));
+  Object.assign(process.env, { HF_HUB_OFFLINE: '1', HF_HUB_CACHE: at('hub') });
 });
 afterAll(() => {
   for (const model of [dense, small, withText]) model.dispose();
@@ -292,6 +293,10 @@ const cases: Record<string, () => Case> = {
   loadTensors: () => [mbok.loadTensors, join(GOLDEN, 'llama/model.safetensors'), { signal: signal(), onProgress }],
   inspect: () => [mbok.inspect, join(GOLDEN, 'llama')],
   kernelCorrelations: () => [mbok.kernelCorrelations, at('saved'), join(GOLDEN, 'llama'), { signal: signal() }],
+  // the cache is empty, and the network is not used
+  pullModel: () => [mbok.pullModel, 'hf:me/model', { signal: signal(), onProgress }],
+  listCachedModels: () => [mbok.listCachedModels],
+  removeCachedModel: () => [mbok.removeCachedModel, 'hf:me/model'],
   'Model.arrangeFor': () => [(...args: [never]) => small.arrangeFor(...args), 'inference', { signal: signal() }],
 };
 

@@ -69,6 +69,13 @@ test('less than one kernel is refused', () => {
   );
 });
 
+test('tokens that a short text has once do not make rows in 8 bits worth more than a kernel', () => {
+  // 1000 tokens, half of them once: a text as short has others
+  const once = Float64Array.from({ length: TABLE.rows }, (_, i) => (i < 50 ? 10 : i < 550 ? 1 : 0));
+  const format = within(bytesOf(2, 0), once);
+  expect(format).toEqual(booleanTableFormat(2));
+});
+
 describe('beside linear layers', () => {
   const weights = 106_168_320;
   const beside = (size: number, sensitivity = USUAL_SENSITIVITY) =>
