@@ -11,7 +11,7 @@ import { CachedRepository, markCache } from './cache';
 import { downloadFile } from './download';
 import { formatReference, isReference, type ModelReference, parseReference } from './reference';
 import { type HubFile, type HubListing, isCommit, listRepository } from './repository';
-import { type Selection, select } from './select';
+import { prefixOf, type Selection, select } from './select';
 import { type HubSettings, hubSettings } from './settings';
 
 /** Files that are downloaded at a time. */
@@ -201,8 +201,9 @@ async function download(
     fetch(file, stop, (bytes) => progress.advance(file, bytes)),
   );
   if (selection.kind === 'folder') {
-    const root = selection.path === '' ? '' : `${selection.path}/`;
-    for (const name of COMPANIONS) if (!listed.has(root + name)) await cached.setAbsent(commit, root + name);
+    for (const name of COMPANIONS.map((name) => prefixOf(selection) + name)) {
+      if (!listed.has(name)) await cached.setAbsent(commit, name);
+    }
   }
   // last, so that a branch never leads to an incomplete model
   await cached.setCommit(reference.revision, commit);
@@ -212,9 +213,8 @@ async function download(
 /** Reads the names of the weights of a checkpoint in several files; none for other models. */
 async function shardsOf(selection: Selection, cached: CachedRepository, commit: string): Promise<readonly string[]> {
   if (selection.kind !== 'folder' || selection.index === undefined) return [];
-  const root = selection.path === '' ? '' : `${selection.path}/`;
   const shards = new Set((await readIndex(cached.path(commit, selection.index))).values());
-  return [...shards].map((shard) => root + shard);
+  return [...shards].map((shard) => prefixOf(selection) + shard);
 }
 
 function describe(

@@ -7,7 +7,7 @@ import { CachedRepository } from './cache';
 import { readBody, repeated, send, TransientFailure } from './http';
 import { formatReference, parseReference } from './reference';
 import { fileAddress, type HubFile, type HubListing, listRepository } from './repository';
-import { type Selection, select } from './select';
+import { prefixOf, type Selection, select } from './select';
 import { type HubSettings, hubSettings } from './settings';
 
 /** Bytes of the shortest request: a few round trips cost more. */
@@ -44,7 +44,6 @@ export async function findRemote(name: string, signal?: AbortSignal): Promise<Re
   const selection = select(reference, listing.files.keys());
   const { repo } = reference;
   const cached = new CachedRepository(settings, repo);
-  const root = selection.kind === 'folder' && selection.path !== '' ? `${selection.path}/` : '';
   const open = async (path: string) => {
     // names that node:path joined have backslashes on Windows
     return new RemoteFile(fileOf(listing, path.replaceAll('\\', '/'), repo), {
@@ -68,7 +67,9 @@ export async function findRemote(name: string, signal?: AbortSignal): Promise<Re
       return Buffer.from(await remote.upTo(0, remote.size));
     },
     files: (shards) =>
-      [...selection.files, ...[...shards].map((shard) => root + shard)].map((file) => fileOf(listing, file, repo)),
+      [...selection.files, ...[...shards].map((shard) => prefixOf(selection) + shard)].map((file) =>
+        fileOf(listing, file, repo),
+      ),
     async cachedBytes(files) {
       const present = await cached.files(listing.commit);
       return files.reduce((sum, file) => sum + (present.get(file.name) === file.size ? file.size : 0), 0);

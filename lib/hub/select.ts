@@ -24,6 +24,11 @@ export type Selection =
       readonly files: readonly string[];
     };
 
+/** Returns what names in the folder of a model begin with: its path and a slash; '' at the root and for a GGUF file. */
+export function prefixOf({ kind, path }: Selection): string {
+  return kind === 'folder' && path !== '' ? `${path}/` : '';
+}
+
 /** Quantizations that a repository of GGUF files stands for if the reference names none; the first that it has. */
 const DEFAULT_QUANTS = ['Q4_K_M', 'Q8_0'];
 /** GGUF files that are no language models: projectors of images, importance matrices, draft heads. */

@@ -135,8 +135,8 @@ export interface DownloadSize {
  *
  * @param path - a model, dense or Boolean, as {@link Model.load} takes it
  * @param given - `signal`: aborts the call, which then throws MBOK_ABORTED
- * @throws MbokError what {@link pullModel} throws for a name at the hub; MBOK_INVALID_ARGUMENT, MBOK_IO, MBOK_FORMAT, MBOK_UNSUPPORTED, and MBOK_SHAPE if a tensor is missing or
- *   differs from the configuration
+ * @throws MbokError what {@link pullModel} throws for a name at the hub; MBOK_INVALID_ARGUMENT, MBOK_IO, MBOK_FORMAT,
+ *   MBOK_UNSUPPORTED, and MBOK_SHAPE if a tensor is missing or differs from the configuration
  *
  * @example
  * const { bitsPerWeight, layers } = await inspect('small');

@@ -2,6 +2,7 @@
 
 import { findRemote, type RemoteModel } from '../hub/remote';
 import type { HubFile } from '../hub/repository';
+import { prefixOf } from '../hub/select';
 import { decodeUtf8, parseJsonObject } from '../io/json';
 import { CONFIG_FILE } from '../io/model_files';
 import { SafetensorsFile } from '../io/safetensors';
@@ -31,7 +32,7 @@ async function openCheckpoint(
 ): Promise<{ readonly checkpoint: Checkpoint; readonly shards: Iterable<string> }> {
   const { selection, open } = remote;
   if (selection.kind === 'gguf') return { checkpoint: await openGguf(selection.path, open), shards: [] };
-  const root = selection.path === '' ? '' : `${selection.path}/`;
+  const root = prefixOf(selection);
   const readObject = async (file: string) => {
     const what = `'${remote.repo}/${file}'`;
     return parseJsonObject(decodeUtf8(await remote.read(file), what), what);

@@ -88,6 +88,12 @@ export class HubServer implements AsyncDisposable {
     return address(this.#hub);
   }
 
+  /** The environment of a process that uses this server, with these variables and no other settings of a hub. */
+  environment(variables: Readonly<Record<string, string>>): NodeJS.ProcessEnv {
+    const others = Object.entries(process.env).filter(([name]) => !name.startsWith('HF_'));
+    return { ...Object.fromEntries(others), HF_ENDPOINT: this.endpoint, ...variables };
+  }
+
   /** Requests for contents, by name of the file. */
   downloads(name: string): readonly SeenRequest[] {
     return this.requests.filter(({ path, host }) => path.endsWith(`/${name}`) && host === this.#hostOf(name));

@@ -117,7 +117,7 @@ test('a mistake is found before the download', async () => {
 }, 60_000);
 
 test('Model.load downloads, reports it, and can be stopped', async () => {
-  process.env = { ...saved, HF_ENDPOINT: hub.endpoint, HF_HUB_CACHE: join(folder, 'other'), HF_HOME: folder };
+  process.env = hub.environment({ HF_HUB_CACHE: join(folder, 'other'), HF_HOME: folder });
   const stopped = Model.load('hf:user/tiny', { signal: AbortSignal.abort() });
   await expect(stopped).rejects.toMatchObject({ code: 'MBOK_ABORTED' });
   const seen = new Set<string>();

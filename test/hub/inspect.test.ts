@@ -56,8 +56,7 @@ afterAll(async () => {
 });
 beforeEach(() => {
   hub.reset();
-  process.env = { ...saved, HF_ENDPOINT: hub.endpoint, HF_HUB_CACHE: cache, HF_HOME: folder };
-  delete process.env.HF_HUB_OFFLINE;
+  process.env = hub.environment({ HF_HUB_CACHE: cache, HF_HOME: folder });
   hub.repositories.set('user/tiny', { files, large: ['model.safetensors'] });
   const { 'model.safetensors': whole, ...small } = files;
   hub.repositories.set('user/shards', { files: { ...small, ...shards(whole as Buffer) } });

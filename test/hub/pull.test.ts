@@ -36,8 +36,7 @@ afterAll(async () => {
 beforeEach(() => {
   hub.reset();
   cache = join(folder, randomBytes(4).toString('hex'));
-  process.env = { ...saved, HF_ENDPOINT: hub.endpoint, HF_HUB_CACHE: cache, HF_HOME: folder };
-  for (const name of ['HF_TOKEN', 'HF_HUB_OFFLINE', 'HF_HUB_DISABLE_SYMLINKS']) delete process.env[name];
+  process.env = hub.environment({ HF_HUB_CACHE: cache, HF_HOME: folder });
 });
 
 const weights = randomBytes(300_000);

@@ -32,8 +32,7 @@ afterAll(async () => {
 });
 beforeEach(() => {
   hub.reset();
-  process.env = { ...saved, HF_ENDPOINT: hub.endpoint, HF_HOME: folder, HF_TOKEN: 'write' };
-  delete process.env.HF_HUB_OFFLINE;
+  process.env = hub.environment({ HF_HOME: folder, HF_TOKEN: 'write' });
 });
 
 const push = async (...args: string[]) =>

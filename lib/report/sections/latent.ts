@@ -1,4 +1,4 @@
-import { fixed, megabytes, perplexity, rate, seconds } from '../format';
+import { bitsText, fixed, megabytes, perplexity, rate, seconds } from '../format';
 import {
   type Finetuning,
   LATENT_KERNELS,
@@ -30,8 +30,8 @@ export function latentSection(recipes: Recipes): Section {
         : []),
       { name: `K = ${kernels}, latent weights`, model: recipes.latentKernels(kernels) },
     ]),
-    { name: `pairs of ${LATENT_PAIR} bit, flipped bits`, model: recipes.finetuned(pair) },
-    { name: `pairs of ${LATENT_PAIR} bit, latent weights`, model: recipes.finetuned(pair, { latent: true }) },
+    { name: `pairs of ${bitsText(LATENT_PAIR)}, flipped bits`, model: recipes.finetuned(pair) },
+    { name: `pairs of ${bitsText(LATENT_PAIR)}, latent weights`, model: recipes.finetuned(pair, { latent: true }) },
   ];
   return {
     id: 'latent',
