@@ -21,6 +21,7 @@ import { exists, ifPresent } from '../io/files';
 import { isJsonObject, type JsonObject, readJson } from '../io/json';
 import { PlacedSafetensors } from '../io/placed_safetensors';
 import { SafetensorsFile, type TensorHead, type TensorSource, writeSafetensors } from '../io/safetensors';
+import { partsOnDisk } from '../models/gguf/split';
 import type { ModelPart } from '../models/parts';
 import type { ModelSource } from '../models/source';
 import { partTensor, WEIGHTS_METADATA } from '../models/stored_matrix';
@@ -96,11 +97,12 @@ export async function fingerprint(
 /** Lists name, size and modification time of the weight files. Hashing their contents would take minutes at 100 GB. */
 async function filesOf(path: string): Promise<readonly (readonly [string, number, number])[]> {
   try {
-    const folder = (await stat(path)).isDirectory();
-    const names = folder ? (await readdir(path)).filter((name) => name.endsWith('.safetensors')).sort() : [''];
+    const isFolder = (await stat(path)).isDirectory();
+    const names = isFolder ? (await readdir(path)).filter((name) => name.endsWith('.safetensors')).sort() : [];
+    const files = isFolder ? names.map((name) => [name, join(path, name)]) : partsOnDisk(path).map((part) => ['', part]);
     return await Promise.all(
-      names.map(async (name) => {
-        const { size, mtimeMs } = await stat(join(path, name));
+      files.map(async ([name = '', file = '']) => {
+        const { size, mtimeMs } = await stat(file);
         return [name, size, mtimeMs] as const;
       }),
     );

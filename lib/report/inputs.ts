@@ -6,6 +6,7 @@ import { basename, join } from 'node:path';
 import { throwIfAborted } from '../base/validate';
 import { listFiles, readChunks } from '../data/sources';
 import { ioFailure } from '../io/failure';
+import { partsOnDisk } from '../models/gguf/split';
 
 /** Path by variable (with its dollar sign), as the caller passed it. */
 export type Variables = ReadonlyMap<string, string>;
@@ -23,8 +24,8 @@ export function variablesIn(words: readonly string[], variables: Variables): str
 }
 
 /**
- * Computes SHA-256 over names and contents of a file, or of all files in a folder. For a model it covers only the files
- * beside config.json. Throws MBOK_IO, MBOK_INVALID_ARGUMENT, MBOK_ABORTED.
+ * Computes SHA-256 over names and contents of a file, of all parts of a split one, or of all files in a folder. For a
+ * model it covers only the files beside config.json. Throws MBOK_IO, MBOK_INVALID_ARGUMENT, MBOK_ABORTED.
  */
 export async function digestOf(path: string, signal: AbortSignal): Promise<string> {
   const hash = createHash('sha256');
@@ -38,7 +39,7 @@ export async function digestOf(path: string, signal: AbortSignal): Promise<strin
 
 async function filesOf(path: string): Promise<string[]> {
   try {
-    if (!(await stat(path)).isDirectory()) return [path];
+    if (!(await stat(path)).isDirectory()) return [...partsOnDisk(path)];
     const entries = await readdir(path, { withFileTypes: true });
     const beside = entries.filter((entry) => entry.isFile()).map(({ name }) => name);
     if (beside.includes('config.json')) return beside.sort().map((name) => join(path, name));

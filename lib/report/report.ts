@@ -93,7 +93,7 @@ export async function makeReport(options: ReportOptions): Promise<Report> {
   const drawn: DrawnSection[] = [];
   for (const section of sections) drawn.push(await drawSection(section, results));
   const commands = new Map(plan.map((command) => [command.name, results.stored(command) as StoredResult]));
-  const name = basename(resolve(source)).replace(/\.gguf$/i, '');
+  const name = basename(resolve(source)).replace(/(?:-\d{5}-of-\d{5})?\.gguf$/i, '');
   await write(folder, { name, settings, conditions: circumstances, variables, sections: drawn, commands }, digests);
   await removeModels(workFolder);
   const figures = drawn.flatMap(({ exhibits }) => exhibits.map(({ id }) => id));

@@ -17,10 +17,10 @@ import { ROPE_TENSORS, type RopeFactors, withRopeFactors } from './rope_factors'
 import { type GgufTokenizer, readGgufTokenizer } from './tokenizer';
 
 /**
- * Opens a GGUF file of a supported architecture.
+ * Opens a GGUF file of a supported architecture, or a model split into several by the first of them.
  *
  * @throws MbokError MBOK_IO, MBOK_FORMAT, MBOK_SHAPE if a tensor contradicts the metadata, MBOK_UNSUPPORTED for an
- * architecture, element type or tokenizer, or for a model split into several files
+ * architecture, element type or tokenizer, MBOK_INVALID_ARGUMENT for another file of a split model than the first
  */
 export async function openGguf(path: string, open?: OpenFile): Promise<Checkpoint> {
   const file = await GgufFile.open(path, open);
@@ -43,13 +43,6 @@ export async function openGguf(path: string, open?: OpenFile): Promise<Checkpoin
 }
 
 function findArchitecture({ path, metadata }: GgufFile): { name: string; architecture: Architecture } {
-  const parts = metadata.get('split.count');
-  if (typeof parts === 'number' && parts > 1) {
-    throw new MbokError(
-      'MBOK_UNSUPPORTED',
-      `'${path}' is one of ${parts} files of a model; merge them with llama.cpp's llama-gguf-split --merge`,
-    );
-  }
   const name = metadata.get('general.architecture');
   if (typeof name !== 'string') {
     const got = name === undefined ? 'nothing' : show(name);

@@ -173,7 +173,6 @@ describe('metadata', () => {
       'MBOK_UNSUPPORTED',
       /"constructor"/,
     ],
-    ['of a part of a model', withValue('split.count', { u32: 3 }), 'MBOK_UNSUPPORTED', /one of 3 files.*merge/],
     [
       'without a size',
       llama({ metadata: metadata.filter(([key]) => key !== 'llama.embedding_length') }),
