@@ -36,6 +36,8 @@ export const MbokErrorCode = {
   MBOK_NETWORK: 'MBOK_NETWORK',
   /** The hub refuses access: the model is gated or private, or the token is missing or not valid. */
   MBOK_HUB_DENIED: 'MBOK_HUB_DENIED',
+  /** A download needs more bytes than the disk has free. Nothing has been downloaded. */
+  MBOK_DISK_FULL: 'MBOK_DISK_FULL',
   /** The hub has no such repository, revision or file. */
   MBOK_HUB_MISSING: 'MBOK_HUB_MISSING',
   /** An internal check of mbok failed. Please report it. */

@@ -1,17 +1,16 @@
-import { basename, join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { MbokError } from '../base/errors';
-import { show } from '../base/validate';
 import { version } from '../base/version';
 import { parseReference } from '../hub/reference';
 import { hubSettings } from '../hub/settings';
 import { type UploadFile, uploadFiles } from '../hub/upload';
-import { exists, readSmallFile } from '../io/files';
-import { decodeUtf8, isJsonObject } from '../io/json';
+import { exists } from '../io/files';
 import { BASELINE_FILE, COMPANIONS, CONFIG_FILE, MARKER_FILE } from '../io/model_files';
 import { INDEX_FILE, readIndex, WEIGHTS_FILE } from '../io/safetensors_shards';
 import { inspect } from '../models/inspect';
-import { type CardMetric, modelCard } from '../models/model_card';
+import { modelCard } from '../models/model_card';
 import { type Command, type CommandCall, type Outcome, UsageError } from './command';
+import { readMetrics } from './push_metrics';
 import { megabytes, StatusLine } from './terminal';
 
 const CARD_FILE = 'README.md';
@@ -30,17 +29,19 @@ export const pushCommand: Command = {
       kind: 'text',
       value: 'FILE',
       many: true,
-      help: 'results for the card: from mbok eval --json, mbok eval tasks --out, or data/ of a report',
+      help: 'results for the card: from mbok eval --json or mbok eval tasks --out; or the folder of a report',
     },
   },
   help: `Uploads the files of the model in DIR as one commit to the branch main. The repository is created as a public one unless
 it exists: create it at the hub first if it should be private. The card, README.md, names the base model and the relation
-to it (with --base), sizes, forms of layers and the metrics of the given files. If DIR has a README.md, that is uploaded instead.
+to it (with --base), sizes, forms of layers and the metrics of the given files. Of a report these are the results of the model
+that has the name and the size of DIR. If DIR has a README.md, that is uploaded instead.
 
 HF_TOKEN must be a token that may write.`,
   examples: [
     'mbok push small me/small-boolean --base HuggingFaceTB/SmolLM2-135M-Instruct',
-    'mbok push small me/small-boolean --metrics perplexity.json --metrics report/data/calibrated-k2.perplexity.json',
+    'mbok push small me/small-boolean --metrics perplexity.json --metrics tasks.json',
+    'mbok push calibrated-k2 me/small-boolean --metrics report',
   ],
   run,
 };
@@ -54,7 +55,7 @@ async function run(call: CommandCall): Promise<Outcome> {
   if (storage.download !== undefined || !(await exists(join(folder, CONFIG_FILE)))) {
     throw new UsageError(`DIR must be a folder with a model, got '${folder}'`);
   }
-  const metrics = (await Promise.all(call.texts('metrics').map((file) => readMetrics(file, folder)))).flat();
+  const metrics = (await Promise.all(call.texts('metrics').map((path) => readMetrics(path, folder, storage)))).flat();
   const card = modelCard(storage, { repo, base, metrics, version: version() });
   const files = await filesOf(folder, card);
   const status = new StatusLine();
@@ -102,61 +103,4 @@ async function filesOf(folder: string, card: string): Promise<readonly UploadFil
     else if (name === CARD_FILE) files.push({ name, content: Buffer.from(card) });
   }
   return files;
-}
-
-/** Reads the figures of a result's file. Throws MBOK_IO, MBOK_FORMAT. */
-async function readMetrics(file: string, folder: string): Promise<readonly CardMetric[]> {
-  const json = parseResult(decodeUtf8(await readSmallFile(file), `'${file}'`), file);
-  // a report stores what a command printed under 'result'
-  const result = isJsonObject(json) && isJsonObject(json.result) ? json.result : json;
-  const models = Array.isArray(result) ? result : isJsonObject(result) ? result.models : undefined;
-  const metrics = Array.isArray(models) ? taskMetrics(models.filter(isJsonObject), file, folder) : perplexityOf(result);
-  if (metrics.length > 0) return metrics;
-  throw new MbokError('MBOK_FORMAT', `'${file}' has no perplexity and no results of tasks`);
-}
-
-function parseResult(text: string, file: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new MbokError('MBOK_FORMAT', `'${file}' is not JSON`, { cause });
-  }
-}
-
-function perplexityOf(result: unknown): readonly CardMetric[] {
-  if (!isJsonObject(result) || typeof result.perplexity !== 'number') return [];
-  const { perplexity: value, text, window, windows } = result;
-  const dataset = Array.isArray(text) ? text.map((path) => basename(String(path))).join(', ') : 'text';
-  return [
-    { dataset, metric: 'perplexity', value, conditions: `${String(windows)} windows of ${String(window)} tokens` },
-  ];
-}
-
-/** Reads the results of the pushed model among those of several. */
-function taskMetrics(
-  models: readonly Readonly<Record<string, unknown>>[],
-  file: string,
-  folder: string,
-): readonly CardMetric[] {
-  const named = models.filter(({ model }) => typeof model === 'string' && resolve(model) === resolve(folder));
-  const [own] = models.length === 1 ? models : named;
-  if (own === undefined) {
-    const names = models.map(({ model }) => model);
-    throw new MbokError('MBOK_FORMAT', `'${file}' has results of ${show(names)}, but not of '${folder}'`);
-  }
-  const results = Array.isArray(own.results) ? own.results.filter(isJsonObject) : [];
-  return results.flatMap(({ task, shots, questions, metrics }) =>
-    Object.entries(isJsonObject(metrics) ? metrics : {}).flatMap(([metric, measured]) =>
-      isJsonObject(measured) && typeof measured.value === 'number'
-        ? [
-            {
-              dataset: String(task),
-              metric,
-              value: measured.value,
-              conditions: `${String(questions)} questions, ${String(shots)} shots`,
-            },
-          ]
-        : [],
-    ),
-  );
 }

@@ -99,7 +99,9 @@ async function filesOf(path: string): Promise<readonly (readonly [string, number
   try {
     const isFolder = (await stat(path)).isDirectory();
     const names = isFolder ? (await readdir(path)).filter((name) => name.endsWith('.safetensors')).sort() : [];
-    const files = isFolder ? names.map((name) => [name, join(path, name)]) : partsOnDisk(path).map((part) => ['', part]);
+    const files = isFolder
+      ? names.map((name) => [name, join(path, name)])
+      : partsOnDisk(path).map((part) => ['', part]);
     return await Promise.all(
       files.map(async ([name = '', file = '']) => {
         const { size, mtimeMs } = await stat(file);

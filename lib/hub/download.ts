@@ -1,7 +1,7 @@
 /** Download of a file into the cache: it resumes, is verified, and appears under its final name complete. */
 
 import { createHash, type Hash } from 'node:crypto';
-import { type FileHandle, open, rename, stat } from 'node:fs/promises';
+import { type FileHandle, open, rename, stat, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MbokError } from '../base/errors';
@@ -44,7 +44,7 @@ export interface DownloadContext {
 export async function downloadFile(file: HubFile, context: DownloadContext): Promise<boolean> {
   const { cached, commit, signal, onBytes } = context;
   const [path, blob] = [cached.path(commit, file.name), cached.blob(file.etag)];
-  const isPresent = async (place: string) => (await ifPresent(stat(place)))?.size === file.size;
+  const isPresent = async (place: string) => (await sizeOf(place)) === file.size;
   try {
     if (await isPresent(path)) {
       onBytes?.(file.size);
@@ -63,6 +63,43 @@ export async function downloadFile(file: HubFile, context: DownloadContext): Pro
   }
 }
 
+/**
+ * Checks that the disk of the cache has the bytes that a download still needs. Throws MBOK_DISK_FULL.
+ *
+ * Others write meanwhile, so the disk may be full later nevertheless; that is MBOK_IO, and the download can be continued.
+ */
+export async function expectSpace(
+  files: readonly HubFile[],
+  { cached, commit, settings }: DownloadContext,
+): Promise<void> {
+  let needed = 0;
+  // equal contents are stored once
+  for (const { name, etag, size } of new Map(files.map((file) => [file.etag, file])).values()) {
+    const blob = cached.blob(etag);
+    const sizes = [cached.path(commit, name), blob, incompleteOf(blob)].map(async (path) => await sizeOf(path));
+    const present = Math.max(...(await Promise.all(sizes)).map((bytes) => bytes ?? 0));
+    needed += Math.max(size - present, 0);
+  }
+  const { blocks, bavail, bsize } = await statfs(settings.cache);
+  const free = bavail * bsize;
+  // some network file systems do not know their size
+  if (blocks === 0 || needed <= free) return;
+  const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(1)} MB`;
+  throw new MbokError(
+    'MBOK_DISK_FULL',
+    `${cached.repo} needs ${megabytes(needed)}, but the disk of '${settings.cache}' has ${megabytes(free)} free: ` +
+      `remove models with mbok rm, or set HF_HUB_CACHE to a folder on another disk`,
+  );
+}
+
+async function sizeOf(path: string): Promise<number | undefined> {
+  return (await ifPresent(stat(path)))?.size;
+}
+
+function incompleteOf(blob: string): string {
+  return `${blob}.mbok.incomplete`;
+}
+
 async function waitForLock(prefix: string, name: string, signal: AbortSignal | undefined): Promise<AsyncDisposable> {
   for (;;) {
     throwIfAborted(signal);
@@ -77,7 +114,7 @@ async function waitForLock(prefix: string, name: string, signal: AbortSignal | u
 
 async function fetchBlob(file: HubFile, blob: string, context: DownloadContext): Promise<void> {
   const { cached, signal } = context;
-  const incomplete = `${blob}.mbok.incomplete`;
+  const incomplete = incompleteOf(blob);
   const what = `${cached.repo}/${file.name}`;
   const handle = (await ifPresent(open(incomplete, 'r+'))) ?? (await open(incomplete, 'wx+'));
   let isComplete = false;

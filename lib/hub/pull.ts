@@ -8,7 +8,7 @@ import { exists } from '../io/files';
 import { COMPANIONS } from '../io/model_files';
 import { readIndex } from '../io/safetensors_shards';
 import { CachedRepository, markCache } from './cache';
-import { downloadFile } from './download';
+import { downloadFile, expectSpace } from './download';
 import { formatReference, isReference, type ModelReference, parseReference } from './reference';
 import { type HubFile, type HubListing, isCommit, listRepository } from './repository';
 import { prefixOf, type Selection, select } from './select';
@@ -80,7 +80,7 @@ export interface PulledModel {
  *
  * @param name - `hf:user/repo[:quant][/file][#revision]`, or an address of the hub
  * @throws MbokError MBOK_INVALID_ARGUMENT, also if several GGUF files fit; MBOK_UNSUPPORTED if the repository has no model
- *   that mbok reads; MBOK_HUB_MISSING, MBOK_HUB_DENIED, MBOK_NETWORK, MBOK_FORMAT, MBOK_IO, MBOK_ABORTED
+ *   that mbok reads; MBOK_HUB_MISSING, MBOK_HUB_DENIED, MBOK_DISK_FULL, MBOK_NETWORK, MBOK_FORMAT, MBOK_IO, MBOK_ABORTED
  *
  * @example
  * const { path } = await pullModel('hf:HuggingFaceTB/SmolLM2-135M-Instruct');
@@ -196,6 +196,7 @@ async function download(
     const what = `its index names ${show(name)}, which it does not have`;
     throw new MbokError('MBOK_HUB_MISSING', `${formatReference(reference)}: ${what}`);
   });
+  await expectSpace([...files, ...shards], { settings, cached, commit });
   const progress = new Progress([...files, ...shards], onProgress);
   await eachOf([...files, ...shards], signal, (file, stop) =>
     fetch(file, stop, (bytes) => progress.advance(file, bytes)),

@@ -2,6 +2,7 @@
 
 import { structureOf } from '../structures/registry';
 import type { ModelInspection } from './inspect';
+import { maxPrefix } from './parts';
 
 /** A measured quality of a model. */
 export interface CardMetric {
@@ -44,7 +45,7 @@ export function modelCard(model: ModelInspection, { repo, base, metrics, version
     ['parameters', String(parameters)],
     ['bits per weight of the linear layers, scales included', bitsPerWeight.toFixed(3)],
     ['size of the weights', `${(bytes / 1e6).toFixed(2)} MB`],
-    ...(isConverted ? [['linear layers', forms(model)]] : []),
+    ...(isConverted ? [['linear layers', forms(model)], ...tables(model), ...nested(model)] : []),
     ...(isConverted ? [['conversion', `${conversion.method}, mean residual ${conversion.residual.toFixed(4)}`]] : []),
   ];
   const of = base === undefined ? '' : ` of [${base}](https://huggingface.co/${base})`;
@@ -80,6 +81,17 @@ function forms({ layers }: ModelInspection): string {
   const labels = layers.map(({ format }) => structureOf(format).describe(format));
   const counts = new Map([...new Set(labels)].map((label) => [label, labels.filter((one) => one === label).length]));
   return [...counts].map(([label, count]) => `${count} × ${label}`).join(', ');
+}
+
+/** Formats of embedding and head that are not dense. */
+function tables(model: ModelInspection): string[][] {
+  return Object.entries(model.tables).map(([name, format]) => [name, structureOf(format).describe(format)]);
+}
+
+function nested({ prefixBytes, layers }: ModelInspection): string[][] {
+  if (prefixBytes === undefined) return [];
+  const most = maxPrefix(new Map(layers.map(({ module, format }) => [module, format])));
+  return [['nested', `${most} models in one file, by \`--kernels 1\` to \`--kernels ${most}\``]];
 }
 
 function modelIndex(name: string, metrics: readonly CardMetric[]): string[] {

@@ -13,6 +13,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
+import promises from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { listCachedModels, removeCachedModel } from '../../lib/hub/manage';
@@ -232,6 +233,33 @@ describe('a download', () => {
     },
     60_000,
   );
+
+  test('larger than the disk is refused before it begins', async () => {
+    hub.list = (entry) =>
+      entry.rfilename === 'model.safetensors' ? { ...entry, lfs: { ...(entry.lfs as object), size: 1e15 } } : entry;
+    expect(await failure(pullModel(NAME))).toMatchObject({
+      code: 'MBOK_DISK_FULL',
+      message: expect.stringMatching(
+        /^user\/model needs 1000000000\.0 MB, but the disk of '.*' has [\d.]+ MB free: .*HF_HUB_CACHE/,
+      ),
+    });
+    expect(hub.requests.length).toBe(1);
+  });
+
+  test.each([
+    [299_999, 0, 'MBOK_DISK_FULL'],
+    [300_024, 0, undefined],
+    [150_024, 150_000, undefined],
+    [150_023, 150_000, 'MBOK_DISK_FULL'],
+  ])('with %d bytes free and %d of 300024 there: %s', async (free, there, code) => {
+    mkdirSync(join(stored(), 'blobs'), { recursive: true });
+    writeFileSync(incomplete(), weights.subarray(0, there));
+    const space = { blocks: 1000, bavail: free, bsize: 1 } as Awaited<ReturnType<typeof promises.statfs>>;
+    const statfs = jest.spyOn(promises, 'statfs').mockResolvedValue(space);
+    const result = await pullModel(NAME).catch((error) => error);
+    statfs.mockRestore();
+    expect(result.code).toBe(code);
+  });
 
   test('stopped by a signal, it continues later', async () => {
     hub.pause = 10;

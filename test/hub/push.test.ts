@@ -1,10 +1,11 @@
 /** `mbok push`: the model card and the requests of an upload. */
 
-import { readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseCall } from '../../lib/cli/command';
 import { pushCommand } from '../../lib/cli/push';
 import { binarizeFolder } from '../../lib/compress/binarize_folder';
+import { inspect } from '../../lib/models/inspect';
 import { TINY_STORIES, temporaryFolder } from '../helpers/folders';
 import { etagOf, HubServer } from '../helpers/hub_server';
 
@@ -82,6 +83,88 @@ test('the card names base model, relation, forms and metrics', async () => {
   expect(card).toContain('| valid.txt | perplexity | 9.500 | 4 windows of 256 tokens |');
   expect(card).toContain('| piqa | acc | 0.2500 | 100 questions, 0 shots |');
   expect(card).toMatch(/model-index:\n- name: "small"\n[\s\S]*type: "perplexity"\n {6}value: 9.5\n/);
+});
+
+test('the card of a nested model names its sizes, and that of Boolean tables their forms', async () => {
+  const data = readFileSync(join(TINY_STORIES, 'corpus/valid.txt'), 'utf8').slice(0, 2000);
+  const nested = join(folder, 'nested');
+  await binarizeFolder(TINY_STORIES, nested, {
+    kernels: 3,
+    nested: true,
+    embeddings: 2,
+    method: 'calibrated',
+    calibration: { data, windows: 2, length: 32 },
+  });
+  await push(nested, 'me/small');
+  const card = committed('README.md');
+  expect(card).toContain('| linear layers | 42 × K = 3 |');
+  expect(card).toContain('| model.embed_tokens.weight | K = 2 |');
+  expect(card).toContain('| nested | 3 models in one file, by `--kernels 1` to `--kernels 3` |');
+}, 60_000);
+
+describe('the folder of a report', () => {
+  const report = join(folder, 'report');
+  const stored = (name: string, command: string, result: object | undefined) => {
+    mkdirSync(join(report, 'data'), { recursive: true });
+    writeFileSync(join(report, 'data', `${name}.json`), JSON.stringify({ command: `mbok ${command}`, result }));
+  };
+  const perplexity = { windows: 4, window: 256, text: ['/data/valid.txt'] };
+  const tasks = (value: number) => [
+    { task: 'piqa', shots: 0, questions: 100, metrics: { acc: { value, standardError: 0.01 } } },
+  ];
+  beforeAll(async () => {
+    const { bytes, conversion } = await inspect(small);
+    writeReport({ bytes, residual: conversion?.residual });
+    stored('small.perplexity', 'eval perplexity $WORK/small --text $EVAL', { perplexity: 9.5, ...perplexity });
+    stored('small.perplexity-k1', 'eval perplexity $WORK/small --text $EVAL --kernels 1', {
+      perplexity: 30.25,
+      ...perplexity,
+    });
+    stored('small.perplexity-a4', 'eval perplexity $WORK/small --activations 4', {
+      perplexity: 9.75,
+      activations: 4,
+      ...perplexity,
+    });
+    stored('other.perplexity', 'eval perplexity $WORK/other --text $EVAL', { perplexity: 77, ...perplexity });
+    stored('failed', 'eval perplexity $WORK/small', undefined);
+    stored('tasks', 'eval tasks $SRC $WORK/small $WORK/other', {
+      models: [
+        { model: '/src', results: tasks(0.5) },
+        { model: '/report/work/small', results: tasks(0.25) },
+        { model: '/report/work/other', results: tasks(0.75) },
+      ],
+    });
+  });
+  const writeReport = (small: object) => {
+    stored('small', 'binarize $SRC $WORK/small --kernels 2', small);
+    writeFileSync(join(report, 'report.json'), '{}');
+  };
+
+  test('gives the results of the model of that name', async () => {
+    await push(small, 'me/small', '--metrics', report);
+    const rows = committed('README.md')
+      .split('\n')
+      .filter((line) => /perplexity \||acc \|/.test(line));
+    expect(rows).toEqual([
+      '| valid.txt | perplexity | 9.750 | 4 windows of 256 tokens, activations of 4 bits |',
+      '| valid.txt | perplexity | 30.250 | 4 windows of 256 tokens, --kernels 1 |',
+      '| valid.txt | perplexity | 9.500 | 4 windows of 256 tokens |',
+      '| piqa | acc | 0.2500 | 100 questions, 0 shots |',
+    ]);
+  });
+
+  test('is refused for another model, or if it is no report', async () => {
+    const metrics = ['me/small', '--metrics', report];
+    const renamed = join(folder, 'renamed');
+    cpSync(small, renamed, { recursive: true });
+    await expect(push(renamed, ...metrics)).rejects.toThrow(/has no model 'renamed'; it has \["small"/);
+    await expect(push(small, 'me/small', '--metrics', small)).rejects.toThrow(/not the folder of a report/);
+    const { bytes } = await inspect(small);
+    writeReport({ bytes: 5 });
+    await expect(push(small, ...metrics)).rejects.toThrow(/is another: its weights have 5 bytes/);
+    writeReport({ bytes, residual: 0.1 });
+    await expect(push(small, ...metrics)).rejects.toThrow(/is another: its residual is 0.1/);
+  });
 });
 
 test.each<[string, readonly string[], NodeJS.ProcessEnv, RegExp]>([
