@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { MbokError } from '../base/errors';
 import { version } from '../base/version';
-import { parseReference } from '../hub/reference';
+import { isReference, parseReference } from '../hub/reference';
 import { hubSettings } from '../hub/settings';
 import { type UploadFile, uploadFiles } from '../hub/upload';
 import { exists } from '../io/files';
@@ -82,7 +82,7 @@ async function run(call: CommandCall): Promise<Outcome> {
 /** Checks the name of a repository. Throws UsageError. */
 function repositoryOf(name: string, text: string): string {
   try {
-    const { repo, quant, path, revision } = parseReference(`hf:${text.replace(/^hf:/, '')}`);
+    const { repo, quant, path, revision } = parseReference(isReference(text) ? text : `hf:${text}`);
     if (quant === undefined && path === undefined && revision === 'main') return repo;
   } catch (error) {
     if (!(error instanceof MbokError)) throw error;

@@ -1,7 +1,8 @@
 import { stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { listFiles } from '../data/sources';
 import { PRECISIONS, type Precision } from '../graph/arithmetic';
+import { isReference, parseReference } from '../hub/reference';
 import { makeReport } from '../report/report';
 import { TRAINABLE } from '../train/trained';
 import { type Command, type CommandCall, choiceList, isAbort, type Outcome, UsageError } from './command';
@@ -82,7 +83,16 @@ async function run(call: CommandCall): Promise<Outcome> {
   try {
     const source = await modelPath(call, name, status);
     const { page, ran, kept, failed, figures } = await makeReport({
-      ...{ source, folder, texts, evalTexts, tasks, window: call.number('window'), startToken: givenStartToken(call) },
+      ...{
+        source,
+        name: titleOf(name),
+        folder,
+        texts,
+        evalTexts,
+        tasks,
+        window: call.number('window'),
+        startToken: givenStartToken(call),
+      },
       settings: {
         steps: call.number('steps') ?? 200,
         windows: call.number('windows') ?? 256,
@@ -111,6 +121,12 @@ async function run(call: CommandCall): Promise<Outcome> {
   } finally {
     status.clear();
   }
+}
+
+/** Returns the name of a repository, or that of a folder or file. */
+function titleOf(model: string): string {
+  const path = isReference(model) ? parseReference(model).repo : resolve(model);
+  return basename(path).replace(/(?:-\d{5}-of-\d{5})?\.gguf$/i, '');
 }
 
 /**

@@ -10,8 +10,9 @@
 import { lstat, mkdir, readdir, readlink, realpath, rename, rm, rmdir, unlink } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { MbokError } from '../base/errors';
-import { boolean, string, throwIfAborted } from '../base/validate';
+import { boolean, invalid, string, throwIfAborted } from '../base/validate';
 import { version } from '../base/version';
+import { isReference } from '../hub/reference';
 import { abandoned, leftoverOf, leftovers, makeFolder, syncFolder, temporaryName, writeFile } from '../io/atomic';
 import { ioFailure, isSystemError } from '../io/failure';
 import { ifPresent, removeIfEmpty } from '../io/files';
@@ -97,6 +98,7 @@ async function prepare(
 ): Promise<string> {
   string('output', path);
   boolean('overwrite', overwrite ?? false);
+  if (isReference(path)) invalid('output', 'a folder, which mbok push can upload', path);
   try {
     const target = await followLinks(path);
     await expectApart(target, inputs);

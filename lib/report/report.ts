@@ -1,7 +1,7 @@
 /** A report: a page about one model, built from the results of mbok's commands. */
 
 import { existsSync } from 'node:fs';
-import { basename, join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { MbokError, MbokErrorCode } from '../base/errors';
 import type { StartToken } from '../data/windows';
 import { TASKS } from '../eval/tasks/registry';
@@ -27,6 +27,8 @@ import { sectionsOf } from './sections';
 export interface ReportOptions extends Pick<RunOptions, 'signal' | 'onCommand' | 'onResult'> {
   /** Path of a dense model. */
   readonly source: string;
+  /** Name of the model, for the page. */
+  readonly name: string;
   /** Folder of the report: index.html, data/, figures/, and work/ until it is finished. */
   readonly folder: string;
   /** Texts for calibration and training, and texts for evaluation. */
@@ -65,7 +67,7 @@ const DEFAULT_WINDOW = 256;
  * vega-lite), MBOK_BUSY (another process writes the report), MBOK_ABORTED
  */
 export async function makeReport(options: ReportOptions): Promise<Report> {
-  const { folder, source, signal, onCommand, onResult } = options;
+  const { folder, source, name, signal, onCommand, onResult } = options;
   const measures = await measuresOf(options);
   await loadVega();
   const workFolder = join(folder, 'work');
@@ -93,7 +95,6 @@ export async function makeReport(options: ReportOptions): Promise<Report> {
   const drawn: DrawnSection[] = [];
   for (const section of sections) drawn.push(await drawSection(section, results));
   const commands = new Map(plan.map((command) => [command.name, results.stored(command) as StoredResult]));
-  const name = basename(resolve(source)).replace(/(?:-\d{5}-of-\d{5})?\.gguf$/i, '');
   await write(folder, { name, settings, conditions: circumstances, variables, sections: drawn, commands }, digests);
   await removeModels(workFolder);
   const figures = drawn.flatMap(({ exhibits }) => exhibits.map(({ id }) => id));
