@@ -1,7 +1,8 @@
 // Compiles lib/ to CommonJS in dist/ and writes the ESM entry beside it. The entry re-exports the CommonJS module's
 // names one by one. A program that imports mbok and a library that requires it thus share one instance of every class.
 import { spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
@@ -29,10 +30,24 @@ const lines = [
 ];
 writeFileSync(join(output, 'index.mjs'), lines.join('\n'));
 writeFileSync(join(output, 'index.d.mts'), "export * from './index.js';\n");
+writeFileSync(join(output, 'text/tokenizers_source.js'), tokenizersSource());
 // npm makes commands executable when it installs a package, but not here, where npx also runs them
 chmodSync(join(output, 'cli/main.js'), 0o755);
 rmSync(dist, { recursive: true, force: true });
 renameSync(output, dist);
+
+/** Returns the module that replaces lib/text/tokenizers_source.ts: it holds the text that the other reads. */
+function tokenizersSource() {
+  const name = '@huggingface/tokenizers';
+  const require = createRequire(import.meta.url);
+  const path = require.resolve(name);
+  const { version, license } = JSON.parse(readFileSync(join(path, '../../package.json'), 'utf8'));
+  return [
+    `// ${name} ${version}, ${license}`,
+    `exports.tokenizersSource = () => ${JSON.stringify(readFileSync(path, 'utf8'))};`,
+    '',
+  ].join('\n');
+}
 
 /** Returns the names that `file` exports as values: classes, functions and constants, but no interfaces or types. */
 function exportedValues(file) {

@@ -63,7 +63,7 @@ async function run([program, ...args], { cwd = room, env = {}, node = 22 } = {})
 }
 
 /** Variables that keep caches and settings of all package managers in the room. */
-let environment = {
+const environment = {
   HOME: join(room, 'home'),
   npm_config_cache: join(room, 'npm'),
   XDG_CACHE_HOME: join(room, 'xdg/cache'),
@@ -211,6 +211,7 @@ async function makeProject({ name, manager: key, node }, url) {
   const dependencies = { mbok: description.version, ...manager.dependencies };
   const files = {
     'package.json': JSON.stringify({ name: 'smoke', version: '1.0.0', private: true, dependencies }),
+    '.npmrc': `registry=${url}\n`,
     ...SOURCES,
     ...manager.files?.(url),
   };
@@ -242,14 +243,19 @@ async function prepare() {
   const quiet = ['--no-audit', '--no-fund', '--loglevel', 'error'];
   const install = (folder, packages) => run(['npm', 'install', '--prefix', join(room, folder), ...quiet, ...packages]);
   mkdirSync(environment.HOME);
-  await install('tools', Object.entries(TOOLS).map(([name, version]) => `${name}@${version}`));
+  await install(
+    'tools',
+    Object.entries(TOOLS).map(([name, version]) => `${name}@${version}`),
+  );
   for (const [major, version] of Object.entries(NODES)) await install(`node-${major}`, [`node@${version}`]);
   const packing = ['npm', 'pack', '--ignore-scripts', '--json', '--pack-destination', room];
   const [{ filename }] = JSON.parse(await run(packing, { cwd: root }));
   const url = await serveRegistry(join(room, filename));
-  environment = { ...environment, npm_config_registry: url };
   const model = join(root, 'assets/tiny-stories');
-  writeFileSync(join(room, 'reference.cjs'), SOURCES['use.cjs'].replace("'mbok'", JSON.stringify(dirname(binary.replace('prebuilds', '')))));
+  writeFileSync(
+    join(room, 'reference.cjs'),
+    SOURCES['use.cjs'].replace("'mbok'", JSON.stringify(dirname(binary.replace('prebuilds', '')))),
+  );
   const reference = await run(['node', join(room, 'reference.cjs'), model]);
   if (!reference.startsWith(`${TOKENS} `)) throw new Error(`the checkout prints ${reference}`);
   return { url, reference };
@@ -268,7 +274,8 @@ for (const row of ROWS.filter(({ name }) => wanted.length === 0 || wanted.includ
   const cells = [];
   const cell = async (kind, work) => {
     const outcome = await work().then(
-      (printed) => (printed === undefined ? '–' : printed.trim() === reference.trim() ? 'passes' : new Error(`printed ${printed}`)),
+      (printed) =>
+        printed === undefined ? '–' : printed.trim() === reference.trim() ? 'passes' : new Error(`printed ${printed}`),
       (error) => error,
     );
     const failed = outcome instanceof Error;
@@ -287,7 +294,11 @@ for (const row of ROWS.filter(({ name }) => wanted.length === 0 || wanted.includ
   table.push([row.manager, NODES[row.node], ...cells]);
 }
 console.log(table.map((cells) => `| ${cells.join(' | ')} |`).join('\n'));
-console.log(`\nTokens: ${reference.trim()}. ${Object.entries(TOOLS).map((entry) => entry.join(' ')).join(', ')}.`);
+console.log(
+  `\nTokens: ${reference.trim()}. ${Object.entries(TOOLS)
+    .map((entry) => entry.join(' '))
+    .join(', ')}.`,
+);
 if (failures.length > 0) {
   console.error(failures.join('\n\n'));
   process.exit(1);

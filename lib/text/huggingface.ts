@@ -6,6 +6,7 @@
 import type { JsonObject } from '../io/json';
 import type { BytePairModel } from './byte_pairs';
 import { Realm } from './realm';
+import { tokenizersSource } from './tokenizers_source';
 
 /** Encoder from words, in the vocabulary's characters, to tokens. */
 interface Model {
@@ -54,7 +55,7 @@ let realm: Realm<Tokenizers> | undefined;
 
 function tokenizers(): Realm<Tokenizers> {
   if (realm !== undefined) return realm;
-  const loaded = new Realm<Tokenizers>('@huggingface/tokenizers');
+  const loaded = new Realm<Tokenizers>('@huggingface/tokenizers', tokenizersSource());
   loaded.exports.ByteLevelDecoder.prototype.decode_chain = function (tokens) {
     return decodeBytes(loaded, this, tokens);
   };

@@ -1,6 +1,5 @@
 /** Realms for packages that process untrusted files: their built-ins count the memory that is used. */
 
-import { readFileSync } from 'node:fs';
 import { createContext, Script } from 'node:vm';
 import { LimitError } from './bounded';
 
@@ -30,16 +29,15 @@ export class Realm<Exports> {
   readonly #globals: Globals;
   #left = Infinity;
 
-  /** @param name - as for `require` */
-  constructor(name: string) {
+  /** @param source - text of the package */
+  constructor(name: string, source: string) {
     const context = createContext({ TextDecoder, TextEncoder });
     const globals = GLOBALS.runInContext(context) as Globals;
     this.#globals = globals;
     this.#count(globals);
-    const filename = require.resolve(name);
-    const source = `(function (module, exports, ${Object.keys(globals)}) {${readFileSync(filename, 'utf8')}\n})`;
+    const wrapped = `(function (module, exports, ${Object.keys(globals)}) {${source}\n})`;
     const module = { exports: {} };
-    const load = new Script(source, { filename }).runInContext(context) as (...given: unknown[]) => void;
+    const load = new Script(wrapped, { filename: name }).runInContext(context) as (...given: unknown[]) => void;
     load(module, module.exports, ...Object.values(globals));
     this.exports = module.exports as Exports;
   }

@@ -2,6 +2,7 @@
 
 import { bounded, LimitError, limited } from '../../lib/text/bounded';
 import { Realm } from '../../lib/text/realm';
+import { tokenizersSource } from '../../lib/text/tokenizers_source';
 
 const format = (message: RegExp) =>
   expect.objectContaining({ code: 'MBOK_FORMAT', message: expect.stringMatching(message) });
@@ -66,7 +67,7 @@ test.each<[string, () => unknown, RegExp]>([
 });
 
 describe('a realm', () => {
-  const realm = new Realm<object>('@huggingface/tokenizers');
+  const realm = new Realm<object>('@huggingface/tokenizers', tokenizersSource());
   const list = realm.list(['ab', 'cd']);
 
   test('counts the output of its methods, but only within a limit', () => {
