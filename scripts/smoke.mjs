@@ -195,10 +195,17 @@ const KINDS = {
     }
     const archive = join(project.folder, 'alone/app.asar');
     await project.tool(['node', tool('@electron/asar/bin/asar.mjs'), 'pack', app, archive, '--unpack', '**/*.node']);
-    const unpacked = join(`${archive}.unpacked`);
+    const unpacked = `${archive}.unpacked`;
     if (!existsSync(unpacked)) throw new Error(`${unpacked} is missing: no add-on was unpacked`);
     rmSync(app, { recursive: true });
-    const start = `require(${JSON.stringify(tool('asar-node'))}).register(); require(${JSON.stringify(join(archive, 'use.cjs'))});`;
+    const start = `
+      require(${JSON.stringify(tool('asar-node'))}).register();
+      require(${JSON.stringify(join(archive, 'use.cjs'))});
+      process.report.excludeNetwork = true;
+      process.on('exit', () => {
+        const loaded = process.report.getReport().sharedObjects;
+        if (!loaded.some((path) => path.startsWith(${JSON.stringify(unpacked)}))) throw new Error(loaded.join());
+      });`;
     writeFileSync(join(project.folder, 'alone/start.cjs'), start);
     return await project.tool(['node', join(project.folder, 'alone/start.cjs'), project.model]);
   },

@@ -450,7 +450,7 @@ async function finished(child: ChildProcess): Promise<{ stdout: string; code: nu
 }
 
 describe('several processes', () => {
-  const big = randomBytes(2_000_000);
+  const big = randomBytes(4_000_000);
   const bigModel: ServedRepository = { files: { 'big.gguf': big }, large: ['big.gguf'] };
   beforeEach(() => {
     hub.repositories.set('user/model', bigModel);
@@ -474,6 +474,7 @@ describe('several processes', () => {
       const end = finished(child);
       // at least one more piece each time, so that the twenty kills are spread over the file
       while (size() <= before && child.exitCode === null) await sleep(5);
+      await sleep(Math.random() * 30);
       child.kill('SIGKILL');
       await end;
       expect(existsSync(join(stored(), 'blobs', etagOf(big, true)))).toBe(false);
