@@ -7,7 +7,7 @@
 // installed from npm alone, so the row `asar` packs an app as Electron does and runs it by the package asar-node.
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
@@ -188,13 +188,16 @@ const KINDS = {
     return await project.runAlone('webpack');
   },
   async asar(project) {
-    if (!existsSync(join(project.folder, 'node_modules'))) return undefined;
+    // archives of Electron want plain folders, as pnpm has them by `nodeLinker: hoisted`
+    const packages = join(project.folder, 'node_modules');
+    if (!existsSync(packages) || lstatSync(join(packages, 'mbok')).isSymbolicLink()) return undefined;
     const app = join(project.folder, 'app');
+    const alone = mkdtempSync(join(room, 'alone-'));
     for (const name of ['package.json', 'use.cjs', 'node_modules']) {
       cpSync(join(project.folder, name), join(app, name), { recursive: true, verbatimSymlinks: true });
     }
-    const archive = join(project.folder, 'alone/app.asar');
-    await project.tool(['node', tool('@electron/asar/bin/asar.mjs'), 'pack', app, archive, '--unpack', '**/*.node']);
+    const archive = join(alone, 'app.asar');
+    await project.tool(['node', tool('@electron/asar/bin/asar.mjs'), 'pack', app, archive, '--unpack', '*.node']);
     const unpacked = `${archive}.unpacked`;
     if (!existsSync(unpacked)) throw new Error(`${unpacked} is missing: no add-on was unpacked`);
     rmSync(app, { recursive: true });
@@ -206,8 +209,8 @@ const KINDS = {
         const loaded = process.report.getReport().sharedObjects;
         if (!loaded.some((path) => path.startsWith(${JSON.stringify(unpacked)}))) throw new Error(loaded.join());
       });`;
-    writeFileSync(join(project.folder, 'alone/start.cjs'), start);
-    return await project.tool(['node', join(project.folder, 'alone/start.cjs'), project.model]);
+    writeFileSync(join(alone, 'start.cjs'), start);
+    return await project.tool(['node', join(alone, 'start.cjs'), project.model]);
   },
 };
 
