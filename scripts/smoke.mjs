@@ -197,7 +197,8 @@ const KINDS = {
       cpSync(join(project.folder, name), join(app, name), { recursive: true, verbatimSymlinks: true });
     }
     const archive = join(alone, 'app.asar');
-    await project.tool(['node', tool('@electron/asar/bin/asar.mjs'), 'pack', app, archive, '--unpack', '*.node']);
+    // the packer needs Node 22
+    await run(['node', tool('@electron/asar/bin/asar.mjs'), 'pack', app, archive, '--unpack', '*.node']);
     const unpacked = `${archive}.unpacked`;
     if (!existsSync(unpacked)) throw new Error(`${unpacked} is missing: no add-on was unpacked`);
     rmSync(app, { recursive: true });
@@ -290,7 +291,7 @@ for (const row of ROWS.filter(({ name }) => wanted.length === 0 || wanted.includ
     );
     const failed = outcome instanceof Error;
     if (failed) failures.push(`${row.name}, ${kind}: ${outcome.message}`);
-    console.error(`${row.name}, ${kind}: ${failed ? outcome.message : outcome}`);
+    console.error(`${row.name}, ${kind}: ${failed ? 'FAILS' : outcome}`);
     return failed ? 'FAILS' : outcome;
   };
   let project;
