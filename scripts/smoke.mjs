@@ -4,7 +4,7 @@
 //   node scripts/smoke.mjs [ROW...]      Default: all rows, about 15 minutes on two cores. npm's registry is needed.
 //
 // The package comes from a registry on loopback, which sends requests for all other packages to npm's. Electron cannot be
-// installed from npm alone, so the row `asar` packs an app as Electron does and runs it by the package asar-node.
+// installed from npm alone, so the kind `asar` packs an app as Electron does and runs it by the package asar-node.
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { cpSync, existsSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -41,10 +41,10 @@ const nodeFolder = (version) => join(room, `node-${version}/node_modules/node/bi
 const description = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 
 /** Runs a program and returns what it prints. Throws with the end of its output if it fails. */
-async function run([program, ...args], { cwd = room, env = {}, node = 22 } = {}) {
+async function run([program, ...args], { cwd = room, node = 22 } = {}) {
   const path = [nodeFolder(node), process.env.PATH].join(delimiter);
   const { PREBUILDS_ONLY: _, NODE_OPTIONS: __, ...inherited } = process.env;
-  const child = spawn(program, args, { cwd, env: { ...inherited, ...environment, PATH: path, ...env } });
+  const child = spawn(program, args, { cwd, env: { ...inherited, ...environment, PATH: path } });
   let [stdout, all] = ['', ''];
   child.stdout.on('data', (piece) => {
     stdout += piece;
@@ -62,9 +62,11 @@ async function run([program, ...args], { cwd = room, env = {}, node = 22 } = {})
   return stdout;
 }
 
-/** Variables that keep caches and settings of all package managers in the room. */
+/** Variables that keep what all programs store in the room. */
 const environment = {
   HOME: join(room, 'home'),
+  TMPDIR: join(room, 'tmp'),
+  NODE_COMPILE_CACHE: join(room, 'compiled'),
   npm_config_cache: join(room, 'npm'),
   XDG_CACHE_HOME: join(room, 'xdg/cache'),
   XDG_DATA_HOME: join(room, 'xdg/data'),
@@ -253,7 +255,7 @@ async function prepare() {
   if (!existsSync(binary)) throw new Error(`${binary} is missing: run npm run prebuild`);
   const quiet = ['--no-audit', '--no-fund', '--loglevel', 'error'];
   const install = (folder, packages) => run(['npm', 'install', '--prefix', join(room, folder), ...quiet, ...packages]);
-  mkdirSync(environment.HOME);
+  for (const folder of [environment.HOME, environment.TMPDIR]) mkdirSync(folder);
   await install(
     'tools',
     Object.entries(TOOLS).map(([name, version]) => `${name}@${version}`),
