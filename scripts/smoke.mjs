@@ -10,7 +10,7 @@ import { createHash } from 'node:crypto';
 import { cpSync, existsSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
-import { delimiter, dirname, join } from 'node:path';
+import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const TOOLS = {
@@ -265,10 +265,7 @@ async function prepare() {
   const [{ filename }] = JSON.parse(await run(packing, { cwd: root }));
   const url = await serveRegistry(join(room, filename));
   const model = join(root, 'assets/tiny-stories');
-  writeFileSync(
-    join(room, 'reference.cjs'),
-    SOURCES['use.cjs'].replace("'mbok'", JSON.stringify(dirname(binary.replace('prebuilds', '')))),
-  );
+  writeFileSync(join(room, 'reference.cjs'), SOURCES['use.cjs'].replace("'mbok'", JSON.stringify(root)));
   const reference = await run(['node', join(room, 'reference.cjs'), model]);
   if (!reference.startsWith(`${TOKENS} `)) throw new Error(`the checkout prints ${reference}`);
   return { url, reference };
@@ -280,7 +277,7 @@ if (unknown.length > 0) throw new Error(`no row ${unknown}; there are ${ROWS.map
 const { url, reference } = await prepare();
 const failures = [];
 const table = [
-  ['package manager', 'Node', ...Object.keys(KINDS)],
+  ['package manager', 'run by', ...Object.keys(KINDS)],
   ['---', '---', ...Object.keys(KINDS).map(() => '---')],
 ];
 for (const row of ROWS.filter(({ name }) => wanted.length === 0 || wanted.includes(name))) {
@@ -304,7 +301,9 @@ for (const row of ROWS.filter(({ name }) => wanted.length === 0 || wanted.includ
   for (const [kind, work] of Object.entries(KINDS)) {
     cells.push(isInstalled === 'passes' ? await cell(kind, async () => await work(project)) : 'FAILS');
   }
-  table.push([row.manager, NODES[row.node], ...cells]);
+  const itself =
+    row.manager in TOOLS && MANAGERS[row.manager].program ? `${row.manager} ${TOOLS[row.manager]}` : undefined;
+  table.push([row.manager, itself ?? `Node ${NODES[row.node]}`, ...cells]);
 }
 console.log(table.map((cells) => `| ${cells.join(' | ')} |`).join('\n'));
 console.log(
