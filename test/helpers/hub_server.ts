@@ -274,7 +274,8 @@ export class HubServer implements AsyncDisposable {
       response.write(content.subarray(at, Math.min(at + PIECE, last)));
       if (this.pause > 0) await sleep(this.pause);
     }
-    if (last < stop) setTimeout(() => response.destroy(), 20);
+    // fetch drops what its reader has not taken when a connection is cut
+    if (last < stop) setTimeout(() => response.destroy(), 100);
     else response.end();
   }
 }
