@@ -31,6 +31,7 @@
   X(head_loss) \
   X(head_top_tokens) \
   X(cross_entropy_gradient) \
+  X(coupled_sign_descent) \
   X(cross_entropy) \
   X(last_row) \
   X(embedding_gradient) \

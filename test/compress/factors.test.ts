@@ -3,7 +3,7 @@
 import { alternate } from '../../lib/compress/factors/admm';
 import { fitPair } from '../../lib/compress/factors/fit_pair';
 import { bindPair, type PairMatrices } from '../../lib/compress/factors/pair_matrices';
-import { descendSigns, fitPairScales } from '../../lib/compress/factors/scales';
+import { descendLeftSigns, descendRightSigns, fitPairScales } from '../../lib/compress/factors/scales';
 import { startingFactors } from '../../lib/compress/factors/start';
 import { inputBasis } from '../../lib/compress/input_basis';
 import { filled } from '../../lib/graph/filled';
@@ -272,11 +272,45 @@ describe('the fit', () => {
   test('a sweep over the bits of A flips the golden ones', async () => {
     using basis = await inputBasis(matrix('H'), N, undefined);
     const pair = pairOf('scales.', 'scales');
-    await descendSigns(pair, { target: matrix('W'), damped: basis.damped }, undefined);
+    await descendLeftSigns(pair, { target: matrix('W'), damped: basis.damped }, undefined);
     expect([...pair.a.toSigns()]).toEqual([...golden('descent.A').data]);
     expect([...pair.b.toSigns()]).toEqual([...golden('scales.B').data]);
     const error = weightedError((await reconstructed(pair)).toFloat32());
     expect(error).toBeCloseTo(golden('descent.error').data[0] as number, 5);
+  });
+
+  test('a sweep over the bits of B flips each bit that lowers the weighted error, columns in order', async () => {
+    using basis = await inputBasis(matrix('H'), N, undefined);
+    const pair = pairOf('scales.', 'scales');
+    const [a, b] = [pair.a.toSigns(), pair.b.toSigns()];
+    const [sOut, sMid, sIn] = [pair.sOut, pair.sMid, pair.sIn].map((scales) => scales.toFloat32()) as [
+      Float32Array,
+      Float32Array,
+      Float32Array,
+    ];
+    const errorNow = () =>
+      weightedError(
+        Float32Array.from({ length: M * N }, (_, at) => {
+          const [i, j] = [Math.floor(at / N), at % N];
+          let sum = 0;
+          for (let k = 0; k < RANK; k++)
+            sum += (a[i * RANK + k] as number) * (sMid[k] as number) * (b[k * N + j] as number);
+          return sum * (sOut[i] as number) * (sIn[j] as number);
+        }),
+      );
+    let [error, flips] = [errorNow(), 0];
+    for (let j = 0; j < N; j++)
+      for (let k = 0; k < RANK; k++) {
+        b[k * N + j] = -(b[k * N + j] as number);
+        const flipped = errorNow();
+        if (flipped < error) [error, flips] = [flipped, flips + 1];
+        else b[k * N + j] = -(b[k * N + j] as number);
+      }
+    expect(flips).toBeGreaterThan(0);
+    const importances = Float32Array.from(golden('D').data);
+    await descendRightSigns(pair, { target: matrix('W'), damped: basis.damped, importances }, undefined);
+    expect([...pair.b.toSigns()]).toEqual([...b]);
+    expect([...pair.a.toSigns()]).toEqual([...a]);
   });
 
   test('the whole fit, with its own rotation, is at most 3 % worse than the golden one', async () => {

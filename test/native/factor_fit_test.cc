@@ -179,6 +179,48 @@ TEST("sign_descent: flips in the order of columns, only where the sum falls") {
   }
 }
 
+TEST("coupled_sign_descent: flips in the order of rows and columns, only where the sum falls") {
+  Random random(7);
+  for (const int64_t n : {1, 9, 150}) {
+    const int64_t r = 11;
+    const std::vector<float> g = gram(random, r, 40), h = gram(random, n, n + 30), moments = random.normals(n * r);
+    std::vector<float> x = random.normals(n * r);
+    for (float& value : x) value = std::copysign(0.05f, value);
+    // half the gradient of tr(xᵀ H x G) − 2 tr(xᵀ M) with respect to x_jk; image is x G
+    const auto times_gram = [&](const std::vector<float>& at) {
+      std::vector<double> image(at.size());
+      for (int64_t j = 0; j < n; ++j)
+        for (int64_t k = 0; k < r; ++k)
+          for (int64_t l = 0; l < r; ++l)
+            image[element(j * r + k)] += static_cast<double>(at[element(j * r + l)]) * g[element(l * r + k)];
+      return image;
+    };
+    std::vector<float> expected = x;
+    std::vector<double> image = times_gram(expected);
+    int64_t flips = 0;
+    for (int64_t j = 0; j < n; ++j)
+      for (int64_t k = 0; k < r; ++k) {
+        double gradient = -static_cast<double>(moments[element(j * r + k)]);
+        for (int64_t i = 0; i < n; ++i) gradient += static_cast<double>(h[element(j * n + i)]) * image[element(i * r + k)];
+        float& value = expected[element(j * r + k)];
+        const double wide = static_cast<double>(value);
+        const double curvature = static_cast<double>(h[element(j * n + j)]) * static_cast<double>(g[element(k * r + k)]);
+        if (wide * gradient <= wide * wide * curvature) continue;
+        value = -value;
+        for (int64_t l = 0; l < r; ++l)
+          image[element(j * r + l)] += 2 * static_cast<double>(value) * static_cast<double>(g[element(k * r + l)]);
+        ++flips;
+      }
+    const std::string name = "coupled_sign_descent of " + std::to_string(n) + " rows";
+    if (n > 1) CHECK(flips > n / 2, name + ": there are signs to flip");
+    const std::vector<float> result = for_any_threads(x, name, [&](ThreadPool& pool, std::vector<float>& out) {
+      run_operation(pool, "coupled_sign_descent", {matrix(g, r, r), matrix(h, n, n), matrix(moments, n, r)},
+                    {matrix(out, n, r)}, {});
+    });
+    for (int64_t i = 0; i < n * r; ++i) CHECK(result[element(i)] == expected[element(i)], name);
+  }
+}
+
 TEST("multiply and row_dots: by elements, rows and columns") {
   Random random(5);
   const int64_t m = 7, n = 37;

@@ -9,7 +9,7 @@
  *    diagonal; ν makes the root mean square of W̃ one;
  * 2. start: a rotated truncated SVD of W̃ (start.ts);
  * 3. iterations (admm.ts) give signs and a = ν u_A / D^½, c = v_A ⊙ u_B, b = v_B / s;
- * 4. scales by least squares under Ĥ and D, a sweep over the bits of A, and the scales again (scales.ts).
+ * 4. scales by least squares under Ĥ and D, a sweep over the bits of A, the scales again, the same for B (scales.ts).
  *
  * On SmolLM2-135M at 1.045 bits the diagonal of H as the metric gives a perplexity of 142.6, the whole H 101.3, D on top
  * of it 93.0. Error feedback in GPTQ's order after the iterations harms.
@@ -23,7 +23,7 @@ import { Matrix } from '../../native/matrix';
 import type { InputBasis } from '../input_basis';
 import { type AdmmSettings, alternate } from './admm';
 import { createPair, disposePair, type PairMatrices } from './pair_matrices';
-import { descendSigns, fitPairScales } from './scales';
+import { descendLeftSigns, descendRightSigns, fitPairScales } from './scales';
 import { startingFactors } from './start';
 
 /** Iterations of a conversion. */
@@ -78,7 +78,9 @@ export async function fitPair(
     pair.sIn.write(pair.sIn.toFloat32().map((value, j) => value / (basis.scales[j] as number)));
     const goal = { target, damped: basis.damped, importances };
     await fitPairScales(pair, goal, signal);
-    await descendSigns(pair, goal, signal);
+    await descendLeftSigns(pair, goal, signal);
+    await fitPairScales(pair, goal, signal);
+    await descendRightSigns(pair, goal, signal);
     await fitPairScales(pair, goal, signal);
     return pair;
   } catch (error) {

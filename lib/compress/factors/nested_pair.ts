@@ -4,7 +4,7 @@
  *
  * 1. scales of the smaller pair by least squares on the present inputs (scales.ts), and its residual R = W' − Ŵ;
  * 2. a pair for R (fit_pair.ts) gives the added bits;
- * 3. scales of the joined pair, a sweep over the added bits of A, and the scales again.
+ * 3. scales of the joined pair, sweeps over the added bits of A and of B, and the scales again.
  *
  * For equal targets the error is 5 to 8 % above that of a pair of the whole rank (layers of the embedded model, 0.51 and
  * 1.16 bits). Iterations on the weighted sum of the errors of all prefixes end with larger errors at every size.
@@ -19,7 +19,7 @@ import { Matrix } from '../../native/matrix';
 import { factors } from '../../structures/factors';
 import { fitPair, type PairGoal, type PairSettings } from './fit_pair';
 import { bindPair, clonePair, disposePair, joinPairs, type PairMatrices, slicePair } from './pair_matrices';
-import { descendSigns, fitPairScales, type ScaleGoal } from './scales';
+import { descendLeftSigns, descendRightSigns, fitPairScales, type ScaleGoal } from './scales';
 
 /**
  * Fits a pair of rank `settings.rank` that begins with the bits of `earlier`. With equal ranks it copies `earlier`.
@@ -64,18 +64,20 @@ export async function extendPair(
   }
 }
 
-/** Returns a copy of `pair` after a sweep over the bits of the last `count` columns of A. */
+/** Returns a copy of `pair` after sweeps over the bits of the last `count` columns of A and rows of B. */
 async function descendLastSigns(
   pair: PairMatrices,
   count: number,
-  { target, damped }: ScaleGoal,
+  { target, ...metric }: ScaleGoal,
   signal: AbortSignal | undefined,
 ): Promise<PairMatrices> {
   const before = pair.a.cols - count;
   const [first, last] = [slicePair(pair, 0, before), slicePair(pair, before, count)];
   try {
     using residual = await residualOf(target, first, signal);
-    await descendSigns(last, { target: residual, damped }, signal);
+    const goal = { target: residual, ...metric };
+    await descendLeftSigns(last, goal, signal);
+    await descendRightSigns(last, goal, signal);
     return joinPairs(first, last);
   } finally {
     disposePair(first);

@@ -1,15 +1,16 @@
 /**
- * Refinement of a factor pair: a sweep over the signs of A, and scales by least squares. For fixed signs Ŵ = diag(a) A
- * diag(c) B diag(b) minimizes Σᵢ D_i (W' − Ŵ)ᵢ Ĥ (W' − Ŵ)ᵢᵀ over a, over c, over b in turn. Rows with negative scales are
+ * Refinement of a factor pair: sweeps over the signs of A and of B, and scales by least squares. For fixed signs Ŵ = diag(a)
+ * A diag(c) B diag(b) minimizes Σᵢ D_i (W' − Ŵ)ᵢ Ĥ (W' − Ŵ)ᵢᵀ over a, over c, over b in turn. Rows with negative scales are
  * flipped after.
  */
 
 import { constantOnes } from '../../graph/constants';
-import { Graph, type Tensor } from '../../graph/graph';
+import { Graph, matrixShape, type Tensor } from '../../graph/graph';
 import { add } from '../../graph/operations/add';
 import {
   columnSums,
   copy,
+  coupledSignDescent,
   multiply,
   ridgeSolve,
   rowDots,
@@ -20,6 +21,7 @@ import {
 } from '../../graph/operations/factor_fit';
 import { reconstruct } from '../../graph/operations/kernel_fit';
 import { signsOf } from '../../graph/operations/training';
+import { transpose } from '../../graph/operations/transpose';
 import { scale } from '../../graph/operations/weighted_sum';
 import { Plan } from '../../graph/plan';
 import { Matrix } from '../../native/matrix';
@@ -65,7 +67,7 @@ export async function fitPairScales(
  * Flips bits of A in place: one sweep of coordinate descent under Ĥ, for the scales of `pair`. No row's error grows, so
  * the importances of the outputs do not matter.
  */
-export async function descendSigns(
+export async function descendLeftSigns(
   pair: PairMatrices,
   { target, damped }: Omit<ScaleGoal, 'importances'>,
   signal: AbortSignal | undefined,
@@ -79,6 +81,29 @@ export async function descendSigns(
     const gradient = add(times(x, gram), scale(timesTransposed(graph.bind(target), moments), -1));
     signDescent(gram, x, gradient);
     signsOf(x, a, 0);
+  }, signal);
+}
+
+/**
+ * Flips bits of B in place: one sweep of coordinate descent under Ĥ and D, for the scales of `pair`. With C = diag(a) A
+ * diag(c) and Y = B diag(b) the error is tr(CᵀDC Y Ĥ Yᵀ) − 2 tr(Y Ĥ W'ᵀ D C) and a constant.
+ */
+export async function descendRightSigns(
+  pair: PairMatrices,
+  { target, damped, importances }: ScaleGoal,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  using weights = Matrix.from(importances, { rows: target.rows, cols: 1 });
+  await run((graph) => {
+    const { a, b, sOut, sMid, sIn } = bindPair(graph, pair);
+    const metric = graph.bind(damped);
+    const left = factor(a, sOut, sMid);
+    const weighted = multiply(left, graph.bind(weights));
+    const gram = transposedTimes(left, weighted);
+    const moments = times(metric, transposedTimes(graph.bind(target), weighted));
+    const x = transposed(factor(b, undefined, sIn));
+    coupledSignDescent({ gram, metric, moments }, x);
+    signsOf(transposed(x), b, 0);
   }, signal);
 }
 
@@ -108,6 +133,12 @@ function factor(bits: Tensor, rows?: Tensor, columns?: Tensor): Tensor {
   const scales = { sOut: rows ?? constantOnes(graph, count), sIn: columns ?? constantOnes(graph, cols) };
   reconstruct({ kernels: bits, ...scales }, dense);
   return dense;
+}
+
+function transposed(x: Tensor): Tensor {
+  const y = x.graph.create(matrixShape(x.cols, x.rows as number));
+  transpose(x, y);
+  return y;
 }
 
 /** a_i = (W' Ĥ Vᵀ)_ii / (V Ĥ Vᵀ)_ii, V = A diag(c) B diag(b). */

@@ -116,6 +116,24 @@ export function signDescent(gram: Tensor, x: Tensor, gradient: Tensor): void {
   x.graph.emit('sign_descent', [gram], [x, gradient]);
 }
 
+/** Tensors of {@link coupledSignDescent}. */
+export interface CoupledDescent {
+  /** G [r, r], symmetric. */
+  readonly gram: Tensor;
+  /** H [n, n], symmetric. */
+  readonly metric: Tensor;
+  /** M [n, r]. */
+  readonly moments: Tensor;
+}
+
+/**
+ * Emits a sweep over the signs of x [n, r] that lowers tr(xᵀ H x G) − 2 tr(xᵀ M): flips x_jk where that helps, rows in order
+ * and each row's columns in order.
+ */
+export function coupledSignDescent({ gram, metric, moments }: CoupledDescent, x: Tensor): void {
+  x.graph.emit('coupled_sign_descent', [gram, metric, moments], [x]);
+}
+
 /** Emits to = from. */
 export function copy(from: Tensor, to: Tensor): void {
   from.graph.emit('scale', [from], [to], [1]);
