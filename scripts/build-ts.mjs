@@ -1,9 +1,10 @@
 // Compiles lib/ to CommonJS in dist/ and writes the ESM entry beside it. The entry re-exports the CommonJS module's
-// names one by one. A program that imports mbok and a library that requires it thus share one instance of every class.
+// names one by one. A program that imports mbok and a library that requires it thus share one instance of every class. Also
+// writes the entries of single targets.
 import { spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 
@@ -20,21 +21,41 @@ if (tsc.status !== 0) process.exit(tsc.status ?? 1);
 const declarations = join(output, 'index.d.ts');
 if (!existsSync(declarations)) throw new Error(`lib/index.ts is missing: it is the public entry`);
 const names = exportedValues(declarations);
-const lines = [
-  "import mbok from './index.js';",
-  '',
-  'export const {',
-  ...names.map((name) => `  ${name},`),
-  '} = mbok;',
-  '',
-];
-writeFileSync(join(output, 'index.mjs'), lines.join('\n'));
-writeFileSync(join(output, 'index.d.mts'), "export * from './index.js';\n");
+writeEntry('index');
+writePlatforms();
 writeFileSync(join(output, 'text/tokenizers_source.js'), tokenizersSource());
 // npm makes commands executable when it installs a package, but not here, where npx also runs them
 chmodSync(join(output, 'cli/main.js'), 0o755);
 rmSync(dist, { recursive: true, force: true });
 renameSync(output, dist);
+
+/** Writes the ESM entry beside the CommonJS module `name`, which exports the public names. */
+function writeEntry(name) {
+  const file = `./${basename(name)}.js`;
+  const lines = [
+    `import mbok from '${file}';`,
+    '',
+    'export const {',
+    ...names.map((each) => `  ${each},`),
+    '} = mbok;',
+    '',
+  ];
+  writeFileSync(join(output, `${name}.mjs`), lines.join('\n'));
+  writeFileSync(join(output, `${name}.d.mts`), `export * from '${file}';\n`);
+}
+
+/** Writes the entries `mbok/TARGET`, each of which requires the binary of one target. */
+function writePlatforms() {
+  const { PREBUILDS } = createRequire(import.meta.url)(join(output, 'native/load_addon.js'));
+  mkdirSync(join(output, 'targets'));
+  for (const [target, file] of Object.entries(PREBUILDS)) {
+    const provide = `require('../native/load_addon').provideBinary(() => require('../../prebuilds/${file}'));`;
+    const path = `targets/${target}`;
+    writeFileSync(join(output, `${path}.js`), `'use strict';\n${provide}\nmodule.exports = require('../api');\n`);
+    writeFileSync(join(output, `${path}.d.ts`), "export * from '../api.js';\n");
+    writeEntry(path);
+  }
+}
 
 /** Returns the module that replaces lib/text/tokenizers_source.ts: it holds the text that the other reads. */
 function tokenizersSource() {

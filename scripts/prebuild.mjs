@@ -1,4 +1,5 @@
-// Builds the release add-on: prebuildify runs node-gyp and puts the binary into prebuilds/<platform>-<arch>/mbok.node.
+// Builds the release add-on: prebuildify runs node-gyp and puts the binary into prebuilds/<platform>-<arch>/mbok.node,
+// on Linux mbok.glibc.node or mbok.musl.node.
 // The headers are those of the running Node, or of the package node-api-headers if Node was installed without them.
 // They are never those of a `nodedir` in an .npmrc, and never downloaded.
 import { spawnSync } from 'node:child_process';
@@ -14,7 +15,15 @@ const scratch = mkdtempSync(join(tmpdir(), 'mbok-prebuild-'));
 try {
   const result = spawnSync(
     process.execPath,
-    [join(root, 'node_modules/prebuildify/bin.js'), '--napi', '--name', 'mbok', '--cache', join(scratch, 'cache')],
+    [
+      join(root, 'node_modules/prebuildify/bin.js'),
+      '--napi',
+      '--name',
+      'mbok',
+      ...(process.platform === 'linux' ? ['--tag-libc'] : []),
+      '--cache',
+      join(scratch, 'cache'),
+    ],
     {
       stdio: 'inherit',
       cwd: root,

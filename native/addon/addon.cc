@@ -3,6 +3,8 @@
 #include <cmath>
 #include <string>
 
+#include "addon/stay_loaded.h"
+
 namespace mbok::addon {
 
 Napi::Error to_js_error(Napi::Env env, const char* code, const std::string& message) {
@@ -25,6 +27,7 @@ int64_t to_integer(const Napi::Value& value, const char* name, int64_t minimum, 
 namespace {
 
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
+  stay_loaded();
   exports.Set("NativeBuffer", BufferHandle::define(env));
   exports.Set("NativePlan", PlanHandle::define(env));
   exports.Set("info", Napi::Function::New(env, info, "info"));

@@ -23,6 +23,9 @@
 #if defined(__aarch64__) && defined(__APPLE__)
 #include <sys/sysctl.h>
 #endif
+#if defined(__aarch64__) && defined(_WIN32)
+#include <windows.h>
+#endif
 
 namespace mbok {
 namespace {
@@ -156,6 +159,16 @@ std::string name() {
   std::snprintf(text, sizeof text, "aarch64 implementer 0x%02x part 0x%03x", static_cast<unsigned>(id >> 24 & 0xff),
                 static_cast<unsigned>(id >> 4 & 0xfff));
   return text;
+}
+
+#elif defined(_WIN32)
+
+// Windows' own numbers of features: older headers lack the second name.
+bool has_dotprod() { return IsProcessorFeaturePresent(43) != 0; }  // PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE
+bool has_i8mm() { return IsProcessorFeaturePresent(66) != 0; }     // PF_ARM_V82_I8MM_INSTRUCTIONS_AVAILABLE
+std::string name() {
+  const char* const text = std::getenv("PROCESSOR_IDENTIFIER");
+  return text == nullptr ? "unknown" : text;
 }
 
 #else

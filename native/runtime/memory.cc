@@ -7,10 +7,12 @@
 
 #include "runtime/error.h"
 
-#if defined(__unix__) || defined(__APPLE__)
+#if defined(_WIN32)
+#include <malloc.h>
+#include <windows.h>
+#else
 #include <sys/mman.h>
 #include <unistd.h>
-#define MBOK_HAS_MMAP 1
 #endif
 
 namespace mbok {
@@ -18,15 +20,21 @@ namespace {
 
 constexpr size_t kMapFrom = size_t{1} << 20;
 
-bool maps(size_t bytes) {
-#if defined(MBOK_HAS_MMAP)
-  return bytes >= kMapFrom;
-#else
-  return bytes > SIZE_MAX;
-#endif
+// Bytes that a block takes, or 0 if they do not fit in size_t.
+size_t rounded(size_t bytes) {
+  const size_t up = align_up(bytes == 0 ? 1 : bytes);
+  return up >= bytes ? up : 0;
 }
 
-#if defined(MBOK_HAS_MMAP)
+#if defined(_WIN32)
+
+void* map(size_t bytes) { return VirtualAlloc(nullptr, bytes, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE); }
+void unmap(void* block, size_t) { VirtualFree(block, 0, MEM_RELEASE); }
+void* allocate(size_t bytes) { return _aligned_malloc(bytes, kAlignment); }
+void release(void* block) { _aligned_free(block); }
+
+#else
+
 // Maps zeroed pages. Blocks of 2 MiB and more start at a multiple of 2 MiB and ask for huge pages: weights stream
 // faster from memory with fewer TLB misses.
 void* map(size_t bytes) {
@@ -47,35 +55,33 @@ void* map(size_t bytes) {
 #endif
   return begin + before;
 }
+void unmap(void* block, size_t bytes) { munmap(block, bytes); }
+void* allocate(size_t bytes) { return std::aligned_alloc(kAlignment, bytes); }
+void release(void* block) { std::free(block); }
+
 #endif
 
 }  // namespace
 
 Memory::Memory(size_t bytes) : data_(nullptr), bytes_(bytes) {
-  const size_t rounded = align_up(bytes == 0 ? 1 : bytes);
+  const size_t size = rounded(bytes);
   void* block = nullptr;
-  if (rounded >= bytes) {
-#if defined(MBOK_HAS_MMAP)
-    if (maps(rounded)) block = map(rounded);
-#endif
-    if (!maps(rounded)) {
-      block = std::aligned_alloc(kAlignment, rounded);
-      if (block != nullptr) std::memset(block, 0, rounded);
-    }
+  if (size >= kMapFrom) {
+    block = map(size);
+  } else if (size > 0) {
+    block = allocate(size);
+    if (block != nullptr) std::memset(block, 0, size);
   }
   if (block == nullptr) throw Error("MBOK_OUT_OF_MEMORY", "could not allocate " + std::to_string(bytes) + " bytes");
   data_ = static_cast<std::byte*>(block);
 }
 
 Memory::~Memory() {
-  const size_t rounded = align_up(bytes_ == 0 ? 1 : bytes_);
-#if defined(MBOK_HAS_MMAP)
-  if (maps(rounded)) {
-    munmap(data_, rounded);
-    return;
-  }
-#endif
-  std::free(data_);
+  const size_t size = rounded(bytes_);
+  if (size >= kMapFrom)
+    unmap(data_, size);
+  else
+    release(data_);
 }
 
 }  // namespace mbok

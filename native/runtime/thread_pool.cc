@@ -16,6 +16,12 @@
 
 #if defined(__linux__)
 #include <sched.h>
+#elif defined(__APPLE__)
+#include <sys/sysctl.h>
+#elif defined(_WIN32)
+#include <windows.h>
+
+#include <vector>
 #endif
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -39,14 +45,23 @@ void relax() {
 
 #if defined(__linux__)
 
-// Returns the CPUs of the cgroup v2 quota, rounded up; kMaxThreads without a quota.
-int quota_cpus() {
-  std::FILE* file = std::fopen("/sys/fs/cgroup/cpu.max", "r");
-  if (file == nullptr) return kMaxThreads;
-  long long quota = 0, period = 0;
-  const int read = std::fscanf(file, "%lld %lld", &quota, &period);
+// Reads up to two integers from a file and returns how many there are.
+int read_integers(const char* path, long long* first, long long* second) {
+  std::FILE* file = std::fopen(path, "r");
+  if (file == nullptr) return 0;
+  const int read = std::fscanf(file, "%lld %lld", first, second);
   std::fclose(file);
-  if (read != 2 || quota <= 0 || period <= 0) return kMaxThreads;
+  return read;
+}
+
+// Returns the CPUs of the cgroup's quota, version 2 or 1, rounded up; kMaxThreads without a quota.
+int quota_cpus() {
+  long long quota = 0, period = 0, unused = 0;
+  if (read_integers("/sys/fs/cgroup/cpu.max", &quota, &period) != 2 &&
+      (read_integers("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", &quota, &unused) != 1 ||
+       read_integers("/sys/fs/cgroup/cpu/cpu.cfs_period_us", &period, &unused) != 1))
+    return kMaxThreads;
+  if (quota <= 0 || period <= 0) return kMaxThreads;
   return static_cast<int>((quota + period - 1) / period);
 }
 
@@ -78,6 +93,44 @@ int physical_cores() {
 }
 
 int default_threads() { return std::min(physical_cores(), quota_cpus()); }
+
+#elif defined(__APPLE__)
+
+// Counts performance cores: an efficiency core finishes its equal share last, and the others would wait for it.
+int default_threads() {
+  for (const char* name : {"hw.perflevel0.physicalcpu", "hw.physicalcpu"}) {
+    int cores = 0;
+    size_t size = sizeof cores;
+    if (sysctlbyname(name, &cores, &size, nullptr, 0) == 0 && cores > 0) return cores;
+  }
+  return static_cast<int>(std::thread::hardware_concurrency());
+}
+
+#elif defined(_WIN32)
+
+// Counts the physical cores that the process may use. Windows numbers processors in groups of up to 64. A process on one
+// group uses the cores of its affinity mask; on several, all their cores, since the system spreads threads over them.
+int default_threads() {
+  const int logical = static_cast<int>(std::thread::hardware_concurrency());
+  USHORT groups[64], count = 64;
+  DWORD_PTR mask = 0, system = 0;
+  DWORD bytes = 0;
+  if (!GetProcessGroupAffinity(GetCurrentProcess(), &count, groups)) return logical;
+  GetProcessAffinityMask(GetCurrentProcess(), &mask, &system);
+  GetLogicalProcessorInformationEx(RelationProcessorCore, nullptr, &bytes);
+  std::vector<char> buffer(bytes);
+  const auto at = [&](DWORD offset) {
+    return reinterpret_cast<SYSTEM_LOGICAL_PROCESSOR_INFORMATION_EX*>(buffer.data() + offset);
+  };
+  if (bytes == 0 || !GetLogicalProcessorInformationEx(RelationProcessorCore, at(0), &bytes)) return logical;
+  int cores = 0;
+  for (DWORD offset = 0; offset < bytes; offset += at(offset)->Size) {
+    const GROUP_AFFINITY& core = at(offset)->Processor.GroupMask[0];
+    const bool member = std::find(groups, groups + count, core.Group) != groups + count;
+    if (member && (count > 1 || (core.Mask & mask) != 0)) ++cores;
+  }
+  return cores > 0 ? cores : logical;
+}
 
 #else
 

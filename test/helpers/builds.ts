@@ -4,15 +4,15 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, rmdirSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { PREBUILDS, thisTarget } from '../../lib/native/load_addon';
 
 export const root = join(__dirname, '../..');
 
-const platform = `${process.platform}-${process.arch}`;
 const outputs = {
   /** The add-on, built by cmake-js. */
   native: join(root, 'native/build/Release/mbok.node'),
   /** The add-on, built by node-gyp and prebuildify. */
-  prebuild: join(root, 'prebuilds', platform, 'mbok.node'),
+  prebuild: join(root, 'prebuilds', PREBUILDS[thisTarget()] ?? ''),
   /** The compiled TypeScript. */
   dist: join(root, 'dist/index.mjs'),
 };

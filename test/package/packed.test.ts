@@ -1,12 +1,13 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { basename, join, relative } from 'node:path';
 import { built, root } from '../helpers/builds';
 
 /** Project of a user who has installed the packed tarball, without registry and cache. */
 let project: string;
 let packed: { filename: string; files: { path: string }[] };
+let prebuild: string;
 let installation: { stdout: string; stderr: string; status: number | null };
 
 /** Runs npm with an empty cache, so that the result does not depend on the user's cache. */
@@ -37,7 +38,7 @@ function pack(folder: string): typeof packed {
 
 beforeAll(() => {
   built('dist');
-  built('prebuild');
+  prebuild = built('prebuild');
   project = mkdtempSync(join(tmpdir(), 'mbok-package-'));
   packed = pack(root);
   const tarballs = productionDependencies().map(
@@ -84,7 +85,7 @@ describe('the packed tarball', () => {
       'dist/index.d.ts',
       'dist/index.d.mts',
       'dist/cli/main.js',
-      `prebuilds/${process.platform}-${process.arch}/mbok.node`,
+      relative(root, prebuild),
       'assets/tiny-stories/model.safetensors',
     ]) {
       expect(paths).toContain(path);
@@ -176,23 +177,26 @@ describe('the packed tarball', () => {
   test('explains what to do if no binary fits', () => {
     const model = join(project, 'node_modules/mbok/assets/tiny-stories');
     const source = `import { Model } from 'mbok';
+      for (const [name, value] of [['platform', 'plan9'], ['arch', 'mips']]) Object.defineProperty(process, name, { value });
       console.log(await Model.load(${JSON.stringify(model)}).catch((error) => error.code + '\\n' + error.message));`;
-    const output = run('missing.mjs', source, { npm_config_platform: 'plan9' });
-    expect(output).toMatch(/^MBOK_NATIVE_MISSING\n/);
-    expect(output).toContain(`shipped: ${process.platform}-${process.arch}`);
+    const output = run('missing.mjs', source);
+    expect(output).toMatch(/^MBOK_NATIVE_MISSING\n.*no binary is made for plan9-mips/);
+    expect(output).toContain(`shipped: ${relative(join(root, 'prebuilds'), prebuild)}`);
+    expect(output).toContain('found:   plan9-mips, Node v');
+    expect(output).toContain('npm ci --os=plan9 --cpu=mips');
     expect(output).toContain('npm run prebuild');
     expect(output).toContain('npm install');
   });
 
   test('says so when its binary cannot be loaded', () => {
-    const binary = join(project, 'node_modules/mbok/prebuilds', `${process.platform}-${process.arch}`, 'mbok.node');
+    const binary = join(project, 'node_modules/mbok', relative(root, prebuild));
     const content = readFileSync(binary);
     writeFileSync(binary, 'not a library');
     try {
       const source = `const path = require('node:path');
         const model = path.join(require.resolve('mbok/package.json'), '../assets/tiny-stories');
         require('mbok').Model.load(model).catch((error) => console.log(error.code, error.message));`;
-      expect(run('broken.cjs', source)).toMatch(/^MBOK_NATIVE_MISSING .*mbok\.node/);
+      expect(run('broken.cjs', source)).toMatch(/^MBOK_NATIVE_MISSING .*mbok\..*node/);
     } finally {
       writeFileSync(binary, content);
     }
@@ -202,14 +206,13 @@ describe('the packed tarball', () => {
 describe('both builds', () => {
   test('give the same bits', () => {
     const native = built('native');
-    const prebuild = built('prebuild');
     const main = join(root, 'dist/index.js');
     const source = `
       const { Model } = require(${JSON.stringify(main)});
       (async () => {
         const model = await Model.load(${JSON.stringify(join(root, 'assets/tiny-stories'))});
         const { data } = await model.logits(model.tokenizer.encode('Once upon a time there was a little girl named Lily. She'.repeat(4)));
-        const files = Object.keys(require.cache).filter((name) => name.endsWith('mbok.node'));
+        const files = Object.keys(require.cache).filter((name) => name.endsWith('.node'));
         console.log(files.join(), require('node:crypto').createHash('sha256').update(data).digest('hex'));
       })();`;
     const [development, release] = [run('bits.cjs', source), run('bits.cjs', source, { PREBUILDS_ONLY: '1' })].map(
