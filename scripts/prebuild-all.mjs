@@ -49,15 +49,15 @@ for (const name of wanted)
 const zig = findZig();
 // zig's own caches would grow in the home folder
 const caches = {
-  ZIG_GLOBAL_CACHE_DIR: join(root, 'build/zig/cache'),
-  ZIG_LOCAL_CACHE_DIR: join(root, 'build/zig/cache'),
+  ZIG_GLOBAL_CACHE_DIR: join(root, 'native/build/zig/cache'),
+  ZIG_LOCAL_CACHE_DIR: join(root, 'native/build/zig/cache'),
 };
 const env = { ...caches, ...process.env };
 
 for (const name of wanted) {
   const [target, file] = TARGETS[name];
   const platform = name.split('-')[0];
-  const objects = join(root, 'build/zig', name);
+  const objects = join(root, 'native/build/zig', name);
   mkdirSync(objects, { recursive: true });
   const sources = ['native/sources.txt', 'native/addon/sources.txt'].flatMap((list) =>
     readFileSync(join(root, list), 'utf8').split('\n').filter(Boolean),

@@ -2,7 +2,7 @@
 
 import { Graph } from '../graph/graph';
 import { compensationFactor } from '../graph/operations/kernel_fit';
-import { Plan } from '../graph/plan';
+import { runOnce } from '../graph/plan';
 import { Matrix } from '../native/matrix';
 
 /** Column orders: 'natural' is that of the layer; 'descending' is by descending H_jj, the `--act-order` of GPTQ's authors. */
@@ -76,8 +76,7 @@ async function factorize(h: Matrix, signal: AbortSignal | undefined): Promise<vo
   try {
     const graph = new Graph();
     compensationFactor(graph.bind(h), graph.bind(h), graph.bind(order), 0);
-    await using plan = new Plan(graph);
-    await plan.run({ signal });
+    await runOnce(graph, signal);
   } finally {
     order.dispose();
   }

@@ -2,7 +2,7 @@
 
 import { Graph } from '../graph/graph';
 import { calibrationTarget } from '../graph/operations/kernel_fit';
-import { Plan } from '../graph/plan';
+import { runOnce } from '../graph/plan';
 import { Matrix } from '../native/matrix';
 import type { PreparedMoments } from './input_moments';
 
@@ -35,6 +35,5 @@ async function computeTarget(
   const graph = new Graph();
   const bound = { factor: graph.bind(factor), order: graph.bind(order) };
   calibrationTarget(graph.bind(weight), graph.bind(correction), bound, graph.bind(target));
-  await using plan = new Plan(graph);
-  await plan.run({ signal });
+  await runOnce(graph, signal);
 }

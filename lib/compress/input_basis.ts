@@ -2,7 +2,7 @@
 
 import { Graph } from '../graph/graph';
 import { multiply, symmetricEigen } from '../graph/operations/factor_fit';
-import { Plan } from '../graph/plan';
+import { runOnce } from '../graph/plan';
 import { Matrix } from '../native/matrix';
 import { dampedMoments, diagonalOf, diagonalOffset } from './damping';
 
@@ -52,8 +52,7 @@ export async function inputBasis(
     using row = Matrix.from(inverse, { rows: 1, cols: n });
     const scaled = multiply(multiply(graph.bind(damped), graph.bind(column)), graph.bind(row));
     symmetricEigen(scaled, graph.bind(vectors), graph.bind(values));
-    await using plan = new Plan(graph);
-    await plan.run({ signal });
+    await runOnce(graph, signal);
     values.write(values.toFloat32().map((value) => Math.max(0, value)));
     return basis;
   } catch (error) {

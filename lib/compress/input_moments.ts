@@ -9,7 +9,7 @@ import { accumulateGram, beforeNorm, compensationFactor, relativeRows } from '..
 import { linear } from '../graph/operations/linear';
 import { gradientNorm } from '../graph/operations/training';
 import { scale } from '../graph/operations/weighted_sum';
-import { Plan } from '../graph/plan';
+import { runOnce } from '../graph/plan';
 import { Matrix } from '../native/matrix';
 import type { Parameters } from '../nn/builder';
 import { type BlockTrace, prune, type TracedLinear, traceBlock } from './block_trace';
@@ -179,8 +179,7 @@ export async function divide(
   for (const sum of [h, ...corrections.values()]) {
     graph.emit('scale', [graph.bind(sum)], [graph.bind(sum)], [1 / count]);
   }
-  await using plan = new Plan(graph);
-  await plan.run({ signal });
+  await runOnce(graph, signal);
 }
 
 /** Calls {@link collectMoments}, then {@link prepareMoments}. Dispose the result. */
@@ -203,8 +202,7 @@ export async function prepareMoments(
   const { h } = moments;
   const graph = new Graph();
   graph.output('norm', gradientNorm([graph.bind(h)]));
-  await using plan = new Plan(graph);
-  const { norm } = await plan.run({ signal });
+  const { norm } = await runOnce(graph, signal);
   const basis = new LazyBasis(norm?.[0] === 0 ? undefined : h, h.cols);
   if (norm?.[0] === 0) return { ...moments, compensation: undefined, basis };
   const compensation = { factor: new Matrix(h), order: new Matrix({ rows: h.rows, cols: 1, type: 'i32' }) };
@@ -226,8 +224,7 @@ async function factorize(
 ): Promise<void> {
   const graph = new Graph();
   compensationFactor(graph.bind(h), graph.bind(factor), graph.bind(order), damping);
-  await using plan = new Plan(graph);
-  await plan.run({ signal });
+  await runOnce(graph, signal);
 }
 
 export function disposeMoments({ h, corrections, compensation, basis }: InputMoments & Partial<PreparedMoments>): void {

@@ -5,7 +5,7 @@ import { add } from '../graph/operations/add';
 import { gradientNorm } from '../graph/operations/training';
 import { scale } from '../graph/operations/weighted_sum';
 import { widen } from '../graph/operations/weights';
-import { Plan } from '../graph/plan';
+import { runOnce } from '../graph/plan';
 import { nameInModule } from '../models/parts';
 import type { Matrix } from '../native/matrix';
 import { structureOf } from '../structures/registry';
@@ -24,8 +24,7 @@ export async function relativeResidual(
   structureOf(format).multiplyOut(Object.fromEntries(parts), rebuilt);
   graph.output('rest', gradientNorm([add(scale(rebuilt, -1), w)]));
   graph.output('whole', gradientNorm([w]));
-  await using plan = new Plan(graph);
-  const { rest: errorNorm, whole: weightNorm } = await plan.run({ signal });
+  const { rest: errorNorm, whole: weightNorm } = await runOnce(graph, signal);
   const norm = weightNorm?.[0] as number;
   return norm === 0 ? 0 : (errorNorm?.[0] as number) / norm;
 }

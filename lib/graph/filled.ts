@@ -2,7 +2,7 @@
 
 import type { Matrix } from '../native/matrix';
 import { Graph, type Tensor } from './graph';
-import { Plan } from './plan';
+import { runOnce } from './plan';
 
 /**
  * Runs the operations that `emit` adds once and returns `matrix`, which they write. Disposes `matrix` on failure.
@@ -16,8 +16,7 @@ export async function filled<T extends Matrix>(
   try {
     const graph = new Graph();
     emit(graph, graph.bind(matrix));
-    await using plan = new Plan(graph);
-    await plan.run({ signal });
+    await runOnce(graph, signal);
     return matrix;
   } catch (error) {
     matrix.dispose();

@@ -283,3 +283,12 @@ function checkedScalars(given: Partial<Record<ScalarName, number>>): Record<Scal
   }
   return { ...values, sequenceLength: given.sequenceLength ?? values.rows };
 }
+
+/**
+ * Runs a graph without inputs once, frees its plan and returns the outputs. Throws as the constructor of {@link Plan} and
+ * {@link Plan.run}.
+ */
+export async function runOnce(graph: Graph, signal: AbortSignal | undefined): Promise<Record<string, Float32Array>> {
+  await using plan = new Plan(graph);
+  return await plan.run({ signal });
+}

@@ -1,7 +1,7 @@
 /** Conversion of embedding and head to ±1 kernels, with the rows of the most frequent tokens in 8 bits. */
 
 import { Graph } from '../../graph/graph';
-import { Plan } from '../../graph/plan';
+import { runOnce } from '../../graph/plan';
 import { type ModelPart, moduleOf, nameInModule, partsOf } from '../../models/parts';
 import type { PartMatrix } from '../../models/stored_matrix';
 import { BitMatrix } from '../../native/bit_matrix';
@@ -85,8 +85,7 @@ async function rowsOf(
     const graph = new Graph();
     const table = graph.bind(weight);
     graph.emit('embedding', [table, graph.bind(chosen.matrix)], [graph.bind(rows.matrix)]);
-    await using plan = new Plan(graph);
-    await plan.run({ signal });
+    await runOnce(graph, signal);
     return rows;
   } catch (error) {
     rows[Symbol.dispose]();

@@ -30,7 +30,7 @@ import {
 } from '../../graph/operations/factor_fit';
 import { signsOf } from '../../graph/operations/training';
 import { transpose } from '../../graph/operations/transpose';
-import { Plan } from '../../graph/plan';
+import { Plan, runOnce } from '../../graph/plan';
 import { Matrix } from '../../native/matrix';
 import type { InputBasis } from '../input_basis';
 import { bindPair, createPair, disposePair, type PairMatrices } from './pair_matrices';
@@ -165,8 +165,7 @@ async function begin(
     magnitudeProjection(graph.bind(factor), { ...bindSide(graph, side), dual });
   }
   copy(measure(graph, { vectors, values }, state), graph.bind(state.x));
-  await using plan = new Plan(graph);
-  return sum((await plan.run({ signal })).whole as Float32Array);
+  return sum((await runOnce(graph, signal)).whole as Float32Array);
 }
 
 /** Emits Z_B in the basis, and the products with it; returns the former. */

@@ -18,7 +18,7 @@
 import { Graph } from '../../graph/graph';
 import { copy, multiply } from '../../graph/operations/factor_fit';
 import { gradientNorm } from '../../graph/operations/training';
-import { Plan } from '../../graph/plan';
+import { runOnce } from '../../graph/plan';
 import { Matrix } from '../../native/matrix';
 import type { InputBasis } from '../input_basis';
 import { type AdmmSettings, alternate } from './admm';
@@ -102,13 +102,11 @@ async function scaleProblem(
   const product = multiply(multiply(graph.bind(target), graph.bind(column)), graph.bind(row));
   copy(product, graph.bind(scaled));
   graph.output('norm', gradientNorm([product]));
-  await using plan = new Plan(graph);
-  const { norm } = await plan.run({ signal });
+  const { norm } = await runOnce(graph, signal);
   const size = (norm?.[0] as number) / Math.sqrt(target.rows * target.cols);
   if (size === 0) return 0;
   const division = new Graph();
   division.emit('scale', [division.bind(scaled)], [division.bind(scaled)], [1 / size]);
-  await using divide = new Plan(division);
-  await divide.run({ signal });
+  await runOnce(division, signal);
   return size;
 }

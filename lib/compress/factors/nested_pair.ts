@@ -14,7 +14,7 @@ import { Graph } from '../../graph/graph';
 import { add } from '../../graph/operations/add';
 import { copy } from '../../graph/operations/factor_fit';
 import { scale } from '../../graph/operations/weighted_sum';
-import { Plan } from '../../graph/plan';
+import { runOnce } from '../../graph/plan';
 import { Matrix } from '../../native/matrix';
 import { factors } from '../../structures/factors';
 import { fitPair, type PairGoal, type PairSettings } from './fit_pair';
@@ -94,8 +94,7 @@ async function residualOf(target: Matrix, pair: PairMatrices, signal: AbortSigna
     const dense = graph.create(target);
     factors.multiplyOut({ boolean_a: a, boolean_b: b, s_out: sOut, s_mid: sMid, s_in: sIn }, dense);
     copy(add(scale(dense, -1), graph.bind(target)), graph.bind(residual));
-    await using plan = new Plan(graph);
-    await plan.run({ signal });
+    await runOnce(graph, signal);
     return residual;
   } catch (error) {
     residual.dispose();

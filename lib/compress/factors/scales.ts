@@ -23,7 +23,7 @@ import { reconstruct } from '../../graph/operations/kernel_fit';
 import { signsOf } from '../../graph/operations/training';
 import { transpose } from '../../graph/operations/transpose';
 import { scale } from '../../graph/operations/weighted_sum';
-import { Plan } from '../../graph/plan';
+import { runOnce } from '../../graph/plan';
 import { Matrix } from '../../native/matrix';
 import { bindPair, type PairMatrices } from './pair_matrices';
 
@@ -121,8 +121,7 @@ async function run(
 ): Promise<Record<string, Float32Array>> {
   const graph = new Graph();
   emit(graph);
-  await using plan = new Plan(graph);
-  return await plan.run({ signal });
+  return await runOnce(graph, signal);
 }
 
 /** Returns A or B as numbers, with scales for its rows and columns; absent ones are ones. */

@@ -3,7 +3,7 @@
 import { uniform } from '../../base/random';
 import { Graph } from '../../graph/graph';
 import { multiply, symmetricEigen, times, timesTransposed, transposedTimes } from '../../graph/operations/factor_fit';
-import { Plan } from '../../graph/plan';
+import { runOnce } from '../../graph/plan';
 import { Matrix } from '../../native/matrix';
 
 /** Singular values below this part of the largest count as zero: their squares vanish in f32. */
@@ -38,8 +38,7 @@ export async function startingFactors(
     const graph = new Graph();
     const w = graph.bind(weight);
     symmetricEigen(wide ? timesTransposed(w, w) : transposedTimes(w, w), graph.bind(vectors), graph.bind(values));
-    await using plan = new Plan(graph);
-    await plan.run({ signal });
+    await runOnce(graph, signal);
   }
   using largest = lastRows(vectors, k);
   // √S on the side of the eigenvectors, 1 / √S on that of their product with W
@@ -63,8 +62,7 @@ export async function startingFactors(
     const right = wide ? transposedTimes(r, times(scaled, w)) : transposedTimes(r, eigen);
     graph.emit('scale', [left], [graph.bind(factors.a)], [1 / balance]);
     graph.emit('scale', [right], [graph.bind(factors.b)], [balance]);
-    await using plan = new Plan(graph);
-    await plan.run({ signal });
+    await runOnce(graph, signal);
     return factors;
   } catch (error) {
     factors.a.dispose();

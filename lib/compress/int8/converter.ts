@@ -6,7 +6,7 @@
 import { MbokError } from '../../base/errors';
 import { Graph } from '../../graph/graph';
 import { quantizeInt8 } from '../../graph/operations/weights';
-import { Plan } from '../../graph/plan';
+import { runOnce } from '../../graph/plan';
 import { type ModelPart, partsOf } from '../../models/parts';
 import type { PartMatrix } from '../../models/stored_matrix';
 import { Matrix } from '../../native/matrix';
@@ -50,8 +50,7 @@ export async function quantize(
   try {
     const graph = new Graph();
     graph.output('error', quantizeInt8(graph.bind(weight), graph.bind(numbers), graph.bind(scales)));
-    await using plan = new Plan(graph);
-    const error = (await plan.run({ signal })).error?.[0] as number;
+    const error = (await runOnce(graph, signal)).error?.[0] as number;
     if (error > LARGEST_ERROR)
       throw new MbokError('MBOK_NON_FINITE', `'${name}' is too large or too small for 8 bits with scales in F16`);
     return { numbers, scales, error };

@@ -37,7 +37,7 @@ import {
   solveOutputScales,
   svid,
 } from '../../graph/operations/kernel_fit';
-import { Plan } from '../../graph/plan';
+import { runOnce } from '../../graph/plan';
 import type { Matrix } from '../../native/matrix';
 import { withTarget } from '../calibration_target';
 import type { CalibrationRounds } from '../converter';
@@ -110,8 +110,7 @@ async function fitStartingScales(
   svid(weighted, tensors, graph.create(matrixShape(1, kernels)), iterations);
   if (refitRounds > 0) refit(weighted, tensors, graph.create(SCALAR_SHAPE), refitRounds);
   if (weighs) graph.emit('scale_columns', [tensors.sIn, graph.bind(h)], [tensors.sIn], [-columnPower / 2]);
-  await using plan = new Plan(graph);
-  await plan.run({ signal });
+  await runOnce(graph, signal);
 }
 
 /**
@@ -155,7 +154,6 @@ async function improveOnce(
   const error = graph.create(SCALAR_SHAPE);
   calibratedError(w, gram, tensors, error);
   graph.output('error', error);
-  await using plan = new Plan(graph);
-  const results = await plan.run({ signal });
+  const results = await runOnce(graph, signal);
   return results.error?.[0] as number;
 }

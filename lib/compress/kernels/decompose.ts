@@ -5,7 +5,7 @@ import { integerInRange, invalid } from '../../base/validate';
 import { Graph, matrixShape, SCALAR_SHAPE } from '../../graph/graph';
 import { refit, svid } from '../../graph/operations/kernel_fit';
 import { widen } from '../../graph/operations/weights';
-import { Plan } from '../../graph/plan';
+import { runOnce } from '../../graph/plan';
 import { Matrix } from '../../native/matrix';
 import { MAX_KERNELS } from '../../structures/kernels';
 import type { DecompositionRounds } from '../converter';
@@ -49,8 +49,7 @@ export async function decompose(
       refit(w, tensors, residual, refitRounds);
       graph.output('residual', residual);
     }
-    await using plan = new Plan(graph);
-    const results = await plan.run({ signal });
+    const results = await runOnce(graph, signal);
     const after = [...(results.residuals as Float32Array)];
     const residual = (results.residual ?? results.residuals?.slice(-1))?.[0] as number;
     return { ...matrices, residuals: after, residual, dispose: () => disposeKernels(matrices) };

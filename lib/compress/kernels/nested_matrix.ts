@@ -25,7 +25,7 @@ import {
   svid,
 } from '../../graph/operations/kernel_fit';
 import { scale } from '../../graph/operations/weighted_sum';
-import { Plan } from '../../graph/plan';
+import { runOnce } from '../../graph/plan';
 import type { Matrix } from '../../native/matrix';
 import { withTarget } from '../calibration_target';
 import { dampedMoments } from '../damping';
@@ -125,8 +125,7 @@ async function chooseLast(
     const rebuilt = graph.create(w);
     reconstruct(bindKernels(graph, first), rebuilt);
     choose(add(scale(rebuilt, -1), w), bindKernels(graph, last));
-    await using plan = new Plan(graph);
-    await plan.run({ signal });
+    await runOnce(graph, signal);
     for (const part of ['kernels', 'sOut', 'sIn'] as const) {
       current[part].writeAt(first[part].byteLength, last[part].raw());
     }
@@ -150,6 +149,5 @@ async function fitScales(matrices: KernelMatrices, { target, moments, damped, si
   const error = graph.create(SCALAR_SHAPE);
   calibratedError(w, graph.bind(moments.h), tensors, error);
   graph.output('error', error);
-  await using plan = new Plan(graph);
-  return (await plan.run({ signal })).error?.[0] as number;
+  return (await runOnce(graph, signal)).error?.[0] as number;
 }
