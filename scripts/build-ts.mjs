@@ -2,11 +2,21 @@
 // names one by one. A program that imports mbok and a library that requires it thus share one instance of every class. Also
 // writes the entries of single targets.
 import { spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
+import { deferRequires } from './lazy-requires.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const dist = join(root, 'dist');
@@ -17,6 +27,9 @@ process.on('exit', () => rmSync(output, { recursive: true, force: true }));
 const compiler = join(root, 'node_modules/typescript/bin/tsc');
 const tsc = spawnSync(process.execPath, [compiler, '-p', root, '--outDir', output], { stdio: 'inherit' });
 if (tsc.status !== 0) process.exit(tsc.status ?? 1);
+
+for (const name of readdirSync(output, { recursive: true }))
+  if (name.endsWith('.js')) deferRequires(join(output, name));
 
 const declarations = join(output, 'index.d.ts');
 if (!existsSync(declarations)) throw new Error(`lib/index.ts is missing: it is the public entry`);
