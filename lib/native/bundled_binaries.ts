@@ -26,8 +26,9 @@ provideBinary((target) => {
       case 'win32-arm64':
         return require('../../prebuilds/win32-arm64/mbok.node');
     }
-  } catch {
-    // the loader tries the package's folder and says what is wrong
+  } catch (error) {
+    // where the file is missing the loader looks into the package's folder and says what it has
+    if ((error as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND') throw error;
   }
   return undefined;
 });

@@ -91,22 +91,23 @@ function explanation(cause: unknown): string {
   const commands = existsSync(join(root, 'native/sources.txt'))
     ? ['npm ci', `npm run ${process.env.PREBUILDS_ONLY ? 'prebuild' : 'build:native'}`]
     : ['npm ci && npm run prebuild && npm pack   (in a checkout of mbok)', 'npm install CHECKOUT/mbok-*.tgz   (here)'];
-  const shipped = shippedFiles();
+  const [shipped, libc] = [shippedFiles(), libcName()];
   return [
     `no native binary could be loaded from ${root}: ${reason}`,
     `  shipped: ${shipped.length > 0 ? shipped.join(', ') : 'none'}`,
-    `  found:   ${process.platform}-${process.arch}${libcOf()}, Node ${process.version}`,
+    `  found:   ${process.platform}-${process.arch}${libc === '' ? '' : `, ${libc}`}, Node ${process.version}`,
     '  if packages were installed on another system: install them on this one, or there for this one by',
-    `    npm ci --os=${process.platform} --cpu=${process.arch}`,
+    `    npm ci --os=${process.platform} --cpu=${process.arch}${libc === '' ? '' : ` --libc=${libc.split(' ')[0]}`}`,
     '  to build one (g++ or clang++, cmake, make and python3 are needed):',
     ...commands.map((command) => `    ${command}`),
   ].join('\n');
 }
 
-function libcOf(): string {
+/** Names the C library on Linux: `musl`, or `glibc` with its version. Other systems have one of their own. */
+function libcName(): string {
   if (process.platform !== 'linux') return '';
   const version = glibcVersion();
-  return version === undefined ? ', musl' : `, glibc ${version}`;
+  return version === undefined ? 'musl' : `glibc ${version}`;
 }
 
 function shippedFiles(): string[] {
