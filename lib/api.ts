@@ -37,8 +37,15 @@ export { measureSpeed, type Rate, type SpeedOptions, type SpeedResult } from './
 export type { Measurement } from './eval/statistics';
 export { type ChatModel, type FitOptions, fitMessages } from './generate/conversation';
 export type { Generation } from './generate/generation';
+export type { ScoredToken, TokenProbability } from './generate/logprobs';
 export { PromptCache } from './generate/prompt_cache';
-export type { BatchOptions, EndReason, GenerateOptions, GenerationResult } from './generate/request';
+export type {
+  BatchOptions,
+  EndReason,
+  GeneratedToken,
+  GenerateOptions,
+  GenerationResult,
+} from './generate/request';
 export type { SamplingOptions } from './generate/sampler';
 export { type CachedModel, listCachedModels, type RemovedModel, removeCachedModel } from './hub/manage';
 export {

@@ -52,12 +52,17 @@ export async function generateBatch(
 function readRequests(
   model: ModelCore,
   prompts: readonly (string | ArrayLike<number>)[],
-  { seed, ...options }: Omit<BatchOptions, 'parallel' | 'onEnd'>,
+  { seed, onToken, ...options }: Omit<BatchOptions, 'parallel' | 'onEnd'>,
 ): GenerationRequest[] {
   if (!Array.isArray(prompts)) invalid('prompts', 'an array of texts or token ids', prompts);
+  if (onToken !== undefined && typeof onToken !== 'function') invalid('onToken', 'a function', onToken);
   return prompts.map((prompt: string | ArrayLike<number>, index) => {
     try {
-      return readRequest(model, prompt, { ...options, ...(seed !== undefined && { seed: seed + index }) });
+      return readRequest(model, prompt, {
+        ...options,
+        ...(seed !== undefined && { seed: seed + index }),
+        ...(onToken && { onToken: (token) => onToken(token, index) }),
+      });
     } catch (error) {
       if (!(error instanceof MbokError) || error.code !== 'MBOK_INVALID_ARGUMENT') throw error;
       throw new MbokError(error.code, `prompts[${index}]: ${error.message}`, { cause: error });

@@ -70,6 +70,18 @@ export class LogitRuns {
     return ids;
   }
 
+  /** The `count` likeliest tokens, the likeliest first; of equals the first in the vocabulary. */
+  top(count: number): number[] {
+    const logits = this.#logits;
+    let ids: number[] = [];
+    // few tokens are not far below the largest: sorting a vocabulary takes longer than a small model takes for a token
+    for (const below of [0, 2, 5, 12, Infinity]) {
+      ids = this.reaching(this.largest - below);
+      if (ids.length >= count) break;
+    }
+    return ids.sort((a, b) => (logits[b] as number) - (logits[a] as number) || a - b).slice(0, count);
+  }
+
   /** The weights of all tokens together, the likeliest having 1. */
   total(): number {
     return sum(this.#weights());

@@ -6,6 +6,7 @@ import { type ActivationBits, type Arithmetic, arithmeticOf, type Precision } fr
 import type { ModelCore } from '../models/model_core';
 import type { ProgressOptions } from '../models/stored_matrix';
 import type { Tokenizer } from '../text/tokenizer';
+import type { ScoredToken, TokenProbability } from './logprobs';
 import { PromptCache } from './prompt_cache';
 import { SAMPLING_OPTIONS, type SamplingOptions } from './sampler';
 
@@ -25,6 +26,8 @@ export interface GenerationResult {
   readonly tokens: number;
   /** Tokens of the prompt. */
   readonly promptTokens: number;
+  /** Tokens of the prompt that were in a cache, and were not computed again. */
+  readonly cachedTokens: number;
   /** The sampler's; give it again for the same text. */
   readonly seed: number;
   /** Bytes of the key-value cache: f32 where products are, f16 otherwise. */
@@ -34,6 +37,9 @@ export interface GenerationResult {
   /** From the first token to the end. */
   readonly decodeSeconds: number;
 }
+
+/** A token as it is chosen, with its probability if `logprobs` asks for it. */
+export type GeneratedToken = Pick<TokenProbability, 'id'> & Partial<ScoredToken>;
 
 /** Options of `model.generate`. */
 export interface GenerateOptions extends SamplingOptions, ProgressOptions {
@@ -47,14 +53,23 @@ export interface GenerateOptions extends SamplingOptions, ProgressOptions {
   readonly activations?: ActivationBits | undefined;
   /** Keeps keys and values for the next generation, and has those of the last. Default: none are kept. */
   readonly promptCache?: PromptCache | undefined;
+  /**
+   * Asks for the probability of every token and of this many of the likeliest tokens in its place, which `onToken` is told.
+   * They are the model's, before penalties, bias and temperature. Default: none.
+   */
+  readonly logprobs?: number | undefined;
+  /** Told of every token when it is chosen, the token that ends the text included. */
+  readonly onToken?: ((token: GeneratedToken) => void) | undefined;
   /** Told once when the generation ends, unless it fails. */
   readonly onEnd?: ((result: GenerationResult) => void) | undefined;
 }
 
 /** Options of `model.generateBatch`. The seed is the first prompt's; the next one's is one more, and so on. */
-export interface BatchOptions extends Omit<GenerateOptions, 'onEnd' | 'promptCache'> {
+export interface BatchOptions extends Omit<GenerateOptions, 'onToken' | 'onEnd' | 'promptCache'> {
   /** Prompts computed side by side at most; each takes a key-value cache. Default 8. */
   readonly parallel?: number;
+  /** Told of every token when it is chosen, and of its prompt. */
+  readonly onToken?: ((token: GeneratedToken, index: number) => void) | undefined;
   /** Told whenever a generation ends. */
   readonly onEnd?: ((result: GenerationResult, index: number) => void) | undefined;
 }
@@ -65,9 +80,11 @@ export const GENERATE_OPTIONS = [
   'stop',
   'precision',
   'activations',
+  'logprobs',
   'promptCache',
   'signal',
   'onProgress',
+  'onToken',
   'onEnd',
 ] as const;
 
@@ -96,11 +113,15 @@ export function readRequest(
   ends: readonly number[] = model.tokenizer.eosTokenIds,
 ): GenerationRequest {
   const checked = options('options', given, GENERATE_OPTIONS);
-  const { maxTokens, stop = [], promptCache } = checked;
+  const { maxTokens, stop = [], promptCache, logprobs, logitBias } = checked;
+  const { vocabularySize } = model.config;
   if (promptCache !== undefined && !(promptCache instanceof PromptCache)) {
     invalid('promptCache', 'a PromptCache', promptCache);
   }
   if (maxTokens !== undefined) integerInRange('maxTokens', maxTokens, 1);
+  if (logprobs !== undefined) integerInRange('logprobs', logprobs, 0, vocabularySize);
+  const strange = Object.keys(logitBias ?? {}).find((id) => Number(id) >= vocabularySize);
+  if (strange !== undefined) invalid('logitBias', `biases of tokens below ${vocabularySize}`, logitBias);
   const arithmetic = arithmeticOf(checked);
   const stops = typeof stop === 'string' ? [stop] : [...stop];
   for (const [i, entry] of stops.entries()) string(`stop[${i}]`, entry);

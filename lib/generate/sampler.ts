@@ -1,7 +1,7 @@
 /** Chooses the next token from logits. */
 
 import { uniform } from '../base/random';
-import { finiteNumber, integerInRange } from '../base/validate';
+import { finiteNumber, integerInRange, invalid, object } from '../base/validate';
 import { indexAt, LogitRuns, sum, weightOf } from './logit_runs';
 
 /** How the next token is chosen among the likely ones. */
@@ -16,18 +16,34 @@ export interface SamplingOptions {
   readonly minP?: number;
   /** Above 1, tokens of the prompt and of the text so far become less likely (arXiv 1909.05858). Default 1. */
   readonly repetitionPenalty?: number;
+  /** Subtracted from the logits of tokens that the text already has, without the prompt; from -2 to 2. Default 0. */
+  readonly presencePenalty?: number;
+  /** Subtracted once for each time that the text has the token, without the prompt; from -2 to 2. Default 0. */
+  readonly frequencyPenalty?: number;
+  /** Added to the logits of tokens by their ids, from -100 (never) to 100 (always). Default: none. */
+  readonly logitBias?: Readonly<Record<number, number>>;
   /** The same seed gives the same text. An integer of at least 0. Default: another one each time. */
   readonly seed?: number;
 }
 
 /** The options' names, for checking. */
-export const SAMPLING_OPTIONS = ['temperature', 'topK', 'topP', 'minP', 'repetitionPenalty', 'seed'] as const;
+export const SAMPLING_OPTIONS = [
+  'temperature',
+  'topK',
+  'topP',
+  'minP',
+  'repetitionPenalty',
+  'presencePenalty',
+  'frequencyPenalty',
+  'logitBias',
+  'seed',
+] as const;
 
 /** A draw has 53 random bits: a token less likely than the likeliest by more than that is never drawn. In natural units. */
 const NO_CHANCE = -53 * Math.LN2;
 
 /**
- * One generation's sampler: penalty, temperature, then top-k, top-p and min-p in the order that transformers applies
+ * One generation's sampler: penalties, bias, temperature, then top-k, top-p and min-p in the order that transformers applies
  * them, then a draw. Throws MBOK_INVALID_ARGUMENT for options outside their ranges.
  */
 export class Sampler {
@@ -37,23 +53,38 @@ export class Sampler {
   readonly #topP: number;
   readonly #minP: number;
   readonly #penalty: number;
+  readonly #presence: number;
+  readonly #frequency: number;
+  readonly #bias: readonly (readonly [id: number, bias: number])[];
   #draws = 0;
   readonly #runs: LogitRuns;
   readonly #seen = new Set<number>();
+  /** How often the text has a token. */
+  readonly #counts = new Map<number, number>();
 
-  constructor({ temperature = 1, topK = 0, topP = 1, minP = 0, repetitionPenalty = 1, seed }: SamplingOptions = {}) {
+  constructor(options: SamplingOptions = {}) {
+    const { temperature = 1, topK = 0, topP = 1, minP = 0, repetitionPenalty = 1, seed } = options;
     this.#temperature = finiteNumber('temperature', temperature, 0);
     this.#runs = new LogitRuns(this.#temperature);
     this.#topK = integerInRange('topK', topK, 0);
     this.#topP = finiteNumber('topP', topP, Number.MIN_VALUE, 1);
     this.#minP = finiteNumber('minP', minP, 0, 1);
     this.#penalty = finiteNumber('repetitionPenalty', repetitionPenalty, Number.MIN_VALUE);
+    this.#presence = finiteNumber('presencePenalty', options.presencePenalty ?? 0, -2, 2);
+    this.#frequency = finiteNumber('frequencyPenalty', options.frequencyPenalty ?? 0, -2, 2);
+    this.#bias = readBias(options.logitBias ?? {});
     this.seed = seed === undefined ? Math.floor(Math.random() * 2 ** 32) : integerInRange('seed', seed, 0);
   }
 
-  /** Tells the sampler a token of the text so far, for the repetition penalty. */
+  /** Tells the sampler a token of the prompt. */
   see(id: number): void {
     this.#seen.add(id);
+  }
+
+  /** Tells the sampler a token that the text goes on with. */
+  take(id: number): void {
+    this.#seen.add(id);
+    this.#counts.set(id, (this.#counts.get(id) ?? 0) + 1);
   }
 
   /** The next token's id. `logits` [V] are changed in place. Throws MBOK_NON_FINITE. */
@@ -79,11 +110,18 @@ export class Sampler {
   }
 
   #penalize(logits: Float32Array): void {
-    if (this.#penalty === 1) return;
-    for (const id of this.#seen) {
-      const logit = logits[id] as number;
-      logits[id] = logit > 0 ? logit / this.#penalty : logit * this.#penalty;
+    if (this.#penalty !== 1) {
+      for (const id of this.#seen) {
+        const logit = logits[id] as number;
+        logits[id] = logit > 0 ? logit / this.#penalty : logit * this.#penalty;
+      }
     }
+    if (this.#presence !== 0 || this.#frequency !== 0) {
+      for (const [id, count] of this.#counts) {
+        logits[id] = (logits[id] as number) - this.#presence - count * this.#frequency;
+      }
+    }
+    for (const [id, bias] of this.#bias) logits[id] = (logits[id] as number) + bias;
   }
 
   /** Only tokens with at least this weight may be drawn; equals of the last one that may are let in too. */
@@ -120,6 +158,15 @@ export class Sampler {
       above = least;
     }
   }
+}
+
+/** Checks the biases. Ids past the vocabulary are the request's matter, which knows the model. */
+function readBias(bias: Readonly<Record<number, number>>): (readonly [id: number, bias: number])[] {
+  return Object.entries(object('logitBias', bias)).map(([key, value]) => {
+    const id = Number(key);
+    if (!/^\d+$/.test(key) || !Number.isSafeInteger(id)) invalid('logitBias', 'biases by token ids', bias);
+    return [id, finiteNumber(`logitBias[${id}]`, value, -100, 100)];
+  });
 }
 
 /** Logits below this have less than this weight, or no chance to be drawn. A little less than exact, for rounding. */

@@ -203,9 +203,10 @@ export class Scheduler implements Host {
       const held = this.#free.map((slot) => decoder.reusable(slot, prompt, path));
       const [slot] = this.#free.splice(held.indexOf(Math.max(...held)), 1) as [number];
       text.slot = slot;
-      text.rest = prompt.subarray(decoder.rewind(slot, prompt, path));
+      const cached = decoder.rewind(slot, prompt, path);
+      text.rest = prompt.subarray(cached);
       text.path = path ?? decoder.path(text.rest.length);
-      text.writer.start();
+      text.writer.start(cached);
       remove(this.#waiting, text);
       this.#seated.push(text);
     }

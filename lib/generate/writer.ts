@@ -2,6 +2,7 @@
 
 import { StopMatcher, StreamDecoder } from '../text/stream';
 import type { Tokenizer } from '../text/tokenizer';
+import { TokenScorer } from './logprobs';
 import type { EndReason, GenerationRequest, GenerationResult } from './request';
 import { Sampler } from './sampler';
 
@@ -22,8 +23,11 @@ export class Writer {
   readonly #sampler: Sampler;
   readonly #decoder: StreamDecoder;
   readonly #matcher: StopMatcher;
+  /** Undefined if nobody asks for probabilities. */
+  readonly #scorer: TokenScorer | undefined;
   #text = '';
   #tokens = 0;
+  #cachedTokens = 0;
   #started: number | undefined;
   #firstToken = 0;
   #reason: EndReason | undefined;
@@ -33,6 +37,7 @@ export class Writer {
     this.#sampler = new Sampler(request.options);
     this.#decoder = new StreamDecoder(tokenizer);
     this.#matcher = new StopMatcher(request.stop);
+    this.#scorer = request.options.logprobs === undefined ? undefined : new TokenScorer();
   }
 
   /** Tokens chosen so far. */
@@ -45,9 +50,10 @@ export class Writer {
     return this.#reason;
   }
 
-  /** The computation of the prompt begins. */
-  start(): void {
+  /** The computation of the prompt begins. `cachedTokens`: those that need none. */
+  start(cachedTokens: number): void {
     this.#started = performance.now();
+    this.#cachedTokens = cachedTokens;
     const { prompt } = this.#request;
     // a token's text may depend on its neighbors: the prompt's end is context, its own text is not given out
     for (const id of prompt.subarray(-CONTEXT_TOKENS)) this.#decoder.push(id);
@@ -57,8 +63,12 @@ export class Writer {
   /** Chooses the next token by its logits [V], which are changed in place. Throws MBOK_NON_FINITE. */
   write(logits: Float32Array): Written {
     const { ends, maxTokens, limitedByContext } = this.#request;
+    // the sampler changes what the model thinks
+    const raw = this.#scorer && logits.slice();
     const id = this.#sampler.sample(logits);
     if (this.#tokens++ === 0) this.#firstToken = performance.now();
+    const { onToken, logprobs = 0 } = this.#request.options;
+    onToken?.(raw === undefined ? { id } : (this.#scorer as TokenScorer).score(raw, id, logprobs));
     const ended = ends.includes(id);
     const last = ended || this.#tokens === maxTokens;
     const piece = ended ? this.#decoder.flush() : this.#decoder.push(id) + (last ? this.#decoder.flush() : '');
@@ -69,7 +79,7 @@ export class Writer {
     if (stopped) this.#reason = 'stop';
     else if (ended) this.#reason = 'end-of-text';
     else if (last) this.#reason = limitedByContext ? 'context' : 'max-tokens';
-    if (this.#reason === undefined) this.#sampler.see(id);
+    if (this.#reason === undefined) this.#sampler.take(id);
     return { text, next: this.#reason === undefined ? id : undefined };
   }
 
@@ -81,6 +91,7 @@ export class Writer {
       text: this.#text,
       tokens: this.#tokens,
       promptTokens: this.#request.prompt.length,
+      cachedTokens: this.#cachedTokens,
       seed: this.#sampler.seed,
       cacheBytes,
       prefillSeconds: this.#tokens === 0 ? 0 : (this.#firstToken - (this.#started ?? now)) / 1000,

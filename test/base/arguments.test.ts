@@ -229,7 +229,11 @@ const cases: Record<string, () => Case> = {
     [[1, 2], [3]],
     { maxTokens: 1, signal: signal() },
   ],
-  'Model.chat': () => [async (...args: [never]) => await withText.chat(...args).next(), messages, { maxTokens: 1 }],
+  'Model.chat': () => [
+    async (...args: [never]) => await withText.chat(...args).next(),
+    messages,
+    { maxTokens: 1, presencePenalty: 1, frequencyPenalty: 1, logitBias: { 1: 2 }, logprobs: 2, onToken: onProgress },
+  ],
   encodeChat: () => [mbok.encodeChat, withText.tokenizer, withText.chatTemplate, messages],
   fitMessages: () => [mbok.fitMessages, withText, messages, { maxTokens: 5 }],
   binarize: () => [

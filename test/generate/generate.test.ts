@@ -5,7 +5,8 @@
 
 import { uniform } from '../../lib/base/random';
 import { GenerationCache } from '../../lib/generate/cache';
-import type { GenerateOptions } from '../../lib/generate/request';
+import { TokenScorer } from '../../lib/generate/logprobs';
+import type { GeneratedToken, GenerateOptions } from '../../lib/generate/request';
 import { Sampler, type SamplingOptions } from '../../lib/generate/sampler';
 import { coreOf, Model } from '../../lib/model';
 import { Matrix } from '../../lib/native/matrix';
@@ -192,12 +193,105 @@ test('a model without a tokenizer says so at once', async () => {
   expect(() => plain.generate([1])).toThrow(expect.objectContaining({ code: 'MBOK_NO_TOKENIZER' }));
 });
 
+describe('onToken', () => {
+  /** log softmax of the logits after each of the last `count` tokens. */
+  async function logSoftmax(ids: readonly number[], count: number): Promise<Float64Array[]> {
+    const { data, shape } = await model.logits(ids.slice(0, -1));
+    return Array.from({ length: count }, (_, i) => {
+      const row = Float64Array.from(
+        data.subarray((shape[0] - count + i) * shape[1], (shape[0] - count + i + 1) * shape[1]),
+      );
+      const total = Math.log(row.reduce((sum, logit) => sum + Math.exp(logit), 0));
+      return row.map((logit) => logit - total);
+    });
+  }
+
+  test.each<GenerateOptions>([
+    { temperature: 0 },
+    { temperature: 2, topK: 3, repetitionPenalty: 1.3, presencePenalty: 1, logitBias: { 300: 5 }, seed: 4 },
+  ])("tells the model's log-probabilities, whatever the sampling: %j", async (options) => {
+    const told: GeneratedToken[] = [];
+    const { tokens } = await generate(PROMPT, {
+      ...options,
+      maxTokens: 12,
+      logprobs: 4,
+      onToken: (one) => told.push(one),
+    });
+    expect(told).toHaveLength(tokens);
+    const expected = await logSoftmax([...model.tokenizer.encode(PROMPT), ...told.map(({ id }) => id)], tokens);
+    for (const [i, { id, logprob, likeliest }] of told.entries()) {
+      const row = expected[i] as Float64Array;
+      expect(logprob).toBeCloseTo(row[id] as number, 3);
+      const order = [...row.keys()].sort((a, b) => (row[b] as number) - (row[a] as number)).slice(0, 4);
+      expect(likeliest?.map((one) => one.id)).toEqual(order);
+      for (const one of likeliest ?? []) expect(one.logprob).toBeCloseTo(row[one.id] as number, 3);
+    }
+  });
+
+  test('scores logits as computed by hand', () => {
+    // e⁰ + 2·e^ln2 + e^ln3 = 8
+    const logits = Float32Array.of(0, Math.log(2), Math.log(3), Math.log(2));
+    const { id, logprob, likeliest } = new TokenScorer().score(logits, 0, 3);
+    expect([id, logprob]).toEqual([0, expect.closeTo(Math.log(1 / 8), 6)]);
+    expect(likeliest.map((one) => [one.id, Math.round(8 * Math.exp(one.logprob))])).toEqual([
+      [2, 3],
+      [1, 2],
+      [3, 2],
+    ]);
+  });
+
+  test('has ids only where nobody asks for probabilities, and does not change the text', async () => {
+    const told: GeneratedToken[] = [];
+    const options = { maxTokens: 12, seed: 5 };
+    const { text } = await generate(PROMPT, { ...options, onToken: (one) => told.push(one) });
+    expect(told.every((one) => Object.keys(one).join() === 'id')).toBe(true);
+    expect(model.tokenizer.decode(told.map(({ id }) => id))).toBe(text);
+    expect((await generate(PROMPT, { ...options, logprobs: 0 })).text).toBe(text);
+  });
+
+  test('tells the prompt of each token of a batch', async () => {
+    const told: number[][] = [[], []];
+    const prompts = ['Once', 'One day'];
+    const onToken = ({ id }: GeneratedToken, index: number) => told[index]?.push(id);
+    const results = await model.generateBatch(prompts, { temperature: 0, maxTokens: 6, onToken });
+    expect(told.map((ids) => model.tokenizer.decode(ids))).toEqual(results.map(({ text }) => text));
+  });
+});
+
+test('penalties keep the text from repeating itself, and a bias bans a token', async () => {
+  const options = { temperature: 0, maxTokens: 60 };
+  const distinct = async (more: GenerateOptions) => {
+    const ids: number[] = [];
+    await generate(PROMPT, { ...options, ...more, onToken: ({ id }) => ids.push(id) });
+    return new Set(ids).size / ids.length;
+  };
+  expect(await distinct({ presencePenalty: 2, frequencyPenalty: 2 })).toBeGreaterThan(await distinct({}));
+  const ids: number[] = [];
+  await generate(PROMPT, { ...options, onToken: ({ id }) => ids.push(id) });
+  const [first] = ids as [number];
+  const others: number[] = [];
+  await generate(PROMPT, { ...options, logitBias: { [first]: -100 }, onToken: ({ id }) => others.push(id) });
+  expect(others).not.toContain(first);
+});
+
+test.each<[GenerateOptions, RegExp]>([
+  [{ presencePenalty: 3 }, /presencePenalty/],
+  [{ frequencyPenalty: Number.NaN }, /frequencyPenalty/],
+  [{ logitBias: { 2048: 1 } }, /logitBias.*below 2048/],
+  [{ logitBias: { 1: 101 } }, /logitBias\[1\]/],
+  [{ logitBias: { x: 1 } as never }, /logitBias/],
+  [{ logprobs: -1 }, /logprobs/],
+])('refuses %j', (options, message) => {
+  expect(() => model.generate(PROMPT, options)).toThrow(message);
+});
+
 describe('the sampler', () => {
   const LOGITS = [1, 3, 2, 0, -1];
   /** Returns the share of each token in many draws. */
-  function shares(options: ConstructorParameters<typeof Sampler>[0], seen: number[] = []): number[] {
+  function shares(options: SamplingOptions, seen: number[] = [], taken: number[] = []): number[] {
     const sampler = new Sampler({ seed: 9, ...options });
     for (const id of seen) sampler.see(id);
+    for (const id of taken) sampler.take(id);
     const counts = new Float64Array(LOGITS.length);
     for (let i = 0; i < 4000; i++) {
       const id = sampler.sample(Float32Array.from(LOGITS));
@@ -211,7 +305,7 @@ describe('the sampler', () => {
     return weights.map((weight) => weight / total);
   }
   const none = -Infinity;
-  const cases: [string, Parameters<typeof shares>[0], readonly number[], number[]][] = [
+  const cases: [string, SamplingOptions, readonly number[], seen: number[], taken?: number[]][] = [
     ['temperature 1', {}, LOGITS, []],
     ['temperature ½ sharpens', { temperature: 0.5 }, LOGITS.map((logit) => 2 * logit), []],
     ['temperature 0 takes the likeliest', { temperature: 0 }, [none, 3, none, none, none], []],
@@ -226,17 +320,42 @@ describe('the sampler', () => {
       [1, 1.5, 2, 0, -2],
       [1, 4],
     ],
+    ['repetitionPenalty counts the text too', { repetitionPenalty: 2 }, [1, 1.5, 2, 0, -2], [1], [4, 4]],
+    [
+      'presencePenalty is subtracted once from what the text has, not the prompt',
+      { presencePenalty: 1.5 },
+      [1, 1.5, 2, -1.5, -1],
+      [0, 2],
+      [1, 3, 1, 1],
+    ],
+    [
+      'frequencyPenalty is subtracted as often as the text has the token',
+      { frequencyPenalty: 0.5 },
+      [1, 1.5, 2, -0.5, -1],
+      [0, 2],
+      [1, 3, 1, 1],
+    ],
+    ['negative penalties favor', { presencePenalty: -1, frequencyPenalty: -0.5 }, [3, 3, 2, 0, -1], [], [0, 0]],
+    ['logitBias is added', { logitBias: { 0: 2, 1: -100, 4: 1 } }, [3, none, 2, 0, 0], []],
+    [
+      'penalties and bias, in this order',
+      { repetitionPenalty: 2, presencePenalty: 0.5, frequencyPenalty: 0.25, logitBias: { 1: 1 } },
+      [1, 1.75, 2, 0, -2.75],
+      [],
+      [1, 4],
+    ],
     ['all together', { topK: 4, topP: 0.85, minP: 0.2, temperature: 2 }, [0.5, 1.5, 1, none, none], []],
   ];
-  test.each(cases)('%s', (_, options, expected, seen) => {
+  test.each(cases.map((one) => [one[0], one] as const))('%s', (_, [, options, expected, seen, taken = []]) => {
     const wanted = softmax(expected);
-    shares(options, seen).forEach((share, id) => {
+    shares(options, seen, taken).forEach((share, id) => {
       expect(Math.abs(share - (wanted[id] as number))).toBeLessThan((wanted[id] as number) === 0 ? 1e-12 : 0.03);
     });
   });
 
+  type Filters = Required<Pick<SamplingOptions, 'temperature' | 'topK' | 'topP' | 'minP'>>;
   /** Samples by the definition: sorts all tokens, then applies top-k, top-p and min-p in turn. */
-  function defined(logits: Float32Array, { temperature, topK, topP, minP }: Required<SamplingOptions>, share: number) {
+  function defined(logits: Float32Array, { temperature, topK, topP, minP }: Filters, share: number) {
     const largest = Math.max(...logits);
     const weighed = Array.from(logits, (logit, id) => ({ id, weight: Math.exp((logit - largest) / temperature) }));
     const kept = [...weighed].sort((a, b) => b.weight - a.weight).slice(0, topK === 0 ? undefined : topK);
