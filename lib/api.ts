@@ -76,6 +76,8 @@ export type { LoadOptions, SaveOptions } from './models/model_core';
 export type { OutputOptions } from './models/model_folder';
 export type { ModelUse, ProgressOptions } from './models/stored_matrix';
 export type { UnreadModule } from './models/unread';
+export { type CloseOptions, createServer, type ListenOptions, type Server } from './serve/create_server';
+export type { RequestRecord, ServerOptions } from './serve/options';
 export type { Formats, LayerFormat } from './structures/structure';
 export type { ChatTemplate, EncodedChat, TemplateOptions } from './text/chat';
 export { encodeChat } from './text/chat';

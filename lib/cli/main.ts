@@ -20,6 +20,7 @@ import { pullCommand } from './pull';
 import { pushCommand } from './push';
 import { reportCommand } from './report';
 import { usedResources } from './resources';
+import { serveCommand } from './serve';
 import { say } from './terminal';
 
 const COMMANDS: readonly Command[] = [
@@ -30,6 +31,7 @@ const COMMANDS: readonly Command[] = [
   speedCommand,
   generateCommand,
   chatCommand,
+  serveCommand,
   inspectCommand,
   pullCommand,
   lsCommand,

@@ -12,7 +12,11 @@ function cacheType(precision: Precision): 'f32' | 'f16' {
 }
 
 /** Bytes of a cache for `rows` tokens: 2 · layers · rows · key-value columns · 4, or · 2 in 'bf16' and 'int8'. */
-export function cacheBytes({ family, config }: ModelCore, rows: number, precision: Precision): number {
+export function cacheBytes(
+  { family, config }: Pick<ModelCore, 'family' | 'config'>,
+  rows: number,
+  precision: Precision,
+): number {
   const bytes = rowBytes(cacheType(precision), config.keyValueHeads * config.headDimension);
   return 2 * family.attentionModules(config).length * rows * bytes;
 }

@@ -26,6 +26,16 @@ export interface SchedulerOptions {
   readonly promptCache?: PromptCache | undefined;
 }
 
+/** What a scheduler does at a moment. */
+export interface SchedulerLoad {
+  /** Texts with slots. */
+  readonly running: number;
+  /** Texts that wait for one. */
+  readonly waiting: number;
+  /** Share of the cache that running texts take, from 0 to 1. */
+  readonly cacheUse: number;
+}
+
 interface Consumer {
   resolve(written: Written): void;
   reject(error: unknown): void;
@@ -105,6 +115,13 @@ export class Scheduler implements Host {
     if (!sameArithmetic(request.arithmetic, arithmetic)) invalid('arithmetic', "the scheduler's", request.arithmetic);
     if (request.options.promptCache !== promptCache) invalid('promptCache', "the scheduler's", 'another');
     return new Generation(this, fitted(request, context));
+  }
+
+  /** What the scheduler does now. */
+  get load(): SchedulerLoad {
+    const tokens = this.#seated.reduce((sum, { request, writer }) => sum + request.prompt.length + writer.tokens, 0);
+    const { slots, context } = this.#options;
+    return { running: this.#seated.length, waiting: this.#waiting.length, cacheUse: tokens / (slots * context) };
   }
 
   join(request: GenerationRequest, writer: Writer): Seat {

@@ -2,6 +2,8 @@ import { MbokError } from '../base/errors';
 
 const REASONS: Record<string, string> = {
   EACCES: 'permission denied',
+  EADDRINUSE: 'another program listens there',
+  EADDRNOTAVAIL: 'this machine has no such address',
   EDQUOT: 'disk quota exceeded',
   EEXIST: 'it exists already',
   EFBIG: 'the file would pass the size limit of the process or the file system',

@@ -234,6 +234,10 @@ const cases: Record<string, () => Case> = {
     messages,
     { maxTokens: 1, presencePenalty: 1, frequencyPenalty: 1, logitBias: { 1: 2 }, logprobs: 2, onToken: onProgress },
   ],
+  createServer: () => [
+    async (...args: [never]) => await (await mbok.createServer(...args)).close(),
+    { models: { chat: at('chat') }, parallel: 2, precision: 'f32', apiKeys: ['key'], logTexts: false },
+  ],
   encodeChat: () => [mbok.encodeChat, withText.tokenizer, withText.chatTemplate, messages],
   fitMessages: () => [mbok.fitMessages, withText, messages, { maxTokens: 5 }],
   binarize: () => [

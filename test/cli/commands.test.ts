@@ -249,6 +249,7 @@ test.each([
   'eval perplexity',
   'eval speed',
   'generate',
+  'serve',
   'inspect',
   'export',
   'baseline',

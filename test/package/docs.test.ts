@@ -95,6 +95,9 @@ const BLOCKS: Readonly<Record<string, Expectation>> = {
   'docs/quality.md: mbok binarize assets/tiny-stories OUT --bits 0.8': { skipped: 'measures for minutes' },
   'docs/quality.md: mbok report assets/tiny-stories': { skipped: 'runs a hundred commands on texts of another folder' },
   'docs/quality.md: mbok binarize gemma.gguf OUT --kernels K': { skipped: 'needs Gemma 3' },
+  'docs/serving.md: mbok serve assets/tiny-stories': { skipped: 'does not end; serve/command.test.ts runs it' },
+  "docs/serving.md: import { createServer } from 'mbok';": { prints: [/^http:\/\/127\.0\.0\.1:\d+$/m, STORY] },
+  'docs/serving.md: lm_eval --model local-completions': { skipped: 'needs lm-evaluation-harness' },
   'docs/benchmarks.md: node bench/head.mjs --shapes gemma': { skipped: 'measures for minutes' },
 };
 
