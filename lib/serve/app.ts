@@ -20,7 +20,12 @@ import { responseAnswer } from './responses';
 import { chatBody, completionBody, detokenizeBody, responseBody, templateBody, tokenizeBody } from './schemas';
 import { computeTexts } from './texts';
 
-type Env = { Variables: { exchange: Exchange } };
+/** What the adaptor of Node's server tells of a request; nothing where the server is mounted elsewhere. */
+export interface Connection {
+  readonly outgoing?: { destroy(): unknown };
+}
+
+type Env = { Variables: { exchange: Exchange }; Bindings: Connection };
 type Call = Context<Env>;
 
 /** Paths that tell nothing, for those who watch the process. */
@@ -45,8 +50,8 @@ export class App {
   }
 
   /** Answers a request. */
-  async fetch(request: Request): Promise<Response> {
-    return await this.#hono.fetch(request);
+  async fetch(request: Request, connection: Connection = {}): Promise<Response> {
+    return await this.#hono.fetch(request, connection);
   }
 
   /** Resolves when no request is in progress. */
@@ -188,7 +193,13 @@ export class App {
       if (body.stream !== true) return c.json(await answer.whole(deltas));
       exchange.streams = true;
       const { keepAliveSeconds, stallSeconds } = this.#settings;
-      const options: EventStreamOptions = { keepAliveSeconds, stallSeconds, onLeave: (why) => exchange.abort(why) };
+      const { outgoing } = c.env;
+      const options: EventStreamOptions = {
+        keepAliveSeconds,
+        stallSeconds,
+        drop: outgoing && (() => outgoing.destroy()),
+        onLeave: (reason) => exchange.abort(reason),
+      };
       const stream = eventStream(finished(answer.events(deltas), exchange, release), options);
       // proxies must not collect events
       const headers = { 'content-type': 'text/event-stream', 'cache-control': 'no-cache', 'x-accel-buffering': 'no' };

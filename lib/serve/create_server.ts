@@ -62,7 +62,10 @@ export class Server implements AsyncDisposable {
     const host = string('host', checked.host ?? '127.0.0.1');
     const port = integerInRange('port', checked.port ?? 8080, 0, 65535);
     if (this.#closing !== undefined) throw new MbokError('MBOK_DISPOSED', 'the server has been closed');
-    const server = this.#createAdaptorServer({ fetch: this.fetch, overrideGlobalObjects: false }) as HttpServer;
+    const server = this.#createAdaptorServer({
+      fetch: (request, { outgoing }) => this.#app.fetch(request, { outgoing }),
+      overrideGlobalObjects: false,
+    }) as HttpServer;
     try {
       await new Promise<void>((resolve, reject) => {
         server.once('error', reject);

@@ -55,8 +55,12 @@ export class HttpError extends Error {
 
   /** The answer that carries the error. */
   response(): Response {
-    const retry = this.retrySeconds === undefined ? undefined : { 'retry-after': String(this.retrySeconds) };
-    const headers = { 'content-type': 'application/json', ...retry };
+    const headers = {
+      'content-type': 'application/json',
+      ...(this.retrySeconds !== undefined && { 'retry-after': String(this.retrySeconds) }),
+      // the rest of a body that is too large is not read
+      ...(this.status === 413 && { connection: 'close' }),
+    };
     return new Response(JSON.stringify(this.body), { status: this.status, headers });
   }
 }

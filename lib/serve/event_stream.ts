@@ -10,6 +10,8 @@ export interface EventStreamOptions {
   readonly keepAliveSeconds: number;
   /** Seconds after which a reader that takes nothing is left. */
   readonly stallSeconds: number;
+  /** Ends the connection of a reader that takes nothing; by default the stream fails. */
+  readonly drop: (() => void) | undefined;
   /** Called if the reader leaves or is left: stops what makes the events. */
   readonly onLeave: (reason: unknown) => void;
 }
@@ -25,7 +27,7 @@ export function event(data: unknown, name?: string): string {
  * makes them. `events` must not throw.
  */
 export function eventStream(events: AsyncIterator<string>, options: EventStreamOptions): ReadableStream<Uint8Array> {
-  const { keepAliveSeconds, stallSeconds, onLeave } = options;
+  const { keepAliveSeconds, stallSeconds, drop, onLeave } = options;
   // begun at once, so that what a generator does at its end is done also if the reader leaves before the first event
   let pending: Promise<IteratorResult<string>> | undefined = events.next();
   let stalled: NodeJS.Timeout | undefined;
@@ -49,8 +51,9 @@ export function eventStream(events: AsyncIterator<string>, options: EventStreamO
         }
         stalled = setTimeout(() => {
           const error = new MbokError('MBOK_ABORTED', `the client has read nothing for ${stallSeconds} s`);
-          controller.error(error);
           leave(error);
+          if (drop === undefined) controller.error(error);
+          else drop();
         }, 1000 * stallSeconds).unref();
       },
       cancel: leave,

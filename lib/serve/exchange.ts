@@ -126,7 +126,7 @@ export class Exchange {
         reasons: this.#reasons,
       }),
       ...(this.#error !== undefined && { error: messageOf(this.#error) }),
-      ...(this.#settings.logTexts && served && { texts: { prompts: this.#prompts, answers: this.#answers } }),
+      ...(this.#settings.logTexts && served && { prompts: this.#prompts, answers: this.#answers }),
     };
   }
 }

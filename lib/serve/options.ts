@@ -32,8 +32,10 @@ export interface RequestRecord {
   readonly reasons?: readonly string[];
   /** Message of the error, if the request failed. */
   readonly error?: string;
-  /** Prompts and answers; only with `logTexts`. */
-  readonly texts?: { readonly prompts: readonly string[]; readonly answers: readonly string[] };
+  /** Prompts of the request; only with `logTexts`. */
+  readonly prompts?: readonly string[];
+  /** Texts of the answer; only with `logTexts`. */
+  readonly answers?: readonly string[];
 }
 
 /** Options of {@link createServer}. */
