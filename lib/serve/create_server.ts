@@ -26,6 +26,9 @@ export interface CloseOptions {
 }
 
 const GRACE_SECONDS = 30;
+/** Time that answers have to reach their clients after the grace. */
+const LAST_SECONDS = 2;
+const SWEEP_MILLISECONDS = 20;
 
 /**
  * An OpenAI-compatible server. Its `fetch` answers requests, so that it can be mounted in any application; `listen` makes it a
@@ -99,17 +102,21 @@ export class Server implements AsyncDisposable {
   async #close(graceSeconds: number): Promise<void> {
     this.#app.draining = true;
     const closed = this.#listening.map((server) => new Promise((resolve) => server.close(resolve)));
-    const timer = setTimeout(() => this.#app.abort(), 1000 * graceSeconds);
+    const aborts = setTimeout(() => this.#app.abort(), 1000 * graceSeconds);
+    // last bytes may still be on their way when everything has been computed
+    const drops = setTimeout(() => this.#each('closeAllConnections'), 1000 * (graceSeconds + LAST_SECONDS));
     await this.#app.idle();
-    clearTimeout(timer);
-    // the last bytes are on their way; connections that are kept alive would wait for a next request
-    const dropped = setTimeout(() => {
-      for (const server of this.#listening) server.closeAllConnections();
-    }, 1000);
-    for (const server of this.#listening) server.closeIdleConnections();
+    clearTimeout(aborts);
+    // connections that are kept alive would wait for a next request
+    const sweeps = setInterval(() => this.#each('closeIdleConnections'), SWEEP_MILLISECONDS);
     await Promise.all(closed);
-    clearTimeout(dropped);
+    clearTimeout(drops);
+    clearInterval(sweeps);
     await this.#pool[Symbol.asyncDispose]();
+  }
+
+  #each(action: 'closeIdleConnections' | 'closeAllConnections'): void {
+    for (const server of this.#listening) server[action]();
   }
 }
 

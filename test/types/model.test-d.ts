@@ -1,6 +1,7 @@
 import {
   binarize,
   type ConversionReport,
+  createServer,
   evaluatePerplexity,
   exportDense,
   finetune,
@@ -12,6 +13,7 @@ import {
   type ModelConfig,
   type ModelInspection,
   type PerplexityResult,
+  type Server,
   type Tokenizer,
 } from 'mbok';
 import { expectAssignable, expectError, expectNotAssignable, expectType } from 'tsd';
@@ -57,3 +59,17 @@ expectType<Promise<PerplexityResult>>(evaluatePerplexity(model, Int32Array.of(1,
 expectType<Promise<void>>(exportDense(model, 'folder', { type: 'f16' }));
 expectError(exportDense(model, 'folder', { type: 'F16' }));
 expectType<Promise<ModelInspection>>(inspect('folder'));
+
+const server = createServer({ models: { small: 'folder' }, parallel: 2, apiKeys: ['key'] });
+expectType<Promise<Server>>(server);
+expectError(createServer({ models: ['folder'] }));
+declare const served: Server;
+expectAssignable<(request: Request) => Promise<Response>>(served.fetch);
+expectType<Promise<string>>(served.listen({ port: 0 }));
+expectAssignable<AsyncDisposable>(served);
+expectError(served.app);
+
+model.generate('Once', {
+  logprobs: 2,
+  onToken: ({ id, logprob }) => expectType<[number, number | undefined]>([id, logprob]),
+});
