@@ -93,9 +93,9 @@ export function completionAnswer(served: ServedModel, body: CompletionBody, exch
         const logprobs = count === undefined || tokens.length === 0 ? null : (scorers[index] as Scores).of(tokens);
         return chunk([{ index, text, logprobs, finish_reason: reason }]);
       };
-      for (let index = 0; echoes && index < texts; index++) {
-        const { text, tokens } = await beginning(promptOf(index));
-        yield choice(index, text, tokens);
+      for (const [at, prompt] of echoes ? prompts.entries() : []) {
+        const { text, tokens } = await beginning(prompt);
+        for (let i = 0; i < choices; i++) yield choice(at * choices + i, text, tokens);
       }
       const results: GenerationResult[] = [];
       for await (const { index, text, tokens, result } of computed(deltas)) {

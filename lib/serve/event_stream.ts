@@ -37,8 +37,17 @@ export function eventStream(events: AsyncIterator<string>, options: EventStreamO
     // runs what the generator has to do at its end
     void events.return?.();
   };
+  const watch = (controller: ReadableStreamDefaultController<Uint8Array>) => {
+    stalled = setTimeout(() => {
+      const error = new MbokError('MBOK_ABORTED', `the client has read nothing for ${stallSeconds} s`);
+      leave(error);
+      if (drop === undefined) controller.error(error);
+      else drop();
+    }, 1000 * stallSeconds).unref();
+  };
   return new ReadableStream<Uint8Array>(
     {
+      start: watch,
       async pull(controller) {
         clearTimeout(stalled);
         pending ??= events.next();
@@ -49,12 +58,7 @@ export function eventStream(events: AsyncIterator<string>, options: EventStreamO
           if (next.done) return controller.close();
           controller.enqueue(encoder.encode(next.value));
         }
-        stalled = setTimeout(() => {
-          const error = new MbokError('MBOK_ABORTED', `the client has read nothing for ${stallSeconds} s`);
-          leave(error);
-          if (drop === undefined) controller.error(error);
-          else drop();
-        }, 1000 * stallSeconds).unref();
+        watch(controller);
       },
       cancel: leave,
     },

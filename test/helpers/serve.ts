@@ -110,11 +110,11 @@ export function parseEvents(text: string): ServerEvent[] {
   });
 }
 
-/** Waits until something holds; ten seconds at most. */
+/** Waits until something holds; a minute at most. */
 export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
-  const end = performance.now() + 10_000;
+  const end = performance.now() + 60_000;
   while (!(await holds())) {
-    if (performance.now() > end) throw new Error('it has not come to hold in 10 s');
+    if (performance.now() > end) throw new Error('it has not come to hold in a minute');
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
