@@ -1,6 +1,7 @@
 /** One request and its answer: its id, what stops it, and what is told when it ends. */
 
 import { randomUUID } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import { HttpError, httpError } from './errors';
 import type { Metrics } from './metrics';
 import type { ServedModel } from './models';
@@ -43,6 +44,8 @@ export class Exchange {
     this.#settings = settings;
     this.#ended = onEnd;
     this.signal = AbortSignal.any([request.signal, this.#controller.signal]);
+    // every text of the request listens: Node would warn of a leak
+    setMaxListeners(0, this.signal);
   }
 
   /** Stops the work for the answer. */

@@ -104,10 +104,15 @@ test('names, keys and hosts come from the command line and the environment', asy
   expect((await complete(served, { prompt: 'Once' })).status).toBe(401);
   const answer = await complete(served, { prompt: 'Once', model: 'tiny', max_tokens: 2 }, headers);
   expect(await answer.json()).toMatchObject({ model: 'tiny' });
+  const many = (await (await complete(served, { prompt: 'Once', n: 20, max_tokens: 2 }, headers)).json()) as {
+    choices: [];
+  };
+  expect(many.choices).toHaveLength(20);
   const { data } = (await (await fetch(`${served.url}/v1/models`, { headers })).json()) as { data: { id: string }[] };
   expect(data.map(({ id }) => id)).toEqual(['chat', 'tiny']);
   await until(() => served.stderr().includes('"prompts":["<|endoftext|>Once"]'));
   expect(served.stderr()).not.toContain('secret-key');
+  expect(served.stderr()).not.toContain('Warning');
   served.child.kill('SIGTERM');
   expect(await served.ended).toBe(0);
 });
