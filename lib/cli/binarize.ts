@@ -8,7 +8,8 @@ import type { ConversionMethod } from '../compress/binarize';
 import { type BinarizeFolderOptions, binarizeFolder } from '../compress/binarize_folder';
 import type { EmbeddingChoice } from '../compress/embeddings';
 import type { TrainingPrecision } from '../graph/arithmetic';
-import { inspect, type LayerInspection } from '../models/inspect';
+import { formsOf } from '../models/forms';
+import { inspect } from '../models/inspect';
 import { isBooleanTable } from '../structures/boolean_table';
 import { MAX_KERNELS } from '../structures/kernels';
 import { structureOf } from '../structures/registry';
@@ -182,7 +183,7 @@ async function run(call: CommandCall): Promise<Outcome> {
         },
         lines: [
           `${target}: ${bitsPerWeight.toFixed(3)} bits a weight, ${megabytes(bytes)}, residual ${residual.toFixed(4)}`,
-          ...(allocation ? [`forms by ${allocation.method} allocation: ${formsLine(layers)}`] : []),
+          ...(allocation ? [`forms by ${allocation.method} allocation: ${formsOf(layers)}`] : []),
           ...(calibration ? [calibrationLine(calibration)] : []),
           ...Object.entries(embeddingErrors ?? {}).map(
             ([name, error]) => `${name} ${tableLabel(tables[name])}, residual ${error.toFixed(4)}`,
@@ -300,17 +301,4 @@ function tableLabel(format: LayerFormat | undefined): string {
   if (!isBooleanTable(format)) return 'in 8 bits';
   const kernels = `with K = ${format.kernels}`;
   return format.frequent === 0 ? kernels : `${kernels} and ${format.frequent} rows in 8 bits`;
-}
-
-/** Formats how many layers have each structure, and its smallest and largest size. */
-function formsLine(layers: readonly Pick<LayerInspection, 'format'>[]): string {
-  const kinds = [...new Set(layers.map(({ format }) => format.kind))].sort();
-  return kinds
-    .map((kind) => {
-      const formats = layers.map(({ format }) => format).filter((format) => format.kind === kind);
-      const labels = [...new Set(formats.map((format) => structureOf(format).describe(format)))];
-      labels.sort((a, b) => a.localeCompare(b, 'en', { numeric: true }));
-      return `${formats.length} × ${labels.length === 1 ? labels[0] : `${labels[0]} to ${labels.at(-1)}`}`;
-    })
-    .join(', ');
 }

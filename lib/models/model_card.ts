@@ -1,6 +1,7 @@
 /** The README.md of a model at the hub: metadata that its pages read, and a description. */
 
 import { structureOf } from '../structures/registry';
+import { formsOf } from './forms';
 import type { ModelInspection } from './inspect';
 import { maxPrefix } from './parts';
 
@@ -45,7 +46,7 @@ export function modelCard(model: ModelInspection, { repo, base, metrics, version
     ['parameters', String(parameters)],
     ['bits per weight of the linear layers, scales included', bitsPerWeight.toFixed(3)],
     ['size of the weights', `${(bytes / 1e6).toFixed(2)} MB`],
-    ...(isConverted ? [['linear layers', forms(model)], ...tables(model), ...nested(model)] : []),
+    ...(isConverted ? [['linear layers', formsOf(model.layers)], ...tables(model), ...nested(model)] : []),
     ...(isConverted ? [['conversion', `${conversion.method}, mean residual ${conversion.residual.toFixed(4)}`]] : []),
   ];
   const of = base === undefined ? '' : ` of [${base}](https://huggingface.co/${base})`;
@@ -75,12 +76,6 @@ export function modelCard(model: ModelInspection, { repo, base, metrics, version
 /** A JSON string is a YAML string too, whatever it contains. */
 function quoted(text: string): string {
   return JSON.stringify(text);
-}
-
-function forms({ layers }: ModelInspection): string {
-  const labels = layers.map(({ format }) => structureOf(format).describe(format));
-  const counts = new Map([...new Set(labels)].map((label) => [label, labels.filter((one) => one === label).length]));
-  return [...counts].map(([label, count]) => `${count} × ${label}`).join(', ');
 }
 
 /** Formats of embedding and head that are not dense. */
