@@ -8,7 +8,9 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const env = { ...process.env, npm_config_ignore_scripts: 'true' };
 for (const [command, ...args] of [
   ['publint', '--strict'],
-  ['attw', '--pack', '--format', 'ascii'],
+  ['attw', '--pack', '--format', 'ascii', '--entrypoints', '.'],
+  // TypeScript's oldest resolution, `node10`, knows no `exports`, so it does not find mbok/TARGET
+  ['attw', '--pack', '--format', 'ascii', '--profile', 'node16'],
 ]) {
   const { status } = spawnSync(join(root, 'node_modules/.bin', command), args, { cwd: root, env, stdio: 'inherit' });
   if (status !== 0) process.exit(status ?? 1);
