@@ -39,7 +39,7 @@ const INCLUDE = [
 /** A worker thread's end must not unmap code that the compute threads run; elsewhere native/addon/stay_loaded.cc sees to it. */
 const LINK = {
   linux: ['-Wl,-z,nodelete', '-Wl,-s'],
-  darwin: ['-undefined', 'dynamic_lookup', '-Wl,-s'],
+  darwin: ['-undefined', 'dynamic_lookup', '-install_name', '@rpath/mbok.node', '-Wl,-s'],
   win32: ['-Wl,-s'],
 };
 
