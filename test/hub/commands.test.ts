@@ -136,6 +136,23 @@ test('report, until its first result', async () => {
   expect(JSON.parse(readFileSync(first, 'utf8'))).toMatchObject({ result: { perplexity: expect.any(Number) } });
 }, 120_000);
 
+test('serve', async () => {
+  const child = start(['serve', 'hf:user/tiny', '--port', '0']);
+  let stderr = '';
+  child.stderr.on('data', (piece: Buffer) => {
+    stderr += piece.toString();
+  });
+  const end = new Promise((resolve) => child.once('close', resolve));
+  while (!stderr.includes(' at http://') && child.exitCode === null) await sleep(50);
+  const [url] = /http:\/\/\S+/.exec(stderr) ?? [];
+  const body = JSON.stringify({ prompt: 'Once', max_tokens: 2, temperature: 0 });
+  const headers = { 'content-type': 'application/json' };
+  const answer = await fetch(`${url}/v1/completions`, { method: 'POST', headers, body });
+  expect(await answer.json()).toMatchObject({ model: 'user/tiny', usage: { completion_tokens: 2 } });
+  child.kill('SIGTERM');
+  expect(await end).toBe(0);
+}, 120_000);
+
 test('no command that takes a model is left out', async () => {
   const names = [...(await mbok('--help')).stdout.matchAll(/^ {2}(\S+(?: \S+)?) {2,}/gm)].map(
     ([, name]) => name as string,
@@ -143,7 +160,7 @@ test('no command that takes a model is left out', async () => {
   expect(names.length).toBeGreaterThan(15);
   const usages = await Promise.all(names.map(async (name) => (await mbok(...name.split(' '), '--help')).stdout));
   const takers = names.filter((_, i) => /^(?:usage: )?mbok .*\b(?:MODEL|SRC)\b/m.test(usages[i] as string));
-  expect(new Set(takers)).toEqual(new Set([...CALLS.map(([command]) => command), 'report']));
+  expect(new Set(takers)).toEqual(new Set([...CALLS.map(([command]) => command), 'report', 'serve']));
 }, 60_000);
 
 test('a name at the hub is no output', async () => {
