@@ -13,7 +13,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { createRequire } from 'node:module';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 import { deferRequires } from './lazy-requires.mjs';
@@ -28,8 +28,15 @@ const compiler = join(root, 'node_modules/typescript/bin/tsc');
 const tsc = spawnSync(process.execPath, [compiler, '-p', root, '--outDir', output], { stdio: 'inherit' });
 if (tsc.status !== 0) process.exit(tsc.status ?? 1);
 
-for (const name of readdirSync(output, { recursive: true }))
-  if (name.endsWith('.js')) deferRequires(join(output, name));
+// lib/text/bounded.ts interrupts work and restarts it. A module that is interrupted while it is read would stay half made, so
+// what that work uses is read before it begins.
+const modules = readdirSync(output, { recursive: true })
+  .filter((name) => name.endsWith('.js'))
+  .map((name) => join(output, name));
+const early = withRequired(
+  modules.filter((file) => /require\("[./]*(text\/)?bounded"\)/.test(readFileSync(file, 'utf8'))),
+);
+for (const file of modules) if (!early.has(file)) deferRequires(file);
 
 const declarations = join(output, 'index.d.ts');
 if (!existsSync(declarations)) throw new Error(`lib/index.ts is missing: it is the public entry`);
@@ -41,6 +48,16 @@ writeFileSync(join(output, 'text/tokenizers_source.js'), tokenizersSource());
 chmodSync(join(output, 'cli/main.js'), 0o755);
 rmSync(dist, { recursive: true, force: true });
 renameSync(output, dist);
+
+/** Lists modules and all that they require, directly or not. */
+function withRequired(files) {
+  const found = new Set(files);
+  // it grows while it is read
+  for (const file of found)
+    for (const [, path] of readFileSync(file, 'utf8').matchAll(/require\("(\.[^"]*)"\)/g))
+      found.add(`${join(dirname(file), path)}.js`);
+  return found;
+}
 
 /** Writes the ESM entry beside the CommonJS module `name`, which exports the public names. */
 function writeEntry(name) {

@@ -1,7 +1,7 @@
 /** The compiled package reads a module when it is first used, so that `require('mbok')` is fast. */
 
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -68,5 +68,11 @@ describe('the compiled package', () => {
       model.dispose();`);
     expect(files).toContain('generate/scheduler.js');
     expect(files.filter((file) => /^(compress|baselines|eval|train|report|cli|plot)\//.test(file))).toEqual([]);
+  });
+
+  test('defers nothing in what works within time limits, since an interrupted module would stay half made', () => {
+    for (const file of ['text/bounded', 'text/tokenizer', 'text/words', 'models/gguf/sentence_piece', 'io/json']) {
+      expect(readFileSync(join(root, 'dist', `${file}.js`), 'utf8')).not.toMatch(/_module \?\?= require/);
+    }
   });
 });
