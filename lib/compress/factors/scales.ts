@@ -5,7 +5,7 @@
  */
 
 import { constantOnes } from '../../graph/constants';
-import { Graph, matrixShape, type Tensor } from '../../graph/graph';
+import { Graph, type Tensor } from '../../graph/graph';
 import { add } from '../../graph/operations/add';
 import {
   columnSums,
@@ -101,9 +101,9 @@ export async function descendRightSigns(
     const weighted = multiply(left, graph.bind(weights));
     const gram = transposedTimes(left, weighted);
     const moments = times(metric, transposedTimes(graph.bind(target), weighted));
-    const x = transposed(factor(b, undefined, sIn));
+    const x = transpose(factor(b, undefined, sIn));
     coupledSignDescent({ gram, metric, moments }, x);
-    signsOf(transposed(x), b, 0);
+    signsOf(transpose(x), b, 0);
   }, signal);
 }
 
@@ -132,12 +132,6 @@ function factor(bits: Tensor, rows?: Tensor, columns?: Tensor): Tensor {
   const scales = { sOut: rows ?? constantOnes(graph, count), sIn: columns ?? constantOnes(graph, cols) };
   reconstruct({ kernels: bits, ...scales }, dense);
   return dense;
-}
-
-function transposed(x: Tensor): Tensor {
-  const y = x.graph.create(matrixShape(x.cols, x.rows as number));
-  transpose(x, y);
-  return y;
 }
 
 /** a_i = (W' Ĥ Vᵀ)_ii / (V Ĥ Vᵀ)_ii, V = A diag(c) B diag(b). */

@@ -1,6 +1,13 @@
 import type { Tensor } from '../graph';
 
-/** Emits to = wᵀ for w [r, c] and `to` [c, r] of the same type, which is not bits. Has no gradient. */
-export function transpose(w: Tensor, to: Tensor): void {
+/**
+ * Writes wᵀ for w [r, c] to `to` [c, r], by default a new tensor, and returns it. It has the type of w, which is not bits.
+ * Has no gradient.
+ */
+export function transpose(
+  w: Tensor,
+  to: Tensor = w.graph.create({ rows: w.cols, cols: w.rows as number, type: w.type }),
+): Tensor {
   w.graph.emit('transpose', [w], [to]);
+  return to;
 }

@@ -39,9 +39,11 @@ export class GgufFile implements AsyncDisposable {
   /**
    * Opens a file and checks its header. The other files of a split one are found by the name of the first.
    *
-   * @throws MbokError MBOK_IO if a file cannot be read, MBOK_FORMAT if it is not a complete, consistent GGUF file, or if
-   * the files of a split one do not fit together, MBOK_INVALID_ARGUMENT if it is not the first of these, MBOK_UNSUPPORTED
-   * for versions, byte orders and element types that mbok does not read
+   * @throws MbokError
+   * - MBOK_IO if a file cannot be read
+   * - MBOK_FORMAT if one is not a complete, consistent GGUF file, or if those of a split one do not fit together
+   * - MBOK_INVALID_ARGUMENT if it is a later file of a split one
+   * - MBOK_UNSUPPORTED for versions, byte orders and element types that mbok does not read
    */
   static async open(path: string, open: OpenFile = PositionedFile.open): Promise<GgufFile> {
     const first = await openPart(path, open);
